@@ -1,0 +1,129 @@
+//! How requests of the S3 client reach the network.
+//!
+//! `object_store` leaves this part to its user. Ours is hyper with rustls, and treats every server as hostile: it
+//! follows no redirect (a server could send us to a host inside our own network), reads no more of an answer than its
+//! kind may hold, and turns a status that the client above has no word for into [`UnexpectedStatus`], which the
+//! callers sort into retryable or not.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+
+use crate::BucketOptions;
+use crate::error::shorten;
+
+/// Most bytes of an answer that is no object: a thousand keys of 1 KiB and their XML are 2 MiB at most.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// Most bytes of an error's body that are read.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// A status outside of those that S3's own rules give a meaning to.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {status}: {body}")]
+pub(crate) struct UnexpectedStatus {
+    pub(crate) status: StatusCode,
+    pub(crate) body: String,
+}
+
+/// The endpoint sent more than its answer may hold.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {MAX_ANSWER_BYTES} bytes")]
+pub(crate) struct AnswerTooLong;
+
+/// Makes clients for one endpoint.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    service: Service,
+}
+
+#[derive(Debug, Clone)]
+struct Service {
+    client: Client<HttpsConnector<TcpConnector>, HttpRequestBody>,
+}
+
+impl Connector {
+    pub(crate) fn new(options: &BucketOptions) -> Self {
+        let mut tcp = TcpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(options.connect_timeout));
+        tcp.set_nodelay(true);
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
+        Self { service: Service { client } }
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.service.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let holds_object = is_object_read(request.method(), request.uri(), request.headers());
+        let response = self.client.request(request).await.map_err(|error| {
+            let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Interrupted };
+            HttpError::new(kind, error)
+        })?;
+        let (parts, body) = response.into_parts();
+        if is_meaningful(parts.status) {
+            let body = match holds_object && parts.status.is_success() {
+                // The reader of an object stops at its own limit.
+                true => HttpResponseBody::new(body.map_err(interrupted)),
+                false => HttpResponseBody::new(Limited::new(body, MAX_ANSWER_BYTES).map_err(answer_error)),
+            };
+            return Ok(HttpResponse::from_parts(parts, body));
+        }
+        let text = match Limited::new(body, MAX_ERROR_BYTES).collect().await {
+            Ok(collected) => shorten(&String::from_utf8_lossy(&collected.to_bytes())),
+            Err(_) => String::new(),
+        };
+        Err(HttpError::new(HttpErrorKind::Unknown, UnexpectedStatus { status: parts.status, body: text }))
+    }
+}
+
+/// Whether the S3 client knows what to make of a status.
+fn is_meaningful(status: StatusCode) -> bool {
+    status.is_success()
+        || matches!(
+            status,
+            StatusCode::NOT_FOUND
+                | StatusCode::PRECONDITION_FAILED
+                | StatusCode::NOT_MODIFIED
+                | StatusCode::FORBIDDEN
+                | StatusCode::UNAUTHORIZED
+        )
+}
+
+/// A GET of an object has a path below the bucket and no query; a listing has a query.
+fn is_object_read(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    *method == Method::GET && (uri.query().is_none() || headers.contains_key(http::header::RANGE))
+}
+
+fn interrupted(error: hyper::Error) -> HttpError {
+    HttpError::new(HttpErrorKind::Interrupted, error)
+}
+
+fn answer_error(error: Box<dyn Error + Send + Sync>) -> HttpError {
+    if error.is::<LengthLimitError>() {
+        return HttpError::new(HttpErrorKind::Decode, AnswerTooLong);
+    }
+    HttpError::new_boxed(HttpErrorKind::Interrupted, error)
+}

@@ -1,0 +1,157 @@
+//! What can go wrong with a bucket, whose fault it is, and what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+/// Why an operation on a bucket failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BucketError {
+    /// The key is not one that every backend can store; the caller is at fault.
+    #[error("key {key:?} is invalid: {reason}; the caller is at fault")]
+    InvalidKey {
+        /// The refused key, cut to a printable length.
+        key: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The text is no bucket location; whoever published it is at fault.
+    #[error(
+        "bucket location {location:?} is invalid: {reason}; write file:///path, memory://name or s3://bucket?endpoint=http://host:port&region=name"
+    )]
+    InvalidLocation {
+        /// The refused text, cut to a printable length.
+        location: String,
+        /// Which rule it breaks.
+        reason: String,
+    },
+    /// There is no such object (or no such bucket).
+    #[error("object {key:?} does not exist")]
+    NotFound {
+        /// The key asked for.
+        key: String,
+    },
+    /// The object is larger than the caller allows; nothing was kept of it.
+    #[error("object {key:?} has {size} bytes or more, over the limit of {limit}; its owner is at fault")]
+    TooLarge {
+        /// The key asked for.
+        key: String,
+        /// Its size as far as it is known, in bytes.
+        size: u64,
+        /// The caller's limit in bytes.
+        limit: u64,
+    },
+    /// The range is empty or starts at or after the end of the object.
+    #[error("range {start}..{end} of object {key:?} is empty or begins after its end")]
+    RangeOutside {
+        /// The key asked for.
+        key: String,
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+    },
+    /// The bucket refuses the caller: no credentials, wrong ones, or those of another bucket.
+    #[error(
+        "{operation} was refused: {reason}; open the bucket as its writer, with the access key of this very bucket"
+    )]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// The bucket's own words.
+        reason: String,
+    },
+    /// The disk under the bucket is full; nothing was left behind.
+    #[error("{operation} found the disk full: {reason}; free space or delete old windows, then try again")]
+    Full {
+        /// What was asked.
+        operation: &'static str,
+        /// The system's own words.
+        reason: String,
+    },
+    /// The server cannot be reached or is overloaded; the same call may succeed later.
+    #[error("{operation} could not reach the bucket: {reason}; check the endpoint and the network, or try again later")]
+    Unreachable {
+        /// What was asked.
+        operation: &'static str,
+        /// What the network or the server said.
+        reason: String,
+    },
+    /// The call took longer than its deadline; a write may or may not have happened.
+    #[error("{operation} did not finish within {} ms; try again later or raise the deadline", deadline.as_millis())]
+    DeadlineExceeded {
+        /// What was asked.
+        operation: &'static str,
+        /// The deadline of the call.
+        deadline: Duration,
+    },
+    /// The server broke the protocol; it is at fault, trying again is of no use.
+    #[error("{operation} got an answer that breaks the protocol: {reason}; the server is at fault")]
+    Misbehaved {
+        /// What was asked.
+        operation: &'static str,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// Anything else, in this machine's own storage or in a request the server calls wrong.
+    #[error("{operation} failed: {reason}")]
+    Failed {
+        /// What was asked.
+        operation: &'static str,
+        /// The system's or the server's own words.
+        reason: String,
+    },
+}
+
+impl BucketError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::DeadlineExceeded { .. })
+    }
+
+    /// Sorts an I/O error of the local disk. `key` is the object in question.
+    pub(crate) fn from_io(operation: &'static str, key: &str, error: &io::Error) -> Self {
+        let reason = error.to_string();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { key: key.to_owned() },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Refused { operation, reason },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { operation, reason }
+            }
+            // A key and a longer key below it cannot both be files of a folder.
+            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+                Self::InvalidKey { key: key.to_owned(), reason: "another key is a folder of this one, or the reverse" }
+            }
+            _ => Self::Failed { operation, reason },
+        }
+    }
+}
+
+/// Cuts a hostile text to what fits in a log line.
+pub(crate) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut short: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_its_own_error_and_is_not_retried() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = BucketError::from_io("put", "a", &full);
+        assert!(matches!(error, BucketError::Full { .. }));
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn hostile_text_is_cut_and_made_printable() {
+        let short = shorten(&"\u{1b}é".repeat(1000));
+        assert!(short.chars().count() <= 201);
+        assert!(!short.contains('\u{1b}'));
+    }
+}

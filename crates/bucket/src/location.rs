@@ -1,0 +1,266 @@
+//! Where a bucket is, as a short text that a node commits on the ledger.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use http::Uri;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::BucketError;
+use crate::error::shorten;
+
+/// Longest location in bytes, so that it fits in a ledger commitment of 512 bytes beside other fields.
+pub const MAX_LOCATION_BYTES: usize = 200;
+
+/// Where a bucket is. Text form: `file:///path`, `memory://name`, or
+/// `s3://bucket?endpoint=http://host:9000&region=us-east-1`.
+///
+/// A location read from the ledger was written by a stranger: look at [`BucketLocation::kind`] before opening it, and
+/// take only [`LocationKind::S3`] from the public.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BucketLocation(Place);
+
+/// What sort of place a location names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocationKind {
+    /// A folder of this machine.
+    Folder,
+    /// The memory of this process.
+    Memory,
+    /// An S3-compatible server.
+    S3,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Folder(PathBuf),
+    Memory(String),
+    S3 { bucket: String, endpoint: String, region: String },
+}
+
+/// The region where none is given; S3-compatible servers other than AWS ignore it.
+const DEFAULT_REGION: &str = "us-east-1";
+
+impl BucketLocation {
+    /// A folder of this machine; the path must be absolute and valid text.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self, BucketError> {
+        let path = path.as_ref();
+        match path.to_str() {
+            Some(text) => format!("file://{text}").parse(),
+            None => Err(invalid(&path.to_string_lossy(), "the path is not valid UTF-8")),
+        }
+    }
+
+    /// A bucket in the memory of this process, shared by all who open the same name.
+    pub fn memory(name: &str) -> Result<Self, BucketError> {
+        format!("memory://{name}").parse()
+    }
+
+    /// A bucket of an S3-compatible server. `endpoint` is `http://host:port` or `https://host`, without a path.
+    pub fn s3(bucket: &str, endpoint: &str, region: Option<&str>) -> Result<Self, BucketError> {
+        match region {
+            Some(region) => format!("s3://{bucket}?endpoint={endpoint}&region={region}").parse(),
+            None => format!("s3://{bucket}?endpoint={endpoint}").parse(),
+        }
+    }
+
+    /// What sort of place this is.
+    pub fn kind(&self) -> LocationKind {
+        match &self.0 {
+            Place::Folder(_) => LocationKind::Folder,
+            Place::Memory(_) => LocationKind::Memory,
+            Place::S3 { .. } => LocationKind::S3,
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.0
+    }
+}
+
+fn invalid(location: &str, reason: impl Into<String>) -> BucketError {
+    BucketError::InvalidLocation { location: shorten(location), reason: reason.into() }
+}
+
+impl FromStr for BucketLocation {
+    type Err = BucketError;
+
+    fn from_str(text: &str) -> Result<Self, BucketError> {
+        if text.len() > MAX_LOCATION_BYTES {
+            return Err(invalid(text, "it is longer than 200 bytes"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(invalid(text, "it has a control character"));
+        }
+        if let Some(path) = text.strip_prefix("file://") {
+            let path = Path::new(path);
+            if !path.is_absolute() {
+                return Err(invalid(text, "the path is not absolute"));
+            }
+            if path.components().any(|part| matches!(part, std::path::Component::ParentDir)) {
+                return Err(invalid(text, "the path has a `..`"));
+            }
+            // Rebuilt from its parts, so that equal folders have equal texts.
+            return Ok(Self(Place::Folder(path.components().collect())));
+        }
+        if let Some(name) = text.strip_prefix("memory://") {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if name.is_empty() || !name.bytes().all(allowed) {
+                return Err(invalid(text, "a name is made of ASCII letters, digits and -_."));
+            }
+            return Ok(Self(Place::Memory(name.to_owned())));
+        }
+        if let Some(rest) = text.strip_prefix("s3://") {
+            return parse_s3(text, rest);
+        }
+        Err(invalid(text, "the scheme is none of file, memory, s3"))
+    }
+}
+
+fn parse_s3(text: &str, rest: &str) -> Result<BucketLocation, BucketError> {
+    let (bucket, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
+    if !is_bucket_name(bucket) {
+        return Err(invalid(text, "a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens"));
+    }
+    let (mut endpoint, mut region) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let slot = match pair.split_once('=') {
+            Some(("endpoint", value)) => (&mut endpoint, value),
+            Some(("region", value)) => (&mut region, value),
+            _ => return Err(invalid(text, "the only parameters are endpoint and region")),
+        };
+        if slot.0.replace(slot.1).is_some() {
+            return Err(invalid(text, "a parameter is given twice"));
+        }
+    }
+    let region = region.unwrap_or(DEFAULT_REGION);
+    let region_is_plain = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if region.is_empty() || !region_is_plain {
+        return Err(invalid(text, "a region is made of lower-case letters, digits and hyphens"));
+    }
+    let endpoint = match endpoint {
+        Some(endpoint) => check_endpoint(text, endpoint)?,
+        None => format!("https://s3.{region}.amazonaws.com"),
+    };
+    let location = BucketLocation(Place::S3 { bucket: bucket.to_owned(), endpoint, region: region.to_owned() });
+    // The defaults are written out, so the canonical text can be longer than the one given.
+    if location.to_string().len() > MAX_LOCATION_BYTES {
+        return Err(invalid(text, "it is longer than 200 bytes with its defaults written out"));
+    }
+    Ok(location)
+}
+
+/// Takes `http(s)://host[:port]` and nothing more: no user, no path, no query.
+fn check_endpoint(text: &str, endpoint: &str) -> Result<String, BucketError> {
+    let uri: Uri = endpoint.parse().map_err(|_| invalid(text, "the endpoint is no URL"))?;
+    let scheme = uri.scheme_str().unwrap_or_default();
+    if scheme != "http" && scheme != "https" {
+        return Err(invalid(text, "the endpoint is neither http nor https"));
+    }
+    let Some(authority) = uri.authority() else {
+        return Err(invalid(text, "the endpoint has no host"));
+    };
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(invalid(text, "the endpoint has a user name or no host"));
+    }
+    if uri.path().trim_matches('/') != "" || uri.query().is_some() || endpoint.contains('#') {
+        return Err(invalid(text, "the endpoint has a path or a query"));
+    }
+    Ok(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase()))
+}
+
+/// The S3 rule for bucket names, without the names that look like addresses.
+pub(crate) fn is_bucket_name(name: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = name.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && !name.contains("..")
+        && name.parse::<std::net::IpAddr>().is_err()
+}
+
+impl fmt::Display for BucketLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            // The constructors take text only, so nothing is lost here.
+            Place::Folder(path) => write!(f, "file://{}", path.display()),
+            Place::Memory(name) => write!(f, "memory://{name}"),
+            Place::S3 { bucket, endpoint, region } => write!(f, "s3://{bucket}?endpoint={endpoint}&region={region}"),
+        }
+    }
+}
+
+impl Serialize for BucketLocation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for BucketLocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_form_returns_to_its_text() {
+        for text in [
+            "file:///var/lib/templar/bucket",
+            "memory://miner-1",
+            "s3://miner-1?endpoint=http://127.0.0.1:9000&region=us-east-1",
+            "s3://miner.one?endpoint=https://s3.example.org&region=auto",
+        ] {
+            let location: BucketLocation = text.parse().unwrap();
+            assert_eq!(location.to_string(), text);
+            let json = serde_json::to_string(&location).unwrap();
+            assert_eq!(serde_json::from_str::<BucketLocation>(&json).unwrap(), location);
+        }
+        let short: BucketLocation = "s3://miner-1?endpoint=http://LOCALHOST:9000/".parse().unwrap();
+        assert_eq!(short.to_string(), "s3://miner-1?endpoint=http://localhost:9000&region=us-east-1");
+    }
+
+    #[test]
+    fn hostile_locations_are_refused() {
+        let long = format!("file:///{}", "x".repeat(200));
+        for text in [
+            "",
+            "http://a",
+            "file://relative",
+            "file:///a/../b",
+            "memory://",
+            "memory://a/b",
+            "s3://ab",
+            "s3://Upper-case",
+            "s3://127.0.0.1",
+            "s3://abc?endpoint=ftp://x",
+            "s3://abc?endpoint=http://user@x",
+            "s3://abc?endpoint=http://x/path",
+            "s3://abc?endpoint=http://x&endpoint=http://y",
+            "s3://abc?secret=x",
+            "s3://abc?region=",
+            "s3://abc?endpoint=http://x\n",
+            &long,
+        ] {
+            assert!(text.parse::<BucketLocation>().is_err(), "{text:?} passed");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn parsing_is_total_and_stable(text in "(file://|memory://|s3://)?[ -~]{0,60}") {
+            if let Ok(location) = text.parse::<BucketLocation>() {
+                prop_assert_eq!(location.to_string().parse::<BucketLocation>().unwrap(), location);
+            }
+        }
+    }
+}

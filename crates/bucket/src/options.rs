@@ -1,0 +1,57 @@
+//! How patient a bucket handle is, and who its writer is.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The access key of a bucket's writer. Its secret never appears in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The public half, sent with each request.
+    pub access_key: String,
+    /// The secret half, which only signs.
+    pub secret_key: String,
+}
+
+impl Credentials {
+    /// Credentials of these two halves.
+    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self { access_key: access_key.into(), secret_key: secret_key.into() }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// How patient a bucket handle is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketOptions {
+    /// The longest that one call may take, retries included.
+    pub deadline: Duration,
+    /// The longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// How often a call is tried at most while the server cannot be reached; at least once.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles with each one, and is shortened by up to half at random so
+    /// that the nodes of a network do not come back all at once.
+    pub first_pause: Duration,
+    /// Objects above this size in bytes are sent in parts (S3 only).
+    pub multipart_above: u64,
+    /// Size of a part in bytes; AWS wants 5 MiB or more for all but the last.
+    pub part_bytes: usize,
+}
+
+impl Default for BucketOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(5),
+            attempts: 5,
+            first_pause: Duration::from_millis(200),
+            multipart_above: 64 << 20,
+            part_bytes: 16 << 20,
+        }
+    }
+}

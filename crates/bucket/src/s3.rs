@@ -1,0 +1,274 @@
+//! The S3-compatible backend, over `object_store`'s client.
+
+use std::error::Error as _;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::StatusCode;
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, GetOptions, GetRange, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    RetryConfig,
+};
+
+use crate::bucket::{ObjectEntry, PutOutcome, clip};
+use crate::connector::{AnswerTooLong, Connector, UnexpectedStatus};
+use crate::error::shorten;
+use crate::{BucketError, BucketOptions, Credentials};
+
+/// One bucket of an S3-compatible server.
+#[derive(Debug)]
+pub(crate) struct S3Store {
+    client: AmazonS3,
+    multipart_above: u64,
+    part_bytes: usize,
+}
+
+impl S3Store {
+    pub(crate) fn open(
+        bucket: &str,
+        endpoint: &str,
+        region: &str,
+        credentials: Option<Credentials>,
+        options: &BucketOptions,
+    ) -> Result<Self, BucketError> {
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_endpoint(endpoint)
+            .with_region(region)
+            .with_allow_http(endpoint.starts_with("http://"))
+            .with_virtual_hosted_style_request(false)
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            // One DELETE an object; the bulk form is not spoken by every server.
+            .with_disable_bulk_delete(true)
+            // Retries are ours, under one deadline for the whole call.
+            .with_retry(RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..RetryConfig::default() })
+            .with_http_connector(Connector::new(options));
+        let builder = match credentials {
+            Some(credentials) => {
+                builder.with_access_key_id(credentials.access_key).with_secret_access_key(credentials.secret_key)
+            }
+            None => builder.with_skip_signature(true),
+        };
+        let client = builder.build().map_err(|error| BucketError::Failed {
+            operation: "opening the bucket",
+            reason: shorten(&error.to_string()),
+        })?;
+        Ok(Self { client, multipart_above: options.multipart_above, part_bytes: options.part_bytes.max(1) })
+    }
+
+    pub(crate) async fn put(
+        &self,
+        operation: &'static str,
+        key: &str,
+        bytes: Bytes,
+        only_if_absent: bool,
+    ) -> Result<PutOutcome, BucketError> {
+        let path = path_of(key)?;
+        if !only_if_absent && bytes.len() as u64 > self.multipart_above {
+            self.put_parts(operation, key, &path, bytes).await?;
+            return Ok(PutOutcome::Created);
+        }
+        let mode = if only_if_absent { PutMode::Create } else { PutMode::Overwrite };
+        match self.client.put_opts(&path, bytes.into(), PutOptions::from(mode)).await {
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(object_store::Error::AlreadyExists { .. }) if only_if_absent => Ok(PutOutcome::AlreadyExists),
+            Err(error) => Err(sort(operation, key, error)),
+        }
+    }
+
+    async fn put_parts(
+        &self,
+        operation: &'static str,
+        key: &str,
+        path: &Path,
+        mut bytes: Bytes,
+    ) -> Result<(), BucketError> {
+        let mut upload = self.client.put_multipart(path).await.map_err(|error| sort(operation, key, error))?;
+        let sent = async {
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(self.part_bytes));
+                upload.put_part(part.into()).await?;
+            }
+            upload.complete().await
+        }
+        .await;
+        if let Err(error) = sent {
+            // The server would keep the parts for ever; a failure here changes nothing of the answer.
+            let _ = upload.abort().await;
+            return Err(sort(operation, key, error));
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, operation: &'static str, key: &str, max_bytes: u64) -> Result<Bytes, BucketError> {
+        let path = path_of(key)?;
+        let answer = self.client.get(&path).await.map_err(|error| sort(operation, key, error))?;
+        let size = answer.meta.size;
+        if size > max_bytes {
+            return Err(BucketError::TooLarge { key: key.to_owned(), size, limit: max_bytes });
+        }
+        collect(operation, key, answer, size).await
+    }
+
+    pub(crate) async fn get_range(
+        &self,
+        operation: &'static str,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes, BucketError> {
+        let path = path_of(key)?;
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+        let answer = match self.client.get_opts(&path, options).await {
+            Ok(answer) => answer,
+            Err(error) if status_of(&error) == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
+                return Err(BucketError::RangeOutside { key: key.to_owned(), start: range.start, end: range.end });
+            }
+            Err(error) => return Err(sort(operation, key, error)),
+        };
+        let wanted = clip(key, range, answer.meta.size)?;
+        if answer.range != wanted {
+            let reason = format!("bytes {:?} instead of {wanted:?}", answer.range);
+            return Err(BucketError::Misbehaved { operation, reason });
+        }
+        collect(operation, key, answer, wanted.end - wanted.start).await
+    }
+
+    pub(crate) async fn head(&self, operation: &'static str, key: &str) -> Result<u64, BucketError> {
+        let path = path_of(key)?;
+        self.client.head(&path).await.map(|meta| meta.size).map_err(|error| sort(operation, key, error))
+    }
+
+    /// `prefix` is empty or ends in a slash.
+    pub(crate) async fn list(
+        &self,
+        operation: &'static str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<ObjectEntry>, bool), BucketError> {
+        let folder = match prefix.strip_suffix('/') {
+            Some(folder) => Some(path_of(folder)?),
+            None => None,
+        };
+        let mut entries = match after {
+            "" => self.client.list(folder.as_ref()),
+            after => self.client.list_with_offset(folder.as_ref(), &path_of(after)?),
+        };
+        let mut found: Vec<ObjectEntry> = Vec::new();
+        while let Some(entry) = entries.next().await {
+            let meta = entry.map_err(|error| sort(operation, prefix, error))?;
+            let key = meta.location.to_string();
+            let last = found.last().map_or(after, |entry| entry.key.as_str());
+            if !key.starts_with(prefix) || key.as_str() <= last {
+                let reason = format!("key {:?} is outside of the prefix or out of order", shorten(&key));
+                return Err(BucketError::Misbehaved { operation, reason });
+            }
+            // Objects that nobody can ask us for, such as those of another program in the same bucket.
+            if crate::check_key(&key).is_err() {
+                continue;
+            }
+            if found.len() == limit {
+                return Ok((found, true));
+            }
+            found.push(ObjectEntry { key, size: meta.size });
+        }
+        Ok((found, false))
+    }
+
+    pub(crate) async fn delete(&self, operation: &'static str, key: &str) -> Result<(), BucketError> {
+        match self.client.delete(&path_of(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(sort(operation, key, error)),
+        }
+    }
+}
+
+fn path_of(key: &str) -> Result<Path, BucketError> {
+    Path::parse(key).map_err(|_| BucketError::InvalidKey { key: shorten(key), reason: "S3 cannot name it" })
+}
+
+/// Reads a body of exactly `expected` bytes. Memory grows with what arrives, not with what was announced.
+async fn collect(operation: &'static str, key: &str, answer: GetResult, expected: u64) -> Result<Bytes, BucketError> {
+    const FIRST_CAPACITY: u64 = 1 << 20;
+    let mut body = answer.into_stream();
+    let mut bytes = BytesMut::with_capacity(expected.min(FIRST_CAPACITY) as usize);
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| sort(operation, key, error))?;
+        if (bytes.len() + piece.len()) as u64 > expected {
+            let reason = format!("more than the {expected} bytes announced for {key:?}");
+            return Err(BucketError::Misbehaved { operation, reason });
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    if bytes.len() as u64 != expected {
+        let reason = format!("{} bytes instead of the {expected} announced for {key:?}", bytes.len());
+        return Err(BucketError::Unreachable { operation, reason });
+    }
+    Ok(bytes.freeze())
+}
+
+/// Looks for an error of this type in a chain of causes.
+fn cause<'a, E: std::error::Error + 'static>(error: &'a object_store::Error) -> Option<&'a E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn status_of(error: &object_store::Error) -> Option<StatusCode> {
+    cause::<UnexpectedStatus>(error).map(|unexpected| unexpected.status)
+}
+
+/// Sorts an error of the client into one that says whose fault it is.
+fn sort(operation: &'static str, key: &str, error: object_store::Error) -> BucketError {
+    use object_store::Error;
+    match &error {
+        Error::NotFound { .. } => return BucketError::NotFound { key: key.to_owned() },
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            return BucketError::Refused { operation, reason: shorten(&error.to_string()) };
+        }
+        _ => {}
+    }
+    if let Some(unexpected) = cause::<UnexpectedStatus>(&error) {
+        let reason = unexpected.to_string();
+        let status = unexpected.status;
+        if status == StatusCode::INSUFFICIENT_STORAGE {
+            return BucketError::Full { operation, reason };
+        }
+        // 409 is what AWS answers to the loser of a race that is not decided yet.
+        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT];
+        if status.is_server_error() || passes.contains(&status) {
+            return BucketError::Unreachable { operation, reason };
+        }
+        if status.is_redirection() {
+            let reason = format!("{status}: redirects are not followed; check the endpoint and the region");
+            return BucketError::Misbehaved { operation, reason };
+        }
+        return BucketError::Failed { operation, reason };
+    }
+    if cause::<AnswerTooLong>(&error).is_some() {
+        return BucketError::Misbehaved { operation, reason: AnswerTooLong.to_string() };
+    }
+    if let Some(network) = cause::<HttpError>(&error) {
+        let mut reason = network.to_string();
+        let mut next = network.source();
+        while let Some(deeper) = next {
+            reason = format!("{reason}: {deeper}");
+            next = deeper.source();
+        }
+        let reason = shorten(&reason);
+        return match network.kind() {
+            HttpErrorKind::Decode | HttpErrorKind::Unknown => BucketError::Misbehaved { operation, reason },
+            _ => BucketError::Unreachable { operation, reason },
+        };
+    }
+    BucketError::Failed { operation, reason: shorten(&error.to_string()) }
+}
