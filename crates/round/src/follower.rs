@@ -1,0 +1,278 @@
+//! Following a run: from votes to outcome to aggregate to the next window's parameters. Every role does this.
+
+use crate::agreement::{agreed_verdict, applied_majority, tally};
+use crate::{Applied, AppliedRecord, Effect, Elector, Event, FailedEffect, Outcome, Phases, VoteRecord};
+use templar_base::{BlockNumber, ContentHash, StateHash, Uid, Window};
+
+/// Where a node gets the aggregate from in the first place. Either falls back on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateSource {
+    /// It merges the payloads, which it has gathered anyway.
+    Payloads,
+    /// It downloads one small object, checked against what most of the stake applied.
+    Download,
+}
+
+/// Where a follower stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The window whose start the parameters are.
+    pub next: Window,
+    /// Their state hash.
+    pub state: StateHash,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Waits for the next block to look at the votes.
+    Waiting,
+    ReadingVotes,
+    /// The selection is agreed; waits for the next block to look for the agreed aggregate.
+    Selected {
+        selected: Vec<Uid>,
+        failures: u32,
+    },
+    ReadingReports {
+        selected: Vec<Uid>,
+        failures: u32,
+    },
+    Obtaining {
+        selected: Vec<Uid>,
+        failures: u32,
+    },
+    Applying {
+        aggregate: Option<ContentHash>,
+    },
+    NeedsCheckpoint,
+    Restoring,
+}
+
+/// The state of a follower.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follower {
+    phases: Phases,
+    selection_limit: usize,
+    source: AggregateSource,
+    standing: Standing,
+    stage: Stage,
+    head: BlockNumber,
+    /// What was applied last and not yet compared with the others' reports.
+    unchecked: Option<(Window, Applied)>,
+}
+
+impl Follower {
+    /// A follower that holds the parameters of `standing`.
+    pub fn new(phases: Phases, selection_limit: usize, source: AggregateSource, standing: Standing) -> Self {
+        let (stage, head, unchecked) = (Stage::Waiting, BlockNumber(0), None);
+        Self { phases, selection_limit, source, standing, stage, head, unchecked }
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The deadlines that it goes by.
+    pub fn phases(&self) -> &Phases {
+        &self.phases
+    }
+
+    /// The newest head that it has heard of.
+    pub fn head(&self) -> BlockNumber {
+        self.head
+    }
+
+    /// The window in which the head lies.
+    pub fn current(&self) -> Option<Window> {
+        self.phases.window_of(self.head)
+    }
+
+    /// What was applied last, until it has been compared with the others' reports.
+    pub(crate) fn unreported(&self) -> Option<(Window, Applied)> {
+        self.unchecked
+    }
+
+    /// What it does now, for people.
+    pub fn activity(&self) -> &'static str {
+        match &self.stage {
+            Stage::Waiting | Stage::ReadingVotes if self.current() == Some(self.standing.next) => "in step",
+            Stage::Waiting | Stage::ReadingVotes => "waits for the votes",
+            Stage::Selected { .. } | Stage::ReadingReports { .. } => "waits for the agreed aggregate",
+            Stage::Obtaining { .. } => "fetches the aggregate",
+            Stage::Applying { .. } => "applies the aggregate",
+            Stage::NeedsCheckpoint | Stage::Restoring => "fetches a checkpoint",
+        }
+    }
+
+    /// Advances by one event. Events of other windows, or that nobody asked for, change nothing.
+    pub fn step(&mut self, event: &Event) -> Vec<Effect> {
+        match event {
+            Event::Block(number) => self.on_block(*number),
+            Event::Votes { window, at, electors, votes } => self.on_votes(*window, *at, electors, votes),
+            Event::Reports { window, electors, reports } => self.on_reports(*window, electors, reports),
+            Event::AggregateReady { window, hash } => self.on_aggregate(*window, *hash),
+            Event::Applied { window, state } => self.on_applied(*window, *state),
+            Event::Restored { next, state } => self.on_restored(Standing { next: *next, state: *state }),
+            Event::Failed { window, effect } => self.on_failed(*window, *effect),
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_block(&mut self, number: BlockNumber) -> Vec<Effect> {
+        self.head = self.head.max(number);
+        let window = self.standing.next;
+        let mut effects = Vec::new();
+        if let Some((checked, _)) = self.unchecked {
+            effects.push(Effect::ReadReports { window: checked });
+        }
+        let out_of_reach = self.current().is_some_and(|current| window < self.phases.oldest_kept(current));
+        match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Waiting if self.head < self.phases.end(window) => {}
+            Stage::Waiting | Stage::Selected { .. } | Stage::NeedsCheckpoint if out_of_reach => {
+                effects.extend(self.restore());
+            }
+            Stage::NeedsCheckpoint => effects.extend(self.restore()),
+            Stage::Waiting => {
+                self.stage = Stage::ReadingVotes;
+                effects.push(Effect::ReadVotes { window });
+            }
+            Stage::Selected { selected, failures } => effects.extend(self.obtain(selected, failures)),
+            busy => self.stage = busy,
+        }
+        effects
+    }
+
+    fn restore(&mut self) -> Vec<Effect> {
+        self.stage = Stage::Restoring;
+        self.unchecked = None;
+        vec![Effect::Restore { window: self.current().unwrap_or(self.standing.next) }]
+    }
+
+    /// Every second try after a failure goes the other way, so that one dead source never blocks a node.
+    fn obtain(&mut self, selected: Vec<Uid>, failures: u32) -> Vec<Effect> {
+        let window = self.standing.next;
+        let build = (self.source == AggregateSource::Payloads) == (failures % 2 == 0);
+        if build {
+            self.stage = Stage::Obtaining { selected: selected.clone(), failures };
+            vec![Effect::BuildAggregate { window, selected }]
+        } else {
+            self.stage = Stage::ReadingReports { selected, failures };
+            vec![Effect::ReadReports { window }]
+        }
+    }
+
+    fn on_votes(&mut self, window: Window, at: BlockNumber, electors: &[Elector], votes: &[VoteRecord]) -> Vec<Effect> {
+        if window != self.standing.next || self.stage != Stage::ReadingVotes {
+            return Vec::new();
+        }
+        let deadline = self.phases.judge(window);
+        let outcome = tally(electors, votes, deadline, at, self.selection_limit);
+        self.stage = Stage::Waiting;
+        let mut effects = Vec::new();
+        if outcome != Outcome::Open
+            && let Some((verdict, from)) = agreed_verdict(electors, votes, deadline)
+        {
+            effects.push(Effect::AdoptVerdict { window, verdict, from });
+        }
+        match outcome {
+            Outcome::Open => {}
+            Outcome::Null => {
+                self.stage = Stage::Applying { aggregate: None };
+                effects.push(Effect::Apply { window, aggregate: None });
+            }
+            Outcome::Selected(selected) => effects.extend(self.obtain(selected, 0)),
+        }
+        effects
+    }
+
+    fn on_reports(&mut self, window: Window, electors: &[Elector], reports: &[AppliedRecord]) -> Vec<Effect> {
+        let majority = applied_majority(electors, reports);
+        if let Some((checked, own)) = self.unchecked
+            && checked == window
+        {
+            return self.compare(checked, own, majority.map(|majority| majority.applied));
+        }
+        if window != self.standing.next {
+            return Vec::new();
+        }
+        let Stage::ReadingReports { selected, failures } = &self.stage else { return Vec::new() };
+        let (selected, failures) = (selected.clone(), *failures);
+        match majority {
+            Some(majority) if let Some(hash) = majority.applied.aggregate => {
+                self.stage = Stage::Obtaining { selected, failures };
+                vec![Effect::FetchAggregate { window, hash, from: majority.by }]
+            }
+            // The votes are the rule and the reports only a help: without them a node merges the payloads itself.
+            _ if self.head >= self.phases.apply(window) => {
+                self.stage = Stage::Obtaining { selected: selected.clone(), failures };
+                vec![Effect::BuildAggregate { window, selected }]
+            }
+            _ => {
+                self.stage = Stage::Selected { selected, failures };
+                Vec::new()
+            }
+        }
+    }
+
+    fn compare(&mut self, window: Window, own: Applied, agreed: Option<Applied>) -> Vec<Effect> {
+        let Some(agreed) = agreed else {
+            // Reports that have not come by the end of the next window will not come.
+            if self.head >= self.phases.end(window.next()) {
+                self.unchecked = None;
+            }
+            return Vec::new();
+        };
+        self.unchecked = None;
+        if agreed == own {
+            return Vec::new();
+        }
+        let mut effects = vec![Effect::Diverged { window, own, agreed }];
+        effects.extend(self.restore());
+        effects
+    }
+
+    fn on_aggregate(&mut self, window: Window, hash: ContentHash) -> Vec<Effect> {
+        if window != self.standing.next || !matches!(self.stage, Stage::Obtaining { .. }) {
+            return Vec::new();
+        }
+        self.stage = Stage::Applying { aggregate: Some(hash) };
+        vec![Effect::Apply { window, aggregate: Some(hash) }]
+    }
+
+    fn on_applied(&mut self, window: Window, state: StateHash) -> Vec<Effect> {
+        let Stage::Applying { aggregate } = self.stage else { return Vec::new() };
+        if window != self.standing.next {
+            return Vec::new();
+        }
+        self.standing = Standing { next: window.next(), state };
+        self.unchecked = Some((window, Applied { aggregate, state }));
+        self.stage = Stage::Waiting;
+        // A node that lags behind goes on at once instead of one window a block.
+        if self.head >= self.phases.end(self.standing.next) { self.on_block(self.head) } else { Vec::new() }
+    }
+
+    fn on_restored(&mut self, standing: Standing) -> Vec<Effect> {
+        if self.stage != Stage::Restoring {
+            return Vec::new();
+        }
+        self.standing = standing;
+        self.stage = Stage::Waiting;
+        self.on_block(self.head)
+    }
+
+    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
+        let own = window == self.standing.next;
+        match (effect, &self.stage) {
+            (FailedEffect::ReadVotes, Stage::ReadingVotes) if own => self.stage = Stage::Waiting,
+            (FailedEffect::ReadReports, Stage::ReadingReports { selected, failures }) if own => {
+                self.stage = Stage::Selected { selected: selected.clone(), failures: *failures };
+            }
+            (FailedEffect::Aggregate, Stage::Obtaining { selected, failures }) if own => {
+                self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
+            }
+            (FailedEffect::Restore, Stage::Restoring) => self.stage = Stage::NeedsCheckpoint,
+            _ => {}
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,41 @@
+//! The life of a window, for each role, as pure state machines.
+//!
+//! A machine takes an [`Event`] (a new block, what the ledger holds, the outcome of something it asked for) and gives
+//! back [`Effect`]s (read, fetch, judge, apply, commit). It reads no clock, draws no random number and does no I/O, so
+//! that a node, a simulator and a test drive the very same code. Around the machines stand the formats that the roles
+//! exchange: object keys, sealed payloads, votes, signed documents; and the rule by which votes become one outcome.
+//!
+//! ```
+//! use templar_base::{BlockNumber, Keypair, Uid};
+//! use templar_round::{Elector, Outcome, Vote, VoteRecord, tally};
+//!
+//! let electors = vec![Elector { uid: Uid(0), hotkey: Keypair::from_uri("//V").unwrap().public(), stake: 100 }];
+//! let vote = Vote::new(&[Uid(1), Uid(2)], &[Uid(2)], Default::default()).unwrap();
+//! let votes = vec![VoteRecord { hotkey: electors[0].hotkey, block: BlockNumber(11), vote }];
+//! // All the stake has voted, so the outcome stands before the deadline.
+//! assert_eq!(tally(&electors, &votes, BlockNumber(15), BlockNumber(11), 15), Outcome::Selected(vec![Uid(2)]));
+//! ```
+
+mod agreement;
+mod applied;
+mod event;
+mod follower;
+mod miner;
+mod object_key;
+mod phase;
+mod sealing;
+mod signed;
+mod validator;
+mod vote;
+
+pub use agreement::{AppliedRecord, Elector, Majority, Outcome, VoteRecord, applied_majority, tally};
+pub use applied::Applied;
+pub use event::{Effect, Event, FailedEffect, SealedRecord, SkipReason};
+pub use follower::{AggregateSource, Follower, Standing};
+pub use miner::Miner;
+pub use object_key::ObjectKey;
+pub use phase::Phases;
+pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, open, seal};
+pub use signed::{Signed, SignedError};
+pub use validator::Validator;
+pub use vote::{MAX_SELECTED, Vote, VoteError};

@@ -1,0 +1,144 @@
+//! A miner's windows: train without a pause, seal before the end, reveal after it, follow the outcome.
+
+use crate::{Effect, Event, FailedEffect, Follower, SealCommitment, SkipReason};
+use templar_base::{BlockNumber, Window};
+
+/// How far the payload of one window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sealing {
+    /// Nothing is under way.
+    Idle,
+    /// The payload is being made and uploaded.
+    Sealing(Window),
+    /// On disk and in the bucket; not yet on the ledger.
+    Sealed(Window, SealCommitment),
+    /// The commitment is on its way to the ledger.
+    Committing(Window, SealCommitment),
+    /// On the ledger in time; the key follows after the window's end.
+    Committed(Window),
+    /// The key is on its way to the bucket.
+    Revealing(Window),
+}
+
+/// The state of a miner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miner {
+    follower: Follower,
+    /// The window whose data is trained on.
+    training: Option<Window>,
+    /// The newest window that was sealed, given up or begun too late.
+    settled: Option<Window>,
+    sealing: Sealing,
+}
+
+impl Miner {
+    /// A miner that holds the parameters at which `follower` stands. `pending` is a payload that was sealed before a
+    /// restart: it is committed (again) or revealed as if nothing had happened.
+    pub fn new(follower: Follower, pending: Option<(Window, SealCommitment)>) -> Self {
+        let sealing = pending.map_or(Sealing::Idle, |(window, commitment)| Sealing::Sealed(window, commitment));
+        Self { follower, training: None, settled: pending.map(|(window, _)| window), sealing }
+    }
+
+    /// The part that follows the run.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// Advances by one event.
+    pub fn step(&mut self, event: &Event) -> Vec<Effect> {
+        let mut effects = self.follower.step(event);
+        match event {
+            Event::Block(_) => {}
+            Event::Sealed { window, commitment } if self.sealing == Sealing::Sealing(*window) => {
+                self.sealing = Sealing::Committing(*window, *commitment);
+                effects.push(Effect::CommitSeal { window: *window, commitment: *commitment });
+            }
+            Event::SealCommitted { window, block } => effects.extend(self.on_committed(*window, *block)),
+            Event::Revealed { window } if self.sealing == Sealing::Revealing(*window) => self.sealing = Sealing::Idle,
+            Event::Failed { window, effect } => effects.extend(self.on_failed(*window, *effect)),
+            _ => {}
+        }
+        effects.extend(self.go_on());
+        effects
+    }
+
+    /// What is due at the present head and standing.
+    fn go_on(&mut self) -> Vec<Effect> {
+        let Some(current) = self.follower.current() else { return Vec::new() };
+        let (head, next) = (self.follower.head(), self.follower.standing().next);
+        let mut effects = self.continue_sealing(head);
+        // A miner trains on while the last window's outcome is still to come, but not from older parameters.
+        if self.training != Some(current) && next.next() >= current && next <= current {
+            self.training = Some(current);
+            effects.push(Effect::BeginWindow { window: current });
+        }
+        if head >= self.follower.phases().seal(current) && self.settled.is_none_or(|settled| settled < current) {
+            effects.extend(self.seal_or_skip(current, next, head));
+        }
+        effects
+    }
+
+    fn seal_or_skip(&mut self, current: Window, next: Window, head: BlockNumber) -> Option<Effect> {
+        if self.training == Some(current) && next == current && self.sealing == Sealing::Idle {
+            self.settled = Some(current);
+            self.sealing = Sealing::Sealing(current);
+            return Some(Effect::Seal { window: current, start: self.follower.standing().state });
+        }
+        // In the last block of the window a commitment could no longer be in time.
+        let last = BlockNumber(self.follower.phases().end(current).0.saturating_sub(1));
+        if head < last {
+            return None;
+        }
+        self.settled = Some(current);
+        Some(Effect::Skip { window: current, reason: SkipReason::NotInSync })
+    }
+
+    fn continue_sealing(&mut self, head: BlockNumber) -> Vec<Effect> {
+        match self.sealing {
+            // Also when the window is over: the ledger says whether the commitment had arrived before a restart.
+            Sealing::Sealed(window, commitment) => {
+                self.sealing = Sealing::Committing(window, commitment);
+                vec![Effect::CommitSeal { window, commitment }]
+            }
+            Sealing::Committed(window) if head >= self.follower.phases().end(window) => {
+                self.sealing = Sealing::Revealing(window);
+                vec![Effect::Reveal { window }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_committed(&mut self, window: Window, block: BlockNumber) -> Vec<Effect> {
+        match self.sealing {
+            Sealing::Committing(own, _) if own == window => {}
+            _ => return Vec::new(),
+        }
+        if block < self.follower.phases().end(window) {
+            self.sealing = Sealing::Committed(window);
+            return Vec::new();
+        }
+        self.give_up(window)
+    }
+
+    fn give_up(&mut self, window: Window) -> Vec<Effect> {
+        self.sealing = Sealing::Idle;
+        vec![Effect::Unsend { window }, Effect::Skip { window, reason: SkipReason::CommitLate }]
+    }
+
+    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
+        match (effect, self.sealing) {
+            // Nothing was taken from the error feedback yet.
+            (FailedEffect::Seal, Sealing::Sealing(own)) if own == window => {
+                self.sealing = Sealing::Idle;
+                vec![Effect::Skip { window, reason: SkipReason::CommitLate }]
+            }
+            (FailedEffect::CommitSeal, Sealing::Committing(own, _)) if own == window => self.give_up(window),
+            (FailedEffect::Reveal, Sealing::Revealing(own)) if own == window => {
+                let late = self.follower.head() > self.follower.phases().judge(window);
+                self.sealing = if late { Sealing::Idle } else { Sealing::Committed(window) };
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

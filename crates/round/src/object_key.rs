@@ -1,0 +1,65 @@
+//! The names of objects in a node's bucket; they sort by window.
+
+use std::fmt;
+use templar_base::{Uid, Window};
+
+/// The name of one object. Window numbers are zero-padded, so that names sort as windows do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectKey {
+    /// The run's genesis document.
+    Genesis,
+    /// A miner's sealed payload.
+    Payload(Window),
+    /// The key to it.
+    Reveal(Window),
+    /// A validator's full verdict.
+    Verdict(Window),
+    /// The merged payload.
+    Aggregate(Window),
+    /// The evidence of one audit.
+    Audit(Window, Uid),
+    /// The manifest of the checkpoint at the start of a window.
+    CheckpointManifest(Window),
+    /// One part of a file of a checkpoint.
+    CheckpointPart(Window, u32),
+}
+
+impl ObjectKey {
+    /// Prefix of all objects of one window.
+    pub fn window_prefix(window: Window) -> String {
+        format!("window/{:010}/", window.0)
+    }
+
+    /// Prefix of all objects of the checkpoint at the start of one window.
+    pub fn checkpoint_prefix(window: Window) -> String {
+        format!("checkpoint/{:010}/", window.0)
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Genesis => f.write_str("genesis.json"),
+            Self::Payload(window) => write!(f, "{}payload", Self::window_prefix(*window)),
+            Self::Reveal(window) => write!(f, "{}reveal", Self::window_prefix(*window)),
+            Self::Verdict(window) => write!(f, "{}verdict", Self::window_prefix(*window)),
+            Self::Aggregate(window) => write!(f, "{}aggregate", Self::window_prefix(*window)),
+            Self::Audit(window, uid) => write!(f, "{}audit/{uid}", Self::window_prefix(*window)),
+            Self::CheckpointManifest(window) => write!(f, "{}manifest.json", Self::checkpoint_prefix(*window)),
+            Self::CheckpointPart(window, part) => write!(f, "{}part/{part:05}", Self::checkpoint_prefix(*window)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_windows_do() {
+        let names: Vec<String> =
+            [2, 10, 100, 99_999].iter().map(|w| ObjectKey::Payload(Window(*w)).to_string()).collect();
+        assert!(names.is_sorted());
+        assert_eq!(names[0], "window/0000000002/payload");
+    }
+}
