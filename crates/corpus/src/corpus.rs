@@ -1,0 +1,398 @@
+//! A corpus that is ready to train on: the tokens in memory, checked against the manifest.
+
+use crate::assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError};
+use crate::manifest::{LARGEST_MANIFEST_BYTES, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, TOKENIZER_FILE};
+use crate::shard::{ShardError, Tokens, shard_bytes};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
+
+/// Why a corpus cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    /// The folder holds no corpus.
+    #[error("there is no corpus in {folder} ({MANIFEST_FILE} is missing): build one, or fetch it")]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An object that the manifest names is not there.
+    #[error("{file_name} of the corpus is missing: fetch it again")]
+    MissingObject {
+        /// The object's file name.
+        file_name: String,
+    },
+    /// The system cannot read a file.
+    #[error("cannot read {file_name} of the corpus: {source}")]
+    Unreadable {
+        /// The object's file name.
+        file_name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The manifest is not in order.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A shard has fewer or more bytes than the manifest says.
+    #[error("{file_name} has {actual} bytes where the manifest says {expected}: it was cut off; fetch it again")]
+    Truncated {
+        /// The shard's file name.
+        file_name: String,
+        /// Bytes that there are.
+        actual: u64,
+        /// Bytes that there must be.
+        expected: u64,
+    },
+    /// An object's bytes do not match its hash.
+    #[error("{file_name} is damaged: its hash is {actual}, the manifest says {expected}; fetch it again")]
+    Damaged {
+        /// The object's file name.
+        file_name: String,
+        /// The hash of what is there.
+        actual: ContentHash,
+        /// The hash in the manifest.
+        expected: ContentHash,
+    },
+    /// A shard's inside is wrong though its hash is right.
+    #[error("{file_name} is not a shard of this corpus: {source}; whoever built the corpus is at fault")]
+    Shard {
+        /// The shard's file name.
+        file_name: String,
+        /// What is wrong.
+        source: ShardError,
+    },
+    /// The tokenizer is not the one that made the shards.
+    #[error("the tokenizer is {actual}, but the corpus was made with {expected}: use the tokenizer.json of the corpus")]
+    WrongTokenizer {
+        /// The tokenizer that is there.
+        actual: ContentHash,
+        /// The tokenizer in the manifest.
+        expected: ContentHash,
+    },
+    /// The tokenizer cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The corpus is not the one that the run names.
+    #[error("the corpus is {actual}, but the run names {expected}: fetch the run's corpus")]
+    WrongCorpus {
+        /// The manifest's hash.
+        actual: ContentHash,
+        /// The hash in the genesis.
+        expected: ContentHash,
+    },
+    /// The held-out part is too short.
+    #[error("the held-out part has {available} tokens, and {needed} are wanted: give more text or evaluate on less")]
+    HeldOutTooSmall {
+        /// Tokens that there are.
+        available: u64,
+        /// Tokens that are wanted.
+        needed: u64,
+    },
+    /// The text is too small for the run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The text is too small to evaluate on.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// The model has fewer tokens than the text uses.
+    #[error(
+        "the text uses {corpus} tokens, and the model knows {model}: set the model's vocabulary to at least {corpus}"
+    )]
+    VocabularyOfModel {
+        /// The vocabulary of the text.
+        corpus: u32,
+        /// The vocabulary of the model.
+        model: u32,
+    },
+}
+
+/// Tokens to train on and to evaluate on, their tokenizer and their manifest. Whole in memory: see
+/// [`Corpus::size_in_memory_bytes`].
+#[derive(Debug)]
+pub struct Corpus {
+    manifest: Manifest,
+    manifest_hash: ContentHash,
+    tokenizer: Tokenizer,
+    train: Tokens,
+    held_out: Tokens,
+}
+
+impl Corpus {
+    /// Opens a folder that [`CorpusBuilder`](crate::CorpusBuilder) wrote or a node fetched, and verifies every hash.
+    pub fn open(folder: &Path) -> Result<Self, CorpusError> {
+        let manifest = match std::fs::metadata(folder.join(MANIFEST_FILE)) {
+            Ok(file) if file.len() > LARGEST_MANIFEST_BYTES as u64 => {
+                return Err(ManifestError::TooLarge { bytes: file.len() as usize }.into());
+            }
+            _ => std::fs::read(folder.join(MANIFEST_FILE)),
+        };
+        let manifest = manifest.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => CorpusError::Missing { folder: folder.to_path_buf() },
+            _ => CorpusError::Unreadable { file_name: MANIFEST_FILE.to_owned(), source },
+        })?;
+        Self::from_objects(&manifest, |file_name, expected_bytes| {
+            let path = folder.join(file_name);
+            if let (Some(expected), Ok(file)) = (expected_bytes, std::fs::metadata(&path))
+                && file.len() != expected
+            {
+                return Err(CorpusError::Truncated { file_name: file_name.to_owned(), actual: file.len(), expected });
+            }
+            std::fs::read(&path).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => CorpusError::MissingObject { file_name: file_name.to_owned() },
+                _ => CorpusError::Unreadable { file_name: file_name.to_owned(), source },
+            })
+        })
+    }
+
+    /// Makes a corpus of its objects, wherever they lie. `read` gives the bytes of a file name; the length is what
+    /// the manifest says, where it says one.
+    pub fn from_objects(
+        manifest_json: &[u8],
+        mut read: impl FnMut(&str, Option<u64>) -> Result<Vec<u8>, CorpusError>,
+    ) -> Result<Self, CorpusError> {
+        let manifest = Manifest::parse(manifest_json)?;
+        let tokenizer_json = read(TOKENIZER_FILE, None)?;
+        let actual = ContentHash::of(&tokenizer_json);
+        if actual != manifest.tokenizer {
+            return Err(CorpusError::WrongTokenizer { actual, expected: manifest.tokenizer });
+        }
+        let tokenizer = Tokenizer::from_json(&tokenizer_json)?;
+        if tokenizer.vocab_size() != manifest.vocab_size || tokenizer.end_of_text() != manifest.end_of_text {
+            return Err(ManifestError::Contradiction { what: "the tokenizer has another vocabulary" }.into());
+        }
+        let mut load = |shards: &[ShardEntry]| {
+            let mut tokens = Tokens::for_vocabulary(manifest.vocab_size);
+            for shard in shards {
+                load_shard(shard, manifest.vocab_size, &mut read, &mut tokens)?;
+            }
+            Ok::<_, CorpusError>(tokens)
+        };
+        let (train, held_out) = (load(&manifest.train)?, load(&manifest.held_out)?);
+        Ok(Self { manifest_hash: ContentHash::of(manifest_json), manifest, tokenizer, train, held_out })
+    }
+
+    /// The hash of `manifest.json`: the name of the corpus in the genesis.
+    pub fn manifest_hash(&self) -> ContentHash {
+        self.manifest_hash
+    }
+
+    /// Checks that this is the corpus and the tokenizer that a genesis names.
+    pub fn check_names(&self, manifest: ContentHash, tokenizer: ContentHash) -> Result<(), CorpusError> {
+        if self.tokenizer.hash() != tokenizer {
+            return Err(CorpusError::WrongTokenizer { actual: self.tokenizer.hash(), expected: tokenizer });
+        }
+        if self.manifest_hash != manifest {
+            return Err(CorpusError::WrongCorpus { actual: self.manifest_hash, expected: manifest });
+        }
+        Ok(())
+    }
+
+    /// Checks that the text is enough for a model of this vocabulary under this rule, with `evaluation` sequences
+    /// outside the training of each window and `held_out` sequences of the held-out part.
+    pub fn check_enough(
+        &self,
+        rule: AssignmentRule,
+        model_vocabulary: u32,
+        evaluation: usize,
+        held_out: usize,
+    ) -> Result<(), CorpusError> {
+        if model_vocabulary < self.manifest.vocab_size {
+            return Err(CorpusError::VocabularyOfModel { corpus: self.manifest.vocab_size, model: model_vocabulary });
+        }
+        let plan = AssignmentPlan::new(RunId::default(), rule, self.train_tokens())?;
+        let (wanted, available) = (evaluation as u64, plan.available_to_evaluate());
+        if wanted > available {
+            return Err(AssignmentError::TooFewToEvaluate { wanted, available }.into());
+        }
+        self.check_held_out(held_out, rule.sequence_length as usize)
+    }
+
+    /// What the corpus consists of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The tokenizer of the text.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokens to train on.
+    pub fn train_tokens(&self) -> u64 {
+        self.train.len() as u64
+    }
+
+    /// Tokens kept back for evaluation.
+    pub fn held_out_tokens(&self) -> u64 {
+        self.held_out.len() as u64
+    }
+
+    /// Memory that the tokens take.
+    pub fn size_in_memory_bytes(&self) -> u64 {
+        let bytes = |tokens: &Tokens| (tokens.len() * tokens.bytes_per_token()) as u64;
+        bytes(&self.train) + bytes(&self.held_out)
+    }
+
+    /// A fixed set of sequences of the held-out part, spread evenly over it: `count` of `length` tokens each, plus the
+    /// token that the last one predicts. The same set on every node.
+    pub fn held_out_sequences(&self, count: usize, length: usize) -> Result<Vec<Vec<u32>>, CorpusError> {
+        self.check_held_out(count, length)?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let last_start = self.held_out.len() - (length + 1);
+        let starts = (0..count).map(|number| if count == 1 { 0 } else { scaled(last_start, number, count - 1) });
+        Ok(starts.map(|start| self.held_out.range(start, length + 1)).collect())
+    }
+
+    fn check_held_out(&self, count: usize, length: usize) -> Result<(), CorpusError> {
+        let needed = (count as u64).saturating_mul(length as u64).saturating_add(u64::from(count > 0));
+        let available = self.held_out_tokens();
+        if needed > available { Err(CorpusError::HeldOutTooSmall { available, needed }) } else { Ok(()) }
+    }
+
+    /// The share-out of this text in a run.
+    pub fn assignments(self: &Arc<Self>, run: RunId, rule: AssignmentRule) -> Result<Assignments, PlanError> {
+        let plan = AssignmentPlan::new(run, rule, self.train_tokens())?;
+        Ok(Assignments { corpus: Arc::clone(self), plan })
+    }
+
+    /// The tokens of a training sequence, which the plan keeps inside the text.
+    fn copy_sequence(&self, index: u64, length: u32, out: &mut Vec<u32>) {
+        let length = length as usize;
+        self.train.copy_range(index as usize * length, length + 1, out);
+    }
+}
+
+/// `whole * part / parts`, without overflow for lengths that fit in memory.
+fn scaled(whole: usize, part: usize, parts: usize) -> usize {
+    (whole as u128 * part as u128 / parts as u128) as usize
+}
+
+fn load_shard(
+    shard: &ShardEntry,
+    vocab_size: u32,
+    read: &mut impl FnMut(&str, Option<u64>) -> Result<Vec<u8>, CorpusError>,
+    tokens: &mut Tokens,
+) -> Result<(), CorpusError> {
+    let file_name = shard.file_name();
+    let expected_bytes = shard_bytes(shard.tokens, vocab_size);
+    let bytes = read(&file_name, expected_bytes)?;
+    if let Some(expected) = expected_bytes.filter(|expected| *expected != bytes.len() as u64) {
+        return Err(CorpusError::Truncated { file_name, actual: bytes.len() as u64, expected });
+    }
+    let actual = ContentHash::of(&bytes);
+    if actual != shard.hash {
+        return Err(CorpusError::Damaged { file_name, actual, expected: shard.hash });
+    }
+    match tokens.append_shard(&bytes, vocab_size) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CorpusError::Shard { file_name, source }),
+    }
+}
+
+/// The share-out of a corpus in a run, with the tokens.
+#[derive(Debug, Clone)]
+pub struct Assignments {
+    corpus: Arc<Corpus>,
+    plan: AssignmentPlan,
+}
+
+impl Assignments {
+    /// The arithmetic behind it.
+    pub fn plan(&self) -> &AssignmentPlan {
+        &self.plan
+    }
+
+    /// The text behind it.
+    pub fn corpus(&self) -> &Arc<Corpus> {
+        &self.corpus
+    }
+
+    /// What a uid trains on in a window whose start block has this beacon.
+    pub fn assignment(&self, window: Window, uid: Uid, beacon: &Beacon) -> Result<Assignment, AssignmentError> {
+        let indices = self.plan.sequences_of(window, uid, beacon)?;
+        Ok(Assignment { corpus: Arc::clone(&self.corpus), rule: *self.plan.rule(), indices })
+    }
+
+    /// `count` distinct sequences of `sequence_length + 1` tokens to evaluate a window on, drawn by a beacon from
+    /// what nobody trains on in the window: see [`AssignmentPlan::evaluation_sequences`].
+    pub fn evaluation_sequences(
+        &self,
+        window: Window,
+        beacon: &Beacon,
+        count: usize,
+    ) -> Result<Vec<Vec<u32>>, AssignmentError> {
+        let indices = self.plan.evaluation_sequences(window, beacon, count)?;
+        Ok(indices.into_iter().map(|index| self.sequence(index)).collect())
+    }
+
+    /// The tokens of one sequence: `sequence_length + 1` of them. Panics if there is no such sequence.
+    pub fn sequence(&self, index: u64) -> Vec<u32> {
+        assert!(index < self.plan.sequences(), "sequence {index} is past the text's {}", self.plan.sequences());
+        let length = self.plan.rule().sequence_length;
+        let mut tokens = Vec::with_capacity(length as usize + 1);
+        self.corpus.copy_sequence(index, length, &mut tokens);
+        tokens
+    }
+}
+
+/// What one miner trains on in one window.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    corpus: Arc<Corpus>,
+    rule: AssignmentRule,
+    indices: Vec<u64>,
+}
+
+impl Assignment {
+    /// Batches that there are.
+    pub fn batches(&self) -> u32 {
+        self.rule.batches_per_window
+    }
+
+    /// The sequence indices, `sequences_per_batch` to a batch.
+    pub fn indices(&self) -> &[u64] {
+        &self.indices
+    }
+
+    /// The tokens of a batch: `sequences_per_batch` rows of `sequence_length + 1` tokens, one after the other.
+    pub fn batch(&self, batch: u32) -> Result<Vec<u32>, AssignmentError> {
+        let mut tokens =
+            Vec::with_capacity(self.rule.sequences_per_batch as usize * (self.rule.sequence_length as usize + 1));
+        for index in self.indices_of(batch, 1)? {
+            self.corpus.copy_sequence(*index, self.rule.sequence_length, &mut tokens);
+        }
+        Ok(tokens)
+    }
+
+    /// The digest of `count` batches from `from_batch` on: BLAKE3 over the indices and the tokens of their sequences.
+    /// A miner states it in its payload, and a judge recomputes it.
+    pub fn digest(&self, from_batch: u32, count: u32) -> Result<ContentHash, AssignmentError> {
+        let mut hasher = blake3::Hasher::new_derive_key("templar digest of training batches v1");
+        hasher.update(&self.rule.sequence_length.to_le_bytes());
+        hasher.update(&self.rule.sequences_per_batch.to_le_bytes());
+        let mut tokens = Vec::new();
+        let mut bytes = Vec::new();
+        for index in self.indices_of(from_batch, count)? {
+            tokens.clear();
+            self.corpus.copy_sequence(*index, self.rule.sequence_length, &mut tokens);
+            bytes.clear();
+            bytes.extend_from_slice(&index.to_le_bytes());
+            bytes.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
+            hasher.update(&bytes);
+        }
+        Ok(ContentHash::new(*hasher.finalize().as_bytes()))
+    }
+
+    fn indices_of(&self, from_batch: u32, count: u32) -> Result<&[u64], AssignmentError> {
+        let end = u64::from(from_batch) + u64::from(count);
+        if end > u64::from(self.batches()) {
+            return Err(AssignmentError::NoBatch { batch: end.saturating_sub(1), batches: self.batches() });
+        }
+        let width = self.rule.sequences_per_batch as usize;
+        Ok(&self.indices[from_batch as usize * width..end as usize * width])
+    }
+}

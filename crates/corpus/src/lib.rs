@@ -1,0 +1,46 @@
+//! Text to tokenizer to token shards to the batches of each (run, window, uid).
+//!
+//! A corpus is a folder of shards, a tokenizer and a manifest that names both by hash; its name is the manifest's
+//! hash, which stands in the genesis of a run. From the genesis and public beacons alone, every node computes which
+//! sequences a miner trains on in a window and which sequences the window is evaluated on. There is no randomness but
+//! the seeded one, and the same text gives the same bytes on every machine.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use templar_base::{Beacon, RunId, Uid, Window};
+//! use templar_corpus::{AssignmentRule, Corpus, CorpusBuilder, Source};
+//!
+//! let folder = std::env::temp_dir().join(format!("templar-corpus-example-{}", std::process::id()));
+//! let text = Source::Synthetic { seed: 1, bytes: 200_000 };
+//! CorpusBuilder::new().source(text, "synthetic", "made here").vocab_size(400).build(&folder, |_| {}).unwrap();
+//!
+//! let corpus = Arc::new(Corpus::open(&folder).unwrap());
+//! let rule = AssignmentRule { sequence_length: 32, sequences_per_batch: 4, batches_per_window: 3, slots: 8 };
+//! let assignments = corpus.assignments(RunId::default(), rule).unwrap();
+//! let mine = assignments.assignment(Window(5), Uid(2), &Beacon::default()).unwrap();
+//! assert_eq!(mine.batch(0).unwrap().len(), 4 * 33);
+//! # std::fs::remove_dir_all(folder).unwrap();
+//! ```
+
+mod assignment;
+mod builder;
+mod column;
+mod corpus;
+mod held_out;
+mod manifest;
+mod permutation;
+mod pieces;
+mod shard;
+mod source;
+mod synthetic;
+mod tokenizer;
+
+pub use assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError};
+pub use builder::{BuildError, BuildProgress, CorpusBuilder};
+pub use corpus::{Assignment, Assignments, Corpus, CorpusError};
+pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
+pub use permutation::Permutation;
+pub use shard::ShardError;
+pub use source::{DEFAULT_FIELD, Documents, Source, SourceError};
+pub use synthetic::{synthetic, synthetic_document};
+pub use tokenizer::{END_OF_TEXT, StreamDecoder, TRAINING_SAMPLE_BYTES, Tokenizer, TokenizerError};

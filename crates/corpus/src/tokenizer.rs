@@ -1,0 +1,367 @@
+//! Text to token ids and back: byte-level BPE, trained here or loaded from a `tokenizer.json`.
+//!
+//! Training is reproducible to the byte. The trainer counts in hash maps with random seeds, but sorts the alphabet
+//! and breaks ties of equal counts by the pair's ids; the order of words reaches no result. The tests train the same
+//! text again and again, with other thread counts, and compare the bytes.
+
+use crate::pieces::{PIECE_BYTES, pieces};
+use std::path::{Path, PathBuf};
+use templar_base::ContentHash;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::models::{ModelWrapper, TrainerWrapper};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer as Inner};
+
+/// The token between two documents, in tokenizers that are trained here.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// Names of the end of a text in tokenizers that others trained, the likeliest first.
+const END_OF_TEXT_NAMES: [&str; 6] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eot_id|>", "<|im_end|>"];
+
+/// The 256 bytes and the end of text.
+const SMALLEST_VOCABULARY: u32 = 257;
+
+/// A `tokenizer.json` of a vocabulary of 256 thousand has some 35 MB; anything much larger is not a tokenizer.
+const LARGEST_JSON_BYTES: usize = 128 << 20;
+
+/// Text that training reads at most: enough for any vocabulary, and a bound for time and for the trainer's 32-bit
+/// counters. A sample is taken evenly when there is more.
+pub const TRAINING_SAMPLE_BYTES: u64 = 64 << 20;
+
+/// Why there is no tokenizer, or no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The vocabulary cannot hold all the bytes.
+    #[error("a vocabulary of {wanted} is too small: the {SMALLEST_VOCABULARY} basic tokens have to fit")]
+    VocabularyTooSmall {
+        /// The vocabulary that was wanted.
+        wanted: u32,
+    },
+    /// There is no text to train on.
+    #[error("there is no text to train a tokenizer on")]
+    NoText,
+    /// The text has fewer distinct words than the vocabulary needs.
+    #[error(
+        "the text gives a vocabulary of only {reached} of the {wanted} tokens wanted: give more text, or take a \
+         vocabulary of at most {reached}"
+    )]
+    TextTooPlain {
+        /// The vocabulary that was wanted.
+        wanted: u32,
+        /// The vocabulary that the text gives.
+        reached: u32,
+    },
+    /// A file cannot be read.
+    #[error("cannot read the tokenizer {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The bytes are not a tokenizer.
+    #[error("this is not a tokenizer.json: {reason}")]
+    Malformed {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// No token ends a text.
+    #[error("the tokenizer has no end-of-text token (looked for {END_OF_TEXT_NAMES:?})")]
+    NoEndOfText,
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer cannot encode or decode this: {reason}")]
+    Failed {
+        /// What the tokenizer says.
+        reason: String,
+    },
+}
+
+/// A tokenizer, named by the hash of its `tokenizer.json`.
+pub struct Tokenizer {
+    inner: Inner,
+    json: Vec<u8>,
+    hash: ContentHash,
+    vocab_size: u32,
+    end_of_text: u32,
+    cuts_at_spaces: bool,
+}
+
+impl Tokenizer {
+    /// Trains a byte-level BPE of exactly `vocab_size` tokens on the documents. At most [`TRAINING_SAMPLE_BYTES`] of
+    /// them should be given; the result depends on the text and nothing else.
+    pub fn train<S: AsRef<str> + Sync>(documents: &[S], vocab_size: u32) -> Result<Self, TokenizerError> {
+        if vocab_size < SMALLEST_VOCABULARY {
+            return Err(TokenizerError::VocabularyTooSmall { wanted: vocab_size });
+        }
+        if documents.iter().all(|document| document.as_ref().is_empty()) {
+            return Err(TokenizerError::NoText);
+        }
+        let byte_level = ByteLevel::new(false, false, true);
+        let mut inner = Inner::new(BPE::default());
+        inner.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
+        let trainer = BpeTrainer::builder()
+            .vocab_size(vocab_size as usize)
+            .min_frequency(2)
+            .show_progress(false)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+            .build();
+        let text = documents.iter().flat_map(|document| pieces(document.as_ref()));
+        inner.train(&mut TrainerWrapper::BpeTrainer(trainer), text).map_err(failed)?;
+        let reached = inner.get_vocab_size(true) as u32;
+        if reached < vocab_size {
+            return Err(TokenizerError::TextTooPlain { wanted: vocab_size, reached });
+        }
+        let json = inner.to_string(false).map_err(failed)?.into_bytes();
+        Self::from_json(&json)
+    }
+
+    /// The tokenizer of a `tokenizer.json`. The bytes are kept, so that the hash names the file as it was given.
+    pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        if json.len() > LARGEST_JSON_BYTES {
+            let reason = format!("it has {} bytes, over the limit of {LARGEST_JSON_BYTES}", json.len());
+            return Err(TokenizerError::Malformed { reason });
+        }
+        let malformed = |error: tokenizers::Error| TokenizerError::Malformed { reason: error.to_string() };
+        let mut inner = Inner::from_bytes(json).map_err(malformed)?;
+        // Some files carry the limits of the model they came with; a text is never cut or padded here.
+        inner.with_truncation(None).map_err(malformed)?;
+        inner.with_padding(None);
+        // A document that spells out the end of text must not end there.
+        inner.set_encode_special_tokens(true);
+        let highest = inner.get_vocab(true).into_values().max();
+        let vocab_size = highest
+            .and_then(|id| id.checked_add(1))
+            .ok_or_else(|| TokenizerError::Malformed { reason: "its vocabulary is empty or has no bound".into() })?;
+        let end_of_text = END_OF_TEXT_NAMES
+            .into_iter()
+            .find_map(|name| inner.token_to_id(name))
+            .ok_or(TokenizerError::NoEndOfText)?;
+        let cuts_at_spaces = matches!(inner.get_model(), ModelWrapper::BPE(_))
+            && inner.get_normalizer().is_none()
+            && inner.get_pre_tokenizer().is_some_and(is_byte_level);
+        Ok(Self { inner, json: json.to_vec(), hash: ContentHash::of(json), vocab_size, end_of_text, cuts_at_spaces })
+    }
+
+    /// The tokenizer of a `tokenizer.json` on disk.
+    pub fn open(path: &Path) -> Result<Self, TokenizerError> {
+        let json =
+            std::fs::read(path).map_err(|source| TokenizerError::Unreadable { path: path.to_path_buf(), source })?;
+        Self::from_json(&json)
+    }
+
+    /// The bytes of its `tokenizer.json`.
+    pub fn to_json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The hash of its `tokenizer.json`, as the genesis states it.
+    pub fn hash(&self) -> ContentHash {
+        self.hash
+    }
+
+    /// All token ids are under this number.
+    pub fn vocab_size(&self) -> u32 {
+        self.vocab_size
+    }
+
+    /// The id of the token between two documents.
+    pub fn end_of_text(&self) -> u32 {
+        self.end_of_text
+    }
+
+    /// The ids of a text, without any added token. A text that spells the end of text gets ordinary tokens for it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        // The library is slow on long texts: cut them where no token of a byte-level BPE crosses, which changes
+        // nothing (a test holds the two together).
+        if !self.cuts_at_spaces || text.len() <= PIECE_BYTES {
+            return self.encode_piece(text);
+        }
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        for piece in pieces(text) {
+            ids.extend(self.encode_piece(piece)?);
+        }
+        Ok(ids)
+    }
+
+    /// The text of the ids, without special tokens. Ids that the vocabulary lacks are left out, and bytes that are no
+    /// UTF-8 become replacement characters.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, true).map_err(failed)
+    }
+
+    /// A decoder that takes one id at a time, for generation.
+    pub fn stream_decoder(&self) -> StreamDecoder<'_> {
+        StreamDecoder { tokenizer: self, ids: Vec::new(), emitted: 0 }
+    }
+
+    fn encode_piece(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        Ok(self.inner.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("hash", &self.hash).field("vocab_size", &self.vocab_size).finish()
+    }
+}
+
+/// Turns ids into text one by one; a character that spans several tokens comes out when it is whole.
+#[derive(Debug)]
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The ids of the last text that came out, as context, and those that wait.
+    ids: Vec<u32>,
+    /// How many of `ids` came out already.
+    emitted: usize,
+}
+
+/// A character has at most four bytes, so at most four byte tokens wait; more is not UTF-8 and comes out as it is.
+const LONGEST_WAIT: usize = 8;
+
+impl StreamDecoder<'_> {
+    /// Takes the next id and gives the text that is certain now, often one word, sometimes nothing.
+    pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
+        self.ids.push(id);
+        let text = self.new_text()?;
+        let waiting = self.ids.len() - self.emitted;
+        if text.ends_with('\u{FFFD}') && waiting < LONGEST_WAIT {
+            return Ok(String::new());
+        }
+        self.ids.drain(..self.emitted);
+        self.emitted = self.ids.len();
+        Ok(text)
+    }
+
+    /// What still waits at the end, with replacement characters for bytes that are no character.
+    pub fn finish(self) -> Result<String, TokenizerError> {
+        self.new_text()
+    }
+
+    /// The text of the ids that wait, as it reads after those before them.
+    fn new_text(&self) -> Result<String, TokenizerError> {
+        let before = self.tokenizer.decode(&self.ids[..self.emitted])?;
+        let whole = self.tokenizer.decode(&self.ids)?;
+        Ok(whole.strip_prefix(before.as_str()).unwrap_or_default().to_owned())
+    }
+}
+
+fn failed(error: tokenizers::Error) -> TokenizerError {
+    TokenizerError::Failed { reason: error.to_string() }
+}
+
+fn is_byte_level(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    match pre_tokenizer {
+        PreTokenizerWrapper::ByteLevel(_) => true,
+        // Llama 3, Qwen and others split by their own expression first. A space opens a word in those too, but no
+        // rule says so for all of them, so only the expression that is known is cut.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::synthetic;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    static TRAINED: LazyLock<Tokenizer> = LazyLock::new(|| Tokenizer::train(&synthetic(1, 60_000), 400).unwrap());
+
+    #[test]
+    fn the_same_text_gives_the_same_bytes_whatever_the_threads() {
+        let documents = synthetic(1, 60_000);
+        for threads in [1, 2, 3, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let again = pool.install(|| Tokenizer::train(&documents, 400).unwrap());
+            assert_eq!(again.to_json(), TRAINED.to_json());
+            assert_eq!(again.hash(), TRAINED.hash());
+        }
+    }
+
+    /// A text with nothing but ties: each pair of letters is as frequent as the others.
+    #[test]
+    fn ties_break_the_same_way_each_time() {
+        let letters: Vec<char> = ('a'..='z').collect();
+        let words: Vec<String> =
+            letters.iter().flat_map(|a| letters.iter().map(move |b| format!("{a}{b}{a} {a}{b}{a}"))).collect();
+        let first = Tokenizer::train(&words, 330).unwrap();
+        for _ in 0..5 {
+            assert_eq!(Tokenizer::train(&words, 330).unwrap().to_json(), first.to_json());
+        }
+    }
+
+    #[test]
+    fn a_trained_tokenizer_has_its_size_and_survives_its_file() {
+        assert_eq!(TRAINED.vocab_size(), 400);
+        let loaded = Tokenizer::from_json(TRAINED.to_json()).unwrap();
+        assert_eq!(loaded.hash(), TRAINED.hash());
+        assert_eq!(loaded.end_of_text(), TRAINED.end_of_text());
+        let text = "The old miller walked to the river.";
+        assert_eq!(loaded.encode(text).unwrap(), TRAINED.encode(text).unwrap());
+    }
+
+    #[test]
+    fn a_document_cannot_spell_the_end_of_text() {
+        let ids = TRAINED.encode("one<|endoftext|>two").unwrap();
+        assert!(!ids.contains(&TRAINED.end_of_text()));
+        assert_eq!(TRAINED.decode(&ids).unwrap(), "one<|endoftext|>two");
+        assert_eq!(TRAINED.decode(&[TRAINED.end_of_text()]).unwrap(), "");
+    }
+
+    #[test]
+    fn impossible_trainings_say_why() {
+        assert!(matches!(Tokenizer::train(&["text"], 256), Err(TokenizerError::VocabularyTooSmall { wanted: 256 })));
+        assert!(matches!(Tokenizer::train::<&str>(&[], 300), Err(TokenizerError::NoText)));
+        let plain = Tokenizer::train(&["aaaa aaaa"], 300);
+        assert!(matches!(plain, Err(TokenizerError::TextTooPlain { wanted: 300, .. })), "{plain:?}");
+        assert!(matches!(Tokenizer::from_json(b"{}"), Err(TokenizerError::Malformed { .. })));
+        assert!(matches!(Tokenizer::from_json(&[0xff; 9]), Err(TokenizerError::Malformed { .. })));
+    }
+
+    #[test]
+    fn decoding_ids_that_do_not_exist_gives_text_all_the_same() {
+        assert_eq!(TRAINED.decode(&[u32::MAX, 9999]).unwrap(), "");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn any_text_round_trips(text in "\\PC{0,200}|[ \\n\\ta-c'é日🙂]{0,200}") {
+            let ids = TRAINED.encode(&text).unwrap();
+            prop_assert!(ids.iter().all(|id| *id < TRAINED.vocab_size()));
+            prop_assert_eq!(TRAINED.decode(&ids).unwrap(), text);
+        }
+
+        #[test]
+        fn the_stream_decoder_gives_the_whole_text(text in "[ \\na-c'é日🙂\u{1F469}]{0,80}") {
+            let ids = TRAINED.encode(&text).unwrap();
+            let mut decoder = TRAINED.stream_decoder();
+            let mut streamed = String::new();
+            for id in ids {
+                streamed.push_str(&decoder.push(id).unwrap());
+            }
+            streamed.push_str(&decoder.finish().unwrap());
+            prop_assert_eq!(streamed, text);
+        }
+
+        #[test]
+        fn random_ids_decode_in_a_stream_as_a_whole(ids in proptest::collection::vec(0u32..400, 0..60)) {
+            let mut decoder = TRAINED.stream_decoder();
+            let mut length = 0;
+            for id in &ids {
+                length += decoder.push(*id).unwrap().len();
+            }
+            length += decoder.finish().unwrap().len();
+            prop_assert!(length <= 64 * (ids.len() + 1));
+        }
+
+        #[test]
+        fn cutting_into_pieces_changes_no_token(words in proptest::collection::vec("[a-z'.,\\n\\t é日]{0,12}", 300..600)) {
+            let text = words.join(" ");
+            prop_assert_eq!(TRAINED.encode(&text).unwrap(), TRAINED.encode_piece(&text).unwrap());
+        }
+    }
+}
