@@ -1,0 +1,212 @@
+//! Error feedback: what a miner wanted to send and did not waits for the next window.
+//!
+//! ```text
+//! a = β·e + Δ          accumulate
+//! ĝ = SignTopK(a)      compress: per chunk the k largest |a|, each as sign × the chunk's scale
+//! e ← a − ĝ
+//! ```
+
+use crate::layout::{GradientLayout, SEGMENT_CHUNKS};
+use crate::merkle::MerkleTree;
+use crate::metadata::{Metadata, MetadataError};
+use crate::payload::Payload;
+use crate::scale::{Scale, UNIT};
+use crate::segment::{ChunkContents, MAX_EXPONENT_SPREAD, MINUS};
+use crate::select::select_largest;
+use rayon::prelude::*;
+use templar_base::ContentHash;
+
+/// The error feedback of one miner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrorFeedback {
+    /// One value for each parameter: `e` between windows, `a` between `accumulate` and `compress`.
+    pub residual: Vec<f32>,
+}
+
+/// Why nothing was accumulated or sent; the residual is as it was.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FeedbackError {
+    /// NaN or infinity: the training diverged, and nothing may be sent of it.
+    #[error(
+        "parameter {index}: the accumulated value is {value}; training diverged, restart from the last agreed state"
+    )]
+    NotFinite {
+        /// The first parameter at fault.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A buffer that does not fit.
+    #[error("a buffer of {actual} values where the model has {expected}; the caller is at fault")]
+    Length {
+        /// Values given.
+        actual: usize,
+        /// Values expected.
+        expected: usize,
+    },
+    /// Bytes that are not whole values.
+    #[error("{bytes} bytes of saved error feedback where the model needs {expected}; start it from zero")]
+    SavedLength {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes expected.
+        expected: usize,
+    },
+    /// The metadata cannot be coded.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+impl ErrorFeedback {
+    /// An empty feedback: nothing waits.
+    pub fn new(layout: &GradientLayout) -> Self {
+        Self { residual: vec![0.0; layout.parameters()] }
+    }
+
+    /// Adds a window's drift: `a = β·e + Δ`, each value one multiplication and one addition, never fused.
+    /// On an error the residual is unchanged.
+    pub fn accumulate(&mut self, drift: &[f32], beta: f32) -> Result<(), FeedbackError> {
+        if drift.len() != self.residual.len() {
+            return Err(FeedbackError::Length { actual: drift.len(), expected: self.residual.len() });
+        }
+        let sum = |e: f32, delta: f32| beta * e + delta;
+        let faulty = |(e, delta): (&f32, &f32)| !sum(*e, *delta).is_finite();
+        if let Some(index) = self.residual.par_iter().zip(drift).position_first(faulty) {
+            return Err(FeedbackError::NotFinite { index, value: sum(self.residual[index], drift[index]) });
+        }
+        self.residual.par_iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(*e, *delta));
+        Ok(())
+    }
+
+    /// Selects and codes what is sent of the accumulated values, and takes it out of them.
+    ///
+    /// Of each chunk the largest magnitudes, ties by the lower index, zeros never; the scale is the one nearest to
+    /// their mean. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
+    /// sends nothing and waits. `metadata.error_feedback_root` is set here, to the root of what remains.
+    /// On an error the residual is unchanged.
+    pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
+        metadata.check()?;
+        if self.residual.len() != layout.parameters() {
+            return Err(FeedbackError::Length { actual: self.residual.len(), expected: layout.parameters() });
+        }
+        if let Some(index) = self.residual.par_iter().position_first(|value| !value.is_finite()) {
+            return Err(FeedbackError::NotFinite { index, value: self.residual[index] });
+        }
+        let mut parts: Vec<ChunkContents> =
+            (0..layout.segment_count()).into_par_iter().map(|segment| self.select_segment(layout, segment)).collect();
+        drop_faint_chunks(layout, &mut parts);
+        self.take_out(layout, &parts);
+        let error_feedback_root = self.root(layout);
+        Ok(Payload::assemble(layout, Metadata { error_feedback_root, ..metadata }, parts))
+    }
+
+    /// Puts back what `payload` had taken out: `e ← e + ĝ`, after a window that was not applied.
+    pub fn restore(&mut self, payload: &Payload) -> Result<(), FeedbackError> {
+        let expected = payload.layout().parameters();
+        if self.residual.len() != expected {
+            return Err(FeedbackError::Length { actual: self.residual.len(), expected });
+        }
+        payload.for_each_value(|index, value| self.residual[index] += value);
+        Ok(())
+    }
+
+    /// The Merkle root over the residual's chunks.
+    pub fn root(&self, layout: &GradientLayout) -> ContentHash {
+        self.tree(layout).root()
+    }
+
+    /// The Merkle tree over the residual's chunks, for proofs.
+    pub fn tree(&self, layout: &GradientLayout) -> MerkleTree {
+        MerkleTree::over_chunks(&self.residual, layout)
+    }
+
+    /// The residual as little-endian f32.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.residual.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    /// A residual saved by [`ErrorFeedback::to_bytes`] for the same layout.
+    pub fn from_bytes(bytes: &[u8], layout: &GradientLayout) -> Result<Self, FeedbackError> {
+        let expected = 4 * layout.parameters();
+        if bytes.len() != expected {
+            return Err(FeedbackError::SavedLength { bytes: bytes.len(), expected });
+        }
+        let values = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));
+        let feedback = Self { residual: values.collect() };
+        match feedback.residual.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(FeedbackError::NotFinite { index, value: feedback.residual[index] }),
+            None => Ok(feedback),
+        }
+    }
+
+    fn select_segment(&self, layout: &GradientLayout, segment: usize) -> ChunkContents {
+        let mut contents = ChunkContents::default();
+        let (mut scratch, mut kept) = (Vec::new(), Vec::new());
+        for chunk in &layout.chunks()[layout.segment_chunks(segment)] {
+            let values = &self.residual[chunk.range()];
+            select_largest(values, usize::from(chunk.kept), &mut scratch, &mut kept);
+            let sum: f64 = kept.iter().map(|index| f64::from(values[usize::from(*index)].abs())).sum();
+            let scale = if kept.is_empty() { Scale::EMPTY } else { Scale::nearest(sum / kept.len() as f64) };
+            if scale.is_empty() {
+                kept.clear();
+            }
+            contents.scales.push(scale);
+            contents.counts.push(kept.len() as u16);
+            let signed = |index: &u16| if values[usize::from(*index)] < 0.0 { index | MINUS } else { *index };
+            contents.kept.extend(kept.iter().map(signed));
+        }
+        contents
+    }
+
+    fn take_out(&mut self, layout: &GradientLayout, parts: &[ChunkContents]) {
+        for (segment, part) in parts.iter().enumerate() {
+            let mut kept = part.kept.as_slice();
+            for (position, chunk_index) in layout.segment_chunks(segment).enumerate() {
+                let (own, rest) = kept.split_at(usize::from(part.counts[position]));
+                kept = rest;
+                let start = layout.chunks()[chunk_index].start;
+                let scale = part.scales[position].units() as f32 * UNIT;
+                for value in own {
+                    let sent = if value & MINUS != 0 { -scale } else { scale };
+                    self.residual[start + usize::from(value & !MINUS)] -= sent;
+                }
+            }
+        }
+    }
+}
+
+/// Empties the chunks whose scale does not fit the tensor's exponent range.
+fn drop_faint_chunks(layout: &GradientLayout, parts: &mut [ChunkContents]) {
+    let mut largest = vec![0u8; layout.tensors().len()];
+    let tensor_of =
+        |segment: usize, position: usize| layout.chunks()[segment * SEGMENT_CHUNKS + position].tensor as usize;
+    for (segment, part) in parts.iter().enumerate() {
+        for (position, scale) in part.scales.iter().enumerate() {
+            let entry = &mut largest[tensor_of(segment, position)];
+            *entry = scale.exponent().max(*entry);
+        }
+    }
+    for (segment, part) in parts.iter_mut().enumerate() {
+        let too_faint = |(position, scale): (usize, &Scale)| {
+            let limit = largest[tensor_of(segment, position)].saturating_sub(MAX_EXPONENT_SPREAD);
+            !scale.is_empty() && scale.exponent() < limit
+        };
+        let faint: Vec<bool> = part.scales.iter().enumerate().map(too_faint).collect();
+        if !faint.contains(&true) {
+            continue;
+        }
+        let mut kept = Vec::with_capacity(part.kept.len());
+        let mut start = 0;
+        for (position, is_faint) in faint.into_iter().enumerate() {
+            let end = start + usize::from(part.counts[position]);
+            if is_faint {
+                part.scales[position] = Scale::EMPTY;
+                part.counts[position] = 0;
+            } else {
+                kept.extend_from_slice(&part.kept[start..end]);
+            }
+            start = end;
+        }
+        part.kept = kept;
+    }
+}

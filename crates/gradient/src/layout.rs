@@ -1,0 +1,246 @@
+//! Where the tensors, chunks and segments of a pseudo-gradient lie in the flat range of parameters.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Values of a chunk; the last chunk of a tensor may be shorter.
+pub const CHUNK_VALUES: usize = 4096;
+
+/// Chunks of a segment; the last segment may be shorter. Segments run on over the ends of tensors, so that a model's
+/// many small tensors (norms) do not cost a segment each.
+pub const SEGMENT_CHUNKS: usize = 256;
+
+/// Most parameters that a layout takes: 2^40, far over any model, so that no sum of sizes can overflow.
+const MAX_PARAMETERS: usize = 1 << 40;
+
+/// Longest tensor name in bytes.
+const MAX_NAME_BYTES: usize = 512;
+
+/// How the kept values of a tensor are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// Each kept value is its sign times its chunk's scale.
+    Sign = 0,
+}
+
+/// One tensor of a layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorLayout {
+    /// The tensor's name, for people.
+    pub name: String,
+    /// Number of values.
+    pub len: usize,
+    /// Kept values of a full chunk, 1..=4096.
+    pub kept_per_chunk: u16,
+    /// How kept values are coded.
+    pub mode: Mode,
+    /// First value in the flat range of parameters.
+    pub start: usize,
+    /// First chunk in the layout's numbering.
+    pub first_chunk: usize,
+}
+
+impl TensorLayout {
+    /// The layout's numbers of the tensor's chunks.
+    pub fn chunks(&self) -> Range<usize> {
+        self.first_chunk..self.first_chunk + self.len.div_ceil(CHUNK_VALUES)
+    }
+
+    /// Rice parameter of the tensor's index gaps: `⌊log2(0.69 · 4096 / kept)⌋`, which minimises the expected length
+    /// of geometric gaps; 5 for 64 of 4096. Fixed by the layout, so that no payload has two codings.
+    pub fn rice_bits(&self) -> u32 {
+        (69 * CHUNK_VALUES as u32 / (100 * u32::from(self.kept_per_chunk))).checked_ilog2().unwrap_or(0)
+    }
+}
+
+/// One chunk: where it lies and what may be kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkLayout {
+    pub start: usize,
+    pub tensor: u32,
+    /// 1..=4096.
+    pub len: u16,
+    /// 1..=len.
+    pub kept: u16,
+}
+
+impl ChunkLayout {
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.start + usize::from(self.len)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    tensors: Vec<TensorLayout>,
+    chunks: Vec<ChunkLayout>,
+    parameters: usize,
+    kept: usize,
+}
+
+/// The tensors of a model in the order of the flat parameters, cut into chunks and segments. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GradientLayout(Arc<Inner>);
+
+/// A layout that cannot be built; the genesis or the caller is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// No tensors.
+    #[error("a gradient layout needs at least one tensor")]
+    Empty,
+    /// A tensor without values.
+    #[error("tensor `{name}` has no values; leave it out of the layout")]
+    EmptyTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// A kept count outside 1..=4096.
+    #[error("tensor `{name}`: {kept} kept values of a chunk are outside 1..=4096; correct the genesis' tensor classes")]
+    KeptOutOfRange {
+        /// The tensor.
+        name: String,
+        /// The refused count.
+        kept: u16,
+    },
+    /// More parameters than any model has, or a name longer than any tensor's.
+    #[error("tensor `{name}` brings the layout over its limit of 2^40 parameters, or its name over 512 bytes")]
+    TooLarge {
+        /// The tensor, its name cut to 64 characters.
+        name: String,
+    },
+}
+
+impl GradientLayout {
+    /// A layout of tensors given as (name, number of values, kept values of each chunk of 4096), in the order of the
+    /// flat parameters. A short chunk of n values keeps `⌊kept · n / 4096⌋` and at least one.
+    pub fn new(tensors: impl IntoIterator<Item = (String, usize, u16)>) -> Result<Self, LayoutError> {
+        let mut inner = Inner { tensors: Vec::new(), chunks: Vec::new(), parameters: 0, kept: 0 };
+        for (name, len, kept_per_chunk) in tensors {
+            if len == 0 {
+                return Err(LayoutError::EmptyTensor { name });
+            }
+            if !(1..=CHUNK_VALUES).contains(&usize::from(kept_per_chunk)) {
+                return Err(LayoutError::KeptOutOfRange { name, kept: kept_per_chunk });
+            }
+            if len > MAX_PARAMETERS - inner.parameters || name.len() > MAX_NAME_BYTES {
+                return Err(LayoutError::TooLarge { name: name.chars().take(64).collect() });
+            }
+            let tensor_index = inner.tensors.len() as u32;
+            let tensor = TensorLayout {
+                name,
+                len,
+                kept_per_chunk,
+                mode: Mode::Sign,
+                start: inner.parameters,
+                first_chunk: inner.chunks.len(),
+            };
+            for offset in (0..len).step_by(CHUNK_VALUES) {
+                let chunk_len = CHUNK_VALUES.min(len - offset);
+                let kept = (usize::from(kept_per_chunk) * chunk_len / CHUNK_VALUES).max(1);
+                inner.chunks.push(ChunkLayout {
+                    start: inner.parameters + offset,
+                    tensor: tensor_index,
+                    len: chunk_len as u16,
+                    kept: kept as u16,
+                });
+                inner.kept += kept;
+            }
+            inner.parameters += len;
+            inner.tensors.push(tensor);
+        }
+        if inner.tensors.is_empty() {
+            return Err(LayoutError::Empty);
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The tensors in the order of the flat parameters.
+    pub fn tensors(&self) -> &[TensorLayout] {
+        &self.0.tensors
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.0.parameters
+    }
+
+    /// Number of chunks.
+    pub fn chunk_count(&self) -> usize {
+        self.0.chunks.len()
+    }
+
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.0.chunks.len().div_ceil(SEGMENT_CHUNKS)
+    }
+
+    /// Most values that a payload can keep.
+    pub fn kept(&self) -> usize {
+        self.0.kept
+    }
+
+    /// The flat range of the chunk with this number, if there is one.
+    pub fn chunk_range(&self, chunk: usize) -> Option<Range<usize>> {
+        self.0.chunks.get(chunk).map(ChunkLayout::range)
+    }
+
+    /// The number of the chunk that holds this parameter, if there is such a parameter.
+    pub fn chunk_of(&self, parameter: usize) -> Option<usize> {
+        if parameter >= self.0.parameters {
+            return None;
+        }
+        Some(self.0.chunks.partition_point(|chunk| chunk.start <= parameter) - 1)
+    }
+
+    pub(crate) fn chunks(&self) -> &[ChunkLayout] {
+        &self.0.chunks
+    }
+
+    /// The numbers of a segment's chunks.
+    pub(crate) fn segment_chunks(&self, segment: usize) -> Range<usize> {
+        let start = segment * SEGMENT_CHUNKS;
+        start..(start + SEGMENT_CHUNKS).min(self.chunk_count())
+    }
+}
+
+impl PartialEq for GradientLayout {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for GradientLayout {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_chunks_keep_in_proportion_and_at_least_one() {
+        let sizes = [1, 2, 63, 4095, 4096, 4097];
+        let layout = GradientLayout::new(sizes.map(|len| (format!("t{len}"), len, 64))).unwrap();
+        let kept: Vec<(u16, u16)> = layout.chunks().iter().map(|chunk| (chunk.len, chunk.kept)).collect();
+        assert_eq!(kept, [(1, 1), (2, 1), (63, 1), (4095, 63), (4096, 64), (4096, 64), (1, 1)]);
+        assert_eq!(layout.parameters(), sizes.iter().sum::<usize>());
+        assert_eq!(layout.chunk_of(layout.parameters() - 1), Some(6));
+        assert_eq!(layout.chunk_of(3), Some(2));
+        assert_eq!(layout.chunk_of(layout.parameters()), None);
+    }
+
+    #[test]
+    fn the_rice_parameter_follows_the_density() {
+        let rice = |kept| GradientLayout::new([("t".to_owned(), 1, kept)]).unwrap().tensors()[0].rice_bits();
+        assert_eq!([1, 16, 64, 104, 512, 4096].map(rice), [11, 7, 5, 4, 2, 0]);
+    }
+
+    #[test]
+    fn refused_layouts_say_why() {
+        assert_eq!(GradientLayout::new([]).unwrap_err(), LayoutError::Empty);
+        let one = |len, kept| GradientLayout::new([("t".to_owned(), len, kept)]);
+        assert!(matches!(one(0, 64), Err(LayoutError::EmptyTensor { .. })));
+        assert!(matches!(one(5, 0), Err(LayoutError::KeptOutOfRange { .. })));
+        assert!(matches!(one(5, 4097), Err(LayoutError::KeptOutOfRange { .. })));
+        assert!(matches!(one(MAX_PARAMETERS + 1, 64), Err(LayoutError::TooLarge { .. })));
+    }
+}

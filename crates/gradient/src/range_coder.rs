@@ -1,0 +1,228 @@
+//! An adaptive binary range coder, carry by counting pending bytes as in LZMA.
+
+const TOP: u32 = 1 << 24;
+const PROBABILITY_BITS: u32 = 16;
+/// The interval is cut with 12 bits, so that a range of 2^24 still leaves 12 bits of precision.
+const CUT_BITS: u32 = 12;
+/// Keeps both sides of a cut open.
+const SMALLEST: u16 = 32;
+/// After this many bits an estimate moves by a fixed share of 1/128: what fits a segment's thousands of bits.
+const SLOWEST: u8 = 126;
+
+/// An adaptive estimate of one bit's probability. The first bits move it as a plain average would, so that contexts
+/// that see few bits learn at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bit {
+    zero: u16,
+    seen: u8,
+}
+
+impl Bit {
+    pub const NEW: Self = Self { zero: 1 << (PROBABILITY_BITS - 1), seen: 0 };
+
+    fn cut(self, range: u32) -> u32 {
+        (range >> CUT_BITS) * u32::from(self.zero >> (PROBABILITY_BITS - CUT_BITS))
+    }
+
+    fn learn(&mut self, bit: bool) {
+        let divisor = i32::from(self.seen) + 2;
+        let target = if bit { 0 } else { 1 << PROBABILITY_BITS };
+        let moved = i32::from(self.zero) + (target - i32::from(self.zero)) / divisor;
+        self.zero = moved.clamp(i32::from(SMALLEST), i32::from(u16::MAX - SMALLEST)) as u16;
+        self.seen = (self.seen + 1).min(SLOWEST);
+    }
+}
+
+/// Both directions of coding, so that one function describes a format and cannot disagree with itself.
+pub(crate) trait Coder {
+    /// Codes one bit under an adaptive estimate. An encoder takes `bit` and returns it, a decoder returns what it reads.
+    fn bit(&mut self, estimate: &mut Bit, bit: bool) -> bool;
+
+    /// Codes the low `count` bits of `value` at one bit each, at most 63.
+    fn raw(&mut self, value: u64, count: u32) -> u64;
+
+    /// Codes `count` bits, highest first, with a tree of `2^count` estimates.
+    fn tree(&mut self, estimates: &mut [Bit], value: u32, count: u32) -> u32 {
+        let mut node = 1usize;
+        for position in (0..count).rev() {
+            let bit = self.bit(&mut estimates[node], value >> position & 1 == 1);
+            node = node << 1 | usize::from(bit);
+        }
+        node as u32 - (1 << count)
+    }
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    low: u64,
+    range: u32,
+    cache: u8,
+    pending: u64,
+    out: Vec<u8>,
+}
+
+impl Encoder {
+    pub fn new() -> Self {
+        Self { low: 0, range: u32::MAX, cache: 0, pending: 1, out: Vec::new() }
+    }
+
+    fn shift(&mut self) {
+        if self.low < 0xff00_0000 || self.low >> 32 != 0 {
+            let carry = (self.low >> 32) as u8;
+            let mut byte = self.cache;
+            while self.pending > 0 {
+                self.out.push(byte.wrapping_add(carry));
+                byte = 0xff;
+                self.pending -= 1;
+            }
+            self.cache = (self.low >> 24) as u8;
+        }
+        self.pending += 1;
+        self.low = (self.low & 0x00ff_ffff) << 8;
+    }
+
+    fn normalise(&mut self) {
+        while self.range < TOP {
+            self.range <<= 8;
+            self.shift();
+        }
+    }
+
+    /// The bytes, without the first, which is always zero, and without zeros at the end, which the decoder adds.
+    pub fn finish(mut self) -> Vec<u8> {
+        for _ in 0..5 {
+            self.shift();
+        }
+        let end = self.out.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+        self.out[1..end.max(1)].to_vec()
+    }
+}
+
+impl Coder for Encoder {
+    fn bit(&mut self, estimate: &mut Bit, bit: bool) -> bool {
+        let cut = estimate.cut(self.range);
+        if bit {
+            self.low += u64::from(cut);
+            self.range -= cut;
+        } else {
+            self.range = cut;
+        }
+        estimate.learn(bit);
+        self.normalise();
+        bit
+    }
+
+    fn raw(&mut self, value: u64, count: u32) -> u64 {
+        for position in (0..count).rev() {
+            self.range >>= 1;
+            if value >> position & 1 == 1 {
+                self.low += u64::from(self.range);
+            }
+            self.normalise();
+        }
+        value
+    }
+}
+
+/// The reading side; behind the end there are zeros.
+#[derive(Debug)]
+pub(crate) struct Decoder<'a> {
+    code: u32,
+    range: u32,
+    bytes: std::slice::Iter<'a, u8>,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter() };
+        for _ in 0..4 {
+            decoder.code = decoder.code << 8 | decoder.next();
+        }
+        decoder
+    }
+
+    fn next(&mut self) -> u32 {
+        self.bytes.next().map_or(0, |byte| u32::from(*byte))
+    }
+
+    fn normalise(&mut self) {
+        while self.range < TOP {
+            self.range <<= 8;
+            self.code = self.code << 8 | self.next();
+        }
+    }
+}
+
+impl Coder for Decoder<'_> {
+    fn bit(&mut self, estimate: &mut Bit, _: bool) -> bool {
+        let cut = estimate.cut(self.range);
+        let bit = self.code >= cut;
+        if bit {
+            self.code -= cut;
+            self.range -= cut;
+        } else {
+            self.range = cut;
+        }
+        estimate.learn(bit);
+        self.normalise();
+        bit
+    }
+
+    fn raw(&mut self, _: u64, count: u32) -> u64 {
+        let mut value = 0;
+        for _ in 0..count {
+            self.range >>= 1;
+            let bit = self.code >= self.range;
+            if bit {
+                self.code -= self.range;
+            }
+            value = value << 1 | u64::from(bit);
+            self.normalise();
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn code(coder: &mut impl Coder, symbols: &[(u8, bool, u64)]) -> Vec<(bool, u64)> {
+        let mut estimates = [Bit::NEW; 4];
+        let mut tree = [Bit::NEW; 16];
+        symbols
+            .iter()
+            .map(|(context, bit, value)| {
+                let bit = coder.bit(&mut estimates[usize::from(context % 4)], *bit);
+                let value = match context % 3 {
+                    0 => coder.raw(value & 0xff_ffff, 24),
+                    _ => u64::from(coder.tree(&mut tree, (value & 15) as u32, 4)),
+                };
+                (bit, value)
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn symbols_come_back(symbols in prop::collection::vec((any::<u8>(), prop::bool::weighted(0.03), any::<u64>()), 0..300)) {
+            let mut encoder = Encoder::new();
+            let written = code(&mut encoder, &symbols);
+            let bytes = encoder.finish();
+            prop_assert_eq!(code(&mut Decoder::new(&bytes), &symbols), written);
+        }
+    }
+
+    #[test]
+    fn rare_bits_cost_their_entropy() {
+        let mut encoder = Encoder::new();
+        let mut estimate = Bit::NEW;
+        for i in 0..64_000u32 {
+            encoder.bit(&mut estimate, i.wrapping_mul(2_654_435_761) >> 26 == 0);
+        }
+        // 64 000 bits of probability 1/64: 0.116 bits each are 929 bytes.
+        assert!(encoder.finish().len() < 1000);
+    }
+}

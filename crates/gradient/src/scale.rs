@@ -1,0 +1,121 @@
+//! The scale of a chunk: an integer in one fixed unit, so that contributions add without rounding.
+
+/// Contributions are integers in units of 2^-42. With it a scale lies between 32 · 2^-42 (7e-12, under any drift that
+/// training makes) and 59 · 2^-2 (14.75, over any); the rest of a larger value waits in the error feedback.
+pub const UNIT_EXPONENT: i32 = -42;
+
+/// The unit as a float.
+pub(crate) const UNIT: f32 = 1.0 / (1u64 << 42) as f32;
+
+/// The eight mantissas: 32 · 2^(i/8) rounded, so that a scale is at most 5 % from the mean that it stands for.
+pub const SCALE_MANTISSAS: [u8; 8] = [32, 35, 38, 41, 45, 49, 54, 59];
+
+/// Largest power of two by which a mantissa is multiplied. A contribution is then under 2^46; with weights that sum to
+/// less than 2^16 ([`crate::MAX_TOTAL_WEIGHT`]) every sum stays under 2^62, within an i64.
+pub const MAX_SCALE_EXPONENT: u8 = 40;
+
+/// Doubles of the midpoints between neighbouring mantissas, the last one that to 64, the next power's first.
+const DOUBLED_MIDPOINTS: [f64; 8] = [67.0, 73.0, 79.0, 86.0, 94.0, 103.0, 113.0, 123.0];
+
+/// A chunk's scale: nothing, or one of eight mantissas times a power of two from 2^0 to 2^40.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Scale(u16);
+
+impl Scale {
+    /// The scale of a chunk that sends nothing.
+    pub const EMPTY: Self = Self(0);
+
+    /// The largest scale.
+    pub const MAX: Self = Self(8 * (MAX_SCALE_EXPONENT as u16) + 8);
+
+    /// The scale `SCALE_MANTISSAS[mantissa] · 2^exponent`; None out of range.
+    pub fn new(exponent: u8, mantissa: u8) -> Option<Self> {
+        (exponent <= MAX_SCALE_EXPONENT && mantissa < 8)
+            .then(|| Self(u16::from(exponent) * 8 + u16::from(mantissa) + 1))
+    }
+
+    /// The scale nearest to `mean` (not negative); empty under the smallest scale, the largest over it.
+    pub fn nearest(mean: f64) -> Self {
+        // Scaling by a power of two is exact, and so is every comparison below: no rounding decides a scale.
+        let units = mean / f64::from(UNIT);
+        if units.is_nan() || units < f64::from(SCALE_MANTISSAS[0]) {
+            return Self::EMPTY;
+        }
+        let exponent = ((units.to_bits() >> 52) & 0x7ff) as i32 - 1023 - 5;
+        if exponent > i32::from(MAX_SCALE_EXPONENT) {
+            return Self::MAX;
+        }
+        let doubled = 2.0 * units / (1u64 << exponent) as f64;
+        let steps = DOUBLED_MIDPOINTS.iter().filter(|midpoint| doubled >= **midpoint).count() as u16;
+        Self((exponent as u16 * 8 + steps + 1).min(Self::MAX.0))
+    }
+
+    /// Whether nothing is sent.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The power of two, 0..=40; 0 for the empty scale.
+    pub fn exponent(self) -> u8 {
+        (self.0.saturating_sub(1) / 8) as u8
+    }
+
+    /// The number of the mantissa, 0..8; 0 for the empty scale.
+    pub fn mantissa(self) -> u8 {
+        (self.0.saturating_sub(1) % 8) as u8
+    }
+
+    /// The scale as an integer number of units; 0 for the empty scale.
+    pub fn units(self) -> i64 {
+        if self.is_empty() { 0 } else { i64::from(SCALE_MANTISSAS[usize::from(self.mantissa())]) << self.exponent() }
+    }
+
+    /// The scale as a float; exact.
+    pub fn value(self) -> f32 {
+        self.units() as f32 * UNIT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_scale_is_nearest_to_itself() {
+        for exponent in 0..=MAX_SCALE_EXPONENT {
+            for mantissa in 0..8 {
+                let scale = Scale::new(exponent, mantissa).unwrap();
+                assert_eq!(Scale::nearest(f64::from(scale.value())), scale);
+                assert_eq!((scale.exponent(), scale.mantissa()), (exponent, mantissa));
+            }
+        }
+        assert_eq!(Scale::new(MAX_SCALE_EXPONENT, 7), Some(Scale::MAX));
+        assert_eq!(Scale::new(MAX_SCALE_EXPONENT + 1, 0), None);
+        assert_eq!(Scale::new(0, 8), None);
+    }
+
+    #[test]
+    fn the_ends_are_empty_and_saturated() {
+        assert_eq!(Scale::nearest(0.0), Scale::EMPTY);
+        assert_eq!(Scale::nearest(f64::from(f32::MIN_POSITIVE)), Scale::EMPTY);
+        assert_eq!(Scale::nearest(f64::from(f32::MAX)), Scale::MAX);
+        assert_eq!(Scale::nearest(14.9), Scale::MAX);
+        assert_eq!(Scale::nearest(15.99), Scale::MAX);
+        assert_eq!(Scale::MAX.value(), 14.75);
+    }
+
+    #[test]
+    fn sums_of_the_heaviest_merge_stay_within_an_i64() {
+        let heaviest = i128::from(Scale::MAX.units()) * i128::from(crate::MAX_TOTAL_WEIGHT);
+        assert!(heaviest < 1 << 62);
+    }
+
+    proptest! {
+        #[test]
+        fn a_scale_is_within_five_percent_of_the_mean(mean in 1e-11f64..14.7) {
+            let value = f64::from(Scale::nearest(mean).value());
+            prop_assert!((value - mean).abs() <= 0.05 * mean, "{mean} became {value}");
+        }
+    }
+}
