@@ -78,12 +78,14 @@ impl HttpConnector for Connector {
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let holds_object = is_object_read(request.method(), request.uri(), request.headers());
+        // Of listings and multipart uploads the client above passes no status on, so none has a meaning there.
+        let has_query = request.uri().query().is_some();
         let response = self.client.request(request).await.map_err(|error| {
             let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Interrupted };
             HttpError::new(kind, error)
         })?;
         let (parts, body) = response.into_parts();
-        if is_meaningful(parts.status) {
+        if parts.status.is_success() || (!has_query && is_meaningful(parts.status)) {
             let body = match holds_object && parts.status.is_success() {
                 // The reader of an object stops at its own limit.
                 true => HttpResponseBody::new(body.map_err(interrupted)),
@@ -99,17 +101,16 @@ impl HttpService for Service {
     }
 }
 
-/// Whether the S3 client knows what to make of a status.
+/// Whether the S3 client knows what to make of the status of a failure.
 fn is_meaningful(status: StatusCode) -> bool {
-    status.is_success()
-        || matches!(
-            status,
-            StatusCode::NOT_FOUND
-                | StatusCode::PRECONDITION_FAILED
-                | StatusCode::NOT_MODIFIED
-                | StatusCode::FORBIDDEN
-                | StatusCode::UNAUTHORIZED
-        )
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::NOT_MODIFIED
+            | StatusCode::FORBIDDEN
+            | StatusCode::UNAUTHORIZED
+    )
 }
 
 /// A GET of an object has a path below the bucket and no query; a listing has a query.

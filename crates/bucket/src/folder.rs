@@ -27,18 +27,28 @@ pub(crate) struct FolderStore {
     _lock: Option<File>,
 }
 
+/// The path of a staging file; the file goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct StagedPath(PathBuf);
+
+impl StagedPath {
+    pub(crate) fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for StagedPath {
+    fn drop(&mut self) {
+        // After a rename there is nothing here; a failure leaves it to the next sweep.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// An object on its way; it deletes its file unless it is published.
 #[derive(Debug)]
 pub(crate) struct StagedFile {
-    path: PathBuf,
+    path: StagedPath,
     file: File,
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        // After a rename there is nothing here; a failure leaves it to the next sweep.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 impl StagedFile {
@@ -48,8 +58,8 @@ impl StagedFile {
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = staging.join(format!("{}-{number}", std::process::id()));
-            match OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { path, file }),
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { path: StagedPath(path), file }),
                 // A leftover of a dead process with our number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -61,8 +71,18 @@ impl StagedFile {
         self.file.write_all(bytes)
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// Appends another file whole; returns its length.
+    pub(crate) fn append(&mut self, path: &Path) -> io::Result<u64> {
+        io::copy(&mut File::open(path)?, &mut self.file)
+    }
+
+    pub(crate) fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.file.metadata()
+    }
+
+    /// Closes the file and keeps its path, so that waiting parts hold no descriptor.
+    pub(crate) fn into_path(self) -> StagedPath {
+        self.path
     }
 }
 
@@ -110,9 +130,9 @@ impl FolderStore {
             create_folders(&self.root, parent)?;
             let named = if only_if_absent {
                 // A hard link fails if the name exists, in one step; a rename would replace.
-                fs::hard_link(&staged.path, &path)
+                fs::hard_link(staged.path.as_path(), &path)
             } else {
-                fs::rename(&staged.path, &path)
+                fs::rename(staged.path.as_path(), &path)
             };
             match named {
                 Ok(()) => break,

@@ -1,9 +1,9 @@
-//! Object storage behind one small API.
+//! Object storage behind one small API, and an embedded S3-compatible server.
 //!
 //! A node of templar writes only in its own bucket and reads everybody's. [`Bucket`] reaches a local folder, the
 //! memory of the process, or any S3-compatible server, with the same answers from each: typed errors, a deadline on
 //! every call, and a size limit that is enforced before an object is read, because every object may come from a
-//! stranger. Objects are bytes here;
+//! stranger. [`BucketServer`] speaks the same protocol for those who have no bucket elsewhere. Objects are bytes here;
 //! nothing in this crate interprets them.
 //!
 //! ```
@@ -29,9 +29,11 @@ mod location;
 mod memory;
 mod options;
 mod s3;
+mod server;
 
 pub use bucket::{Bucket, ListPage, ObjectEntry, PutOutcome};
 pub use error::BucketError;
 pub use key::{MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, check_key};
 pub use location::{BucketLocation, LocationKind, MAX_LOCATION_BYTES};
 pub use options::{BucketOptions, Credentials};
+pub use server::{BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};

@@ -240,6 +240,12 @@ fn sort(operation: &'static str, key: &str, error: object_store::Error) -> Bucke
     if let Some(unexpected) = cause::<UnexpectedStatus>(&error) {
         let reason = unexpected.to_string();
         let status = unexpected.status;
+        if status == StatusCode::NOT_FOUND {
+            return BucketError::NotFound { key: key.to_owned() };
+        }
+        if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
+            return BucketError::Refused { operation, reason };
+        }
         if status == StatusCode::INSUFFICIENT_STORAGE {
             return BucketError::Full { operation, reason };
         }

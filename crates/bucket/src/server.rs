@@ -1,0 +1,215 @@
+//! The embedded S3-compatible server: for those who have no bucket elsewhere, and for whole networks on one machine.
+//!
+//! Everybody may read; each bucket has its own write keys. It keeps objects as plain files, `<root>/<bucket>/<key>`,
+//! through the same [`FolderStore`](crate::folder::FolderStore) as the `file://` backend.
+
+mod connection;
+mod keys;
+mod storage;
+mod uploads;
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use keys::{KeyRing, WriteKey};
+
+use crate::folder;
+use crate::{BucketError, BucketLocation};
+
+/// Locked exclusively by the one server of a folder.
+const LOCK_FILE: &str = ".server.lock";
+/// Objects and parts on their way.
+const STAGING_FOLDER: &str = ".staging";
+/// Longest XML body: the list of 10,000 parts that ends a multipart upload is 1.5 MB.
+const MAX_XML_BYTES: usize = 2 << 20;
+
+/// Why the server does not start, or a write key cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody else listens there.
+    #[error("address {address} is in use; stop the other program or choose another port")]
+    AddressInUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another server has this folder.
+    #[error("folder {} is already served by another bucket server; stop it or choose another folder", root.display())]
+    FolderInUse {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// The folder or a file in it cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Storage {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keys file is not what it should be.
+    #[error("keys file {} is invalid: {reason}; it holds {{\"keys\": [{{\"access_key\": .., \"secret_key\": .., \"bucket\": ..}}]}}", path.display())]
+    InvalidKeysFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The write key is malformed, or its access key belongs to another bucket.
+    #[error("write key {access_key:?} is refused: {reason}")]
+    InvalidKey {
+        /// Its public half.
+        access_key: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+}
+
+/// Limits of a server, so that no client can exhaust it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Largest object in bytes.
+    pub max_object_bytes: u64,
+    /// Most requests worked on at once; more are told to come back (503).
+    pub max_requests: usize,
+    /// Most open connections; more wait to be accepted.
+    pub max_connections: usize,
+    /// Most open connections from one address; loopback is free.
+    pub max_connections_per_address: usize,
+    /// Longest wait for a request's header, and for the next request on an open connection.
+    pub header_timeout: Duration,
+    /// Longest wait for the next bytes of a body, in either direction.
+    pub stall_timeout: Duration,
+    /// Longest time a request may take to be received and answered.
+    pub request_timeout: Duration,
+    /// Most unfinished multipart uploads of one bucket; beginning one more ends the oldest.
+    pub max_uploads_per_bucket: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            max_object_bytes: 8 << 30,
+            max_requests: 256,
+            max_connections: 1024,
+            max_connections_per_address: 256,
+            header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30 * 60),
+            max_uploads_per_bucket: 16,
+        }
+    }
+}
+
+/// A running server. It stops when it is dropped; [`BucketServer::shutdown`] lets running requests end first.
+#[derive(Debug)]
+pub struct BucketServer {
+    local_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    /// Held for as long as the server lives.
+    _lock: File,
+}
+
+impl BucketServer {
+    /// Serves the buckets below `root` (made if needed) at `address`; port 0 takes any free one.
+    pub async fn bind(address: SocketAddr, root: &Path, keys: KeyRing) -> Result<Self, ServerError> {
+        Self::bind_with(address, root, keys, ServerOptions::default()).await
+    }
+
+    /// Like [`BucketServer::bind`] with chosen limits.
+    pub async fn bind_with(
+        address: SocketAddr,
+        root: &Path,
+        keys: KeyRing,
+        options: ServerOptions,
+    ) -> Result<Self, ServerError> {
+        let lock = take_folder(root)?;
+        let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => ServerError::AddressInUse { address },
+            _ => ServerError::Listen { address, source },
+        })?;
+        let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
+        let service = build_service(root, keys, &options);
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(connection::accept_all(listener, service, options, stopped));
+        tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
+        Ok(Self { local_addr, stop, accepting, _lock: lock })
+    }
+
+    /// Where the server listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The location of a bucket of this server, by the address it listens on. Behind another public address, build
+    /// the location with that one.
+    pub fn location(&self, bucket: &str) -> Result<BucketLocation, BucketError> {
+        BucketLocation::s3(bucket, &format!("http://{}", self.local_addr), None)
+    }
+
+    /// Accepts nothing more, gives running requests some seconds to end, and returns when all is closed.
+    pub async fn shutdown(mut self) {
+        // Fails only if the task is gone already.
+        let _ = self.stop.send(true);
+        let _ = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for BucketServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Locks the folder for us and removes what an earlier server left unfinished.
+fn take_folder(root: &Path) -> Result<File, ServerError> {
+    let storage = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ServerError::Storage { path, source }
+    };
+    let staging = root.join(STAGING_FOLDER);
+    fs::create_dir_all(&staging).map_err(storage(&staging))?;
+    let path = root.join(LOCK_FILE);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(storage(&path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(ServerError::FolderInUse { root: root.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => return Err(ServerError::Storage { path, source }),
+    }
+    folder::sweep(&staging).map_err(storage(&staging))?;
+    Ok(lock)
+}
+
+fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> S3Service {
+    let storage = storage::Storage::new(root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options);
+    let mut config = S3Config::default();
+    config.xml_max_body_size = MAX_XML_BYTES;
+    // Uploads by HTML forms are refused later; nothing of theirs need be kept.
+    config.post_object_max_file_size = 0;
+    config.form_max_field_size = 1 << 10;
+    config.form_max_fields_size = 16 << 10;
+    config.form_max_parts = 16;
+    let mut builder = S3ServiceBuilder::new(storage);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    // The access rules are asked only where signatures are checked, so the two go together.
+    builder.set_auth(keys.clone());
+    builder.set_access(keys);
+    builder.build()
+}

@@ -1,0 +1,228 @@
+//! Connections: how many, how long, and how slow they may be.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use s3s::Body;
+use s3s::service::S3Service;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::ServerOptions;
+
+/// How long running requests may go on after a shutdown was asked for.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// Pause after a failed accept: mostly the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts and serves until `stopped` becomes true; dropping the future closes every connection.
+pub(super) async fn accept_all(
+    listener: TcpListener,
+    service: S3Service,
+    options: ServerOptions,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connection_slots = Arc::new(Semaphore::new(options.max_connections));
+    let request_slots = Arc::new(Semaphore::new(options.max_requests));
+    let crowd = Arc::new(Crowd::default());
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            // An error means that the handle is gone: the same as a stop.
+            _ = stopped.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &connection_slots) => accepted,
+        };
+        let (stream, address, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Closing is all that an address gets that has too many connections already.
+        let Some(place) = Crowd::enter(&crowd, address, options.max_connections_per_address) else { continue };
+        let stream = StallGuard { stream, limit: options.stall_timeout, timer: None };
+        let (service, request_slots) = (service.clone(), request_slots.clone());
+        let request_timeout = options.request_timeout;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.header_timeout)
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |request| answer(service.clone(), request_slots.clone(), request_timeout, request)),
+            );
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            let _held = (slot, place);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    // What has not ended by then is cut off by dropping the set.
+    let _ = timeout(LAST_REQUESTS, graceful.shutdown()).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, address.ip(), slot))
+}
+
+/// Answers one request. The slot is held until the body of the answer is sent or dropped.
+async fn answer(
+    service: S3Service,
+    slots: Arc<Semaphore>,
+    request_timeout: Duration,
+    request: http::Request<Incoming>,
+) -> Result<Response<impl http_body::Body<Data = bytes::Bytes, Error = s3s::StdError>>, Infallible> {
+    let slot = slots.try_acquire_owned().ok();
+    let response = if slot.is_none() {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back in a moment")
+    } else {
+        let work = service.call(request.map(Body::from));
+        match timeout(request_timeout, work).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                tracing::warn!(?error, "a request failed inside the server");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
+            }
+            Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+        }
+    };
+    Ok(response.map(|body| {
+        body.map_frame(move |frame| {
+            let _held = &slot;
+            frame
+        })
+    }))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Crowd {
+    counts: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    crowd: Arc<Crowd>,
+    address: IpAddr,
+}
+
+impl Crowd {
+    /// A place for one more connection, or `None` if the address has `most` already. Loopback is always let in: many
+    /// nodes of one machine share it.
+    fn enter(crowd: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+        let mut counts = crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place { crowd: crowd.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A stream that fails when the other side takes nothing for `limit`. Hyper has no such clock, and a reader that stops
+/// reading would hold its connection and its block of the object for ever.
+#[derive(Debug)]
+struct StallGuard {
+    stream: TcpStream,
+    limit: Duration,
+    /// Runs while a write waits.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl StallGuard {
+    fn watch<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.timer = None;
+            return progress;
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for StallGuard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for StallGuard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, progress)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(cx, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, progress)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(cx, progress)
+    }
+}

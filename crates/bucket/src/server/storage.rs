@@ -1,0 +1,517 @@
+//! The operations of the server, over one [`FolderStore`] a bucket.
+
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::StatusCode;
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CommonPrefix, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
+    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartInput,
+    UploadPartOutput,
+};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use tokio::time::timeout;
+
+use super::uploads::{MAX_PARTS, Part, Uploads};
+use super::{KeyRing, ServerOptions};
+use crate::bucket::PutOutcome;
+use crate::check_key;
+use crate::folder::{FolderStore, StagedFile};
+use crate::location::is_bucket_name;
+
+/// Bytes that go to and from the disk at once. Smaller blocks pay for a thread switch too often: with 4 KiB a read of a
+/// large object is about seven times slower.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Most keys of a page, as in S3.
+const MAX_PAGE: i32 = 1000;
+
+/// All buckets of the server.
+#[derive(Debug)]
+pub(super) struct Storage {
+    root: PathBuf,
+    staging: PathBuf,
+    keys: KeyRing,
+    uploads: Uploads,
+    max_object_bytes: u64,
+    stall_timeout: Duration,
+}
+
+impl Storage {
+    pub(super) fn new(root: PathBuf, staging: PathBuf, keys: KeyRing, options: &ServerOptions) -> Self {
+        Self {
+            root,
+            staging,
+            keys,
+            uploads: Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes),
+            max_object_bytes: options.max_object_bytes,
+            stall_timeout: options.stall_timeout,
+        }
+    }
+
+    fn bucket(&self, name: &str) -> S3Result<FolderStore> {
+        if !is_bucket_name(name) {
+            return Err(s3_error!(InvalidBucketName, "a bucket name has 3 to 63 lower-case letters, digits, - and ."));
+        }
+        Ok(FolderStore::with_staging(self.root.join(name), self.staging.clone()))
+    }
+
+    /// Whether there is such a bucket: somebody wrote to it, or may.
+    fn exists(&self, name: &str) -> bool {
+        self.root.join(name).is_dir() || self.keys.knows_bucket(name)
+    }
+
+    fn missing(&self, bucket: &str) -> S3Error {
+        match self.exists(bucket) {
+            true => s3_error!(NoSuchKey, "there is no such object"),
+            false => s3_error!(NoSuchBucket, "there is no such bucket"),
+        }
+    }
+
+    /// Opens an object, on a blocking thread, after the conditions of the request.
+    async fn open(
+        &self,
+        bucket: &str,
+        key: &str,
+        if_match: Option<&ETagCondition>,
+        if_none_match: Option<&ETagCondition>,
+    ) -> S3Result<(File, Metadata)> {
+        check_object_key(key)?;
+        let store = self.bucket(bucket)?;
+        let owned_key = key.to_owned();
+        let opened = blocking(move || store.open(&owned_key)).await;
+        let (file, metadata) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing(bucket)),
+            Err(error) => return Err(sort(error)),
+        };
+        let etag = etag_of(&metadata);
+        let holds = |condition: &ETagCondition| match condition.as_etag() {
+            Some(wanted) => wanted.value() == etag,
+            None => true,
+        };
+        if if_match.is_some_and(|condition| !holds(condition)) {
+            return Err(s3_error!(PreconditionFailed, "the object has another tag"));
+        }
+        if if_none_match.is_some_and(holds) {
+            return Err(s3_error!(NotModified));
+        }
+        Ok((file, metadata))
+    }
+
+    /// Takes a body into a staging file, a block at a time.
+    async fn receive(&self, body: Option<StreamingBlob>, announced: Option<i64>) -> S3Result<(StagedFile, u64)> {
+        let too_large = || s3_error!(EntityTooLarge, "the object is over this server's limit");
+        if announced.is_some_and(|length| length.unsigned_abs() > self.max_object_bytes) {
+            return Err(too_large());
+        }
+        let staging = self.staging.clone();
+        let mut staged = blocking(move || StagedFile::create_in(&staging)).await.map_err(sort)?;
+        let (mut size, mut block) = (0u64, Vec::new());
+        let mut body = body;
+        while let Some(stream) = body.as_mut() {
+            let piece = match timeout(self.stall_timeout, stream.next()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(None) => break,
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(%error, "an upload broke off");
+                    return Err(s3_error!(IncompleteBody, "the body broke off or does not match its signature"));
+                }
+                Err(_) => return Err(s3_error!(RequestTimeout, "the body stalled")),
+            };
+            size += piece.len() as u64;
+            if size > self.max_object_bytes {
+                return Err(too_large());
+            }
+            block.extend_from_slice(&piece);
+            if block.len() >= BLOCK_BYTES {
+                (staged, block) = write_block(staged, block).await?;
+            }
+        }
+        if announced.is_some_and(|length| length.unsigned_abs() != size) {
+            return Err(s3_error!(IncompleteBody, "the body is shorter than announced"));
+        }
+        (staged, _) = write_block(staged, block).await?;
+        Ok((staged, size))
+    }
+}
+
+async fn write_block(mut staged: StagedFile, mut block: Vec<u8>) -> S3Result<(StagedFile, Vec<u8>)> {
+    blocking(move || {
+        staged.write_all(&block)?;
+        block.clear();
+        Ok((staged, block))
+    })
+    .await
+    .map_err(sort)
+}
+
+/// Names a staged object, on a blocking thread; returns its tag.
+async fn publish(store: FolderStore, staged: StagedFile, key: String, only_if_absent: bool) -> S3Result<String> {
+    let published = blocking(move || {
+        let etag = etag_of(&staged.metadata()?);
+        Ok((store.publish(staged, &key, only_if_absent)?, etag))
+    });
+    match published.await.map_err(sort)? {
+        (PutOutcome::Created, etag) => Ok(etag),
+        (PutOutcome::AlreadyExists, _) => Err(s3_error!(PreconditionFailed, "the object exists already")),
+    }
+}
+
+/// Whether a write is to be refused if the object exists. Conditions that are not understood are refused, never
+/// ignored: the client relies on them.
+fn only_if_absent(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<bool> {
+    match (if_match, if_none_match) {
+        (None, None) => Ok(false),
+        (None, Some(condition)) if condition.is_any() => Ok(true),
+        _ => Err(s3_error!(NotImplemented, "of the conditions for writing, only If-None-Match: * is offered")),
+    }
+}
+
+fn check_object_key(key: &str) -> S3Result<()> {
+    check_key(key).map_err(|error| S3Error::with_message(S3ErrorCode::InvalidArgument, error.to_string()))
+}
+
+/// A tag that changes whenever the object does. It is not the MD5 of the content, which nobody here needs and which
+/// would cost a second pass; the suffix keeps clients from taking it for one.
+fn etag_of(metadata: &Metadata) -> String {
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let nanoseconds = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+    #[cfg(not(unix))]
+    let inode = 0u64;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&nanoseconds.to_le_bytes());
+    hasher.update(&metadata.len().to_le_bytes());
+    hasher.update(&inode.to_le_bytes());
+    format!("{}-1", &hasher.finalize().to_hex()[..32])
+}
+
+fn modified_of(metadata: &Metadata) -> Option<Timestamp> {
+    metadata.modified().ok().map(Timestamp::from)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Sorts an error of the disk into one that tells the client what to do.
+fn sort(error: io::Error) -> S3Error {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            let mut full = s3_error!(InternalError, "the disk of the server is full");
+            full.set_code(S3ErrorCode::Custom("InsufficientStorage".into()));
+            full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+            full
+        }
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::DirectoryNotEmpty => {
+            s3_error!(InvalidArgument, "another key is a folder of this one, or the reverse")
+        }
+        _ => {
+            tracing::warn!(%error, "the disk failed");
+            s3_error!(InternalError, "the disk of the server failed")
+        }
+    }
+}
+
+/// The bytes of `range`, a block at a time.
+fn blocks_of(file: File, range: Range<u64>) -> StreamingBlob {
+    let next = move |(file, range): (File, Range<u64>)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        blocking(move || {
+            let length = (range.end - range.start).min(BLOCK_BYTES as u64) as usize;
+            let mut block = vec![0; length];
+            read_exact_at(&file, &mut block, range.start)?;
+            Ok(Some((Bytes::from(block), (file, range.start + length as u64..range.end))))
+        })
+        .await
+    };
+    StreamingBlob::wrap(stream::try_unfold((file, range), next))
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, block: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, block, offset)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, block: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(block)
+}
+
+/// Objects and, where keys are grouped by a delimiter, the groups of one page.
+#[derive(Debug, Default)]
+struct Page {
+    objects: Vec<crate::ObjectEntry>,
+    groups: Vec<String>,
+    /// The last key or group seen; the next page begins after it.
+    last: String,
+    more: bool,
+}
+
+fn read_page(store: &FolderStore, prefix: &str, after: &str, limit: usize, grouped: bool) -> io::Result<Page> {
+    let mut page = Page { last: after.to_owned(), ..Page::default() };
+    if !grouped {
+        (page.objects, page.more) = store.list(prefix, after, limit)?;
+        if let Some(entry) = page.objects.last() {
+            page.last.clone_from(&entry.key);
+        }
+        return Ok(page);
+    }
+    let mut resume = after.to_owned();
+    loop {
+        // One key at a time: after a group, everything below it is skipped.
+        let (found, _) = store.list(prefix, &resume, 1)?;
+        let Some(entry) = found.into_iter().next() else { return Ok(page) };
+        if page.objects.len() + page.groups.len() == limit {
+            page.more = true;
+            return Ok(page);
+        }
+        match entry.key[prefix.len()..].find('/') {
+            Some(slash) => {
+                let group = &entry.key[..=prefix.len() + slash];
+                // No character of a key sorts after the tilde.
+                resume = format!("{group}~");
+                page.groups.push(group.to_owned());
+            }
+            None => {
+                resume.clone_from(&entry.key);
+                page.objects.push(entry);
+            }
+        }
+        page.last.clone_from(&resume);
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Storage {
+    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+        let name = req.input.bucket;
+        self.bucket(&name)?;
+        let folder = self.root.join(&name);
+        blocking(move || std::fs::create_dir_all(folder)).await.map_err(sort)?;
+        Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+    }
+
+    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        match is_bucket_name(&req.input.bucket) && self.exists(&req.input.bucket) {
+            true => Ok(S3Response::new(HeadBucketOutput::default())),
+            false => Err(s3_error!(NoSuchBucket, "there is no such bucket")),
+        }
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = req.input;
+        check_object_key(&input.key)?;
+        let store = self.bucket(&input.bucket)?;
+        let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let (staged, _) = self.receive(input.body, input.content_length).await?;
+        let etag = publish(store, staged, input.key, create).await?;
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = req.input;
+        let (file, metadata) =
+            self.open(&input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref()).await?;
+        let size = metadata.len();
+        let (range, content_range) = match input.range {
+            None => (0..size, None),
+            Some(range) => {
+                let range = range.check(size)?;
+                let text = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+                (range, Some(text))
+            }
+        };
+        let output = GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: i64::try_from(range.end - range.start).ok(),
+            content_range,
+            body: Some(blocks_of(file, range)),
+            e_tag: Some(ETag::Strong(etag_of(&metadata))),
+            last_modified: modified_of(&metadata),
+            ..GetObjectOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = req.input;
+        let (_, metadata) =
+            self.open(&input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref()).await?;
+        let output = HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: i64::try_from(metadata.len()).ok(),
+            e_tag: Some(ETag::Strong(etag_of(&metadata))),
+            last_modified: modified_of(&metadata),
+            ..HeadObjectOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let input = req.input;
+        check_object_key(&input.key)?;
+        if input.if_match.is_some() {
+            return Err(s3_error!(NotImplemented, "conditions for deleting are not offered"));
+        }
+        let store = self.bucket(&input.bucket)?;
+        if store_is_absent(&self.root, &input.bucket) {
+            return Ok(S3Response::new(DeleteObjectOutput::default()));
+        }
+        blocking(move || store.delete(&input.key)).await.map_err(sort)?;
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = req.input;
+        let store = self.bucket(&input.bucket)?;
+        if !self.exists(&input.bucket) {
+            return Err(s3_error!(NoSuchBucket, "there is no such bucket"));
+        }
+        let grouped = match input.delimiter.as_deref() {
+            None | Some("") => false,
+            Some("/") => true,
+            Some(_) => return Err(s3_error!(NotImplemented, "the only delimiter offered is the slash")),
+        };
+        let max_keys = input.max_keys.unwrap_or(MAX_PAGE).clamp(0, MAX_PAGE);
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let start = input.start_after.clone().unwrap_or_default();
+        // A token is the last key of the page before, so that it means the same after a restart.
+        let after = input.continuation_token.clone().unwrap_or_default().max(start);
+        let root = self.root.join(&input.bucket);
+        let page = blocking(move || {
+            if max_keys == 0 {
+                return Ok((Page::default(), Vec::new()));
+            }
+            let page = read_page(&store, &prefix, &after, max_keys as usize, grouped)?;
+            let mut contents = Vec::with_capacity(page.objects.len());
+            for entry in &page.objects {
+                // Deleted since the folder was read: then it has no time and no tag, but the page stays whole.
+                let metadata = std::fs::metadata(root.join(&entry.key)).ok();
+                contents.push(Object {
+                    key: Some(entry.key.clone()),
+                    size: i64::try_from(entry.size).ok(),
+                    last_modified: metadata
+                        .as_ref()
+                        .and_then(modified_of)
+                        .or_else(|| Some(Timestamp::from(SystemTime::UNIX_EPOCH))),
+                    e_tag: metadata.as_ref().map(|metadata| ETag::Strong(etag_of(metadata))),
+                    ..Object::default()
+                });
+            }
+            Ok((page, contents))
+        });
+        let (page, contents) = page.await.map_err(sort)?;
+        let groups: Vec<_> = page.groups.into_iter().map(|group| CommonPrefix { prefix: Some(group) }).collect();
+        let output = ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: input.prefix,
+            delimiter: input.delimiter,
+            start_after: input.start_after,
+            continuation_token: input.continuation_token,
+            max_keys: Some(max_keys),
+            key_count: i32::try_from(contents.len() + groups.len()).ok(),
+            is_truncated: Some(page.more),
+            next_continuation_token: page.more.then_some(page.last),
+            common_prefixes: Some(groups),
+            contents: Some(contents),
+            ..ListObjectsV2Output::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let input = req.input;
+        check_object_key(&input.key)?;
+        self.bucket(&input.bucket)?;
+        let id = self.uploads.begin(&input.bucket, &input.key);
+        let output = CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(id),
+            ..CreateMultipartUploadOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let input = req.input;
+        if !(1..=MAX_PARTS).contains(&input.part_number) {
+            return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
+        }
+        self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
+        let (staged, size) = self.receive(input.body, input.content_length).await?;
+        let etag = etag_of(&staged.metadata().map_err(sort)?);
+        let part = Part { path: Arc::new(staged.into_path()), size, etag: etag.clone() };
+        self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;
+        Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = req.input;
+        check_object_key(&input.key)?;
+        let store = self.bucket(&input.bucket)?;
+        let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let wanted: Vec<_> = listed
+            .into_iter()
+            .map(|part| (part.part_number.unwrap_or_default(), part.e_tag.map(|etag| etag.value().to_owned())))
+            .collect();
+        let parts = self.uploads.parts(&input.upload_id, &input.bucket, &input.key, &wanted)?;
+        let staging = self.staging.clone();
+        let joined = blocking(move || {
+            let mut joined = StagedFile::create_in(&staging)?;
+            for part in &parts {
+                if joined.append(part.path.as_path())? != part.size {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Ok(joined)
+        });
+        let etag = publish(store, joined.await.map_err(sort)?, input.key.clone(), create).await?;
+        // Another request may have ended it meanwhile; the object is there all the same.
+        let _ = self.uploads.end(&input.upload_id, &input.bucket, &input.key);
+        let output = CompleteMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            e_tag: Some(ETag::Strong(etag)),
+            ..CompleteMultipartUploadOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = req.input;
+        self.uploads.end(&input.upload_id, &input.bucket, &input.key)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+}
+
+/// Whether nobody ever wrote to a bucket.
+fn store_is_absent(root: &std::path::Path, bucket: &str) -> bool {
+    !root.join(bucket).is_dir()
+}
