@@ -1,0 +1,289 @@
+//! Aggregates: exact in any order, undone exactly, coded in one way, applied to the bit.
+
+mod common;
+
+use common::{drift, layout, payload};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use templar_base::Window;
+use templar_gradient::{
+    Aggregate, AggregateError, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule, Metadata, Payload,
+    ScaleLimits, UNIT_EXPONENT, outer_step, shares_dot,
+};
+
+fn peers(layout: &GradientLayout, count: u16) -> Vec<Payload> {
+    let size = |uid: u16| 1e-3 * (1.0 + f32::from(uid % 7));
+    (1..=count).map(|uid| payload(layout, uid, &drift(layout.parameters(), u64::from(uid), size(uid)))).collect()
+}
+
+fn weighted(payloads: &[Payload]) -> Vec<(&Payload, u32)> {
+    payloads.iter().map(|payload| (payload, 1)).collect()
+}
+
+fn small_layout() -> GradientLayout {
+    layout(&[(5000, 64), (3, 64), (4096, 512), (63, 4096)])
+}
+
+/// The merge as the rule reads, one coordinate at a time.
+fn oracle(payloads: &[(&Payload, u32)], rule: MergeRule) -> BTreeMap<usize, (i64, u32)> {
+    let layout = payloads[0].0.layout();
+    let mut sums = BTreeMap::new();
+    for chunk in 0..layout.chunk_count() {
+        let mut scales: Vec<i64> = payloads.iter().map(|(p, _)| p.scales()[chunk].units()).filter(|s| *s > 0).collect();
+        scales.sort_unstable();
+        let limit = match (rule.scale_clip, scales.is_empty()) {
+            (0, _) | (_, true) => i64::MAX,
+            (clip, false) => scales[(scales.len() - 1) / 2] * i64::from(clip),
+        };
+        for (payload, weight) in payloads {
+            let part = payload.chunk(chunk);
+            for (index, minus) in part.values() {
+                let entry = sums.entry(part.start + index).or_insert((0i64, 0u32));
+                let units = part.scale.units().min(limit) * i64::from(*weight);
+                entry.0 += if minus { -units } else { units };
+                entry.1 += weight;
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn merging_is_the_rule_coordinate_by_coordinate() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 9);
+    let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 2, 1, 1, 3, 1, 1, 7, 1]).collect();
+    for rule in [
+        MergeRule::default(),
+        MergeRule { kappa_threshold: 5, scale_clip: 1 },
+        MergeRule { kappa_threshold: 0, scale_clip: 0 },
+    ] {
+        let aggregate = Aggregate::merge(&layout, &set, rule).unwrap();
+        let expected = oracle(&set, rule);
+        assert_eq!(aggregate.entries(), expected.len());
+        let kappa = if rule.kappa_threshold < 9 { 2 } else { 1 };
+        assert_eq!(aggregate.kappa(), kappa);
+        let mut visited = Vec::new();
+        aggregate.for_each(|index, value| visited.push((index, value)));
+        for ((index, value), (place, (sum, count))) in visited.iter().zip(&expected) {
+            let value_again = *sum as f32 / (*count).max(kappa) as f32 * (UNIT_EXPONENT as f32).exp2();
+            assert_eq!((index, value.to_bits()), (place, value_again.to_bits()));
+            assert_eq!(aggregate.value(*index).to_bits(), value.to_bits());
+        }
+        let silent = (0..layout.parameters()).find(|j| !expected.contains_key(j)).unwrap();
+        assert_eq!(aggregate.value(silent), 0.0);
+    }
+}
+
+#[test]
+fn a_scale_far_over_the_median_is_clipped() {
+    let layout = layout(&[(4096, 64)]);
+    let mut payloads = peers(&layout, 4);
+    payloads.push(payload(&layout, 9, &drift(4096, 9, 10.0)));
+    let loudest = |clip| {
+        let rule = MergeRule { kappa_threshold: 30, scale_clip: clip };
+        let mut loudest = 0f32;
+        Aggregate::merge(&layout, &weighted(&payloads), rule)
+            .unwrap()
+            .for_each(|_, value| loudest = loudest.max(value.abs()));
+        loudest
+    };
+    assert!(loudest(0) > 10.0 * loudest(4), "{} {}", loudest(0), loudest(4));
+}
+
+#[test]
+fn leaving_undoes_entering() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 6);
+    let all: Vec<&Payload> = payloads.iter().collect();
+    let limits = ScaleLimits::of(&layout, &all, 4);
+    let mut aggregator = Aggregator::new(&layout, limits.clone());
+    for payload in &payloads {
+        aggregator.add(payload, 2).unwrap();
+    }
+    assert_eq!(aggregator.finish(MergeRule::default()).unwrap().hash(), {
+        let set: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (payload, 2)).collect();
+        Aggregate::merge(&layout, &set, MergeRule::default()).unwrap().hash()
+    });
+    assert_eq!(aggregator.add(&payloads[0], 1), Err(MergeError::Duplicate { uid: payloads[0].metadata().uid }));
+    aggregator.remove(&payloads[0]).unwrap();
+    aggregator.remove(&payloads[4]).unwrap();
+    assert!(matches!(aggregator.remove(&payloads[4]), Err(MergeError::NotMerged { .. })));
+    let mut without = Aggregator::new(&layout, limits);
+    for place in [5, 1, 3, 2] {
+        without.add(&payloads[place], 2).unwrap();
+    }
+    assert_eq!(aggregator.finish(MergeRule::default()), without.finish(MergeRule::default()));
+}
+
+#[test]
+fn an_object_applies_as_the_payloads_do_for_any_thread_count() {
+    let layout = layout(&[(300 * 4096 + 17, 64), (5000, 512)]);
+    let payloads = peers(&layout, 5);
+    let start = drift(layout.parameters(), 77, 1.0);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let merged = Aggregate::merge(&layout, &weighted(&payloads), MergeRule::default()).unwrap();
+            let bytes = merged.encode();
+            let aggregate = Aggregate::decode(&bytes, &layout).unwrap();
+            assert_eq!(aggregate, merged);
+            let mut params = start.clone();
+            outer_step(&mut params, &aggregate, 0.65).unwrap();
+            let sent: Vec<&Payload> = payloads.iter().collect();
+            let shares = shares_dot(&aggregate, &sent, &start).unwrap();
+            (
+                bytes,
+                templar_gradient::state_hash(&params),
+                shares.iter().map(|share| share.to_bits()).collect::<Vec<_>>(),
+            )
+        })
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn shares_sum_to_the_dot_with_the_aggregate() {
+    let layout = small_layout();
+    let mut payloads = peers(&layout, 7);
+    payloads.push(payload(&layout, 9, &drift(layout.parameters(), 9, 3.0)));
+    let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 1, 2, 1, 1, 5, 1, 1]).collect();
+    let gradient = drift(layout.parameters(), 50, 1.0);
+    for kappa_threshold in [30, 3] {
+        let aggregate = Aggregate::merge(&layout, &set, MergeRule { kappa_threshold, scale_clip: 4 }).unwrap();
+        let mut expected = 0f64;
+        aggregate.for_each(|index, value| expected += f64::from(gradient[index]) * f64::from(value));
+        let forward: Vec<&Payload> = payloads.iter().collect();
+        let backward: Vec<&Payload> = payloads.iter().rev().collect();
+        let shares = shares_dot(&aggregate, &forward, &gradient).unwrap();
+        let mut reversed = shares_dot(&aggregate, &backward, &gradient).unwrap();
+        reversed.reverse();
+        assert_eq!(shares, reversed);
+        let total: f64 = shares.iter().sum();
+        assert!((total - expected).abs() < 1e-5 * shares.iter().map(|share| share.abs()).sum::<f64>());
+        assert!(matches!(shares_dot(&aggregate, &forward[1..], &gradient), Err(MergeError::Incomplete { .. })));
+        assert!(matches!(shares_dot(&aggregate, &forward, &gradient[1..]), Err(MergeError::Length { .. })));
+    }
+}
+
+#[test]
+fn the_outer_step_is_one_product_and_one_difference() {
+    let layout = small_layout();
+    let aggregate = Aggregate::merge(&layout, &weighted(&peers(&layout, 3)), MergeRule::default()).unwrap();
+    let before = drift(layout.parameters(), 1, 1.0);
+    let mut after = before.clone();
+    outer_step(&mut after, &aggregate, 0.7).unwrap();
+    for (j, value) in after.iter().enumerate() {
+        let product = std::hint::black_box(0.7f32 * aggregate.value(j));
+        assert_eq!(value.to_bits(), (before[j] - product).to_bits());
+    }
+    assert!(outer_step(&mut after[1..], &aggregate, 0.7).is_err());
+}
+
+#[test]
+fn sets_that_cannot_be_merged_say_why() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 2);
+    let merge = |set: &[(&Payload, u32)]| Aggregate::merge(&layout, set, MergeRule::default()).unwrap_err();
+    assert_eq!(merge(&[]), MergeError::NoContributors);
+    assert_eq!(merge(&[(&payloads[0], 0)]), MergeError::NoContributors);
+    assert!(matches!(merge(&[(&payloads[0], 1), (&payloads[0], 1)]), MergeError::Duplicate { .. }));
+    let total = u64::from(MAX_TOTAL_WEIGHT) + 1;
+    assert_eq!(merge(&[(&payloads[0], MAX_TOTAL_WEIGHT), (&payloads[1], 1)]), MergeError::TotalWeight { total });
+    let other = Metadata { window: Window(8), ..payloads[1].metadata().clone() };
+    let other = payloads[1].clone().with_metadata(other).unwrap();
+    assert!(matches!(merge(&[(&payloads[0], 1), (&other, 1)]), MergeError::Mixed { .. }));
+    let elsewhere = peers(&self::layout(&[(100, 64)]), 1);
+    assert!(matches!(merge(&[(&elsewhere[0], 1)]), MergeError::WrongLayout { .. }));
+}
+
+#[test]
+fn the_heaviest_merge_survives_coding() {
+    let layout = layout(&[(4096, 64), (1, 1)]);
+    let loud = |uid, sign: f32| payload(&layout, uid, &vec![sign * f32::MAX; layout.parameters()]);
+    let payloads = [loud(1, 1.0), loud(2, 1.0), loud(3, -1.0)];
+    for weights in [[MAX_TOTAL_WEIGHT - 1, 1, 0], [30_000, 0, 30_000], [1, 65_000, 500]] {
+        let set: Vec<(&Payload, u32)> = payloads.iter().zip(weights).collect();
+        let aggregate = Aggregate::merge(&layout, &set, MergeRule::default()).unwrap();
+        let bytes = aggregate.encode();
+        assert!(bytes.len() <= layout.max_aggregate_bytes(aggregate.contributors().len()));
+        assert_eq!(Aggregate::decode(&bytes, &layout).unwrap(), aggregate);
+    }
+}
+
+#[test]
+fn more_magnitudes_than_are_listed_still_come_back() {
+    let layout = layout(&[(4096, 8)]);
+    let size = |uid: u16| 1e-6 * 1.09f32.powi(i32::from(uid));
+    let payloads: Vec<Payload> =
+        (1..=90).map(|uid| payload(&layout, uid, &drift(4096, u64::from(uid), size(uid)))).collect();
+    let rule = MergeRule { kappa_threshold: 30, scale_clip: 0 };
+    let aggregate = Aggregate::merge(&layout, &weighted(&payloads), rule).unwrap();
+    assert_eq!(Aggregate::decode(&aggregate.encode(), &layout).unwrap(), aggregate);
+}
+
+#[test]
+fn every_changed_byte_of_an_aggregate_is_refused() {
+    let layout = layout(&[(300, 512), (40, 64)]);
+    let bytes = Aggregate::merge(&layout, &weighted(&peers(&layout, 3)), MergeRule::default()).unwrap().encode();
+    for position in 0..bytes.len() {
+        for change in [1u8, 0x80, 0xff] {
+            let mut changed = bytes.clone();
+            changed[position] ^= change;
+            assert!(Aggregate::decode(&changed, &layout).is_err(), "byte {position} ^ {change}");
+        }
+        assert!(Aggregate::decode(&bytes[..position], &layout).is_err());
+    }
+    let zeros_behind = common::forge_aggregate(&bytes, |body| body.push(0));
+    assert!(matches!(Aggregate::decode(&zeros_behind, &layout), Err(AggregateError::NotCanonical { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_order_matters(order in Just((0..8usize).collect::<Vec<_>>()).prop_shuffle(), weights in prop::array::uniform8(0u32..4)) {
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        let layout = layout(&[(700, 300), (5, 4096)]);
+        let payloads = peers(&layout, 8);
+        let set: Vec<(&Payload, u32)> = payloads.iter().zip(weights).collect();
+        let shuffled: Vec<(&Payload, u32)> = order.iter().map(|place| set[*place]).collect();
+        let merged = Aggregate::merge(&layout, &set, MergeRule::default()).unwrap();
+        let again = Aggregate::merge(&layout, &shuffled, MergeRule::default()).unwrap();
+        prop_assert_eq!(merged.hash(), again.hash());
+        prop_assert_eq!(&Aggregate::decode(&merged.encode(), &layout).unwrap(), &again);
+    }
+
+    #[test]
+    fn forged_aggregates_are_refused_or_canonical(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        count in 1u16..6,
+    ) {
+        let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
+        let bytes = Aggregate::merge(&layout, &weighted(&peers(&layout, count)), MergeRule::default()).unwrap().encode();
+        let forged = common::forge_aggregate(&bytes, |body| {
+            for (place, value) in &changes {
+                let place = place.index(body.len());
+                body[place] ^= value;
+            }
+        });
+        if let Ok(aggregate) = Aggregate::decode(&forged, &layout) {
+            prop_assert_eq!(aggregate.encode(), forged);
+        }
+    }
+
+    #[test]
+    fn garbage_segments_never_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
+        let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
+        let bytes = Aggregate::merge(&layout, &weighted(&peers(&layout, 4)), MergeRule::default()).unwrap().encode();
+        let forged = common::forge_aggregate(&bytes, |segment| *segment = body.clone());
+        if let Ok(aggregate) = Aggregate::decode(&forged, &layout) {
+            prop_assert_eq!(aggregate.encode(), forged);
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(Aggregate::decode(&bytes, &layout(&[(5000, 64)])).is_err());
+    }
+}
