@@ -1,0 +1,192 @@
+//! Causal attention over grouped heads, some query rows at a time.
+//!
+//! For a head: `p = softmax(scale q kᵀ)` over the positions that a query may see, `o = p v`. A task is one sequence and
+//! one key-value head with its group of query heads, so that keys and values are packed once for all of them, and the
+//! gradient of a key belongs to one task. Scores exist for [`QUERY_ROWS`] queries at a time; the backward pass makes
+//! them again from the saved log-sum-exp.
+
+use super::gemm::{K_BLOCK, Operand, multiply, pack_b, packed_a_len, packed_b_len};
+use super::pool::{Disjoint, Pool};
+use super::rows;
+use crate::Isa;
+use crate::ops::Attention;
+
+/// Query rows whose scores are held at once: whole tiles of 14 (AVX-512) and of 6 (AVX2). Part of the numerics, since
+/// the gradients of keys and values are summed block by block.
+const QUERY_ROWS: usize = 42;
+
+/// Where things lie in one task's rows of queries, keys and values.
+struct Place {
+    sequence: usize,
+    /// First value of the sequence in `qkv`.
+    base: usize,
+    key: usize,
+    value: usize,
+}
+
+fn place(shape: &Attention, task: usize) -> Place {
+    let heads = shape.heads;
+    let (sequence, group) = (task / heads.kv_heads, task % heads.kv_heads);
+    let base = sequence * shape.length * heads.row();
+    let key = base + heads.queries() + group * heads.head_dim;
+    Place { sequence, base, key, value: key + heads.kv_heads * heads.head_dim }
+}
+
+/// The first position that each query row may see, relative to `floor`, and `floor` itself: the first row's, rounded
+/// down to a whole block, so that packed keys and values can be entered there.
+fn visible(shape: &Attention, sequence: usize, row: usize) -> (usize, usize) {
+    let first = |row: usize| match shape.document_starts {
+        [] => 0,
+        starts => starts[sequence * shape.length + row] as usize,
+    };
+    let floor = first(row) / K_BLOCK * K_BLOCK;
+    (first(row), floor)
+}
+
+fn scale(head_dim: usize) -> f32 {
+    1.0 / (head_dim as f32).sqrt()
+}
+
+/// See [`crate::ops::Ops::attention_forward`].
+pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [f32], log_sum_exp: &mut [f32]) {
+    let heads = shape.heads;
+    let (length, width, stride) = (shape.length, heads.head_dim, heads.row());
+    let (queries, group) = (length - shape.first_query, heads.heads / heads.kv_heads);
+    let out = Disjoint::new(out);
+    let log_sum_exp = Disjoint::new(log_sum_exp);
+    pool.run(shape.sequences * heads.kv_heads, |task, scratch| {
+        let at = place(&shape, task);
+        let [a_pack, keys, values, scores, ..] = scratch.take([
+            packed_a_len(isa, K_BLOCK),
+            packed_b_len(isa, width, length),
+            packed_b_len(isa, length, width),
+            QUERY_ROWS * length,
+            0,
+            0,
+        ]);
+        let keys = pack_b(isa, Operand::transposed(qkv, at.key, stride), width, length, keys);
+        let values = pack_b(isa, Operand::rows(qkv, at.value, stride), length, width, values);
+        for head in task % heads.kv_heads * group..(task % heads.kv_heads + 1) * group {
+            for row in (shape.first_query..length).step_by(QUERY_ROWS) {
+                let row_end = length.min(row + QUERY_ROWS);
+                let floor = visible(&shape, at.sequence, row).1;
+                let (count, seen) = (row_end - row, row_end - floor);
+                let scores = &mut scores[..count * seen];
+                let query = Operand::rows(qkv, at.base + row * stride + head * width, stride);
+                // SAFETY: `scores` holds count x seen values.
+                unsafe {
+                    let to = (scores.as_mut_ptr(), seen);
+                    multiply(isa, query, (count, seen, width), keys, (0, floor), to, false, a_pack);
+                }
+                let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
+                // SAFETY: rows of one sequence and head belong to one task.
+                let saved = unsafe { log_sum_exp.part(saved, count) };
+                for (index, scores) in scores.chunks_exact_mut(seen).enumerate() {
+                    let first = visible(&shape, at.sequence, row + index).0 - floor;
+                    let end = row + index + 1 - floor;
+                    scores[..first].fill(0.0);
+                    scores[end..].fill(0.0);
+                    saved[index] = rows::softmax(isa, &mut scores[first..end], scale(width));
+                }
+                let first_out = at.sequence * queries + row - shape.first_query;
+                let to = out.block(first_out * heads.queries() + head * width, count, width, heads.queries());
+                // SAFETY: a head's columns of a sequence's rows belong to one task.
+                unsafe {
+                    let to = (to, heads.queries());
+                    let p = Operand::rows(scores, 0, seen);
+                    multiply(isa, p, (count, width, seen), values, (floor, 0), to, false, a_pack);
+                }
+            }
+        }
+    });
+}
+
+/// See [`crate::ops::Ops::attention_backward`]. With `s = scale q kᵀ`:
+/// `dv = pᵀ do`, `dp = do vᵀ`, `ds = p (dp - sum(p dp)) scale`, `dq = ds k`, `dk = dsᵀ q`; `sum(p dp) = sum(o do)`.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward(
+    isa: Isa,
+    pool: &Pool,
+    shape: Attention,
+    qkv: &[f32],
+    out: &[f32],
+    log_sum_exp: &[f32],
+    d_out: &[f32],
+    d_qkv: &mut [f32],
+) {
+    let heads = shape.heads;
+    let (length, width, stride) = (shape.length, heads.head_dim, heads.row());
+    let group = heads.heads / heads.kv_heads;
+    let out_stride = heads.queries();
+    let d_qkv = Disjoint::new(d_qkv);
+    pool.run(shape.sequences * heads.kv_heads, |task, scratch| {
+        let at = place(&shape, task);
+        let query_pack_len = packed_b_len(isa, QUERY_ROWS, width);
+        let [a_pack, keys_across, keys_along, values, work, small] = scratch.take([
+            packed_a_len(isa, K_BLOCK),
+            packed_b_len(isa, width, length),
+            packed_b_len(isa, length, width),
+            packed_b_len(isa, width, length),
+            2 * QUERY_ROWS * length,
+            query_pack_len,
+        ]);
+        let keys_across = pack_b(isa, Operand::transposed(qkv, at.key, stride), width, length, keys_across);
+        let keys_along = pack_b(isa, Operand::rows(qkv, at.key, stride), length, width, keys_along);
+        let values = pack_b(isa, Operand::transposed(qkv, at.value, stride), width, length, values);
+        for row in 0..length {
+            for start in [at.key, at.value] {
+                // SAFETY: the rows of a key-value head and sequence belong to one task.
+                unsafe { d_qkv.part(start + row * stride, width) }.fill(0.0);
+            }
+        }
+        for head in task % heads.kv_heads * group..(task % heads.kv_heads + 1) * group {
+            for row in (0..length).step_by(QUERY_ROWS) {
+                let row_end = length.min(row + QUERY_ROWS);
+                let floor = visible(&shape, at.sequence, row).1;
+                let (count, seen) = (row_end - row, row_end - floor);
+                let (p, d_s) = work.split_at_mut(QUERY_ROWS * length);
+                let (p, d_s) = (&mut p[..count * seen], &mut d_s[..count * seen]);
+                let query_start = at.base + row * stride + head * width;
+                let query = Operand::rows(qkv, query_start, stride);
+                let out_start = (at.sequence * length + row) * out_stride + head * width;
+                let d_o = Operand::rows(d_out, out_start, out_stride);
+                // SAFETY: `p` and `d_s` hold count x seen values.
+                unsafe {
+                    let to = (p.as_mut_ptr(), seen);
+                    multiply(isa, query, (count, seen, width), keys_across, (0, floor), to, false, a_pack);
+                    let to = (d_s.as_mut_ptr(), seen);
+                    multiply(isa, d_o, (count, seen, width), values, (0, floor), to, false, a_pack);
+                }
+                let saved = (at.sequence * heads.heads + head) * length + row;
+                for (index, (p, d_s)) in p.chunks_exact_mut(seen).zip(d_s.chunks_exact_mut(seen)).enumerate() {
+                    let first = visible(&shape, at.sequence, row + index).0 - floor;
+                    let end = row + index + 1 - floor;
+                    let from = out_start + index * out_stride;
+                    let delta = rows::dot_product(isa, &out[from..from + width], &d_out[from..from + width]);
+                    for values in [&mut *p, &mut *d_s] {
+                        values[..first].fill(0.0);
+                        values[end..].fill(0.0);
+                    }
+                    let (p, d_s) = (&mut p[first..end], &mut d_s[first..end]);
+                    rows::attention_row_backward(isa, p, d_s, scale(width), log_sum_exp[saved + index], delta);
+                }
+                let to_query = d_qkv.block(query_start, count, width, stride);
+                let to_key = d_qkv.block(at.key + floor * stride, seen, width, stride);
+                let to_value = d_qkv.block(at.value + floor * stride, seen, width, stride);
+                let sizes = (seen, width, count);
+                // SAFETY: a sequence's columns of this key-value head and of its query heads belong to one task.
+                unsafe {
+                    let along = Operand::rows(d_s, 0, seen);
+                    let to = (to_query, stride);
+                    multiply(isa, along, (count, width, seen), keys_along, (floor, 0), to, false, a_pack);
+                    let packed = pack_b(isa, query, count, width, small);
+                    let across = Operand::transposed(d_s, 0, seen);
+                    multiply(isa, across, sizes, packed, (0, 0), (to_key, stride), true, a_pack);
+                    let packed = pack_b(isa, d_o, count, width, small);
+                    let across = Operand::transposed(p, 0, seen);
+                    multiply(isa, across, sizes, packed, (0, 0), (to_value, stride), true, a_pack);
+                }
+            }
+        }
+    });
+}

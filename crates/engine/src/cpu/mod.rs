@@ -1,0 +1,381 @@
+//! The operations on the CPU, in the strict profile: one fixed order of every sum, for any threads and instructions.
+
+mod attention;
+mod gemm;
+mod math;
+mod pool;
+mod rows;
+mod vector;
+
+pub(crate) use math::exp;
+
+use crate::batch::IGNORED_TOKEN;
+use crate::ops::{AdamW, Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use crate::{EngineError, Isa};
+use gemm::Operand;
+use pool::{Disjoint, Pool};
+
+/// Rows of one task of a row-wise kernel, and of one partial sum over rows. Part of the numerics.
+const ROW_CHUNK: usize = 64;
+
+/// Values of one task of a value-wise kernel, and of one partial sum of squares. Part of the numerics.
+const VALUE_CHUNK: usize = 1 << 16;
+
+/// The operations on the CPU. Memory is a slice of the host.
+pub struct Cpu {
+    isa: Isa,
+    pool: Pool,
+    /// The packed right side of a product.
+    packed: Vec<f32>,
+    /// Partial sums of a reduction over rows.
+    partial: Vec<f32>,
+}
+
+type Read<'a> = View<'a, [f32]>;
+type Write<'a> = ViewMut<'a, [f32]>;
+
+impl<'a> View<'a, [f32]> {
+    fn take(self, len: usize) -> &'a [f32] {
+        &self.memory[self.start..self.start + len]
+    }
+}
+
+impl<'a> ViewMut<'a, [f32]> {
+    fn take(self, len: usize) -> &'a mut [f32] {
+        &mut self.memory[self.start..self.start + len]
+    }
+}
+
+impl Cpu {
+    /// The operations with these instructions on `threads` threads, of which the calling thread is one.
+    pub fn new(isa: Isa, threads: usize) -> Result<Self, EngineError> {
+        if !isa.is_available() {
+            return Err(EngineError::IsaMissing(isa));
+        }
+        Ok(Self { isa, pool: Pool::new(threads)?, packed: Vec::new(), partial: Vec::new() })
+    }
+
+    /// The instructions in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+impl Ops for Cpu {
+    type Memory = [f32];
+    type Owned = Vec<f32>;
+
+    fn allocate(&mut self, len: usize) -> Vec<f32> {
+        vec![0.0; len]
+    }
+
+    fn upload(&mut self, from: &[f32], to: Write) {
+        to.take(from.len()).copy_from_slice(from);
+    }
+
+    fn download(&mut self, from: Read, to: &mut [f32]) {
+        to.copy_from_slice(from.take(to.len()));
+    }
+
+    fn copy(&mut self, from: Read, to: Write, len: usize) {
+        let (from, to) = (from.take(len), Disjoint::new(to.take(len)));
+        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            unsafe { to.part(start, end - start) }.copy_from_slice(&from[start..end]);
+        });
+    }
+
+    fn zero(&mut self, to: Write, len: usize) {
+        to.take(len).fill(0.0);
+    }
+
+    fn axpy(&mut self, alpha: f32, x: Read, y: Write, len: usize) {
+        let (x, y) = (x.take(len), Disjoint::new(y.take(len)));
+        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            rows::axpy(self.isa, alpha, &x[start..end], unsafe { y.part(start, end - start) });
+        });
+    }
+
+    fn gemm(&mut self, shape: Gemm, a: Read, b: Read, c: Write) {
+        let Gemm { m, n, k, transposition, accumulate } = shape;
+        let (a, b) = (a.take(m * k), b.take(k * n));
+        let (a, b) = match transposition {
+            Transposition::Neither => (Operand::rows(a, 0, k), Operand::rows(b, 0, n)),
+            Transposition::Right => (Operand::rows(a, 0, k), Operand::transposed(b, 0, k)),
+            Transposition::Left => (Operand::transposed(a, 0, m), Operand::rows(b, 0, n)),
+        };
+        gemm::gemm(self.isa, &self.pool, (m, n, k), a, b, c.take(m * n), accumulate, &mut self.packed);
+    }
+
+    fn embedding_forward(&mut self, tokens: &[u32], width: usize, table: Read, out: Write) {
+        let out = out.take(tokens.len() * width);
+        for (out, &token) in out.chunks_exact_mut(width).zip(tokens) {
+            match token {
+                IGNORED_TOKEN => out.fill(0.0),
+                _ => {
+                    let row = View::new(table.memory, table.start + token as usize * width);
+                    out.copy_from_slice(row.take(width));
+                }
+            }
+        }
+    }
+
+    fn embedding_backward(&mut self, tokens: &[u32], width: usize, d_out: Read, d_table: Write) {
+        let d_out = d_out.take(tokens.len() * width);
+        let d_table = &mut d_table.memory[d_table.start..];
+        for (d_out, &token) in d_out.chunks_exact(width).zip(tokens) {
+            if token != IGNORED_TOKEN {
+                let row = token as usize * width;
+                rows::add(self.isa, d_out, &mut d_table[row..row + width]);
+            }
+        }
+    }
+
+    fn rms_norm_forward(&mut self, shape: Norm, x: Read, weight: Read, out: Write) {
+        let Norm { rows, width, epsilon } = shape;
+        let (x, weight, out) = (x.take(rows * width), weight.take(width), Disjoint::new(out.take(rows * width)));
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { out.part(start * width, (end - start) * width) };
+            rows::rms_norm_forward(self.isa, &x[start * width..end * width], weight, epsilon, out);
+        });
+    }
+
+    fn rms_norm_backward(&mut self, shape: Norm, x: Read, weight: Read, d_out: Read, d_x: Write, d_weight: Write) {
+        let Norm { rows, width, epsilon } = shape;
+        let (x, d_out) = (x.take(rows * width), d_out.take(rows * width));
+        let (weight, d_weight) = (weight.take(width), d_weight.take(width));
+        let d_x = Disjoint::new(d_x.take(rows * width));
+        let chunks = rows.div_ceil(ROW_CHUNK);
+        self.partial.clear();
+        self.partial.resize(chunks * width, 0.0);
+        let partial = Disjoint::new(&mut self.partial);
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, scratch| {
+            let [s, ..] = scratch.take([width, 0, 0, 0, 0, 0]);
+            let rows = start * width..end * width;
+            // SAFETY: pieces do not overlap, and each has its own partial sum.
+            let (d_x, partial) =
+                unsafe { (d_x.part(rows.start, rows.len()), partial.part(start / ROW_CHUNK * width, width)) };
+            let (x, d_out) = (&x[rows.clone()], &d_out[rows]);
+            rows::rms_norm_backward(self.isa, x, weight, epsilon, d_out, d_x, partial, s);
+        });
+        for partial in self.partial.chunks_exact(width) {
+            rows::add(self.isa, partial, d_weight);
+        }
+    }
+
+    fn head_norm_forward(
+        &mut self,
+        rows: usize,
+        heads: Heads,
+        epsilon: f32,
+        query_weight: Read,
+        key_weight: Read,
+        qkv: Write,
+        raw: Write,
+    ) {
+        let (width, stride, kept) = (heads.head_dim, heads.row(), heads.rotated() * heads.head_dim);
+        let (query_weight, key_weight) = (query_weight.take(width), key_weight.take(width));
+        let (qkv, raw) = (Disjoint::new(qkv.take(rows * stride)), Disjoint::new(raw.take(rows * kept)));
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            for row in start..end {
+                // SAFETY: each row belongs to one piece.
+                let (x, raw) = unsafe { (qkv.part(row * stride, kept), raw.part(row * kept, kept)) };
+                raw.copy_from_slice(x);
+                let (queries, keys) = x.split_at_mut(heads.queries());
+                let (raw_queries, raw_keys) = raw.split_at(heads.queries());
+                rows::rms_norm_forward(self.isa, raw_queries, query_weight, epsilon, queries);
+                rows::rms_norm_forward(self.isa, raw_keys, key_weight, epsilon, keys);
+            }
+        });
+    }
+
+    fn head_norm_backward(
+        &mut self,
+        rows: usize,
+        heads: Heads,
+        epsilon: f32,
+        raw: Read,
+        query_weight: Read,
+        key_weight: Read,
+        d_qkv: Write,
+        d_weights: &mut [f32],
+        d_query_weight: usize,
+        d_key_weight: usize,
+    ) {
+        let (width, stride, kept) = (heads.head_dim, heads.row(), heads.rotated() * heads.head_dim);
+        let (query_weight, key_weight) = (query_weight.take(width), key_weight.take(width));
+        let (raw, d_qkv) = (raw.take(rows * kept), Disjoint::new(d_qkv.take(rows * stride)));
+        self.partial.clear();
+        self.partial.resize(rows.div_ceil(ROW_CHUNK) * 2 * width, 0.0);
+        let partial = Disjoint::new(&mut self.partial);
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, scratch| {
+            let [s, d_x, ..] = scratch.take([width, kept, 0, 0, 0, 0]);
+            let d_x = &mut d_x[..kept];
+            // SAFETY: each piece has its own partial sum.
+            let partial = unsafe { partial.part(start / ROW_CHUNK * 2 * width, 2 * width) };
+            let (d_query, d_key) = partial.split_at_mut(width);
+            for row in start..end {
+                // SAFETY: each row belongs to one piece.
+                let d = unsafe { d_qkv.part(row * stride, kept) };
+                let (raw_queries, raw_keys) = raw[row * kept..(row + 1) * kept].split_at(heads.queries());
+                d_x.fill(0.0);
+                let (d_raw_queries, d_raw_keys) = d_x.split_at_mut(heads.queries());
+                let (d_queries, d_keys) = d.split_at(heads.queries());
+                let isa = self.isa;
+                rows::rms_norm_backward(isa, raw_queries, query_weight, epsilon, d_queries, d_raw_queries, d_query, s);
+                rows::rms_norm_backward(isa, raw_keys, key_weight, epsilon, d_keys, d_raw_keys, d_key, s);
+                d.copy_from_slice(d_x);
+            }
+        });
+        for partial in self.partial.chunks_exact(2 * width) {
+            rows::add(self.isa, &partial[..width], &mut d_weights[d_query_weight..d_query_weight + width]);
+            rows::add(self.isa, &partial[width..], &mut d_weights[d_key_weight..d_key_weight + width]);
+        }
+    }
+
+    fn rope(
+        &mut self,
+        rows: usize,
+        length: usize,
+        first_position: usize,
+        heads: Heads,
+        table: Read,
+        qkv: Write,
+        backward: bool,
+    ) {
+        let (stride, turned) = (heads.row(), heads.rotated() * heads.head_dim);
+        let table = table.take((first_position + length.min(rows)) * heads.head_dim);
+        let qkv = Disjoint::new(qkv.take(rows * stride));
+        let sign = if backward { -1.0 } else { 1.0 };
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            for row in start..end {
+                let position = (first_position + row % length) * heads.head_dim;
+                // SAFETY: each row belongs to one piece.
+                let x = unsafe { qkv.part(row * stride, turned) };
+                rows::rope(self.isa, x, &table[position..position + heads.head_dim], sign);
+            }
+        });
+    }
+
+    fn attention_forward(&mut self, shape: Attention, qkv: Read, out: Write, log_sum_exp: Write) {
+        let queries = shape.sequences * (shape.length - shape.first_query);
+        attention::forward(
+            self.isa,
+            &self.pool,
+            shape,
+            qkv.take(shape.sequences * shape.length * shape.heads.row()),
+            out.take(queries * shape.heads.queries()),
+            log_sum_exp.take(queries * shape.heads.heads),
+        );
+    }
+
+    fn attention_backward(
+        &mut self,
+        shape: Attention,
+        qkv: Read,
+        out: Read,
+        log_sum_exp: Read,
+        d_out: Read,
+        d_qkv: Write,
+    ) {
+        let rows = shape.sequences * shape.length;
+        attention::backward(
+            self.isa,
+            &self.pool,
+            shape,
+            qkv.take(rows * shape.heads.row()),
+            out.take(rows * shape.heads.queries()),
+            log_sum_exp.take(rows * shape.heads.heads),
+            d_out.take(rows * shape.heads.queries()),
+            d_qkv.take(rows * shape.heads.row()),
+        );
+    }
+
+    fn swiglu_forward(&mut self, rows: usize, width: usize, gate_up: Read, out: Write) {
+        let (gate_up, out) = (gate_up.take(rows * 2 * width), Disjoint::new(out.take(rows * width)));
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { out.part(start * width, (end - start) * width) };
+            rows::swiglu_forward(self.isa, &gate_up[start * 2 * width..end * 2 * width], out, width);
+        });
+    }
+
+    fn swiglu_backward(&mut self, rows: usize, width: usize, d_out: Read, gate_up: Write) {
+        let (d_out, gate_up) = (d_out.take(rows * width), Disjoint::new(gate_up.take(rows * 2 * width)));
+        self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            let gate_up = unsafe { gate_up.part(start * 2 * width, (end - start) * 2 * width) };
+            rows::swiglu_backward(self.isa, gate_up, &d_out[start * width..end * width], width);
+        });
+    }
+
+    fn cross_entropy(
+        &mut self,
+        vocab: usize,
+        targets: &[u32],
+        gradient_scale: Option<f32>,
+        logits: Write,
+        losses: &mut [f32],
+    ) {
+        assert_eq!(losses.len(), targets.len(), "a loss for each target");
+        let (logits, losses) = (Disjoint::new(logits.take(targets.len() * vocab)), Disjoint::new(losses));
+        // Eight rows: a row of a usual vocabulary is some 10 000 values.
+        self.pool.pieces(targets.len(), 8, |start, end, _| {
+            for row in start..end {
+                // SAFETY: each row belongs to one piece.
+                let (x, loss) = unsafe { (logits.part(row * vocab, vocab), &mut losses.part(row, 1)[0]) };
+                if targets[row] == IGNORED_TOKEN {
+                    *loss = 0.0;
+                    if gradient_scale.is_some() {
+                        x.fill(0.0);
+                    }
+                    continue;
+                }
+                let target = targets[row] as usize;
+                let right = x[target];
+                match gradient_scale {
+                    None => *loss = rows::log_sum_exp(self.isa, x) - right,
+                    Some(factor) => {
+                        *loss = rows::softmax(self.isa, x, 1.0) - right;
+                        rows::scale(self.isa, x, factor);
+                        x[target] -= factor;
+                    }
+                }
+            }
+        });
+    }
+
+    fn sum_of_squares(&mut self, x: Read, len: usize) -> f64 {
+        let x = x.take(len);
+        self.partial.clear();
+        self.partial.resize(len.div_ceil(VALUE_CHUNK), 0.0);
+        let partial = Disjoint::new(&mut self.partial);
+        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+            // SAFETY: each piece has its own partial sum.
+            let sum = unsafe { partial.part(start / VALUE_CHUNK, 1) };
+            sum[0] = rows::dot_product(self.isa, &x[start..end], &x[start..end]);
+        });
+        self.partial.iter().map(|&sum| f64::from(sum)).sum()
+    }
+
+    fn adamw(
+        &mut self,
+        rule: AdamW,
+        gradient: Read,
+        parameters: Write,
+        first_moment: Write,
+        second_moment: Write,
+        len: usize,
+    ) {
+        let gradient = gradient.take(len);
+        let [w, m, v] = [parameters, first_moment, second_moment].map(|view| Disjoint::new(view.take(len)));
+        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+            let count = end - start;
+            // SAFETY: pieces do not overlap.
+            let (w, m, v) = unsafe { (w.part(start, count), m.part(start, count), v.part(start, count)) };
+            rows::adamw(self.isa, rule, &gradient[start..end], w, m, v);
+        });
+    }
+}

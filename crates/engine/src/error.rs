@@ -1,0 +1,81 @@
+//! What can go wrong in an engine.
+
+use templar_base::ModelConfigError;
+
+/// A request that an engine refuses; its state is as before, unless said otherwise.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// The model's sizes do not fit each other.
+    #[error(transparent)]
+    Config(#[from] ModelConfigError),
+    /// An optimiser setting is out of its range.
+    #[error("optimiser setting `{field}` is {value}; it must be {rule}")]
+    Optimiser {
+        /// The setting at fault.
+        field: &'static str,
+        /// Its value.
+        value: f32,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// The instruction set was asked for and is not there.
+    #[error("this machine lacks the instruction set {0}; choose another or none")]
+    IsaMissing(crate::Isa),
+    /// The threads could not be started.
+    #[error("could not start the engine's threads: {0}")]
+    Threads(String),
+    /// A flat buffer has the wrong length.
+    #[error("{what} has {actual} values where the model needs {expected}; the caller is at fault")]
+    Length {
+        /// Which buffer.
+        what: &'static str,
+        /// Its length.
+        actual: usize,
+        /// The right length.
+        expected: usize,
+    },
+    /// A batch's numbers contradict each other.
+    #[error("batch of {sequences} sequences of length {length} has {actual} tokens; it needs sequences x (length + 1)")]
+    BatchShape {
+        /// Number of sequences claimed.
+        sequences: usize,
+        /// Length claimed.
+        length: usize,
+        /// Number of tokens given.
+        actual: usize,
+    },
+    /// A token lies outside the vocabulary.
+    #[error("token {token} at place {place} is outside the vocabulary of {vocab_size}; the data is at fault")]
+    Token {
+        /// The token.
+        token: u32,
+        /// Its place in the batch or prompt.
+        place: usize,
+        /// The vocabulary's size.
+        vocab_size: usize,
+    },
+    /// Nothing to work on.
+    #[error("{0} is empty; give at least one token to learn from")]
+    Empty(&'static str),
+    /// The delta does not fit the model.
+    #[error("delta index {index} is outside the {total} parameters; the delta's author is at fault")]
+    DeltaIndex {
+        /// The index.
+        index: usize,
+        /// Number of parameters.
+        total: usize,
+    },
+    /// A number overflowed; a train step leaves parameters and optimiser as they were.
+    #[error("{0} is not finite; the learning rate is too high or the parameters are broken")]
+    NotFinite(&'static str),
+    /// A generation option is out of its range.
+    #[error("generation option `{field}` is {value}; it must be {rule}")]
+    Generate {
+        /// The option.
+        field: &'static str,
+        /// Its value.
+        value: f32,
+        /// What it must be.
+        rule: &'static str,
+    },
+}

@@ -1,0 +1,51 @@
+//! The language model of templar: parameters in one flat buffer, forward and backward pass, inner optimiser, judging
+//! with a sparse delta, text generation, and Hugging Face checkpoints as bytes.
+//!
+//! Everything is f32 with one fixed order of operations: the same inputs give the same bits on every machine, for any
+//! number of threads and any instruction set. Validators need that to replay a miner's work. The schedule of the model
+//! is written once over [`ops::Ops`], the fused operations of a device; above stands the coarse [`Engine`]. Nothing
+//! here knows of windows, peers, files or async.
+//!
+//! ```
+//! use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig, initial_parameters, preset};
+//!
+//! let config = preset("nano", 64)?;
+//! let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), 1)?;
+//! engine.parameters_mut().copy_from_slice(&initial_parameters(&config, [1; 32]));
+//! let batch = Batch::new((0..34).map(|i| i % 5).collect(), 2, 16);
+//! let first = engine.train_step(&[batch.clone()], 1e-2)?.loss;
+//! let second = engine.train_step(&[batch], 1e-2)?.loss;
+//! assert!(second < first);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+pub mod checkpoint;
+mod cpu;
+mod engine;
+mod error;
+mod generate;
+mod initial;
+mod layout;
+mod numerics;
+pub mod ops;
+mod optimiser;
+mod presets;
+mod rope;
+mod schedule;
+mod transformer;
+
+pub use batch::{Batch, IGNORED_TOKEN};
+pub use cpu::Cpu;
+pub use engine::{CpuEngine, Engine, SparseDelta, StepReport};
+pub use error::EngineError;
+pub use generate::GenerateOptions;
+pub use initial::initial_parameters;
+pub use layout::{ParamLayout, Tensor};
+pub use numerics::{Isa, NumericsId, NumericsIdError, Profile};
+pub use optimiser::{OptimiserConfig, OptimiserState, OptimiserStateError};
+pub use presets::{UnknownPreset, preset, preset_names};
+pub use schedule::{Decay, Schedule};
+pub use templar_base::ModelConfig;
+
+pub(crate) use batch::check_tokens;

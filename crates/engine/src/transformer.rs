@@ -1,0 +1,504 @@
+//! The schedule of the model's forward and backward pass, written once over [`Ops`].
+//!
+//! ```text
+//! x = embedding[tokens]
+//! each layer:  x += Wo attention(rope(Wqkv norm(x)))
+//!              x += Wdown swiglu(Wgate_up norm(x))
+//! logits = Whead norm(x)
+//! ```
+
+use crate::batch::Positions;
+use crate::layout::ParamLayout;
+use crate::ops::{Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use crate::rope::rope_table;
+use std::borrow::{Borrow, BorrowMut};
+use templar_base::ModelConfig;
+
+/// Values of the logits that exist at once, about; part of the numerics, since the head's gradient is summed in chunks.
+const LOGIT_VALUES: usize = 1 << 22;
+
+/// What a layer's backward pass needs of its forward pass; each `[rows, width]`.
+struct LayerMemory<B> {
+    /// Entering the layer.
+    input: B,
+    normed_input: B,
+    /// Queries, keys and values, rotated.
+    qkv: B,
+    /// Queries and keys before their norms (with QK-norm only).
+    raw: B,
+    attended: B,
+    /// `[sequences, heads, length]`.
+    log_sum_exp: B,
+    /// Between attention and SwiGLU.
+    middle: B,
+    normed_middle: B,
+    gate_up: B,
+    activated: B,
+}
+
+/// Memory of the passes; it grows when a larger batch comes.
+struct Workspace<B> {
+    rows: usize,
+    layers: Vec<LayerMemory<B>>,
+    /// The residual stream `[rows, hidden]`.
+    stream: B,
+    normed: B,
+    logits: B,
+    backward_rows: usize,
+    backward: Option<BackwardMemory<B>>,
+}
+
+struct BackwardMemory<B> {
+    d_stream: B,
+    d_normed: B,
+    d_qkv: B,
+    d_activated: B,
+}
+
+/// Keys and values of the positions that a generation has passed, a buffer for each layer.
+pub(crate) struct Cache<B> {
+    qkv: Vec<B>,
+    /// Number of positions that it holds.
+    pub filled: usize,
+    capacity: usize,
+}
+
+/// A model on a device: sizes, working memory, and the passes.
+pub(crate) struct Transformer<O: Ops> {
+    config: ModelConfig,
+    layout: ParamLayout,
+    heads: Heads,
+    table: O::Owned,
+    table_positions: usize,
+    workspace: Workspace<O::Owned>,
+}
+
+impl<O: Ops> Transformer<O> {
+    /// A model of these (checked) sizes.
+    pub(crate) fn new(ops: &mut O, config: ModelConfig) -> Self {
+        let heads = Heads {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        };
+        let workspace = Workspace {
+            rows: 0,
+            layers: Vec::new(),
+            stream: ops.allocate(0),
+            normed: ops.allocate(0),
+            logits: ops.allocate(0),
+            backward_rows: 0,
+            backward: None,
+        };
+        let layout = ParamLayout::new(&config);
+        Self { layout, heads, table: ops.allocate(0), table_positions: 0, workspace, config }
+    }
+
+    pub(crate) fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    pub(crate) fn layout(&self) -> &ParamLayout {
+        &self.layout
+    }
+
+    /// Rows whose logits are made at once.
+    fn logit_rows(&self) -> usize {
+        (LOGIT_VALUES / self.config.vocab_size / 64 * 64).clamp(64, 512)
+    }
+
+    fn reserve_positions(&mut self, ops: &mut O, positions: usize) {
+        if positions <= self.table_positions {
+            return;
+        }
+        let positions = positions.next_multiple_of(64);
+        let table = rope_table(&self.config, positions);
+        self.table = ops.allocate(table.len());
+        ops.upload(&table, ViewMut::new(self.table.borrow_mut(), 0));
+        self.table_positions = positions;
+    }
+
+    /// Makes room for `rows` rows and the memory of `layers` layers.
+    fn reserve(&mut self, ops: &mut O, rows: usize, layers: usize) {
+        let logit_rows = self.logit_rows();
+        let (config, heads, workspace) = (&self.config, self.heads, &mut self.workspace);
+        if rows > workspace.rows {
+            let kept = workspace.layers.len();
+            // The old memory goes before the new one comes.
+            workspace.layers.clear();
+            workspace.stream = ops.allocate(0);
+            workspace.normed = ops.allocate(0);
+            workspace.stream = ops.allocate(rows * config.hidden_size);
+            workspace.normed = ops.allocate(rows * config.hidden_size);
+            workspace.logits = ops.allocate(rows.min(logit_rows) * config.vocab_size);
+            workspace.rows = rows;
+            workspace.layers.reserve(kept);
+        }
+        let rows = workspace.rows;
+        while workspace.layers.len() < layers {
+            let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
+            workspace.layers.push(LayerMemory {
+                input: ops.allocate(rows * config.hidden_size),
+                normed_input: ops.allocate(rows * config.hidden_size),
+                qkv: ops.allocate(rows * heads.row()),
+                raw: ops.allocate(rows * raw),
+                attended: ops.allocate(rows * heads.queries()),
+                log_sum_exp: ops.allocate(rows * heads.heads),
+                middle: ops.allocate(rows * config.hidden_size),
+                normed_middle: ops.allocate(rows * config.hidden_size),
+                gate_up: ops.allocate(rows * 2 * config.intermediate_size),
+                activated: ops.allocate(rows * config.intermediate_size),
+            });
+        }
+    }
+
+    fn reserve_backward(&mut self, ops: &mut O) {
+        let (config, workspace) = (&self.config, &mut self.workspace);
+        let rows = workspace.rows;
+        if workspace.backward.is_none() || workspace.backward_rows < rows {
+            workspace.backward = None;
+            workspace.backward = Some(BackwardMemory {
+                d_stream: ops.allocate(rows * config.hidden_size),
+                d_normed: ops.allocate(rows * config.hidden_size.max(self.heads.queries())),
+                d_qkv: ops.allocate(rows * self.heads.row()),
+                d_activated: ops.allocate(rows * config.intermediate_size),
+            });
+            workspace.backward_rows = rows;
+        }
+    }
+
+    fn norm(&self, rows: usize) -> Norm {
+        Norm { rows, width: self.config.hidden_size, epsilon: self.config.rms_norm_eps }
+    }
+
+    /// Runs the layers; leaves the residual stream in the workspace. With `keep`, each layer's memory stays for the
+    /// backward pass; otherwise one memory serves all. With a cache, the positions follow those that it holds.
+    fn run_layers(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+        keep: bool,
+        mut cache: Option<&mut Cache<O::Owned>>,
+    ) {
+        let rows = positions.rows();
+        let first = cache.as_ref().map_or(0, |cache| cache.filled);
+        self.reserve_positions(ops, first + positions.length);
+        self.reserve(ops, rows, if keep { self.config.num_hidden_layers } else { 1 });
+        let hidden = self.config.hidden_size;
+        let table = View::new(parameters, 0);
+        let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
+        ops.embedding_forward(&positions.inputs, hidden, table, ViewMut::new(stream, 0));
+        for layer in 0..self.config.num_hidden_layers {
+            let cached = cache.as_mut().map(|cache| (&mut cache.qkv[layer], first));
+            self.run_layer(ops, parameters, positions, layer, keep, cached);
+        }
+        if let Some(cache) = cache {
+            cache.filled += positions.length;
+        }
+    }
+
+    fn run_layer(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+        layer: usize,
+        keep: bool,
+        cached: Option<(&mut O::Owned, usize)>,
+    ) {
+        let rows = positions.rows();
+        let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let at = self.layout.layer(layer);
+        let weight = |start| View::new(parameters, start);
+        let linear = |n, k, accumulate| Gemm { m: rows, n, k, transposition: Transposition::Right, accumulate };
+        let memory = &mut self.workspace.layers[if keep { layer } else { 0 }];
+        let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
+        let table = View::new(self.table.borrow(), 0);
+
+        if keep {
+            ops.copy(View::new(stream, 0), write(&mut memory.input), rows * hidden);
+        }
+        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.input_norm), write(&mut memory.normed_input));
+        let (qkv, first) = match cached {
+            Some((cache, first)) => (cache, first),
+            None => (&mut memory.qkv, 0),
+        };
+        let qkv: &mut O::Memory = qkv.borrow_mut();
+        let start = first * heads.row();
+        let projection = linear(heads.row(), hidden, false);
+        ops.gemm(projection, read(&memory.normed_input), weight(at.query_key_value), ViewMut::new(qkv, start));
+        if config.qk_norm {
+            ops.head_norm_forward(
+                rows,
+                heads,
+                config.rms_norm_eps,
+                weight(at.query_norm),
+                weight(at.key_norm),
+                ViewMut::new(qkv, start),
+                write(&mut memory.raw),
+            );
+        }
+        ops.rope(rows, positions.length, first, heads, table, ViewMut::new(qkv, start), false);
+        let attention = Attention {
+            heads,
+            sequences: positions.sequences,
+            length: first + positions.length,
+            first_query: first,
+            document_starts: &positions.document_starts,
+        };
+        let (attended, log_sum_exp) = (write(&mut memory.attended), write(&mut memory.log_sum_exp));
+        ops.attention_forward(attention, View::new(qkv, 0), attended, log_sum_exp);
+        let output = linear(hidden, heads.queries(), true);
+        ops.gemm(output, read(&memory.attended), weight(at.output), ViewMut::new(stream, 0));
+
+        if keep {
+            ops.copy(View::new(stream, 0), write(&mut memory.middle), rows * hidden);
+        }
+        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.middle_norm), write(&mut memory.normed_middle));
+        let gate_up = linear(2 * inner, hidden, false);
+        ops.gemm(gate_up, read(&memory.normed_middle), weight(at.gate_up), write(&mut memory.gate_up));
+        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(&mut memory.activated));
+        let down = linear(hidden, inner, true);
+        ops.gemm(down, read(&memory.activated), weight(at.down), ViewMut::new(stream, 0));
+    }
+
+    /// The loss of every row: `[sequences, length]`, 0 where the target is ignored.
+    pub(crate) fn losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
+        self.run_layers(ops, parameters, positions, false, None);
+        self.final_norm(ops, parameters, 0, positions.rows());
+        let mut losses = vec![0.0; positions.rows()];
+        let chunk = self.logit_rows();
+        for (index, (targets, losses)) in positions.targets.chunks(chunk).zip(losses.chunks_mut(chunk)).enumerate() {
+            self.logits(ops, parameters, index * chunk, targets.len());
+            ops.cross_entropy(self.config.vocab_size, targets, None, write(&mut self.workspace.logits), losses);
+        }
+        losses
+    }
+
+    /// The losses as [`Self::losses`]; the gradient of `scale * sum(losses)` is written to `gradient`, or added if
+    /// `accumulate` is set.
+    pub(crate) fn gradient(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+        scale: f32,
+        gradient: &mut O::Memory,
+        accumulate: bool,
+    ) -> Vec<f32> {
+        self.run_layers(ops, parameters, positions, true, None);
+        self.reserve_backward(ops);
+        if !accumulate {
+            self.zero_added_gradients(ops, gradient);
+        }
+        let losses = self.head_backward(ops, parameters, positions, scale, gradient, accumulate);
+        for layer in (0..self.config.num_hidden_layers).rev() {
+            self.layer_backward(ops, parameters, positions, layer, gradient, accumulate);
+        }
+        if let Some(backward) = &self.workspace.backward {
+            let (inputs, hidden) = (&positions.inputs, self.config.hidden_size);
+            ops.embedding_backward(inputs, hidden, read(&backward.d_stream), ViewMut::new(gradient, 0));
+        }
+        losses
+    }
+
+    /// Zeroes what the backward pass adds to: the norms, and the embedding unless the head writes it first.
+    fn zero_added_gradients(&self, ops: &mut O, gradient: &mut O::Memory) {
+        for (index, tensor) in self.layout.tensors().iter().enumerate() {
+            let embedding = index == 0 && !self.config.tie_word_embeddings;
+            if embedding || !tensor.is_matrix() {
+                ops.zero(ViewMut::new(gradient, tensor.range.start), tensor.range.len());
+            }
+        }
+    }
+
+    /// From the stream to the losses, and back to the gradient of the stream.
+    fn head_backward(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+        scale: f32,
+        gradient: &mut O::Memory,
+        accumulate: bool,
+    ) -> Vec<f32> {
+        let rows = positions.rows();
+        self.final_norm(ops, parameters, 0, rows);
+        let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        let (chunk, norm, head) = (self.logit_rows(), self.norm(rows), self.layout.head());
+        let mut losses = vec![0.0; rows];
+        for (index, (targets, losses)) in positions.targets.chunks(chunk).zip(losses.chunks_mut(chunk)).enumerate() {
+            let (first, count) = (index * chunk, targets.len());
+            self.logits(ops, parameters, first, count);
+            let workspace = &mut self.workspace;
+            let Some(backward) = &mut workspace.backward else { continue };
+            ops.cross_entropy(vocab, targets, Some(scale), write(&mut workspace.logits), losses);
+            let input =
+                Gemm { m: count, n: hidden, k: vocab, transposition: Transposition::Neither, accumulate: false };
+            let to = ViewMut::new(backward.d_normed.borrow_mut(), first * hidden);
+            ops.gemm(input, read(&workspace.logits), View::new(parameters, head), to);
+            let weight = Gemm {
+                m: vocab,
+                n: hidden,
+                k: count,
+                transposition: Transposition::Left,
+                accumulate: accumulate || index > 0,
+            };
+            let normed = View::new(workspace.normed.borrow(), first * hidden);
+            ops.gemm(weight, read(&workspace.logits), normed, ViewMut::new(gradient, head));
+        }
+        let workspace = &mut self.workspace;
+        if let Some(backward) = &mut workspace.backward {
+            let at = self.layout.final_norm();
+            ops.zero(write(&mut backward.d_stream), rows * hidden);
+            ops.rms_norm_backward(
+                norm,
+                read(&workspace.stream),
+                View::new(parameters, at),
+                read(&backward.d_normed),
+                write(&mut backward.d_stream),
+                ViewMut::new(gradient, at),
+            );
+        }
+        losses
+    }
+
+    /// Takes the gradient of the stream from behind a layer to before it.
+    fn layer_backward(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+        layer: usize,
+        gradient: &mut O::Memory,
+        accumulate: bool,
+    ) {
+        let rows = positions.rows();
+        let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let at = self.layout.layer(layer);
+        let weight = |start| View::new(parameters, start);
+        // Of a linear layer from k to n values: the gradients of its input and of its weight.
+        let to_input = |n, k| Gemm { m: rows, n: k, k: n, transposition: Transposition::Neither, accumulate: false };
+        let to_weight = |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate };
+        let memory = &mut self.workspace.layers[layer];
+        let Some(backward) = &mut self.workspace.backward else { return };
+        let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
+        let table = View::new(self.table.borrow(), 0);
+
+        ops.gemm(to_input(hidden, inner), read(d_stream), weight(at.down), write(d_activated));
+        let to = ViewMut::new(&mut *gradient, at.down);
+        ops.gemm(to_weight(hidden, inner), read(d_stream), read(&memory.activated), to);
+        ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up));
+        ops.gemm(to_input(2 * inner, hidden), read(&memory.gate_up), weight(at.gate_up), write(d_normed));
+        let to = ViewMut::new(&mut *gradient, at.gate_up);
+        ops.gemm(to_weight(2 * inner, hidden), read(&memory.gate_up), read(&memory.normed_middle), to);
+        let to = ViewMut::new(&mut *gradient, at.middle_norm);
+        let (middle, weights) = (read(&memory.middle), weight(at.middle_norm));
+        ops.rms_norm_backward(norm, middle, weights, read(d_normed), write(d_stream), to);
+
+        let queries = heads.queries();
+        ops.gemm(to_input(hidden, queries), read(d_stream), weight(at.output), write(d_normed));
+        let to = ViewMut::new(&mut *gradient, at.output);
+        ops.gemm(to_weight(hidden, queries), read(d_stream), read(&memory.attended), to);
+        let attention = Attention {
+            heads,
+            sequences: positions.sequences,
+            length: positions.length,
+            first_query: 0,
+            document_starts: &positions.document_starts,
+        };
+        ops.attention_backward(
+            attention,
+            read(&memory.qkv),
+            read(&memory.attended),
+            read(&memory.log_sum_exp),
+            read(d_normed),
+            write(d_qkv),
+        );
+        ops.rope(rows, positions.length, 0, heads, table, write(d_qkv), true);
+        if config.qk_norm {
+            ops.head_norm_backward(
+                rows,
+                heads,
+                config.rms_norm_eps,
+                read(&memory.raw),
+                weight(at.query_norm),
+                weight(at.key_norm),
+                write(d_qkv),
+                gradient,
+                at.query_norm,
+                at.key_norm,
+            );
+        }
+        ops.gemm(to_input(heads.row(), hidden), read(d_qkv), weight(at.query_key_value), write(d_normed));
+        let to = ViewMut::new(&mut *gradient, at.query_key_value);
+        ops.gemm(to_weight(heads.row(), hidden), read(d_qkv), read(&memory.normed_input), to);
+        let to = ViewMut::new(&mut *gradient, at.input_norm);
+        let (input, weights) = (read(&memory.input), weight(at.input_norm));
+        ops.rms_norm_backward(norm, input, weights, read(d_normed), write(d_stream), to);
+    }
+
+    /// `normed[..count] = norm(stream[first..first + count])`.
+    fn final_norm(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) {
+        let norm = self.norm(count);
+        let weight = View::new(parameters, self.layout.final_norm());
+        let from = View::new(self.workspace.stream.borrow(), first * self.config.hidden_size);
+        ops.rms_norm_forward(norm, from, weight, write(&mut self.workspace.normed));
+    }
+
+    /// Writes the logits of some normed rows to the start of the workspace's logits.
+    fn logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) {
+        let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        let shape = Gemm { m: count, n: vocab, k: hidden, transposition: Transposition::Right, accumulate: false };
+        let normed = View::new(self.workspace.normed.borrow(), first * hidden);
+        let weight = View::new(parameters, self.layout.head());
+        ops.gemm(shape, normed, weight, write(&mut self.workspace.logits));
+    }
+
+    /// The logits of every row, `[rows, vocab]`; for tests and tools, as it holds them all.
+    pub(crate) fn all_logits(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
+        self.run_layers(ops, parameters, positions, false, None);
+        self.final_norm(ops, parameters, 0, positions.rows());
+        let (vocab, chunk) = (self.config.vocab_size, self.logit_rows());
+        let mut all = vec![0.0; positions.rows() * vocab];
+        for (index, logits) in all.chunks_mut(chunk * vocab).enumerate() {
+            self.logits(ops, parameters, index * chunk, logits.len() / vocab);
+            ops.download(read(&self.workspace.logits), logits);
+        }
+        all
+    }
+
+    /// Room for `positions` positions of a generation.
+    pub(crate) fn cache(&self, ops: &mut O, positions: usize) -> Cache<O::Owned> {
+        let qkv = (0..self.config.num_hidden_layers).map(|_| ops.allocate(positions * self.heads.row())).collect();
+        Cache { qkv, filled: 0, capacity: positions }
+    }
+
+    /// Appends `tokens` to the cache; returns the logits behind the last one, `[vocab]`.
+    pub(crate) fn extend(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        cache: &mut Cache<O::Owned>,
+        tokens: &[u32],
+    ) -> Vec<f32> {
+        assert!(!tokens.is_empty() && tokens.len() <= cache.capacity - cache.filled, "no room in the cache");
+        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, Some(cache));
+        self.final_norm(ops, parameters, tokens.len() - 1, 1);
+        self.logits(ops, parameters, 0, 1);
+        let mut logits = vec![0.0; self.config.vocab_size];
+        ops.download(read(&self.workspace.logits), &mut logits);
+        logits
+    }
+}
+
+fn read<M: ?Sized, B: Borrow<M>>(buffer: &B) -> View<'_, M> {
+    View::new(buffer.borrow(), 0)
+}
+
+fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M> {
+    ViewMut::new(buffer.borrow_mut(), 0)
+}
