@@ -165,7 +165,7 @@ fn check_endpoint(text: &str, endpoint: &str) -> Result<String, BucketError> {
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err(invalid(text, "the endpoint has a user name or no host"));
     }
-    if uri.path().trim_matches('/') != "" || uri.query().is_some() || endpoint.contains('#') {
+    if !uri.path().trim_matches('/').is_empty() || uri.query().is_some() || endpoint.contains('#') {
         return Err(invalid(text, "the endpoint has a path or a query"));
     }
     Ok(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase()))

@@ -212,7 +212,7 @@ async fn collect(operation: &'static str, key: &str, answer: GetResult, expected
 }
 
 /// Looks for an error of this type in a chain of causes.
-fn cause<'a, E: std::error::Error + 'static>(error: &'a object_store::Error) -> Option<&'a E> {
+fn cause<E: std::error::Error + 'static>(error: &object_store::Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

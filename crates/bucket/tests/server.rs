@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use templar_bucket::{
-    Bucket, BucketError, BucketLocation, BucketOptions, BucketServer, Credentials, KeyRing, ServerError, ServerOptions,
-    WriteKey,
+    Bucket, BucketError, BucketLocation, BucketOptions, BucketServer, Credentials, KeyRing, PutOutcome, ServerError,
+    ServerOptions, WriteKey,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -277,4 +277,47 @@ async fn a_listing_out_of_order_is_refused() {
     .await;
     let error = reader(&location).list("", None, 10).await.unwrap_err();
     assert!(matches!(error, BucketError::Misbehaved { .. }), "{error}");
+}
+
+/// Passes connections on to `target`, but drops the answers to the first `lost` of them.
+async fn lossy(target: SocketAddr, lost: usize) -> BucketLocation {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut number = 0;
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            number += 1;
+            let drops_answer = number <= lost;
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(target).await.unwrap();
+                if !drops_answer {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    return;
+                }
+                let (mut from_client, _to_client) = client.split();
+                let (mut from_server, mut to_server) = server.split();
+                let mut answer = [0; 1];
+                tokio::select! {
+                    _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+                    _ = from_server.read(&mut answer) => {}
+                }
+            });
+        }
+    });
+    BucketLocation::s3("bucket-1", &format!("http://{address}"), None).unwrap()
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_is_lost_is_not_mistaken_for_a_lost_race() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = BucketServer::bind(ANY_PORT, folder.path(), KeyRing::in_memory([key_of(1)]).unwrap()).await.unwrap();
+    let bucket = writer(&lossy(server.local_addr(), 1).await, key_of(1).credentials());
+    assert_eq!(bucket.put_if_absent("a", "ours".into()).await.unwrap(), PutOutcome::Created);
+    let bucket = writer(&lossy(server.local_addr(), 1).await, key_of(1).credentials());
+    assert_eq!(bucket.put_if_absent("a", "theirs".into()).await.unwrap(), PutOutcome::AlreadyExists);
+    let bucket = reader(&lossy(server.local_addr(), 2).await);
+    assert_eq!(bucket.get("a", 10).await.unwrap(), "ours");
+    let bucket = reader(&lossy(server.local_addr(), 3).await);
+    assert!(matches!(bucket.get("a", 10).await, Err(BucketError::Unreachable { .. })));
 }
