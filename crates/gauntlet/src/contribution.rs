@@ -1,0 +1,137 @@
+//! Contribution: one gradient, halfway along the step, measures everybody.
+//!
+//! With G the merged update of all candidates, α the outer step and g the gradient at `Θ − ½αG`,
+//! ```text
+//! φ_i = α ⟨g, share of i in G⟩
+//! ```
+//! is the Aumann–Shapley share of the loss decrease (its one-point quadrature): additive, so that splitting into
+//! sybils gains nothing, and `Σ φ_i` is what G really brings, within the error of the midpoint rule.
+
+use crate::{Model, ModelError};
+use serde::{Deserialize, Serialize};
+use templar_gradient::{Aggregate, MergeError, MergeRule, Payload, outer_step, shares_dot};
+
+/// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nats(pub i64);
+
+impl Nats {
+    const UNITS: f64 = (1u64 << 40) as f64;
+
+    /// The nearest amount; what is no number counts as nothing, what is too large is cut.
+    pub fn from_f64(nats: f64) -> Self {
+        // A float-to-integer cast saturates, and gives 0 for NaN.
+        Self((nats * Self::UNITS).round() as i64)
+    }
+
+    /// In nats.
+    pub fn to_f64(self) -> f64 {
+        self.0 as f64 / Self::UNITS
+    }
+}
+
+/// One miner's measured contribution to the decrease of the loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// Mean over the parts of the evaluation batch (φ).
+    pub mean: Nats,
+    /// Standard error of the mean.
+    pub standard_error: Nats,
+    /// φ on each part; their exact sum gives the mean.
+    pub parts: Vec<Nats>,
+}
+
+impl Contribution {
+    fn of(parts: Vec<Nats>) -> Self {
+        let count = parts.len().max(1) as f64;
+        let mean = parts.iter().map(|part| i128::from(part.0)).sum::<i128>() as f64 / count;
+        let squares: f64 = parts.iter().map(|part| (part.0 as f64 - mean) * (part.0 as f64 - mean)).sum();
+        let variance = squares / (count - 1.0).max(1.0);
+        let error = (variance / count).sqrt();
+        Self { mean: Nats(mean.round() as i64), standard_error: Nats(error.round() as i64), parts }
+    }
+
+    /// φ minus two standard errors: what the miner surely brought.
+    pub fn sure(&self) -> Nats {
+        Nats(self.mean.0.saturating_sub(self.standard_error.0.saturating_mul(2)))
+    }
+
+    /// Whether the payload surely makes the model worse.
+    pub fn is_harmful(&self) -> bool {
+        self.mean.0.saturating_add(self.standard_error.0.saturating_mul(2)) < 0
+    }
+}
+
+/// The contributions of one set of payloads.
+#[derive(Debug, Clone)]
+pub struct Measurement {
+    /// The payloads' merge.
+    pub aggregate: Aggregate,
+    /// Mean loss at the midpoint.
+    pub midpoint_loss: f64,
+    /// One for each payload, in the order given.
+    pub contributions: Vec<Contribution>,
+}
+
+/// A measurement that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The model could not be evaluated.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The payloads could not be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// Parameters of another length.
+    #[error(transparent)]
+    Length(#[from] templar_gradient::LengthMismatch),
+}
+
+/// Measures all `payloads` with one gradient of each part of the evaluation batch.
+pub fn measure(
+    model: &mut dyn Model,
+    params: &[f32],
+    payloads: &[&Payload],
+    rule: MergeRule,
+    alpha: f32,
+) -> Result<Measurement, MeasureError> {
+    let weighted: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (*payload, 1)).collect();
+    let layout = payloads.first().ok_or(MergeError::NoContributors)?.layout();
+    let aggregate = Aggregate::merge(layout, &weighted, rule)?;
+    let mut midpoint = params.to_vec();
+    outer_step(&mut midpoint, &aggregate, 0.5 * alpha)?;
+    let mut gradient = vec![0f32; params.len()];
+    let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
+    let mut loss = 0f64;
+    for part in 0..model.parts() {
+        loss += model.gradient(&midpoint, part, &mut gradient)?;
+        for (own, dot) in parts.iter_mut().zip(shares_dot(&aggregate, payloads, &gradient)?) {
+            own.push(Nats::from_f64(f64::from(alpha) * dot));
+        }
+    }
+    let midpoint_loss = loss / model.parts().max(1) as f64;
+    Ok(Measurement { aggregate, midpoint_loss, contributions: parts.into_iter().map(Contribution::of).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_error_is_that_of_the_mean() {
+        let nats = |values: &[f64]| values.iter().map(|value| Nats::from_f64(*value)).collect::<Vec<_>>();
+        let contribution = Contribution::of(nats(&[1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(contribution.mean.to_f64(), 2.5);
+        // Sample variance 5/3, so the mean's standard error is sqrt(5/12).
+        assert!((contribution.standard_error.to_f64() - (5.0f64 / 12.0).sqrt()).abs() < 1e-9);
+        assert!(!contribution.is_harmful());
+        assert!(Contribution::of(nats(&[-1.0, -1.1])).is_harmful());
+    }
+
+    #[test]
+    fn what_is_no_number_counts_as_nothing() {
+        assert_eq!(Nats::from_f64(f64::NAN), Nats(0));
+        assert_eq!(Nats::from_f64(f64::INFINITY), Nats(i64::MAX));
+    }
+}

@@ -1,0 +1,307 @@
+//! One window's judgement, from payloads to verdict.
+
+use crate::contribution::MeasureError;
+use crate::door::magnitude_units;
+use crate::{
+    Book, Confirmation, Contribution, DoorFailure, Expectation, MinerRecord, MinerVerdict, Model, Rating, Standing,
+    Verdict, admitted, check_payload, confirm, find_copies, measure, select,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window};
+use templar_gradient::{MergeRule, Payload};
+
+/// Contributions are measured again when the admitted set changes, at most this often in all.
+const MAX_MEASUREMENTS: usize = 3;
+
+/// A judgement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// The payloads could not be measured; the judge's own fault.
+    #[error("cannot judge window {window}: {source}")]
+    Measure {
+        /// The window.
+        window: Window,
+        /// What went wrong.
+        source: MeasureError,
+    },
+}
+
+/// What came of one miner's committed payload.
+#[derive(Debug, Clone)]
+pub enum Submission {
+    /// It did not reach the checks of its content.
+    Refused(DoorFailure),
+    /// It opened and decoded.
+    Payload {
+        /// The payload.
+        payload: Box<Payload>,
+        /// Hash of its bytes.
+        hash: ContentHash,
+        /// Digest of the batches assigned for the steps that it names; none where the uid has no data.
+        data_digest: Option<ContentHash>,
+    },
+}
+
+/// One miner that committed a payload in time.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its slot.
+    pub uid: Uid,
+    /// Its key.
+    pub hotkey: PublicKey,
+    /// The block of its commitment.
+    pub block: BlockNumber,
+    /// What came of it.
+    pub submission: Submission,
+}
+
+/// Everything that a judgement depends on, besides the model.
+#[derive(Debug)]
+pub struct WindowInput<'a> {
+    /// The run's rules.
+    pub genesis: &'a Genesis,
+    /// The run.
+    pub run: RunId,
+    /// The window.
+    pub window: Window,
+    /// Drawn after sealing.
+    pub beacon: Beacon,
+    /// The agreed parameters at the window's start.
+    pub params: &'a [f32],
+    /// Their state hash.
+    pub start_state: StateHash,
+    /// Who is registered at the window's end.
+    pub registered: &'a BTreeMap<Uid, PublicKey>,
+    /// Who committed a payload in time, in any order.
+    pub entries: &'a [Entry],
+    /// The agreed ratings before this window.
+    pub book: &'a Book,
+}
+
+/// What is known of one entry while the judgement goes on.
+struct Case<'a> {
+    entry: &'a Entry,
+    failure: Option<DoorFailure>,
+    contribution: Option<Contribution>,
+    admitted: bool,
+}
+
+impl<'a> Case<'a> {
+    fn payload(&self) -> Option<&'a Payload> {
+        match (&self.failure, &self.entry.submission) {
+            (None, Submission::Payload { payload, .. }) => Some(payload),
+            _ => None,
+        }
+    }
+}
+
+/// How the run merges payloads.
+pub(crate) fn merge_rule(genesis: &Genesis) -> MergeRule {
+    MergeRule { scale_clip: genesis.outer.scale_clip, ..MergeRule::default() }
+}
+
+/// Judges one window. Pure: the same input and the same model give the same verdict on every machine.
+pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, JudgeError> {
+    let failed = |source: MeasureError| JudgeError::Measure { window: input.window, source };
+    let mut book = input.book.clone();
+    book.keep_registered(input.registered);
+    let mut cases = open_cases(input, &book);
+    measure_cases(input, model, &mut cases).map_err(failed)?;
+    rate(input, &mut book, &cases);
+    let admitted: Vec<Uid> = cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
+    let ranked = select(&book, &admitted, &input.genesis.judging, input.window, input.beacon);
+    let confirmation = confirm_ranked(input, model, &cases, &ranked).map_err(failed)?;
+    let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
+    pay(input, &mut book, &cases, &ranked, &selected);
+    let miners = cases.iter().map(|case| miner_verdict(case, input.book, &book, &selected)).collect();
+    Ok(Verdict {
+        run: input.run,
+        window: input.window,
+        beacon: input.beacon,
+        start_state: input.start_state,
+        miners,
+        confirmation,
+        selected,
+        book,
+    })
+}
+
+/// The door: every check that needs no model. Cases come by uid.
+fn open_cases<'a>(input: &WindowInput<'a>, book: &Book) -> Vec<Case<'a>> {
+    let mut cases: Vec<Case<'a>> = input
+        .entries
+        .iter()
+        .map(|entry| {
+            let failure = match &entry.submission {
+                Submission::Refused(failure) => Some(failure.clone()),
+                Submission::Payload { payload, data_digest, .. } => {
+                    check_payload(payload, &expectation(input, entry.uid, *data_digest, book)).err()
+                }
+            };
+            Case { entry, failure, contribution: None, admitted: false }
+        })
+        .collect();
+    cases.sort_by_key(|case| (case.entry.block, case.entry.uid));
+    refuse_copies(&mut cases, input.genesis.judging.copy_agreement);
+    cases.sort_by_key(|case| case.entry.uid);
+    cases
+}
+
+fn expectation<'a>(
+    input: &WindowInput<'a>,
+    uid: Uid,
+    data_digest: Option<ContentHash>,
+    book: &Book,
+) -> Expectation<'a> {
+    let data = &input.genesis.data;
+    Expectation {
+        run: input.run,
+        window: input.window,
+        uid,
+        start_state: input.start_state,
+        numerics: &input.genesis.numerics,
+        tokens_per_step: (data.sequences_per_batch * data.sequence_length) as u64,
+        batches_per_window: data.batches_per_window as u32,
+        data_digest,
+        magnitude_history: book.magnitude,
+    }
+}
+
+/// `cases` are in the order of their commitments.
+fn refuse_copies(cases: &mut [Case<'_>], limit: f64) {
+    let places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
+    let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
+    for (copy, found) in find_copies(&payloads, limit).into_iter().enumerate() {
+        if let Some((original, agreement)) = found {
+            let of = cases[places[original]].entry.uid;
+            cases[places[copy]].failure = Some(DoorFailure::Copy { of, percent: (agreement * 100.0) as u32 });
+        }
+    }
+}
+
+/// Measures the candidates, and again without those that are not admitted, until the set is stable.
+fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Case<'_>]) -> Result<(), MeasureError> {
+    let mut places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
+    let alpha = input.genesis.outer.alpha(input.window);
+    for _ in 0..MAX_MEASUREMENTS {
+        let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
+        if payloads.is_empty() {
+            break;
+        }
+        let measured = measure(model, input.params, &payloads, merge_rule(input.genesis), alpha)?;
+        let passes =
+            admitted(&measured.contributions.iter().collect::<Vec<_>>(), input.genesis.judging.admission_share);
+        for ((place, contribution), pass) in places.iter().zip(measured.contributions).zip(&passes) {
+            cases[*place].contribution = Some(contribution);
+            cases[*place].admitted = *pass;
+        }
+        let before = places.len();
+        places = places.into_iter().zip(passes).filter(|(_, pass)| *pass).map(|(place, _)| place).collect();
+        if places.len() == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the ratings: a share is observed, an absence or a failure makes less sure, harm starts over.
+fn rate(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>]) {
+    for record in book.miners.values_mut() {
+        record.rating.predict(input.genesis.judging.rating_process_noise);
+    }
+    let admitted: Vec<&Case<'_>> = cases.iter().filter(|case| case.admitted).collect();
+    let total: f64 = admitted.iter().filter_map(|case| case.contribution.as_ref()).map(|c| c.mean.to_f64()).sum();
+    for case in &admitted {
+        let Some(contribution) = &case.contribution else { continue };
+        let record = book.miners.entry(case.entry.uid).or_insert_with(|| MinerRecord {
+            hotkey: case.entry.hotkey,
+            rating: Rating::newcomer(admitted.len()),
+            since: input.window,
+            ramp_since: input.window,
+            selected_average: 0.0,
+            unselected_average: 0.0,
+        });
+        // Admission asks for more than zero, so both are over zero.
+        let mean = contribution.mean.to_f64();
+        record.rating.observe(mean / total, contribution.standard_error.to_f64() / mean);
+    }
+    for case in cases.iter().filter(|case| is_penalised(case)) {
+        if let Some(record) = book.miners.get_mut(&case.entry.uid) {
+            record.rating = Rating::newcomer(admitted.len().max(1));
+            record.ramp_since = input.window;
+        }
+    }
+    let magnitudes = admitted.iter().filter_map(|case| case.payload()).map(magnitude_units).collect();
+    book.note_magnitudes(magnitudes);
+}
+
+/// Harm and copying cost the rating and the ramp; honest mistakes and lateness only the window.
+fn is_penalised(case: &Case<'_>) -> bool {
+    let harmful = case.contribution.as_ref().is_some_and(Contribution::is_harmful);
+    harmful || matches!(case.failure, Some(DoorFailure::Copy { .. }))
+}
+
+fn confirm_ranked(
+    input: &WindowInput<'_>,
+    model: &mut dyn Model,
+    cases: &[Case<'_>],
+    ranked: &[Uid],
+) -> Result<Option<Confirmation>, MeasureError> {
+    if ranked.is_empty() {
+        return Ok(None);
+    }
+    let by_uid: BTreeMap<Uid, &Case<'_>> = cases.iter().map(|case| (case.entry.uid, case)).collect();
+    let candidates: Vec<_> = ranked
+        .iter()
+        .filter_map(|uid| {
+            let case = by_uid.get(uid)?;
+            Some((*uid, case.payload()?, case.contribution.as_ref()?.mean))
+        })
+        .collect();
+    let rule = merge_rule(input.genesis);
+    let (alpha, share) = (input.genesis.outer.alpha(input.window), input.genesis.judging.confirmation_share);
+    confirm(model, input.params, &candidates, rule, alpha, share).map(Some)
+}
+
+/// Moves the averages that the weights come from. Who was ranked and failed the confirmation earns nothing.
+fn pay(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>], ranked: &[Uid], selected: &[Uid]) {
+    let earned: BTreeMap<Uid, f64> = cases
+        .iter()
+        .filter(|case| case.admitted && (selected.contains(&case.entry.uid) || !ranked.contains(&case.entry.uid)))
+        .filter_map(|case| Some((case.entry.uid, case.contribution.as_ref()?.mean.to_f64().max(0.0))))
+        .collect();
+    let selected: BTreeSet<Uid> = selected.iter().copied().collect();
+    let step = 1.0 / input.genesis.economics.averaged_windows as f64;
+    for (uid, record) in &mut book.miners {
+        let own = earned.get(uid).copied().unwrap_or(0.0);
+        let (as_selected, as_unselected) = if selected.contains(uid) { (own, 0.0) } else { (0.0, own) };
+        record.selected_average += step * (as_selected - record.selected_average);
+        record.unselected_average += step * (as_unselected - record.unselected_average);
+    }
+}
+
+fn miner_verdict(case: &Case<'_>, before: &Book, after: &Book, selected: &[Uid]) -> MinerVerdict {
+    let uid = case.entry.uid;
+    let standing = match (&case.failure, &case.contribution) {
+        (Some(failure), _) => Standing::Refused(failure.clone()),
+        (None, Some(contribution)) if contribution.is_harmful() => Standing::Harmful,
+        _ if selected.contains(&uid) => Standing::Selected,
+        _ if case.admitted => Standing::Admitted,
+        _ => Standing::NotAdmitted,
+    };
+    let (payload, tokens) = match &case.entry.submission {
+        Submission::Payload { payload, hash, .. } => (Some(*hash), payload.metadata().tokens_trained),
+        Submission::Refused(_) => (None, 0),
+    };
+    let rating = |book: &Book| book.miners.get(&uid).map(|record| record.rating);
+    MinerVerdict {
+        uid,
+        hotkey: case.entry.hotkey,
+        payload,
+        tokens,
+        standing,
+        contribution: case.contribution.clone(),
+        rating_before: rating(before),
+        rating_after: rating(after),
+    }
+}
