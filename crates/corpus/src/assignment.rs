@@ -8,7 +8,7 @@
 
 use crate::permutation::Permutation;
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, RunId, Uid, Window};
+use templar_base::{Beacon, DataRule, RunId, Uid, Window};
 
 /// How the text is shared out in a run; every node takes it from the genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,17 @@ pub struct AssignmentRule {
 }
 
 impl AssignmentRule {
+    /// The rule in a genesis document.
+    pub fn of_genesis(data: &DataRule) -> Result<Self, PlanError> {
+        let number = |field, value: usize| u32::try_from(value).map_err(|_| PlanError::TooLargeInRule { field });
+        Ok(Self {
+            sequence_length: number("sequence_length", data.sequence_length)?,
+            sequences_per_batch: number("sequences_per_batch", data.sequences_per_batch)?,
+            batches_per_window: number("batches_per_window", data.batches_per_window)?,
+            slots: data.slots,
+        })
+    }
+
     /// Sequences that one miner gets per window.
     pub fn sequences_per_slot(&self) -> u64 {
         u64::from(self.sequences_per_batch) * u64::from(self.batches_per_window)
@@ -50,6 +61,12 @@ pub enum PlanError {
     /// A number of the rule is zero.
     #[error("`{field}` of the assignment rule is zero; the genesis is at fault")]
     ZeroInRule {
+        /// The name of the number.
+        field: &'static str,
+    },
+    /// A number of the rule is beyond any text.
+    #[error("`{field}` of the assignment rule does not fit in 32 bits; the genesis is at fault")]
+    TooLargeInRule {
         /// The name of the number.
         field: &'static str,
     },
@@ -235,6 +252,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+    use templar_base::ContentHash;
 
     fn beacon(number: u64) -> Beacon {
         Beacon::new(*blake3::hash(&number.to_le_bytes()).as_bytes())
@@ -326,6 +344,22 @@ mod tests {
             AssignmentPlan::new(RunId::default(), zero, 193).unwrap_err(),
             PlanError::ZeroInRule { field: "slots" }
         );
+    }
+
+    #[test]
+    fn the_rule_of_a_genesis_is_taken_over() {
+        let mut data = DataRule {
+            tokenizer: ContentHash::default(),
+            manifest: ContentHash::default(),
+            sequence_length: 128,
+            sequences_per_batch: 8,
+            batches_per_window: 30,
+            slots: 16,
+        };
+        let rule = AssignmentRule::of_genesis(&data).unwrap();
+        assert_eq!((rule.sequences_per_slot(), rule.sequences_per_window()), (240, 3840));
+        data.batches_per_window = usize::MAX;
+        assert_eq!(AssignmentRule::of_genesis(&data), Err(PlanError::TooLargeInRule { field: "batches_per_window" }));
     }
 
     #[test]

@@ -22,10 +22,12 @@
 //! # std::fs::remove_dir_all(folder).unwrap();
 //! ```
 
+mod archive;
 mod assignment;
 mod builder;
 mod column;
 mod corpus;
+pub mod default_text;
 mod held_out;
 mod manifest;
 mod permutation;

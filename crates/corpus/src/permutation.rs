@@ -126,13 +126,11 @@ mod tests {
         assert!(counts.iter().flatten().all(|count| (850..1150).contains(count)), "{counts:?}");
     }
 
+    /// Another order would share out the text of a running run anew.
     #[test]
     fn the_permutation_is_pinned() {
         let permutation = Permutation::new(10, [1; 32], "pin", 0);
         let values: Vec<u64> = (0..10).map(|position| permutation.at(position)).collect();
-        let mut sorted = values.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..10).collect::<Vec<_>>());
-        assert_ne!(values, sorted);
+        assert_eq!(values, [8, 7, 5, 2, 1, 9, 3, 4, 6, 0]);
     }
 }

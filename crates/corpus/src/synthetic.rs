@@ -210,11 +210,12 @@ impl Tale {
         let plural = |count: usize| if count == 1 { thing.to_owned() } else { plural(thing) };
         if first >= second && self.stream.below(2) == 0 {
             return format!(
-                "{name} had {} {colour} {} and lost {}, so {} were left.",
+                "{name} had {} {colour} {} and lost {}, so {} {} left.",
                 NUMBERS[first],
                 plural(first),
                 NUMBERS[second],
-                NUMBERS[first - second].replace("no", "none")
+                if first == second { "none" } else { NUMBERS[first - second] },
+                if first - second == 1 { "was" } else { "were" }
             );
         }
         let total = first + second;
@@ -229,7 +230,8 @@ impl Tale {
     }
 
     fn say(&mut self, sentence: &str) {
-        let space = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { " " };
+        let space =
+            if sentence.starts_with('\n') || self.text.is_empty() || self.text.ends_with('\n') { "" } else { " " };
         // Writing to a String cannot fail.
         let _ = write!(self.text, "{space}{sentence}");
     }
@@ -272,7 +274,7 @@ mod tests {
     }
 
     /// Change it only with the grammar: runs name their text by its hash.
-    const PINNED: &str = "0000000000000000";
+    const PINNED: &str = "6670c9d13bc3f627";
 
     #[test]
     fn people_keep_what_they_own() {

