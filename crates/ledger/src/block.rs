@@ -1,0 +1,58 @@
+//! Blocks: the header that names one, and the whole that a follower replays.
+
+use crate::{StateRoot, Transaction};
+use parity_scale_codec::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{Beacon, BlockHash, BlockNumber};
+
+/// What a block's hash covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Header {
+    /// The block's number; 0 is the genesis.
+    pub number: BlockNumber,
+    /// Hash of the block before; the profile's hash at the genesis.
+    pub parent: BlockHash,
+    /// When the authority made it, in milliseconds since 1970; never less than the parent's.
+    pub time_ms: u64,
+    /// The authority's contribution to the block's randomness: a keyed hash of the parent under a secret of the
+    /// ledger, revealed here. Nobody else could know it, and hence the block's hash, before the block.
+    pub seed: Beacon,
+    /// BLAKE3 over the hashes of the transactions.
+    pub transactions_root: StateRoot,
+    /// Digest of the state after the block.
+    pub state_root: StateRoot,
+}
+
+impl Header {
+    /// The block's hash.
+    pub fn hash(&self) -> BlockHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"templar ledger header 1").update(&self.encode());
+        BlockHash::new(*hasher.finalize().as_bytes())
+    }
+
+    /// The block's beacon, its hash. A single authority makes the blocks: it could try several orders of
+    /// transactions or moments until a hash suits it. Whoever must not trust it needs another chain.
+    pub fn beacon(&self) -> Beacon {
+        self.hash().into()
+    }
+}
+
+/// A header with its transactions: what a follower needs to replay the block.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Block {
+    /// The header.
+    pub header: Header,
+    /// The transactions, refused ones included.
+    pub transactions: Vec<Transaction>,
+}
+
+/// Digest of a block's transactions.
+pub(crate) fn transactions_root(transactions: &[Transaction]) -> StateRoot {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"templar ledger transactions 1");
+    for transaction in transactions {
+        hasher.update(transaction.hash().as_bytes());
+    }
+    StateRoot::new(*hasher.finalize().as_bytes())
+}

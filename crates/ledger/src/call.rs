@@ -1,0 +1,209 @@
+//! What a key can ask of the ledger, and the signed envelope it travels in.
+
+use crate::TransactionHash;
+use parity_scale_codec::{Decode, DecodeAll, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Signature, Uid};
+
+/// The most bytes that one commitment holds; the chain's limit.
+pub const MAX_COMMITMENT_BYTES: usize = 512;
+/// The most bytes of an encoded transaction: weights over 4096 slots and their envelope fit.
+pub const MAX_TRANSACTION_BYTES: usize = 32 * 1024;
+/// A transaction names a last block at most this far ahead, so that replays can be recognised from bounded memory.
+pub const MAX_MORTALITY_BLOCKS: u64 = 256;
+/// Signed ahead of every transaction, so that a signature for another purpose is none here.
+const SIGNING_PREFIX: &[u8] = b"templar ledger transaction 1";
+
+/// What a commitment is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// Where the node's bucket is. One per hotkey (index 0), replaceable, kept while the hotkey is registered.
+    Bucket,
+    /// The digest of a sealed payload; index is the window. Write-once.
+    Sealed,
+    /// A validator's vote; index is the window. Write-once.
+    Vote,
+    /// What a validator applied; index is the window. Write-once.
+    Applied,
+}
+
+/// One request to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// Moves free balance from the signer to another account.
+    Transfer {
+        /// Who receives.
+        to: PublicKey,
+        /// How much.
+        amount: Rao,
+    },
+    /// Buys a slot for a hotkey; signed by the coldkey, which pays and from then on owns the hotkey.
+    Register {
+        /// The subnet.
+        netuid: Netuid,
+        /// The key that gets the slot.
+        hotkey: PublicKey,
+        /// Refuse when the price is higher than this.
+        max_price: Option<Rao>,
+    },
+    /// Sets the signer's weights over other slots; signed by the hotkey.
+    SetWeights {
+        /// The subnet.
+        netuid: Netuid,
+        /// Slots, no two equal.
+        uids: Vec<Uid>,
+        /// One weight for each slot; only their proportions count.
+        values: Vec<u16>,
+        /// Version of the weights' meaning; at least the subnet's.
+        version_key: u64,
+    },
+    /// Puts free balance of the signer behind a hotkey. Plain stake, one TAO for one TAO.
+    AddStake {
+        /// Behind whom.
+        hotkey: PublicKey,
+        /// The subnet.
+        netuid: Netuid,
+        /// How much.
+        amount: Rao,
+    },
+    /// Takes stake of the signer back from a hotkey. Plain stake, one TAO for one TAO.
+    RemoveStake {
+        /// From whom.
+        hotkey: PublicKey,
+        /// The subnet.
+        netuid: Netuid,
+        /// How much.
+        amount: Rao,
+    },
+    /// Writes a few bytes on the ledger; signed by a registered hotkey.
+    Commit {
+        /// The subnet.
+        netuid: Netuid,
+        /// What about.
+        topic: Topic,
+        /// Which one; the window for everything but a bucket, which has 0.
+        index: u64,
+        /// At most [`MAX_COMMITMENT_BYTES`].
+        data: Vec<u8>,
+    },
+}
+
+/// Bytes that are no transaction; whoever sent them is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum TransactionDecodeError {
+    /// Longer than any transaction.
+    #[error("transaction is {actual} bytes, over the limit of {limit}; the sender is at fault")]
+    TooLarge {
+        /// Bytes received.
+        actual: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// Not a SCALE-encoded transaction.
+    #[error("the bytes are no transaction; the sender is at fault")]
+    Malformed,
+}
+
+/// A signed call.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Transaction {
+    /// Whose call it is.
+    pub signer: PublicKey,
+    /// The signer's number of applied transactions before this one.
+    pub nonce: u64,
+    /// The last block that may include it.
+    pub valid_until: BlockNumber,
+    /// The chain it is meant for.
+    pub genesis: BlockHash,
+    /// What is asked.
+    pub call: Call,
+    /// The signer's signature over all of the above.
+    pub signature: Signature,
+}
+
+impl Transaction {
+    /// Signs `call` with `keypair`.
+    pub fn sign(keypair: &Keypair, call: Call, nonce: u64, valid_until: BlockNumber, genesis: BlockHash) -> Self {
+        let signer = keypair.public();
+        let signature = keypair.sign(&signed_bytes(&signer, nonce, valid_until, &genesis, &call));
+        Self { signer, nonce, valid_until, genesis, call, signature }
+    }
+
+    /// Whether the signature is the signer's, over these very fields.
+    pub fn is_authentic(&self) -> bool {
+        let message = signed_bytes(&self.signer, self.nonce, self.valid_until, &self.genesis, &self.call);
+        self.signer.verify(&message, &self.signature)
+    }
+
+    /// The transaction's name.
+    pub fn hash(&self) -> TransactionHash {
+        TransactionHash::new(*blake3::hash(&self.encode()).as_bytes())
+    }
+
+    /// Reads a transaction from a peer's bytes: bounded, and nothing may follow it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TransactionDecodeError> {
+        if bytes.len() > MAX_TRANSACTION_BYTES {
+            let (actual, limit) = (bytes.len() as u64, MAX_TRANSACTION_BYTES as u64);
+            return Err(TransactionDecodeError::TooLarge { actual, limit });
+        }
+        // SCALE vectors reserve no more than the input holds, so the input's bound is the memory's bound.
+        Self::decode_all(&mut &bytes[..]).map_err(|_| TransactionDecodeError::Malformed)
+    }
+}
+
+fn signed_bytes(signer: &PublicKey, nonce: u64, valid_until: BlockNumber, genesis: &BlockHash, call: &Call) -> Vec<u8> {
+    (SIGNING_PREFIX, signer, nonce, valid_until, genesis, call).encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example() -> Transaction {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let call = Call::Commit { netuid: Netuid(3), topic: Topic::Vote, index: 7, data: vec![1; 512] };
+        Transaction::sign(&alice, call, 4, BlockNumber(9), BlockHash::new([5; 32]))
+    }
+
+    #[test]
+    fn every_field_is_signed() {
+        let good = example();
+        assert!(good.is_authentic());
+        assert!(!Transaction { nonce: 5, ..good.clone() }.is_authentic());
+        assert!(!Transaction { valid_until: BlockNumber(10), ..good.clone() }.is_authentic());
+        assert!(!Transaction { genesis: BlockHash::new([6; 32]), ..good.clone() }.is_authentic());
+        assert!(!Transaction { signer: PublicKey::new([0; 32]), ..good.clone() }.is_authentic());
+        let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao(1) };
+        assert!(!Transaction { call, ..good }.is_authentic());
+    }
+
+    #[test]
+    fn bytes_round_trip_and_nothing_may_follow() {
+        let good = example();
+        let mut bytes = good.encode();
+        assert_eq!(Transaction::from_bytes(&bytes).unwrap(), good);
+        bytes.push(0);
+        assert_eq!(Transaction::from_bytes(&bytes), Err(TransactionDecodeError::Malformed));
+        assert!(matches!(Transaction::from_bytes(&[0; 40_000]), Err(TransactionDecodeError::TooLarge { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Transaction::from_bytes(&bytes);
+        }
+
+        #[test]
+        fn a_flipped_byte_never_stays_authentic(at in 0usize..700, bit in 0u8..8) {
+            let mut bytes = example().encode();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            if let Ok(changed) = Transaction::from_bytes(&bytes) {
+                prop_assert!(!changed.is_authentic());
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A stream of new blocks that does not lose any.
+
+use crate::{BlockHeader, Chain, ChainError};
+use std::sync::Arc;
+use templar_base::BlockNumber;
+use tokio::sync::watch;
+
+/// New blocks, in order and without gaps as far as the ledger's history reaches.
+///
+/// It holds no queue: a slow reader is served from history, so it costs no memory however far behind it is.
+pub struct HeadStream {
+    newest: watch::Receiver<Option<BlockHeader>>,
+    chain: Arc<dyn Chain>,
+    delivered: Option<BlockNumber>,
+}
+
+impl HeadStream {
+    pub(crate) fn new(newest: watch::Receiver<Option<BlockHeader>>, chain: Arc<dyn Chain>) -> Self {
+        Self { newest, chain, delivered: None }
+    }
+
+    /// Waits for the next block; at first that is the newest one. After an error the stream may be asked again and
+    /// goes on where it was. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Result<BlockHeader, ChainError> {
+        loop {
+            let newest = self.newest.borrow_and_update().clone();
+            if let Some(header) = self.after(newest).await? {
+                self.delivered = Some(header.number);
+                return Ok(header);
+            }
+            if self.newest.changed().await.is_err() {
+                let (address, reason) = ("this process".to_owned(), "the ledger was shut down".to_owned());
+                return Err(ChainError::Unreachable { address, reason });
+            }
+        }
+    }
+
+    /// Waits until there is a block after `block`, without taking it.
+    pub(crate) async fn wait_beyond(mut self, block: BlockNumber) {
+        // An error means that nothing will come any more; the caller finds out by asking.
+        let _ = self.newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.number > block)).await;
+    }
+
+    async fn after(&self, newest: Option<BlockHeader>) -> Result<Option<BlockHeader>, ChainError> {
+        let Some(newest) = newest else { return Ok(None) };
+        let Some(delivered) = self.delivered else { return Ok(Some(newest)) };
+        if newest.number <= delivered {
+            return Ok(None);
+        }
+        let next = delivered.plus(1);
+        if newest.number == next {
+            return Ok(Some(newest));
+        }
+        match self.chain.header(next).await {
+            Ok(header) => Ok(Some(header)),
+            Err(ChainError::Pruned { oldest, .. }) => self.chain.header(oldest).await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+}

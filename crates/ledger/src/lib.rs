@@ -1,0 +1,75 @@
+//! The ledger that a templar network stands on: the [`Chain`] trait, and a whole local ledger behind it.
+//!
+//! The ledger is the network's clock and its only agreement: who is registered, with what stake, who committed what at
+//! which block, and who is paid. [`apply`] is a pure function of state and block; [`Ledger`] keeps its results in one
+//! crash-safe file and makes blocks; [`LedgerServer`] serves it; [`RpcChain`] and [`LocalChain`] are the two ways to
+//! reach it, behind one trait.
+//!
+//! The local ledger has a single block authority and no consensus protocol: it is for one operator's network, for tests
+//! and for study. Pay follows plain emission (stake-weighted weights), replaced by Yuma consensus; stake is one TAO for
+//! one TAO, replaced by the token pool.
+//!
+//! ```
+//! use templar_base::{Keypair, Rao};
+//! use templar_ledger::{Call, Chain, LocalChain, Profile};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let (alice, bob) = (Keypair::from_uri("//Alice").unwrap(), Keypair::from_uri("//Bob").unwrap());
+//! let profile = Profile::local(alice.public(), &[]);
+//! let chain = LocalChain::in_memory(&profile).unwrap().with_block_on_submit();
+//!
+//! chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao(5) }).await.unwrap();
+//! chain.submit(&alice, Call::Register { netuid: profile.netuid, hotkey: bob.public(), max_price: None }).await.unwrap();
+//!
+//! assert_eq!(chain.account(&bob.public()).await.unwrap().balance, Rao(5));
+//! assert_eq!(chain.metagraph(profile.netuid, None).await.unwrap().neurons[0].hotkey, bob.public());
+//! # });
+//! ```
+
+mod block;
+mod call;
+mod chain;
+mod commitment;
+mod digest;
+mod emission;
+mod event;
+mod heads;
+mod ledger;
+mod local;
+mod mempool;
+mod profile;
+mod refusal;
+mod registration;
+mod rpc;
+mod server;
+mod stake;
+mod state;
+mod store;
+mod submission;
+mod table;
+mod transition;
+mod view;
+pub mod wallet;
+mod weights;
+
+pub use block::{Block, Header};
+pub use call::{
+    Call, MAX_COMMITMENT_BYTES, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Topic, Transaction, TransactionDecodeError,
+};
+pub use chain::{BlockHeader, Chain, ChainError, CommitmentRecord, Hyperparameters, Metagraph, Neuron};
+pub use commitment::COMMITMENT_OVERHEAD_BYTES;
+pub use digest::{StateRoot, TransactionHash};
+pub use emission::EMISSION_RULE;
+pub use event::{Event, EventRecord, Receipt};
+pub use heads::HeadStream;
+pub use ledger::{Ledger, MAX_EVENT_BLOCKS, ReplayError, replay};
+pub use local::LocalChain;
+pub use mempool::MempoolError;
+pub use profile::{MAX_ISSUANCE_RAO, Profile, ProfileError, RegistrationPrice};
+pub use refusal::Refusal;
+pub use rpc::{RpcChain, RpcOptions};
+pub use server::{LedgerHandle, LedgerServer, ServerError, ServerOptions};
+pub use state::{Account, ConservationError, State, Totals, check_conservation};
+pub use store::StoreError;
+pub use transition::{Applied, BlockInput, BlockOrderError, apply};

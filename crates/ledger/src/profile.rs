@@ -1,0 +1,228 @@
+//! The ledger's genesis: every constant of the rules, fixed once and named by its hash.
+
+use parity_scale_codec::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
+
+/// The most TAO that can ever be issued, in rao: 21 million.
+pub const MAX_ISSUANCE_RAO: u64 = 21_000_000 * RAO_PER_TAO;
+
+/// A profile that cannot rule a ledger; the operator is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// A field outside its bounds.
+    #[error("ledger profile: {field} is {value}, but must be {wanted}; correct the profile")]
+    OutOfBounds {
+        /// Which field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it may be.
+        wanted: &'static str,
+    },
+    /// The initial balances are more than can be issued.
+    #[error("ledger profile: the initial balances exceed 21 million TAO; lower them")]
+    TooMuchIssued,
+    /// A key holds two initial balances.
+    #[error("ledger profile: {0} appears twice among the initial balances; merge the two")]
+    DuplicateBalance(PublicKey),
+}
+
+/// How the price of a slot moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct RegistrationPrice {
+    /// Price at genesis.
+    pub initial: Rao,
+    /// The price never falls under this.
+    pub minimum: Rao,
+    /// The price never rises over this.
+    pub maximum: Rao,
+    /// Blocks in which the price halves without registrations; 0 keeps it still.
+    pub half_life_blocks: u32,
+    /// What each registration multiplies the price by, in thousandths: 1000 keeps it, 1260 is the chain's.
+    pub rise_per_mille: u32,
+}
+
+/// The genesis of a ledger. Two ledgers with equal profiles are the same chain: the hash is in every transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Profile {
+    /// Name for people, such as `local`.
+    pub name: String,
+    /// Sets networks with otherwise equal profiles apart.
+    pub salt: u64,
+    /// The one subnet of the ledger.
+    pub netuid: Netuid,
+    /// Coldkey of the subnet's owner: its slots are never pruned and always hold a permit.
+    pub owner: PublicKey,
+    /// Time between blocks, in milliseconds.
+    pub block_time_ms: u64,
+    /// Blocks from epoch to epoch.
+    pub tempo: u32,
+    /// Slots of the subnet.
+    pub max_uids: u16,
+    /// Validators that hold a permit at most.
+    pub max_validators: u16,
+    /// Balances at block 0.
+    pub initial_balances: Vec<(PublicKey, Rao)>,
+    /// Price of a slot.
+    pub registration_price: RegistrationPrice,
+    /// Blocks during which a new slot is protected from pruning.
+    pub immunity_blocks: u64,
+    /// So many slots without immunity are left in peace before immune ones are pruned (the chain: 10).
+    pub min_non_immune: u16,
+    /// Blocks between two weight settings of one validator.
+    pub weights_rate_limit_blocks: u64,
+    /// Version key that weights must carry at least.
+    pub weights_version: u64,
+    /// Stake on a hotkey from which on it may set weights.
+    pub weights_stake_threshold: Rao,
+    /// Stake positions under this are refused.
+    pub minimum_stake: Rao,
+    /// Issued per block before any halving.
+    pub block_emission: Rao,
+    /// Bytes of commitments that a hotkey may write per tempo (each costs 32 bytes more than its data).
+    pub commitment_bytes_per_tempo: u32,
+    /// Blocks after which a commitment other than a bucket's is dropped.
+    pub commitment_retention_blocks: u64,
+    /// Blocks for which headers, receipts, events and metagraphs are kept.
+    pub history_blocks: u64,
+}
+
+impl Profile {
+    /// A network on one machine: one-second blocks, tempo 10, cheap slots, no waiting.
+    ///
+    /// `owner` and each key of `funded` begin with 10 000 TAO.
+    pub fn local(owner: PublicKey, funded: &[PublicKey]) -> Self {
+        let mut initial_balances: Vec<(PublicKey, Rao)> = Vec::new();
+        for key in std::iter::once(&owner).chain(funded) {
+            if !initial_balances.iter().any(|(known, _)| known == key) {
+                initial_balances.push((*key, Rao(10_000 * RAO_PER_TAO)));
+            }
+        }
+        Self {
+            name: "local".to_owned(),
+            salt: 0,
+            netuid: Netuid(3),
+            owner,
+            block_time_ms: 1_000,
+            tempo: 10,
+            max_uids: 1024,
+            max_validators: 64,
+            initial_balances,
+            registration_price: RegistrationPrice {
+                initial: Rao(RAO_PER_TAO / 10),
+                minimum: Rao(500_000),
+                maximum: Rao(100 * RAO_PER_TAO),
+                half_life_blocks: 0,
+                rise_per_mille: 1_000,
+            },
+            immunity_blocks: 100,
+            min_non_immune: 0,
+            weights_rate_limit_blocks: 5,
+            weights_version: 0,
+            weights_stake_threshold: Rao(RAO_PER_TAO),
+            minimum_stake: Rao(2_000_000),
+            block_emission: Rao(RAO_PER_TAO),
+            commitment_bytes_per_tempo: 8 * 1024,
+            commitment_retention_blocks: 2_000,
+            history_blocks: 4_096,
+        }
+    }
+
+    /// The chain's own pace and prices: 12-second blocks, tempo 360, 256 slots.
+    pub fn mainnet_like(owner: PublicKey, initial_balances: Vec<(PublicKey, Rao)>) -> Self {
+        Self {
+            name: "mainnet-like".to_owned(),
+            block_time_ms: 12_000,
+            tempo: 360,
+            max_uids: 256,
+            initial_balances,
+            registration_price: RegistrationPrice {
+                initial: Rao(RAO_PER_TAO),
+                minimum: Rao(500_000),
+                maximum: Rao(100 * RAO_PER_TAO),
+                half_life_blocks: 360,
+                rise_per_mille: 1_260,
+            },
+            immunity_blocks: 5_000,
+            min_non_immune: 10,
+            weights_rate_limit_blocks: 100,
+            weights_stake_threshold: Rao(1_000 * RAO_PER_TAO),
+            commitment_bytes_per_tempo: 3_100,
+            commitment_retention_blocks: 50_400,
+            history_blocks: 50_400,
+            ..Self::local(owner, &[])
+        }
+    }
+
+    /// The hash that names the chain: BLAKE3 over the SCALE encoding.
+    pub fn genesis_hash(&self) -> BlockHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"templar ledger genesis 1");
+        hasher.update(&self.encode());
+        BlockHash::new(*hasher.finalize().as_bytes())
+    }
+
+    /// Checks the bounds that the rules rely on.
+    pub fn check(&self) -> Result<(), ProfileError> {
+        let price = &self.registration_price;
+        let bounds = [
+            ("tempo", u64::from(self.tempo), 1, 1_000_000, "1 to 1000000"),
+            ("max_uids", u64::from(self.max_uids), 1, 4_096, "1 to 4096"),
+            ("max_validators", u64::from(self.max_validators), 1, 4_096, "1 to 4096"),
+            ("block_time_ms", self.block_time_ms, 10, 3_600_000, "10 to 3600000"),
+            ("half_life_blocks", u64::from(price.half_life_blocks), 0, 10_000_000, "10000000 at most"),
+            ("rise_per_mille", u64::from(price.rise_per_mille), 1_000, 10_000, "1000 to 10000"),
+            ("history_blocks", self.history_blocks, crate::MAX_MORTALITY_BLOCKS, 10_000_000, "256 to 10000000"),
+            ("commitment_retention_blocks", self.commitment_retention_blocks, 1, 10_000_000, "1 to 10000000"),
+            ("commitment_bytes_per_tempo", u64::from(self.commitment_bytes_per_tempo), 64, 1 << 20, "64 to 1048576"),
+            ("minimum_stake", self.minimum_stake.0, 1, MAX_ISSUANCE_RAO, "1 or more"),
+            ("block_emission", self.block_emission.0, 0, 1_000 * RAO_PER_TAO, "1000 TAO at most"),
+            ("name length", self.name.len() as u64, 1, 64, "1 to 64 bytes"),
+        ];
+        for (field, value, low, high, wanted) in bounds {
+            if value < low || value > high {
+                return Err(ProfileError::OutOfBounds { field, value, wanted });
+            }
+        }
+        if price.minimum > price.initial || price.initial > price.maximum {
+            let value = price.initial.0;
+            return Err(ProfileError::OutOfBounds { field: "registration price", value, wanted: "minimum to maximum" });
+        }
+        let mut keys = std::collections::BTreeSet::new();
+        let mut issued = 0u64;
+        for (key, balance) in &self.initial_balances {
+            if !keys.insert(*key) {
+                return Err(ProfileError::DuplicateBalance(*key));
+            }
+            issued = issued
+                .checked_add(balance.0)
+                .filter(|sum| *sum <= MAX_ISSUANCE_RAO)
+                .ok_or(ProfileError::TooMuchIssued)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_are_sound_and_differ_by_hash() {
+        let owner = PublicKey::new([1; 32]);
+        let (local, mainnet) = (Profile::local(owner, &[owner]), Profile::mainnet_like(owner, vec![]));
+        local.check().unwrap();
+        mainnet.check().unwrap();
+        assert_ne!(local.genesis_hash(), mainnet.genesis_hash());
+        assert_ne!(local.genesis_hash(), Profile { salt: 1, ..local.clone() }.genesis_hash());
+        assert!(Profile { tempo: 0, ..local.clone() }.check().is_err());
+        let twice = vec![(owner, Rao(1)), (owner, Rao(1))];
+        assert_eq!(
+            Profile { initial_balances: twice, ..local.clone() }.check(),
+            Err(ProfileError::DuplicateBalance(owner))
+        );
+        let rich = vec![(owner, Rao(MAX_ISSUANCE_RAO)), (PublicKey::new([2; 32]), Rao(1))];
+        assert_eq!(Profile { initial_balances: rich, ..local }.check(), Err(ProfileError::TooMuchIssued));
+    }
+}

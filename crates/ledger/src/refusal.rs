@@ -1,0 +1,251 @@
+//! Why the ledger refuses a call: the chain's own error names, with what to do next.
+
+use parity_scale_codec::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
+
+/// A call that was refused. Nothing of it took effect: no balance, no nonce, no root changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
+pub enum Refusal {
+    /// The signature does not belong to the signer and the call.
+    #[error("BadProof: the signature is not the signer's; sign again with the right key")]
+    BadProof,
+    /// The transaction was made for another chain.
+    #[error("BadGenesis: signed for chain {signed}, this is chain {here}; connect to the right ledger")]
+    BadGenesis {
+        /// The chain in the transaction.
+        signed: BlockHash,
+        /// This chain.
+        here: BlockHash,
+    },
+    /// The nonce is not the account's next.
+    #[error("BadNonce: nonce {given}, the account's next is {expected}; fetch the account and sign again")]
+    BadNonce {
+        /// Nonce of the transaction.
+        given: u64,
+        /// The account's next nonce.
+        expected: u64,
+    },
+    /// The transaction's last block has passed.
+    #[error("AncientBirthBlock: valid until block {valid_until}, this is block {now}; sign again")]
+    Expired {
+        /// Last block that might include it.
+        valid_until: BlockNumber,
+        /// The block at hand.
+        now: BlockNumber,
+    },
+    /// The transaction would be valid for too long.
+    #[error("MortalityTooLong: valid until block {valid_until}, at most {latest}; name an earlier block")]
+    MortalityTooLong {
+        /// Last block named.
+        valid_until: BlockNumber,
+        /// The latest that may be named now.
+        latest: BlockNumber,
+    },
+    /// No such subnet.
+    #[error("SubnetNotExists: there is no subnet {given} here; use {here}")]
+    SubnetNotExists {
+        /// Subnet of the call.
+        given: Netuid,
+        /// The ledger's subnet.
+        here: Netuid,
+    },
+    /// The free balance does not cover a transfer.
+    #[error("InsufficientBalance: {needed} TAO wanted, {available} TAO free; transfer less or fund the account")]
+    InsufficientBalance {
+        /// What the call needs.
+        needed: Rao,
+        /// What is there.
+        available: Rao,
+    },
+    /// The free balance does not cover a stake or a registration.
+    #[error("NotEnoughBalanceToStake: {needed} TAO wanted, {available} TAO free; fund the coldkey")]
+    NotEnoughBalanceToStake {
+        /// What the call needs.
+        needed: Rao,
+        /// What is there.
+        available: Rao,
+    },
+    /// The stake is less than what is to be taken.
+    #[error("NotEnoughStakeToWithdraw: {needed} TAO wanted, {available} TAO staked; remove less")]
+    NotEnoughStakeToWithdraw {
+        /// What the call needs.
+        needed: Rao,
+        /// What is there.
+        available: Rao,
+    },
+    /// The amount, or what it would leave, is under the minimum.
+    #[error("AmountTooLow: {amount} TAO is under the minimum of {minimum} TAO; use more, or remove everything")]
+    AmountTooLow {
+        /// The amount in question.
+        amount: Rao,
+        /// The least amount.
+        minimum: Rao,
+    },
+    /// Nobody knows this hotkey.
+    #[error("HotKeyAccountNotExists: {hotkey} was never registered; register it first")]
+    HotKeyAccountNotExists {
+        /// The key.
+        hotkey: PublicKey,
+    },
+    /// The hotkey belongs to somebody else.
+    #[error("NonAssociatedColdKey: hotkey {hotkey} belongs to coldkey {owner}; sign with that one")]
+    NonAssociatedColdKey {
+        /// The key.
+        hotkey: PublicKey,
+        /// Its owner.
+        owner: PublicKey,
+    },
+    /// The hotkey has a slot already.
+    #[error("HotKeyAlreadyRegisteredInSubNet: {hotkey} already holds slot {uid}; nothing is left to do")]
+    HotKeyAlreadyRegisteredInSubNet {
+        /// The key.
+        hotkey: PublicKey,
+        /// Its slot.
+        uid: Uid,
+    },
+    /// The price of a slot is over the caller's limit.
+    #[error("RegistrationPriceLimitExceeded: the price is {price} TAO, the limit was {limit} TAO; raise it or wait")]
+    RegistrationPriceLimitExceeded {
+        /// The price now.
+        price: Rao,
+        /// What the caller would pay.
+        limit: Rao,
+    },
+    /// All slots are held by keys that cannot be pruned.
+    #[error("NoNeuronIdAvailable: every slot is held by the owner; wait for a larger subnet")]
+    NoNeuronIdAvailable,
+    /// The signer has no slot.
+    #[error("HotKeyNotRegisteredInSubNet: {hotkey} holds no slot; register it first")]
+    HotKeyNotRegisteredInSubNet {
+        /// The key.
+        hotkey: PublicKey,
+    },
+    /// The signer has no validator permit.
+    #[error(
+        "NeuronNoValidatorPermit: slot {uid} holds no permit; stake to be among the top, it counts from the next epoch"
+    )]
+    NeuronNoValidatorPermit {
+        /// The signer's slot.
+        uid: Uid,
+    },
+    /// The signer's stake is under the threshold.
+    #[error("NotEnoughStakeToSetWeights: {stake} TAO staked, {threshold} TAO wanted; add stake")]
+    NotEnoughStakeToSetWeights {
+        /// Stake on the hotkey.
+        stake: Rao,
+        /// The threshold.
+        threshold: Rao,
+    },
+    /// Weights were set a moment ago.
+    #[error("SettingWeightsTooFast: weights may be set again at block {next_block}; wait")]
+    SettingWeightsTooFast {
+        /// First block at which they may.
+        next_block: BlockNumber,
+    },
+    /// The weights are for an older subnet.
+    #[error("IncorrectWeightVersionKey: version {given}, the subnet wants {wanted}; update the node")]
+    IncorrectWeightVersionKey {
+        /// Version of the call.
+        given: u64,
+        /// Version wanted.
+        wanted: u64,
+    },
+    /// Slots and values are not equally many.
+    #[error("WeightVecNotEqualSize: {uids} slots and {values} values; the caller is at fault")]
+    WeightVecNotEqualSize {
+        /// Number of slots.
+        uids: u32,
+        /// Number of values.
+        values: u32,
+    },
+    /// There are no weights, or all are zero.
+    #[error("WeightVecLengthIsLow: no weight is above zero; set at least one")]
+    WeightVecLengthIsLow,
+    /// A slot occurs twice.
+    #[error("DuplicateUids: slot {uid} occurs twice; the caller is at fault")]
+    DuplicateUids {
+        /// The slot.
+        uid: Uid,
+    },
+    /// A slot does not exist.
+    #[error("UidVecContainInvalidOne: there is no slot {uid}; fetch the metagraph again")]
+    UidVecContainInvalidOne {
+        /// The slot.
+        uid: Uid,
+    },
+    /// Somebody who may not commit tried to.
+    #[error("AccountNotAllowedCommit: {hotkey} holds no slot; register it first")]
+    AccountNotAllowedCommit {
+        /// The key.
+        hotkey: PublicKey,
+    },
+    /// The hotkey's bytes for this tempo are used up.
+    #[error(
+        "SpaceLimitExceeded: {used} of {limit} bytes used this tempo, {wanted} more wanted; wait for block {next_block}"
+    )]
+    SpaceLimitExceeded {
+        /// Bytes used in this tempo.
+        used: u32,
+        /// Bytes a tempo.
+        limit: u32,
+        /// Bytes of this commitment, overhead included.
+        wanted: u32,
+        /// First block of the next tempo.
+        next_block: BlockNumber,
+    },
+    /// A commitment over 512 bytes.
+    #[error("CommitmentTooLong: {actual} bytes, at most {limit}; commit a digest")]
+    CommitmentTooLong {
+        /// Bytes given.
+        actual: u32,
+        /// Bytes allowed.
+        limit: u32,
+    },
+    /// A write-once commitment exists.
+    #[error("CommitmentExists: this was committed at block {at}; the first counts")]
+    CommitmentExists {
+        /// When.
+        at: BlockNumber,
+    },
+    /// A bucket commitment with an index.
+    #[error("BucketIndexNotZero: a hotkey has one bucket, with index 0; the caller is at fault")]
+    BucketIndexNotZero,
+}
+
+impl Refusal {
+    /// The error's name, the chain's own where the chain has one.
+    pub fn name(&self) -> String {
+        let text = self.to_string();
+        text.split(':').next().unwrap_or_default().to_owned()
+    }
+
+    /// Whether the same call may succeed later without anybody's doing: it came too early, or was signed for a
+    /// moment that has passed.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::BadNonce { .. }
+                | Self::Expired { .. }
+                | Self::SettingWeightsTooFast { .. }
+                | Self::SpaceLimitExceeded { .. }
+                | Self::RegistrationPriceLimitExceeded { .. }
+                | Self::NeuronNoValidatorPermit { .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_chains() {
+        let refusal = Refusal::SettingWeightsTooFast { next_block: BlockNumber(8) };
+        assert_eq!(refusal.name(), "SettingWeightsTooFast");
+        assert!(refusal.is_transient());
+        assert_eq!(Refusal::BadProof.name(), "BadProof");
+        let needed = Refusal::NotEnoughBalanceToStake { needed: Rao(2), available: Rao(1) };
+        assert_eq!(needed.name(), "NotEnoughBalanceToStake");
+    }
+}

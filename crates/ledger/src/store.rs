@@ -1,0 +1,352 @@
+//! The ledger on disk: one redb file, one write transaction per block.
+//!
+//! A kill at any instant leaves the last committed block whole. The state is kept as the entries of its tables, so
+//! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
+
+use crate::block::Block;
+use crate::state::State;
+use crate::table::Change;
+use crate::{Event, Header, Neuron, Profile, Receipt, TransactionHash};
+use parity_scale_codec::{DecodeAll, Encode};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::path::{Path, PathBuf};
+use templar_base::{BlockHash, BlockNumber, Uid};
+
+/// Layout of the file; another number is another layout.
+const STORE_VERSION: u32 = 1;
+const FILE_NAME: &str = "ledger.redb";
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// Entries of the state: table number, then the encoded key.
+const STATE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("state");
+const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
+const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+const RECEIPTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("receipts");
+/// Slots without weights, at each block that changed them.
+const METAGRAPHS: TableDefinition<u64, &[u8]> = TableDefinition::new("metagraphs");
+/// All weight rows, at each block that changed one.
+const WEIGHTS: TableDefinition<u64, &[u8]> = TableDefinition::new("weights");
+
+/// All weight rows of a block, by uid.
+pub(crate) type WeightRows = Vec<(Uid, Vec<(Uid, u16)>)>;
+
+/// A ledger's folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the folder.
+    #[error("{0} is in use by another ledger process; stop that one, or use another folder")]
+    Locked(PathBuf),
+    /// Made by another version of this program.
+    #[error(
+        "{folder} has layout {found}, this program writes {wanted}; use the program that made it, or another folder"
+    )]
+    WrongVersion {
+        /// The folder.
+        folder: PathBuf,
+        /// Its layout.
+        found: u32,
+        /// The layout of this program.
+        wanted: u32,
+    },
+    /// The folder holds another chain.
+    #[error(
+        "{folder} holds chain {found}, the profile names {wanted}; use the profile it was made with, or another folder"
+    )]
+    WrongChain {
+        /// The folder.
+        folder: PathBuf,
+        /// The chain in it.
+        found: BlockHash,
+        /// The chain of the profile.
+        wanted: BlockHash,
+    },
+    /// No ledger in the folder.
+    #[error("{0} holds no ledger; make one with a profile first")]
+    Missing(PathBuf),
+    /// The file's contents contradict each other.
+    #[error("{0} is damaged: {1}; restore it from a copy")]
+    Damaged(PathBuf, &'static str),
+    /// The profile is not sound.
+    #[error(transparent)]
+    Profile(#[from] crate::ProfileError),
+    /// The disk failed or is full.
+    #[error("{0}: {1}; check the disk's space and rights")]
+    Disk(PathBuf, String),
+}
+
+/// What a block adds to the store.
+pub(crate) struct BlockRecord<'a> {
+    pub block: &'a Block,
+    pub events: &'a [Event],
+    pub receipts: &'a [Receipt],
+    pub changes: &'a [(u8, Vec<Change>)],
+    pub metagraph: Option<Vec<Neuron>>,
+    pub weights: Option<WeightRows>,
+}
+
+/// What a store holds when it is opened.
+pub(crate) struct Opened {
+    pub store: Store,
+    pub state: State,
+    pub head: Header,
+    pub secret: [u8; 32],
+}
+
+/// An open ledger file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    database: Database,
+    path: PathBuf,
+    history_blocks: u64,
+}
+
+impl Store {
+    /// Opens the ledger in `folder`, or makes it from `profile` with `secret` where there is none. Without a profile
+    /// the folder must hold one.
+    pub fn open(folder: &Path, profile: Option<&Profile>, secret: [u8; 32]) -> Result<Opened, StoreError> {
+        let path = folder.join(FILE_NAME);
+        if path.exists() {
+            let database = Database::open(&path).map_err(|error| database_error(&path, error))?;
+            return Self::load(database, path, profile);
+        }
+        let profile = profile.ok_or_else(|| StoreError::Missing(folder.to_owned()))?;
+        let disk = |error: std::io::Error| StoreError::Disk(folder.to_owned(), error.to_string());
+        std::fs::create_dir_all(folder).map_err(disk)?;
+        // A new file gets its name only when its genesis is committed, so that a kill cannot leave half a ledger.
+        let draft = folder.join(format!("{FILE_NAME}.new"));
+        let database = Database::create(&draft).map_err(|error| database_error(&draft, error))?;
+        let opened = Self::create(database, path.clone(), profile, secret)?;
+        std::fs::rename(&draft, &path).map_err(disk)?;
+        Ok(opened)
+    }
+
+    /// A ledger in memory.
+    pub fn in_memory(profile: &Profile, secret: [u8; 32]) -> Result<Opened, StoreError> {
+        let path = PathBuf::from("memory");
+        let database = Database::builder()
+            .create_with_backend(redb::backends::InMemoryBackend::new())
+            .map_err(|error| database_error(&path, error))?;
+        Self::create(database, path, profile, secret)
+    }
+
+    fn create(database: Database, path: PathBuf, profile: &Profile, secret: [u8; 32]) -> Result<Opened, StoreError> {
+        let (state, changes) = State::genesis_with_changes(profile.clone())?;
+        let header = Header {
+            number: BlockNumber(0),
+            parent: state.genesis_hash(),
+            time_ms: 0,
+            seed: templar_base::Beacon::default(),
+            transactions_root: crate::block::transactions_root(&[]),
+            state_root: state.root(),
+        };
+        let store = Self { database, path, history_blocks: profile.history_blocks };
+        store.write(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("version", STORE_VERSION.encode().as_slice())?;
+            meta.insert("profile", profile.encode().as_slice())?;
+            meta.insert("secret", secret.as_slice())?;
+            Ok(())
+        })?;
+        let block = Block { header: header.clone(), transactions: Vec::new() };
+        let metagraph = Some(crate::view::neurons(&state));
+        let weights = Some(Vec::new());
+        store.commit(BlockRecord {
+            block: &block,
+            events: &[],
+            receipts: &[],
+            changes: &changes,
+            metagraph,
+            weights,
+        })?;
+        Ok(Opened { store, state, head: header, secret })
+    }
+
+    fn load(database: Database, path: PathBuf, wanted: Option<&Profile>) -> Result<Opened, StoreError> {
+        let damaged = |what| StoreError::Damaged(path.clone(), what);
+        let mut store = Self { database, path: path.clone(), history_blocks: 0 };
+        let version = store.meta("version")?.and_then(|bytes| u32::decode_all(&mut &bytes[..]).ok()).unwrap_or(0);
+        if version != STORE_VERSION {
+            return Err(StoreError::WrongVersion { folder: path, found: version, wanted: STORE_VERSION });
+        }
+        let profile = store.meta("profile")?.and_then(|bytes| Profile::decode_all(&mut &bytes[..]).ok());
+        let profile = profile.ok_or_else(|| damaged("its profile is not readable"))?;
+        let found = profile.genesis_hash();
+        if let Some(wanted) = wanted.map(Profile::genesis_hash)
+            && found != wanted
+        {
+            return Err(StoreError::WrongChain { folder: path, found, wanted });
+        }
+        let secret = store.meta("secret")?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let secret = secret.ok_or_else(|| damaged("its secret is missing"))?;
+        store.history_blocks = profile.history_blocks;
+        let (state, head) = store.load_state(profile)?;
+        Ok(Opened { store, state, head, secret })
+    }
+
+    /// Reads the state and the head as of the last committed block.
+    pub fn load_state(&self, profile: Profile) -> Result<(State, Header), StoreError> {
+        let head = self.read(|transaction| {
+            let blocks = transaction.open_table(BLOCKS)?;
+            Ok(blocks.last()?.map(|(_, bytes)| bytes.value().to_vec()))
+        })?;
+        let head = head.and_then(|bytes| Block::decode_all(&mut &bytes[..]).ok()).map(|block| block.header);
+        let head = head.ok_or_else(|| StoreError::Damaged(self.path.clone(), "its last block is not readable"))?;
+        let entries = self.read(|transaction| {
+            let mut entries = Vec::new();
+            for entry in transaction.open_table(STATE)?.iter()? {
+                let (key, value) = entry?;
+                entries.push((key.value().to_vec(), value.value().to_vec()));
+            }
+            Ok(entries)
+        })?;
+        let split = entries.iter().filter_map(|(key, value)| Some((*key.first()?, key.get(1..)?, value.as_slice())));
+        let state = State::restore(profile, head.number, split);
+        match state {
+            Some(state) if state.root() == head.state_root => Ok((state, head)),
+            _ => Err(StoreError::Damaged(self.path.clone(), "its state does not match the root of its last block")),
+        }
+    }
+
+    /// Writes a block with everything it did, and drops what history no longer covers, in one transaction.
+    pub fn commit(&self, record: BlockRecord<'_>) -> Result<(), StoreError> {
+        let number = record.block.header.number.0;
+        let horizon = number.saturating_sub(self.history_blocks);
+        self.write(|transaction| {
+            let mut state = transaction.open_table(STATE)?;
+            for (table, changes) in record.changes {
+                for (key, value) in changes {
+                    let key = [&[*table], key.as_slice()].concat();
+                    match value {
+                        Some(value) => state.insert(key.as_slice(), value.as_slice())?,
+                        None => state.remove(key.as_slice())?,
+                    };
+                }
+            }
+            let mut blocks = transaction.open_table(BLOCKS)?;
+            let mut events = transaction.open_table(EVENTS)?;
+            let mut receipts = transaction.open_table(RECEIPTS)?;
+            blocks.insert(number, record.block.encode().as_slice())?;
+            events.insert(number, record.events.encode().as_slice())?;
+            for receipt in record.receipts {
+                receipts.insert(receipt.transaction.as_bytes().as_slice(), receipt.encode().as_slice())?;
+            }
+            let mut metagraphs = transaction.open_table(METAGRAPHS)?;
+            if let Some(neurons) = &record.metagraph {
+                metagraphs.insert(number, neurons.encode().as_slice())?;
+            }
+            let mut weights = transaction.open_table(WEIGHTS)?;
+            if let Some(rows) = &record.weights {
+                weights.insert(number, rows.encode().as_slice())?;
+            }
+            while let Some((oldest, bytes)) = first(&blocks)?.filter(|(oldest, _)| *oldest < horizon) {
+                if let Ok(block) = Block::decode_all(&mut &bytes[..]) {
+                    for transaction in &block.transactions {
+                        receipts.remove(transaction.hash().as_bytes().as_slice())?;
+                    }
+                }
+                blocks.remove(oldest)?;
+                events.remove(oldest)?;
+            }
+            // A snapshot holds until the next one, so the last one at or before the horizon stays.
+            for snapshots in [&mut metagraphs, &mut weights] {
+                let last = snapshots.range(..=horizon)?.next_back().transpose()?.map(|(block, _)| block.value());
+                while let Some((oldest, _)) = first(snapshots)?.filter(|(oldest, _)| Some(*oldest) < last) {
+                    snapshots.remove(oldest)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// A kept block.
+    pub fn block(&self, number: BlockNumber) -> Result<Option<Block>, StoreError> {
+        let bytes = self.read(|transaction| {
+            Ok(transaction.open_table(BLOCKS)?.get(number.0)?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        Ok(bytes.and_then(|bytes| Block::decode_all(&mut &bytes[..]).ok()))
+    }
+
+    /// The oldest kept block.
+    pub fn oldest(&self) -> Result<BlockNumber, StoreError> {
+        self.read(|transaction| {
+            Ok(BlockNumber(transaction.open_table(BLOCKS)?.first()?.map_or(0, |(number, _)| number.value())))
+        })
+    }
+
+    /// The receipt of a transaction, if its block is kept.
+    pub fn receipt(&self, hash: &TransactionHash) -> Result<Option<Receipt>, StoreError> {
+        let bytes = self.read(|transaction| {
+            let receipts = transaction.open_table(RECEIPTS)?;
+            Ok(receipts.get(hash.as_bytes().as_slice())?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        Ok(bytes.and_then(|bytes| Receipt::decode_all(&mut &bytes[..]).ok()))
+    }
+
+    /// Events of the kept blocks among `from..=to`.
+    pub fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<(BlockNumber, Vec<Event>)>, StoreError> {
+        let found = self.read(|transaction| {
+            let mut found = Vec::new();
+            for entry in transaction.open_table(EVENTS)?.range(from.0..=to.0)? {
+                let (number, bytes) = entry?;
+                found.push((BlockNumber(number.value()), bytes.value().to_vec()));
+            }
+            Ok(found)
+        })?;
+        let decode = |bytes: Vec<u8>| Vec::<Event>::decode_all(&mut &bytes[..]).unwrap_or_default();
+        Ok(found.into_iter().map(|(number, bytes)| (number, decode(bytes))).collect())
+    }
+
+    /// Slots and weights as they were after block `at`.
+    pub fn metagraph(&self, at: BlockNumber) -> Result<Option<(Vec<Neuron>, WeightRows)>, StoreError> {
+        let (neurons, weights) = self.read(|transaction| {
+            let latest = |table: TableDefinition<u64, &[u8]>| -> Result<Option<Vec<u8>>, redb::Error> {
+                let snapshots = transaction.open_table(table)?;
+                let entry = snapshots.range(..=at.0)?.next_back().transpose()?;
+                Ok(entry.map(|(_, bytes)| bytes.value().to_vec()))
+            };
+            Ok((latest(METAGRAPHS)?, latest(WEIGHTS)?))
+        })?;
+        let neurons = neurons.and_then(|bytes| Vec::<Neuron>::decode_all(&mut &bytes[..]).ok());
+        let weights = weights.and_then(|bytes| WeightRows::decode_all(&mut &bytes[..]).ok());
+        Ok(neurons.zip(weights))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|transaction| match transaction.open_table(META) {
+            Ok(table) => Ok(table.get(key)?.map(|bytes| bytes.value().to_vec())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn read<T>(&self, body: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let run = || body(&self.database.begin_read()?);
+        run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
+    }
+
+    fn write(&self, body: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), StoreError> {
+        let run = || -> Result<(), redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            // After a kill the file opens at once instead of being scanned.
+            transaction.set_quick_repair(true);
+            body(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
+    }
+}
+
+fn first(table: &redb::Table<'_, u64, &[u8]>) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
+    Ok(table.first()?.map(|(number, bytes)| (number.value(), bytes.value().to_vec())))
+}
+
+fn database_error(path: &Path, error: redb::DatabaseError) -> StoreError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Locked(path.to_owned()),
+        redb::DatabaseError::UpgradeRequired(found) => {
+            StoreError::WrongVersion { folder: path.to_owned(), found: u32::from(found), wanted: STORE_VERSION }
+        }
+        error => StoreError::Disk(path.to_owned(), error.to_string()),
+    }
+}

@@ -1,0 +1,145 @@
+//! The state transition: a pure function of the state and a block.
+
+use crate::state::State;
+use crate::table::Change;
+use crate::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, StateRoot, Transaction};
+use templar_base::{Beacon, BlockNumber, Netuid, Rao};
+
+/// What the transition is told about a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockInput {
+    /// The block's number, one more than the state's.
+    pub number: BlockNumber,
+    /// When the authority made it, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Randomness that the authority reveals with the block. No plain rule draws on it yet.
+    pub beacon: Beacon,
+    /// What keys ask, in this order.
+    pub transactions: Vec<Transaction>,
+}
+
+/// What a block did.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// Facts, in order.
+    pub events: Vec<Event>,
+    /// One receipt for each transaction, in their order.
+    pub receipts: Vec<Receipt>,
+    /// Digest of the state after the block.
+    pub root: StateRoot,
+    /// Entries of each table that changed, for the store.
+    pub(crate) changes: Vec<(u8, Vec<Change>)>,
+    /// Whether slots or stakes changed.
+    pub(crate) is_metagraph_changed: bool,
+    /// Whether weights changed.
+    pub(crate) is_weights_changed: bool,
+}
+
+/// A block that does not follow the state; the caller is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("block {given} cannot follow block {state}; apply blocks one by one")]
+pub struct BlockOrderError {
+    /// Number of the block.
+    pub given: BlockNumber,
+    /// Block of the state.
+    pub state: BlockNumber,
+}
+
+/// Applies a block. Pure: the same state and block give the same result on every machine.
+///
+/// A transaction that is refused changes nothing, its signer's nonce included: the root is the one that the block
+/// would have had without it.
+pub fn apply(state: &mut State, block: &BlockInput) -> Result<Applied, BlockOrderError> {
+    if block.number != state.block.plus(1) {
+        return Err(BlockOrderError { given: block.number, state: state.block });
+    }
+    state.block = block.number;
+    let mut events = Vec::new();
+    begin_block(state, &mut events);
+    let mut receipts = Vec::with_capacity(block.transactions.len());
+    for transaction in &block.transactions {
+        let result = apply_transaction(state, transaction, &mut events);
+        receipts.push(Receipt { transaction: transaction.hash(), block: block.number, result });
+    }
+    let (is_metagraph_changed, is_weights_changed) = (state.is_metagraph_changed(), state.weights.is_changed());
+    let (root, changes) = state.settle();
+    Ok(Applied { events, receipts, root, changes, is_metagraph_changed, is_weights_changed })
+}
+
+/// What happens at every block, whatever is asked: prices sink, old commitments go, and each tempo an epoch ends.
+fn begin_block(state: &mut State, events: &mut Vec<Event>) {
+    crate::registration::decay_price(state);
+    let retention = state.profile.commitment_retention_blocks;
+    state.drop_commitments_before(BlockNumber(state.block.0.saturating_sub(retention)));
+    if state.block.0.is_multiple_of(u64::from(state.profile.tempo)) {
+        crate::commitment::begin_tempo(state);
+        crate::emission::end_epoch(state, events);
+    }
+}
+
+fn apply_transaction(state: &mut State, transaction: &Transaction, events: &mut Vec<Event>) -> Result<(), Refusal> {
+    check_envelope(state, transaction)?;
+    let signer = transaction.signer;
+    // Each rule checks everything before it writes anything, so that a refusal needs no undoing.
+    match &transaction.call {
+        Call::Transfer { to, amount } => {
+            state.debit(&signer, *amount, |needed, available| Refusal::InsufficientBalance { needed, available })?;
+            if *amount != Rao::ZERO {
+                state.credit(to, *amount);
+            }
+            events.push(Event::Transferred { from: signer, to: *to, amount: *amount });
+        }
+        Call::Register { netuid, hotkey, max_price } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::registration::register(state, &signer, hotkey, *max_price)?);
+        }
+        Call::SetWeights { netuid, uids, values, version_key } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::weights::set_weights(state, &signer, uids, values, *version_key)?);
+        }
+        Call::AddStake { hotkey, netuid, amount } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::stake::add(state, &signer, hotkey, *amount)?);
+        }
+        Call::RemoveStake { hotkey, netuid, amount } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::stake::remove(state, &signer, hotkey, *amount)?);
+        }
+        Call::Commit { netuid, topic, index, data } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::commitment::commit(state, &signer, *topic, *index, data)?);
+        }
+    }
+    state.advance_nonce(&signer);
+    Ok(())
+}
+
+/// Checks everything about a transaction but its call: signature, chain, lifetime and nonce, for inclusion in the
+/// block that `state` stands at.
+fn check_envelope(state: &State, transaction: &Transaction) -> Result<(), Refusal> {
+    let now = state.block;
+    if transaction.genesis != state.genesis_hash() {
+        return Err(Refusal::BadGenesis { signed: transaction.genesis, here: state.genesis_hash() });
+    }
+    let valid_until = transaction.valid_until;
+    if valid_until < now {
+        return Err(Refusal::Expired { valid_until, now });
+    }
+    let latest = now.plus(MAX_MORTALITY_BLOCKS);
+    if valid_until > latest {
+        return Err(Refusal::MortalityTooLong { valid_until, latest });
+    }
+    let expected = state.account(&transaction.signer).nonce;
+    if transaction.nonce != expected {
+        return Err(Refusal::BadNonce { given: transaction.nonce, expected });
+    }
+    if !transaction.is_authentic() {
+        return Err(Refusal::BadProof);
+    }
+    Ok(())
+}
+
+fn check_netuid(state: &State, given: Netuid) -> Result<(), Refusal> {
+    let here = state.profile.netuid;
+    if given == here { Ok(()) } else { Err(Refusal::SubnetNotExists { given, here }) }
+}

@@ -1,0 +1,355 @@
+//! Wallet files, laid out and written as Bittensor's tools do.
+//!
+//! ```text
+//! <root>/<name>/coldkey           funds; plain, or encrypted with a password
+//! <root>/<name>/coldkeypub.txt    its public half
+//! <root>/<name>/hotkeys/<hotkey>  identity in the subnet; plain
+//! ```
+//!
+//! Files have permission 0600, appear whole or not at all, and an existing key is overwritten only on demand. Secrets
+//! appear in no `Debug`, `Display` or error.
+//!
+//! ```
+//! use templar_ledger::wallet::{Overwrite, SecretSource, Wallet};
+//!
+//! let root = tempfile::tempdir().unwrap();
+//! let wallet = Wallet::new(root.path(), "default").unwrap();
+//! let made = wallet.write_hotkey("miner", &SecretSource::uri("//Alice"), Overwrite::Refuse).unwrap();
+//! assert_eq!(wallet.hotkey("miner").unwrap().public(), made.public());
+//! ```
+
+mod encryption;
+mod keyfile;
+
+pub use encryption::{PasswordCost, is_encrypted};
+pub use keyfile::SecretSource;
+
+use keyfile::{decode_keyfile, encode_keyfile, encode_public_keyfile};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use templar_base::{KeyError, Keypair, PublicKey};
+
+/// A key file is a few hundred bytes; more is no key file.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// What to do where a key exists already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Leave it and fail.
+    Refuse,
+    /// Replace it; the old key is lost.
+    Replace,
+}
+
+/// Why a wallet cannot be read or written. No variant holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// A name that is no plain file name.
+    #[error("`{0}` is no wallet or key name: use letters, digits, `-`, `_` and `.`, not beginning with a dot")]
+    Name(String),
+    /// There is no such key.
+    #[error("there is no key at {0}; make one with `templar wallet new`, or correct the name")]
+    Missing(PathBuf),
+    /// There is such a key.
+    #[error("{0} exists already and is left as it is; choose another name, or overwrite it on purpose")]
+    Exists(PathBuf),
+    /// The file is no key file.
+    #[error("{path} is no key file: {reason}; restore it from a copy or from the phrase")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The address in the file is another key's.
+    #[error("{path} says {stated} but its secret belongs to {actual}; do not use it before you know why")]
+    AddressMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The address in the file.
+        stated: String,
+        /// The secret's address.
+        actual: PublicKey,
+    },
+    /// The key is encrypted.
+    #[error("{0} is encrypted; give its password")]
+    Locked(PathBuf),
+    /// The password is not right.
+    #[error("the password for {0} is wrong, or the file is damaged; try again")]
+    WrongPassword(PathBuf),
+    /// Not enough memory, or parameters out of bounds.
+    #[error("the password could not be stretched: {0}; 512 MiB of memory are needed")]
+    Stretching(String),
+    /// The secret is no secret.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The system has no randomness.
+    #[error("the system's random source failed: {0}")]
+    Random(String),
+    /// The disk failed.
+    #[error("{path}: {reason}; check the folder's rights and space")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// One wallet: a coldkey and its hotkeys, in a folder.
+#[derive(Debug, Clone)]
+pub struct Wallet {
+    folder: PathBuf,
+}
+
+impl Wallet {
+    /// The wallet `name` under `root` (Bittensor's default is `~/.bittensor/wallets`). Nothing is read or written yet.
+    pub fn new(root: &Path, name: &str) -> Result<Self, WalletError> {
+        check_name(name)?;
+        Ok(Self { folder: root.join(name) })
+    }
+
+    /// Names of the wallets under `root`, sorted; none where the folder does not exist.
+    pub fn list(root: &Path) -> Result<Vec<String>, WalletError> {
+        let mut names = names_in(root)?;
+        names.retain(|name| root.join(name).is_dir());
+        Ok(names)
+    }
+
+    /// Names of this wallet's hotkeys, sorted.
+    pub fn hotkeys(&self) -> Result<Vec<String>, WalletError> {
+        let mut names = names_in(&self.folder.join("hotkeys"))?;
+        names.retain(|name| !name.ends_with("pub.txt"));
+        Ok(names)
+    }
+
+    /// Where the coldkey lies.
+    pub fn coldkey_path(&self) -> PathBuf {
+        self.folder.join("coldkey")
+    }
+
+    /// Where the coldkey's public half lies.
+    pub fn coldkeypub_path(&self) -> PathBuf {
+        self.folder.join("coldkeypub.txt")
+    }
+
+    /// Where a hotkey lies.
+    pub fn hotkey_path(&self, hotkey: &str) -> Result<PathBuf, WalletError> {
+        check_name(hotkey)?;
+        Ok(self.folder.join("hotkeys").join(hotkey))
+    }
+
+    /// Writes a hotkey, plain.
+    pub fn write_hotkey(
+        &self,
+        hotkey: &str,
+        secret: &SecretSource,
+        overwrite: Overwrite,
+    ) -> Result<Keypair, WalletError> {
+        let path = self.hotkey_path(hotkey)?;
+        let pair = secret.keypair()?;
+        write_secret(&path, &encode_keyfile(&pair, secret), overwrite)?;
+        Ok(pair)
+    }
+
+    /// Writes the coldkey, encrypted where there is a password, and its public half.
+    pub fn write_coldkey(
+        &self,
+        secret: &SecretSource,
+        password: Option<(&str, PasswordCost)>,
+        overwrite: Overwrite,
+    ) -> Result<Keypair, WalletError> {
+        let pair = secret.keypair()?;
+        let mut bytes = encode_keyfile(&pair, secret);
+        if let Some((password, cost)) = password {
+            bytes = zeroizing(encryption::encrypt(&bytes, password, cost)?);
+        }
+        write_secret(&self.coldkey_path(), &bytes, overwrite)?;
+        // The public half is a copy: it follows the coldkey, whatever was there.
+        write_secret(&self.coldkeypub_path(), &encode_public_keyfile(&pair.public()), Overwrite::Replace)?;
+        Ok(pair)
+    }
+
+    /// Reads a hotkey.
+    pub fn hotkey(&self, hotkey: &str) -> Result<Keypair, WalletError> {
+        let path = self.hotkey_path(hotkey)?;
+        decode_keyfile(&path, &read_secret(&path)?)
+    }
+
+    /// Reads the coldkey; an encrypted one needs its password, and 512 MiB of memory for a second or so.
+    pub fn coldkey(&self, password: Option<&str>) -> Result<Keypair, WalletError> {
+        self.coldkey_with_cost(password, PasswordCost::BITTENSOR)
+    }
+
+    /// Reads a coldkey that was encrypted at another cost.
+    pub fn coldkey_with_cost(&self, password: Option<&str>, cost: PasswordCost) -> Result<Keypair, WalletError> {
+        let path = self.coldkey_path();
+        let bytes = read_secret(&path)?;
+        if !is_encrypted(&bytes) {
+            return decode_keyfile(&path, &bytes);
+        }
+        let password = password.ok_or_else(|| WalletError::Locked(path.clone()))?;
+        let plain =
+            encryption::decrypt(&bytes, password, cost)?.ok_or_else(|| WalletError::WrongPassword(path.clone()))?;
+        decode_keyfile(&path, &zeroizing(plain))
+    }
+
+    /// Whether the coldkey needs a password.
+    pub fn is_coldkey_encrypted(&self) -> Result<bool, WalletError> {
+        Ok(is_encrypted(&read_secret(&self.coldkey_path())?))
+    }
+
+    /// The coldkey's address, without its secret.
+    pub fn coldkey_address(&self) -> Result<PublicKey, WalletError> {
+        let path = self.coldkeypub_path();
+        keyfile::decode_address(&path, &read_secret(&path)?)
+    }
+}
+
+type SecretBytes = zeroize::Zeroizing<Vec<u8>>;
+
+fn zeroizing(bytes: Vec<u8>) -> SecretBytes {
+    zeroize::Zeroizing::new(bytes)
+}
+
+/// A name must stay inside its folder.
+fn check_name(name: &str) -> Result<(), WalletError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(is_plain) {
+        return Err(WalletError::Name(name.chars().take(128).collect()));
+    }
+    Ok(())
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, WalletError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(disk(folder, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| disk(folder, &error))?.file_name();
+        names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read_secret(path: &Path) -> Result<SecretBytes, WalletError> {
+    let length = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(WalletError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(disk(path, &error)),
+    };
+    if length > MAX_FILE_BYTES {
+        return Err(WalletError::Malformed { path: path.to_owned(), reason: format!("it has {length} bytes") });
+    }
+    Ok(zeroizing(std::fs::read(path).map_err(|error| disk(path, &error))?))
+}
+
+/// Writes a file of permission 0600 that appears whole or not at all.
+fn write_secret(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), WalletError> {
+    let failed = |error: std::io::Error| disk(path, &error);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut nonce = [0; 8];
+    fill_random(&mut nonce)?;
+    let draft = folder.join(format!(".{}.new", hex::encode(nonce)));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| match overwrite {
+        Overwrite::Replace => std::fs::rename(&draft, path),
+        // A hard link fails where the name exists, so that two processes cannot both make the key.
+        Overwrite::Refuse => std::fs::hard_link(&draft, path).and_then(|()| std::fs::remove_file(&draft)),
+    });
+    match placed {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // What is left of the draft holds a secret; the first error is the one to report.
+            let _ = std::fs::remove_file(&draft);
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return Err(WalletError::Exists(path.to_owned()));
+            }
+            Err(failed(error))
+        }
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), WalletError> {
+    getrandom::fill(bytes).map_err(|error| WalletError::Random(error.to_string()))
+}
+
+fn disk(path: &Path, error: &std::io::Error) -> WalletError {
+    WalletError::Disk { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wallet() -> (tempfile::TempDir, Wallet) {
+        let root = tempfile::tempdir().unwrap();
+        let wallet = Wallet::new(root.path(), "default").unwrap();
+        (root, wallet)
+    }
+
+    #[test]
+    fn keys_are_read_back_and_never_overwritten_by_accident() {
+        let (root, wallet) = wallet();
+        let (secret, _) = SecretSource::generate().unwrap();
+        let made = wallet.write_hotkey("miner", &secret, Overwrite::Refuse).unwrap();
+        assert_eq!(wallet.hotkey("miner").unwrap().public(), made.public());
+        let other = SecretSource::uri("//Bob");
+        assert!(matches!(wallet.write_hotkey("miner", &other, Overwrite::Refuse), Err(WalletError::Exists(_))));
+        assert_eq!(wallet.hotkey("miner").unwrap().public(), made.public());
+        wallet.write_hotkey("miner", &other, Overwrite::Replace).unwrap();
+        assert_ne!(wallet.hotkey("miner").unwrap().public(), made.public());
+        wallet.write_coldkey(&other, None, Overwrite::Refuse).unwrap();
+        assert_eq!(wallet.coldkey_address().unwrap(), wallet.coldkey(None).unwrap().public());
+        assert_eq!(Wallet::list(root.path()).unwrap(), ["default"]);
+        assert_eq!(wallet.hotkeys().unwrap(), ["miner"]);
+        assert!(matches!(wallet.hotkey("none"), Err(WalletError::Missing(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_root, wallet) = wallet();
+        wallet.write_hotkey("miner", &SecretSource::uri("//Alice"), Overwrite::Refuse).unwrap();
+        let path = wallet.hotkey_path("miner").unwrap();
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_encrypted_coldkey_needs_its_password() {
+        let (_root, wallet) = wallet();
+        let cost = PasswordCost { iterations: 1, memory_kib: 64 };
+        let secret = SecretSource::uri("//Alice");
+        let made = wallet.write_coldkey(&secret, Some(("correct horse", cost)), Overwrite::Refuse).unwrap();
+        assert!(wallet.is_coldkey_encrypted().unwrap());
+        assert!(matches!(wallet.coldkey_with_cost(None, cost), Err(WalletError::Locked(_))));
+        assert!(matches!(wallet.coldkey_with_cost(Some("wrong"), cost), Err(WalletError::WrongPassword(_))));
+        let opened = wallet.coldkey_with_cost(Some("correct horse"), cost).unwrap();
+        assert_eq!(opened.public(), made.public());
+        assert_eq!(wallet.coldkey_address().unwrap(), made.public());
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        let (root, wallet) = wallet();
+        for wrong in ["", "..", "../x", "a/b", ".hidden", "a\0b"] {
+            assert!(matches!(Wallet::new(root.path(), wrong), Err(WalletError::Name(_))), "{wrong:?}");
+            assert!(wallet.hotkey_path(wrong).is_err());
+        }
+    }
+}

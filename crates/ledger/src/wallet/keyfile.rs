@@ -1,0 +1,246 @@
+//! The JSON inside a key file.
+
+use super::{SecretBytes, WalletError, fill_random, zeroizing};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::Path;
+use templar_base::{KeyError, Keypair, PublicKey};
+use zeroize::Zeroizing;
+
+/// Where a key comes from. Never printed.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// A BIP-39 phrase, with derivation steps after it if wanted; or `//Alice` and its like, for tests.
+    Uri(Zeroizing<String>),
+    /// A 32-byte seed.
+    Seed(Zeroizing<[u8; 32]>),
+}
+
+impl SecretSource {
+    /// A new phrase from the system's random source; also returned, to be shown once and written down.
+    pub fn generate() -> Result<(Self, Zeroizing<String>), WalletError> {
+        let mut entropy = Zeroizing::new([0; 16]);
+        fill_random(entropy.as_mut_slice())?;
+        let phrase = Keypair::phrase_from_entropy(*entropy);
+        Ok((Self::Uri(phrase.clone()), phrase))
+    }
+
+    /// An existing phrase or `//Alice`.
+    pub fn uri(text: &str) -> Self {
+        Self::Uri(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    /// A 32-byte seed.
+    pub fn seed(seed: [u8; 32]) -> Self {
+        Self::Seed(Zeroizing::new(seed))
+    }
+
+    /// The key.
+    pub fn keypair(&self) -> Result<Keypair, KeyError> {
+        match self {
+            Self::Uri(uri) => Keypair::from_uri(uri),
+            Self::Seed(seed) => Ok(Keypair::from_seed(**seed)),
+        }
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    /// Says what it is, never what it says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uri(_) => "SecretSource::Uri(hidden)",
+            Self::Seed(_) => "SecretSource::Seed(hidden)",
+        })
+    }
+}
+
+/// The fields of Bittensor's key files. Phrase and seed may be absent; unknown fields are ignored.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct KeyFile {
+    account_id: Option<String>,
+    public_key: Option<String>,
+    private_key: Option<String>,
+    secret_phrase: Option<String>,
+    secret_seed: Option<String>,
+    ss58_address: Option<String>,
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        for secret in [&mut self.private_key, &mut self.secret_phrase, &mut self.secret_seed] {
+            secret.zeroize();
+        }
+    }
+}
+
+fn public_fields(public: &PublicKey) -> KeyFile {
+    let bytes = Some(format!("0x{}", hex::encode(public.as_bytes())));
+    KeyFile {
+        account_id: bytes.clone(),
+        public_key: bytes,
+        private_key: None,
+        secret_phrase: None,
+        secret_seed: None,
+        ss58_address: Some(public.to_string()),
+    }
+}
+
+/// Writes a key with its secrets. A phrase with derivation steps is left out, since the phrase alone would be another
+/// key; the private key stands for itself.
+pub(super) fn encode_keyfile(pair: &Keypair, secret: &SecretSource) -> SecretBytes {
+    let mut file = public_fields(&pair.public());
+    file.private_key = Some(format!("0x{}", hex::encode(pair.expanded_secret_ed25519().as_slice())));
+    match secret {
+        SecretSource::Uri(uri) if !uri.contains('/') => file.secret_phrase = Some(uri.to_string()),
+        SecretSource::Uri(_) => {}
+        SecretSource::Seed(seed) => file.secret_seed = Some(format!("0x{}", hex::encode(seed.as_slice()))),
+    }
+    // Strings and options always serialise.
+    zeroizing(serde_json::to_vec(&file).unwrap_or_default())
+}
+
+/// Writes a public half.
+pub(super) fn encode_public_keyfile(public: &PublicKey) -> SecretBytes {
+    let file = public_fields(public);
+    let fields =
+        [("accountId", &file.account_id), ("publicKey", &file.public_key), ("ss58Address", &file.ss58_address)];
+    let object: serde_json::Map<_, _> =
+        fields.into_iter().map(|(name, value)| (name.to_owned(), serde_json::json!(value))).collect();
+    zeroizing(serde_json::to_vec(&object).unwrap_or_default())
+}
+
+/// Reads a key and checks it against the addresses in the file.
+pub(super) fn decode_keyfile(path: &Path, bytes: &[u8]) -> Result<Keypair, WalletError> {
+    let file = parse(path, bytes)?;
+    let pair = secret_of(path, &file)?;
+    check_addresses(path, &file, &pair.public())?;
+    Ok(pair)
+}
+
+/// Reads the address of a public half.
+pub(super) fn decode_address(path: &Path, bytes: &[u8]) -> Result<PublicKey, WalletError> {
+    let file = parse(path, bytes)?;
+    let address = file.ss58_address.as_deref().ok_or_else(|| malformed(path, "it has no ss58Address"))?;
+    let public = PublicKey::from_ss58(address)?;
+    check_addresses(path, &file, &public)?;
+    Ok(public)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<KeyFile, WalletError> {
+    // The parser's message might quote the file, so only the place is repeated.
+    serde_json::from_slice(bytes)
+        .map_err(|error| malformed(path, &format!("no JSON object of keys (column {})", error.column())))
+}
+
+fn secret_of(path: &Path, file: &KeyFile) -> Result<Keypair, WalletError> {
+    if let Some(phrase) = &file.secret_phrase {
+        return Ok(Keypair::from_uri(phrase)?);
+    }
+    if let Some(seed) = &file.secret_seed {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let read = hex::decode_to_slice(seed.trim_start_matches("0x"), bytes.as_mut_slice());
+        read.map_err(|_| malformed(path, "its secretSeed is not 32 bytes in hexadecimal"))?;
+        return Ok(Keypair::from_seed(*bytes));
+    }
+    let private = file.private_key.as_ref().ok_or_else(|| malformed(path, "it holds no secret"))?;
+    let mut bytes = Zeroizing::new([0; 64]);
+    let read = hex::decode_to_slice(private.trim_start_matches("0x"), bytes.as_mut_slice());
+    read.map_err(|_| malformed(path, "its privateKey is not 64 bytes in hexadecimal"))?;
+    expanded_secret(&bytes, file)
+}
+
+/// A 64-byte secret comes in two forms that cannot always be told apart: the plain scalar, and the scalar times
+/// eight, as Ed25519 has it. The address says which it is.
+fn expanded_secret(bytes: &[u8; 64], file: &KeyFile) -> Result<Keypair, WalletError> {
+    let plain = Keypair::from_expanded_secret(bytes);
+    let is_stated = |pair: &Keypair| file.ss58_address.as_deref().is_none_or(|it| it == pair.public().to_string());
+    if plain.as_ref().is_ok_and(is_stated) {
+        return Ok(plain?);
+    }
+    // Divides the little-endian scalar in the first half by eight.
+    let mut divided = Zeroizing::new(*bytes);
+    for at in 0..32 {
+        let above = if at < 31 { bytes[at + 1] } else { 0 };
+        divided[at] = bytes[at] >> 3 | above << 5;
+    }
+    match Keypair::from_expanded_secret(divided.as_slice()) {
+        Ok(other) if is_stated(&other) => Ok(other),
+        _ => Ok(plain?),
+    }
+}
+
+fn check_addresses(path: &Path, file: &KeyFile, actual: &PublicKey) -> Result<(), WalletError> {
+    let mismatch = |stated: &str| WalletError::AddressMismatch {
+        path: path.to_owned(),
+        stated: stated.chars().take(70).collect(),
+        actual: *actual,
+    };
+    if let Some(stated) = file.ss58_address.as_deref().filter(|stated| *stated != actual.to_string()) {
+        return Err(mismatch(stated));
+    }
+    let bytes = hex::encode(actual.as_bytes());
+    for stated in [&file.account_id, &file.public_key].into_iter().flatten() {
+        if stated.trim_start_matches("0x").to_ascii_lowercase() != bytes {
+            return Err(mismatch(stated));
+        }
+    }
+    Ok(())
+}
+
+fn malformed(path: &Path, reason: &str) -> WalletError {
+    WalletError::Malformed { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_kind_of_secret_is_read_back() {
+        let path = Path::new("key");
+        let phrase = Keypair::phrase_from_entropy([4; 16]);
+        let sources = [SecretSource::uri(&phrase), SecretSource::uri("//Alice/soft"), SecretSource::seed([6; 32])];
+        for source in sources {
+            let pair = source.keypair().unwrap();
+            let bytes = encode_keyfile(&pair, &source);
+            assert_eq!(decode_keyfile(path, &bytes).unwrap().public(), pair.public());
+            let public = encode_public_keyfile(&pair.public());
+            assert_eq!(decode_address(path, &public).unwrap(), pair.public());
+            assert!(!format!("{source:?}").contains("06"), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn both_forms_of_an_expanded_secret_are_understood() {
+        for seed in 0..32 {
+            let pair = Keypair::from_seed([seed; 32]);
+            for secret in [pair.expanded_secret(), pair.expanded_secret_ed25519()] {
+                let mut file = public_fields(&pair.public());
+                file.private_key = Some(hex::encode(secret.as_slice()));
+                let bytes = serde_json::to_vec(&file).unwrap();
+                assert_eq!(decode_keyfile(Path::new("key"), &bytes).unwrap().public(), pair.public());
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_key_is_noticed() {
+        let source = SecretSource::uri("//Alice");
+        let bytes = encode_keyfile(&source.keypair().unwrap(), &source);
+        let bob = Keypair::from_uri("//Bob").unwrap().public().to_string();
+        let alice = source.keypair().unwrap().public().to_string();
+        let changed = String::from_utf8(bytes.to_vec()).unwrap().replace(&alice, &bob);
+        let outcome = decode_keyfile(Path::new("key"), changed.as_bytes());
+        assert!(matches!(outcome, Err(WalletError::AddressMismatch { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_files_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode_keyfile(Path::new("key"), &bytes).is_err());
+        }
+    }
+}

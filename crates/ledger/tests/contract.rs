@@ -1,0 +1,225 @@
+//! What every `Chain` must do, run over each implementation; and what a client must survive.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use templar_base::{BlockNumber, Keypair, Netuid, RAO_PER_TAO, Rao, Uid};
+use templar_ledger::{
+    Call, Chain, ChainError, Event, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, RpcChain, RpcOptions,
+    ServerError, ServerOptions, Topic,
+};
+
+const NETUID: Netuid = Netuid(3);
+
+fn key(name: &str) -> Keypair {
+    Keypair::from_uri(&format!("//{name}")).unwrap()
+}
+
+fn profile() -> Profile {
+    let funded: Vec<_> = ["Bob", "Charlie"].map(|name| key(name).public()).into();
+    Profile { block_time_ms: 20, ..Profile::local(key("Alice").public(), &funded) }
+}
+
+fn anywhere() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+async fn serve(ledger: Ledger) -> (LedgerHandle, RpcChain) {
+    let handle = LedgerServer::start(ledger, ServerOptions::new(anywhere())).await.unwrap();
+    let chain = RpcChain::connect(&handle.url(), RpcOptions::default()).await.unwrap();
+    (handle, chain)
+}
+
+/// The contract. The chain must make blocks by itself meanwhile.
+async fn contract(chain: Arc<dyn Chain>) {
+    let (alice, bob, validator, miner) = (key("Alice"), key("Bob"), key("validator"), key("miner"));
+    let genesis = chain.header(BlockNumber(0)).await.unwrap();
+    assert_eq!(genesis.number, BlockNumber(0));
+
+    // Heads come in order, without gaps, and hang together by their hashes.
+    let mut heads = chain.subscribe_heads().await.unwrap();
+    let mut previous = heads.next().await.unwrap();
+    for _ in 0..5 {
+        let next = heads.next().await.unwrap();
+        assert_eq!((next.number, next.parent), (previous.number.plus(1), previous.hash));
+        assert_eq!(chain.header(next.number).await.unwrap(), next);
+        previous = next;
+    }
+
+    // Money moves once.
+    let before = chain.account(&bob.public()).await.unwrap();
+    let amount = Rao(7 * RAO_PER_TAO);
+    let receipt = chain.submit(&alice, Call::Transfer { to: bob.public(), amount }).await.unwrap();
+    let after = chain.account(&bob.public()).await.unwrap();
+    assert_eq!(after.balance.0 - before.balance.0, amount.0);
+    assert_eq!(chain.account(&alice.public()).await.unwrap().nonce, 1);
+    let events = chain.events(receipt.block, receipt.block).await.unwrap();
+    let transferred = Event::Transferred { from: alice.public(), to: bob.public(), amount };
+    assert!(events.iter().any(|record| record.event == transferred && record.block == receipt.block));
+
+    // Several calls of one key at once all count.
+    let calls = (0..4).map(|_| chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao(1) }));
+    for outcome in join_all(calls.collect()).await {
+        outcome.unwrap();
+    }
+    assert_eq!(chain.account(&bob.public()).await.unwrap().balance.0 - after.balance.0, 4);
+
+    // Slots, stake, permits, weights.
+    let cost = chain.registration_cost(NETUID).await.unwrap();
+    let register = |hotkey: &Keypair, max_price| Call::Register { netuid: NETUID, hotkey: hotkey.public(), max_price };
+    let error = chain.submit(&bob, register(&validator, Some(Rao(cost.0 - 1)))).await.unwrap_err();
+    assert_eq!(error.chain_name().unwrap(), "RegistrationPriceLimitExceeded");
+    chain.submit(&bob, register(&validator, Some(cost))).await.unwrap();
+    let registered = chain.submit(&bob, register(&miner, None)).await.unwrap();
+    let staked = Rao(50 * RAO_PER_TAO);
+    let hotkey = validator.public();
+    chain.submit(&bob, Call::AddStake { hotkey, netuid: NETUID, amount: staked }).await.unwrap();
+    assert!(chain.stake(&hotkey, &bob.public()).await.unwrap() >= staked);
+    let too_much = Call::AddStake { hotkey, netuid: NETUID, amount: Rao(u64::MAX) };
+    let error = chain.submit(&bob, too_much).await.unwrap_err();
+    assert_eq!(error.chain_name().unwrap(), "NotEnoughBalanceToStake");
+    assert!(!error.is_retryable());
+    while !chain.metagraph(NETUID, None).await.unwrap().neurons[0].permit {
+        heads.next().await.unwrap();
+    }
+    let weights = Call::SetWeights { netuid: NETUID, uids: vec![Uid(1)], values: vec![9], version_key: 0 };
+    let set = chain.submit(&validator, weights).await.unwrap();
+    let metagraph = chain.metagraph(NETUID, Some(set.block)).await.unwrap();
+    let neuron = metagraph.neuron(&hotkey).unwrap();
+    assert_eq!((neuron.uid, neuron.coldkey, neuron.last_update), (Uid(0), bob.public(), set.block));
+    assert_eq!(neuron.weights, Some(vec![(Uid(1), 65535)]));
+    assert_eq!(metagraph.validators().count(), 1);
+    let earlier = chain.metagraph(NETUID, Some(BlockNumber(registered.block.0 - 1))).await.unwrap();
+    assert_eq!(earlier.neurons.len(), 1);
+    while chain.metagraph(NETUID, None).await.unwrap().neurons[1].emission == Rao::ZERO {
+        heads.next().await.unwrap();
+    }
+
+    // Commitments.
+    let commit =
+        |topic, index, text: &str| Call::Commit { netuid: NETUID, topic, index, data: text.as_bytes().to_vec() };
+    let sealed = chain.submit(&miner, commit(Topic::Sealed, 2, "digest")).await.unwrap();
+    let error = chain.submit(&miner, commit(Topic::Sealed, 2, "other")).await.unwrap_err();
+    assert_eq!(error.chain_name().unwrap(), "CommitmentExists");
+    chain.submit(&miner, commit(Topic::Bucket, 0, "there")).await.unwrap();
+    let found = chain.commitments(NETUID, Topic::Sealed, 2).await.unwrap();
+    assert_eq!((found.len(), found[0].block, found[0].data.as_slice()), (1, sealed.block, &b"digest"[..]));
+    assert_eq!(chain.bucket_commitments(NETUID).await.unwrap()[0].data, b"there");
+
+    // What does not exist is said to.
+    let head = chain.head().await.unwrap();
+    let future = chain.header(head.number.plus(1_000)).await;
+    assert!(matches!(future, Err(ChainError::NoSuchBlock { .. })));
+    assert!(matches!(chain.hyperparameters(Netuid(9)).await, Err(ChainError::NoSuchSubnet { .. })));
+    assert!(matches!(chain.events(BlockNumber(1), BlockNumber(100_000)).await, Err(ChainError::NoSuchBlock { .. })));
+    let stranger = chain.submit(&key("stranger"), commit(Topic::Vote, 0, "x")).await;
+    assert!(matches!(stranger, Err(ChainError::NotQueued { .. })));
+    assert_eq!(chain.hyperparameters(NETUID).await.unwrap().tempo, 10);
+}
+
+async fn join_all<F: Future + Send>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut outputs = Vec::new();
+    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        pending.retain_mut(|future| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => {
+                outputs.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs
+}
+
+#[tokio::test]
+async fn the_local_chain_keeps_the_contract() {
+    let chain = LocalChain::in_memory(&profile()).unwrap();
+    let advancing = chain.clone();
+    let ticker = tokio::spawn(async move {
+        loop {
+            advancing.advance(1).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    contract(Arc::new(chain)).await;
+    ticker.abort();
+}
+
+#[tokio::test]
+async fn the_rpc_chain_keeps_the_contract() {
+    let (handle, chain) = serve(Ledger::in_memory(&profile(), [7; 32]).unwrap()).await;
+    contract(Arc::new(chain)).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_submitted_across_a_restart_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob) = (key("Alice"), key("Bob"));
+    let ledger = Ledger::open(folder.path(), &profile(), [7; 32]).unwrap();
+    // This server makes no blocks: the call waits in its queue, which dies with it.
+    let options = ServerOptions { makes_blocks: false, ..ServerOptions::new(anywhere()) };
+    let first = LedgerServer::start(ledger, options).await.unwrap();
+    let chain = RpcChain::connect(&first.url(), RpcOptions::default()).await.unwrap();
+    let mut heads = chain.subscribe_heads().await.unwrap();
+    assert_eq!(heads.next().await.unwrap().number, BlockNumber(0));
+    let submitting = {
+        let chain = chain.clone();
+        let call = Call::Transfer { to: bob.public(), amount: Rao(5) };
+        tokio::spawn(async move { chain.submit(&alice, call).await })
+    };
+    while chain.next_nonce(&key("Alice").public()).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let address = first.address();
+    first.shutdown().await;
+    let ledger = reopen(folder.path()).await;
+    let second = LedgerServer::start(ledger, ServerOptions::new(address)).await.unwrap();
+    submitting.await.unwrap().unwrap();
+    let balance = chain.account(&bob.public()).await.unwrap().balance;
+    assert_eq!(balance, Rao(10_000 * RAO_PER_TAO + 5));
+    assert_eq!(heads.next().await.unwrap().number, BlockNumber(1), "the stream goes on where it was");
+    second.shutdown().await;
+}
+
+/// Connections that are just closing may hold the folder for another moment.
+async fn reopen(folder: &std::path::Path) -> Ledger {
+    loop {
+        match Ledger::reopen(folder) {
+            Ok(ledger) => return ledger,
+            Err(templar_ledger::StoreError::Locked(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_address_and_an_absent_ledger_are_named() {
+    let (handle, _chain) = serve(Ledger::in_memory(&profile(), [7; 32]).unwrap()).await;
+    let options = ServerOptions::new(handle.address());
+    let second = LedgerServer::start(Ledger::in_memory(&profile(), [7; 32]).unwrap(), options).await;
+    assert!(matches!(second, Err(ServerError::Bind { .. })));
+    let url = handle.url();
+    handle.shutdown().await;
+    let attempt = RpcChain::connect(&url, RpcOptions::default()).await;
+    assert!(matches!(attempt.err(), Some(ChainError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_block_fetched_over_the_network_replays() {
+    let (handle, chain) = serve(Ledger::in_memory(&profile(), [7; 32]).unwrap()).await;
+    let receipt =
+        chain.submit(&key("Alice"), Call::Transfer { to: key("Bob").public(), amount: Rao(1) }).await.unwrap();
+    let mut state = templar_ledger::State::genesis(chain.profile().await.unwrap()).unwrap();
+    let mut parent = chain.block(BlockNumber(0)).await.unwrap().header;
+    for number in 1..=receipt.block.0 {
+        let block = chain.block(BlockNumber(number)).await.unwrap();
+        templar_ledger::replay(&mut state, &parent, &block).unwrap();
+        parent = block.header;
+    }
+    assert_eq!(state.root(), chain.header(receipt.block).await.unwrap().state_root);
+    handle.shutdown().await;
+}
