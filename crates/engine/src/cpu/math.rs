@@ -11,9 +11,11 @@ pub(crate) const LANES: usize = 16;
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding and taking off 1.5 * 2^23 rounds to the nearest integer without a rounding instruction.
     const ROUND: f32 = 12_582_912.0;
-    let x = if x > -87.0 { x } else { -87.0 };
-    let x = if x < 88.0 { x } else { 88.0 };
-    let t = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    // Compared such that not a number stays what it is.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let t = shifted - ROUND;
     let r = t.mul_add(-0.693_359_4, x);
     let r = t.mul_add(2.121_944_4e-4, r);
     let p = 1.987_569_1e-4f32;
@@ -23,7 +25,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 1.666_666_5e-1);
     let p = p.mul_add(r, 0.5);
     let y = p.mul_add(r * r, r) + 1.0;
-    y * f32::from_bits(((t as i32 + 127) as u32) << 23)
+    // The lowest bits of `shifted` are t.
+    y * f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
 }
 
 /// The natural logarithm of a positive, finite x; rounded from an f64 that is right to 1e-12.
@@ -108,6 +111,7 @@ mod tests {
         }
         assert!(worst < 2e-7, "{worst}");
         assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan());
         assert!(exp(-1e9) > 0.0 && exp(1e9).is_finite());
     }
 

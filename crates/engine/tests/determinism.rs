@@ -1,0 +1,178 @@
+//! The same bits for every instruction set and number of threads, and the same bits as ever.
+
+use templar_base::random::Stream;
+use templar_engine::{
+    Batch, CpuEngine, Engine, EngineError, GenerateOptions, IGNORED_TOKEN, Isa, ModelConfig, OptimiserConfig,
+    OptimiserState, SparseDelta, initial_parameters, preset,
+};
+
+/// The parameters after three steps of [`trained`]. It changes only together with the kernel version of the numerics.
+const GOLDEN: &str = "747b6d2990298af1ba35186cd658cf1be4230003521b7b788f94bf92ed4e7478";
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 40,
+        intermediate_size: 76,
+        num_hidden_layers: 2,
+        head_dim: 10,
+        qk_norm: true,
+        tie_word_embeddings: false,
+        ..preset("nano", 301).unwrap()
+    }
+}
+
+fn batch(index: u64, sequences: usize, length: usize) -> Batch {
+    let mut stream = Stream::new([7; 32], "batch", index);
+    let tokens = (0..sequences * (length + 1)).map(|_| stream.below(301) as u32).collect();
+    Batch { end_of_text: Some(5), ..Batch::new(tokens, sequences, length) }
+}
+
+fn engine(isa: Isa, threads: usize) -> CpuEngine {
+    let mut engine = CpuEngine::with_isa(config(), OptimiserConfig::default(), threads, isa).unwrap();
+    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
+    engine
+}
+
+/// Three steps of two micro-batches of different sizes.
+fn trained(isa: Isa, threads: usize) -> CpuEngine {
+    let mut engine = engine(isa, threads);
+    for step in 0..3 {
+        engine.train_step(&[batch(2 * step, 3, 150), batch(2 * step + 1, 2, 61)], 1e-2).unwrap();
+    }
+    engine
+}
+
+fn digest(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    blake3::hash(&bytes).to_hex().to_string()
+}
+
+#[test]
+fn training_gives_the_golden_bits_on_every_instruction_set_and_thread_count() {
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            assert_eq!(digest(trained(isa, threads).parameters()), GOLDEN, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn losses_gradients_and_texts_are_the_same_bits_everywhere() {
+    let run = |isa, threads| {
+        let mut engine = engine(isa, threads);
+        let parameters = engine.parameters().to_vec();
+        let mut gradient = vec![0.0; parameters.len()];
+        let loss = engine.gradient(&parameters, &batch(9, 2, 100), &mut gradient).unwrap();
+        let losses = engine.evaluate(&parameters, &batch(8, 3, 77)).unwrap();
+        let options = GenerateOptions { temperature: 1.0, max_new_tokens: 20, ..Default::default() };
+        let text = engine.generate(&[1, 2, 3], &options, &mut |_| true).unwrap();
+        (loss.to_bits(), digest(&gradient), digest(&losses), text)
+    };
+    let oracle = run(Isa::Scalar, 1);
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            assert_eq!(run(isa, threads), oracle, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_sparse_delta_is_undone_bit_for_bit() {
+    let mut engine = trained(Isa::best(), 2);
+    let before = digest(engine.parameters());
+    let total = engine.parameters().len() as u32;
+    let mut stream = Stream::new([8; 32], "delta", 0);
+    let mut indices: Vec<u32> = (0..5000).map(|_| stream.below(u64::from(total)) as u32).collect();
+    indices.extend([0, 0, total - 1]);
+    let values: Vec<f32> = indices.iter().map(|_| 1e3 * (stream.unit_f32() - 0.5)).collect();
+    let delta = SparseDelta { indices: &indices, values: &values };
+    let with = engine.evaluate_with(delta, &batch(20, 2, 50)).unwrap();
+    assert_eq!(digest(engine.parameters()), before);
+
+    let mut changed = engine.parameters().to_vec();
+    indices.iter().zip(&values).for_each(|(&index, value)| changed[index as usize] += value);
+    assert_eq!(engine.evaluate(&changed, &batch(20, 2, 50)).unwrap(), with);
+
+    let outside = SparseDelta { indices: &[0, total], values: &[1.0, 1.0] };
+    let refused = engine.evaluate_with(outside, &batch(20, 2, 50)).unwrap_err();
+    assert_eq!(refused, EngineError::DeltaIndex { index: total as usize, total: total as usize });
+    assert_eq!(digest(engine.parameters()), before);
+}
+
+#[test]
+fn training_goes_on_from_a_saved_state_as_if_it_had_not_stopped() {
+    let mut one = trained(Isa::best(), 1);
+    let bytes = one.optimiser_state().to_bytes();
+    let mut other = engine(Isa::best(), 2);
+    other.parameters_mut().copy_from_slice(one.parameters());
+    other.load_optimiser_state(OptimiserState::from_bytes(&bytes).unwrap()).unwrap();
+    assert_eq!(other.optimiser_state().hash(), one.optimiser_state().hash());
+    // Judging in between, with other sizes, leaves no trace.
+    let parameters = other.parameters().to_vec();
+    other.evaluate(&parameters, &batch(30, 7, 33)).unwrap();
+    let reports = [&mut one, &mut other].map(|engine| engine.train_step(&[batch(31, 2, 90)], 1e-3).unwrap());
+    assert_eq!(reports[0], reports[1]);
+    assert_eq!(digest(one.parameters()), digest(other.parameters()));
+
+    one.reset_optimiser();
+    assert_eq!(one.optimiser_state(), OptimiserState::new(parameters.len()));
+}
+
+#[test]
+fn a_cache_gives_the_logits_of_recomputing() {
+    let mut engine = trained(Isa::best(), 1);
+    let prompt = [9, 8, 7, 6];
+    let options = GenerateOptions { max_new_tokens: 60, ..Default::default() };
+    let mut streamed = Vec::new();
+    let text = engine.generate(&prompt, &options, &mut |token| {
+        streamed.push(token);
+        true
+    });
+    let text = text.unwrap();
+    assert_eq!(text, streamed);
+    assert_eq!(text.len(), 60);
+    let mut all = prompt.to_vec();
+    for token in &text {
+        // One more token than read, since a batch has a target for each input.
+        all.push(0);
+        let logits = engine.logits(&Batch::new(all.clone(), 1, all.len() - 1)).unwrap();
+        let last = &logits[logits.len() - 301..];
+        let best = (0..301).rev().max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
+        assert_eq!(best as u32, *token);
+        all.pop();
+        all.push(*token);
+    }
+    let stop = GenerateOptions { stop_token: Some(text[3]), ..options.clone() };
+    let first = text.iter().position(|&token| token == text[3]).unwrap();
+    assert_eq!(engine.generate(&prompt, &stop, &mut |_| true).unwrap(), text[..first]);
+    assert_eq!(engine.generate(&prompt, &options, &mut |_| false).unwrap(), text[..1]);
+}
+
+#[test]
+fn micro_batches_add_up_to_the_gradient_of_the_whole() {
+    let whole = Batch::new([batch(1, 2, 40).tokens, batch(2, 2, 40).tokens].concat(), 4, 40);
+    let parts = [1, 2].map(|index| Batch { end_of_text: None, ..batch(index, 2, 40) });
+    let step = |batches: &[Batch]| engine(Isa::best(), 1).train_step(batches, 1e-3).unwrap();
+    let (one, two) = (step(&[whole]), step(&parts));
+    assert_eq!(one.tokens, two.tokens);
+    assert!((one.loss - two.loss).abs() < 1e-5);
+    assert!((one.gradient_norm / two.gradient_norm - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn refused_steps_leave_everything_as_it_was() {
+    let mut engine = trained(Isa::best(), 1);
+    let (before, state) = (digest(engine.parameters()), engine.optimiser_state());
+    assert!(engine.train_step(&[], 1e-3).is_err());
+    assert!(engine.train_step(&[Batch::new(vec![1, 301], 1, 1)], 1e-3).is_err());
+    assert!(engine.train_step(&[Batch::new(vec![1, IGNORED_TOKEN], 1, 1)], 1e-3).is_err());
+    assert!(engine.train_step(&[batch(0, 1, 5)], f32::NAN).is_err());
+    assert_eq!((digest(engine.parameters()), engine.optimiser_state()), (before, state.clone()));
+    let norm = engine.layout().tensor("model.norm.weight").unwrap().range.start;
+    engine.parameters_mut()[norm] = f32::NAN;
+    let refused = engine.train_step(&[batch(0, 1, 5)], 1e-3).unwrap_err();
+    assert!(matches!(refused, EngineError::NotFinite(_)));
+    assert_eq!(engine.optimiser_state(), state);
+    let wrong = OptimiserState::new(3);
+    assert!(engine.load_optimiser_state(wrong).is_err());
+}
