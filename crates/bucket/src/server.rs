@@ -5,6 +5,7 @@
 
 mod connection;
 mod keys;
+mod patience;
 mod storage;
 mod uploads;
 
@@ -27,8 +28,8 @@ use crate::{BucketError, BucketLocation};
 
 /// Locked exclusively by the one server of a folder.
 const LOCK_FILE: &str = ".server.lock";
-/// Objects and parts on their way.
-const STAGING_FOLDER: &str = ".staging";
+/// Objects and parts on their way. Not the name that a `file://` writer uses, whose sweep must not touch ours.
+const STAGING_FOLDER: &str = ".server-staging";
 /// Longest XML body: the list of 10,000 parts that ends a multipart upload is 1.5 MB.
 const MAX_XML_BYTES: usize = 2 << 20;
 
@@ -94,7 +95,8 @@ pub struct ServerOptions {
     pub max_connections_per_address: usize,
     /// Longest wait for a request's header, and for the next request on an open connection.
     pub header_timeout: Duration,
-    /// Longest wait for the next bytes of a body, in either direction.
+    /// How long in all a client may keep the server waiting for bytes of a body, in either direction; bytes that move
+    /// earn it more time, at 8 KiB a second.
     pub stall_timeout: Duration,
     /// Longest time a request may take to be received and answered.
     pub request_timeout: Duration,

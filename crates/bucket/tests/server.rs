@@ -118,7 +118,7 @@ async fn a_restart_keeps_objects_and_drops_leftovers() {
     server.shutdown().await;
     assert!(matches!(first.get("a", 10).await, Err(BucketError::Unreachable { .. })));
 
-    let leftover = folder.path().join(".staging").join("99-1");
+    let leftover = folder.path().join(".server-staging").join("99-1");
     std::fs::write(&leftover, b"half").unwrap();
     let server = BucketServer::bind(ANY_PORT, folder.path(), keys()).await.unwrap();
     assert!(!leftover.exists());
@@ -148,7 +148,7 @@ async fn an_object_over_the_servers_limit_leaves_nothing() {
     assert!(matches!(bucket.put("a", vec![0; 1001].into()).await, Err(BucketError::Failed { .. })));
     assert!(matches!(bucket.put("a", vec![0; 2 << 20].into()).await, Err(BucketError::Failed { .. })));
     assert!(bucket.list("", None, 10).await.unwrap().objects.is_empty());
-    assert_eq!(std::fs::read_dir(folder.path().join(".staging")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(folder.path().join(".server-staging")).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn keys_that_climb_out_are_refused() {
         "/bucket-1/../../secret",
         "/bucket-1/%2e%2e/%2e%2e/secret",
         "/bucket-1//etc/passwd",
-        "/.staging/x",
+        "/.server-staging/x",
         "/../secret",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -320,4 +320,53 @@ async fn a_creation_whose_answer_is_lost_is_not_mistaken_for_a_lost_race() {
     assert_eq!(bucket.get("a", 10).await.unwrap(), "ours");
     let bucket = reader(&lossy(server.local_addr(), 3).await);
     assert!(matches!(bucket.get("a", 10).await, Err(BucketError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_is_cut_off_before_anybody_is_asked_for_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = ServerOptions { stall_timeout: Duration::from_millis(100), ..ServerOptions::default() };
+    let keys = KeyRing::in_memory([key_of(1)]).unwrap();
+    let server = BucketServer::bind_with(ANY_PORT, folder.path(), keys, limits).await.unwrap();
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let form = "POST /bucket-1 HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=x\r\n\
+        content-length: 10000\r\n\r\n";
+    stream.write_all(form.as_bytes()).await.unwrap();
+    let (mut from_server, mut to_server) = stream.split();
+    let dribble = async {
+        while to_server.write_all(b"-").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let mut answer = [0; 1];
+    // Ends only because the server answers or closes.
+    tokio::select! {
+        () = dribble => {}
+        _ = from_server.read(&mut answer) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_gives_its_slot_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits =
+        ServerOptions { stall_timeout: Duration::from_millis(100), max_requests: 1, ..ServerOptions::default() };
+    let keys = KeyRing::in_memory([key_of(1)]).unwrap();
+    let server = BucketServer::bind_with(ANY_PORT, folder.path(), keys, limits).await.unwrap();
+    let location = server.location("bucket-1").unwrap();
+    // More than the buffers of a loopback connection take.
+    writer(&location, key_of(1).credentials()).put("large", vec![0; 48 << 20].into()).await.unwrap();
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    stream.write_all(b"GET /bucket-1/large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.readable().await.unwrap();
+    // Ends only because the slot becomes free.
+    while reader(&location).head("large").await.is_err() {}
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_full_disk_behind_a_server_is_told_apart() {
+    let location = canned("HTTP/1.1 507 Insufficient Storage\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let bucket = writer(&location, key_of(1).credentials());
+    assert!(matches!(bucket.put("a", "x".into()).await, Err(BucketError::Full { .. })));
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,9 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::ServerOptions;
+use super::patience::{Patience, TimedBody};
 
 /// How long running requests may go on after a shutdown was asked for.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -61,15 +61,15 @@ pub(super) async fn accept_all(
         };
         // Closing is all that an address gets that has too many connections already.
         let Some(place) = Crowd::enter(&crowd, address, options.max_connections_per_address) else { continue };
-        let stream = StallGuard { stream, limit: options.stall_timeout, timer: None };
+        let stream = StallGuard { stream, patience: Patience::new(options.stall_timeout) };
         let (service, request_slots) = (service.clone(), request_slots.clone());
-        let request_timeout = options.request_timeout;
+        let times = (options.request_timeout, options.stall_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(move |request| answer(service.clone(), request_slots.clone(), request_timeout, request)),
+                service_fn(move |request| answer(service.clone(), request_slots.clone(), times, request)),
             );
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -98,14 +98,14 @@ async fn accept(
 async fn answer(
     service: S3Service,
     slots: Arc<Semaphore>,
-    request_timeout: Duration,
+    (request_timeout, stall_timeout): (Duration, Duration),
     request: http::Request<Incoming>,
 ) -> Result<Response<impl http_body::Body<Data = bytes::Bytes, Error = s3s::StdError>>, Infallible> {
     let slot = slots.try_acquire_owned().ok();
     let response = if slot.is_none() {
         plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back in a moment")
     } else {
-        let work = service.call(request.map(Body::from));
+        let work = service.call(request.map(|body| Body::http_body(TimedBody::new(body, stall_timeout))));
         match timeout(request_timeout, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
@@ -168,25 +168,27 @@ impl Drop for Place {
     }
 }
 
-/// A stream that fails when the other side takes nothing for `limit`. Hyper has no such clock, and a reader that stops
+/// A stream that fails when the other side takes its bytes too slowly. Hyper has no such clock, and a reader that stops
 /// reading would hold its connection and its block of the object for ever.
 #[derive(Debug)]
 struct StallGuard {
     stream: TcpStream,
-    limit: Duration,
-    /// Runs while a write waits.
-    timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 impl StallGuard {
-    fn watch<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if progress.is_ready() {
-            self.timer = None;
+    /// `moved` tells the bytes of a result.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+        moved: impl Fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = &progress {
+            self.patience.progressed(result.as_ref().map_or(0, moved));
             return progress;
         }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(timer.as_mut().poll(context));
+        ready!(self.patience.poll_used_up(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -200,7 +202,7 @@ impl AsyncRead for StallGuard {
 impl AsyncWrite for StallGuard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, progress)
+        self.watch(cx, progress, |written| *written)
     }
 
     fn poll_write_vectored(
@@ -209,7 +211,7 @@ impl AsyncWrite for StallGuard {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch(cx, progress)
+        self.watch(cx, progress, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -218,11 +220,11 @@ impl AsyncWrite for StallGuard {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, progress)
+        self.watch(cx, progress, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, progress)
+        self.watch(cx, progress, |()| 0)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -20,7 +20,6 @@ use s3s::dto::{
     UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use tokio::time::timeout;
 
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
@@ -43,7 +42,6 @@ pub(super) struct Storage {
     keys: KeyRing,
     uploads: Uploads,
     max_object_bytes: u64,
-    stall_timeout: Duration,
 }
 
 impl Storage {
@@ -54,7 +52,6 @@ impl Storage {
             keys,
             uploads: Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes),
             max_object_bytes: options.max_object_bytes,
-            stall_timeout: options.stall_timeout,
         }
     }
 
@@ -119,14 +116,13 @@ impl Storage {
         let (mut size, mut block) = (0u64, Vec::new());
         let mut body = body;
         while let Some(stream) = body.as_mut() {
-            let piece = match timeout(self.stall_timeout, stream.next()).await {
-                Ok(Some(Ok(piece))) => piece,
-                Ok(None) => break,
-                Ok(Some(Err(error))) => {
+            let piece = match stream.next().await {
+                Some(Ok(piece)) => piece,
+                None => break,
+                Some(Err(error)) => {
                     tracing::debug!(%error, "an upload broke off");
                     return Err(s3_error!(IncompleteBody, "the body broke off or does not match its signature"));
                 }
-                Err(_) => return Err(s3_error!(RequestTimeout, "the body stalled")),
             };
             size += piece.len() as u64;
             if size > self.max_object_bytes {
