@@ -6,6 +6,7 @@
 //! e ← a − ĝ
 //! ```
 
+use crate::bytes::copy_little_endian;
 use crate::layout::{GradientLayout, SEGMENT_CHUNKS};
 use crate::merkle::MerkleTree;
 use crate::metadata::{Metadata, MetadataError};
@@ -14,7 +15,11 @@ use crate::scale::{Scale, UNIT};
 use crate::segment::{ChunkContents, MAX_EXPONENT_SPREAD, MINUS};
 use crate::select::select_largest;
 use rayon::prelude::*;
+use std::ops::Range;
 use templar_base::ContentHash;
+
+/// Values handled at once by a thread.
+const BLOCK_VALUES: usize = 1 << 14;
 
 /// The error feedback of one miner.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,11 +75,17 @@ impl ErrorFeedback {
             return Err(FeedbackError::Length { actual: drift.len(), expected: self.residual.len() });
         }
         let sum = |e: f32, delta: f32| beta * e + delta;
-        let faulty = |(e, delta): (&f32, &f32)| !sum(*e, *delta).is_finite();
-        if let Some(index) = self.residual.par_iter().zip(drift).position_first(faulty) {
+        let residual = &self.residual;
+        let faulty = first_faulty(drift.len(), |block| {
+            let sums = residual[block.clone()].iter().zip(&drift[block]).map(|(e, delta)| sum(*e, *delta));
+            first_not_finite(sums)
+        });
+        if let Some(index) = faulty {
             return Err(FeedbackError::NotFinite { index, value: sum(self.residual[index], drift[index]) });
         }
-        self.residual.par_iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(*e, *delta));
+        self.residual.par_chunks_mut(BLOCK_VALUES).zip(drift.par_chunks(BLOCK_VALUES)).for_each(|(residual, drift)| {
+            residual.iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(*e, *delta));
+        });
         Ok(())
     }
 
@@ -89,7 +100,9 @@ impl ErrorFeedback {
         if self.residual.len() != layout.parameters() {
             return Err(FeedbackError::Length { actual: self.residual.len(), expected: layout.parameters() });
         }
-        if let Some(index) = self.residual.par_iter().position_first(|value| !value.is_finite()) {
+        let residual = &self.residual;
+        let faulty = first_faulty(residual.len(), |block| first_not_finite(residual[block].iter().copied()));
+        if let Some(index) = faulty {
             return Err(FeedbackError::NotFinite { index, value: self.residual[index] });
         }
         let mut parts: Vec<ChunkContents> =
@@ -122,7 +135,9 @@ impl ErrorFeedback {
 
     /// The residual as little-endian f32.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.residual.iter().flat_map(|value| value.to_le_bytes()).collect()
+        let mut bytes = vec![0; 4 * self.residual.len()];
+        copy_little_endian(&self.residual, &mut bytes);
+        bytes
     }
 
     /// A residual saved by [`ErrorFeedback::to_bytes`] for the same layout.
@@ -173,6 +188,24 @@ impl ErrorFeedback {
             }
         }
     }
+}
+
+/// The first faulty index that `check` finds in any block of `0..len`; `check` answers with an offset in its block.
+fn first_faulty(len: usize, check: impl Fn(Range<usize>) -> Option<usize> + Sync) -> Option<usize> {
+    (0..len.div_ceil(BLOCK_VALUES)).into_par_iter().find_map_first(|block| {
+        let start = block * BLOCK_VALUES;
+        check(start..(start + BLOCK_VALUES).min(len)).map(|offset| start + offset)
+    })
+}
+
+/// The place of the first NaN or infinity. A whole pass without a branch comes first: it runs several times as fast
+/// as a search, and hardly ever is there anything to find.
+fn first_not_finite(values: impl Iterator<Item = f32> + Clone) -> Option<usize> {
+    if values.clone().fold(true, |clean, value| clean & value.is_finite()) {
+        return None;
+    }
+    let mut values = values;
+    values.position(|value| !value.is_finite())
 }
 
 /// Empties the chunks whose scale does not fit the tensor's exponent range.

@@ -25,6 +25,7 @@
 mod aggregate;
 mod aggregate_code;
 mod bits;
+mod bytes;
 mod feedback;
 mod frame;
 mod layout;

@@ -149,13 +149,18 @@ pub(crate) struct MergedChunks {
 impl MergedChunks {
     /// Appends a chunk's entries and leaves the accumulators as they are.
     fn push_chunk(&mut self, sums: &[i64], counts: &[u16]) {
-        let before = self.indices.len();
-        for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.indices.push(index as u16);
-            self.sums.push(sums[index]);
-            self.counts.push(*count);
+        // Which coordinates are there is random, so the places are collected without a branch on it.
+        let mut places = [0u16; CHUNK_VALUES];
+        let mut entries = 0;
+        for (index, count) in counts.iter().enumerate() {
+            places[entries] = index as u16;
+            entries += usize::from(*count > 0);
         }
-        self.entries.push((self.indices.len() - before) as u16);
+        let places = &places[..entries];
+        self.indices.extend_from_slice(places);
+        self.sums.extend(places.iter().map(|place| sums[usize::from(*place)]));
+        self.counts.extend(places.iter().map(|place| counts[usize::from(*place)]));
+        self.entries.push(entries as u16);
     }
 }
 

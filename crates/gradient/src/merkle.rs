@@ -4,6 +4,7 @@
 //! end of a level goes up as it is. The root also covers the number of chunks, and leaves, nodes and root are hashed
 //! under contexts of their own, so that none can be taken for another.
 
+use crate::bytes::copy_little_endian;
 use crate::layout::GradientLayout;
 use rayon::prelude::*;
 use templar_base::ContentHash;
@@ -74,7 +75,8 @@ impl ChunkProof {
         while width > 1 {
             if position ^ 1 < width {
                 let Some(sibling) = siblings.next() else { return false };
-                let pair = if position % 2 == 0 { [node, *sibling.as_bytes()] } else { [*sibling.as_bytes(), node] };
+                let pair =
+                    if position.is_multiple_of(2) { [node, *sibling.as_bytes()] } else { [*sibling.as_bytes(), node] };
                 node = parent(&pair);
             }
             position /= 2;
@@ -85,10 +87,8 @@ impl ChunkProof {
 }
 
 fn leaf(values: &[f32]) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(4 * values.len());
-    for value in values {
-        bytes.extend_from_slice(&value.to_le_bytes());
-    }
+    let mut bytes = vec![0; 4 * values.len()];
+    copy_little_endian(values, &mut bytes);
     blake3::derive_key(LEAF, &bytes)
 }
 

@@ -1,6 +1,7 @@
 //! The outer step and what surrounds it: applying an aggregate, rebasing, drift, and the digest of the parameters.
 
 use crate::aggregate::Aggregate;
+use crate::bytes::copy_little_endian;
 use rayon::prelude::*;
 use templar_base::StateHash;
 
@@ -39,11 +40,8 @@ pub fn state_hash(params: &[f32]) -> StateHash {
     let mut bytes = vec![0u8; 4 * params.len().min(HASH_BLOCK_VALUES)];
     for block in params.chunks(HASH_BLOCK_VALUES) {
         let bytes = &mut bytes[..4 * block.len()];
-        bytes.par_chunks_mut(1 << 16).zip(block.par_chunks(1 << 14)).for_each(|(bytes, values)| {
-            for (target, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-                *target = value.to_le_bytes();
-            }
-        });
+        let parts = bytes.par_chunks_mut(1 << 16).zip(block.par_chunks(1 << 14));
+        parts.for_each(|(bytes, values)| copy_little_endian(values, bytes));
         hasher.update_rayon(bytes);
     }
     StateHash::new(*hasher.finalize().as_bytes())

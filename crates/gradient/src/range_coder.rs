@@ -9,6 +9,17 @@ const SMALLEST: u16 = 32;
 /// After this many bits an estimate moves by a fixed share of 1/128: what fits a segment's thousands of bits.
 const SLOWEST: u8 = 126;
 
+/// `2^16 / (n + 2)`: how far the n-th bit moves an estimate.
+const RATES: [u16; SLOWEST as usize + 1] = {
+    let mut rates = [0; SLOWEST as usize + 1];
+    let mut seen = 0;
+    while seen < rates.len() {
+        rates[seen] = ((1 << PROBABILITY_BITS) / (seen + 2)) as u16;
+        seen += 1;
+    }
+    rates
+};
+
 /// An adaptive estimate of one bit's probability. The first bits move it as a plain average would, so that contexts
 /// that see few bits learn at once.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +36,10 @@ impl Bit {
     }
 
     fn learn(&mut self, bit: bool) {
-        let divisor = i32::from(self.seen) + 2;
         let target = if bit { 0 } else { 1 << PROBABILITY_BITS };
-        let moved = i32::from(self.zero) + (target - i32::from(self.zero)) / divisor;
-        self.zero = moved.clamp(i32::from(SMALLEST), i32::from(u16::MAX - SMALLEST)) as u16;
+        let step = (target - i64::from(self.zero)) * i64::from(RATES[usize::from(self.seen)]);
+        let moved = i64::from(self.zero) + (step >> PROBABILITY_BITS);
+        self.zero = moved.clamp(i64::from(SMALLEST), i64::from(u16::MAX - SMALLEST)) as u16;
         self.seen = (self.seen + 1).min(SLOWEST);
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{drift, layout, payload};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use templar_base::Window;
+use templar_base::{ContentHash, Window};
 use templar_gradient::{
     Aggregate, AggregateError, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule, Metadata, Payload,
     ScaleLimits, UNIT_EXPONENT, outer_step, shares_dot,
@@ -286,4 +286,27 @@ proptest! {
     fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(Aggregate::decode(&bytes, &layout(&[(5000, 64)])).is_err());
     }
+}
+
+/// The formats are final: these digests change only together with a version.
+#[test]
+fn the_formats_are_as_they_were() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 5);
+    let aggregate = Aggregate::merge(&layout, &weighted(&payloads), MergeRule::default()).unwrap();
+    let mut params = vec![0.25; layout.parameters()];
+    outer_step(&mut params, &aggregate, 0.65).unwrap();
+    let digests = [
+        ContentHash::of(&payloads[0].encode()).to_string(),
+        payloads[0].root().to_string(),
+        aggregate.hash().to_string(),
+        templar_gradient::state_hash(&params).to_string(),
+    ];
+    let expected = [
+        "6c34bfd34577e3ce8408c935670ec2bdc881d07da54cb99d8d908657354cae33",
+        "2ad84ba8dc93a16ce8f30638a104b29640a2691adc3e1a8ba1ac92c24b1d9026",
+        "8fdfd6585384743accdbf958512d205cc052ce11780b6ca3c225ed45dbe2386d",
+        "7d61586cbedb8bcfbddf86c0c05361e2a30c224db313dc123df02fc0a429eda6",
+    ];
+    assert_eq!(digests, expected);
 }
