@@ -117,6 +117,9 @@ pub struct Transaction {
     pub valid_until: BlockNumber,
     /// The chain it is meant for.
     pub genesis: BlockHash,
+    /// Sets two equal calls apart that were signed at the same moment: signatures are reproducible, so that without it
+    /// both would be one and the same transaction.
+    pub salt: u64,
     /// What is asked.
     pub call: Call,
     /// The signer's signature over all of the above.
@@ -124,17 +127,31 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Signs `call` with `keypair`.
+    /// Signs `call` with `keypair`, with salt 0.
     pub fn sign(keypair: &Keypair, call: Call, nonce: u64, valid_until: BlockNumber, genesis: BlockHash) -> Self {
-        let signer = keypair.public();
-        let signature = keypair.sign(&signed_bytes(&signer, nonce, valid_until, &genesis, &call));
-        Self { signer, nonce, valid_until, genesis, call, signature }
+        let signature = Signature([0; 64]);
+        let unsigned = Self { signer: keypair.public(), nonce, valid_until, genesis, salt: 0, call, signature };
+        unsigned.signed_with(keypair)
+    }
+
+    /// The same transaction with another salt, signed anew.
+    pub fn with_salt(self, keypair: &Keypair, salt: u64) -> Self {
+        Self { signer: keypair.public(), salt, ..self }.signed_with(keypair)
+    }
+
+    fn signed_with(self, keypair: &Keypair) -> Self {
+        let signature = keypair.sign(&self.signed_bytes());
+        Self { signature, ..self }
     }
 
     /// Whether the signature is the signer's, over these very fields.
     pub fn is_authentic(&self) -> bool {
-        let message = signed_bytes(&self.signer, self.nonce, self.valid_until, &self.genesis, &self.call);
-        self.signer.verify(&message, &self.signature)
+        self.signer.verify(&self.signed_bytes(), &self.signature)
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        let Self { signer, nonce, valid_until, genesis, salt, call, signature: _ } = self;
+        (SIGNING_PREFIX, signer, nonce, valid_until, genesis, salt, call).encode()
     }
 
     /// The transaction's name.
@@ -151,10 +168,6 @@ impl Transaction {
         // SCALE vectors reserve no more than the input holds, so the input's bound is the memory's bound.
         Self::decode_all(&mut &bytes[..]).map_err(|_| TransactionDecodeError::Malformed)
     }
-}
-
-fn signed_bytes(signer: &PublicKey, nonce: u64, valid_until: BlockNumber, genesis: &BlockHash, call: &Call) -> Vec<u8> {
-    (SIGNING_PREFIX, signer, nonce, valid_until, genesis, call).encode()
 }
 
 #[cfg(test)]
@@ -175,6 +188,9 @@ mod tests {
         assert!(!Transaction { nonce: 5, ..good.clone() }.is_authentic());
         assert!(!Transaction { valid_until: BlockNumber(10), ..good.clone() }.is_authentic());
         assert!(!Transaction { genesis: BlockHash::new([6; 32]), ..good.clone() }.is_authentic());
+        assert!(!Transaction { salt: 1, ..good.clone() }.is_authentic());
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        assert!(good.clone().with_salt(&alice, 1).is_authentic());
         assert!(!Transaction { signer: PublicKey::new([0; 32]), ..good.clone() }.is_authentic());
         let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao(1) };
         assert!(!Transaction { call, ..good }.is_authentic());

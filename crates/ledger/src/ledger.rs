@@ -32,9 +32,16 @@ impl Ledger {
     /// Opens the ledger in `folder`, or makes it from `profile` where there is none.
     ///
     /// `secret` makes block hashes unpredictable for everybody but the authority; it is used only for a new ledger and
-    /// kept in its folder. Draw it from the system's random source.
+    /// kept in its folder. Draw it with [`Ledger::draw_secret`].
     pub fn open(folder: &Path, profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
         Ok(Self::from_opened(Store::open(folder, Some(profile), secret)?))
+    }
+
+    /// A secret for a new ledger, from the system's random source.
+    pub fn draw_secret() -> Result<[u8; 32], StoreError> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| StoreError::Random(error.to_string()))?;
+        Ok(secret)
     }
 
     /// Opens the ledger in `folder` under the profile that it was made with.

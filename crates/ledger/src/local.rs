@@ -6,6 +6,7 @@ use crate::{
     Metagraph, Profile, Receipt, StoreError, Topic, Transaction, TransactionHash,
 };
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use templar_base::{BlockNumber, Keypair, Netuid, PublicKey, Rao};
@@ -24,13 +25,15 @@ pub struct LocalChain {
 struct Shared {
     ledger: Mutex<Ledger>,
     newest: watch::Sender<Option<BlockHeader>>,
+    next_salt: AtomicU64,
 }
 
 impl LocalChain {
     /// Shares `ledger`; blocks come from [`LocalChain::advance`] or [`LocalChain::make_block`].
     pub fn new(ledger: Ledger) -> Self {
         let (newest, _) = watch::channel(Some(ledger.head()));
-        Self { shared: Arc::new(Shared { ledger: Mutex::new(ledger), newest }), makes_block_on_submit: false }
+        let shared = Shared { ledger: Mutex::new(ledger), newest, next_salt: AtomicU64::new(1) };
+        Self { shared: Arc::new(shared), makes_block_on_submit: false }
     }
 
     /// A ledger in memory with a fixed secret, for tests and simulations.
@@ -151,6 +154,8 @@ impl SubmissionPort for LocalChain {
             nonce: ledger.next_nonce(signer),
             head: ledger.head().number,
             genesis: ledger.state().genesis_hash(),
+            // Counted per chain, so that a simulation gives the same transactions every time.
+            salt: self.shared.next_salt.fetch_add(1, Ordering::Relaxed),
         }))
     }
 

@@ -300,7 +300,10 @@ impl Chain for RpcChain {
 impl SubmissionPort for RpcChain {
     async fn ticket(&self, signer: &PublicKey) -> Result<Ticket, ChainError> {
         let nonce = self.next_nonce(signer).await?;
-        Ok(Ticket { nonce, head: self.head_number().await?, genesis: self.genesis().await? })
+        let mut salt = [0; 8];
+        getrandom::fill(&mut salt).map_err(|error| ChainError::Store(format!("the random source: {error}")))?;
+        let (head, genesis) = (self.head_number().await?, self.genesis().await?);
+        Ok(Ticket { nonce, head, genesis, salt: u64::from_le_bytes(salt) })
     }
 
     async fn queue(&self, transaction: &Transaction) -> Result<(), ChainError> {

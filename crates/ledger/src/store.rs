@@ -69,6 +69,9 @@ pub enum StoreError {
     /// The profile is not sound.
     #[error(transparent)]
     Profile(#[from] crate::ProfileError),
+    /// The system has no randomness.
+    #[error("the system's random source failed: {0}")]
+    Random(String),
     /// The disk failed or is full.
     #[error("{0}: {1}; check the disk's space and rights")]
     Disk(PathBuf, String),
@@ -114,9 +117,15 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(disk)?;
         // A new file gets its name only when its genesis is committed, so that a kill cannot leave half a ledger.
         let draft = folder.join(format!("{FILE_NAME}.new"));
+        remove_stale_draft(&draft)?;
         let database = Database::create(&draft).map_err(|error| database_error(&draft, error))?;
+        // The file holds the ledger's secret.
+        #[cfg(unix)]
+        std::fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(disk)?;
         let opened = Self::create(database, path.clone(), profile, secret)?;
-        std::fs::rename(&draft, &path).map_err(disk)?;
+        // Unlike a renaming, a link fails where another process was faster.
+        std::fs::hard_link(&draft, &path).map_err(disk)?;
+        std::fs::remove_file(&draft).map_err(disk)?;
         Ok(opened)
     }
 
@@ -335,6 +344,17 @@ impl Store {
         };
         run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
     }
+}
+
+/// Removes what a process left that was killed while it made a ledger, unless it is still at it.
+fn remove_stale_draft(draft: &Path) -> Result<(), StoreError> {
+    if !draft.exists() {
+        return Ok(());
+    }
+    if let Err(redb::DatabaseError::DatabaseAlreadyOpen) = Database::create(draft) {
+        return Err(StoreError::Locked(draft.to_owned()));
+    }
+    std::fs::remove_file(draft).map_err(|error| StoreError::Disk(draft.to_owned(), error.to_string()))
 }
 
 fn first(table: &redb::Table<'_, u64, &[u8]>) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {

@@ -19,6 +19,8 @@ pub(crate) struct Ticket {
     pub nonce: u64,
     pub head: BlockNumber,
     pub genesis: BlockHash,
+    /// Another for each submission, so that two equal calls at once are two transactions.
+    pub salt: u64,
 }
 
 /// The few questions that submission asks; each may fail with a retryable error.
@@ -51,8 +53,9 @@ pub(crate) async fn submit(
     };
     for _ in 0..MAX_SIGNATURES {
         let asked = tokio::time::timeout_at(deadline, port.ticket(&signer.public())).await;
-        let Ticket { nonce, head, genesis } = asked.map_err(|_| late())??;
+        let Ticket { nonce, head, genesis, salt } = asked.map_err(|_| late())??;
         let transaction = Transaction::sign(signer, call.clone(), nonce, head.plus(LIFETIME_BLOCKS), genesis);
+        let transaction = transaction.with_salt(signer, salt);
         match tokio::time::timeout_at(deadline, drive(port, &transaction)).await {
             Ok(Ok(Outcome::NonceLost)) => continue,
             Ok(Ok(Outcome::Included(receipt))) => match receipt.result {
@@ -86,7 +89,11 @@ async fn drive(port: &dyn SubmissionPort, transaction: &Transaction) -> Result<O
             Err(ChainError::Expired { .. }) => {
                 return Err(ChainError::Expired { transaction: hash, valid_until });
             }
-            Err(error) if !error.is_retryable() => return Err(error),
+            // A ledger that fails in the middle leaves it open whether the transaction waits there.
+            Err(error) if !error.is_retryable() => {
+                tracing::warn!(%error, "the ledger failed while a transaction was under way");
+                return Err(ChainError::Undecided { transaction: hash, valid_until });
+            }
             Err(_) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
@@ -114,7 +121,7 @@ async fn step(
             return Ok(Some(Outcome::NonceLost));
         }
         Err(ChainError::NotQueued { reason: MempoolError::Full | MempoolError::AccountBusy { .. } }) => {}
-        Err(ChainError::NotQueued { reason: MempoolError::BadLifetime { .. } }) if head >= valid_until => {
+        Err(ChainError::NotQueued { reason: MempoolError::BadLifetime { next, .. } }) if next > valid_until => {
             return Err(ChainError::Expired { transaction: *hash, valid_until });
         }
         Err(error) => return Err(error),

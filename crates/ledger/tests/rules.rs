@@ -131,7 +131,7 @@ fn every_refusal_bears_its_name_and_leaves_the_root() {
     bench.does(&bob, stake(&miner, 5));
     bench.does(&alice, stake(&validator, 100));
     names.push(bench.refused(&alice, unstake(&validator, u64::MAX)).name());
-    names.push(bench.refused(&alice, unstake(&validator, 100 * RAO_PER_TAO - 1)).name());
+    names.push(bench.refused(&bob, unstake(&miner, 5 * RAO_PER_TAO - 1)).name());
     bench.run_to_epoch();
     names.push(bench.refused(&validator, weights(&[1, 1], &[1, 2])).name());
     names.push(bench.refused(&validator, weights(&[1, 2], &[1])).name());
