@@ -20,10 +20,10 @@ pub enum Decay {
 /// use templar_engine::{Decay, Schedule};
 ///
 /// let schedule =
-///     Schedule { peak: 1e-3, warmup_steps: 10, flat_steps: 0, total_steps: 110, final_share: 0.1, decay: Decay::Linear };
+///     Schedule { peak: 1e-3, warmup_steps: 10, flat_steps: 0, total_steps: 110, final_share: 0.5, decay: Decay::Linear };
 /// assert_eq!(schedule.learning_rate(4), 5e-4);
 /// assert_eq!(schedule.learning_rate(10), 1e-3);
-/// assert_eq!(schedule.learning_rate(1000), 1e-4);
+/// assert_eq!(schedule.learning_rate(1000), 5e-4);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {

@@ -502,3 +502,28 @@ fn read<M: ?Sized, B: Borrow<M>>(buffer: &B) -> View<'_, M> {
 fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M> {
     ViewMut::new(buffer.borrow_mut(), 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cpu, Isa, initial_parameters, preset};
+
+    #[test]
+    fn a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass_bit_for_bit() {
+        let config = ModelConfig { head_dim: 10, qk_norm: true, initializer_range: 0.2, ..preset("nano", 50).unwrap() };
+        let parameters = initial_parameters(&config, [1; 32]);
+        let tokens: Vec<u32> = (0..300).map(|place| place * place % 47).collect();
+        for isa in Isa::available() {
+            let mut ops = Cpu::new(isa, 2).unwrap();
+            let mut model = Transformer::new(&mut ops, config.clone());
+            let whole = model.all_logits(&mut ops, &parameters, &Positions::of_prompt(&tokens));
+            let mut cache = model.cache(&mut ops, tokens.len());
+            for piece in [1, 1, 2, 80, 1, 170, 3, 1, 1, 40] {
+                let start = cache.filled;
+                let logits = model.extend(&mut ops, &parameters, &mut cache, &tokens[start..start + piece]);
+                let expected = &whole[(start + piece - 1) * 50..(start + piece) * 50];
+                assert_eq!(logits, expected, "{isa}, {} positions", start + piece);
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! gradient of a key belongs to one task. Scores exist for [`QUERY_ROWS`] queries at a time; the backward pass makes
 //! them again from the saved log-sum-exp.
 
-use super::gemm::{K_BLOCK, Operand, multiply, pack_b, packed_a_len, packed_b_len};
+use super::gemm::{K_BLOCK, Operand, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed};
 use super::pool::{Disjoint, Pool};
 use super::rows;
 use crate::Isa;
@@ -47,11 +47,37 @@ fn scale(head_dim: usize) -> f32 {
     1.0 / (head_dim as f32).sqrt()
 }
 
+/// [`forward`] for one query: a step of a generation. The same bits, without packing keys and values.
+fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [f32], log_sum_exp: &mut [f32]) {
+    let heads = shape.heads;
+    let (length, width, stride) = (shape.length, heads.head_dim, heads.row());
+    let out = Disjoint::new(out);
+    let log_sum_exp = Disjoint::new(log_sum_exp);
+    pool.run(shape.sequences * heads.heads, |task, scratch| {
+        let (sequence, head) = (task / heads.heads, task % heads.heads);
+        let at = place(&shape, sequence * heads.kv_heads + head * heads.kv_heads / heads.heads);
+        let [scores, sums, ..] = scratch.take([length, width, 0, 0, 0, 0]);
+        let query = at.base + (length - 1) * stride + head * width;
+        let (first, floor) = visible(&shape, sequence, length - 1);
+        let scores = &mut scores[..length - floor];
+        let keys = &qkv[at.key + floor * stride..];
+        row_by_transposed(isa, &qkv[query..query + width], keys, stride, scores, false);
+        scores[..first - floor].fill(0.0);
+        // SAFETY: each task has its own head of its own sequence.
+        let (saved, out) = unsafe { (log_sum_exp.part(task, 1), out.part(task * width, width)) };
+        saved[0] = rows::softmax(isa, &mut scores[first - floor..], scale(width));
+        row_by_plain(isa, scores, &qkv[at.value + floor * stride..], stride, out, sums);
+    });
+}
+
 /// See [`crate::ops::Ops::attention_forward`].
 pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [f32], log_sum_exp: &mut [f32]) {
     let heads = shape.heads;
     let (length, width, stride) = (shape.length, heads.head_dim, heads.row());
     let (queries, group) = (length - shape.first_query, heads.heads / heads.kv_heads);
+    if queries == 1 {
+        return forward_one(isa, pool, shape, qkv, out, log_sum_exp);
+    }
     let out = Disjoint::new(out);
     let log_sum_exp = Disjoint::new(log_sum_exp);
     pool.run(shape.sequences * heads.kv_heads, |task, scratch| {

@@ -5,7 +5,7 @@
 //! vector widths, packing and threads decide only which values are computed together, never how one is.
 
 use super::pool::{Disjoint, Pool};
-use super::vector::Vector;
+use super::vector::{Vector, kernel};
 use crate::Isa;
 
 /// Terms in one chain of fused multiply-adds. A tile's packed strip of `a` (14 x 256 values) stays in the first-level
@@ -391,6 +391,56 @@ unsafe fn compute_tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
+kernel! {
+    /// `out[j] (+)= sum_k x[k] rows[j * stride + k]`: one row of `a` times a transposed `b`, without packing, which would
+    /// cost more than the product. Eight chains at a time hide the latency of each.
+    fn row_by_transposed(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32], accumulate: bool) {
+        for (group, out) in out.chunks_mut(8).enumerate() {
+            for (block, x) in x.chunks(K_BLOCK).enumerate() {
+                let mut sums = [0.0f32; 8];
+                let row = |index: usize| {
+                    // Missing rows of the last group repeat its last one, and their sums are dropped.
+                    let start = (group * 8 + index.min(out.len() - 1)) * stride + block * K_BLOCK;
+                    &rows[start..start + x.len()]
+                };
+                let rows: [&[f32]; 8] = std::array::from_fn(row);
+                for (k, x) in x.iter().enumerate() {
+                    for (sum, row) in sums.iter_mut().zip(&rows) {
+                        *sum = x.mul_add(row[k], *sum);
+                    }
+                }
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = if accumulate || block > 0 { *out + sum } else { sum };
+                }
+            }
+        }
+    }
+}
+
+kernel! {
+    /// `out[j] = sum_k x[k] rows[k * stride + j]`: one row of `a` times `b`, without packing. `sums` is working memory of
+    /// `out`'s length.
+    fn row_by_plain(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32], sums: &mut [f32]) {
+        let width = out.len();
+        let sums = &mut sums[..width];
+        for (block, x) in x.chunks(K_BLOCK).enumerate() {
+            sums.fill(0.0);
+            for (k, x) in x.iter().enumerate() {
+                let row = &rows[(block * K_BLOCK + k) * stride..][..width];
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum = x.mul_add(*value, *sum);
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(&*sums) {
+                *out = if block > 0 { *out + sum } else { *sum };
+            }
+        }
+    }
+}
+
+/// Outputs of one task of a product with one row.
+const ROW_OUTPUTS: usize = 256;
+
 /// `c (+)= a b`, `c: [m, n]` contiguous, on all threads. `packed` is working memory that grows as needed.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gemm(
@@ -406,6 +456,14 @@ pub(crate) fn gemm(
     assert_eq!(c.len(), m * n, "c of another size");
     a.assert_holds(m, k);
     b.assert_holds(k, n);
+    if m == 1 && a.column_stride == 1 && b.row_stride == 1 {
+        let (x, c) = (&a.data[a.start..a.start + k], Disjoint::new(c));
+        return pool.pieces(n, ROW_OUTPUTS, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { c.part(start, end - start) };
+            row_by_transposed(isa, x, &b.data[b.at(0, start).start..], b.column_stride, out, accumulate);
+        });
+    }
     let (_, width) = tile(isa);
     let padded = n.next_multiple_of(width);
     let pass_k = (PACKED_LIMIT / padded / K_BLOCK).max(1) * K_BLOCK;
