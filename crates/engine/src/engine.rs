@@ -75,7 +75,8 @@ pub trait Engine: Send {
 
     /// Continues `prompt` at the own parameters; each token goes to `on_token`, which answers whether to go on.
     ///
-    /// Returns the tokens that `on_token` got. The stop token ends the text and is not part of it.
+    /// Returns the tokens that `on_token` got. The stop token ends the text and is not part of it; so does the last of
+    /// the model's positions (`max_position_embeddings`).
     fn generate(
         &mut self,
         prompt: &[u32],
@@ -314,9 +315,14 @@ impl Engine for CpuEngine {
         }
         let mut sampler = Sampler::new(options)?;
         let mut tokens = Vec::new();
-        let mut cache = self.model.cache(&mut self.ops, prompt.len() + options.max_new_tokens);
+        let limit = self.model.config().max_position_embeddings;
+        let Some(room) = limit.checked_sub(prompt.len()).filter(|&room| room > 0) else {
+            return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit });
+        };
+        let max_new_tokens = options.max_new_tokens.min(room);
+        let mut cache = self.model.cache(&mut self.ops, prompt.len() + max_new_tokens);
         let mut next = prompt.to_vec();
-        while tokens.len() < options.max_new_tokens {
+        while tokens.len() < max_new_tokens {
             let logits = self.model.extend(&mut self.ops, &self.parameters, &mut cache, &next);
             let token = sampler.choose(&logits)?;
             if options.stop_token == Some(token) {

@@ -68,6 +68,14 @@ pub enum EngineError {
     /// A number overflowed; a train step leaves parameters and optimiser as they were.
     #[error("{0} is not finite; the learning rate is too high or the parameters are broken")]
     NotFinite(&'static str),
+    /// The prompt leaves no position for a new token.
+    #[error("a prompt of {tokens} tokens fills the {limit} positions of the model; shorten it")]
+    PromptTooLong {
+        /// Length of the prompt.
+        tokens: usize,
+        /// Positions that the model is meant for.
+        limit: usize,
+    },
     /// A generation option is out of its range.
     #[error("generation option `{field}` is {value}; it must be {rule}")]
     Generate {

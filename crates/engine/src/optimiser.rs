@@ -117,7 +117,7 @@ impl OptimiserState {
 pub(crate) fn bias_correction(beta: f32, step: u64) -> f32 {
     let (mut power, mut base, mut left) = (1.0f64, f64::from(beta), step);
     while left > 0 {
-        if left % 2 == 1 {
+        if !left.is_multiple_of(2) {
             power *= base;
         }
         base *= base;

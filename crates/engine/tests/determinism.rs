@@ -146,6 +146,11 @@ fn a_cache_gives_the_logits_of_recomputing() {
     let first = text.iter().position(|&token| token == text[3]).unwrap();
     assert_eq!(engine.generate(&prompt, &stop, &mut |_| true).unwrap(), text[..first]);
     assert_eq!(engine.generate(&prompt, &options, &mut |_| false).unwrap(), text[..1]);
+
+    let endless = GenerateOptions { max_new_tokens: usize::MAX, ..Default::default() };
+    assert_eq!(engine.generate(&[1; 510], &endless, &mut |_| true).unwrap().len(), 2);
+    let refused = engine.generate(&[1; 512], &endless, &mut |_| true).unwrap_err();
+    assert_eq!(refused, EngineError::PromptTooLong { tokens: 512, limit: 512 });
 }
 
 #[test]

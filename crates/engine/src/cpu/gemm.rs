@@ -256,7 +256,7 @@ unsafe fn run(isa: Isa, block: Block, a_pack: &mut [f32]) {
     block.a.assert_holds(block.rows, block.k);
     assert!(a_pack.len() >= packed_a_len(isa, block.k) && block.rows <= task_rows(isa), "packing buffer too small");
     assert!(block.first_k + block.k <= block.b.k && block.first_column + block.columns <= block.b.n, "outside b");
-    assert!(block.first_k % K_BLOCK == 0 && block.first_column % width == 0, "start inside a panel");
+    assert!(block.first_k.is_multiple_of(K_BLOCK) && block.first_column.is_multiple_of(width), "start inside a panel");
     assert!(block.b.data.len() >= packed_b_len(isa, block.b.k, block.b.n), "b is not packed whole");
     match isa {
         // SAFETY: the instruction set is available (`Cpu::new`); sizes are asserted above.

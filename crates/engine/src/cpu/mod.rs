@@ -323,17 +323,17 @@ impl Ops for Cpu {
         let (logits, losses) = (Disjoint::new(logits.take(targets.len() * vocab)), Disjoint::new(losses));
         // Eight rows: a row of a usual vocabulary is some 10 000 values.
         self.pool.pieces(targets.len(), 8, |start, end, _| {
-            for row in start..end {
+            for (row, &target) in (start..end).zip(&targets[start..end]) {
                 // SAFETY: each row belongs to one piece.
                 let (x, loss) = unsafe { (logits.part(row * vocab, vocab), &mut losses.part(row, 1)[0]) };
-                if targets[row] == IGNORED_TOKEN {
+                if target == IGNORED_TOKEN {
                     *loss = 0.0;
                     if gradient_scale.is_some() {
                         x.fill(0.0);
                     }
                     continue;
                 }
-                let target = targets[row] as usize;
+                let target = target as usize;
                 let right = x[target];
                 match gradient_scale {
                     None => *loss = rows::log_sum_exp(self.isa, x) - right,
