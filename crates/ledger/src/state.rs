@@ -1,6 +1,6 @@
 //! The ledger's state: accounts, stakes, slots, weights, commitments. Only the transition writes it.
 
-use crate::table::{Change, Table};
+use crate::table::{StateChanges, Table};
 use crate::{Profile, ProfileError, Refusal, StateRoot, Topic};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl State {
     }
 
     /// The state at block 0 and its entries, for the store.
-    pub(crate) fn genesis_with_changes(profile: Profile) -> Result<(Self, Vec<(u8, Vec<Change>)>), ProfileError> {
+    pub(crate) fn genesis_with_changes(profile: Profile) -> Result<(Self, StateChanges), ProfileError> {
         let mut state = Self::empty(profile)?;
         let mut issued = 0;
         for (key, balance) in state.profile.clone().initial_balances.iter() {
@@ -183,7 +183,7 @@ impl State {
     }
 
     /// Brings the digests up to date; returns the root and, for each table, what changed since the last call.
-    pub(crate) fn settle(&mut self) -> (StateRoot, Vec<(u8, Vec<Change>)>) {
+    pub(crate) fn settle(&mut self) -> (StateRoot, StateChanges) {
         let settled = [
             self.totals.settle(),
             self.accounts.settle(),

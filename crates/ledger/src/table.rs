@@ -13,6 +13,9 @@ const GROUPS: usize = 256;
 /// One entry as the store keeps it: the encoded key, and the encoded value unless it was removed.
 pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// What changed in each table of a state, by the table's number.
+pub(crate) type StateChanges = Vec<(u8, Vec<Change>)>;
+
 /// A sorted map with a digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<K, V> {

@@ -1,7 +1,7 @@
 //! The state transition: a pure function of the state and a block.
 
 use crate::state::State;
-use crate::table::Change;
+use crate::table::StateChanges;
 use crate::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, StateRoot, Transaction};
 use templar_base::{Beacon, BlockNumber, Netuid, Rao};
 
@@ -28,7 +28,7 @@ pub struct Applied {
     /// Digest of the state after the block.
     pub root: StateRoot,
     /// Entries of each table that changed, for the store.
-    pub(crate) changes: Vec<(u8, Vec<Change>)>,
+    pub(crate) changes: StateChanges,
     /// Whether slots or stakes changed.
     pub(crate) is_metagraph_changed: bool,
     /// Whether weights changed.
