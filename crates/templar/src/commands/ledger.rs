@@ -1,0 +1,240 @@
+//! `templar ledger`.
+
+use crate::config::{Config, DataFlag, Setting, WalletFlags};
+use crate::failure::{Advise, Usage};
+use crate::interrupt;
+use crate::output::{Output, print};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use templar_base::{Keypair, PublicKey, Rao};
+use templar_ledger::wallet::Wallet;
+use templar_ledger::{Ledger as Authority, LedgerServer, Profile, ServerOptions, StoreError};
+
+/// A profile has a line per funded account; this is room for a hundred thousand.
+const MAX_PROFILE_BYTES: u64 = 16 << 20;
+
+/// Run a local ledger: the clock, the register and the bank of a network.
+///
+/// It has a single block authority, this process, and no consensus protocol: for one operator's own network, for tests
+/// and for study. Everybody can replay its blocks and check that it keeps the rules. Ctrl-C stops it after the block at
+/// hand; started again on the same folder it goes on where it stood.
+///
+/// Example: templar ledger --development
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+pub struct Ledger {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Address to listen on; port 0 takes a free one [setting: ledger_listen]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    genesis: GenesisFlags,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    wallet: WalletFlags,
+}
+
+/// What the first block of a new ledger says.
+#[derive(Debug, Args)]
+struct GenesisFlags {
+    /// Rules of a new ledger: local (1 s blocks), mainnet-like (12 s blocks), or a file made by `templar ledger init`
+    #[arg(long, value_name = "NAME|FILE")]
+    profile: Option<String>,
+    /// Address that owns the subnet and holds the first 10,000 TAO; the wallet's coldkey where it is not given
+    #[arg(long, value_name = "SS58")]
+    owner: Option<PublicKey>,
+    /// Further addresses that begin with 10,000 TAO
+    #[arg(long, value_name = "SS58", num_args = 1..)]
+    fund: Vec<PublicKey>,
+    /// Give ownership and funds to the well-known key //Alice, which everybody can sign for
+    #[arg(long, conflicts_with = "owner")]
+    development: bool,
+}
+
+/// Write the rules of a new ledger to a file, to be edited and given to `templar ledger --profile FILE`.
+///
+/// Example: templar ledger init --development --out ledger.json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Init {
+    /// File to write; must not exist
+    #[arg(long, value_name = "FILE", default_value = "ledger.json")]
+    out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    genesis: GenesisFlags,
+    #[command(flatten)]
+    wallet: WalletFlags,
+}
+
+impl Ledger {
+    /// Runs the ledger until it is asked to stop, or writes a profile.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        match self.action {
+            Some(Action::Init(init)) => init.run(config),
+            None => self.run.run(config),
+        }
+    }
+}
+
+impl Init {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.wallet);
+        let profile = self.genesis.profile(&config)?;
+        let text = format!("{}\n", serde_json::to_string_pretty(&profile).context("cannot write the profile")?);
+        std::fs::File::create_new(&self.out)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .with_context(|| format!("cannot write {}", self.out.display()))?;
+        let genesis = profile.genesis_hash();
+        let facts = json!({"profile": self.out, "name": profile.name, "owner": profile.owner, "genesis": genesis});
+        Output::new(self.json).facts(&facts, |_| {
+            let out = self.out.display();
+            format!(
+                "wrote {out}: {} profile, owner {}\nEdit it, then: templar ledger --profile {out}",
+                profile.name, profile.owner
+            )
+        })
+    }
+}
+
+impl Run {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let mut config = config.with(&self.data).with(&self.wallet);
+        config.set(Setting::LedgerListen, "--listen", self.listen.as_ref());
+        let listen = config.ledger_listen()?;
+        let folder = config.ledger_folder();
+        let ledger = self.open(&config, &folder)?;
+        interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, Output::new(self.json)))
+    }
+
+    /// The ledger in the folder, or a new one. A profile that was asked for must be the one that is there.
+    fn open(&self, config: &Config, folder: &Path) -> anyhow::Result<Authority> {
+        let what = || format!("cannot open the ledger in {}", folder.display());
+        if !self.genesis.is_given() {
+            match Authority::reopen(folder) {
+                Err(StoreError::Missing(_)) => {}
+                opened => return opened.with_context(what),
+            }
+        }
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
+        Authority::open(folder, &self.genesis.profile(config)?, secret).with_context(what)
+    }
+}
+
+impl GenesisFlags {
+    fn is_given(&self) -> bool {
+        self.profile.is_some() || self.owner.is_some() || self.development || !self.fund.is_empty()
+    }
+
+    fn profile(&self, config: &Config) -> anyhow::Result<Profile> {
+        let profile = match self.profile.as_deref() {
+            None | Some("local") => Profile::local(self.owner(config)?, &self.fund),
+            Some("mainnet-like") => {
+                let owner = self.owner(config)?;
+                let funded = Profile::local(owner, &self.fund).initial_balances;
+                Profile::mainnet_like(owner, funded)
+            }
+            Some(file) => return self.read_profile(Path::new(file)),
+        };
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// A file says everything; only further funds may be added.
+    fn read_profile(&self, path: &Path) -> anyhow::Result<Profile> {
+        let what = || format!("cannot read the profile {}", path.display());
+        let length = std::fs::metadata(path)
+            .with_context(what)
+            .advise("name `local`, `mainnet-like` or a file; make one with `templar ledger init --out ledger.json`")?;
+        if length.len() > MAX_PROFILE_BYTES {
+            return Err(Usage(format!("{} is too large for a ledger profile", path.display())).into());
+        }
+        if self.owner.is_some() || self.development {
+            let what = "a profile file names its owner: leave out --owner and --development, or edit the file";
+            return Err(Usage(what.to_owned()).into());
+        }
+        let text = std::fs::read_to_string(path).with_context(what)?;
+        let mut profile: Profile = serde_json::from_str(&text).with_context(what)?;
+        let funded = Profile::local(profile.owner, &self.fund).initial_balances;
+        for (key, balance) in funded.into_iter().filter(|(key, _)| self.fund.contains(key)) {
+            if profile.initial_balances.iter().all(|(known, _)| *known != key) {
+                profile.initial_balances.push((key, balance));
+            }
+        }
+        profile.check().with_context(what)?;
+        Ok(profile)
+    }
+
+    fn owner(&self, config: &Config) -> anyhow::Result<PublicKey> {
+        if let Some(owner) = self.owner {
+            return Ok(owner);
+        }
+        if self.development {
+            return Ok(Keypair::from_uri("//Alice").context("the development key")?.public());
+        }
+        Wallet::new(&config.wallet_folder(), config.wallet())
+            .and_then(|wallet| wallet.coldkey_address())
+            .context("a new ledger needs an owner")
+            .advise("make a wallet with `templar wallet new`, name an address with --owner, or take --development")
+    }
+}
+
+async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Output) -> anyhow::Result<()> {
+    let profile = ledger.state().profile().clone();
+    let (genesis, head) = (ledger.state().genesis_hash(), ledger.head());
+    let server = LedgerServer::start(ledger, ServerOptions::new(listen)).await?;
+    let funded: Rao = Rao(profile.initial_balances.iter().map(|(_, balance)| balance.0).sum());
+    let facts = json!({
+        "event": "listening",
+        "url": server.url(),
+        "genesis": genesis,
+        "profile": profile.name,
+        "netuid": profile.netuid,
+        "owner": profile.owner,
+        "block": head.number,
+        "block_time_ms": profile.block_time_ms,
+        "folder": folder,
+    });
+    output.event(&facts, |paint| {
+        let lines = [
+            ("ledger", paint.bold(&server.url())),
+            ("genesis", genesis.to_string()),
+            (
+                "profile",
+                format!("{}: a block each {} ms, tempo {}", profile.name, profile.block_time_ms, profile.tempo),
+            ),
+            ("subnet", format!("{} owned by {}", profile.netuid, profile.owner)),
+            ("funds", format!("{funded} TAO at genesis in {} accounts", profile.initial_balances.len())),
+            ("folder", folder.display().to_string()),
+            ("block", head.number.to_string()),
+        ];
+        let lines = lines.map(|(name, value)| format!("{name:<8} {value}\n"));
+        let note = "This process alone makes the blocks: a single block authority, no consensus protocol.";
+        format!("{}\n{}", lines.concat(), paint.dim(&format!("{note} Ctrl-C stops it.")))
+    })?;
+    interrupt::asked_to_stop().await?;
+    server.shutdown().await;
+    if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
+}

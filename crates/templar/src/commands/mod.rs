@@ -1,0 +1,86 @@
+//! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
+
+mod bucket;
+mod completions;
+mod config;
+mod corpus;
+mod ledger;
+mod wallet;
+
+use crate::config::Config;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Train language models together, across the internet, without asking anybody.
+#[derive(Debug, Parser)]
+#[command(
+    name = "templar",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example: templar model train --preset nano --minutes 2 --out first\n\n\
+                  Settings come from templar.toml, TEMPLAR_* variables and flags: see `templar config`."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file, instead of templar.toml here or in the user's configuration folder
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
+    config: Option<PathBuf>,
+    /// Say more: -v progress of the inside, -vv details
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "General")]
+    verbose: u8,
+    /// Say less: no progress, only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "General")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Corpus(corpus::Corpus),
+    Wallet(wallet::Wallet),
+    Ledger(ledger::Ledger),
+    Bucket(bucket::Bucket),
+    Config(config::ConfigCommand),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// How much to say: 0 is normal, less is quieter.
+    pub fn verbosity(&self) -> i8 {
+        if self.global.quiet { -1 } else { self.global.verbose.min(9) as i8 }
+    }
+
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        if let Command::Completions(completions) = self.command {
+            // Needs no configuration, so that a broken file does not break the shell.
+            return completions.run();
+        }
+        let config = Config::load(self.global.config.as_deref(), self.global.quiet)?;
+        match self.command {
+            Command::Corpus(corpus) => corpus.run(config),
+            Command::Wallet(wallet) => wallet.run(config),
+            Command::Ledger(ledger) => ledger.run(config),
+            Command::Bucket(bucket) => bucket.run(config),
+            Command::Config(command) => command.run(config),
+            Command::Completions(completions) => completions.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,579 @@
+//! The settings that commands share, and where each value comes from.
+//!
+//! One mechanism for all commands: the default, overridden by `templar.toml`, overridden by a `TEMPLAR_*` variable,
+//! overridden by a flag. A command flattens the flag groups of this file that it needs ([`DataFlag`], [`LedgerFlag`],
+//! ...), puts them into the [`Config`] and asks it for values.
+
+use crate::failure::Usage;
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use templar_bucket::{BucketLocation, Credentials};
+
+/// The file that is looked for in the current folder, and in the user's folder for settings.
+pub const FILE_NAME: &str = "templar.toml";
+
+/// One setting. Its name in the file is [`Setting::name`]; its variable is `TEMPLAR_` and the name in capitals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setting {
+    /// Where commands keep what they make.
+    DataFolder,
+    /// The ledger's address.
+    Ledger,
+    /// Where `templar ledger` listens.
+    LedgerListen,
+    /// Where `templar bucket` listens.
+    BucketListen,
+    /// Where this node writes.
+    Bucket,
+    /// The public half of the bucket's write key.
+    BucketAccessKey,
+    /// The secret half of the bucket's write key.
+    BucketSecretKey,
+    /// The folder of all wallets.
+    WalletFolder,
+    /// The wallet's name.
+    Wallet,
+    /// The hotkey's name.
+    Hotkey,
+    /// Threads for computing.
+    Threads,
+    /// Text to train on.
+    Text,
+    /// The field of the text in JSON lines and Parquet.
+    Field,
+    /// The model's size.
+    Preset,
+}
+
+/// What a setting's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Secret,
+    Path,
+    Paths,
+}
+
+impl Setting {
+    /// All settings, in the order in which they are shown.
+    pub const ALL: [Self; 14] = [
+        Self::DataFolder,
+        Self::Ledger,
+        Self::LedgerListen,
+        Self::BucketListen,
+        Self::Bucket,
+        Self::BucketAccessKey,
+        Self::BucketSecretKey,
+        Self::WalletFolder,
+        Self::Wallet,
+        Self::Hotkey,
+        Self::Threads,
+        Self::Text,
+        Self::Field,
+        Self::Preset,
+    ];
+
+    /// Its key in `templar.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DataFolder => "data_folder",
+            Self::Ledger => "ledger",
+            Self::LedgerListen => "ledger_listen",
+            Self::BucketListen => "bucket_listen",
+            Self::Bucket => "bucket",
+            Self::BucketAccessKey => "bucket_access_key",
+            Self::BucketSecretKey => "bucket_secret_key",
+            Self::WalletFolder => "wallet_folder",
+            Self::Wallet => "wallet",
+            Self::Hotkey => "hotkey",
+            Self::Threads => "threads",
+            Self::Text => "text",
+            Self::Field => "field",
+            Self::Preset => "preset",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::DataFolder => "where commands keep what they make",
+            Self::Ledger => "the ledger to talk to",
+            Self::LedgerListen => "where `templar ledger` listens",
+            Self::BucketListen => "where `templar bucket` listens",
+            Self::Bucket => "the bucket that this node writes",
+            Self::BucketAccessKey => "public half of the bucket's write key",
+            Self::BucketSecretKey => "secret half of the bucket's write key",
+            Self::WalletFolder => "the folder of the wallets",
+            Self::Wallet => "the wallet's name",
+            Self::Hotkey => "the hotkey's name",
+            Self::Threads => "threads for computing",
+            Self::Text => "text to train on",
+            Self::Field => "field of the text in JSON lines and Parquet",
+            Self::Preset => "the model's size",
+        }
+    }
+
+    /// Its environment variable.
+    pub fn variable(self) -> String {
+        format!("TEMPLAR_{}", self.name().to_ascii_uppercase())
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::DataFolder | Self::WalletFolder => Kind::Path,
+            Self::Text => Kind::Paths,
+            Self::BucketSecretKey => Kind::Secret,
+            _ => Kind::Text,
+        }
+    }
+
+    /// The value where nobody gives one.
+    fn default(self) -> Option<String> {
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        Some(match self {
+            Self::DataFolder => path(data_home().join("templar")),
+            Self::Ledger => "ws://127.0.0.1:9944".to_owned(),
+            Self::LedgerListen => "127.0.0.1:9944".to_owned(),
+            Self::BucketListen => "127.0.0.1:9000".to_owned(),
+            Self::WalletFolder => path(home().join(".bittensor").join("wallets")),
+            Self::Wallet | Self::Hotkey => "default".to_owned(),
+            Self::Threads => std::thread::available_parallelism().map_or(1, usize::from).to_string(),
+            Self::Field => templar_corpus::DEFAULT_FIELD.to_owned(),
+            Self::Preset => "tiny".to_owned(),
+            Self::Bucket | Self::BucketAccessKey | Self::BucketSecretKey | Self::Text => return None,
+        })
+    }
+}
+
+fn home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("."))
+}
+
+fn absolute_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn data_home() -> PathBuf {
+    absolute_variable("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local").join("share"))
+}
+
+/// The user's `templar.toml`.
+pub fn user_file() -> PathBuf {
+    let folder = absolute_variable("XDG_CONFIG_HOME").unwrap_or_else(|| home().join(".config"));
+    folder.join("templar").join(FILE_NAME)
+}
+
+/// Who gave a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody.
+    Default,
+    /// This file.
+    File(PathBuf),
+    /// This environment variable.
+    Variable(String),
+    /// This flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The effective settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    values: BTreeMap<Setting, (String, Origin)>,
+    strangers: Vec<String>,
+    /// Whether `-q` was given: no progress.
+    pub is_quiet: bool,
+}
+
+impl Config {
+    /// The defaults, the file and the variables. `file` is what `--config` names.
+    pub fn load(file: Option<&Path>, is_quiet: bool) -> anyhow::Result<Self> {
+        let mut config = Self { values: BTreeMap::new(), strangers: Vec::new(), is_quiet };
+        for setting in Setting::ALL {
+            if let Some(value) = setting.default() {
+                config.values.insert(setting, (value, Origin::Default));
+            }
+        }
+        let found = [PathBuf::from(FILE_NAME), user_file()].into_iter().find(|path| path.is_file());
+        if let Some(path) = file.map(Path::to_path_buf).or(found) {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+            config.read_file(&path, &text)?;
+        }
+        config.read_variables(std::env::vars_os().filter_map(|(name, value)| {
+            // Other variables may be anything.
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }));
+        Ok(config)
+    }
+
+    fn read_file(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let refuse = |what: String| Usage(format!("{}: {what}", path.display()));
+        let table: toml::Table = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for (name, value) in table {
+            let Some(setting) = Setting::ALL.into_iter().find(|setting| setting.name() == name) else {
+                let names = Setting::ALL.map(Setting::name).join(", ");
+                return Err(refuse(format!("there is no setting `{name}`; the settings are {names}")).into());
+            };
+            let wrong = || refuse(format!("`{name}` must be text, a number or, for `text`, a list of paths"));
+            let value = match value {
+                toml::Value::String(text) => self.path_in(setting, &text, folder),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Array(items) if setting.kind() == Kind::Paths => {
+                    let items = items.iter().map(|item| item.as_str().map(|path| resolve(path, folder)));
+                    joined(items.collect::<Option<Vec<_>>>().ok_or_else(wrong)?)
+                }
+                _ => return Err(wrong().into()),
+            };
+            self.values.insert(setting, (value, Origin::File(path.clone())));
+        }
+        Ok(())
+    }
+
+    fn read_variables(&mut self, variables: impl Iterator<Item = (String, String)>) {
+        // These two are read where they are used.
+        const OTHERS: [&str; 2] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD"];
+        for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.is_empty()) {
+            match Setting::ALL.into_iter().find(|setting| setting.variable() == name) {
+                Some(setting) => {
+                    let value = match setting.kind() {
+                        Kind::Path => resolve(&value, Path::new("")).to_string_lossy().into_owned(),
+                        _ => value,
+                    };
+                    self.values.insert(setting, (value, Origin::Variable(name)));
+                }
+                None if OTHERS.contains(&name.as_str()) => {}
+                None => self.strangers.push(name),
+            }
+        }
+        self.strangers.sort();
+    }
+
+    fn path_in(&self, setting: Setting, text: &str, folder: &Path) -> String {
+        match setting.kind() {
+            Kind::Path | Kind::Paths => resolve(text, folder).to_string_lossy().into_owned(),
+            Kind::Text | Kind::Secret => text.to_owned(),
+        }
+    }
+
+    /// Lets a flag override a setting, if it was given.
+    pub fn set(&mut self, setting: Setting, flag: &'static str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.values.insert(setting, (value.to_string(), Origin::Flag(flag)));
+        }
+    }
+
+    /// Takes over the flags of a group.
+    pub fn with(mut self, flags: &impl SettingFlags) -> Self {
+        flags.put_into(&mut self);
+        self
+    }
+
+    /// `TEMPLAR_*` variables that are no settings: probably misspelt.
+    pub fn strangers(&self) -> &[String] {
+        &self.strangers
+    }
+
+    /// A setting's text and origin, if it has a value.
+    pub fn get(&self, setting: Setting) -> Option<(&str, &Origin)> {
+        self.values.get(&setting).map(|(value, origin)| (value.as_str(), origin))
+    }
+
+    /// As [`Config::get`], for showing: a secret is hidden.
+    pub fn shown(&self, setting: Setting) -> Option<(String, &Origin)> {
+        let (value, origin) = self.get(setting)?;
+        let is_secret = setting.kind() == Kind::Secret;
+        Some((if is_secret { "(hidden)".to_owned() } else { value.to_owned() }, origin))
+    }
+
+    /// A setting's text; empty where it has none.
+    fn text(&self, setting: Setting) -> &str {
+        self.get(setting).map_or("", |(value, _)| value)
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, setting: Setting) -> anyhow::Result<T> {
+        let (value, origin) = self.get(setting).unwrap_or(("", &Origin::Default));
+        let name = setting.name();
+        value.parse().map_err(|error| Usage(format!("`{name}` is `{value}` (from {origin}): {error}")).into())
+    }
+
+    /// Where commands keep what they make.
+    pub fn data_folder(&self) -> PathBuf {
+        PathBuf::from(self.text(Setting::DataFolder))
+    }
+
+    /// The ledger's folder below the data folder.
+    pub fn ledger_folder(&self) -> PathBuf {
+        self.data_folder().join("ledger")
+    }
+
+    /// The bucket server's folder below the data folder.
+    pub fn bucket_folder(&self) -> PathBuf {
+        self.data_folder().join("bucket")
+    }
+
+    /// The bucket server's write keys, where no other file is named.
+    pub fn bucket_keys_file(&self) -> PathBuf {
+        self.data_folder().join("bucket-keys.json")
+    }
+
+    /// The ledger's address, such as `ws://127.0.0.1:9944`.
+    pub fn ledger(&self) -> &str {
+        self.text(Setting::Ledger)
+    }
+
+    /// Where a local ledger listens.
+    pub fn ledger_listen(&self) -> anyhow::Result<SocketAddr> {
+        self.parsed(Setting::LedgerListen)
+    }
+
+    /// Where a local bucket server listens.
+    pub fn bucket_listen(&self) -> anyhow::Result<SocketAddr> {
+        self.parsed(Setting::BucketListen)
+    }
+
+    /// The bucket that this node writes, if there is one.
+    pub fn bucket(&self) -> anyhow::Result<Option<BucketLocation>> {
+        self.get(Setting::Bucket).map(|_| self.parsed(Setting::Bucket)).transpose()
+    }
+
+    /// The write key of the bucket, if both halves are there.
+    pub fn bucket_credentials(&self) -> Option<Credentials> {
+        let (access_key, _) = self.get(Setting::BucketAccessKey)?;
+        let (secret_key, _) = self.get(Setting::BucketSecretKey)?;
+        Some(Credentials::new(access_key, secret_key))
+    }
+
+    /// The folder of all wallets.
+    pub fn wallet_folder(&self) -> PathBuf {
+        PathBuf::from(self.text(Setting::WalletFolder))
+    }
+
+    /// The wallet's name.
+    pub fn wallet(&self) -> &str {
+        self.text(Setting::Wallet)
+    }
+
+    /// The hotkey's name.
+    pub fn hotkey(&self) -> &str {
+        self.text(Setting::Hotkey)
+    }
+
+    /// Threads for computing; at least one.
+    pub fn threads(&self) -> anyhow::Result<usize> {
+        let threads: std::num::NonZeroUsize = self.parsed(Setting::Threads)?;
+        Ok(threads.get())
+    }
+
+    /// Text to train on; empty for the default text.
+    pub fn text_paths(&self) -> Vec<PathBuf> {
+        std::env::split_paths(self.text(Setting::Text)).filter(|path| !path.as_os_str().is_empty()).collect()
+    }
+
+    /// The field of the text in JSON lines and Parquet.
+    pub fn field(&self) -> &str {
+        self.text(Setting::Field)
+    }
+
+    /// The model's size.
+    pub fn preset(&self) -> &str {
+        self.text(Setting::Preset)
+    }
+}
+
+/// A path relative to a folder, with `~/` as the user's.
+fn resolve(path: &str, folder: &Path) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => home().join(rest),
+        None => folder.join(path),
+    }
+}
+
+/// Paths as one text, as `PATH` has them.
+fn joined(paths: Vec<PathBuf>) -> String {
+    // A path with the separator in it cannot be listed; taken alone it is read back in pieces, none of which exists.
+    let all = std::env::join_paths(&paths).unwrap_or_else(|_| paths.into_iter().next().unwrap_or_default().into());
+    all.to_string_lossy().into_owned()
+}
+
+/// A group of flags that override settings.
+pub trait SettingFlags {
+    /// Puts what was given into the configuration.
+    fn put_into(&self, config: &mut Config);
+}
+
+/// `--data`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DataFlag {
+    /// Folder for what commands make [setting: data_folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+}
+
+impl SettingFlags for DataFlag {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::DataFolder, "--data", self.data.as_ref().map(|path| path.to_string_lossy()));
+    }
+}
+
+/// `--ledger`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LedgerFlag {
+    /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
+    #[arg(long, value_name = "URL")]
+    pub ledger: Option<String>,
+}
+
+impl SettingFlags for LedgerFlag {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::Ledger, "--ledger", self.ledger.as_ref());
+    }
+}
+
+/// `--wallet-folder` and `--wallet`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct WalletFlags {
+    /// Folder of the wallets [setting: wallet_folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub wallet_folder: Option<PathBuf>,
+    /// Name of the wallet [setting: wallet]
+    #[arg(long, value_name = "NAME")]
+    pub wallet: Option<String>,
+}
+
+impl SettingFlags for WalletFlags {
+    fn put_into(&self, config: &mut Config) {
+        let folder = self.wallet_folder.as_ref().map(|path| path.to_string_lossy());
+        config.set(Setting::WalletFolder, "--wallet-folder", folder);
+        config.set(Setting::Wallet, "--wallet", self.wallet.as_ref());
+    }
+}
+
+/// `--hotkey`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct HotkeyFlag {
+    /// Name of the hotkey [setting: hotkey]
+    #[arg(long, value_name = "NAME")]
+    pub hotkey: Option<String>,
+}
+
+impl SettingFlags for HotkeyFlag {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::Hotkey, "--hotkey", self.hotkey.as_ref());
+    }
+}
+
+/// `--threads`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ThreadsFlag {
+    /// Threads for computing; all cores where it is not given [setting: threads]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl SettingFlags for ThreadsFlag {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::Threads, "--threads", self.threads);
+    }
+}
+
+/// `--text` and `--field`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct TextFlags {
+    /// Files or folders of text, JSON lines (.jsonl) or Parquet (.parquet) [setting: text]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub text: Vec<PathBuf>,
+    /// Field or column of the text in JSON lines and Parquet [setting: field]
+    #[arg(long, value_name = "NAME")]
+    pub field: Option<String>,
+}
+
+impl SettingFlags for TextFlags {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::Text, "--text", (!self.text.is_empty()).then(|| joined(self.text.clone())));
+        config.set(Setting::Field, "--field", self.field.as_ref());
+    }
+}
+
+/// `--preset`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PresetFlag {
+    /// Size of the model; `templar model presets` lists them [setting: preset]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+}
+
+impl SettingFlags for PresetFlag {
+    fn put_into(&self, config: &mut Config) {
+        config.set(Setting::Preset, "--preset", self.preset.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Config {
+        Config { values: BTreeMap::new(), strangers: Vec::new(), is_quiet: true }
+    }
+
+    #[test]
+    fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
+        let mut config = empty();
+        config.read_file(Path::new("/etc/t.toml"), "ledger = 'ws://file'\nthreads = 3\ndata_folder = 'd'").unwrap();
+        assert_eq!(config.data_folder(), Path::new("/etc/d"));
+        assert_eq!(config.threads().unwrap(), 3);
+        config.read_variables([("TEMPLAR_LEDGER", "ws://variable"), ("TEMPLAR_LEGDER", "x")].map(own).into_iter());
+        assert_eq!(config.ledger(), "ws://variable");
+        assert_eq!(config.strangers(), ["TEMPLAR_LEGDER"]);
+        let config = config.with(&LedgerFlag { ledger: Some("ws://flag".to_owned()) });
+        assert_eq!(config.get(Setting::Ledger), Some(("ws://flag", &Origin::Flag("--ledger"))));
+    }
+
+    fn own((name, value): (&str, &str)) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn text_is_a_list_of_paths() {
+        let mut config = empty();
+        config.read_file(Path::new("/etc/t.toml"), "text = ['a.txt', '/b']").unwrap();
+        assert_eq!(config.text_paths(), [Path::new("/etc/a.txt"), Path::new("/b")]);
+        assert_eq!(empty().text_paths(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named() {
+        let error = |text: &str| empty().read_file(Path::new("/t.toml"), text).unwrap_err().to_string();
+        assert!(error("leger = 'x'").contains("no setting `leger`; the settings are data_folder"));
+        assert!(error("threads = [1]").contains("`threads` must be"));
+        assert!(error("ledger = ").contains("/t.toml"));
+        let mut config = empty();
+        config.read_file(Path::new("/t.toml"), "threads = 0").unwrap();
+        assert!(config.threads().unwrap_err().to_string().starts_with("`threads` is `0` (from /t.toml)"));
+    }
+
+    #[test]
+    fn a_secret_is_hidden() {
+        let mut config = empty();
+        config.read_variables([("TEMPLAR_BUCKET_SECRET_KEY", "hush")].map(own).into_iter());
+        assert_eq!(config.shown(Setting::BucketSecretKey).unwrap().0, "(hidden)");
+    }
+}

@@ -1,0 +1,70 @@
+//! The operator's keys: the wallet of the configuration, opened, with a password where it needs one.
+
+use crate::config::Config;
+use crate::failure::{Advise, Usage};
+use anyhow::Context;
+use std::io::{self, BufRead, IsTerminal};
+use templar_base::Keypair;
+use templar_ledger::wallet::{Wallet, WalletError};
+use zeroize::Zeroizing;
+
+/// The variable that holds the password where there is nobody to ask.
+pub const PASSWORD_VARIABLE: &str = "TEMPLAR_WALLET_PASSWORD";
+
+/// The wallet of the configuration.
+pub fn wallet(config: &Config) -> Result<Wallet, WalletError> {
+    Wallet::new(&config.wallet_folder(), config.wallet())
+}
+
+/// The coldkey; asks for its password if it has one.
+pub fn coldkey(config: &Config) -> anyhow::Result<Keypair> {
+    let wallet = wallet(config)?;
+    let password = match wallet.is_coldkey_encrypted()? {
+        true => Some(password(&format!("Password of wallet {}: ", config.wallet()))?),
+        false => None,
+    };
+    Ok(wallet.coldkey(password.as_ref().map(|password| password.as_str()))?)
+}
+
+/// The hotkey, which has no password.
+pub fn hotkey(config: &Config) -> anyhow::Result<Keypair> {
+    Ok(wallet(config)?.hotkey(config.hotkey())?)
+}
+
+/// A password for a new key, asked for twice; none if it is empty.
+pub fn new_password() -> anyhow::Result<Option<Zeroizing<String>>> {
+    if let Some(password) = password_variable() {
+        return Ok(Some(password));
+    }
+    let password = ask("New password for the coldkey (empty for none): ")?;
+    if password.is_empty() {
+        return Ok(None);
+    }
+    if ask("The same again: ")? != password {
+        return Err(Usage("the two passwords differ".to_owned()).into());
+    }
+    Ok(Some(password))
+}
+
+/// A secret phrase: from the terminal without showing it, else the first line of stdin.
+pub fn phrase(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    if io::stdin().is_terminal() {
+        return ask(prompt);
+    }
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line).context("cannot read the phrase from stdin")?;
+    Ok(line)
+}
+
+fn password(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    password_variable().map_or_else(|| ask(prompt), Ok)
+}
+
+fn password_variable() -> Option<Zeroizing<String>> {
+    std::env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty()).map(Zeroizing::new)
+}
+
+fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    let answer = rpassword::prompt_password(prompt).context("there is no terminal to ask for a password");
+    Ok(Zeroizing::new(answer.advise(format!("set {PASSWORD_VARIABLE}, or run the command on a terminal"))?))
+}

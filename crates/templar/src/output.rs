@@ -1,0 +1,186 @@
+//! What commands print: aligned text for people, JSON for programs, colours only on a terminal.
+
+use anyhow::Context;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// Whether a stream shall have colours: on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
+pub fn is_colour_wanted(is_terminal: bool) -> bool {
+    let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    is_terminal && !is_off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Colours of one stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    /// The colours of a stream that is a terminal or not.
+    pub fn for_stream(is_terminal: bool) -> Self {
+        Self { is_on: is_colour_wanted(is_terminal) }
+    }
+
+    fn code(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// For titles.
+    pub fn bold(self, text: &str) -> String {
+        self.code("1", text)
+    }
+
+    /// For side remarks.
+    pub fn dim(self, text: &str) -> String {
+        self.code("2", text)
+    }
+
+    /// For failures.
+    pub fn red(self, text: &str) -> String {
+        self.code("1;31", text)
+    }
+
+    /// For what is well.
+    pub fn green(self, text: &str) -> String {
+        self.code("32", text)
+    }
+
+    /// For what needs a look.
+    pub fn yellow(self, text: &str) -> String {
+        self.code("33", text)
+    }
+}
+
+/// The output of a command on stdout.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    is_json: bool,
+    paint: Paint,
+}
+
+impl Output {
+    /// JSON, or text for people.
+    pub fn new(is_json: bool) -> Self {
+        Self { is_json, paint: Paint::for_stream(io::stdout().is_terminal()) }
+    }
+
+    /// Whether programs read along.
+    pub fn is_json(self) -> bool {
+        self.is_json
+    }
+
+    /// The colours of stdout.
+    pub fn paint(self) -> Paint {
+        self.paint
+    }
+
+    /// The facts of a command: one JSON document, or what `people` makes of them.
+    pub fn facts(self, facts: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
+        if self.is_json {
+            return print(&serde_json::to_string_pretty(facts).context("cannot write the facts as JSON")?);
+        }
+        print(people(self.paint).trim_end())
+    }
+
+    /// One event of something that goes on: a line of JSON, or what `people` makes of it; nothing where that is empty.
+    pub fn event(self, event: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
+        if self.is_json {
+            return print(&serde_json::to_string(event).context("cannot write the event as JSON")?);
+        }
+        match people(self.paint) {
+            text if text.is_empty() => Ok(()),
+            text => print(&text),
+        }
+    }
+}
+
+/// Prints a line to stdout at once. Fails where nobody reads it any more, rather than ending in a panic.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot print")
+}
+
+/// Prints a piece of a text to stdout at once, without a line end.
+pub fn print_piece(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot print")
+}
+
+/// Rows with columns of even width, two spaces apart; the first row is the head where `head` is given.
+pub fn table(paint: Paint, head: Option<&[&str]>, rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).chain(head.map(<[_]>::len)).max().unwrap_or(0);
+    let mut widths = vec![0; columns];
+    for (column, cell) in head.into_iter().flat_map(|head| head.iter().enumerate()) {
+        widths[column] = cell.chars().count();
+    }
+    for (column, cell) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+        widths[column] = widths[column].max(cell.chars().count());
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let mut text = String::new();
+    if let Some(head) = head {
+        text += &paint.dim(&line(&mut head.iter().copied()));
+    }
+    for row in rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// A number with its thousands set apart: `12,345`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in bytes in the unit that suits it: `1.5 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// A length of time: `42s`, `3m 05s`, `2h 10m`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!([0, 12, 999, 1000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
+        assert_eq!([5, 1500, 2_000_000].map(size), ["5 B", "1.5 kB", "2.0 MB"]);
+        assert_eq!([0.4, 59.4, 185.0, 7810.0].map(duration), ["0s", "59s", "3m 05s", "2h 10m"]);
+    }
+
+    #[test]
+    fn tables_are_aligned_and_lines_have_no_tail() {
+        let paint = Paint { is_on: false };
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "22".to_owned()]];
+        assert_eq!(table(paint, Some(&["name", "n"]), &rows), "name  n\na     1\nlong  22\n");
+    }
+}
