@@ -68,8 +68,8 @@ pub struct WindowBudget {
 pub enum FirstParameters {
     /// Drawn from this seed by the engine's initial rule.
     Seed(ContentHash),
-    /// Those of a checkpoint with this manifest.
-    Checkpoint(ContentHash),
+    /// Those of a model folder that each operator names; `first_state` says whether it is the right one.
+    Folder,
 }
 
 /// Text, tokens, and how they are shared out.
@@ -343,7 +343,7 @@ impl Genesis {
             ((2..=64).contains(&judging.evaluation_parts), "judging.evaluation_parts", "must be 2 to 64"),
             (
                 judging.evaluation_sequences >= judging.evaluation_parts
-                    && judging.evaluation_sequences % judging.evaluation_parts == 0
+                    && judging.evaluation_sequences.is_multiple_of(judging.evaluation_parts)
                     && judging.evaluation_sequences <= 65_536,
                 "judging.evaluation_sequences",
                 "must be a multiple of evaluation_parts, 65536 at most",

@@ -78,10 +78,10 @@ impl ModelConfig {
                 return Err(ModelConfigError { field, reason: format!("{value} is outside 1..={limit}") });
             }
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return bad("head_dim", "must be even, since the rotation turns pairs");
         }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return bad("num_key_value_heads", "must divide num_attention_heads");
         }
         if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {

@@ -37,7 +37,7 @@ impl Stream {
     /// Goes to the `position`-th 32-bit value of the stream.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
-        if position % 4 != 0 {
+        if !position.is_multiple_of(4) {
             self.block = self.philox(position / 4);
         }
     }

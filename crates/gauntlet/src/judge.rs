@@ -96,7 +96,7 @@ impl<'a> Case<'a> {
 }
 
 /// How the run merges payloads.
-pub(crate) fn merge_rule(genesis: &Genesis) -> MergeRule {
+pub fn merge_rule(genesis: &Genesis) -> MergeRule {
     MergeRule { scale_clip: genesis.outer.scale_clip, ..MergeRule::default() }
 }
 

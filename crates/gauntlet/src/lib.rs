@@ -27,7 +27,7 @@ pub use confirmation::{Confirmation, confirm};
 pub use contribution::{Contribution, Measurement, Nats, measure};
 pub use copies::find_copies;
 pub use door::{DoorFailure, Expectation, check_payload};
-pub use judge::{Entry, JudgeError, Submission, WindowInput, judge};
+pub use judge::{Entry, JudgeError, Submission, WindowInput, judge, merge_rule};
 pub use model::{Model, ModelError};
 pub use rating::Rating;
 pub use selection::select;

@@ -1,0 +1,35 @@
+//! Running a role: this crate feeds events to the machines of `templar-round` and carries out their effects with
+//! engine, bucket and ledger. It decides no protocol question.
+//!
+//! [`Run`] is what a genesis and a corpus come to; [`Network`] is how a node reaches the ledger, its bucket and its
+//! peers' buckets; [`run_miner`] and [`run_validator`] are the two roles. A node keeps everything that it needs to go
+//! on in its [`DataFolder`], written atomically, and tells what it does in a [`Journal`].
+
+mod aggregate;
+mod book_keeper;
+mod checkpoint;
+mod data_folder;
+mod driver;
+mod error;
+mod gather;
+mod journal;
+mod judging;
+mod miner;
+mod miner_worker;
+mod network;
+mod payload;
+mod run;
+mod snapshot;
+mod validator;
+mod validator_worker;
+mod worker;
+
+pub use checkpoint::{CheckpointFile, CheckpointManifest, CheckpointPart, fetch_checkpoint, verify_checkpoint};
+pub use data_folder::{DataFolder, DataFolderError};
+pub use driver::NodeOptions;
+pub use error::NodeError;
+pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
+pub use miner::run_miner;
+pub use network::Network;
+pub use run::{Run, gradient_layout};
+pub use validator::run_validator;

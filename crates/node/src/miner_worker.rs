@@ -1,0 +1,379 @@
+//! The miner's computing thread: it trains without a pause, and does what comes in between two steps.
+
+use crate::driver::Context;
+use crate::snapshot::{MinerState, Pending, SharedState};
+use crate::worker::{Command, Reply};
+use crate::{JournalEntry, NodeError};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use templar_base::{ContentHash, StateHash, Window};
+use templar_corpus::Assignment;
+use templar_engine::{Batch, CpuEngine, Engine, OptimiserState};
+use templar_gradient::{ErrorFeedback, Metadata, Payload, drift, outer_step, rebase, state_hash};
+use templar_round::{SealKey, seal};
+
+/// What only a miner's thread does.
+pub(crate) enum MinerCommand {
+    /// Train on this data from now on.
+    Begin { window: Window, assignment: Assignment },
+    /// Make, keep and seal the payload of a window.
+    Seal { window: Window, start: StateHash, key: SealKey, reply: Reply<Pending> },
+    /// What was sealed was not sent.
+    Unsend { window: Window },
+}
+
+/// What the status file shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MinerProgress {
+    /// Mean training loss since the last seal.
+    pub loss: Option<f32>,
+    /// Tokens trained since the start.
+    pub tokens: u64,
+    /// Time in inner steps.
+    pub training_seconds: f64,
+    /// Time since the first inner step.
+    pub wall_seconds: f64,
+}
+
+/// The inner steps since the last seal.
+#[derive(Debug, Clone, Default)]
+struct Steps {
+    /// Done on the rest of the previous window's batches.
+    carried: u32,
+    carried_start: u32,
+    /// Done on the window's own batches.
+    own: u32,
+    /// Done before the last aggregate arrived.
+    before_rebase: u32,
+    loss_sum: f64,
+    /// Digests of the parameters after each step, for audits.
+    trajectory: blake3::Hasher,
+}
+
+impl Steps {
+    fn total(&self) -> u32 {
+        self.carried + self.own
+    }
+}
+
+/// The data at hand.
+struct Data {
+    window: Window,
+    assignment: Assignment,
+    next_batch: u32,
+}
+
+pub(crate) struct MinerWorker {
+    context: Arc<Context>,
+    progress: Arc<Mutex<MinerProgress>>,
+    engine: CpuEngine,
+    shared: SharedState,
+    /// Where the drift that has not been sent begins, if not at the shared parameters: the end point of the last seal.
+    anchor: Option<Vec<f32>>,
+    feedback: ErrorFeedback,
+    sent: Option<Pending>,
+    data: Option<Data>,
+    /// The previous window's data, for the digest of carried steps.
+    previous: Option<Data>,
+    steps: Steps,
+    started: Option<Instant>,
+}
+
+impl MinerWorker {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        progress: Arc<Mutex<MinerProgress>>,
+        shared: SharedState,
+        threads: usize,
+    ) -> Result<Self, NodeError> {
+        let run = &context.run;
+        let mut engine = run.engine(threads)?;
+        engine.parameters_mut().copy_from_slice(&shared.params);
+        let mut feedback = ErrorFeedback::new(&run.layout);
+        let mut sent = None;
+        if let Some(state) = MinerState::load(&context.folder)? {
+            match OptimiserState::from_bytes(&state.optimiser) {
+                Ok(optimiser) => engine.load_optimiser_state(optimiser)?,
+                Err(error) => context.journal.warn(format!("the optimiser begins anew: {error}")),
+            }
+            feedback = ErrorFeedback::from_bytes(&state.residual, &run.layout)?;
+            sent = state.pending;
+        }
+        Ok(Self {
+            context,
+            progress,
+            engine,
+            shared,
+            anchor: None,
+            feedback,
+            sent,
+            data: None,
+            previous: None,
+            steps: Steps::default(),
+            started: None,
+        })
+    }
+
+    /// The payload that was sealed before a restart.
+    pub(crate) fn pending(&self) -> Option<&Pending> {
+        self.sent.as_ref()
+    }
+
+    /// Runs until the node drops its handle.
+    pub(crate) fn run(mut self, commands: Receiver<Command<MinerCommand>>) {
+        loop {
+            let command = if self.has_work() {
+                match commands.try_recv() {
+                    Ok(command) => Some(command),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            } else {
+                match commands.recv() {
+                    Ok(command) => Some(command),
+                    Err(_) => return,
+                }
+            };
+            match command {
+                Some(command) => self.obey(command),
+                None => {
+                    if let Err(error) = self.train_one_step() {
+                        self.context.journal.warn(format!("training stops until the next window: {error}"));
+                        self.data = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command<MinerCommand>) {
+        // A reply that nobody waits for any more is of no use to anybody.
+        match command {
+            Command::Apply { window, aggregate, reply } => {
+                let _ = reply.send(self.apply(window, aggregate.as_deref()));
+            }
+            Command::Install { next, params, reply } => {
+                let _ = reply.send(self.install(next, params));
+            }
+            Command::Role(MinerCommand::Begin { window, assignment }) => self.begin(window, assignment),
+            Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
+                let _ = reply.send(self.seal(window, start, &key));
+            }
+            Command::Role(MinerCommand::Unsend { window }) => {
+                if let Err(error) = self.unsend(window) {
+                    self.context.journal.warn(format!("what window {window} did not send is lost: {error}"));
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.next_batch < data.assignment.batches())
+    }
+
+    fn train_one_step(&mut self) -> Result<(), NodeError> {
+        let Some(data) = &mut self.data else { return Ok(()) };
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let context = Arc::clone(&self.context);
+        let rules = &context.run.genesis.data;
+        let tokens = data.assignment.batch(data.next_batch)?;
+        let batch = Batch::new(tokens, rules.sequences_per_batch, rules.sequence_length);
+        let rate = self.context.run.genesis.inner.schedule.learning_rate(data.window);
+        let begun = Instant::now();
+        let report = self.engine.train_step(&[batch], rate)?;
+        data.next_batch += 1;
+        // After a seal the data at hand is still the sealed window's: those steps are carried into the next payload.
+        if self.sent.as_ref().is_some_and(|sent| sent.window == data.window) {
+            self.steps.carried += 1;
+        } else {
+            self.steps.own += 1;
+        }
+        self.steps.loss_sum += f64::from(report.loss);
+        self.steps.trajectory.update(state_hash(self.engine.parameters()).as_bytes());
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.loss = Some((self.steps.loss_sum / f64::from(self.steps.total().max(1))) as f32);
+        progress.tokens += (rules.sequences_per_batch * rules.sequence_length) as u64;
+        progress.training_seconds += begun.elapsed().as_secs_f64();
+        progress.wall_seconds = started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn begin(&mut self, window: Window, assignment: Assignment) {
+        let sealed = self.sent.as_ref().is_some_and(|sent| sent.window.next() == window);
+        if !sealed && self.steps.total() > 0 {
+            // The window before was not sent: its steps belong to no payload, and the next one begins clean.
+            let from = self.anchor.take().unwrap_or_else(|| self.shared.params.clone());
+            self.engine.parameters_mut().copy_from_slice(&from);
+            self.steps = Steps::default();
+        }
+        self.previous = self.data.replace(Data { window, assignment, next_batch: 0 });
+    }
+
+    /// The digest of the batches since the last seal, as the door recomputes it.
+    fn data_digest(&self) -> Result<ContentHash, NodeError> {
+        let carried = match &self.previous {
+            Some(previous) if self.steps.carried > 0 => {
+                Some(previous.assignment.digest(self.steps.carried_start, self.steps.carried)?)
+            }
+            _ => None,
+        };
+        let data = self.data.as_ref().ok_or(NodeError::WorkerGone)?;
+        Ok(digest_of(carried, data.assignment.digest(0, self.steps.own)?))
+    }
+
+    fn seal(&mut self, window: Window, start: StateHash, key: &SealKey) -> Result<Pending, NodeError> {
+        let wrong = |what: &str| NodeError::Missing { what: what.to_owned(), window };
+        if self.shared.state != start || self.shared.next != window || self.anchor.is_some() {
+            return Err(wrong("the agreed start state"));
+        }
+        if self.data.as_ref().is_none_or(|data| data.window != window) || self.steps.total() == 0 {
+            return Err(wrong("training"));
+        }
+        let metadata = self.metadata(window, start)?;
+        let mut delta = vec![0f32; self.shared.params.len()];
+        drift(&self.shared.params, self.engine.parameters(), &mut delta)?;
+        let before = self.feedback.clone();
+        let payload = match self.accumulate_and_compress(&delta, metadata) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.feedback = before;
+                return Err(error);
+            }
+        };
+        let pending = self.keep(window, &payload, key, before)?;
+        self.note_sealed(window, &payload, &pending);
+        self.anchor = Some(self.engine.parameters().to_vec());
+        let carried_start = self.data.as_ref().map_or(0, |data| data.next_batch);
+        self.steps = Steps { carried_start, ..Steps::default() };
+        Ok(pending)
+    }
+
+    fn metadata(&self, window: Window, start: StateHash) -> Result<Metadata, NodeError> {
+        let (rules, steps) = (&self.context.run.genesis.data, &self.steps);
+        let tokens_per_step = (rules.sequences_per_batch * rules.sequence_length) as u64;
+        Ok(Metadata {
+            run: self.context.run.id,
+            window,
+            uid: self.context.uid,
+            start_state: start,
+            data_digest: self.data_digest()?,
+            tokens_trained: u64::from(steps.total()) * tokens_per_step,
+            inner_steps: steps.total(),
+            steps_before_rebase: steps.before_rebase,
+            carried_start: steps.carried_start,
+            carried_steps: steps.carried,
+            numerics: self.context.run.genesis.numerics.clone(),
+            trajectory_root: self.trajectory_root(),
+            error_feedback_root: ContentHash::default(),
+        })
+    }
+
+    /// Covers the digests of the parameters after each step, and of the optimiser's state at the end.
+    fn trajectory_root(&self) -> ContentHash {
+        let mut hasher = self.steps.trajectory.clone();
+        hasher.update(self.engine.optimiser_state().hash().as_bytes());
+        ContentHash::new(*hasher.finalize().as_bytes())
+    }
+
+    fn accumulate_and_compress(&mut self, delta: &[f32], metadata: Metadata) -> Result<Payload, NodeError> {
+        self.feedback.accumulate(delta, self.context.run.genesis.outer.error_feedback_decay)?;
+        Ok(self.feedback.compress(&self.context.run.layout, metadata)?)
+    }
+
+    /// Seals the payload and writes everything that a restart needs, before anybody else hears of it.
+    fn keep(
+        &mut self,
+        window: Window,
+        payload: &Payload,
+        key: &SealKey,
+        before: ErrorFeedback,
+    ) -> Result<Pending, NodeError> {
+        let bytes = payload.encode();
+        let sealed = seal(&bytes, key, self.context.run.id, self.context.network.hotkey.public(), window);
+        let pending =
+            Pending { window, key: key.0, commitment: sealed.commitment, object: sealed.object, payload: bytes };
+        let earlier = self.sent.replace(pending.clone());
+        if let Err(error) = self.save() {
+            (self.feedback, self.sent) = (before, earlier);
+            return Err(error);
+        }
+        Ok(pending)
+    }
+
+    fn save(&self) -> Result<(), NodeError> {
+        let state = MinerState {
+            residual: self.feedback.to_bytes(),
+            optimiser: self.engine.optimiser_state().to_bytes(),
+            pending: self.sent.clone(),
+        };
+        state.save(&self.context.folder)
+    }
+
+    fn note_sealed(&self, window: Window, payload: &Payload, pending: &Pending) {
+        let metadata = payload.metadata();
+        self.context.journal.add(&JournalEntry::Sealed {
+            window,
+            steps: metadata.inner_steps,
+            tokens: metadata.tokens_trained,
+            loss: (self.steps.loss_sum / f64::from(metadata.inner_steps.max(1))) as f32,
+            payload_bytes: pending.payload.len() as u64,
+            bits_per_value: pending.payload.len() as f64 * 8.0 / payload.kept().max(1) as f64,
+            steps_before_rebase: metadata.steps_before_rebase,
+        });
+    }
+
+    fn unsend(&mut self, window: Window) -> Result<(), NodeError> {
+        if self.sent.as_ref().is_none_or(|sent| sent.window != window) {
+            return Ok(());
+        }
+        let Some(sent) = self.sent.take() else { return Ok(()) };
+        if let Ok(payload) = Payload::decode(&sent.payload, &self.context.run.layout) {
+            self.feedback.restore(&payload)?;
+        }
+        self.save()
+    }
+
+    fn apply(
+        &mut self,
+        window: Window,
+        aggregate: Option<&templar_gradient::Aggregate>,
+    ) -> Result<StateHash, NodeError> {
+        if window != self.shared.next {
+            return Err(NodeError::Missing { what: "the start state".to_owned(), window });
+        }
+        let mut params = self.shared.params.clone();
+        match aggregate {
+            Some(aggregate) => outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?,
+            None => self.unsend(window)?,
+        }
+        self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })
+    }
+
+    /// Takes over new shared parameters, keeping the drift that has not been sent.
+    fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
+        shared.save(&self.context.folder)?;
+        let from = self.anchor.take().unwrap_or_else(|| std::mem::take(&mut self.shared.params));
+        rebase(self.engine.parameters_mut(), &from, &shared.params)?;
+        self.steps.before_rebase = self.steps.total();
+        self.shared = shared;
+        Ok(self.shared.state)
+    }
+
+    fn install(&mut self, next: Window, params: Vec<f32>) -> Result<StateHash, NodeError> {
+        let shared = SharedState { next, state: state_hash(&params), params };
+        shared.save(&self.context.folder)?;
+        self.engine.parameters_mut().copy_from_slice(&shared.params);
+        (self.anchor, self.data, self.steps) = (None, None, Steps::default());
+        self.shared = shared;
+        Ok(self.shared.state)
+    }
+}
+
+/// The digest that a payload states of its batches: those carried over from the window before, and its own.
+pub(crate) fn digest_of(carried: Option<ContentHash>, own: ContentHash) -> ContentHash {
+    match carried {
+        None => own,
+        Some(carried) => ContentHash::of(&[carried.as_bytes().as_slice(), own.as_bytes()].concat()),
+    }
+}

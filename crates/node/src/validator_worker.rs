@@ -1,0 +1,116 @@
+//! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
+
+use crate::driver::Context;
+use crate::gather::Gathered;
+use crate::judging::{EvaluationModel, evaluation_parts, mean_loss};
+use crate::snapshot::SharedState;
+use crate::worker::{Command, Reply};
+use crate::{JournalEntry, NodeError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use templar_base::{Beacon, PublicKey, StateHash, Uid, Window};
+use templar_engine::{Batch, CpuEngine};
+use templar_gauntlet::{Book, Verdict, WindowInput, judge};
+use templar_gradient::{Aggregate, outer_step, state_hash};
+
+/// Everything that a judgement needs from outside the thread.
+pub(crate) struct JudgeRequest {
+    pub gathered: Arc<Gathered>,
+    pub beacon: Beacon,
+    pub registered: BTreeMap<Uid, PublicKey>,
+    pub book: Book,
+}
+
+/// What only a validator's thread does.
+pub(crate) enum ValidatorCommand {
+    /// Judge what was gathered for the window whose start is held.
+    Judge { request: Box<JudgeRequest>, reply: Reply<Verdict> },
+    /// A copy of the shared parameters at the start of a window.
+    Copy { window: Window, reply: Reply<Vec<f32>> },
+}
+
+pub(crate) struct ValidatorWorker {
+    context: Arc<Context>,
+    engine: CpuEngine,
+    shared: SharedState,
+    held_out: Vec<Batch>,
+}
+
+impl ValidatorWorker {
+    pub(crate) fn new(context: Arc<Context>, shared: SharedState, threads: usize) -> Result<Self, NodeError> {
+        let (engine, held_out) = (context.run.engine(threads)?, context.run.held_out()?);
+        Ok(Self { context, engine, shared, held_out })
+    }
+
+    /// Runs until the node drops its handle.
+    pub(crate) fn run(mut self, commands: Receiver<Command<ValidatorCommand>>) {
+        self.measure_held_out();
+        for command in commands {
+            // A reply that nobody waits for any more is of no use to anybody.
+            match command {
+                Command::Apply { window, aggregate, reply } => {
+                    let _ = reply.send(self.apply(window, aggregate.as_deref()));
+                    self.measure_held_out();
+                }
+                Command::Install { next, params, reply } => {
+                    let shared = SharedState { next, state: state_hash(&params), params };
+                    let _ = reply.send(self.move_to(shared));
+                    self.measure_held_out();
+                }
+                Command::Role(ValidatorCommand::Judge { request, reply }) => {
+                    let _ = reply.send(self.judge(&request));
+                }
+                Command::Role(ValidatorCommand::Copy { window, reply }) => {
+                    let held = (window == self.shared.next).then(|| self.shared.params.clone());
+                    let missing = || NodeError::Missing { what: "the parameters".to_owned(), window };
+                    let _ = reply.send(held.ok_or_else(missing));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, request: &JudgeRequest) -> Result<Verdict, NodeError> {
+        let (run, window) = (&self.context.run, request.gathered.window);
+        if window != self.shared.next {
+            return Err(NodeError::Missing { what: "the start state".to_owned(), window });
+        }
+        let parts = evaluation_parts(run, window, &request.beacon)?;
+        let input = WindowInput {
+            genesis: &run.genesis,
+            run: run.id,
+            window,
+            beacon: request.beacon,
+            params: &self.shared.params,
+            start_state: self.shared.state,
+            registered: &request.registered,
+            entries: &request.gathered.entries,
+            book: &request.book,
+        };
+        Ok(judge(&input, &mut EvaluationModel::new(&mut self.engine, &parts))?)
+    }
+
+    fn apply(&mut self, window: Window, aggregate: Option<&Aggregate>) -> Result<StateHash, NodeError> {
+        if window != self.shared.next {
+            return Err(NodeError::Missing { what: "the start state".to_owned(), window });
+        }
+        let mut params = self.shared.params.clone();
+        if let Some(aggregate) = aggregate {
+            outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?;
+        }
+        self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })
+    }
+
+    fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
+        shared.save(&self.context.folder)?;
+        self.shared = shared;
+        Ok(self.shared.state)
+    }
+
+    fn measure_held_out(&mut self) {
+        match mean_loss(&mut self.engine, &self.shared.params, &self.held_out) {
+            Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
+            Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),
+        }
+    }
+}
