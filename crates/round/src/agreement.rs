@@ -86,7 +86,7 @@ pub fn tally(
 }
 
 /// The verdict that more than half of the permitted stake voted for, and who holds it; none where there is no such one.
-pub(crate) fn agreed_verdict(
+pub fn agreed_verdict(
     electors: &[Elector],
     votes: &[VoteRecord],
     deadline: BlockNumber,

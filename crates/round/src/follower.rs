@@ -58,13 +58,16 @@ pub struct Follower {
     head: BlockNumber,
     /// What was applied last and not yet compared with the others' reports.
     unchecked: Option<(Window, Applied)>,
+    /// The parameters come from the newest agreed checkpoint, which itself lies out of reach: all nodes were away. Then
+    /// another checkpoint would bring nothing, and votes and what objects there are lead on.
+    at_newest_checkpoint: bool,
 }
 
 impl Follower {
     /// A follower that holds the parameters of `standing`.
     pub fn new(phases: Phases, selection_limit: usize, source: AggregateSource, standing: Standing) -> Self {
         let (stage, head, unchecked) = (Stage::Waiting, BlockNumber(0), None);
-        Self { phases, selection_limit, source, standing, stage, head, unchecked }
+        Self { phases, selection_limit, source, standing, stage, head, unchecked, at_newest_checkpoint: false }
     }
 
     /// Where it stands.
@@ -90,6 +93,11 @@ impl Follower {
     /// What was applied last, until it has been compared with the others' reports.
     pub(crate) fn unreported(&self) -> Option<(Window, Applied)> {
         self.unchecked
+    }
+
+    /// Whether the parameters are to be replaced: they are wrong or too old, and nothing may be made from them.
+    pub(crate) fn is_replacing_parameters(&self) -> bool {
+        matches!(self.stage, Stage::NeedsCheckpoint | Stage::Restoring)
     }
 
     /// What it does now, for people.
@@ -125,12 +133,13 @@ impl Follower {
         if let Some((checked, _)) = self.unchecked {
             effects.push(Effect::ReadReports { window: checked });
         }
-        let out_of_reach = self.current().is_some_and(|current| window < self.phases.oldest_kept(current));
+        let out_of_reach = self.is_out_of_reach();
         match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Waiting if self.head < self.phases.end(window) => {}
-            Stage::Waiting | Stage::Selected { .. } | Stage::NeedsCheckpoint if out_of_reach => {
+            Stage::Waiting | Stage::Selected { failures: 0, .. } if out_of_reach && !self.at_newest_checkpoint => {
                 effects.extend(self.restore());
             }
+            Stage::Selected { failures: 1.., .. } if out_of_reach => effects.extend(self.restore()),
             Stage::NeedsCheckpoint => effects.extend(self.restore()),
             Stage::Waiting => {
                 self.stage = Stage::ReadingVotes;
@@ -142,9 +151,15 @@ impl Follower {
         effects
     }
 
+    /// Whether objects of the window to apply next may be gone.
+    fn is_out_of_reach(&self) -> bool {
+        self.current().is_some_and(|current| self.standing.next < self.phases.oldest_kept(current))
+    }
+
     fn restore(&mut self) -> Vec<Effect> {
         self.stage = Stage::Restoring;
         self.unchecked = None;
+        self.at_newest_checkpoint = false;
         vec![Effect::Restore { window: self.current().unwrap_or(self.standing.next) }]
     }
 
@@ -247,6 +262,7 @@ impl Follower {
         self.standing = Standing { next: window.next(), state };
         self.unchecked = Some((window, Applied { aggregate, state }));
         self.stage = Stage::Waiting;
+        self.at_newest_checkpoint &= self.is_out_of_reach();
         // A node that lags behind goes on at once instead of one window a block.
         if self.head >= self.phases.end(self.standing.next) { self.on_block(self.head) } else { Vec::new() }
     }
@@ -257,6 +273,7 @@ impl Follower {
         }
         self.standing = standing;
         self.stage = Stage::Waiting;
+        self.at_newest_checkpoint = self.is_out_of_reach();
         self.on_block(self.head)
     }
 

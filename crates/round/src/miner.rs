@@ -29,6 +29,8 @@ pub struct Miner {
     /// The newest window that was sealed, given up or begun too late.
     settled: Option<Window>,
     sealing: Sealing,
+    /// What failed is not tried again before this block.
+    retry_at: BlockNumber,
 }
 
 impl Miner {
@@ -36,7 +38,8 @@ impl Miner {
     /// restart: it is committed (again) or revealed as if nothing had happened.
     pub fn new(follower: Follower, pending: Option<(Window, SealCommitment)>) -> Self {
         let sealing = pending.map_or(Sealing::Idle, |(window, commitment)| Sealing::Sealed(window, commitment));
-        Self { follower, training: None, settled: pending.map(|(window, _)| window), sealing }
+        let settled = pending.map(|(window, _)| window);
+        Self { follower, training: None, settled, sealing, retry_at: BlockNumber(0) }
     }
 
     /// The part that follows the run.
@@ -67,8 +70,9 @@ impl Miner {
         let Some(current) = self.follower.current() else { return Vec::new() };
         let (head, next) = (self.follower.head(), self.follower.standing().next);
         let mut effects = self.continue_sealing(head);
-        // A miner trains on while the last window's outcome is still to come, but not from older parameters.
-        if self.training != Some(current) && next.next() >= current && next <= current {
+        // A miner trains on while the last window's outcome is still to come, but not from older or wrong parameters.
+        let may_train = next.next() >= current && next <= current && !self.follower.is_replacing_parameters();
+        if self.training != Some(current) && may_train {
             self.training = Some(current);
             effects.push(Effect::BeginWindow { window: current });
         }
@@ -79,18 +83,20 @@ impl Miner {
     }
 
     fn seal_or_skip(&mut self, current: Window, next: Window, head: BlockNumber) -> Option<Effect> {
-        if self.training == Some(current) && next == current && self.sealing == Sealing::Idle {
+        let in_sync = self.training == Some(current) && next == current && !self.follower.is_replacing_parameters();
+        // In the last block of the window a commitment can no longer be in time.
+        let last = BlockNumber(self.follower.phases().end(current).0.saturating_sub(1));
+        if head < last {
+            if !in_sync || self.sealing != Sealing::Idle {
+                return None;
+            }
             self.settled = Some(current);
             self.sealing = Sealing::Sealing(current);
             return Some(Effect::Seal { window: current, start: self.follower.standing().state });
         }
-        // In the last block of the window a commitment could no longer be in time.
-        let last = BlockNumber(self.follower.phases().end(current).0.saturating_sub(1));
-        if head < last {
-            return None;
-        }
         self.settled = Some(current);
-        Some(Effect::Skip { window: current, reason: SkipReason::NotInSync })
+        let reason = if in_sync { SkipReason::CommitLate } else { SkipReason::NotInSync };
+        Some(Effect::Skip { window: current, reason })
     }
 
     fn continue_sealing(&mut self, head: BlockNumber) -> Vec<Effect> {
@@ -100,7 +106,7 @@ impl Miner {
                 self.sealing = Sealing::Committing(window, commitment);
                 vec![Effect::CommitSeal { window, commitment }]
             }
-            Sealing::Committed(window) if head >= self.follower.phases().end(window) => {
+            Sealing::Committed(window) if head >= self.follower.phases().end(window).max(self.retry_at) => {
                 self.sealing = Sealing::Revealing(window);
                 vec![Effect::Reveal { window }]
             }
@@ -135,6 +141,7 @@ impl Miner {
             (FailedEffect::CommitSeal, Sealing::Committing(own, _)) if own == window => self.give_up(window),
             (FailedEffect::Reveal, Sealing::Revealing(own)) if own == window => {
                 let late = self.follower.head() > self.follower.phases().judge(window);
+                self.retry_at = self.follower.head().plus(1);
                 self.sealing = if late { Sealing::Idle } else { Sealing::Committed(window) };
                 Vec::new()
             }

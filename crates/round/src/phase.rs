@@ -52,7 +52,7 @@ impl Phases {
 
     /// Whether a checkpoint is published at the start of `window`.
     pub fn is_checkpoint(&self, window: Window) -> bool {
-        window.0 > 0 && window.0 % self.budget.checkpoint_windows.max(1) == 0
+        window.0 > 0 && window.0.is_multiple_of(self.budget.checkpoint_windows.max(1))
     }
 
     /// The newest checkpoint at or before the start of `window`; none before the first.

@@ -1,7 +1,7 @@
 //! A validator's windows: gather, judge, vote, build and report the aggregate; weights and checkpoints in between.
 
 use crate::{Effect, Event, FailedEffect, Follower, SealedRecord, SkipReason, Vote};
-use templar_base::{StateHash, Window};
+use templar_base::{BlockNumber, StateHash, Window};
 
 /// How far the judging of one window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,15 @@ pub struct Validator {
     judging: Judging,
     /// The newest window that was judged, or whose judging was given up.
     settled: Option<Window>,
+    /// What failed is not tried again before this block.
+    retry_at: BlockNumber,
 }
 
 impl Validator {
     /// A validator that holds the parameters at which `follower` stands.
     pub fn new(follower: Follower, weights_every_windows: u64) -> Self {
-        Self { follower, weights_every_windows: weights_every_windows.max(1), judging: Judging::Idle, settled: None }
+        let (weights_every_windows, retry_at) = (weights_every_windows.max(1), BlockNumber(0));
+        Self { follower, weights_every_windows, judging: Judging::Idle, settled: None, retry_at }
     }
 
     /// The part that follows the run.
@@ -48,6 +51,7 @@ impl Validator {
     pub fn step(&mut self, event: &Event) -> Vec<Effect> {
         let applying = self.follower.standing();
         let mut effects = self.follower.step(event);
+        effects.extend(self.drop_judging_from_wrong_parameters());
         match event {
             Event::Applied { window, state } if *window == applying.next && self.follower.standing() != applying => {
                 effects.extend(self.after_applying(*window, *state));
@@ -69,6 +73,19 @@ impl Validator {
         effects
     }
 
+    /// A vote that rests on parameters known to be wrong would only mislead.
+    fn drop_judging_from_wrong_parameters(&mut self) -> Option<Effect> {
+        let (Judging::Listing(window) | Judging::Gathering { window, .. } | Judging::Judging(window)) = self.judging
+        else {
+            return None;
+        };
+        if !self.follower.is_replacing_parameters() {
+            return None;
+        }
+        self.judging = Judging::Idle;
+        Some(Effect::Skip { window, reason: SkipReason::NotInSync })
+    }
+
     /// What is due at the present head and standing.
     fn go_on(&mut self) -> Option<Effect> {
         let ended = self.follower.current()?.previous()?;
@@ -80,6 +97,8 @@ impl Validator {
             }
             Judging::Idle
                 if self.follower.standing().next == ended
+                    && !self.follower.is_replacing_parameters()
+                    && head >= self.retry_at
                     && self.settled.is_none_or(|settled| settled < ended)
                     && head < phases.judge(ended) =>
             {
@@ -125,7 +144,9 @@ impl Validator {
             return Vec::new();
         }
         let mut effects = vec![Effect::Report { window, applied }];
-        if window.0 % self.weights_every_windows == self.weights_every_windows - 1 {
+        // While catching up there is nothing to say: old ratings would take the place of the newest in the rate limit.
+        let is_newest = self.follower.current() == Some(window.next());
+        if is_newest && window.0 % self.weights_every_windows == self.weights_every_windows - 1 {
             effects.push(Effect::SetWeights { window });
         }
         if self.follower.phases().is_checkpoint(window.next()) {
@@ -149,6 +170,7 @@ impl Validator {
         // Reading and gathering may be tried again while there is time; a failed judgement or vote is final.
         if effect == FailedEffect::Gather {
             self.settled = window.previous();
+            self.retry_at = self.follower.head().plus(1);
         }
         self.judging = Judging::Idle;
     }
