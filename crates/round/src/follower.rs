@@ -293,3 +293,117 @@ impl Follower {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Vote;
+    use templar_base::PublicKey;
+
+    const FIRST: Standing = Standing { next: Window(0), state: StateHash::new([1; 32]) };
+
+    fn elector() -> Elector {
+        Elector { uid: Uid(0), hotkey: PublicKey::new([9; 32]), stake: 10 }
+    }
+
+    fn block(number: u64) -> Event {
+        Event::Block(BlockNumber(number))
+    }
+
+    fn votes(window: u64, at: u64, selected: &[u16]) -> Event {
+        let selected: Vec<Uid> = selected.iter().copied().map(Uid).collect();
+        let vote = Vote::new(&selected, &selected, ContentHash::default()).unwrap();
+        let record = VoteRecord { hotkey: elector().hotkey, block: BlockNumber(at), vote };
+        Event::Votes { window: Window(window), at: BlockNumber(at), electors: vec![elector()], votes: vec![record] }
+    }
+
+    fn reports(window: u64, applied: Option<Applied>) -> Event {
+        let reports = applied.map(|applied| AppliedRecord { hotkey: elector().hotkey, applied }).into_iter().collect();
+        Event::Reports { window: Window(window), electors: vec![elector()], reports }
+    }
+
+    fn failed(window: u64, effect: FailedEffect) -> Event {
+        Event::Failed { window: Window(window), effect }
+    }
+
+    fn build(window: u64) -> Vec<Effect> {
+        vec![Effect::BuildAggregate { window: Window(window), selected: vec![Uid(1)] }]
+    }
+
+    #[test]
+    fn a_downloader_waits_for_reports_until_the_apply_deadline_and_then_merges_itself() {
+        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Download, FIRST);
+        assert_eq!(follower.step(&block(119)), []);
+        assert_eq!(follower.step(&block(120)), [Effect::ReadVotes { window: Window(0) }]);
+        assert_eq!(follower.step(&votes(0, 121, &[1])).last(), Some(&Effect::ReadReports { window: Window(0) }));
+        assert_eq!(follower.step(&reports(0, None)), []);
+        assert_eq!(follower.step(&block(129)), [Effect::ReadReports { window: Window(0) }]);
+        assert_eq!(follower.step(&reports(0, None)), build(0));
+    }
+
+    #[test]
+    fn a_dead_source_of_the_aggregate_is_left_for_the_other_one() {
+        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let applied = Applied { aggregate: Some(ContentHash::new([5; 32])), state: StateHash::new([6; 32]) };
+        follower.step(&block(120));
+        assert!(follower.step(&votes(0, 121, &[1])).ends_with(&build(0)));
+        assert_eq!(follower.step(&failed(0, FailedEffect::Aggregate)), []);
+        assert_eq!(follower.step(&block(121)), [Effect::ReadReports { window: Window(0) }]);
+        let fetch =
+            Effect::FetchAggregate { window: Window(0), hash: ContentHash::new([5; 32]), from: vec![elector().hotkey] };
+        assert_eq!(follower.step(&reports(0, Some(applied))), [fetch]);
+        assert_eq!(follower.step(&failed(0, FailedEffect::Aggregate)), []);
+        assert_eq!(follower.step(&block(122)), build(0));
+    }
+
+    #[test]
+    fn answers_that_nobody_asked_for_change_nothing() {
+        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        follower.step(&block(110));
+        let before = follower.clone();
+        let (window, state) = (Window(0), StateHash::new([3; 32]));
+        for event in [
+            votes(0, 121, &[1]),
+            reports(0, None),
+            Event::AggregateReady { window, hash: ContentHash::default() },
+            Event::Applied { window, state },
+            Event::Restored { next: Window(7), state },
+            failed(0, FailedEffect::Restore),
+        ] {
+            assert_eq!(follower.step(&event), []);
+        }
+        assert_eq!(follower, before);
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_too_old_itself_is_not_fetched_again_and_again() {
+        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        // Window 15: everybody was away since window 4.
+        assert_eq!(follower.step(&block(405)), [Effect::Restore { window: Window(15) }]);
+        let effects = follower.step(&Event::Restored { next: Window(3), state: StateHash::new([2; 32]) });
+        assert_eq!(effects, [Effect::ReadVotes { window: Window(3) }]);
+        // What was selected before the outage is tried once; only if it is gone does a newer checkpoint help.
+        assert!(follower.step(&votes(3, 180, &[1])).ends_with(&build(3)));
+        follower.step(&failed(3, FailedEffect::Aggregate));
+        assert_eq!(follower.step(&block(406)), [Effect::Restore { window: Window(15) }]);
+    }
+
+    #[test]
+    fn other_parameters_than_most_of_the_stake_has_are_told_and_replaced() {
+        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let (own, agreed) = (StateHash::new([3; 32]), StateHash::new([4; 32]));
+        let aggregate = Some(ContentHash::new([5; 32]));
+        follower.step(&block(120));
+        follower.step(&votes(0, 121, &[1]));
+        follower.step(&Event::AggregateReady { window: Window(0), hash: ContentHash::new([5; 32]) });
+        follower.step(&Event::Applied { window: Window(0), state: own });
+        assert_eq!(follower.step(&block(125)), [Effect::ReadReports { window: Window(0) }]);
+        let (own, agreed) = (Applied { aggregate, state: own }, Applied { aggregate, state: agreed });
+        let effects = follower.step(&reports(0, Some(agreed)));
+        assert_eq!(
+            effects,
+            [Effect::Diverged { window: Window(0), own, agreed }, Effect::Restore { window: Window(1) }]
+        );
+        assert!(follower.is_replacing_parameters());
+    }
+}

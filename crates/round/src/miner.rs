@@ -149,3 +149,89 @@ impl Miner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AggregateSource, Phases, Standing};
+    use templar_base::{ContentHash, StateHash};
+
+    const STATE: StateHash = StateHash::new([1; 32]);
+    const COMMITMENT: SealCommitment = SealCommitment { digest: ContentHash::new([2; 32]), bytes: 10 };
+
+    fn miner(next: u64, pending: Option<(Window, SealCommitment)>) -> Miner {
+        let standing = Standing { next: Window(next), state: STATE };
+        Miner::new(Follower::new(Phases::for_tests(), 15, AggregateSource::Download, standing), pending)
+    }
+
+    fn block(number: u64) -> Event {
+        Event::Block(BlockNumber(number))
+    }
+
+    /// A miner whose payload of window 0 is committed.
+    fn committed() -> Miner {
+        let mut miner = miner(0, None);
+        let (window, commitment) = (Window(0), COMMITMENT);
+        assert_eq!(miner.step(&block(100)), [Effect::BeginWindow { window }]);
+        assert_eq!(miner.step(&block(116)), [Effect::Seal { window, start: STATE }]);
+        assert_eq!(miner.step(&Event::Sealed { window, commitment }), [Effect::CommitSeal { window, commitment }]);
+        assert_eq!(miner.step(&Event::SealCommitted { window, block: BlockNumber(118) }), []);
+        miner
+    }
+
+    fn reveals(effects: &[Effect]) -> usize {
+        effects.iter().filter(|effect| matches!(effect, Effect::Reveal { .. })).count()
+    }
+
+    #[test]
+    fn the_key_comes_out_at_the_end_and_not_before() {
+        let mut miner = committed();
+        assert_eq!(reveals(&miner.step(&block(119))), 0);
+        assert_eq!(reveals(&miner.step(&block(120))), 1);
+        assert_eq!(reveals(&miner.step(&block(121))), 0);
+    }
+
+    #[test]
+    fn a_reveal_that_fails_at_once_is_tried_again_in_the_next_block_only() {
+        let mut miner = committed();
+        miner.step(&block(120));
+        let failed = Event::Failed { window: Window(0), effect: FailedEffect::Reveal };
+        assert_eq!(reveals(&miner.step(&failed)), 0);
+        assert_eq!(reveals(&miner.step(&block(121))), 1);
+        miner.step(&block(127));
+        assert_eq!(reveals(&miner.step(&failed)), 0);
+        assert_eq!(reveals(&miner.step(&block(128))), 0, "no vote counts any more");
+    }
+
+    #[test]
+    fn nothing_is_sealed_in_the_last_block_of_a_window() {
+        let mut miner = miner(0, None);
+        miner.step(&block(115));
+        let skip = Effect::Skip { window: Window(0), reason: SkipReason::CommitLate };
+        assert_eq!(miner.step(&block(119)), [skip]);
+    }
+
+    #[test]
+    fn nothing_is_sealed_from_parameters_that_are_behind() {
+        let mut miner = miner(0, None);
+        let effects = miner.step(&block(138));
+        assert!(effects.contains(&Effect::BeginWindow { window: Window(1) }));
+        let effects = miner.step(&block(139));
+        assert!(effects.contains(&Effect::Skip { window: Window(1), reason: SkipReason::NotInSync }));
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Seal { .. })));
+    }
+
+    #[test]
+    fn a_payload_sealed_before_a_restart_is_committed_again_and_revealed_or_taken_back() {
+        let (window, commitment) = (Window(0), COMMITMENT);
+        let mut restarted = miner(0, Some((window, commitment)));
+        let effects = restarted.step(&block(117));
+        assert_eq!(effects, [Effect::CommitSeal { window, commitment }, Effect::BeginWindow { window }]);
+        let mut late = restarted.clone();
+        restarted.step(&Event::SealCommitted { window, block: BlockNumber(116) });
+        assert_eq!(reveals(&restarted.step(&block(121))), 1);
+        let skip = Effect::Skip { window, reason: SkipReason::CommitLate };
+        let effects = late.step(&Event::SealCommitted { window, block: BlockNumber(120) });
+        assert_eq!(effects, [Effect::Unsend { window }, skip]);
+    }
+}

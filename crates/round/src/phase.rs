@@ -66,3 +66,62 @@ impl Phases {
         Window(current.0.saturating_sub(self.budget.retention_windows))
     }
 }
+
+#[cfg(test)]
+impl Phases {
+    /// Windows of 20 blocks from block 100 on: seal 4 before the end; reveal 3, judge 6, apply 9 after it.
+    pub(crate) fn for_tests() -> Self {
+        let budget = WindowBudget {
+            seal_blocks: 4,
+            reveal_blocks: 3,
+            judge_blocks: 6,
+            apply_blocks: 9,
+            retention_windows: 8,
+            checkpoint_windows: 3,
+        };
+        Self { clock: WindowClock { start_block: BlockNumber(100), blocks_per_window: 20 }, budget }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadlines_of_a_window_follow_each_other_and_end_before_the_next_sealing() {
+        let phases = Phases::for_tests();
+        for window in (0..50).map(Window) {
+            let deadlines = [
+                phases.start(window),
+                phases.seal(window),
+                phases.end(window),
+                phases.reveal(window),
+                phases.judge(window),
+                phases.apply(window),
+                phases.seal(window.next()),
+            ];
+            assert!(deadlines.is_sorted_by(|a, b| a < b), "{deadlines:?}");
+            assert_eq!(phases.end(window), phases.start(window.next()));
+            assert_eq!(phases.window_of(phases.seal(window)), Some(window));
+            assert_eq!(phases.window_of(phases.end(window)), Some(window.next()));
+        }
+        assert_eq!(phases.window_of(BlockNumber(99)), None);
+    }
+
+    #[test]
+    fn the_first_parameters_are_no_checkpoint() {
+        let phases = Phases::for_tests();
+        let checkpoints: Vec<u64> = (0..10).filter(|window| phases.is_checkpoint(Window(*window))).collect();
+        assert_eq!(checkpoints, [3, 6, 9]);
+        let before = |window| phases.checkpoint_at_or_before(Window(window));
+        assert_eq!([before(0), before(2), before(3), before(8)], [None, None, Some(Window(3)), Some(Window(6))]);
+    }
+
+    #[test]
+    fn objects_are_kept_for_the_retention_and_deadlines_never_overflow() {
+        let phases = Phases::for_tests();
+        assert_eq!(phases.oldest_kept(Window(3)), Window(0));
+        assert_eq!(phases.oldest_kept(Window(20)), Window(12));
+        assert_eq!(phases.apply(Window(u64::MAX)), BlockNumber(u64::MAX));
+    }
+}

@@ -175,3 +175,123 @@ impl Validator {
         self.judging = Judging::Idle;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AggregateSource, Applied, AppliedRecord, Elector, Phases, Standing};
+    use templar_base::{PublicKey, Uid};
+
+    fn validator(next: u64) -> Validator {
+        let standing = Standing { next: Window(next), state: StateHash::new([1; 32]) };
+        Validator::new(Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, standing), 2)
+    }
+
+    fn block(number: u64) -> Event {
+        Event::Block(BlockNumber(number))
+    }
+
+    fn null_votes(window: u64, at: u64) -> Event {
+        Event::Votes { window: Window(window), at: BlockNumber(at), electors: Vec::new(), votes: Vec::new() }
+    }
+
+    /// A validator that judges window 0 at block 121.
+    fn judging() -> Validator {
+        let (mut validator, window) = (validator(0), Window(0));
+        assert!(validator.step(&block(120)).contains(&Effect::ReadSealed { window }));
+        let effects = validator.step(&Event::SealedRead { window, records: Vec::new() });
+        assert_eq!(effects, [Effect::Gather { window, records: Vec::new() }]);
+        let effects = validator.step(&Event::Gathered { window, settled: 2, committed: 3 });
+        assert_eq!(effects, [Effect::Judge { window }]);
+        validator
+    }
+
+    fn vote() -> Vote {
+        Vote::new(&[Uid(1)], &[Uid(1)], Default::default()).unwrap()
+    }
+
+    #[test]
+    fn a_failed_listing_is_tried_again_in_the_next_block_only() {
+        let (mut validator, window) = (validator(0), Window(0));
+        validator.step(&block(120));
+        assert_eq!(validator.step(&Event::Failed { window, effect: FailedEffect::Gather }), []);
+        assert!(validator.step(&block(121)).contains(&Effect::ReadSealed { window }));
+        validator.step(&Event::Failed { window, effect: FailedEffect::Gather });
+        assert!(!validator.step(&block(126)).contains(&Effect::ReadSealed { window }), "a vote would come too late");
+    }
+
+    #[test]
+    fn gathering_is_closed_at_the_reveal_deadline_once() {
+        let (mut validator, window) = (validator(0), Window(0));
+        validator.step(&block(120));
+        validator.step(&Event::SealedRead { window, records: Vec::new() });
+        let closes = |effects: &[Effect]| effects.contains(&Effect::CloseGather { window });
+        assert!(!closes(&validator.step(&block(122))));
+        assert!(closes(&validator.step(&block(123))));
+        assert!(!closes(&validator.step(&block(124))));
+    }
+
+    #[test]
+    fn a_validator_that_misses_most_payloads_blames_itself_and_does_not_vote() {
+        let (mut validator, window) = (validator(0), Window(0));
+        validator.step(&block(120));
+        validator.step(&Event::SealedRead { window, records: Vec::new() });
+        let effects = validator.step(&Event::Gathered { window, settled: 1, committed: 3 });
+        assert_eq!(effects, [Effect::Skip { window, reason: SkipReason::MostMissing }]);
+        assert!(!validator.step(&block(121)).contains(&Effect::ReadSealed { window }));
+    }
+
+    #[test]
+    fn a_vote_that_could_not_count_is_not_sent() {
+        let window = Window(0);
+        let mut in_time = judging();
+        in_time.step(&block(125));
+        assert_eq!(in_time.step(&Event::Judged { window, vote: vote() }), [Effect::Vote { window, vote: vote() }]);
+        assert_eq!(in_time.step(&Event::Judged { window, vote: vote() }), []);
+        let mut late = judging();
+        late.step(&block(126));
+        let skip = Effect::Skip { window, reason: SkipReason::VoteLate };
+        assert_eq!(late.step(&Event::Judged { window, vote: vote() }), [skip]);
+    }
+
+    #[test]
+    fn weights_are_set_by_the_newest_window_and_not_while_catching_up() {
+        let mut validator = validator(0);
+        let mut set = Vec::new();
+        validator.step(&block(170));
+        for window in 0..3 {
+            validator.step(&null_votes(window, 170));
+            let state = StateHash::new([1; 32]);
+            let effects = validator.step(&Event::Applied { window: Window(window), state });
+            assert!(effects.iter().any(|effect| matches!(effect, Effect::Report { .. })), "window {window}");
+            set.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::SetWeights { .. })));
+        }
+        assert_eq!(set, [], "windows 0 to 2 while the head is in window 3");
+        for (window, first) in [(3, 180), (4, 200), (5, 220)] {
+            validator.step(&block(first));
+            validator.step(&null_votes(window, first + 6));
+            let effects = validator.step(&Event::Applied { window: Window(window), state: StateHash::new([1; 32]) });
+            set.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::SetWeights { .. })));
+        }
+        assert_eq!(set, [Effect::SetWeights { window: Window(3) }, Effect::SetWeights { window: Window(5) }]);
+    }
+
+    #[test]
+    fn no_vote_comes_from_parameters_known_to_be_wrong() {
+        let mut validator = validator(0);
+        let other = Elector { uid: Uid(3), hotkey: PublicKey::new([8; 32]), stake: 5 };
+        let applied = Applied { aggregate: None, state: StateHash::new([7; 32]) };
+        validator.step(&block(120));
+        validator.step(&null_votes(0, 126));
+        validator.step(&Event::Applied { window: Window(0), state: StateHash::new([1; 32]) });
+        let window = Window(1);
+        // The listing of window 0 is over; that of window 1 begins before anybody reports on window 0.
+        validator.step(&Event::SealedRead { window: Window(0), records: Vec::new() });
+        validator.step(&Event::Gathered { window: Window(0), settled: 0, committed: 1 });
+        assert!(validator.step(&block(140)).contains(&Effect::ReadSealed { window }));
+        let reports = vec![AppliedRecord { hotkey: other.hotkey, applied }];
+        let effects = validator.step(&Event::Reports { window: Window(0), electors: vec![other], reports });
+        assert!(effects.contains(&Effect::Skip { window, reason: SkipReason::NotInSync }), "{effects:?}");
+        assert_eq!(validator.step(&Event::SealedRead { window, records: Vec::new() }), []);
+    }
+}

@@ -1,0 +1,212 @@
+//! Whole networks of machines, driven by events alone: what must hold in every order of events.
+
+mod world;
+
+use templar_base::Window;
+use templar_round::{Outcome, SkipReason};
+use world::{Faults, Role, World, first_state, genesis};
+
+const BLOCKS: u64 = 32;
+
+/// Faults of a random strength.
+fn draw_faults(world: &mut World) -> Faults {
+    let mut share = |most: u64| world.below(most + 1) as f32 / 1000.0;
+    Faults {
+        failure: share(300),
+        unseen_block: share(500),
+        duplicate: share(200),
+        crash: share(15),
+        corruption: share(100),
+        downtime_blocks: 1 + world.below(3 * BLOCKS),
+        delay_blocks: world.below(7),
+    }
+}
+
+/// All nodes hold the parameters of the current window's start, and the ledger tells the same story as they do.
+fn assert_in_step(world: &World) {
+    let current = world.current();
+    for (index, node) in world.nodes.iter().enumerate() {
+        let machine = node.machine.as_ref().expect("every node is up");
+        let standing = machine.follower().standing();
+        let activity = machine.follower().activity();
+        assert_eq!(standing.next, current, "seed {}: node {index} is behind: it {activity}", world.seed);
+        assert_eq!(standing.state, world.states[&current], "seed {}: node {index} is in a stray state", world.seed);
+    }
+    assert_history(world);
+}
+
+/// What nodes decided is what the whole ledger says, and a null window leaves the parameters as they were.
+fn assert_history(world: &World) {
+    for (window, aggregate) in &world.decided {
+        let outcome = world.outcome(*window);
+        assert_eq!(outcome == Outcome::Null, aggregate.is_none(), "seed {}: window {window}: {outcome:?}", world.seed);
+        if let (None, Some(before), Some(after)) =
+            (aggregate, world.states.get(window), world.states.get(&window.next()))
+        {
+            assert_eq!(before, after, "seed {}: the null window {window} moved the parameters", world.seed);
+        }
+    }
+}
+
+/// Ends all faults, and gives everybody some windows to get back in step.
+fn heal(world: &mut World) {
+    world.faults = Faults::none();
+    for node in 0..world.nodes.len() {
+        world.nodes[node].back_at = world.nodes[node].back_at.min(world.head + 1);
+    }
+    let windows = 4;
+    let healed = (world.head / BLOCKS + windows) * BLOCKS;
+    world.run_to(healed + BLOCKS + 25);
+    assert_in_step(world);
+    let last = Window(world.current().0 - 1);
+    assert!(world.decided[&last].is_some(), "seed {}: the window after the faults is null", world.seed);
+    for (index, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.role == Role::Miner) {
+        assert!(world.has_sent(index, last), "seed {}: miner {} sent nothing in window {last}", world.seed, node.uid);
+    }
+}
+
+#[test]
+fn the_rules_of_the_world_are_rules_that_a_run_may_have() {
+    genesis().check().unwrap();
+}
+
+#[test]
+fn without_faults_every_window_counts_and_every_miner_sends_in_each() {
+    for seed in 0..300 {
+        let mut world = World::new(seed, &[40, 35, 25], 4, 2, Faults::none());
+        world.run_to(6 * BLOCKS + 25);
+        assert_in_step(&world);
+        assert_eq!(world.skips, [], "seed {seed}");
+        assert_eq!(world.diverged, [], "seed {seed}");
+        for window in (0..6).map(Window) {
+            assert!(world.decided[&window].is_some(), "seed {seed}: window {window} is null");
+            assert!((3..7).all(|miner| world.has_sent(miner, window)), "seed {seed}: window {window}");
+        }
+    }
+}
+
+#[test]
+fn after_any_faults_everybody_gets_back_in_step() {
+    for seed in 0..2000 {
+        let mut world = World::new(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
+        world.faults = draw_faults(&mut world);
+        for node in 0..world.nodes.len() {
+            // Memory goes wrong in few machines at a time: never in more than a third of the stake.
+            world.nodes[node].may_be_corrupted = node >= 4 || node == 0;
+        }
+        let end = BLOCKS * (2 + world.below(6)) + world.below(BLOCKS);
+        world.run_to(end);
+        heal(&mut world);
+    }
+}
+
+#[test]
+fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
+    for seed in 0..400 {
+        let mut world = World::new(seed, &[33, 33, 34], 4, 1, Faults::none());
+        world.nodes[0].lies = true;
+        if seed % 2 == 0 {
+            world.faults = draw_faults(&mut world);
+            world.faults.corruption = 0.0;
+        }
+        world.run_to(5 * BLOCKS + 25);
+        if seed % 2 == 1 {
+            assert_in_step(&world);
+            assert!((0..5).all(|window| world.decided[&Window(window)].is_some()), "seed {seed}");
+        }
+        heal(&mut world);
+    }
+}
+
+#[test]
+fn without_a_quorum_windows_are_null_and_the_run_goes_on_when_it_is_back() {
+    for seed in 0..200 {
+        let mut world = World::new(seed, &[40, 40, 20], 3, 2, Faults::none());
+        world.run_to(2 * BLOCKS + 25);
+        // A validator with more than a third of the stake vanishes.
+        world.crash(0, u64::MAX);
+        world.run_to(6 * BLOCKS + 25);
+        for window in (3..6).map(Window) {
+            assert_eq!(world.decided[&window], None, "seed {seed}: window {window}");
+            assert_eq!(world.states[&window], world.states[&window.next()], "seed {seed}");
+        }
+        assert!((3..8).all(|node| world.nodes[node].disk.next == Window(6)), "seed {seed}: the others stand still");
+        heal(&mut world);
+        assert_ne!(world.states[&world.current()], world.states[&Window(3)]);
+    }
+}
+
+#[test]
+fn a_validator_with_less_than_a_third_of_the_stake_is_not_missed() {
+    for seed in 0..200 {
+        let mut world = World::new(seed, &[40, 40, 20], 3, 1, Faults::none());
+        let block = BLOCKS + world.below(BLOCKS);
+        world.run_to(block);
+        world.crash(2, u64::MAX);
+        world.run_to(6 * BLOCKS + 25);
+        assert!((0..6).all(|window| world.decided[&Window(window)].is_some()), "seed {seed}");
+        heal(&mut world);
+    }
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_from_the_objects_or_from_a_checkpoint() {
+    for seed in 0..300 {
+        let mut world = World::new(seed, &[40, 40, 20], 2, 2, Faults::none());
+        let away = 1 + world.below(14);
+        let block = BLOCKS + world.below(BLOCKS);
+        world.run_to(block);
+        let back_at = world.head + away * BLOCKS;
+        for node in [2, 4, 6] {
+            world.crash(node, back_at);
+        }
+        // One window and a few blocks are enough, however long it was away.
+        world.run_to((back_at / BLOCKS + 2) * BLOCKS + 25);
+        assert_in_step(&world);
+        heal(&mut world);
+    }
+}
+
+#[test]
+fn wrong_parameters_are_noticed_told_and_replaced() {
+    for seed in 0..300 {
+        let mut world = World::new(seed, &[30, 30, 20, 20], 2, 2, Faults::none());
+        let victim = [2, 4, 6][world.below(3) as usize];
+        let block = (1 + world.below(4)) * BLOCKS - 1;
+        world.run_to(block);
+        world.nodes[victim].may_be_corrupted = true;
+        world.faults.corruption = 1.0;
+        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
+        world.faults.corruption = 0.0;
+        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
+        assert!(world.diverged.iter().any(|(node, _)| *node == victim), "seed {seed}: nothing was told");
+        assert!(world.diverged.iter().all(|(node, _)| *node == victim), "seed {seed}: the wrong node was blamed");
+        assert!(world.nodes[victim].restores > 0, "seed {seed}");
+        assert_in_step(&world);
+    }
+}
+
+#[test]
+fn a_run_survives_an_outage_of_everybody_that_is_longer_than_objects_are_kept() {
+    for seed in 0..100 {
+        let mut world = World::new(seed, &[40, 40, 20], 2, 2, Faults::none());
+        let before = 2 + world.below(4);
+        let block = before * BLOCKS + world.below(BLOCKS);
+        world.run_to(block);
+        let back_at = world.head + (9 + world.below(10)) * BLOCKS;
+        for node in 0..world.nodes.len() {
+            world.crash(node, back_at);
+        }
+        world.run_to(back_at);
+        heal(&mut world);
+        assert_ne!(world.states[&world.current()], first_state());
+    }
+}
+
+#[test]
+fn a_bucket_that_refuses_every_reveal_costs_only_those_windows() {
+    let mut world = World::new(1, &[50, 50], 3, 1, Faults { failure: 0.9, ..Faults::none() });
+    world.run_to(3 * BLOCKS);
+    assert!(world.skips.iter().any(|(_, _, reason)| *reason == SkipReason::CommitLate));
+    heal(&mut world);
+}
