@@ -248,8 +248,8 @@ impl Config {
     }
 
     fn read_variables(&mut self, variables: impl Iterator<Item = (String, String)>) {
-        // These two are read where they are used.
-        const OTHERS: [&str; 2] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD"];
+        // These are read where they are used.
+        const OTHERS: [&str; 3] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", crate::interrupt::STOP_WITH_STDIN];
         for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.is_empty()) {
             match Setting::ALL.into_iter().find(|setting| setting.variable() == name) {
                 Some(setting) => {

@@ -4,8 +4,33 @@ use anyhow::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Set for the processes of `templar up`: they stop when their standard input ends, which happens however `up` ends.
+pub const STOP_WITH_STDIN: &str = "TEMPLAR_STOP_WITH_STDIN";
+
 /// Returns when the process is asked to stop.
 pub async fn asked_to_stop() -> anyhow::Result<()> {
+    if std::env::var_os(STOP_WITH_STDIN).is_some() {
+        tokio::select! {
+            asked = signalled() => asked,
+            () = stdin_ends() => Ok(()),
+        }
+    } else {
+        signalled().await
+    }
+}
+
+async fn stdin_ends() {
+    let (ended, wait) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own: a read of stdin cannot be cancelled, and must not keep the runtime from ending.
+    std::thread::spawn(move || {
+        let mut rest = std::io::stdin().lock();
+        let _ = std::io::copy(&mut rest, &mut std::io::sink());
+        drop(ended);
+    });
+    let _ = wait.await;
+}
+
+async fn signalled() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -3,6 +3,7 @@
 //! A command is a file in `commands/`: its arguments as a clap type, and a `run`. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage.
 
+mod checkpoint_folder;
 mod commands;
 mod config;
 mod failure;
@@ -11,7 +12,10 @@ mod keys;
 mod logging;
 mod output;
 mod progress;
+mod role;
 mod text;
+mod training;
+mod up;
 
 use clap::Parser;
 use std::process::ExitCode;

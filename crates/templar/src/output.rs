@@ -70,11 +70,6 @@ impl Output {
         self.is_json
     }
 
-    /// The colours of stdout.
-    pub fn paint(self) -> Paint {
-        self.paint
-    }
-
     /// The facts of a command: one JSON document, or what `people` makes of them.
     pub fn facts(self, facts: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
         if self.is_json {

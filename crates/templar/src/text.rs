@@ -12,7 +12,7 @@ const FALLBACK_BYTES: u64 = 4 << 20;
 const NOT_STATED: &str = "not stated; the text's owner knows";
 
 /// Text to build a corpus from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChosenText {
     /// Each source with its name and its licence.
     pub sources: Vec<(Source, String, String)>,
@@ -70,6 +70,24 @@ fn synthetic_remark(bytes: u64) -> String {
 }
 
 impl ChosenText {
+    /// A name for exactly this text: 16 hexadecimal digits of the hash of all its documents.
+    pub fn key(&self, mut read: impl FnMut(u64)) -> Result<String, SourceError> {
+        let mut hasher = blake3::Hasher::new_derive_key("templar text of a corpus v1");
+        let mut bytes = 0;
+        for (source, name, licence) in &self.sources {
+            for part in [name, licence] {
+                hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+            }
+            for document in source.documents()? {
+                let document = document?;
+                hasher.update(&(document.len() as u64).to_le_bytes()).update(document.as_bytes());
+                bytes += document.len() as u64;
+                read(bytes);
+            }
+        }
+        Ok(hex::encode(&hasher.finalize().as_bytes()[..8]))
+    }
+
     /// A builder with the sources.
     pub fn builder(self) -> CorpusBuilder {
         let add = |builder: CorpusBuilder, (source, name, licence)| builder.source(source, name, licence);

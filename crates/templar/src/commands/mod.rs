@@ -4,7 +4,12 @@ mod bucket;
 mod completions;
 mod config;
 mod corpus;
+mod doctor;
 mod ledger;
+mod miner;
+mod model;
+mod up;
+mod validator;
 mod wallet;
 
 use crate::config::Config;
@@ -43,10 +48,15 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Model(model::Model),
+    Up(up::Up),
+    Miner(miner::Miner),
+    Validator(validator::Validator),
     Corpus(corpus::Corpus),
     Wallet(wallet::Wallet),
     Ledger(ledger::Ledger),
     Bucket(bucket::Bucket),
+    Doctor(doctor::Doctor),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
 }
@@ -65,10 +75,15 @@ impl Cli {
         }
         let config = Config::load(self.global.config.as_deref(), self.global.quiet)?;
         match self.command {
+            Command::Model(model) => model.run(config),
+            Command::Up(up) => up.run(config),
+            Command::Miner(miner) => miner.run(config),
+            Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Ledger(ledger) => ledger.run(config),
             Command::Bucket(bucket) => bucket.run(config),
+            Command::Doctor(doctor) => doctor.run(config),
             Command::Config(command) => command.run(config),
             Command::Completions(completions) => completions.run(),
         }

@@ -1,0 +1,135 @@
+//! `templar model evaluate`.
+
+use crate::checkpoint_folder::Checkpoint;
+use crate::config::{Config, TextFlags, ThreadsFlag};
+use crate::failure::{Advise, Usage};
+use crate::output::{Output, count, table};
+use crate::progress::Progress;
+use crate::training::{Record, batches_of_corpus, batches_of_tokens, mean_loss};
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use templar_corpus::{Corpus, Source};
+use templar_engine::{Batch, Engine};
+
+/// Measure how well a model foretells text: loss in nats per token, and perplexity.
+///
+/// It is measured on the held-out part of a corpus (--corpus; the corpus that the model was trained on where nothing
+/// else is said), or on a text (--text).
+///
+/// Example: templar model evaluate first --text book.txt
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Evaluate {
+    /// Checkpoint folder
+    folder: PathBuf,
+    /// Corpus whose held-out part is taken; it must have the model's tokenizer
+    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
+    corpus: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextFlags,
+    /// The most sequences to measure on
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    sequences: u32,
+    /// Tokens of a sequence; 256 or what the model was trained on where it is not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sequence_length: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    threads: ThreadsFlag,
+}
+
+impl Evaluate {
+    /// Measures and prints.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.text).with(&self.threads);
+        let checkpoint = Checkpoint::open(&self.folder)?;
+        let record = Record::read(&self.folder)?;
+        let trained = record.as_ref().map_or(256, |record| record.plan.sequence_length);
+        let length = self.sequence_length.unwrap_or(trained) as usize;
+        let longest = checkpoint.config.max_position_embeddings;
+        if length > longest {
+            return Err(Usage(format!("the model sees {longest} tokens: take a --sequence-length up to that")).into());
+        }
+        let (what, batches) = match (&self.corpus, config.text_paths()) {
+            (None, paths) if !paths.is_empty() => {
+                let batches = self.batches_of_text(&checkpoint, &config, length)?;
+                (paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "), batches)
+            }
+            (named, _) => {
+                let named = named.clone().or(record.map(|record| record.plan.corpus));
+                let folder = named
+                    .ok_or_else(|| Usage("there is no text to measure on".to_owned()))
+                    .advise("give --text FILE or --corpus FOLDER")?;
+                (folder.display().to_string(), self.batches_of_corpus(&checkpoint, folder, length)?)
+            }
+        };
+        let mut progress = Progress::new(config.is_quiet);
+        let mut engine = checkpoint.engine(config.threads()?)?;
+        let parameters = engine.parameters().to_vec();
+        let (mut sum, mut sequences) = (0.0, 0);
+        for (number, batch) in batches.iter().enumerate() {
+            progress.show(number as f64 / batches.len() as f64, "measuring");
+            let loss = mean_loss(&mut engine, &parameters, std::slice::from_ref(batch))?;
+            sum += f64::from(loss) * batch.sequences as f64;
+            sequences += batch.sequences;
+        }
+        drop(progress);
+        let loss = sum / sequences.max(1) as f64;
+        let tokens = sequences * length;
+        let facts = json!({
+            "checkpoint": self.folder,
+            "text": what,
+            "loss": loss,
+            "perplexity": loss.exp(),
+            "tokens": tokens,
+            "sequences": sequences,
+            "sequence_length": length,
+        });
+        Output::new(self.json).facts(&facts, |paint| {
+            let rows = [
+                ("loss", paint.bold(&format!("{loss:.4} nats per token"))),
+                ("perplexity", format!("{:.2}", loss.exp())),
+                ("text", what),
+                ("tokens", format!("{} in {sequences} sequences", count(tokens as u64))),
+            ];
+            table(paint, None, &rows.map(|(name, value)| vec![name.to_owned(), value]))
+        })
+    }
+
+    fn batches_of_corpus(&self, checkpoint: &Checkpoint, folder: PathBuf, length: usize) -> anyhow::Result<Vec<Batch>> {
+        let corpus = Corpus::open(&folder).with_context(|| format!("cannot open the corpus {}", folder.display()))?;
+        let (theirs, ours) = (corpus.tokenizer().hash(), checkpoint.tokenizer.hash());
+        if theirs != ours {
+            let wrong = anyhow::anyhow!("the corpus has the tokenizer {theirs}, but the model has {ours}");
+            return Err(wrong).advise("measure on the text itself with --text, or build a corpus with --tokenizer");
+        }
+        let available = (corpus.held_out_tokens().saturating_sub(1) as usize / length).max(1);
+        batches_of_corpus(&corpus, available.min(self.sequences as usize), length)
+    }
+
+    /// Encodes no more of the text than is measured.
+    fn batches_of_text(&self, checkpoint: &Checkpoint, config: &Config, length: usize) -> anyhow::Result<Vec<Batch>> {
+        let wanted = (self.sequences as usize).saturating_mul(length).saturating_add(1);
+        let end = checkpoint.end_of_text();
+        let mut tokens = Vec::new();
+        for path in config.text_paths() {
+            for document in Source::of_path(&path, config.field())?.documents()? {
+                tokens.extend(checkpoint.tokenizer.encode(&document?)?);
+                tokens.push(end);
+                if tokens.len() >= wanted {
+                    break;
+                }
+            }
+        }
+        let batches = batches_of_tokens(&tokens, self.sequences as usize, length, end);
+        if batches.is_empty() {
+            let small = anyhow::anyhow!("the text has {} tokens and one sequence needs {}", tokens.len(), length + 1);
+            return Err(small).advise("give more text, or a shorter --sequence-length");
+        }
+        Ok(batches)
+    }
+}

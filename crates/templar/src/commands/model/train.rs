@@ -1,0 +1,421 @@
+//! `templar model train`.
+
+use crate::checkpoint_folder as folder;
+use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
+use crate::failure::{Advise, Usage};
+use crate::output::{Output, count, duration};
+use crate::progress::Progress;
+use crate::training::{Limits, Plan, Record, Training};
+use crate::{interrupt, text};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use templar_corpus::{BuildError, Corpus, CorpusBuilder, TokenizerError};
+use templar_engine::{Decay, Engine, preset};
+
+/// Train a model alone, on this machine.
+///
+/// It learns from a corpus (--corpus), from a text (--text), or from a public-domain text that is fetched at first use.
+/// The checkpoint is a Hugging Face folder with what is needed to go on: after Ctrl-C or a kill, the same command with
+/// --resume does. With --steps or --tokens the result is the same, bit for bit, on every machine and however often it
+/// was stopped.
+///
+/// Example: templar model train --text book.txt --preset nano --minutes 2 --out first
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Train {
+    /// Checkpoint folder to make
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Go on with the checkpoint in --out, if there is one
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    recipe: RecipeFlags,
+    /// Save a checkpoint each so many steps, and at the end
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: u64,
+    /// Measure the loss on the held-out text each so many steps, and at the beginning and the end
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    evaluate_every: u64,
+    /// With --json, print each so many steps
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    log_every: u64,
+    /// Print JSON lines; the last one sums up
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    threads: ThreadsFlag,
+}
+
+/// What is learnt from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Text")]
+struct SourceFlags {
+    /// Corpus made by `templar corpus build`
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["text", "synthetic"])]
+    corpus: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextFlags,
+    /// Learn from this much synthetic text, in bytes
+    #[arg(long, value_name = "BYTES", conflicts_with = "text")]
+    synthetic: Option<u64>,
+    /// Tokens of the vocabulary for a text; 2048, or fewer where the text is too plain for that
+    #[arg(long, value_name = "N", conflicts_with = "corpus")]
+    vocab_size: Option<u32>,
+}
+
+/// When to stop.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "End (whichever comes first; 5 minutes where nothing is given)")]
+struct LimitFlags {
+    /// Stop after so many steps
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Stop after so many tokens
+    #[arg(long, value_name = "N")]
+    tokens: Option<u64>,
+    /// Stop after so many minutes
+    #[arg(long, value_name = "X")]
+    minutes: Option<f64>,
+}
+
+/// How it learns.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+struct RecipeFlags {
+    #[command(flatten)]
+    preset: PresetFlag,
+    /// Tokens of a sequence; 256, or as many as the model sees
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sequence_length: Option<u32>,
+    /// Sequences of a step; 16
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Highest learning rate; 0.003 for the smallest model, less for larger ones
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f32>,
+    /// Steps until the highest learning rate; 50, or a tenth of --steps if that is less
+    #[arg(long, value_name = "N")]
+    warm_up: Option<u64>,
+    /// How the learning rate falls to a tenth until the end; cosine
+    #[arg(long, value_name = "SHAPE")]
+    decay: Option<DecayShape>,
+    /// Seed of the first parameters and of the order of the text; 0
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DecayShape {
+    /// It does not fall
+    Constant,
+    /// Half a wave
+    Cosine,
+    /// A straight line
+    Linear,
+}
+
+impl From<DecayShape> for Decay {
+    fn from(shape: DecayShape) -> Self {
+        match shape {
+            DecayShape::Constant => Self::Constant,
+            DecayShape::Cosine => Self::Cosine,
+            DecayShape::Linear => Self::Linear,
+        }
+    }
+}
+
+impl Train {
+    /// Trains until a limit is reached or the process is asked to stop.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.source.text).with(&self.recipe.preset).with(&self.data).with(&self.threads);
+        // Everything that can be wrong with the request is looked at before the long work of building a corpus.
+        let threads = config.threads()?;
+        let limits = self.limits.checked()?;
+        preset(config.preset(), 512).map_err(|error| Usage(error.to_string()))?;
+        let _lock = folder::lock(&self.out)?;
+        folder::recover(&self.out)?;
+        let mut training = match self.record()? {
+            Some(mut record) => {
+                self.recipe.check_same(&record.plan)?;
+                if !limits.is_empty() {
+                    record.limits = limits;
+                }
+                let corpus = self.source.corpus.clone().unwrap_or_else(|| record.plan.corpus.clone());
+                let corpus = open_corpus(&corpus)?;
+                Training::resume(&self.out, record, corpus, threads)?
+            }
+            None => {
+                let (path, corpus) = self.source.open(&config)?;
+                let limits =
+                    if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
+                let plan = self.recipe.plan(&config, &limits, path, &corpus)?;
+                Training::new(plan, limits, corpus, threads)?
+            }
+        };
+        let stop = interrupt::stop_flag()?;
+        self.train(&mut training, &config, &stop)
+    }
+
+    /// The record of the checkpoint to go on with. Whatever else lies in the folder is not to be overwritten.
+    fn record(&self) -> anyhow::Result<Option<Record>> {
+        let record = Record::read(&self.out)?;
+        let is_in_the_way = std::fs::read_dir(&self.out).map_or(self.out.exists(), |mut all| all.next().is_some());
+        match record {
+            Some(record) if self.resume => Ok(Some(record)),
+            Some(record) => Err(anyhow::anyhow!("{} holds a training of {} steps", self.out.display(), record.step))
+                .advise("add --resume to go on with it, or choose another --out"),
+            None if is_in_the_way => {
+                Err(anyhow::anyhow!("{} exists and holds no training: it is left as it is", self.out.display()))
+                    .advise("choose another --out")
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn train(&self, training: &mut Training, config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
+        let output = Output::new(self.json);
+        let plan = training.record.plan.clone();
+        let parameters = training.engine().parameters().len();
+        let start = json!({
+            "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
+            "step": training.record.step, "plan": plan, "limits": training.record.limits,
+        });
+        output.event(&start, |paint| {
+            let tokens = count(u64::from(plan.batch) * u64::from(plan.sequence_length));
+            let resumed = match training.record.step {
+                0 => String::new(),
+                step => format!(", going on after step {}", count(step)),
+            };
+            let name = paint.bold(&plan.preset);
+            format!("{name}: {} parameters, {tokens} tokens a step{resumed}", count(parameters as u64))
+        })?;
+        let mut progress = Progress::new(config.is_quiet || self.json);
+        if training.record.first_held_out_loss.is_none() {
+            progress.say("measuring the first loss");
+            self.evaluate(training, output, &progress)?;
+            // From here on the training can be gone on with.
+            training.save(&self.out)?;
+        }
+        let (mut saved, mut evaluated) = (training.record.step, training.record.step);
+        let stopped = loop {
+            match training.progress() {
+                (done, limit) if done >= 1.0 => break limit,
+                _ if stop.load(Ordering::Relaxed) => break "interrupted",
+                _ => {}
+            }
+            self.step(training, output, &mut progress)?;
+            let step = training.record.step;
+            if step.is_multiple_of(self.evaluate_every) {
+                self.evaluate(training, output, &progress)?;
+                evaluated = step;
+            }
+            if step.is_multiple_of(self.checkpoint_every) {
+                self.save(training, output)?;
+                saved = step;
+            }
+        };
+        if evaluated != training.record.step && stopped != "interrupted" {
+            self.evaluate(training, output, &progress)?;
+        }
+        // The limits may be new though no step was made.
+        if saved != training.record.step || stopped != "interrupted" {
+            self.save(training, output)?;
+        }
+        drop(progress);
+        self.sum_up(&training.record, stopped, output)
+    }
+
+    fn step(&self, training: &mut Training, output: Output, progress: &mut Progress) -> anyhow::Result<()> {
+        let learning_rate = training.learning_rate();
+        let report = training
+            .step()
+            .with_context(|| format!("step {} failed", training.record.step + 1))
+            .advise("lower --learning-rate, and go on from the last checkpoint with --resume or begin anew")?;
+        let record = &training.record;
+        let speed = record.tokens as f64 / record.seconds.max(1e-9);
+        let done = training.progress().0;
+        let what = format!("step {}, loss {:.3}, {} tokens/s", count(record.step), report.loss, count(speed as u64));
+        progress.show(done, &what);
+        if self.json && record.step.is_multiple_of(self.log_every) {
+            let event = json!({
+                "event": "step", "step": record.step, "loss": report.loss, "gradient_norm": report.gradient_norm,
+                "learning_rate": learning_rate, "tokens": record.tokens, "seconds": record.seconds,
+                "tokens_per_second": speed,
+            });
+            output.event(&event, |_| String::new())?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<()> {
+        let loss = training.evaluate()?;
+        let record = &training.record;
+        let event = json!({"event": "held_out", "step": record.step, "loss": loss, "tokens": record.tokens});
+        progress.aside(|| {
+            output.event(&event, |paint| {
+                let time = paint.dim(&duration(record.seconds));
+                format!("step {:>7}  held-out loss {}  {time}", count(record.step), paint.bold(&format!("{loss:.4}")))
+            })
+        })
+    }
+
+    fn save(&self, training: &Training, output: Output) -> anyhow::Result<()> {
+        training.save(&self.out)?;
+        let event = json!({"event": "checkpoint", "step": training.record.step, "folder": self.out});
+        if output.is_json() { output.event(&event, |_| String::new()) } else { Ok(()) }
+    }
+
+    fn sum_up(&self, record: &Record, stopped: &str, output: Output) -> anyhow::Result<()> {
+        let speed = record.tokens as f64 / record.seconds.max(1e-9);
+        let summary = json!({
+            "event": "summary",
+            "stopped": stopped,
+            "steps": record.step,
+            "tokens": record.tokens,
+            "seconds": record.seconds,
+            "tokens_per_second": speed,
+            "first_held_out_loss": record.first_held_out_loss,
+            "last_held_out_loss": record.last_held_out_loss,
+            "folder": self.out,
+        });
+        output.event(&summary, |paint| {
+            let loss = |loss: Option<f32>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
+            let out = self.out.display();
+            let next = match stopped {
+                "interrupted" => "the same command with --resume goes on".to_owned(),
+                _ => format!("next: templar model generate {out} --prompt \"The\""),
+            };
+            format!(
+                "held-out loss {} -> {} after {} steps, {} tokens in {} ({} tokens/s)\nsaved in {out}; {next}",
+                loss(record.first_held_out_loss),
+                paint.bold(&loss(record.last_held_out_loss)),
+                count(record.step),
+                count(record.tokens),
+                duration(record.seconds),
+                count(speed as u64),
+            )
+        })
+    }
+}
+
+impl LimitFlags {
+    fn checked(&self) -> anyhow::Result<Limits> {
+        if let Some(minutes) = self.minutes.filter(|minutes| !(minutes.is_finite() && *minutes >= 0.0)) {
+            return Err(Usage(format!("--minutes is {minutes}; it must be 0 or more")).into());
+        }
+        Ok(Limits { steps: self.steps, tokens: self.tokens, minutes: self.minutes })
+    }
+}
+
+impl RecipeFlags {
+    fn plan(&self, config: &Config, limits: &Limits, path: PathBuf, corpus: &Corpus) -> anyhow::Result<Plan> {
+        let sizes = preset(config.preset(), corpus.manifest().vocab_size as usize)?;
+        let longest = u32::try_from(sizes.max_position_embeddings).unwrap_or(u32::MAX);
+        let sequence_length = self.sequence_length.unwrap_or(longest.min(256));
+        if sequence_length > longest {
+            let what = format!("{} sees {longest} tokens: take a --sequence-length up to that", config.preset());
+            return Err(Usage(what).into());
+        }
+        let learning_rate = self.learning_rate.unwrap_or(match sizes.parameter_count() {
+            0..1_000_000 => 3e-3,
+            1_000_000..4_000_000 => 2e-3,
+            4_000_000..20_000_000 => 1.5e-3,
+            20_000_000..60_000_000 => 1e-3,
+            _ => 6e-4,
+        });
+        if !(learning_rate.is_finite() && learning_rate >= 0.0) {
+            return Err(Usage(format!("--learning-rate is {learning_rate}; it must be 0 or more")).into());
+        }
+        Ok(Plan {
+            preset: config.preset().to_owned(),
+            corpus: path,
+            corpus_hash: corpus.manifest_hash(),
+            sequence_length,
+            batch: self.batch.unwrap_or(16),
+            learning_rate,
+            warm_up_steps: self.warm_up.unwrap_or(limits.steps.map_or(50, |steps| (steps / 10).clamp(1, 50))),
+            decay: self.decay.map_or(Decay::Cosine, Decay::from),
+            seed: self.seed.unwrap_or(0),
+        })
+    }
+
+    /// A training that goes on keeps its recipe; a flag that says otherwise is a mistake.
+    fn check_same(&self, plan: &Plan) -> anyhow::Result<()> {
+        let is_other = [
+            ("--preset", self.preset.preset.as_ref().is_some_and(|preset| *preset != plan.preset)),
+            ("--sequence-length", self.sequence_length.is_some_and(|length| length != plan.sequence_length)),
+            ("--batch", self.batch.is_some_and(|batch| batch != plan.batch)),
+            ("--learning-rate", self.learning_rate.is_some_and(|rate| rate != plan.learning_rate)),
+            ("--warm-up", self.warm_up.is_some_and(|steps| steps != plan.warm_up_steps)),
+            ("--decay", self.decay.is_some_and(|shape| Decay::from(shape) != plan.decay)),
+            ("--seed", self.seed.is_some_and(|seed| seed != plan.seed)),
+        ];
+        match is_other.into_iter().find(|(_, is_other)| *is_other) {
+            Some((flag, _)) => Err(Usage(format!("{flag} differs from what the training began with")))
+                .advise("leave the flag out, or begin anew in another --out"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn open_corpus(folder: &Path) -> anyhow::Result<Arc<Corpus>> {
+    let corpus = Corpus::open(folder).with_context(|| format!("cannot open the corpus {}", folder.display()));
+    Ok(Arc::new(corpus.advise("build one with `templar corpus build --out FOLDER`, or give --text")?))
+}
+
+/// A vocabulary that suits small models.
+const USUAL_VOCABULARY: u32 = 2048;
+
+impl SourceFlags {
+    /// The corpus, and where it lies: the one that is named, or one of the text, which is kept for the next time.
+    fn open(&self, config: &Config) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
+        if let Some(folder) = &self.corpus {
+            let corpus = open_corpus(folder)?;
+            return Ok((std::path::absolute(folder).unwrap_or_else(|_| folder.clone()), corpus));
+        }
+        let mut progress = Progress::new(config.is_quiet);
+        let chosen = text::choose(config, self.synthetic, None, &mut progress)?;
+        for remark in &chosen.remarks {
+            progress.note(remark);
+        }
+        let key = chosen.key(|bytes| progress.say(&format!("reading: {}", crate::output::size(bytes))))?;
+        let corpora =
+            std::path::absolute(config.data_folder()).unwrap_or_else(|_| config.data_folder()).join("corpora");
+        std::fs::create_dir_all(&corpora).with_context(|| format!("cannot make the folder {}", corpora.display()))?;
+        let vocabulary = self.vocab_size.map_or("auto".to_owned(), |size| size.to_string());
+        let folder = corpora.join(format!("{key}-{vocabulary}"));
+        if !folder.exists() {
+            let builder = || chosen.clone().builder();
+            match build(builder().vocab_size(self.vocab_size.unwrap_or(USUAL_VOCABULARY)), &folder, &mut progress) {
+                // A text that is too plain for the usual vocabulary gets the one that it gives.
+                Err(BuildError::Tokenizer(TokenizerError::TextTooPlain { reached, .. }))
+                    if self.vocab_size.is_none() =>
+                {
+                    build(builder().vocab_size(reached), &folder, &mut progress)?;
+                }
+                built => built?,
+            }
+        }
+        let corpus = open_corpus(&folder)?;
+        Ok((folder, corpus))
+    }
+}
+
+fn build(builder: CorpusBuilder, folder: &Path, progress: &mut Progress) -> Result<(), BuildError> {
+    match builder.build(folder, |news| text::show_build(progress, news)) {
+        // Somebody else built the same text meanwhile.
+        Err(BuildError::FolderExists { .. }) => Ok(()),
+        built => built.map(|_| ()),
+    }
+}

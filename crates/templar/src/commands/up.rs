@@ -1,0 +1,225 @@
+//! `templar up`.
+
+use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
+use crate::failure::Usage;
+use crate::interrupt;
+use crate::output::{Output, print};
+use crate::progress::Progress;
+use crate::up::children::Children;
+use crate::up::folder::Folder;
+use crate::up::report::{Summary, tell_summary, tell_window};
+use crate::up::setup::{Network, Wishes, bring_up};
+use crate::up::watch::{View, Watch};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use templar_base::{Rao, Uid};
+use templar_ledger::Chain;
+
+/// How often processes and journals are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often stakes are read from the ledger.
+const STAKES_EVERY: Duration = Duration::from_secs(2);
+const SYNTHETIC_BYTES: u64 = 4 << 20;
+
+/// Run a whole local network: a ledger, a bucket server, validators and miners that train a model on real text.
+///
+/// All nodes are processes of this program that do not trust each other. Ctrl-C stops them; the same command goes on
+/// from where it was, --fresh starts over. The network is of this machine alone and its tokens are worth nothing.
+///
+/// Example: templar up
+/// Example: templar up --windows 20 --json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Up {
+    /// Number of miners [4, or as the network has]
+    #[arg(long, value_name = "N")]
+    miners: Option<usize>,
+    /// Number of validators [2, or as the network has]
+    #[arg(long, value_name = "N")]
+    validators: Option<usize>,
+    /// End after so many windows, with a summary
+    #[arg(long, value_name = "N")]
+    windows: Option<u64>,
+    /// Remove the network in the folder and start over
+    #[arg(long)]
+    fresh: bool,
+    /// Length of a window in seconds, for a new network [chosen by the speed of the machine]
+    #[arg(long, value_name = "SECONDS")]
+    window_seconds: Option<u64>,
+    /// Tokens of the vocabulary, for a new network
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    vocab_size: u32,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Print plain lines where a terminal would show the screen
+    #[arg(long)]
+    plain: bool,
+    #[command(flatten)]
+    text: TextFlags,
+    #[command(flatten)]
+    preset: PresetFlag,
+    #[command(flatten)]
+    data: DataFlag,
+}
+
+impl Up {
+    /// Runs the network until it is asked to stop, or its windows are over.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let mut config = config.with(&self.data).with(&self.preset);
+        let is_synthetic = self.text.text.as_slice() == [PathBuf::from("synthetic")];
+        if !is_synthetic {
+            config = config.with(&self.text);
+        }
+        if self.miners == Some(0) || self.validators == Some(0) {
+            return Err(Usage("a network needs at least one miner and one validator".to_owned()).into());
+        }
+        // A network on one machine shares its cores: unless somebody says otherwise, the smallest model.
+        let preset = match config.get(Setting::Preset) {
+            Some((name, origin)) if *origin != Origin::Default => name.to_owned(),
+            _ => "nano".to_owned(),
+        };
+        // Found before anything is made or removed.
+        templar_engine::preset(&preset, 4096).map_err(|error| Usage(error.to_string()))?;
+        let wishes = Wishes {
+            synthetic_bytes: is_synthetic.then_some(SYNTHETIC_BYTES),
+            vocab_size: self.vocab_size,
+            preset,
+            window_seconds: self.window_seconds,
+            miners: self.miners,
+            validators: self.validators,
+        };
+        let folder = Folder::open(&config.data_folder().join("up"), self.fresh)?;
+        interrupt::runtime(2)?.block_on(self.run_network(&config, &wishes, &folder))
+    }
+
+    async fn run_network(&self, config: &Config, wishes: &Wishes, folder: &Folder) -> anyhow::Result<()> {
+        let mut children = Children::default();
+        let mut progress = Progress::new(config.is_quiet || self.json);
+        let brought_up = tokio::select! {
+            network = bring_up(folder, config, wishes, &mut children, &mut progress) => Some(network),
+            asked = interrupt::asked_to_stop() => asked.map(|()| None)?,
+        };
+        drop(progress);
+        let ended = match brought_up {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(network)) => self.watch(folder, &network, &mut children).await,
+        };
+        children.stop(folder).await?;
+        ended
+    }
+
+    async fn watch(&self, folder: &Folder, network: &Network, children: &mut Children) -> anyhow::Result<()> {
+        let output = Output::new(self.json);
+        let names = network.settings.node_names();
+        let mut watch = Watch::new(names.into_iter().map(|name| (name.clone(), folder.node(&name))));
+        let begun = Instant::now();
+        let mut stakes = Stakes::default();
+        let mut tally = Tally::default();
+        if !self.json {
+            for remark in &network.remarks {
+                print(remark)?;
+            }
+            print(&format!("run {}, in {}", network.genesis.run_id().short(), folder.path().display()))?;
+        }
+        let stop = interrupt::asked_to_stop();
+        tokio::pin!(stop);
+        let mut view;
+        loop {
+            for note in children.tend(folder)? {
+                watch.add_note(note);
+            }
+            stakes.refresh(network).await;
+            let news = watch.news();
+            view = self.view(&watch, network, &stakes, begun);
+            for event in &news {
+                tally.count(event);
+                tell_window(output, event, &view)?;
+            }
+            if !self.json {
+                for note in watch.take_notes() {
+                    print(&format!("         note: {note}"))?;
+                }
+            }
+            if self.windows.is_some_and(|windows| tally.windows >= windows) {
+                break;
+            }
+            tokio::select! {
+                asked = &mut stop => {
+                    asked?;
+                    break;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        tell_summary(output, &tally.summary(&watch, &view))
+    }
+
+    fn view(&self, watch: &Watch, network: &Network, stakes: &Stakes, begun: Instant) -> View {
+        let mut view = watch.view(&network.remarks);
+        let clock = &network.genesis.clock;
+        view.seconds = begun.elapsed().as_secs_f64();
+        view.window = clock.window_of(view.block);
+        view.window_share = view
+            .window
+            .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
+        for node in &mut view.nodes {
+            let uid = node.status.as_ref().map(|status| status.uid);
+            node.stake = uid.and_then(|uid| stakes.by_uid.get(&uid).copied());
+        }
+        view
+    }
+}
+
+/// The stakes on the ledger, read now and then.
+#[derive(Default)]
+struct Stakes {
+    by_uid: BTreeMap<Uid, Rao>,
+    read: Option<Instant>,
+}
+
+impl Stakes {
+    async fn refresh(&mut self, network: &Network) {
+        if self.read.is_some_and(|read| read.elapsed() < STAKES_EVERY) {
+            return;
+        }
+        self.read = Some(Instant::now());
+        let read = network.chain.metagraph(network.genesis.netuid, None);
+        // A ledger that is away for a moment leaves the old numbers on the screen.
+        if let Ok(Ok(metagraph)) = tokio::time::timeout(Duration::from_millis(500), read).await {
+            self.by_uid = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
+        }
+    }
+}
+
+/// What the windows of this command come to.
+#[derive(Default)]
+struct Tally {
+    windows: u64,
+    out_of_sync: u64,
+}
+
+impl Tally {
+    fn count(&mut self, event: &crate::up::watch::WindowEvent) {
+        self.windows += 1;
+        self.out_of_sync += u64::from(event.nodes_in_sync != event.nodes);
+    }
+
+    fn summary(&self, watch: &Watch, view: &View) -> Summary {
+        let losses = watch.seen_losses();
+        Summary {
+            event: "summary",
+            first_heldout_loss: losses.first().map(|(_, loss)| *loss),
+            last_heldout_loss: losses.last().map(|(_, loss)| *loss),
+            windows: self.windows,
+            null_windows: view.null_windows,
+            tokens: view.tokens,
+            seconds: view.seconds,
+            utilisation: view.utilisation,
+            windows_out_of_sync: self.out_of_sync,
+        }
+    }
+}

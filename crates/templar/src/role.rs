@@ -1,0 +1,102 @@
+//! What `templar miner` and `templar validator` have in common: from settings to a running node.
+
+use crate::config::Config;
+use crate::failure::{Advise, Usage};
+use crate::{interrupt, keys};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use templar_base::Genesis;
+use templar_bucket::{Bucket, BucketOptions};
+use templar_corpus::Corpus;
+use templar_ledger::{RpcChain, RpcOptions};
+use templar_node::{Network, NodeOptions, Run, run_miner, run_validator};
+
+/// The two roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Trains.
+    Miner,
+    /// Judges.
+    Validator,
+}
+
+/// What a role needs besides the settings.
+#[derive(Debug, clap::Args)]
+pub struct RunFlags {
+    /// The run's genesis document
+    #[arg(long, value_name = "FILE")]
+    pub genesis: PathBuf,
+    /// The run's corpus folder, as `templar corpus build` makes it
+    #[arg(long, value_name = "FOLDER")]
+    pub corpus: PathBuf,
+    /// The bucket that this node writes, such as s3://name?endpoint=http://host:9000 [setting: bucket]
+    #[arg(long, value_name = "URL")]
+    pub bucket: Option<String>,
+    /// The model folder that the run starts from, where its genesis asks for one
+    #[arg(long, value_name = "FOLDER")]
+    pub first_parameters: Option<PathBuf>,
+}
+
+/// How patient a node is with buckets: a window is short, so a try that hangs must end while others can still follow.
+fn bucket_options() -> BucketOptions {
+    BucketOptions {
+        deadline: std::time::Duration::from_secs(60),
+        connect_timeout: std::time::Duration::from_secs(3),
+        attempts: 40,
+        first_pause: std::time::Duration::from_millis(100),
+        ..BucketOptions::default()
+    }
+}
+
+/// Reads a genesis document.
+pub fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the genesis document {}", path.display()))?;
+    Genesis::from_json(&bytes).with_context(|| format!("{} is not a genesis document", path.display()))
+}
+
+/// Opens a run: its rules and its corpus.
+pub fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<Run> {
+    let genesis = read_genesis(genesis)?;
+    let corpus = Corpus::open(corpus).with_context(|| format!("cannot use the corpus {}", corpus.display()))?;
+    Ok(Run::new(genesis, Arc::new(corpus))?)
+}
+
+/// Connects to the ledger of the configuration.
+pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
+    let chain = RpcChain::connect(config.ledger(), RpcOptions::default()).await;
+    Ok(chain.with_context(|| format!("no ledger at {}", config.ledger()))?)
+}
+
+/// Runs a node until it is asked to stop.
+pub fn run(config: &Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
+    let run = open_run(&flags.genesis, &flags.corpus)?;
+    let hotkey = keys::hotkey(config)?;
+    let mut config = config.clone();
+    config.set(crate::config::Setting::Bucket, "--bucket", flags.bucket.as_ref());
+    let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
+    let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
+    let bucket = Bucket::open_writer_with(&location, config.bucket_credentials(), bucket_options())?;
+    let options = NodeOptions {
+        data: config.data_folder(),
+        threads: config.threads()?,
+        first_parameters: flags.first_parameters.clone(),
+    };
+    interrupt::runtime(2)?.block_on(async {
+        let chain = connect(&config).await?;
+        let netuid = run.genesis.netuid;
+        let network = Network::new(Arc::new(chain), netuid, hotkey, bucket);
+        let (stop, shutdown) = tokio::sync::watch::channel(false);
+        let interrupted = tokio::spawn(async move {
+            let asked = interrupt::asked_to_stop().await;
+            stop.send_replace(true);
+            asked
+        });
+        match role {
+            Role::Miner => run_miner(run, network, options, shutdown).await?,
+            Role::Validator => run_validator(run, network, options, shutdown).await?,
+        }
+        interrupted.abort();
+        Ok(())
+    })
+}

@@ -1,0 +1,362 @@
+//! Training a model alone on a corpus: what is planned, what was reached, and the steps between.
+//!
+//! With a limit in steps or tokens, the plan and the corpus decide every bit of the result, however often the process
+//! is stopped and started again. With a limit in minutes the learning rate follows the clock.
+
+use crate::checkpoint_folder as folder;
+use crate::failure::Advise;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
+use templar_corpus::{AssignmentRule, Assignments, Corpus};
+use templar_engine::checkpoint::{
+    Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
+};
+use templar_engine::{
+    Batch, CpuEngine, Decay, Engine, OptimiserConfig, OptimiserState, Schedule, StepReport, initial_parameters, preset,
+};
+
+/// What was reached, beside the checkpoint.
+pub const RECORD_FILE: &str = "training.json";
+/// The optimiser's state, beside the checkpoint.
+pub const OPTIMISER_FILE: &str = "optimiser.bin";
+
+/// A batch is worked on in pieces of at most this many tokens, which bounds the memory for activations.
+const PIECE_TOKENS: usize = 4096;
+
+/// Held-out sequences of an evaluation: about 8,000 tokens at the usual length.
+const EVALUATION_SEQUENCES: usize = 32;
+
+/// The learning rate falls to this share of its peak.
+const FINAL_SHARE: f32 = 0.1;
+
+/// What is fixed from the first step on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the model's sizes.
+    pub preset: String,
+    /// Where the corpus is.
+    pub corpus: PathBuf,
+    /// The corpus, by its manifest.
+    pub corpus_hash: ContentHash,
+    /// Tokens of a sequence.
+    pub sequence_length: u32,
+    /// Sequences of a step.
+    pub batch: u32,
+    /// The highest learning rate.
+    pub learning_rate: f32,
+    /// Steps until the highest learning rate.
+    pub warm_up_steps: u64,
+    /// How the learning rate falls after.
+    pub decay: Decay,
+    /// Seed of the first parameters and of the order of the text.
+    pub seed: u64,
+}
+
+/// When to stop; whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// After so many steps.
+    pub steps: Option<u64>,
+    /// After so many tokens.
+    pub tokens: Option<u64>,
+    /// After so many minutes of training.
+    pub minutes: Option<f64>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The share of the way that lies behind, at most 1, and the limit that is nearest.
+    fn progress(&self, record: &Record) -> (f64, &'static str) {
+        let share =
+            |done: f64, limit: Option<f64>| limit.map_or(0.0, |limit| if limit > 0.0 { done / limit } else { 1.0 });
+        let shares = [
+            (share(record.step as f64, self.steps.map(|steps| steps as f64)), "steps"),
+            (share(record.tokens as f64, self.tokens.map(|tokens| tokens as f64)), "tokens"),
+            (share(record.seconds, self.minutes.map(|minutes| minutes * 60.0)), "minutes"),
+        ];
+        let (done, limit) = shares.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, "steps"));
+        (done.min(1.0), limit)
+    }
+}
+
+/// What was reached; the file `training.json` of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The plan.
+    pub plan: Plan,
+    /// The limits of the last start.
+    pub limits: Limits,
+    /// The tokenizer's hash.
+    pub tokenizer: ContentHash,
+    /// Steps done.
+    pub step: u64,
+    /// Tokens learnt from.
+    pub tokens: u64,
+    /// Seconds of training, over all starts.
+    pub seconds: f64,
+    /// Loss on the held-out text before the first step.
+    pub first_held_out_loss: Option<f32>,
+    /// Loss on the held-out text when it was measured last.
+    pub last_held_out_loss: Option<f32>,
+}
+
+impl Record {
+    /// Reads the record of a checkpoint; none where the folder has none.
+    pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(RECORD_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let record = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(Some(record))
+    }
+}
+
+/// A model in training.
+pub struct Training {
+    /// What was reached.
+    pub record: Record,
+    engine: CpuEngine,
+    corpus: Arc<Corpus>,
+    assignments: Assignments,
+    held_out: Vec<Batch>,
+    /// When this start began, and the seconds of the starts before.
+    started: Instant,
+    seconds_before: f64,
+}
+
+impl Training {
+    /// A training that has not begun. Fails where the text is too small for the plan.
+    pub fn new(plan: Plan, limits: Limits, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
+        let record = Record {
+            tokenizer: corpus.tokenizer().hash(),
+            plan,
+            limits,
+            step: 0,
+            tokens: 0,
+            seconds: 0.0,
+            first_held_out_loss: None,
+            last_held_out_loss: None,
+        };
+        let mut training = Self::with_record(record, corpus, threads)?;
+        let seed = training.seed("parameters");
+        let first = initial_parameters(training.engine.config(), seed);
+        training.engine.parameters_mut().copy_from_slice(&first);
+        Ok(training)
+    }
+
+    /// A training that goes on from a checkpoint.
+    pub fn resume(path: &Path, record: Record, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
+        corpus
+            .check_names(record.plan.corpus_hash, record.tokenizer)
+            .context("this is not the corpus it began with")?;
+        let checkpoint = folder::Checkpoint::open(path)?;
+        let state_path = path.join(OPTIMISER_FILE);
+        let state = std::fs::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
+        let state = OptimiserState::from_bytes(&state).with_context(|| format!("in {}", state_path.display()))?;
+        let mut training = Self::with_record(record, corpus, threads)?;
+        if *training.engine.config() != checkpoint.config {
+            anyhow::bail!("{} is of another model than {RECORD_FILE} says", path.join(folder::CONFIG_FILE).display());
+        }
+        training.engine.parameters_mut().copy_from_slice(&checkpoint.parameters);
+        training.engine.load_optimiser_state(state)?;
+        Ok(training)
+    }
+
+    fn with_record(record: Record, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
+        let plan = &record.plan;
+        let config = preset(&plan.preset, corpus.manifest().vocab_size as usize)?;
+        let rule = AssignmentRule {
+            sequence_length: plan.sequence_length,
+            sequences_per_batch: plan.batch,
+            batches_per_window: 1,
+            slots: 1,
+        };
+        let run = RunId::new(seed(plan.seed, "order of the text"));
+        let small = "give more text, or take a smaller --batch or --sequence-length";
+        let assignments = corpus.assignments(run, rule).advise(small)?;
+        let held_out = held_out_batches(&corpus, plan.sequence_length as usize).advise(small)?;
+        let engine = CpuEngine::new(config, OptimiserConfig::default(), threads)?;
+        let seconds_before = record.seconds;
+        Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
+    }
+
+    fn seed(&self, purpose: &str) -> [u8; 32] {
+        seed(self.record.plan.seed, purpose)
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &CpuEngine {
+        &self.engine
+    }
+
+    /// The share of the way that lies behind, and the limit that is nearest.
+    pub fn progress(&self) -> (f64, &'static str) {
+        self.record.limits.progress(&self.record)
+    }
+
+    /// The learning rate of the next step: warm-up by steps, then decay by the share of the way.
+    pub fn learning_rate(&self) -> f32 {
+        let Plan { learning_rate: peak, warm_up_steps, decay, .. } = self.record.plan;
+        if self.record.step < warm_up_steps {
+            return peak * (self.record.step + 1) as f32 / warm_up_steps as f32;
+        }
+        // The schedule counts in whole steps; a million of them stand for the whole way.
+        const WAY: u64 = 1_000_000;
+        let schedule =
+            Schedule { peak, warmup_steps: 0, flat_steps: 0, total_steps: WAY, final_share: FINAL_SHARE, decay };
+        schedule.learning_rate((self.progress().0 * WAY as f64) as u64)
+    }
+
+    /// One step. After an error the model is as before.
+    pub fn step(&mut self) -> anyhow::Result<StepReport> {
+        let length = self.record.plan.sequence_length as usize;
+        let assignment = self.assignments.assignment(Window(self.record.step), Uid(0), &Beacon::default())?;
+        let tokens = assignment.batch(0)?;
+        let pieces = pieces(&tokens, length, self.corpus.manifest().end_of_text);
+        let report = self.engine.train_step(&pieces, self.learning_rate())?;
+        self.record.step += 1;
+        self.record.tokens += report.tokens as u64;
+        self.record.seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Measures the loss on the held-out text.
+    pub fn evaluate(&mut self) -> anyhow::Result<f32> {
+        let parameters = self.engine.parameters().to_vec();
+        let loss = mean_loss(&mut self.engine, &parameters, &self.held_out)?;
+        if self.record.step == 0 {
+            self.record.first_held_out_loss = Some(loss);
+        }
+        self.record.last_held_out_loss = Some(loss);
+        self.record.seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
+        Ok(loss)
+    }
+
+    /// Replaces the checkpoint in a folder by the present state.
+    pub fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let end = self.corpus.manifest().end_of_text;
+        let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
+        let config = config_to_json(self.engine.config(), &special, Precision::F32);
+        let parameters = write_safetensors(self.engine.config(), self.engine.parameters(), Precision::F32)?;
+        let record = format!("{}\n", serde_json::to_string_pretty(&self.record).context("cannot write the record")?);
+        let generation = generation_config_to_json(&special);
+        let optimiser = self.engine.optimiser_state().to_bytes();
+        let files: [(&str, &[u8]); 6] = [
+            (folder::CONFIG_FILE, config.as_bytes()),
+            (folder::PARAMETERS_FILE, &parameters),
+            (folder::GENERATION_FILE, generation.as_bytes()),
+            (folder::TOKENIZER_FILE, self.corpus.tokenizer().to_json()),
+            (OPTIMISER_FILE, &optimiser),
+            (RECORD_FILE, record.as_bytes()),
+        ];
+        folder::replace(path, &files)
+    }
+}
+
+/// A seed of 32 bytes for a purpose.
+fn seed(number: u64, purpose: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("templar training alone v1");
+    hasher.update(&number.to_le_bytes()).update(purpose.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Sequences of `length + 1` tokens, one after the other, as batches of bounded size.
+fn pieces(tokens: &[u32], length: usize, end_of_text: u32) -> Vec<Batch> {
+    let sequences = (PIECE_TOKENS / length).max(1);
+    let piece = |tokens: &[u32]| {
+        let mut batch = Batch::new(tokens.to_vec(), tokens.len() / (length + 1), length);
+        batch.end_of_text = Some(end_of_text);
+        batch
+    };
+    tokens.chunks(sequences * (length + 1)).map(piece).collect()
+}
+
+/// The held-out sequences of a corpus, fewer where it is small; fails where it has not even one.
+fn held_out_batches(corpus: &Corpus, length: usize) -> anyhow::Result<Vec<Batch>> {
+    let available = corpus.held_out_tokens().saturating_sub(1) as usize / length;
+    let sequences = corpus.held_out_sequences(available.clamp(1, EVALUATION_SEQUENCES), length)?;
+    Ok(pieces(&sequences.concat(), length, corpus.manifest().end_of_text))
+}
+
+/// The mean loss in nats over all sequences of the batches.
+pub fn mean_loss(engine: &mut CpuEngine, parameters: &[f32], batches: &[Batch]) -> anyhow::Result<f32> {
+    let (mut sum, mut sequences) = (0.0, 0);
+    for batch in batches {
+        let losses = engine.evaluate(parameters, batch)?;
+        sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        sequences += losses.len();
+    }
+    Ok((sum / sequences.max(1) as f64) as f32)
+}
+
+/// The batches to judge a model on: `sequences` of a corpus's held-out part.
+pub fn batches_of_corpus(corpus: &Corpus, sequences: usize, length: usize) -> anyhow::Result<Vec<Batch>> {
+    let tokens = corpus.held_out_sequences(sequences, length)?;
+    Ok(pieces(&tokens.concat(), length, corpus.manifest().end_of_text))
+}
+
+/// The batches to judge a model on: the first sequences of a stream of tokens, none of them where it is too short.
+pub fn batches_of_tokens(tokens: &[u32], sequences: usize, length: usize, end_of_text: u32) -> Vec<Batch> {
+    let count = (tokens.len().saturating_sub(1) / length).min(sequences);
+    let rows = (0..count).flat_map(|number| &tokens[number * length..=(number + 1) * length]);
+    pieces(&rows.copied().collect::<Vec<_>>(), length, end_of_text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64, limits: Limits) -> Record {
+        let plan = Plan {
+            preset: "nano".into(),
+            corpus: PathBuf::new(),
+            corpus_hash: ContentHash::default(),
+            sequence_length: 8,
+            batch: 2,
+            learning_rate: 1.0,
+            warm_up_steps: 4,
+            decay: Decay::Cosine,
+            seed: 0,
+        };
+        let (tokenizer, tokens, seconds) = (ContentHash::default(), step * 16, step as f64);
+        let (first_held_out_loss, last_held_out_loss) = (None, None);
+        Record { plan, limits, tokenizer, step, tokens, seconds, first_held_out_loss, last_held_out_loss }
+    }
+
+    #[test]
+    fn the_nearest_limit_decides() {
+        let limits = Limits { steps: Some(100), tokens: Some(320), minutes: Some(10.0) };
+        assert_eq!(limits.progress(&record(10, limits)), (0.5, "tokens"));
+        let limits = Limits { steps: Some(5), ..limits };
+        assert_eq!(limits.progress(&record(10, limits)), (1.0, "steps"));
+        let limits = Limits { steps: Some(0), ..Limits::default() };
+        assert_eq!(limits.progress(&record(0, limits)), (1.0, "steps"));
+    }
+
+    #[test]
+    fn pieces_hold_every_sequence_once() {
+        let tokens: Vec<u32> = (0..5 * 2001).collect();
+        let pieces = pieces(&tokens, 2000, 7);
+        assert_eq!(pieces.iter().map(|piece| piece.sequences).collect::<Vec<_>>(), [2, 2, 1]);
+        let again: Vec<u32> = pieces.into_iter().flat_map(|piece| piece.tokens).collect();
+        assert_eq!(again, tokens);
+    }
+
+    #[test]
+    fn a_stream_is_cut_into_overlapping_rows() {
+        let batches = batches_of_tokens(&[0, 1, 2, 3, 4, 5], 9, 2, 9);
+        assert_eq!(batches.len(), 1);
+        assert_eq!(batches[0].tokens, [0, 1, 2, 2, 3, 4]);
+        assert!(batches_of_tokens(&[0, 1], 9, 2, 9).is_empty());
+    }
+}

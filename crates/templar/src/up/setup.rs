@@ -1,0 +1,305 @@
+//! Making what a local network needs: text, keys, ledger rules, slots and stake, genesis.
+
+use super::children::{Children, Recipe};
+use super::folder::{Folder, Settings};
+use super::plan::{self, Plan};
+use crate::config::Config;
+use crate::failure::Advise;
+use crate::progress::Progress;
+use crate::text;
+use anyhow::Context;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+use templar_base::{Genesis, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_bucket::{BucketLocation, KeyRing, WriteKey};
+use templar_corpus::Corpus;
+use templar_ledger::wallet::{Overwrite, SecretSource, Wallet};
+use templar_ledger::{Call, Chain, Profile, RpcChain, RpcOptions};
+
+/// The wallet that owns the subnet and pays for new nodes.
+pub const OWNER: &str = "owner";
+/// The name of a node's only hotkey.
+const HOTKEY: &str = "default";
+/// What each node's coldkey begins with where the ledger exists already.
+const GIFT: Rao = Rao(1_000 * RAO_PER_TAO);
+/// What a validator stakes.
+const STAKE: Rao = Rao(500 * RAO_PER_TAO);
+const LEDGER_DEADLINE: Duration = Duration::from_secs(30);
+/// Blocks until the run starts: time for the nodes to come up.
+const START_BLOCKS: u64 = 4;
+
+/// What the operator asked for; it counts when the network is made.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Synthetic text of so many bytes instead of real text.
+    pub synthetic_bytes: Option<u64>,
+    /// Tokens of the vocabulary.
+    pub vocab_size: u32,
+    /// Size of the model.
+    pub preset: String,
+    /// Length of a window in seconds.
+    pub window_seconds: Option<u64>,
+    /// Number of miners.
+    pub miners: Option<usize>,
+    /// Number of validators.
+    pub validators: Option<usize>,
+}
+
+/// A network that runs.
+pub struct Network {
+    /// What was decided when it was made.
+    pub settings: Settings,
+    /// The ledger.
+    pub chain: RpcChain,
+    /// The run's rules.
+    pub genesis: Genesis,
+    /// For people: what is trained on and under which licence.
+    pub remarks: Vec<String>,
+}
+
+/// A free port, the old one if it is still free.
+fn free_port(old: u16) -> anyhow::Result<u16> {
+    for port in [old, 0] {
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr().context("cannot find a free port")?.port());
+        }
+    }
+    Err(anyhow::anyhow!("no port is free on 127.0.0.1")).advise("close some programs that listen, and try again")
+}
+
+/// Makes what is missing and starts everything.
+pub async fn bring_up(
+    folder: &Folder,
+    config: &Config,
+    wishes: &Wishes,
+    children: &mut Children,
+    progress: &mut Progress,
+) -> anyhow::Result<Network> {
+    let old = folder.settings()?;
+    let is_new = old.is_none();
+    let mut settings = old.unwrap_or_else(|| Settings::new(wishes.validators.unwrap_or(2), wishes.miners.unwrap_or(4)));
+    // A network can grow; it does not forget nodes that it has.
+    settings.miners = wishes.miners.unwrap_or(settings.miners).max(if is_new { 1 } else { settings.miners });
+    settings.validators =
+        wishes.validators.unwrap_or(settings.validators).max(if is_new { 1 } else { settings.validators });
+    let (corpus, remarks) = open_corpus(folder, config, wishes, progress)?;
+    make_wallets(folder, &settings)?;
+    settings.ledger_port = free_port(settings.ledger_port)?;
+    settings.bucket_port = free_port(settings.bucket_port)?;
+    let plan = match folder.path().join("genesis.json").is_file() {
+        true => None,
+        false => {
+            progress.say("measuring this machine");
+            Some(make_plan(&corpus, wishes, &settings)?)
+        }
+    };
+    if let Some(plan) = &plan {
+        make_profile(folder, &settings, plan)?;
+    }
+    // Only now is everything there that a later start relies on.
+    folder.save(&settings)?;
+    progress.say("starting the ledger and the bucket server");
+    start_services(folder, &settings, children)?;
+    let chain = connect(&settings).await?;
+    let genesis = match &plan {
+        Some(plan) => {
+            progress.say("registering the nodes");
+            register(folder, &settings, &chain).await?;
+            make_genesis(folder, &chain, plan).await?
+        }
+        None => {
+            let genesis = crate::role::read_genesis(&folder.path().join("genesis.json"))?;
+            register(folder, &settings, &chain).await?;
+            genesis
+        }
+    };
+    start_nodes(folder, &settings, children)?;
+    Ok(Network { settings, chain, genesis, remarks })
+}
+
+fn open_corpus(
+    folder: &Folder,
+    config: &Config,
+    wishes: &Wishes,
+    progress: &mut Progress,
+) -> anyhow::Result<(Corpus, Vec<String>)> {
+    let path = folder.path().join("corpus");
+    let mut remarks = Vec::new();
+    if !path.join(templar_corpus::MANIFEST_FILE).is_file() {
+        let chosen = text::choose(config, wishes.synthetic_bytes, None, progress)?;
+        for remark in &chosen.remarks {
+            progress.note(remark);
+        }
+        remarks = chosen.remarks.clone();
+        let builder = chosen.builder().vocab_size(wishes.vocab_size);
+        builder.build(&path, |news| text::show_build(progress, news)).context("cannot prepare the text")?;
+    }
+    let corpus = Corpus::open(&path).context("cannot use the prepared text").advise("start over with --fresh")?;
+    if remarks.is_empty() {
+        let sources = &corpus.manifest().sources;
+        remarks = sources.iter().map(|source| format!("text: {}; {}", source.name, source.licence)).collect();
+    }
+    Ok((corpus, remarks))
+}
+
+fn wallet(folder: &Folder, name: &str) -> anyhow::Result<Wallet> {
+    Ok(Wallet::new(&folder.path().join("wallets"), name)?)
+}
+
+/// Makes the keys that are not there. They are plain files: this network is worth nothing outside this machine.
+fn make_wallets(folder: &Folder, settings: &Settings) -> anyhow::Result<()> {
+    for name in settings.node_names().iter().map(String::as_str).chain([OWNER]) {
+        let wallet = wallet(folder, name)?;
+        if !wallet.coldkey_path().is_file() {
+            wallet.write_coldkey(&SecretSource::generate()?.0, None, Overwrite::Refuse)?;
+        }
+        if name != OWNER && !wallet.hotkey_path(HOTKEY)?.is_file() {
+            wallet.write_hotkey(HOTKEY, &SecretSource::generate()?.0, Overwrite::Refuse)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_plan(corpus: &Corpus, wishes: &Wishes, settings: &Settings) -> anyhow::Result<Plan> {
+    let vocab_size = corpus.manifest().vocab_size as usize;
+    let model = templar_engine::preset(&wishes.preset, vocab_size)?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
+    Plan::new(&plan::Inputs {
+        model,
+        corpus,
+        seed,
+        miners: settings.miners,
+        validators: settings.validators,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        window_seconds: wishes.window_seconds,
+    })
+}
+
+fn make_profile(folder: &Folder, settings: &Settings, plan: &Plan) -> anyhow::Result<()> {
+    let path = folder.path().join("ledger.json");
+    if path.is_file() {
+        return Ok(());
+    }
+    let address = |name: &str| anyhow::Ok(wallet(folder, name)?.coldkey_address()?);
+    let funded = settings.node_names().iter().map(|name| address(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut profile = Profile::local(address(OWNER)?, &funded);
+    profile.block_time_ms = plan::BLOCK_TIME_MS;
+    profile.commitment_retention_blocks = profile.commitment_retention_blocks.max(plan.retention_blocks());
+    profile.history_blocks = profile.history_blocks.max(2 * plan.retention_blocks());
+    profile.check()?;
+    folder.write("ledger.json", &serde_json::to_vec_pretty(&profile)?)
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn start_services(folder: &Folder, settings: &Settings, children: &mut Children) -> anyhow::Result<()> {
+    let data = text_of(folder.path());
+    let listen = |port: u16| format!("127.0.0.1:{port}");
+    let profile = text_of(&folder.path().join("ledger.json"));
+    let ledger = ["ledger", "--data", &data, "--listen", &listen(settings.ledger_port), "--profile", &profile];
+    let bucket = ["bucket", "--data", &data, "--listen", &listen(settings.bucket_port)];
+    for (name, arguments) in [("ledger", ledger.as_slice()), ("bucket", bucket.as_slice())] {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        children.start(folder, Recipe { name: name.to_owned(), arguments, variables: Vec::new() })?;
+    }
+    Ok(())
+}
+
+async fn connect(settings: &Settings) -> anyhow::Result<RpcChain> {
+    let url = format!("ws://127.0.0.1:{}", settings.ledger_port);
+    let begun = tokio::time::Instant::now();
+    loop {
+        match RpcChain::connect(&url, RpcOptions::default()).await {
+            Ok(chain) => return Ok(chain),
+            Err(error) if begun.elapsed() > LEDGER_DEADLINE => {
+                return Err(error).context("the ledger does not come up").advise("look at logs/ledger.log");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Gives every node its slot, and the validators their stake. What is there already stays as it is.
+async fn register(folder: &Folder, settings: &Settings, chain: &RpcChain) -> anyhow::Result<()> {
+    let netuid = Netuid(3);
+    let owner = wallet(folder, OWNER)?.coldkey(None)?;
+    for name in settings.node_names() {
+        let wallet = wallet(folder, &name)?;
+        let (coldkey, hotkey) = (wallet.coldkey(None)?, wallet.hotkey(HOTKEY)?.public());
+        let metagraph = chain.metagraph(netuid, None).await?;
+        if metagraph.neuron(&hotkey).is_none() {
+            fund(chain, &owner, coldkey.public()).await?;
+            let call = Call::Register { netuid, hotkey, max_price: None };
+            accept(chain, &coldkey, call).await.with_context(|| format!("cannot register {name}"))?;
+        }
+        if name.starts_with("validator") && chain.stake(&hotkey, &coldkey.public()).await? < STAKE {
+            let call = Call::AddStake { hotkey, netuid, amount: STAKE };
+            accept(chain, &coldkey, call).await.with_context(|| format!("cannot stake on {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn fund(chain: &RpcChain, owner: &Keypair, to: PublicKey) -> anyhow::Result<()> {
+    if chain.account(&to).await?.balance < GIFT {
+        accept(chain, owner, Call::Transfer { to, amount: GIFT }).await.context("cannot fund a new node")?;
+    }
+    Ok(())
+}
+
+async fn accept(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Result<()> {
+    chain.submit(signer, call).await?;
+    Ok(())
+}
+
+async fn make_genesis(folder: &Folder, chain: &RpcChain, plan: &Plan) -> anyhow::Result<Genesis> {
+    let ledger = chain.genesis().await?;
+    let start = chain.head().await?.number.plus(START_BLOCKS);
+    let genesis = plan.genesis(ledger, Netuid(3), start);
+    genesis.check()?;
+    folder.write("genesis.json", genesis.to_json().as_bytes())?;
+    Ok(genesis)
+}
+
+fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) -> anyhow::Result<()> {
+    let keys = KeyRing::from_file(folder.path().join("bucket-keys.json"))?;
+    let names = settings.node_names();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (cores / names.len()).max(1).to_string();
+    let endpoint = format!("http://127.0.0.1:{}", settings.bucket_port);
+    for name in names {
+        let hotkey = wallet(folder, &name)?.hotkey(HOTKEY)?.public();
+        let bucket = format!("templar-{}", hex::encode(&hotkey.as_bytes()[..12]));
+        let mut secret = [0; 20];
+        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
+        // A new key at every start: nothing needs to remember it.
+        let key = WriteKey::new(&bucket, hex::encode(secret), &bucket);
+        keys.register(key.clone())?;
+        let location = BucketLocation::s3(&bucket, &endpoint, None)?;
+        let role = if name.starts_with("miner") { "miner" } else { "validator" };
+        let in_folder = |entry: &str| text_of(&folder.path().join(entry));
+        let arguments = [
+            ("--genesis", in_folder("genesis.json")),
+            ("--corpus", in_folder("corpus")),
+            ("--ledger", format!("ws://127.0.0.1:{}", settings.ledger_port)),
+            ("--data", text_of(&folder.node(&name))),
+            ("--wallet-folder", in_folder("wallets")),
+            ("--wallet", name.clone()),
+            ("--hotkey", HOTKEY.to_owned()),
+            ("--threads", threads.clone()),
+            ("--bucket", location.to_string()),
+        ];
+        let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        let arguments = std::iter::once(role.to_owned()).chain(arguments).collect();
+        let variables = vec![
+            ("TEMPLAR_BUCKET_ACCESS_KEY".to_owned(), key.access_key.clone()),
+            ("TEMPLAR_BUCKET_SECRET_KEY".to_owned(), key.secret_key.clone()),
+        ];
+        children.start(folder, Recipe { name, arguments, variables })?;
+    }
+    Ok(())
+}
