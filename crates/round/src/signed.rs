@@ -94,4 +94,14 @@ mod tests {
         assert!(read(run, window, "audit", author.public()).is_err());
         assert!(read(run, window, "verdict", other.public()).is_err());
     }
+
+    /// A parser that is one unit off in the last place once made true verdicts look forged.
+    #[test]
+    fn numbers_of_a_signed_document_come_back_to_the_bit() {
+        let (author, run, window) = (Keypair::from_uri("//a").unwrap(), RunId::new([1; 32]), Window(3));
+        let numbers: Vec<f64> = (1..2000u32).map(|i| f64::from(i).sqrt() * 1.147_450_558_020_432e-4).collect();
+        let bytes = Signed::new(numbers.clone(), run, window, "verdict", &author).unwrap().to_bytes().unwrap();
+        let read = Signed::<Vec<f64>>::from_bytes(&bytes, run, window, "verdict", author.public()).unwrap();
+        assert!(read.body.iter().zip(&numbers).all(|(read, written)| read.to_bits() == written.to_bits()));
+    }
 }

@@ -1,0 +1,259 @@
+//! A small exact model, miners that train on it, and the attacks that judging must withstand.
+
+mod rules;
+
+pub use rules::genesis;
+
+use std::collections::BTreeMap;
+use templar_base::random::Stream;
+use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, Uid, Window};
+use templar_gauntlet::{
+    Book, DoorFailure, Entry, MinerVerdict, Model, ModelError, Standing, Submission, Verdict, WindowInput, judge,
+    weights,
+};
+use templar_gradient::{
+    Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload, drift, outer_step, state_hash,
+};
+
+/// Values of the tensors that honest miners train.
+const TRAINED: usize = 4096 + 4096;
+/// Values of a tensor on whose far side the loss is a wall; honest miners leave it alone.
+const WALLED: usize = 512;
+pub const PARAMETERS: usize = TRAINED + WALLED;
+const PARTS: usize = 8;
+/// Steps that every miner reports, of 4 batches of 32 tokens.
+const STEPS: u32 = 4;
+
+/// Roughly normal with variance one: the sum of twelve uniform numbers less six.
+fn normal(stream: &mut Stream) -> f32 {
+    (0..12).map(|_| stream.unit_f32()).sum::<f32>() - 6.0
+}
+
+/// `½ Σ h (θ − o − ν_part)²` over the trained values, with noise ν in each part. In the walled tensor the loss falls
+/// gently until 1 and rises steeply behind.
+pub struct Bowl {
+    curvature: Vec<f32>,
+    optimum: Vec<f32>,
+    noise: Vec<Vec<f32>>,
+}
+
+impl Bowl {
+    fn new(window: Window) -> Self {
+        let mut shape = Stream::new([1; 32], "bowl", 0);
+        let curvature = (0..TRAINED).map(|_| 0.2 + 0.8 * shape.unit_f32()).collect();
+        let optimum = (0..TRAINED).map(|_| normal(&mut shape)).collect();
+        let mut draw = Stream::new([1; 32], "evaluation", window.0);
+        let noise = (0..PARTS).map(|_| (0..TRAINED).map(|_| 0.3 * normal(&mut draw)).collect()).collect();
+        Self { curvature, optimum, noise }
+    }
+
+    fn part(&self, params: &[f32], part: usize, mut gradient: Option<&mut [f32]>) -> f64 {
+        let mut loss = 0f64;
+        for j in 0..TRAINED {
+            let away = params[j] - self.optimum[j] - self.noise[part][j];
+            loss += 0.5 * f64::from(self.curvature[j]) * f64::from(away) * f64::from(away);
+            if let Some(gradient) = &mut gradient {
+                gradient[j] = self.curvature[j] * away;
+            }
+        }
+        for j in TRAINED..PARAMETERS {
+            let behind = (params[j] - 1.0).max(0.0);
+            loss += f64::from(-0.1 * params[j] + 1000.0 * behind * behind);
+            if let Some(gradient) = &mut gradient {
+                gradient[j] = -0.1 + 2000.0 * behind;
+            }
+        }
+        loss
+    }
+}
+
+impl Model for Bowl {
+    fn parts(&self) -> usize {
+        PARTS
+    }
+
+    fn gradient(&mut self, params: &[f32], part: usize, gradient: &mut [f32]) -> Result<f64, ModelError> {
+        Ok(self.part(params, part, Some(gradient)))
+    }
+
+    fn loss(&mut self, params: &[f32]) -> Result<f64, ModelError> {
+        Ok((0..PARTS).map(|part| self.part(params, part, None)).sum::<f64>() / PARTS as f64)
+    }
+}
+
+/// A run with its miners.
+pub struct Arena {
+    pub genesis: Genesis,
+    pub layout: GradientLayout,
+    pub params: Vec<f32>,
+    pub window: Window,
+    pub book: Book,
+    pub registered: BTreeMap<Uid, PublicKey>,
+    /// What a miner's data adds to the true direction, against it.
+    pub noise: f32,
+    feedback: BTreeMap<Uid, ErrorFeedback>,
+}
+
+pub fn hotkey(uid: Uid) -> PublicKey {
+    PublicKey::new([uid.0 as u8 + 1; 32])
+}
+
+impl Arena {
+    pub fn new() -> Self {
+        let genesis = genesis();
+        let kept = |len: usize, kept| (format!("tensor of {len}"), len, kept);
+        let layout = GradientLayout::new([kept(4096, 128), kept(4096, 128), kept(WALLED, 128)]).unwrap();
+        Self {
+            genesis,
+            layout,
+            params: vec![0.0; PARAMETERS],
+            window: Window(0),
+            book: Book::default(),
+            registered: (0..64).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
+            noise: 1.0,
+            feedback: BTreeMap::new(),
+        }
+    }
+
+    pub fn model(&self) -> Bowl {
+        Bowl::new(self.window)
+    }
+
+    pub fn run(&self) -> RunId {
+        self.genesis.run_id()
+    }
+
+    pub fn beacon(&self) -> Beacon {
+        Beacon::new([self.window.0 as u8 ^ 0x5a; 32])
+    }
+
+    pub fn data_digest(&self, uid: Uid) -> ContentHash {
+        ContentHash::of(format!("batches of {uid} in {}", self.window).as_bytes())
+    }
+
+    /// What an honest payload says.
+    pub fn metadata(&self, uid: Uid) -> Metadata {
+        Metadata {
+            run: self.run(),
+            window: self.window,
+            uid,
+            start_state: state_hash(&self.params),
+            data_digest: self.data_digest(uid),
+            tokens_trained: u64::from(STEPS) * 32,
+            inner_steps: STEPS,
+            numerics: self.genesis.numerics.clone(),
+            ..Metadata::default()
+        }
+    }
+
+    /// A payload that sends `wanted` and nothing else.
+    pub fn payload_of(&self, uid: Uid, wanted: &[f32]) -> Payload {
+        let mut feedback = ErrorFeedback::new(&self.layout);
+        feedback.accumulate(wanted, 0.0).unwrap();
+        feedback.compress(&self.layout, self.metadata(uid)).unwrap()
+    }
+
+    /// The drift of honest training on data of its own; `effort` is how much data of that.
+    pub fn honest_drift(&self, uid: Uid, effort: f32) -> Vec<f32> {
+        let bowl = self.model();
+        let mut data = Stream::new([uid.0 as u8 + 1; 32], "own data", self.window.0);
+        let mut x = self.params.clone();
+        for j in 0..TRAINED {
+            let slope = bowl.curvature[j] * (self.params[j] - bowl.optimum[j]);
+            // Small, for error feedback collects up to ten windows of it before a coordinate is sent.
+            x[j] -= 0.05 * (effort * slope + effort.sqrt() * self.noise * bowl.curvature[j] * normal(&mut data));
+        }
+        let mut delta = vec![0.0; PARAMETERS];
+        drift(&self.params, &x, &mut delta).unwrap();
+        delta
+    }
+
+    /// The payload of an honest miner, which carries on its error feedback.
+    pub fn honest(&mut self, uid: Uid, effort: f32) -> Payload {
+        let delta = self.honest_drift(uid, effort);
+        let metadata = self.metadata(uid);
+        let feedback = self.feedback.entry(uid).or_insert_with(|| ErrorFeedback::new(&self.layout));
+        feedback.accumulate(&delta, self.genesis.outer.error_feedback_decay).unwrap();
+        feedback.compress(&self.layout, metadata).unwrap()
+    }
+
+    /// What arrives of a payload that went through its bytes; committed in a block that follows from the uid.
+    pub fn entry(&self, payload: &Payload) -> Entry {
+        let uid = payload.metadata().uid;
+        self.entry_as(uid, payload)
+    }
+
+    /// The same in the bucket of `uid`.
+    pub fn entry_as(&self, uid: Uid, payload: &Payload) -> Entry {
+        let bytes = payload.encode();
+        let submission = match Payload::decode(&bytes, &self.layout) {
+            Ok(payload) => Submission::Payload {
+                payload: Box::new(payload),
+                hash: ContentHash::of(&bytes),
+                data_digest: Some(self.data_digest(uid)),
+            },
+            Err(error) => Submission::Refused(DoorFailure::Undecodable { reason: error.to_string() }),
+        };
+        Entry { uid, hotkey: self.registered[&uid], block: BlockNumber(100 + u64::from(uid.0)), submission }
+    }
+
+    /// Entries of honest miners with these uids.
+    pub fn honest_entries(&mut self, uids: impl IntoIterator<Item = u16>) -> Vec<Entry> {
+        uids.into_iter()
+            .map(|uid| {
+                let payload = self.honest(Uid(uid), 1.0);
+                self.entry(&payload)
+            })
+            .collect()
+    }
+
+    pub fn judge(&self, entries: &[Entry]) -> Verdict {
+        let input = WindowInput {
+            genesis: &self.genesis,
+            run: self.run(),
+            window: self.window,
+            beacon: self.beacon(),
+            params: &self.params,
+            start_state: state_hash(&self.params),
+            registered: &self.registered,
+            entries,
+            book: &self.book,
+        };
+        judge(&input, &mut self.model()).unwrap()
+    }
+
+    /// The agreed outcome: the outer step of the selected, the ratings, the next window.
+    pub fn advance(&mut self, entries: &[Entry], verdict: &Verdict) {
+        let merged: Vec<(&Payload, u32)> = entries
+            .iter()
+            .filter(|entry| verdict.selected.contains(&entry.uid))
+            .filter_map(|entry| match &entry.submission {
+                Submission::Payload { payload, .. } => Some((payload.as_ref(), 1)),
+                Submission::Refused(_) => None,
+            })
+            .collect();
+        if !merged.is_empty() {
+            let aggregate = Aggregate::merge(&self.layout, &merged, self.rule()).unwrap();
+            outer_step(&mut self.params, &aggregate, self.genesis.outer.alpha(self.window)).unwrap();
+        }
+        self.book = verdict.book.clone();
+        self.window = self.window.next();
+    }
+
+    pub fn rule(&self) -> MergeRule {
+        MergeRule { scale_clip: self.genesis.outer.scale_clip, ..MergeRule::default() }
+    }
+
+    /// The weights that follow from a book after the present window.
+    pub fn weights(&self, book: &Book) -> BTreeMap<Uid, u16> {
+        weights(book, &self.genesis.economics, self.window).into_iter().collect()
+    }
+}
+
+pub fn miner(verdict: &Verdict, uid: u16) -> &MinerVerdict {
+    verdict.miners.iter().find(|miner| miner.uid == Uid(uid)).expect("the verdict speaks of every entry")
+}
+
+pub fn standing(verdict: &Verdict, uid: u16) -> &Standing {
+    &miner(verdict, uid).standing
+}

@@ -1,0 +1,395 @@
+//! One window's judgement: who is refused under which name, who is selected and paid, and what the sums promise.
+
+mod arena;
+
+use arena::{Arena, PARAMETERS, genesis, hotkey, miner, standing};
+use std::collections::BTreeSet;
+use templar_base::random::Stream;
+use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
+use templar_gauntlet::{
+    Contribution, DoorFailure, Entry, Expectation, Model, Standing, Submission, check_payload, confirm, measure,
+};
+use templar_gradient::{Aggregate, Metadata, Payload, outer_step};
+
+const HONEST: std::ops::Range<u16> = 0..8;
+const CHEAT: Uid = Uid(40);
+
+fn uids(range: std::ops::Range<u16>) -> BTreeSet<Uid> {
+    range.map(Uid).collect()
+}
+
+fn payload_of(entry: &Entry) -> &Payload {
+    match &entry.submission {
+        Submission::Payload { payload, .. } => payload,
+        Submission::Refused(failure) => panic!("refused: {failure}"),
+    }
+}
+
+/// A run in its fourth window, honest entries of that window, and room for one cheat.
+fn scene() -> (Arena, Vec<Entry>) {
+    let mut arena = Arena::new();
+    for _ in 0..3 {
+        let entries = arena.honest_entries(HONEST);
+        let verdict = arena.judge(&entries);
+        arena.advance(&entries, &verdict);
+    }
+    let entries = arena.honest_entries(HONEST);
+    (arena, entries)
+}
+
+/// Judges honest entries together with a cheat's, and checks that nobody else is touched by it.
+fn judge_cheat(arena: &Arena, honest: &[Entry], cheat: Entry) -> Standing {
+    let uid = cheat.uid;
+    let entries: Vec<Entry> = honest.iter().cloned().chain([cheat]).collect();
+    let verdict = arena.judge(&entries);
+    let selected: BTreeSet<Uid> = verdict.selected.iter().copied().collect();
+    assert_eq!(
+        selected,
+        uids(HONEST),
+        "honest miners are selected, the cheat ({:?}) is not",
+        standing(&verdict, uid.0)
+    );
+    let weights = arena.weights(&verdict.book);
+    assert_eq!(weights.keys().copied().collect::<BTreeSet<_>>(), uids(HONEST), "the cheat is paid");
+    for uid in HONEST {
+        assert_eq!(standing(&verdict, uid), &Standing::Selected);
+    }
+    standing(&verdict, uid.0).clone()
+}
+
+fn noise(seed: u8) -> Vec<f32> {
+    let mut stream = Stream::new([seed; 32], "noise", 0);
+    (0..PARAMETERS).map(|_| stream.unit_f32() - 0.5).collect()
+}
+
+#[test]
+fn the_rules_of_the_arena_are_rules_that_a_run_may_have() {
+    genesis().check().unwrap();
+}
+
+#[test]
+fn contributions_sum_to_what_the_step_really_brings() {
+    let (arena, entries) = scene();
+    let verdict = arena.judge(&entries);
+    let confirmation = verdict.confirmation.as_ref().unwrap();
+    let contributions: f64 = verdict.miners.iter().map(|m| m.contribution.as_ref().unwrap().mean.to_f64()).sum();
+    assert!((confirmation.predicted.to_f64() - contributions).abs() < 1e-6);
+
+    let merged: Vec<(&Payload, u32)> = entries.iter().map(|entry| (payload_of(entry), 1)).collect();
+    let mut stepped = arena.params.clone();
+    let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
+    outer_step(&mut stepped, &aggregate, arena.genesis.outer.alpha(arena.window)).unwrap();
+    let real = arena.model().loss(&arena.params).unwrap() - arena.model().loss(&stepped).unwrap();
+    assert!(real > 0.0);
+    assert!((contributions - real).abs() < 0.02 * real, "{contributions} was promised, {real} came");
+    assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);
+    assert_eq!(confirmation.evaluations, 2, "all is well, so one step is tried");
+    assert_eq!(verdict.tokens(), 8 * 4 * 32);
+    assert_eq!(verdict.accepted(), uids(HONEST).into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_payload_says_of_its_window_is_checked_and_named() {
+    let (mut arena, honest) = scene();
+    let payload = arena.honest(CHEAT, 1.0);
+    let truth = arena.metadata(CHEAT);
+    let refused = |metadata: Metadata| {
+        let entry = arena.entry_as(CHEAT, &payload.clone().with_metadata(metadata).unwrap());
+        match judge_cheat(&arena, &honest, entry) {
+            Standing::Refused(failure) => failure,
+            other => panic!("{other:?}"),
+        }
+    };
+    let other_state = StateHash::new([9; 32]);
+    assert_eq!(refused(Metadata { run: RunId::new([9; 32]), ..truth.clone() }), DoorFailure::WrongRun);
+    let stale = Window(arena.window.0 - 1);
+    assert_eq!(refused(Metadata { window: stale, ..truth.clone() }), DoorFailure::WrongWindow { actual: stale });
+    assert_eq!(refused(Metadata { uid: Uid(3), ..truth.clone() }), DoorFailure::WrongUid { actual: Uid(3) });
+    assert_eq!(refused(Metadata { start_state: other_state, ..truth.clone() }), DoorFailure::WrongStart);
+    let numerics = DoorFailure::WrongNumerics { actual: "fast-1".to_owned() };
+    assert_eq!(refused(Metadata { numerics: "fast-1".to_owned(), ..truth.clone() }), numerics);
+    let data_digest = arena.data_digest(Uid(0));
+    assert_eq!(refused(Metadata { data_digest, ..truth.clone() }), DoorFailure::WrongData);
+    for wrong in [
+        Metadata { inner_steps: 0, tokens_trained: 0, ..truth.clone() },
+        Metadata { inner_steps: 5, tokens_trained: 5 * 32, ..truth.clone() },
+        Metadata { tokens_trained: 1_000_000, ..truth.clone() },
+        Metadata { carried_steps: 5, ..truth.clone() },
+        Metadata { carried_start: 4, carried_steps: 1, ..truth.clone() },
+        Metadata { carried_start: u32::MAX, carried_steps: 1, ..truth.clone() },
+    ] {
+        assert_eq!(refused(wrong), DoorFailure::WrongSteps);
+    }
+    assert_eq!(
+        judge_cheat(&arena, &honest[..], refused_entry(DoorFailure::Missing)),
+        Standing::Refused(DoorFailure::Missing)
+    );
+}
+
+fn refused_entry(failure: DoorFailure) -> Entry {
+    Entry { uid: CHEAT, hotkey: hotkey(CHEAT), block: BlockNumber(99), submission: Submission::Refused(failure) }
+}
+
+#[test]
+fn bytes_that_are_no_payload_are_refused_with_the_place() {
+    let (mut arena, honest) = scene();
+    let mut bytes = arena.honest(CHEAT, 1.0).encode();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    let error = Payload::decode(&bytes, &arena.layout).unwrap_err();
+    let failure = DoorFailure::Undecodable { reason: error.to_string() };
+    let standing = judge_cheat(&arena, &honest, refused_entry(failure.clone()));
+    assert_eq!(standing, Standing::Refused(failure));
+}
+
+#[test]
+fn a_uid_without_data_is_told_so() {
+    let (mut arena, honest) = scene();
+    let mut entry = arena.entry(&arena.payload_of(CHEAT, &noise(1)));
+    let payload = arena.honest(CHEAT, 1.0);
+    let hash = ContentHash::of(&payload.encode());
+    entry.submission = Submission::Payload { payload: Box::new(payload), hash, data_digest: None };
+    assert_eq!(judge_cheat(&arena, &honest, entry), Standing::Refused(DoorFailure::NoAssignment));
+}
+
+#[test]
+fn zeros_and_values_out_of_proportion_are_refused() {
+    let (arena, honest) = scene();
+    let zeros = arena.entry(&arena.payload_of(CHEAT, &[0.0; PARAMETERS]));
+    assert_eq!(judge_cheat(&arena, &honest, zeros), Standing::Refused(DoorFailure::Empty));
+
+    let scaled: Vec<f32> = arena.honest_drift(CHEAT, 1.0).iter().map(|value| 100.0 * value).collect();
+    let scaled = arena.entry(&arena.payload_of(CHEAT, &scaled));
+    let standing = judge_cheat(&arena, &honest, scaled);
+    assert!(matches!(standing, Standing::Refused(DoorFailure::OutOfBounds { .. })), "{standing:?}");
+
+    // Coordinates that nobody else sends, as large as the format allows.
+    let sent: BTreeSet<usize> = honest.iter().flat_map(|entry| sent_by(payload_of(entry))).collect();
+    let unique: Vec<f32> = (0..PARAMETERS).map(|j| if sent.contains(&j) { 0.0 } else { 14.75 }).collect();
+    let unique = arena.entry(&arena.payload_of(CHEAT, &unique));
+    let standing = judge_cheat(&arena, &honest, unique);
+    assert!(matches!(standing, Standing::Refused(DoorFailure::OutOfBounds { .. })), "{standing:?}");
+}
+
+fn sent_by(payload: &Payload) -> Vec<usize> {
+    let mut indices = Vec::new();
+    payload.for_each(|index, _| indices.push(index));
+    indices
+}
+
+#[test]
+fn in_a_first_window_without_any_history_huge_values_gain_nothing_either() {
+    let mut arena = Arena::new();
+    let honest = arena.honest_entries(HONEST);
+    let sent: BTreeSet<usize> = honest.iter().flat_map(|entry| sent_by(payload_of(entry))).collect();
+    let mut signs = noise(5);
+    for (j, value) in signs.iter_mut().enumerate() {
+        *value = if sent.contains(&j) || j >= 8192 { 0.0 } else { 14.75f32.copysign(*value) };
+    }
+    let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &signs)));
+    assert!(matches!(standing, Standing::NotAdmitted | Standing::Harmful), "{standing:?}");
+}
+
+#[test]
+fn noise_is_not_admitted_and_a_flipped_sign_is_harmful() {
+    let (arena, honest) = scene();
+    for seed in 0..8 {
+        let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &noise(seed))));
+        assert!(matches!(standing, Standing::NotAdmitted | Standing::Harmful), "{standing:?}");
+    }
+    let flipped: Vec<f32> = arena.honest_drift(CHEAT, 1.0).iter().map(|value| -value).collect();
+    let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &flipped)));
+    assert_eq!(standing, Standing::Harmful);
+}
+
+#[test]
+fn the_last_window_sent_again_is_a_payload_of_another_window() {
+    let mut arena = Arena::new();
+    let before = arena.honest_entries(HONEST);
+    let verdict = arena.judge(&before);
+    arena.advance(&before, &verdict);
+    let honest = arena.honest_entries(1..8);
+    let again = arena.entry(payload_of(&before[0]));
+    let entries: Vec<Entry> = honest.into_iter().chain([again]).collect();
+    let verdict = arena.judge(&entries);
+    assert_eq!(standing(&verdict, 0), &Standing::Refused(DoorFailure::WrongWindow { actual: Window(0) }));
+    assert_eq!(verdict.selected.len(), 7);
+}
+
+#[test]
+fn a_copy_is_refused_whether_it_is_exact_or_perturbed() {
+    let (arena, honest) = scene();
+    let original = payload_of(&honest[2]);
+    let is_copy = |standing: &Standing| matches!(standing, Standing::Refused(DoorFailure::Copy { of: Uid(2), .. }));
+
+    let copy = original.clone().with_metadata(arena.metadata(CHEAT)).unwrap();
+    let exact = judge_cheat(&arena, &honest, arena.entry(&copy));
+    assert_eq!(exact, Standing::Refused(DoorFailure::Copy { of: Uid(2), percent: 100 }));
+
+    let mut values = vec![0.0; PARAMETERS];
+    original.for_each_value(|index, value| values[index] = value);
+    let scaled: Vec<f32> = values.iter().map(|value| 1.7 * value).collect();
+    assert!(is_copy(&judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &scaled)))));
+
+    // A quarter of its coordinates are replaced by others.
+    let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    let mut perturbed = values.clone();
+    for (place, index) in sent_by(original).into_iter().enumerate().filter(|(place, _)| place % 4 == 0) {
+        perturbed[index] = 0.0;
+        perturbed[(index + 1 + place % 2) % 8192] = largest;
+    }
+    let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &perturbed)));
+    assert!(is_copy(&standing), "{standing:?}");
+}
+
+#[test]
+fn who_was_sealed_first_is_the_author() {
+    let (arena, mut honest) = scene();
+    let copy = payload_of(&honest[2]).clone().with_metadata(arena.metadata(CHEAT)).unwrap();
+    let mut copy = arena.entry(&copy);
+    // The one with the lower uid was committed later.
+    copy.block = BlockNumber(1);
+    honest.push(copy);
+    let verdict = arena.judge(&honest);
+    assert_eq!(standing(&verdict, 2), &Standing::Refused(DoorFailure::Copy { of: CHEAT, percent: 100 }));
+    assert_eq!(standing(&verdict, CHEAT.0), &Standing::Selected);
+}
+
+#[test]
+fn honest_payloads_that_agree_strongly_are_no_copies() {
+    let mut arena = Arena::new();
+    // In a run's first windows everybody learns the same simple things.
+    arena.noise = 0.15;
+    for _ in 0..3 {
+        let entries = arena.honest_entries(0..10);
+        let agreement = payload_of(&entries[0]).agreement(payload_of(&entries[1]));
+        assert!(agreement > 0.5 || arena.window > Window(0), "{agreement} is no strong agreement");
+        let verdict = arena.judge(&entries);
+        assert_eq!(verdict.selected.len(), 10, "{:?}", verdict.miners.iter().map(|m| &m.standing).collect::<Vec<_>>());
+        arena.advance(&entries, &verdict);
+    }
+}
+
+#[test]
+fn splitting_a_payload_among_sybils_gains_nothing() {
+    let (arena, honest) = scene();
+    let rest: Vec<&Payload> = honest[1..].iter().map(payload_of).collect();
+    let whole = payload_of(&honest[0]);
+    let half = |uid: u16, parity: usize| {
+        let (mut values, mut place) = (vec![0.0; PARAMETERS], 0);
+        whole.for_each_value(|index, value| {
+            values[index] = if place % 2 == parity { value } else { 0.0 };
+            place += 1;
+        });
+        arena.payload_of(Uid(uid), &values)
+    };
+    let (first, second) = (half(40, 0), half(41, 1));
+    assert_eq!(first.kept() + second.kept(), whole.kept());
+    let alpha = arena.genesis.outer.alpha(arena.window);
+    let measured = |own: &[&Payload]| -> f64 {
+        let all: Vec<&Payload> = own.iter().chain(&rest).copied().collect();
+        let measured = measure(&mut arena.model(), &arena.params, &all, arena.rule(), alpha).unwrap();
+        measured.contributions[..own.len()].iter().map(|contribution| contribution.mean.to_f64()).sum()
+    };
+    let (alone, together) = (measured(&[whole]), measured(&[&first, &second]));
+    assert!((alone - together).abs() < 1e-6 * alone, "{alone} as one, {together} as two");
+}
+
+#[test]
+fn a_verdict_is_the_same_to_the_byte_for_any_order_and_any_judge() {
+    let (arena, mut entries) = scene();
+    entries.push(arena.entry(&arena.payload_of(CHEAT, &noise(1))));
+    entries.push(Entry { uid: Uid(41), ..refused_entry(DoorFailure::Missing) });
+    let json = |entries: &[Entry]| serde_json::to_string(&arena.judge(entries)).unwrap();
+    let first = json(&entries);
+    assert_eq!(json(&entries), first);
+    let mut stream = Stream::new([3; 32], "order", 0);
+    for _ in 0..5 {
+        for place in (1..entries.len()).rev() {
+            entries.swap(place, stream.below(place as u64 + 1) as usize);
+        }
+        assert_eq!(json(&entries), first);
+    }
+    let read: templar_gauntlet::Verdict = serde_json::from_str(&first).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), first, "whoever reads a verdict can write it again");
+}
+
+/// Honest work that hides a step into the wall: half of it is good, the whole of it is not.
+fn trap(arena: &Arena, uid: Uid) -> Payload {
+    let mut wanted = arena.honest_drift(uid, 1.0);
+    for value in &mut wanted[8192..] {
+        *value = -1.9 / arena.genesis.outer.alpha(arena.window);
+    }
+    arena.payload_of(uid, &wanted)
+}
+
+#[test]
+fn a_payload_that_is_good_for_half_a_step_only_is_isolated() {
+    let (arena, honest) = scene();
+    let trap = trap(&arena, CHEAT);
+    let mut entries = honest.clone();
+    entries.push(arena.entry(&trap));
+    let verdict = arena.judge(&entries);
+    let cheat = miner(&verdict, CHEAT.0);
+    assert!(cheat.contribution.as_ref().unwrap().sure().to_f64() > 0.0, "the small step looks good");
+    assert_eq!(verdict.selected.iter().copied().collect::<BTreeSet<_>>(), uids(HONEST));
+    assert!(!arena.weights(&verdict.book).contains_key(&CHEAT), "who failed the full step earns nothing");
+    let confirmation = verdict.confirmation.unwrap();
+    assert!(confirmation.loss_after.unwrap() < confirmation.loss_before);
+    assert!(confirmation.evaluations <= 2 * 9 + 1, "{} evaluations", confirmation.evaluations);
+}
+
+#[test]
+fn group_testing_finds_every_culprit_wherever_it_stands() {
+    let (arena, honest) = scene();
+    let alpha = arena.genesis.outer.alpha(arena.window);
+    let traps: Vec<Payload> = [40, 41].map(|uid| trap(&arena, Uid(uid))).into();
+    for place in 0..=honest.len() {
+        let mut payloads: Vec<&Payload> = honest.iter().map(payload_of).collect();
+        payloads.insert(place, &traps[0]);
+        payloads.insert(honest.len() - place, &traps[1]);
+        let measured = measure(&mut arena.model(), &arena.params, &payloads, arena.rule(), alpha).unwrap();
+        let mean = |contribution: &Contribution| contribution.mean;
+        let candidates: Vec<_> = payloads
+            .iter()
+            .zip(&measured.contributions)
+            .map(|(payload, contribution)| (payload.metadata().uid, *payload, mean(contribution)))
+            .collect();
+        let confirmation = confirm(&mut arena.model(), &arena.params, &candidates, arena.rule(), alpha, 0.5).unwrap();
+        assert_eq!(confirmation.confirmed.into_iter().collect::<BTreeSet<_>>(), uids(HONEST), "place {place}");
+    }
+}
+
+#[test]
+fn when_nobody_brings_anything_nothing_is_applied() {
+    let arena = Arena::new();
+    let entries: Vec<Entry> = (0..5).map(|uid| arena.entry(&arena.payload_of(Uid(uid), &noise(uid as u8)))).collect();
+    let verdict = arena.judge(&entries);
+    assert!(verdict.selected.len() <= 1, "{:?}", verdict.selected);
+    let verdict = arena.judge(&[]);
+    assert_eq!((verdict.selected, verdict.confirmation), (Vec::new(), None));
+}
+
+#[test]
+fn bounds_hold_exactly_at_their_edge() {
+    let arena = Arena::new();
+    let payload = arena.payload_of(CHEAT, &arena.honest_drift(CHEAT, 1.0));
+    let units: u64 = payload.chunks().map(|chunk| chunk.scale.units() as u64 * chunk.kept() as u64).sum();
+    let check = |magnitude_history: u64| {
+        let expected = Expectation {
+            run: arena.run(),
+            window: arena.window,
+            uid: CHEAT,
+            start_state: arena.metadata(CHEAT).start_state,
+            numerics: "strict-1",
+            tokens_per_step: 32,
+            batches_per_window: 4,
+            data_digest: Some(arena.data_digest(CHEAT)),
+            magnitude_history,
+        };
+        check_payload(&payload, &expected)
+    };
+    assert_eq!(check(0), Ok(()), "no history, no bound");
+    assert_eq!(check(units.div_ceil(16)), Ok(()));
+    assert!(matches!(check(units.div_ceil(16) - 1), Err(DoorFailure::OutOfBounds { times: 16.. })));
+}

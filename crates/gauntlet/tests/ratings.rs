@@ -1,0 +1,228 @@
+//! Many windows: ratings, places, weights, ramps, penalties, and uids that change hands.
+
+mod arena;
+
+use arena::{Arena, hotkey, miner, standing};
+use std::collections::BTreeSet;
+use templar_base::{PublicKey, Uid, Window};
+use templar_gauntlet::{Book, DoorFailure, Entry, MinerRecord, Rating, Standing, Submission, Verdict, weights};
+use templar_gradient::Payload;
+
+/// One window in which these miners do their work with an effort each.
+fn window_of(arena: &mut Arena, efforts: &[(u16, f32)]) -> Verdict {
+    let entries: Vec<Entry> = efforts
+        .iter()
+        .map(|(uid, effort)| {
+            let payload = arena.honest(Uid(*uid), *effort);
+            arena.entry(&payload)
+        })
+        .collect();
+    let verdict = arena.judge(&entries);
+    arena.advance(&entries, &verdict);
+    verdict
+}
+
+fn payload_of(entry: &Entry) -> &Payload {
+    match &entry.submission {
+        Submission::Payload { payload, .. } => payload,
+        Submission::Refused(failure) => panic!("refused: {failure}"),
+    }
+}
+
+#[test]
+fn the_model_learns_and_who_contributes_more_is_rated_and_paid_more() {
+    let mut arena = Arena::new();
+    let efforts = [(0, 0.7), (1, 0.8), (2, 0.9), (3, 1.0), (4, 1.1), (5, 1.2), (6, 1.6)];
+    let mut losses = Vec::new();
+    for _ in 0..20 {
+        let verdict = window_of(&mut arena, &efforts);
+        losses.push(verdict.confirmation.unwrap().loss_before);
+    }
+    assert!(losses[19] < 0.9 * losses[0], "{losses:?}");
+    let weights = arena.weights(&arena.book);
+    assert!(weights[&Uid(6)] > weights[&Uid(3)] && weights[&Uid(3)] > weights[&Uid(0)], "{weights:?}");
+    assert_eq!(weights[&Uid(6)], u16::MAX);
+    let value = |uid: u16| arena.book.miners[&Uid(uid)].rating.value();
+    assert!(value(6) > value(3) && value(3) > value(0));
+}
+
+#[test]
+fn the_best_ratings_and_some_newcomers_have_the_places() {
+    let mut arena = Arena::new();
+    let veterans: Vec<(u16, f32)> = (0..18).map(|uid| (uid, 1.0 + 0.05 * f32::from(uid))).collect();
+    for _ in 0..6 {
+        let verdict = window_of(&mut arena, &veterans);
+        assert_eq!(verdict.selected.len(), 15);
+    }
+    let (mut newcomers_seen, mut newcomers_left_out) = (BTreeSet::new(), 0);
+    for _ in 0..4 {
+        // Nothing waits in a newcomer's error feedback yet, so it must work harder to send as much.
+        let all: Vec<(u16, f32)> = veterans.iter().copied().chain((20..25).map(|uid| (uid, 2.0))).collect();
+        let verdict = window_of(&mut arena, &all);
+        assert_eq!(verdict.selected.len(), 15);
+        let mut admitted: Vec<Uid> = verdict
+            .miners
+            .iter()
+            .filter(|miner| matches!(miner.standing, Standing::Admitted | Standing::Selected))
+            .map(|miner| miner.uid)
+            .collect();
+        let value = |uid: &Uid| verdict.book.miners[uid].rating.value();
+        admitted.sort_by(|a, b| value(b).total_cmp(&value(a)));
+        assert_eq!(verdict.selected[..13], admitted[..13], "the best 13 have places, best first");
+        let is_new = |uid: &&Uid| uid.0 >= 20;
+        let waiting = admitted[13..].iter().filter(is_new).count();
+        let lucky: Vec<Uid> = verdict.selected[13..].iter().filter(is_new).copied().collect();
+        assert_eq!(lucky.len(), waiting.min(2), "two places go to newcomers");
+        newcomers_left_out += waiting - lucky.len();
+        newcomers_seen.extend(lucky);
+    }
+    assert!(newcomers_seen.len() > 2, "the lot falls on others in other windows: {newcomers_seen:?}");
+    assert!(newcomers_left_out > 0, "there were more newcomers than places");
+    let verdict = window_of(&mut arena, &veterans);
+    let left_out = veterans.iter().find(|(uid, _)| !verdict.selected.contains(&Uid(*uid))).unwrap().0;
+    assert_eq!(standing(&verdict, left_out), &Standing::Admitted);
+    assert!(verdict.book.miners[&Uid(left_out)].unselected_average > 0.0, "it earns of the unselected share");
+}
+
+#[test]
+fn an_absence_costs_rating_and_pay_little_by_little() {
+    let mut arena = Arena::new();
+    let all: Vec<(u16, f32)> = (0..6).map(|uid| (uid, 1.0)).collect();
+    for _ in 0..6 {
+        window_of(&mut arena, &all);
+    }
+    let mut last = arena.book.miners[&Uid(5)].clone();
+    for _ in 0..4 {
+        window_of(&mut arena, &all[..5]);
+        let record = arena.book.miners[&Uid(5)].clone();
+        assert!(record.rating.value() < last.rating.value());
+        assert_eq!(record.rating.mean, last.rating.mean);
+        assert!(record.selected_average < last.selected_average && record.selected_average > 0.0);
+        assert_eq!(record.ramp_since, last.ramp_since, "who is away keeps its ramp");
+        last = record;
+    }
+    let verdict = window_of(&mut arena, &all);
+    assert_eq!(standing(&verdict, 5), &Standing::Selected);
+}
+
+#[test]
+fn harm_and_copying_start_rating_and_ramp_anew_and_honest_mistakes_do_not() {
+    let mut arena = Arena::new();
+    let all: Vec<(u16, f32)> = (0..8).map(|uid| (uid, 1.0)).collect();
+    for _ in 0..4 {
+        window_of(&mut arena, &all);
+    }
+    let before = arena.book.clone();
+    let mut entries = arena.honest_entries(0..5);
+    let flipped: Vec<f32> = arena.honest_drift(Uid(5), 1.0).iter().map(|value| -value).collect();
+    entries.push(arena.entry(&arena.payload_of(Uid(5), &flipped)));
+    let copy = payload_of(&entries[0]).clone().with_metadata(arena.metadata(Uid(6))).unwrap();
+    entries.push(arena.entry(&copy));
+    let late = arena.entry(&copy);
+    entries.push(Entry {
+        uid: Uid(7),
+        hotkey: hotkey(Uid(7)),
+        submission: Submission::Refused(DoorFailure::Missing),
+        ..late
+    });
+    let verdict = arena.judge(&entries);
+    assert_eq!(standing(&verdict, 5), &Standing::Harmful);
+    assert!(matches!(standing(&verdict, 6), Standing::Refused(DoorFailure::Copy { of: Uid(0), .. })));
+    for uid in [5, 6] {
+        let record = &verdict.book.miners[&Uid(uid)];
+        assert_eq!((record.ramp_since, record.rating), (arena.window, Rating::newcomer(5)), "uid {uid}");
+        assert_eq!(miner(&verdict, uid).rating_after, Some(record.rating));
+    }
+    let (mistaken, was) = (&verdict.book.miners[&Uid(7)], &before.miners[&Uid(7)]);
+    assert_eq!((mistaken.ramp_since, mistaken.rating.mean), (was.ramp_since, was.rating.mean));
+    let (now, then) = (arena.weights(&verdict.book), arena.weights(&before));
+    let falls = |uid: u16| f64::from(now[&Uid(uid)]) / f64::from(then[&Uid(uid)]);
+    assert!(falls(5) < 0.4 && falls(6) < 0.4 && falls(7) > 0.6, "{} {} {}", falls(5), falls(6), falls(7));
+}
+
+#[test]
+fn a_uid_that_changes_hands_starts_anew() {
+    let mut arena = Arena::new();
+    let all: Vec<(u16, f32)> = (0..6).map(|uid| (uid, 1.0)).collect();
+    for _ in 0..5 {
+        window_of(&mut arena, &all);
+    }
+    let owner = PublicKey::new([99; 32]);
+    arena.registered.insert(Uid(3), owner);
+    arena.registered.remove(&Uid(4));
+    let entries = arena.honest_entries(0..4);
+    let verdict = arena.judge(&entries);
+    let record = &verdict.book.miners[&Uid(3)];
+    assert_eq!((record.hotkey, record.since, record.ramp_since), (owner, arena.window, arena.window));
+    let step = 1.0 / arena.genesis.economics.averaged_windows as f64;
+    let own = miner(&verdict, 3).contribution.as_ref().unwrap().mean.to_f64();
+    assert!((record.selected_average - step * own).abs() < 1e-9, "nothing of the former owner's is left");
+    assert!(!verdict.book.miners.contains_key(&Uid(4)), "who left is forgotten");
+}
+
+#[test]
+fn all_the_free_riders_of_twenty_windows_earn_nothing() {
+    let mut arena = Arena::new();
+    for turn in 0..20u8 {
+        let mut entries = arena.honest_entries(0..6);
+        let copy = payload_of(&entries[1]).clone().with_metadata(arena.metadata(Uid(10))).unwrap();
+        entries.push(arena.entry(&copy));
+        entries.push(arena.entry(&arena.payload_of(Uid(11), &[0.0; arena::PARAMETERS])));
+        let flat: Vec<f32> =
+            (0..arena::PARAMETERS).map(|j| if (j + usize::from(turn)) % 3 == 0 { 0.3 } else { -0.3 }).collect();
+        entries.push(arena.entry(&arena.payload_of(Uid(12), &flat)));
+        let verdict = arena.judge(&entries);
+        assert_eq!(verdict.selected.iter().copied().collect::<BTreeSet<_>>(), (0..6).map(Uid).collect(), "{turn}");
+        arena.advance(&entries, &verdict);
+    }
+    let weights = arena.weights(&arena.book);
+    assert_eq!(weights.keys().copied().collect::<Vec<_>>(), (0..6).map(Uid).collect::<Vec<_>>());
+}
+
+fn record(uid: u16, selected: f64, unselected: f64, ramp_since: u64) -> (Uid, MinerRecord) {
+    let (since, ramp_since) = (Window(0), Window(ramp_since));
+    let rating = Rating::newcomer(4);
+    let hotkey = hotkey(Uid(uid));
+    (
+        Uid(uid),
+        MinerRecord { hotkey, rating, since, ramp_since, selected_average: selected, unselected_average: unselected },
+    )
+}
+
+fn shares(records: impl IntoIterator<Item = (Uid, MinerRecord)>, window: u64) -> Vec<(u16, f64)> {
+    let book = Book { miners: records.into_iter().collect(), magnitude: 0 };
+    let weights = weights(&book, &Arena::new().genesis.economics, Window(window));
+    let total: f64 = weights.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    weights.into_iter().map(|(uid, weight)| (uid.0, f64::from(weight) / total)).collect()
+}
+
+fn assert_shares(actual: &[(u16, f64)], expected: &[(u16, f64)]) {
+    assert_eq!(actual.len(), expected.len(), "{actual:?}");
+    for ((uid, share), (other, wanted)) in actual.iter().zip(expected) {
+        assert!(uid == other && (share - wanted).abs() < 1e-4, "{actual:?} where {expected:?} is due");
+    }
+}
+
+#[test]
+fn weights_follow_the_averages_with_a_part_for_those_without_a_place() {
+    assert_shares(&shares([record(1, 3.0, 0.0, 0), record(2, 1.0, 0.0, 0)], 100), &[(1, 0.75), (2, 0.25)]);
+    let with_unselected = [record(1, 3.0, 0.0, 0), record(2, 1.0, 0.0, 0), record(3, 0.0, 2.0, 0)];
+    assert_shares(&shares(with_unselected, 100), &[(1, 0.6375), (2, 0.2125), (3, 0.15)]);
+    assert_shares(&shares([record(1, 0.0, 0.0, 0), record(2, 1.0, 0.0, 0)], 100), &[(2, 1.0)]);
+    assert_eq!(shares([record(1, 0.0, 0.0, 0)], 100), []);
+    assert_eq!(shares([], 100), []);
+}
+
+#[test]
+fn weights_rise_over_the_ramp_in_equal_steps() {
+    // The ramp takes 24 windows; the veteran's weight is the measure.
+    let ratio = |window: u64| {
+        let shares = shares([record(1, 1.0, 0.0, 0), record(2, 1.0, 0.0, 100)], window);
+        shares[1].1 / shares[0].1
+    };
+    for window in 100..124 {
+        let expected = (window - 99) as f64 / 24.0;
+        assert!((ratio(window) - expected).abs() < 1e-3, "window {window}: {}", ratio(window));
+    }
+    assert!((ratio(130) - 1.0).abs() < 1e-4);
+}
