@@ -1,6 +1,6 @@
 //! A checkpoint on disk: a folder as Hugging Face's tools know it, replaced as a whole or not at all.
 
-use crate::failure::Advise;
+use crate::failure::{Advise, Usage};
 use anyhow::Context;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -113,6 +113,9 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
 
 /// Makes this process the only one that writes the folder, for as long as the file is held.
 pub fn lock(folder: &Path) -> anyhow::Result<File> {
+    if folder.file_name().is_none() {
+        return Err(Usage(format!("{} has no name of its own: name a folder to make", folder.display())).into());
+    }
     if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
     }

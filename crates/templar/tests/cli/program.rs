@@ -1,0 +1,142 @@
+//! Running the program in a place of its own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// A folder with nothing of the user's in reach: no settings, no wallets, no cached text.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// The program, not started yet.
+    pub fn templar(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TEMPLAR_")) {
+            command.env_remove(name);
+        }
+        for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, self.folder.path().join("home"));
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.templar(arguments).output().unwrap()
+    }
+
+    /// Runs it with this as its standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.templar(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs it, expects success, gives its stdout.
+    pub fn stdout(&self, arguments: &[&str]) -> String {
+        succeeded(self.run(arguments))
+    }
+
+    /// Runs it, expects this exit code, gives its stderr.
+    pub fn failure(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error:"), "{arguments:?}: {stderr}");
+        stderr
+    }
+
+    /// Runs it, expects success, reads its stdout as one JSON document.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.stdout(arguments)).unwrap()
+    }
+
+    /// Starts it and leaves it running.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut child = self.templar(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Running { child, lines }
+    }
+}
+
+/// Expects success and gives the stdout.
+pub fn succeeded(output: Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A process that goes on; it is killed when this is dropped.
+pub struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// The next line of JSON on its stdout.
+    pub fn event(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the process ended: {:?}", self.child.wait());
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// Reads on until there is such an event.
+    pub fn wait_for(&mut self, is_wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        loop {
+            let event = self.event();
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Asks it to stop as Ctrl-C does, and gives its exit code and its last event.
+    pub fn interrupt(mut self) -> (Option<i32>, serde_json::Value) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let mut last = serde_json::Value::Null;
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).unwrap() > 0 {
+            last = serde_json::from_str(&line).unwrap();
+            line.clear();
+        }
+        (self.child.wait().unwrap().code(), last)
+    }
+
+    /// Kills it, as a power cut does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

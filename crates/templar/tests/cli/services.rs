@@ -1,0 +1,104 @@
+//! The ledger, the bucket server, and the doctor who looks at both.
+
+use crate::program::Place;
+
+const ANY: &str = "127.0.0.1:0";
+
+#[test]
+fn a_ledger_goes_on_where_it_stood_and_is_one_process() {
+    let place = Place::new();
+    let mut ledger = place.start(&["ledger", "--development", "--listen", ANY, "--json"]);
+    let first = ledger.event();
+    assert_eq!(first["event"], "listening");
+    let address = first["url"].as_str().unwrap().strip_prefix("ws://").unwrap();
+
+    let error = place.failure(1, &["ledger", "--listen", ANY]);
+    assert!(error.contains("in use by another ledger process"), "{error}");
+    let other_folder = ["ledger", "--development", "--data", "other", "--listen", address];
+    let error = place.failure(1, &other_folder);
+    assert!(error.contains("cannot listen on") && error.contains(address), "{error}");
+
+    let (code, last) = ledger.interrupt();
+    assert_eq!((code, last["event"].as_str()), (Some(0), Some("stopped")));
+    let again = place.start(&["ledger", "--listen", ANY, "--json"]).event();
+    assert_eq!(again["genesis"], first["genesis"]);
+}
+
+#[test]
+fn a_new_ledger_needs_an_owner_and_keeps_its_rules() {
+    let place = Place::new();
+    let error = place.failure(1, &["ledger", "--listen", ANY]);
+    assert!(error.contains("--owner") && error.contains("--development"), "{error}");
+    assert!(place.failure(1, &["ledger", "--profile", "nosuch.json"]).contains("ledger init"));
+
+    place.stdout(&["ledger", "init", "--development", "--out", "rules.json"]);
+    place.failure(1, &["ledger", "init", "--development", "--out", "rules.json"]);
+    let path = place.path("rules.json");
+    let rules = std::fs::read_to_string(&path).unwrap().replace("\"salt\": 0", "\"salt\": 5");
+    std::fs::write(&path, rules).unwrap();
+    let ledger = place.start(&["ledger", "--profile", "rules.json", "--listen", ANY, "--json"]);
+    drop_after_event(ledger);
+    let error = place.failure(1, &["ledger", "--development", "--listen", ANY]);
+    assert!(error.contains("holds chain"), "{error}");
+    let path = place.write("bad.json", "{}");
+    place.failure(1, &["ledger", "--profile", crate::program::text(&path), "--data", "fresh", "--listen", ANY]);
+}
+
+fn drop_after_event(mut running: crate::program::Running) {
+    assert_eq!(running.event()["event"], "listening");
+    let (code, _) = running.interrupt();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn the_doctor_finds_a_whole_network_well() {
+    let place = Place::new();
+    let mut ledger = place.start(&["ledger", "--development", "--listen", ANY, "--json"]);
+    let mut bucket = place.start(&["bucket", "--listen", ANY, "--json"]);
+    let (ledger_url, bucket_url) = (ledger.event()["url"].clone(), bucket.event()["url"].clone());
+    let endpoint = bucket_url.as_str().unwrap();
+    let key = place.json(&["bucket", "key", "add", "miner-1", "--endpoint", endpoint, "--json"]);
+    let settings = ["bucket", "bucket_access_key", "bucket_secret_key"].map(|name| format!("{name} = {}\n", key[name]));
+    place.write("templar.toml", settings.concat());
+    let findings = place.json(&["doctor", "--json", "--ledger", ledger_url.as_str().unwrap()]);
+    for finding in findings.as_array().unwrap() {
+        // How full the disk of the machine is, and how late its processes run, is not ours.
+        if !["disk", "clock", "ledger"].contains(&finding["check"].as_str().unwrap()) {
+            assert_eq!(finding["health"], "ok", "{finding}");
+        }
+    }
+    assert!(findings.to_string().contains("read by everybody"), "{findings}");
+
+    let error = place.failure(1, &["bucket", "--listen", ANY]);
+    assert!(error.contains("already served by another bucket server"), "{error}");
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let error = place.failure(1, &["bucket", "--data", "other", "--listen", address]);
+    assert!(error.contains("is in use"), "{error}");
+    let (code, last) = bucket.interrupt();
+    assert_eq!((code, last["event"].as_str()), (Some(0), Some("stopped")));
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_a_missing_ledger_and_a_wrong_key() {
+    let place = Place::new();
+    let mut bucket = place.start(&["bucket", "--listen", ANY, "--json"]);
+    let endpoint = bucket.event()["url"].as_str().unwrap().to_owned();
+    place.write("templar.toml", format!("bucket = 's3://miner-1?endpoint={endpoint}'\nbucket_access_key = 'nobody'\nbucket_secret_key = 'nothing-at-all'\n"));
+    let output = place.run(&["doctor", "--ledger", "ws://127.0.0.1:1", "--data", "/proc/templar"]);
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    for part in
+        ["fail  ledger", "templar ledger", "fail  bucket", "templar bucket key add", "fail  data folder", "--data"]
+    {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+#[test]
+fn a_wrong_bucket_name_or_keys_file_is_refused() {
+    let place = Place::new();
+    assert!(place.failure(1, &["bucket", "key", "add", "Upper"]).contains("bucket name"));
+    place.write("keys.json", "{");
+    assert!(place.failure(1, &["bucket", "--keys", "keys.json", "--listen", ANY]).contains("keys file"));
+    assert!(place.failure(2, &["bucket", "--listen", "nowhere"]).contains("bucket_listen"));
+}

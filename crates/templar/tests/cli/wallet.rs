@@ -1,0 +1,71 @@
+//! Keys in files.
+
+use crate::program::{Place, succeeded};
+
+const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+
+#[test]
+fn a_wallet_is_made_listed_shown_and_never_overwritten_by_accident() {
+    let place = Place::new();
+    let made = place.json(&["wallet", "new", "--no-password", "--wallet", "w", "--hotkey", "miner", "--json"]);
+    let phrase = made["coldkey"]["phrase"].as_str().unwrap();
+    assert_eq!(phrase.split(' ').count(), 12);
+    let error = place.failure(1, &["wallet", "new", "--no-password", "--wallet", "w"]);
+    assert!(error.contains("--hotkey-only"), "{error}");
+    place.stdout(&["wallet", "new", "--hotkey-only", "--wallet", "w", "--hotkey", "second"]);
+
+    let shown = place.stdout(&["wallet", "show", "--wallet", "w"]) + &place.stdout(&["wallet", "list"]);
+    assert!(shown.contains("second") && shown.contains(made["coldkey"]["address"].as_str().unwrap()));
+    assert!(!shown.contains(phrase), "no secret is shown");
+    let listed = place.json(&["wallet", "list", "--json"]);
+    assert_eq!(listed[0]["hotkeys"], serde_json::json!(["miner", "second"]));
+
+    // The phrase is the key: imported elsewhere it has the same address.
+    let import = ["wallet", "import", "coldkey", "--no-password", "--wallet", "copy", "--json"];
+    let copy: serde_json::Value = serde_json::from_str(&succeeded(place.run_with(&import, phrase))).unwrap();
+    assert_eq!(copy["address"], made["coldkey"]["address"]);
+}
+
+#[test]
+fn a_secret_is_exported_only_on_demand() {
+    let place = Place::new();
+    assert!(succeeded(place.run_with(&["wallet", "import", "hotkey"], "//Alice\n")).contains(ALICE));
+    let error = place.failure(2, &["wallet", "export", "hotkey"]);
+    assert!(error.contains("--show-secret"), "{error}");
+    let exported = place.json(&["wallet", "export", "hotkey", "--show-secret", "--json"]);
+    assert_eq!(exported["address"], ALICE);
+    assert_eq!(exported["private_key"].as_str().unwrap().len(), 2 + 128);
+    let again = place.run_with(&["wallet", "import", "hotkey"], "//Bob\n");
+    assert_eq!(again.status.code(), Some(1));
+    succeeded(place.run_with(&["wallet", "import", "hotkey", "--overwrite"], "//Bob\n"));
+}
+
+#[test]
+fn mistakes_with_keys_are_named_without_the_secret() {
+    let place = Place::new();
+    let wrong = "abandon abandon nonsense";
+    let output = place.run_with(&["wallet", "import", "hotkey"], wrong);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!stderr.contains("nonsense"), "{stderr}");
+    let file = place.write("key.json", r#"{"secretPhrase": 5, "hush": 1}"#);
+    let error = place.failure(1, &["wallet", "import", "hotkey", "--file", crate::program::text(&file)]);
+    assert!(error.contains("no Bittensor key file") && !error.contains("hush"), "{error}");
+    assert!(place.failure(1, &["wallet", "show", "--wallet", "none"]).contains("templar wallet new"));
+    assert!(place.failure(1, &["wallet", "show", "--wallet", "../x"]).contains("no wallet or key name"));
+}
+
+#[test]
+fn an_encrypted_coldkey_opens_with_its_password_alone() {
+    let place = Place::new();
+    let with = |password: &str, arguments: &[&str]| {
+        place.templar(arguments).env("TEMPLAR_WALLET_PASSWORD", password).output().unwrap()
+    };
+    succeeded(with("right", &["wallet", "new", "--json"]));
+    assert!(place.stdout(&["wallet", "show"]).contains("(encrypted)"));
+    let export = ["wallet", "export", "coldkey", "--show-secret"];
+    succeeded(with("right", &export));
+    let refused = with("wrong", &export);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is wrong"));
+}
