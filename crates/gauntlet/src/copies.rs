@@ -12,7 +12,9 @@ pub fn find_copies(payloads: &[&Payload], limit: f64) -> Vec<Option<(usize, f64)
     let mut agreements = Vec::new();
     for later in 1..payloads.len() {
         for earlier in 0..later {
-            agreements.push(payloads[earlier].agreement(payloads[later]));
+            // The share is of the later one's values: else a few common values, sealed early, would turn honest
+            // payloads that send them too into copies.
+            agreements.push(payloads[later].agreement(payloads[earlier]));
         }
     }
     let mut sorted = agreements.clone();
@@ -23,10 +25,10 @@ pub fn find_copies(payloads: &[&Payload], limit: f64) -> Vec<Option<(usize, f64)
     let limit = limit.max(usual);
     let mut copies = vec![None; payloads.len()];
     let mut pairs = agreements.into_iter();
-    for later in 1..payloads.len() {
+    for (later, copy) in copies.iter_mut().enumerate() {
         for (earlier, agreement) in (0..later).zip(pairs.by_ref()) {
-            if agreement >= limit && copies[later].is_none() {
-                copies[later] = Some((earlier, agreement));
+            if agreement >= limit && copy.is_none() {
+                *copy = Some((earlier, agreement));
             }
         }
     }

@@ -256,6 +256,21 @@ fn who_was_sealed_first_is_the_author() {
 }
 
 #[test]
+fn a_few_common_values_that_were_sealed_early_make_nobody_a_copier() {
+    let (arena, honest) = scene();
+    let mut few = vec![0.0; PARAMETERS];
+    let mut place = 0;
+    payload_of(&honest[3]).for_each_value(|index, value| {
+        few[index] = if place % 32 == 0 { value } else { 0.0 };
+        place += 1;
+    });
+    let mut early = arena.entry(&arena.payload_of(CHEAT, &few));
+    early.block = BlockNumber(1);
+    let standing = judge_cheat(&arena, &honest, early);
+    assert_eq!(standing, Standing::NotAdmitted);
+}
+
+#[test]
 fn honest_payloads_that_agree_strongly_are_no_copies() {
     let mut arena = Arena::new();
     // In a run's first windows everybody learns the same simple things.

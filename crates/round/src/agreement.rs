@@ -50,8 +50,9 @@ pub enum Outcome {
 ///
 /// A quorum is two thirds of the permitted stake. Selected are the uids with the most voting stake behind them, `limit`
 /// at most, each with more than half of the voting stake; ties go to the lower uid. Votes in blocks after `deadline` do
-/// not count. The outcome stands once `head` has reached the deadline, or before if all the permitted stake has voted:
-/// the ledger takes one vote of a validator for a window, so nothing can change it any more.
+/// not count. The outcome stands once `head` has reached the deadline, or before if no vote that is still to come could
+/// change it (the ledger takes one vote of a validator for a window): a miner that has earned a little stake may hold a
+/// permit and never vote, and nobody should wait for it.
 pub fn tally(
     electors: &[Elector],
     votes: &[VoteRecord],
@@ -59,30 +60,74 @@ pub fn tally(
     head: BlockNumber,
     limit: usize,
 ) -> Outcome {
-    let permitted: u128 = electors.iter().map(|elector| u128::from(elector.stake)).sum();
-    let mut voting = 0u128;
-    let mut support: BTreeMap<Uid, u128> = BTreeMap::new();
-    for elector in electors {
-        let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
-        let Some(record) = own.min_by_key(|record| record.block) else { continue };
-        voting += u128::from(elector.stake);
-        for uid in record.vote.selected() {
-            *support.entry(*uid).or_default() += u128::from(elector.stake);
-        }
-    }
-    if head < deadline && (voting < permitted || permitted == 0) {
+    let count = Count::of(electors, votes, deadline);
+    if head < deadline && !count.is_final(limit) {
         return Outcome::Open;
     }
-    if permitted == 0 || voting * 3 < permitted * 2 {
+    if !count.has_quorum() {
         return Outcome::Null;
     }
-    let mut agreed: Vec<(u128, Uid)> =
-        support.into_iter().filter(|(_, stake)| stake * 2 > voting).map(|(uid, stake)| (stake, uid)).collect();
+    let mut agreed: Vec<(u128, Uid)> = count
+        .support
+        .iter()
+        .filter(|(_, stake)| **stake * 2 > count.voting)
+        .map(|(uid, stake)| (*stake, *uid))
+        .collect();
     agreed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     agreed.truncate(limit);
     let mut selected: Vec<Uid> = agreed.into_iter().map(|(_, uid)| uid).collect();
     selected.sort();
     if selected.is_empty() { Outcome::Null } else { Outcome::Selected(selected) }
+}
+
+/// The stake behind each thing that was voted for.
+struct Count {
+    permitted: u128,
+    voting: u128,
+    support: BTreeMap<Uid, u128>,
+    verdicts: BTreeMap<ContentHash, (u128, Vec<PublicKey>)>,
+}
+
+impl Count {
+    fn of(electors: &[Elector], votes: &[VoteRecord], deadline: BlockNumber) -> Self {
+        let permitted = electors.iter().map(|elector| u128::from(elector.stake)).sum();
+        let mut count = Self { permitted, voting: 0, support: BTreeMap::new(), verdicts: BTreeMap::new() };
+        for elector in electors {
+            let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
+            let Some(record) = own.min_by_key(|record| record.block) else { continue };
+            let stake = u128::from(elector.stake);
+            count.voting += stake;
+            for uid in record.vote.selected() {
+                *count.support.entry(*uid).or_default() += stake;
+            }
+            let (verdict, by) = count.verdicts.entry(record.vote.verdict()).or_default();
+            *verdict += stake;
+            by.push(elector.hotkey);
+        }
+        count
+    }
+
+    fn has_quorum(&self) -> bool {
+        self.permitted > 0 && self.voting * 3 >= self.permitted * 2
+    }
+
+    /// Whether the votes still to come can change neither the selection nor the agreed verdict.
+    ///
+    /// With r the stake that has not voted, the worst for a uid is that all of r votes without it, the best that all of
+    /// r votes for it; both must say the same of each uid. The same goes for verdicts.
+    fn is_final(&self, limit: usize) -> bool {
+        let rest = self.permitted - self.voting;
+        if self.permitted == 0 || !self.has_quorum() {
+            return self.permitted > 0 && rest == 0;
+        }
+        let is_sure = |stake: u128| stake * 2 > self.voting + rest;
+        let is_possible = |stake: u128| (stake + rest) * 2 > self.voting + rest;
+        let agreed = self.support.values().filter(|stake| is_possible(**stake)).count();
+        let verdict = self.verdicts.values().map(|(stake, _)| *stake).max().unwrap_or(0);
+        self.support.values().chain([&0]).all(|stake| is_sure(*stake) == is_possible(*stake))
+            && (agreed <= limit || rest == 0)
+            && (verdict * 2 > self.permitted || (verdict + rest) * 2 <= self.permitted)
+    }
 }
 
 /// The verdict that more than half of the permitted stake voted for, and who holds it; none where there is no such one.
@@ -91,17 +136,9 @@ pub fn agreed_verdict(
     votes: &[VoteRecord],
     deadline: BlockNumber,
 ) -> Option<(ContentHash, Vec<PublicKey>)> {
-    let permitted: u128 = electors.iter().map(|elector| u128::from(elector.stake)).sum();
-    let mut support: BTreeMap<ContentHash, (u128, Vec<PublicKey>)> = BTreeMap::new();
-    for elector in electors {
-        let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
-        if let Some(record) = own.min_by_key(|record| record.block) {
-            let (stake, by) = support.entry(record.vote.verdict()).or_default();
-            *stake += u128::from(elector.stake);
-            by.push(elector.hotkey);
-        }
-    }
-    support.into_iter().find(|(_, (stake, _))| stake * 2 > permitted).map(|(verdict, (_, by))| (verdict, by))
+    let count = Count::of(electors, votes, deadline);
+    let agreed = count.verdicts.into_iter().find(|(_, (stake, _))| stake * 2 > count.permitted);
+    agreed.map(|(verdict, (_, by))| (verdict, by))
 }
 
 /// What most of the stake applied.
@@ -132,6 +169,7 @@ pub fn applied_majority(electors: &[Elector], reports: &[AppliedRecord]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parity_scale_codec::Encode;
     use proptest::prelude::*;
     use templar_base::StateHash;
 
@@ -149,7 +187,7 @@ mod tests {
 
     fn vote(validator: u16, block: u64, selected: &[u16]) -> VoteRecord {
         let uids: Vec<Uid> = selected.iter().copied().map(Uid).collect();
-        let vote = Vote::new(&uids, &uids, ContentHash::default()).unwrap();
+        let vote = Vote::new(&uids, &uids, ContentHash::of(&uids.encode())).unwrap();
         VoteRecord { hotkey: key(validator), block: BlockNumber(block), vote }
     }
 
@@ -195,6 +233,16 @@ mod tests {
         assert_eq!((majority.applied, majority.by), (applied(1), vec![key(0), key(2)]));
     }
 
+    /// Bug: miners that had earned a little stake held permits, never voted, and every window waited for its deadline.
+    #[test]
+    fn a_window_does_not_wait_for_stake_that_cannot_change_it() {
+        let electors = electors(&[500, 500, 3, 2]);
+        let votes = [vote(0, 12, &[5]), vote(1, 12, &[5])];
+        assert_eq!(tally(&electors, &votes, DEADLINE, BlockNumber(12), 15), Outcome::Selected(vec![Uid(5)]));
+        let close = [vote(0, 12, &[5, 6]), vote(1, 12, &[5])];
+        assert_eq!(tally(&electors, &close, DEADLINE, BlockNumber(12), 15), Outcome::Open);
+    }
+
     proptest! {
         /// An outcome that stands early is the outcome at the deadline, whatever comes in between.
         #[test]
@@ -209,12 +257,16 @@ mod tests {
                     votes.push(vote(validator, block, &selected.into_iter().collect::<Vec<_>>()));
                 }
             }
-            let last = tally(&electors, &votes, DEADLINE, BlockNumber(30), 15);
+            let last = tally(&electors, &votes, DEADLINE, BlockNumber(30), 3);
             prop_assert_ne!(&last, &Outcome::Open);
             for head in 10..30 {
                 let seen: Vec<_> = votes.iter().filter(|record| record.block.0 <= head).cloned().collect();
-                let early = tally(&electors, &seen, DEADLINE, BlockNumber(head), 15);
+                let early = tally(&electors, &seen, DEADLINE, BlockNumber(head), 3);
                 prop_assert!(early == Outcome::Open || early == last);
+                if early != Outcome::Open {
+                    let verdict = |votes: &[VoteRecord]| agreed_verdict(&electors, votes, DEADLINE);
+                    prop_assert_eq!(verdict(&seen).map(|(hash, _)| hash), verdict(&votes).map(|(hash, _)| hash));
+                }
             }
         }
     }

@@ -166,7 +166,7 @@ impl Follower {
     /// Every second try after a failure goes the other way, so that one dead source never blocks a node.
     fn obtain(&mut self, selected: Vec<Uid>, failures: u32) -> Vec<Effect> {
         let window = self.standing.next;
-        let build = (self.source == AggregateSource::Payloads) == (failures % 2 == 0);
+        let build = (self.source == AggregateSource::Payloads) == (failures.is_multiple_of(2));
         if build {
             self.stage = Stage::Obtaining { selected: selected.clone(), failures };
             vec![Effect::BuildAggregate { window, selected }]

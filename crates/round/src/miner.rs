@@ -9,7 +9,7 @@ enum Sealing {
     /// Nothing is under way.
     Idle,
     /// The payload is being made and uploaded.
-    Sealing(Window),
+    Making(Window),
     /// On disk and in the bucket; not yet on the ledger.
     Sealed(Window, SealCommitment),
     /// The commitment is on its way to the ledger.
@@ -52,7 +52,7 @@ impl Miner {
         let mut effects = self.follower.step(event);
         match event {
             Event::Block(_) => {}
-            Event::Sealed { window, commitment } if self.sealing == Sealing::Sealing(*window) => {
+            Event::Sealed { window, commitment } if self.sealing == Sealing::Making(*window) => {
                 self.sealing = Sealing::Committing(*window, *commitment);
                 effects.push(Effect::CommitSeal { window: *window, commitment: *commitment });
             }
@@ -91,7 +91,7 @@ impl Miner {
                 return None;
             }
             self.settled = Some(current);
-            self.sealing = Sealing::Sealing(current);
+            self.sealing = Sealing::Making(current);
             return Some(Effect::Seal { window: current, start: self.follower.standing().state });
         }
         self.settled = Some(current);
@@ -134,7 +134,7 @@ impl Miner {
     fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
         match (effect, self.sealing) {
             // Nothing was taken from the error feedback yet.
-            (FailedEffect::Seal, Sealing::Sealing(own)) if own == window => {
+            (FailedEffect::Seal, Sealing::Making(own)) if own == window => {
                 self.sealing = Sealing::Idle;
                 vec![Effect::Skip { window, reason: SkipReason::CommitLate }]
             }

@@ -9,7 +9,7 @@ enum Judging {
     Idle,
     Listing(Window),
     Gathering { window: Window, closed: bool },
-    Judging(Window),
+    Scoring(Window),
     Voting(Window),
 }
 
@@ -42,7 +42,7 @@ impl Validator {
         match self.judging {
             Judging::Idle => self.follower.activity(),
             Judging::Listing(_) | Judging::Gathering { .. } => "gathers payloads",
-            Judging::Judging(_) => "judges payloads",
+            Judging::Scoring(_) => "judges payloads",
             Judging::Voting(_) => "votes",
         }
     }
@@ -62,7 +62,7 @@ impl Validator {
             Event::Gathered { window, settled, committed } => {
                 effects.extend(self.on_gathered(*window, *settled, *committed));
             }
-            Event::Judged { window, vote } if self.judging == Judging::Judging(*window) => {
+            Event::Judged { window, vote } if self.judging == Judging::Scoring(*window) => {
                 effects.push(self.vote(*window, vote));
             }
             Event::Voted { window } if self.judging == Judging::Voting(*window) => self.judging = Judging::Idle,
@@ -75,7 +75,7 @@ impl Validator {
 
     /// A vote that rests on parameters known to be wrong would only mislead.
     fn drop_judging_from_wrong_parameters(&mut self) -> Option<Effect> {
-        let (Judging::Listing(window) | Judging::Gathering { window, .. } | Judging::Judging(window)) = self.judging
+        let (Judging::Listing(window) | Judging::Gathering { window, .. } | Judging::Scoring(window)) = self.judging
         else {
             return None;
         };
@@ -124,7 +124,7 @@ impl Validator {
             self.judging = Judging::Idle;
             return Some(Effect::Skip { window, reason: SkipReason::MostMissing });
         }
-        self.judging = Judging::Judging(window);
+        self.judging = Judging::Scoring(window);
         Some(Effect::Judge { window })
     }
 
@@ -160,7 +160,7 @@ impl Validator {
             Judging::Listing(own) | Judging::Gathering { window: own, .. } => {
                 own == window && effect == FailedEffect::Gather
             }
-            Judging::Judging(own) => own == window && effect == FailedEffect::Judge,
+            Judging::Scoring(own) => own == window && effect == FailedEffect::Judge,
             Judging::Voting(own) => own == window && effect == FailedEffect::Vote,
             Judging::Idle => false,
         };
