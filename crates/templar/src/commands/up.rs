@@ -3,15 +3,17 @@
 use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
 use crate::failure::Usage;
 use crate::interrupt;
-use crate::output::{Output, print};
+use crate::output::{Output, is_colour_wanted, print};
 use crate::progress::Progress;
 use crate::up::children::Children;
 use crate::up::folder::Folder;
 use crate::up::report::{Summary, tell_summary, tell_window};
+use crate::up::screen::{Key, Screen};
 use crate::up::setup::{Network, Wishes, bring_up};
 use crate::up::watch::{View, Watch};
 use clap::Args;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_base::{Rao, Uid};
@@ -125,6 +127,7 @@ impl Up {
             }
             print(&format!("run {}, in {}", network.genesis.run_id().short(), folder.path().display()))?;
         }
+        let mut screen = self.open_screen()?;
         let stop = interrupt::asked_to_stop();
         tokio::pin!(stop);
         let mut view;
@@ -137,9 +140,16 @@ impl Up {
             view = self.view(&watch, network, &stakes, begun);
             for event in &news {
                 tally.count(event);
-                tell_window(output, event, &view)?;
+                if screen.is_none() {
+                    tell_window(output, event, &view)?;
+                }
             }
-            if !self.json {
+            if let Some(screen) = &mut screen {
+                screen.draw(&view)?;
+                if screen.key(Duration::ZERO)? == Some(Key::Stop) {
+                    break;
+                }
+            } else if !self.json {
                 for note in watch.take_notes() {
                     print(&format!("         note: {note}"))?;
                 }
@@ -155,7 +165,24 @@ impl Up {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
+        // The terminal is given back first, so that the summary stays on it.
+        drop(screen);
         tell_summary(output, &tally.summary(&watch, &view))
+    }
+
+    /// The screen, where there is a terminal for it and nobody asked for lines.
+    fn open_screen(&self) -> anyhow::Result<Option<Screen>> {
+        let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        if self.json || self.plain || !is_terminal {
+            return Ok(None);
+        }
+        match Screen::open(is_colour_wanted(true)) {
+            Ok(screen) => Ok(Some(screen)),
+            Err(error) => {
+                print(&format!("no screen, but lines: {error:#}"))?;
+                Ok(None)
+            }
+        }
     }
 
     fn view(&self, watch: &Watch, network: &Network, stakes: &Stakes, begun: Instant) -> View {
