@@ -158,10 +158,10 @@ impl Arena {
         let bowl = self.model();
         let mut data = Stream::new([uid.0 as u8 + 1; 32], "own data", self.window.0);
         let mut x = self.params.clone();
-        for j in 0..TRAINED {
+        for (j, x) in x.iter_mut().enumerate().take(TRAINED) {
             let slope = bowl.curvature[j] * (self.params[j] - bowl.optimum[j]);
             // Small, for error feedback collects up to ten windows of it before a coordinate is sent.
-            x[j] -= 0.05 * (effort * slope + effort.sqrt() * self.noise * bowl.curvature[j] * normal(&mut data));
+            *x -= 0.05 * (effort * slope + effort.sqrt() * self.noise * bowl.curvature[j] * normal(&mut data));
         }
         let mut delta = vec![0.0; PARAMETERS];
         drift(&self.params, &x, &mut delta).unwrap();
