@@ -1,16 +1,17 @@
 //! Checkpoints: the model folder at the start of a window, in parts, for those who join or come back.
 
-use crate::{Network, NodeError, Run};
+use crate::{Network, NodeError, PublicRecord, Run};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use templar_base::{ContentHash, PublicKey, RunId, StateHash, Window};
+use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, Window};
 use templar_bucket::Bucket;
 use templar_engine::checkpoint::{
     Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
 };
 use templar_gradient::state_hash;
-use templar_round::{ObjectKey, Signed, applied_majority};
+use templar_ledger::ChainError;
+use templar_round::{Majority, ObjectKey, Signed, applied_majority};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -52,6 +53,14 @@ pub struct CheckpointManifest {
     pub state: StateHash,
     /// The files of a Hugging Face model folder.
     pub files: Vec<CheckpointFile>,
+}
+
+impl CheckpointManifest {
+    /// Size of all files; none where a peer's numbers do not add up to one.
+    pub fn total_bytes(&self) -> Option<u64> {
+        let mut parts = self.files.iter().flat_map(|file| &file.parts);
+        parts.try_fold(0u64, |total, part| total.checked_add(part.bytes))
+    }
 }
 
 /// The files of the model folder with these parameters.
@@ -113,21 +122,24 @@ pub(crate) async fn delete_sorted_before(bucket: &Bucket, prefix: &str, end: &st
 }
 
 /// The newest agreed checkpoint at or before the start of `window`: its window and parameters.
-pub(crate) async fn restore(
+pub(crate) async fn restore(run: &Run, record: &PublicRecord, window: Window) -> Result<(Window, Vec<f32>), NodeError> {
+    let (found, files) = fetch_latest_checkpoint(run, record, window).await?;
+    Ok((found, run.parameters_of(weights_of(&files, found)?)?))
+}
+
+/// Fetches the newest agreed checkpoint at or before the start of `window` that somebody still has, as
+/// [`fetch_checkpoint`] does.
+pub async fn fetch_latest_checkpoint(
     run: &Run,
-    network: &Arc<Network>,
+    record: &PublicRecord,
     window: Window,
-) -> Result<(Window, Vec<f32>), NodeError> {
+) -> Result<(Window, Vec<(String, Vec<u8>)>), NodeError> {
     let mut candidate = run.phases.checkpoint_at_or_before(window);
     let mut reason = "the run has not published one yet".to_owned();
     let oldest = run.phases.oldest_kept(window);
     while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
-        match fetch_checkpoint(run, network, next).await {
-            Ok(files) => {
-                if let Some((_, bytes)) = files.iter().find(|(name, _)| name == MODEL_FILE) {
-                    return Ok((next, run.parameters_of(bytes)?));
-                }
-            }
+        match fetch_checkpoint(run, record, next).await {
+            Ok(files) => return Ok((next, files)),
             Err(error) => reason = error.to_string(),
         }
         candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));
@@ -135,20 +147,60 @@ pub(crate) async fn restore(
     Err(NodeError::NoCheckpoint { window, reason })
 }
 
-/// Fetches the files of the checkpoint at the start of `window`, checked against what most of the stake applied.
+/// What most of the stake applied before the start of `window`, and who; none where there is no such majority (yet).
+pub(crate) async fn majority_before(
+    run: &Run,
+    record: &PublicRecord,
+    window: Window,
+) -> Result<Option<Majority>, NodeError> {
+    let Some(before) = window.previous() else { return Ok(None) };
+    let electors = record.electors(&run.phases, before).await?;
+    Ok(applied_majority(&electors, &record.reports(before).await?))
+}
+
+/// The state hash that the run agreed on for the start of `window`: that of the genesis for window 0, later what most
+/// of the stake applied; none where there is no such majority, or its reports are no longer on the ledger.
+///
+/// Fails with [`NodeError::NotYet`] before the window has begun.
+pub async fn agreed_state(run: &Run, record: &PublicRecord, window: Window) -> Result<Option<StateHash>, NodeError> {
+    if window == Window(0) {
+        return Ok(Some(run.genesis.first_state));
+    }
+    let head = record.chain.head().await?.number;
+    check_begun(run, window, head)?;
+    match majority_before(run, record, window).await {
+        Ok(majority) => Ok(majority.map(|majority| majority.applied.state)),
+        Err(NodeError::Chain(ChainError::Pruned { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Before a window has begun, the ledger cannot hold anything about its start.
+pub(crate) fn check_begun(run: &Run, window: Window, head: BlockNumber) -> Result<(), NodeError> {
+    let current = run.phases.window_of(head);
+    match current.is_some_and(|current| window <= current) {
+        true => Ok(()),
+        false => Err(NodeError::NotYet { window, current }),
+    }
+}
+
+/// Fetches the checkpoint at the start of `window`: the files of a Hugging Face model folder.
+///
+/// Of the peers' bytes only the parameters are used, and these have the state hash that most of the stake applied; the
+/// other files follow from the run's genesis and corpus.
 pub async fn fetch_checkpoint(
     run: &Run,
-    network: &Arc<Network>,
+    record: &PublicRecord,
     window: Window,
 ) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
     let missing = |what: &str| NodeError::Missing { what: what.to_owned(), window };
-    let before = window.previous().ok_or_else(|| missing("a window before the checkpoint"))?;
-    let electors = network.electors(&run.phases, before).await?;
-    let reports = network.reports(before).await?;
-    let majority = applied_majority(&electors, &reports).ok_or_else(|| missing("an agreed state"))?;
+    if window == Window(0) {
+        return Err(missing("a window before the checkpoint"));
+    }
+    let majority = majority_before(run, record, window).await?.ok_or_else(|| missing("an agreed state"))?;
     let mut last = missing("the checkpoint");
     for hotkey in &majority.by {
-        match fetch_from(run, network, window, majority.applied.state, *hotkey, &majority.by).await {
+        match fetch_from(run, record, window, majority.applied.state, *hotkey, &majority.by).await {
             Ok(files) => return Ok(files),
             Err(error) => last = error,
         }
@@ -156,26 +208,54 @@ pub async fn fetch_checkpoint(
     Err(last)
 }
 
+/// The manifest of the checkpoint that a validator offers for the start of `window`, signed by it and within bounds.
+pub(crate) async fn fetch_manifest(
+    run: &Run,
+    record: &PublicRecord,
+    window: Window,
+    hotkey: PublicKey,
+) -> Result<CheckpointManifest, NodeError> {
+    let bucket = record.reader(hotkey).await?;
+    let bytes = bucket.get(&ObjectKey::CheckpointManifest(window).to_string(), MAX_MANIFEST_BYTES).await?;
+    let manifest = Signed::<CheckpointManifest>::from_bytes(&bytes, run.id, window, MANIFEST, hotkey)?.body;
+    // The parameters in f32, and as much again and 64 MiB for everything else, bound what a peer can make us fetch.
+    let limit = 8 * run.layout.parameters() as u64 + (64 << 20);
+    let is_sound = manifest.window == window && manifest.run == run.id;
+    match manifest.total_bytes().filter(|total| is_sound && *total <= limit) {
+        Some(_) => Ok(manifest),
+        None => Err(NodeError::NotAgreed { what: "the checkpoint", window }),
+    }
+}
+
 async fn fetch_from(
     run: &Run,
-    network: &Arc<Network>,
+    record: &PublicRecord,
     window: Window,
     state: StateHash,
     hotkey: PublicKey,
     sources: &[PublicKey],
 ) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
-    let bucket = network.reader(hotkey).await?;
-    let bytes = bucket.get(&ObjectKey::CheckpointManifest(window).to_string(), MAX_MANIFEST_BYTES).await?;
-    let manifest = Signed::<CheckpointManifest>::from_bytes(&bytes, run.id, window, MANIFEST, hotkey)?.body;
-    let total: u64 = manifest.files.iter().flat_map(|file| &file.parts).map(|part| part.bytes).sum();
-    // The parameters in f32, and as much again and 64 MiB for everything else, bound what a peer can make us fetch.
-    let limit = 8 * run.layout.parameters() as u64 + (64 << 20);
-    if manifest.state != state || manifest.window != window || total > limit {
+    let mut manifest = fetch_manifest(run, record, window, hotkey).await?;
+    if manifest.state != state {
         return Err(NodeError::NotAgreed { what: "the checkpoint", window });
     }
-    let files = fetch_parts(network, window, &manifest, sources).await?;
-    verify_checkpoint(run, window, state, &files)?;
-    Ok(files)
+    manifest.files.retain(|file| file.name == MODEL_FILE);
+    manifest.files.truncate(1);
+    let files = fetch_parts(record, window, &manifest, sources).await?;
+    let params = run.parameters_of(weights_of(&files, window)?)?;
+    drop(files);
+    if state_hash(&params) != state {
+        return Err(NodeError::NotAgreed { what: "the checkpoint", window });
+    }
+    model_folder(run, &params)
+}
+
+/// The bytes of the parameters among the files of a checkpoint.
+fn weights_of(files: &[(String, Vec<u8>)], window: Window) -> Result<&[u8], NodeError> {
+    let weights = files.iter().find(|(name, _)| name == MODEL_FILE);
+    weights
+        .map(|(_, bytes)| bytes.as_slice())
+        .ok_or(NodeError::NotAgreed { what: "the checkpoint's file list", window })
 }
 
 /// Checks that the files hold parameters with the agreed state hash.
@@ -185,9 +265,7 @@ pub fn verify_checkpoint(
     state: StateHash,
     files: &[(String, Vec<u8>)],
 ) -> Result<(), NodeError> {
-    let weights = files.iter().find(|(name, _)| name == MODEL_FILE);
-    let (_, bytes) = weights.ok_or(NodeError::NotAgreed { what: "the checkpoint's file list", window })?;
-    if state_hash(&run.parameters_of(bytes)?) == state {
+    if state_hash(&run.parameters_of(weights_of(files, window)?)?) == state {
         Ok(())
     } else {
         Err(NodeError::NotAgreed { what: "the checkpoint", window })
@@ -196,7 +274,7 @@ pub fn verify_checkpoint(
 
 /// Fetches all parts, several at a time, each from any source that has it.
 async fn fetch_parts(
-    network: &Arc<Network>,
+    record: &PublicRecord,
     window: Window,
     manifest: &CheckpointManifest,
     sources: &[PublicKey],
@@ -205,11 +283,11 @@ async fn fetch_parts(
     let mut tasks = JoinSet::new();
     for (file, entry) in manifest.files.iter().enumerate() {
         for (place, part) in entry.parts.iter().enumerate() {
-            let (network, permits, part, sources) =
-                (Arc::clone(network), Arc::clone(&permits), part.clone(), sources.to_vec());
+            let (record, permits, part, sources) =
+                (record.clone(), Arc::clone(&permits), part.clone(), sources.to_vec());
             tasks.spawn(async move {
                 let _permit = permits.acquire().await;
-                (file, place, fetch_part(&network, window, &part, &sources).await)
+                (file, place, fetch_part(&record, window, &part, &sources).await)
             });
         }
     }
@@ -227,7 +305,7 @@ async fn fetch_parts(
 }
 
 async fn fetch_part(
-    network: &Network,
+    record: &PublicRecord,
     window: Window,
     part: &CheckpointPart,
     sources: &[PublicKey],
@@ -237,7 +315,7 @@ async fn fetch_part(
     for offset in 0..sources.len() {
         let hotkey = sources[(part.number as usize + offset) % sources.len()];
         let key = ObjectKey::CheckpointPart(window, part.number).to_string();
-        let fetched = match network.reader(hotkey).await {
+        let fetched = match record.reader(hotkey).await {
             Ok(bucket) => bucket.get(&key, part.bytes).await.map_err(NodeError::from),
             Err(error) => Err(error),
         };

@@ -104,6 +104,14 @@ pub enum NodeError {
         /// What was tried.
         reason: String,
     },
+    /// The window has not begun.
+    #[error("window {window} has not begun{}; wait, or name an earlier one", current_text(.current))]
+    NotYet {
+        /// Asked for.
+        window: Window,
+        /// The window at hand; none before the run's start.
+        current: Option<Window>,
+    },
     /// Not yet on the ledger, or gone from it.
     #[error("{what} of window {window} is missing")]
     Missing {
@@ -134,4 +142,8 @@ pub enum NodeError {
         /// How long.
         seconds: u64,
     },
+}
+
+fn current_text(current: &Option<Window>) -> String {
+    current.map_or(": the run has not started".to_owned(), |current| format!(": the run is at window {current}"))
 }

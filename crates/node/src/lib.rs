@@ -2,7 +2,7 @@
 //! engine, bucket and ledger. It decides no protocol question.
 //!
 //! [`Run`] is what a genesis and a corpus come to; [`Network`] is how a node reaches the ledger, its bucket and its
-//! peers' buckets; [`run_miner`] and [`run_validator`] are the two roles. A node keeps everything that it needs to go
+//! peers' buckets, over the [`PublicRecord`] that anybody can read; [`run_miner`] and [`run_validator`] are the two roles. A node keeps everything that it needs to go
 //! on in its [`DataFolder`], written atomically, and tells what it does in a [`Journal`].
 
 mod aggregate;
@@ -18,18 +18,25 @@ mod miner;
 mod miner_worker;
 mod network;
 mod payload;
+mod published;
+mod record;
 mod run;
 mod snapshot;
 mod validator;
 mod validator_worker;
 mod worker;
 
-pub use checkpoint::{CheckpointFile, CheckpointManifest, CheckpointPart, fetch_checkpoint, verify_checkpoint};
+pub use checkpoint::{
+    CheckpointFile, CheckpointManifest, CheckpointPart, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
+    verify_checkpoint,
+};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use driver::NodeOptions;
 pub use error::NodeError;
 pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
 pub use miner::run_miner;
 pub use network::Network;
+pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};
+pub use record::PublicRecord;
 pub use run::{Run, gradient_layout};
 pub use validator::run_validator;
