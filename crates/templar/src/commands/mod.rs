@@ -1,6 +1,7 @@
 //! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
 
 mod bucket;
+mod checkpoint;
 mod completions;
 mod config;
 mod corpus;
@@ -8,6 +9,7 @@ mod doctor;
 mod ledger;
 mod miner;
 mod model;
+mod token;
 mod up;
 mod validator;
 mod wallet;
@@ -53,7 +55,9 @@ enum Command {
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
+    Checkpoint(checkpoint::Checkpoint),
     Wallet(wallet::Wallet),
+    Token(token::Token),
     Ledger(ledger::Ledger),
     Bucket(bucket::Bucket),
     Doctor(doctor::Doctor),
@@ -80,7 +84,9 @@ impl Cli {
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),
+            Command::Checkpoint(checkpoint) => checkpoint.run(config),
             Command::Wallet(wallet) => wallet.run(config),
+            Command::Token(token) => token.run(config),
             Command::Ledger(ledger) => ledger.run(config),
             Command::Bucket(bucket) => bucket.run(config),
             Command::Doctor(doctor) => doctor.run(config),

@@ -1,0 +1,339 @@
+//! `templar checkpoint`.
+
+use crate::checkpoint_folder::{self, Checkpoint as Folder};
+use crate::config::{Config, LedgerFlag};
+use crate::failure::{Advise, Usage};
+use crate::output::{Output, Paint, count, size, table};
+use crate::progress::Progress;
+use crate::{interrupt, role};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use templar_base::{Rao, Window};
+use templar_gradient::state_hash;
+use templar_node::{
+    NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
+    published_checkpoints,
+};
+
+/// Find, fetch and check the model that a run has trained, from its public record alone.
+///
+/// No wallet and no bucket are needed: the ledger says what most of the stake applied and where the validators' buckets
+/// are, and whatever comes from a bucket is checked against that.
+///
+/// Example: templar checkpoint fetch --genesis genesis.json --corpus corpus --out trained
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Checkpoint {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(List),
+    Fetch(Fetch),
+    Verify(Verify),
+}
+
+/// The flags of every subcommand.
+#[derive(Debug, Args)]
+struct Shared {
+    /// The run's genesis document
+    #[arg(long, value_name = "FILE")]
+    genesis: PathBuf,
+    /// The run's corpus folder, as `templar corpus build` makes it
+    #[arg(long, value_name = "FOLDER")]
+    corpus: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+}
+
+/// List the checkpoints that the validators publish, and whether most of the stake stands behind them.
+///
+/// Example: templar checkpoint list --genesis genesis.json --corpus corpus
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct List {
+    /// Look at so many checkpoints, newest first
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    last: usize,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Download a checkpoint as a model folder that `templar model generate` and Hugging Face's tools read.
+///
+/// Only parameters with the state hash that most of the stake applied are accepted. The folder is replaced as a whole or
+/// not at all.
+///
+/// Example: templar checkpoint fetch --genesis genesis.json --corpus corpus --window latest --out trained
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Fetch {
+    /// The window whose start the checkpoint is, or `latest`
+    #[arg(long, value_name = "W", default_value = "latest")]
+    window: Which,
+    /// Folder for the model
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Compute the state hash of a model folder and compare it with what most of the stake applied.
+///
+/// Example: templar checkpoint verify trained --window 40 --genesis genesis.json --corpus corpus
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Verify {
+    /// The model folder
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// The window whose start it should be; 0 is the start of the run
+    #[arg(long, value_name = "W")]
+    window: u64,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Which window's checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Latest,
+    At(Window),
+}
+
+impl FromStr for Which {
+    type Err = Usage;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            number => number
+                .parse()
+                .map(|number| Self::At(Window(number)))
+                .map_err(|_| Usage(format!("`{number}` is no window: give its number, or `latest`"))),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Runs the subcommand.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        match self.action {
+            Action::List(list) => list.run(config),
+            Action::Fetch(fetch) => fetch.run(config),
+            Action::Verify(verify) => verify.run(config),
+        }
+    }
+}
+
+impl Shared {
+    /// The run's rules, and the record of the ledger that they name.
+    async fn open(&self, config: Config) -> anyhow::Result<(Run, PublicRecord)> {
+        let config = config.with(&self.ledger);
+        let run = role::open_run(&self.genesis, &self.corpus)?;
+        let chain = role::connect(&config).await;
+        let chain = chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
+        let (wanted, actual) = (run.genesis.ledger, chain.genesis().await?);
+        if wanted != actual {
+            return Err(NodeError::WrongLedger { wanted, actual }).advise("name the run's ledger with --ledger");
+        }
+        let record = PublicRecord::new(Arc::new(chain), run.genesis.netuid);
+        Ok((run, record))
+    }
+}
+
+impl List {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let (run, current, published) = interrupt::runtime(2)?.block_on(async {
+            let (run, record) = self.shared.open(config).await?;
+            let head = record.chain.head().await?.number;
+            let published = published_checkpoints(&run, &record, self.last).await?;
+            let current = run.phases.window_of(head);
+            anyhow::Ok((run, current, published))
+        })?;
+        let checkpoints: Vec<Value> = published.iter().map(facts_of).collect();
+        let every = run.genesis.budget.checkpoint_windows;
+        let facts = json!({"run": run.id, "window": current, "checkpoint_windows": every, "checkpoints": checkpoints});
+        Output::new(self.shared.json).facts(&facts, |paint| {
+            let now = current.map_or("before its start".to_owned(), |window| format!("at window {window}"));
+            let title = format!("run {} is {now}; a checkpoint each {every} windows", run.id);
+            if published.is_empty() {
+                return format!("{title}\nno checkpoint yet: the first is that of window {every}");
+            }
+            let head = ["window", "uid", "validator", "stake", "size", "state", ""];
+            let rows: Vec<Vec<String>> = published.iter().flat_map(|checkpoint| rows_of(paint, checkpoint)).collect();
+            format!("{title}\n{}", table(paint, Some(&head), &rows))
+        })
+    }
+}
+
+/// Whether an offer is what was agreed: `agreed`, `other`, `undecided` or `unusable`.
+fn standing(checkpoint: &PublishedCheckpoint, offer: &Offer) -> &'static str {
+    match (&offer.checkpoint, checkpoint.agreed) {
+        (Ok(offered), Some(agreed)) if offered.state == agreed => "agreed",
+        (Ok(_), Some(_)) => "other",
+        (Ok(_), None) => "undecided",
+        (Err(_), _) => "unusable",
+    }
+}
+
+fn facts_of(checkpoint: &PublishedCheckpoint) -> Value {
+    let offers: Vec<Value> = checkpoint
+        .offers
+        .iter()
+        .map(|offer| {
+            let offered = offer.checkpoint.as_ref().ok();
+            json!({
+                "uid": offer.uid,
+                "hotkey": offer.hotkey,
+                "stake_rao": offer.stake,
+                "state": offered.map(|offered| offered.state),
+                "bytes": offered.map(|offered| offered.bytes),
+                "standing": standing(checkpoint, offer),
+                "error": offer.checkpoint.as_ref().err().map(ToString::to_string),
+            })
+        })
+        .collect();
+    json!({"window": checkpoint.window, "agreed_state": checkpoint.agreed, "offers": offers})
+}
+
+fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
+    let row = |offer: &Offer| {
+        let (bytes, state, remark) = match (&offer.checkpoint, standing(checkpoint, offer)) {
+            (Ok(offered), standing) => {
+                let remark = match standing {
+                    "agreed" => paint.green("what most of the stake applied"),
+                    "other" => paint.red("not what most of the stake applied"),
+                    _ => paint.yellow("most of the stake has not agreed on a state"),
+                };
+                (size(offered.bytes), offered.state.to_string()[..16].to_owned(), remark)
+            }
+            (Err(error), _) => ("-".to_owned(), "-".to_owned(), paint.dim(&error.to_string())),
+        };
+        let Offer { uid, hotkey, stake, .. } = offer;
+        vec![checkpoint.window.to_string(), uid.to_string(), hotkey.short(), tao(*stake), bytes, state, remark]
+    };
+    match checkpoint.offers.is_empty() {
+        true => vec![vec![checkpoint.window.to_string(), "-".to_owned(), "nobody judged then".to_owned()]],
+        false => checkpoint.offers.iter().map(row).collect(),
+    }
+}
+
+fn tao(stake: Rao) -> String {
+    format!("{} TAO", count(stake.0 / templar_base::RAO_PER_TAO))
+}
+
+impl Fetch {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        // Refused before anything is downloaded.
+        let _lock = checkpoint_folder::lock(&self.out)?;
+        let mut progress = Progress::new(config.is_quiet);
+        let (run, window, files) = interrupt::runtime(2)?.block_on(async {
+            let (run, record) = self.shared.open(config).await?;
+            progress.say("fetching the checkpoint");
+            let (window, files) = self.fetch(&run, &record).await?;
+            anyhow::Ok((run, window, files))
+        })?;
+        drop(progress);
+        let views: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        checkpoint_folder::replace(&self.out, &views)?;
+        // Read back from the disk: what is said below is true of the folder.
+        let state = state_hash(&Folder::open(&self.out)?.parameters);
+        let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+        let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
+        Output::new(self.shared.json).facts(&facts, |_| {
+            let out = self.out.display();
+            format!(
+                "{out}: the model at the start of window {window}, {}\nstate {state}: what most of the stake applied\n\
+                 Next: templar model generate {out} \"Once upon a time\"",
+                size(bytes as u64)
+            )
+        })
+    }
+
+    async fn fetch(&self, run: &Run, record: &PublicRecord) -> anyhow::Result<(Window, Vec<(String, Vec<u8>)>)> {
+        let look = "see what there is with `templar checkpoint list`";
+        let head = record.chain.head().await?.number;
+        let current = run.phases.window_of(head);
+        match self.window {
+            Which::Latest => match current {
+                Some(current) => fetch_latest_checkpoint(run, record, current).await.advise(look),
+                None => Err(NodeError::NotYet { window: Window(0), current }).advise(look),
+            },
+            Which::At(window) if !run.phases.is_checkpoint(window) => {
+                let every = run.genesis.budget.checkpoint_windows;
+                let what =
+                    format!("window {window} has no checkpoint: they come each {every} windows, from {every} on");
+                Err(Usage(what)).advise(look)
+            }
+            Which::At(window) if current.is_none_or(|current| window > current) => {
+                Err(NodeError::NotYet { window, current }).advise(look)
+            }
+            Which::At(window) => Ok((window, fetch_checkpoint(run, record, window).await.advise(look)?)),
+        }
+    }
+}
+
+impl Verify {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let window = Window(self.window);
+        let folder = Folder::open(&self.folder)?;
+        let (run, agreed) = interrupt::runtime(2)?.block_on(async {
+            let (run, record) = self.shared.open(config).await?;
+            let agreed = agreed_state(&run, &record, window).await?;
+            anyhow::Ok((run, agreed))
+        })?;
+        let agreed =
+            agreed.with_context(|| format!("the ledger holds no agreed state for the start of window {window}"));
+        let agreed = agreed.advise("take a window that is kept: see `templar checkpoint list`")?;
+        let state = state_hash(&folder.parameters);
+        // The state hash covers the values of the parameters, not how the model computes with them.
+        let is_same = state == agreed && folder.config == run.genesis.model;
+        let path = self.folder.display();
+        let facts = json!({
+            "run": run.id,
+            "window": window,
+            "folder": self.folder,
+            "state": state,
+            "agreed_state": agreed,
+            "is_same_model": folder.config == run.genesis.model,
+            "is_agreed": is_same,
+        });
+        // A check that fails is a failure for scripts too, so its facts go out before the error.
+        if is_same || self.shared.json {
+            Output::new(self.shared.json).facts(&facts, |paint| {
+                let verdict = paint.green("is the agreed model");
+                format!("{path} {verdict} at the start of window {window}\nstate {state}")
+            })?;
+        }
+        if state != agreed {
+            let what = format!("{path} has state {state}, but window {window} began with {agreed}");
+            return Err(anyhow::anyhow!(what)).advise("fetch the agreed one with `templar checkpoint fetch`");
+        }
+        if !is_same {
+            let what = format!("{path} has the agreed parameters, but its config.json is not that of the run's model");
+            return Err(anyhow::anyhow!(what)).advise("fetch the agreed one with `templar checkpoint fetch`");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_a_number_or_the_latest() {
+        assert_eq!("latest".parse::<Which>().unwrap(), Which::Latest);
+        assert_eq!("12".parse::<Which>().unwrap(), Which::At(Window(12)));
+        assert!("newest".parse::<Which>().unwrap_err().to_string().contains("or `latest`"));
+    }
+}

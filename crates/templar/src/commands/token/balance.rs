@@ -1,0 +1,112 @@
+//! `templar token balance`.
+
+use super::{SUBNET, Shared, coldkey_address, connect};
+use crate::config::Config;
+use crate::interrupt;
+use crate::keys;
+use crate::output::{Output, table};
+use clap::Args;
+use serde_json::json;
+use std::collections::BTreeMap;
+use templar_base::{PublicKey, Rao, Uid};
+use templar_ledger::{Chain, ChainError, RpcChain};
+use tokio::task::JoinSet;
+
+/// Questions under way at once.
+const PARALLEL: usize = 32;
+
+/// Show the free balance of a coldkey and what it has staked.
+///
+/// Example: templar token balance 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Balance {
+    /// Address to look at; the wallet's coldkey where it is not given
+    #[arg(value_name = "ADDRESS")]
+    address: Option<PublicKey>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Stake of one coldkey behind one hotkey.
+struct Position {
+    hotkey: PublicKey,
+    uid: Option<Uid>,
+    stake: Rao,
+}
+
+impl Balance {
+    /// Shows the balance.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = self.shared.put_into(config);
+        let address = self.address.map_or_else(|| coldkey_address(&config), Ok)?;
+        let (head, balance, positions) = interrupt::runtime(1)?.block_on(async {
+            let chain = connect(&config).await?;
+            let head = chain.head().await?.number;
+            let balance = chain.account(&address).await?.balance;
+            let positions = positions(&chain, &address, own_hotkeys(&config)).await?;
+            anyhow::Ok((head, balance, positions))
+        })?;
+        let mut total = balance;
+        for position in &positions {
+            total = total.checked_add(position.stake)?;
+        }
+        let stakes: Vec<_> = positions
+            .iter()
+            .map(|position| json!({"hotkey": position.hotkey, "uid": position.uid, "stake_rao": position.stake}))
+            .collect();
+        let facts =
+            json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes, "total_rao": total});
+        Output::new(self.shared.json).facts(&facts, |paint| {
+            let mut rows = vec![vec!["free".to_owned(), tao(balance)]];
+            for position in &positions {
+                let slot = position.uid.map_or("no slot now".to_owned(), |uid| format!("slot {uid}"));
+                rows.push(vec!["staked".to_owned(), tao(position.stake), format!("on {} ({slot})", position.hotkey)]);
+            }
+            rows.push(vec!["total".to_owned(), tao(total)]);
+            format!("{address} at block {head}\n{}", table(paint, None, &rows))
+        })
+    }
+}
+
+fn tao(amount: Rao) -> String {
+    // Wide enough for the whole supply, so that the points of the amounts stand below each other.
+    format!("{:>18} TAO", amount.to_string())
+}
+
+/// Hotkeys of the wallet: they may hold stake without having a slot. A wallet that cannot be read has none.
+fn own_hotkeys(config: &Config) -> Vec<PublicKey> {
+    let Ok(wallet) = keys::wallet(config) else { return Vec::new() };
+    let names = wallet.hotkeys().unwrap_or_default();
+    names.iter().filter_map(|name| Some(wallet.hotkey(name).ok()?.public())).collect()
+}
+
+/// What the coldkey has behind the subnet's hotkeys and the given ones, by slot, then by key.
+async fn positions(
+    chain: &RpcChain,
+    coldkey: &PublicKey,
+    further: Vec<PublicKey>,
+) -> Result<Vec<Position>, ChainError> {
+    let metagraph = chain.metagraph(SUBNET, None).await?;
+    let staked = metagraph.neurons.iter().filter(|neuron| neuron.stake > Rao::ZERO);
+    let mut hotkeys: BTreeMap<PublicKey, Option<Uid>> = further.into_iter().map(|hotkey| (hotkey, None)).collect();
+    hotkeys.extend(staked.map(|neuron| (neuron.hotkey, Some(neuron.uid))));
+    let mut waiting = hotkeys.into_iter();
+    let (mut tasks, mut positions) = (JoinSet::new(), Vec::new());
+    loop {
+        while tasks.len() < PARALLEL {
+            let Some((hotkey, uid)) = waiting.next() else { break };
+            let (chain, coldkey) = (chain.clone(), *coldkey);
+            tasks.spawn(async move {
+                let stake = chain.stake(&hotkey, &coldkey).await?;
+                Ok::<_, ChainError>(Position { hotkey, uid, stake })
+            });
+        }
+        // A question neither panics nor is cancelled, so that every joined one has an answer.
+        let Some(Ok(answer)) = tasks.join_next().await else { break };
+        positions.push(answer?);
+    }
+    positions.retain(|position| position.stake > Rao::ZERO);
+    positions.sort_by_key(|position| (position.uid.is_none(), position.uid, position.hotkey));
+    Ok(positions)
+}

@@ -1,0 +1,161 @@
+//! `templar token`.
+
+mod balance;
+mod metagraph;
+mod register;
+mod stake;
+mod transfer;
+
+use crate::config::{Config, HotkeyFlag, LedgerFlag, WalletFlags};
+use crate::failure::Advise;
+use crate::keys;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use templar_base::{Keypair, Netuid, PublicKey};
+use templar_ledger::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
+
+/// Templar's subnet.
+const SUBNET: Netuid = Netuid(3);
+
+/// See and move funds, take a slot in the subnet, and stake.
+///
+/// The coldkey of the wallet signs and pays; it asks for its password where it has one.
+///
+/// Example: templar token balance --wallet alice
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Token {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Balance(balance::Balance),
+    Transfer(transfer::Transfer),
+    Register(register::Register),
+    Stake(stake::Stake),
+    Unstake(stake::Unstake),
+    Metagraph(metagraph::ShowMetagraph),
+}
+
+impl Token {
+    /// Runs the subcommand.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        match self.action {
+            Action::Balance(balance) => balance.run(config),
+            Action::Transfer(transfer) => transfer.run(config),
+            Action::Register(register) => register.run(config),
+            Action::Stake(stake) => stake.run(config),
+            Action::Unstake(unstake) => unstake.run(config),
+            Action::Metagraph(metagraph) => metagraph.run(config),
+        }
+    }
+}
+
+/// The flags of every subcommand.
+#[derive(Debug, Args)]
+struct Shared {
+    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+    #[command(flatten)]
+    wallet: WalletFlags,
+}
+
+impl Shared {
+    fn put_into(&self, config: Config) -> Config {
+        config.with(&self.ledger).with(&self.wallet)
+    }
+}
+
+/// Which hotkey: one of the wallet's, or any by its address.
+#[derive(Debug, Args)]
+struct HotkeyChoice {
+    #[command(flatten)]
+    named: HotkeyFlag,
+    /// Address of a hotkey, instead of one of the wallet's
+    #[arg(long, value_name = "SS58", conflicts_with = "hotkey")]
+    hotkey_address: Option<PublicKey>,
+}
+
+impl HotkeyChoice {
+    fn address(&self, config: &Config) -> anyhow::Result<PublicKey> {
+        if let Some(address) = self.hotkey_address {
+            return Ok(address);
+        }
+        let config = config.clone().with(&self.named);
+        let hotkey = keys::hotkey(&config).with_context(|| format!("no hotkey {} to take", config.hotkey()));
+        let advice = "make a wallet with `templar wallet new`, or name a hotkey with --hotkey or --hotkey-address";
+        Ok(hotkey.advise(advice)?.public())
+    }
+}
+
+/// Connects to the ledger.
+async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
+    let chain = crate::role::connect(config).await;
+    chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")
+}
+
+/// The coldkey's address, for which no password is needed.
+fn coldkey_address(config: &Config) -> anyhow::Result<PublicKey> {
+    let address = keys::wallet(config)?.coldkey_address();
+    let address = address.with_context(|| format!("wallet {} has no coldkey to look at", config.wallet()));
+    address.advise("make one with `templar wallet new`, or name another with --wallet")
+}
+
+/// Signs the call, waits for its block, and says what to do where the ledger refuses.
+async fn submit(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Result<Receipt> {
+    explained(chain.submit(signer, call).await)
+}
+
+/// A ledger's answer; a refusal comes with the command that helps.
+fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
+    match answer.as_ref().err().and_then(advice) {
+        Some(advice) => answer.advise(advice),
+        None => Ok(answer?),
+    }
+}
+
+fn advice(error: &ChainError) -> Option<String> {
+    let ChainError::Refused { refusal } = error else {
+        return match error {
+            ChainError::Undecided { .. } => Some("look whether it counted: `templar token balance`".to_owned()),
+            _ => None,
+        };
+    };
+    Some(match refusal {
+        Refusal::InsufficientBalance { .. } | Refusal::NotEnoughBalanceToStake { .. } => {
+            "see what is there with `templar token balance`; another wallet can send more with `templar token transfer`"
+                .to_owned()
+        }
+        Refusal::NotEnoughStakeToWithdraw { .. } => {
+            "see what is staked with `templar token balance`; `templar token unstake all` takes everything".to_owned()
+        }
+        Refusal::HotKeyAccountNotExists { .. } => {
+            "give the hotkey a slot with `templar token register`, or see who has one: `templar token metagraph`"
+                .to_owned()
+        }
+        Refusal::NonAssociatedColdKey { .. } => "name the wallet that owns the hotkey with --wallet".to_owned(),
+        Refusal::RegistrationPriceLimitExceeded { price, .. } => {
+            format!("raise the limit: templar token register --max-price {price}")
+        }
+        Refusal::HotKeyAlreadyRegisteredInSubNet { .. } => "see its slot with `templar token metagraph`".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use templar_base::Rao;
+
+    #[test]
+    fn a_refusal_keeps_the_chains_name() {
+        let refusal = Refusal::NotEnoughStakeToWithdraw { needed: Rao(2), available: Rao(1) };
+        let error = explained::<()>(Err(ChainError::Refused { refusal })).unwrap_err();
+        assert!(error.to_string().contains("NotEnoughStakeToWithdraw"), "{error}");
+    }
+}

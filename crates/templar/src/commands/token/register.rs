@@ -1,0 +1,107 @@
+//! `templar token register`.
+
+use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use crate::config::Config;
+use crate::failure::{Advise, Usage};
+use crate::interrupt;
+use crate::keys;
+use crate::output::Output;
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use std::io::{self, BufRead, IsTerminal, Write};
+use templar_base::{PublicKey, Rao};
+use templar_ledger::{Call, Chain, ChainError, Refusal, RpcChain};
+
+/// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
+///
+/// The price is shown and must be confirmed; it is burned. No more than the price that was confirmed is ever paid: if it
+/// rises before the block that registers, nothing is paid and nothing happens.
+///
+/// Example: templar token register --wallet alice --hotkey miner --max-price 1.5
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Register {
+    /// Refuse a higher price, in TAO
+    #[arg(long, value_name = "AMOUNT")]
+    max_price: Option<Rao>,
+    /// Pay without asking
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    hotkey: HotkeyChoice,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+impl Register {
+    /// Registers.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = self.shared.put_into(config);
+        let hotkey = self.hotkey.address(&config)?;
+        let coldkey_address = coldkey_address(&config)?;
+        interrupt::runtime(1)?.block_on(async {
+            let chain = connect(&config).await?;
+            let price = chain.registration_cost(SUBNET).await?;
+            explained(self.check(&chain, &hotkey, &coldkey_address, price).await)?;
+            if !self.yes {
+                confirm(&hotkey, &coldkey_address, price)?;
+            }
+            let coldkey = keys::coldkey(&config)?;
+            // What was shown is the limit where no other is given; a lower price is taken as it comes.
+            let max_price = Some(self.max_price.unwrap_or(price));
+            let receipt = submit(&chain, &coldkey, Call::Register { netuid: SUBNET, hotkey, max_price }).await?;
+            let metagraph = chain.metagraph(SUBNET, None).await?;
+            let uid = metagraph.neuron(&hotkey).map(|neuron| neuron.uid);
+            let facts = json!({
+                "transaction": receipt.transaction,
+                "block": receipt.block,
+                "netuid": SUBNET,
+                "hotkey": hotkey,
+                "coldkey": coldkey.public(),
+                "uid": uid,
+                "price_rao": price,
+            });
+            Output::new(self.shared.json).facts(&facts, |_| {
+                let slot = uid.map_or("a slot, lost again already".to_owned(), |uid| format!("slot {uid}"));
+                let next = "Next: `templar miner`, or `templar token stake` and `templar validator`";
+                format!("{hotkey} holds {slot} of subnet {SUBNET} since block {}\n{next}", receipt.block)
+            })
+        })
+    }
+
+    /// What the ledger would refuse, in its own words, before anybody is asked anything.
+    async fn check(
+        &self,
+        chain: &RpcChain,
+        hotkey: &PublicKey,
+        coldkey: &PublicKey,
+        price: Rao,
+    ) -> Result<(), ChainError> {
+        let metagraph = chain.metagraph(SUBNET, None).await?;
+        let available = chain.account(coldkey).await?.balance;
+        let refusal = match (metagraph.neuron(hotkey), self.max_price) {
+            (Some(neuron), _) => Refusal::HotKeyAlreadyRegisteredInSubNet { hotkey: *hotkey, uid: neuron.uid },
+            (None, Some(limit)) if price > limit => Refusal::RegistrationPriceLimitExceeded { price, limit },
+            _ if available < price => Refusal::NotEnoughBalanceToStake { needed: price, available },
+            _ => return Ok(()),
+        };
+        Err(ChainError::Refused { refusal })
+    }
+}
+
+/// Asks on the terminal; without one nobody can have agreed.
+fn confirm(hotkey: &PublicKey, coldkey: &PublicKey, price: Rao) -> anyhow::Result<()> {
+    let question = format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey}");
+    if !io::stdin().is_terminal() {
+        return Err(Usage(format!("{question}: there is no terminal to confirm that"))).advise("add --yes");
+    }
+    eprint!("{question}. Pay? [y/N] ");
+    io::stderr().flush().context("cannot ask")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(anyhow::anyhow!("not registered: you said no, and nothing was paid")),
+    }
+}
