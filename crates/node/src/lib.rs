@@ -1,9 +1,10 @@
 //! Running a role: this crate feeds events to the machines of `templar-round` and carries out their effects with
 //! engine, bucket and ledger. It decides no protocol question.
 //!
-//! [`Run`] is what a genesis and a corpus come to; [`Network`] is how a node reaches the ledger, its bucket and its
-//! peers' buckets, over the [`PublicRecord`] that anybody can read; [`run_miner`] and [`run_validator`] are the two roles. A node keeps everything that it needs to go
-//! on in its [`DataFolder`], written atomically, and tells what it does in a [`Journal`].
+//! [`Run`] is what a genesis and a corpus come to; [`PublicRecord`] is what anybody can read of the ledger and of the
+//! buckets that it names; [`Network`] adds a node's key and its own bucket; [`run_miner`] and [`run_validator`] are the
+//! two roles. A node keeps everything that it needs to go on in its [`DataFolder`], written atomically, and tells what
+//! it does in a [`Journal`].
 
 mod aggregate;
 mod book_keeper;
