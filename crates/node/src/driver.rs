@@ -278,7 +278,8 @@ pub(crate) async fn drive(
     let mut reachable = true;
     loop {
         let event = tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            // The guard that this gives must not outlive it: nodes run as tasks, and tasks move between threads.
+            () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
             _ = status.tick() => {
                 context.journal.set_status(&role.status(context));
                 while tasks.try_join_next().is_some() {}
