@@ -1,9 +1,11 @@
 //! The program as its users meet it: processes, exit codes, what they print and leave behind.
 
+mod checkpoint;
 mod errors;
 mod help;
 mod program;
 mod services;
 mod settings;
+mod token;
 mod training;
 mod wallet;

@@ -33,12 +33,6 @@ pub struct Train {
     /// Go on with the checkpoint in --out, if there is one
     #[arg(long)]
     resume: bool,
-    #[command(flatten)]
-    source: SourceFlags,
-    #[command(flatten)]
-    limits: LimitFlags,
-    #[command(flatten)]
-    recipe: RecipeFlags,
     /// Save a checkpoint each so many steps, and at the end
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: u64,
@@ -55,6 +49,13 @@ pub struct Train {
     data: DataFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
+    // The groups with headings come last: a heading goes on until the next one.
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    recipe: RecipeFlags,
 }
 
 /// What is learnt from.
