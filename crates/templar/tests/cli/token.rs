@@ -78,7 +78,7 @@ fn a_slot_is_bought_once_and_only_with_consent() {
     assert!(dear.contains("next: raise the limit: templar token register --max-price 0.100000000"), "{dear}");
 
     let bought = bank.json(&["register", "--yes"]);
-    assert_eq!((bought["uid"].as_u64(), bought["price_rao"].as_u64()), (Some(0), Some(TAO / 10)));
+    assert_eq!((bought["uid"].as_u64(), bought["burned_rao"].as_u64()), (Some(0), Some(TAO / 10)));
     let again = bank.failure(1, &["register", "--yes"]);
     assert!(again.contains("HotKeyAlreadyRegisteredInSubNet") && again.contains("slot 0"), "{again}");
 

@@ -69,7 +69,8 @@ fn facts_of(neuron: &Neuron) -> serde_json::Value {
 fn people(paint: Paint, metagraph: &Metagraph) -> String {
     let title = paint.bold(&format!("subnet {} at block {}", metagraph.netuid, metagraph.block));
     let count = metagraph.neurons.len();
-    let rule = format!("{count} slots, an epoch each {} blocks; pay: {}", metagraph.tempo, metagraph.emission_rule);
+    let rule =
+        format!("slots held: {count}; an epoch each {} blocks; pay: {}", metagraph.tempo, metagraph.emission_rule);
     if metagraph.neurons.is_empty() {
         return format!("{title}\n{rule}\nnobody holds a slot: take the first with `templar token register`");
     }

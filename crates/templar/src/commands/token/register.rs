@@ -11,12 +11,12 @@ use clap::Args;
 use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{PublicKey, Rao};
-use templar_ledger::{Call, Chain, ChainError, Refusal, RpcChain};
+use templar_ledger::{Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
 ///
-/// The price is shown and must be confirmed; it is burned. No more than the price that was confirmed is ever paid: if it
-/// rises before the block that registers, nothing is paid and nothing happens.
+/// The price is shown and must be confirmed; it is burned. If it rises before the slot is bought, over what was shown or
+/// over --max-price where that is given, nothing is paid and nothing happens.
 ///
 /// Example: templar token register --wallet alice --hotkey miner --max-price 1.5
 #[derive(Debug, Args)]
@@ -51,8 +51,13 @@ impl Register {
             // What was shown is the limit where no other is given; a lower price is taken as it comes.
             let max_price = Some(self.max_price.unwrap_or(price));
             let receipt = submit(&chain, &coldkey, Call::Register { netuid: SUBNET, hotkey, max_price }).await?;
-            let metagraph = chain.metagraph(SUBNET, None).await?;
-            let uid = metagraph.neuron(&hotkey).map(|neuron| neuron.uid);
+            let events = chain.events(receipt.block, receipt.block).await?;
+            let bought = events.iter().find_map(|record| match &record.event {
+                Event::Registered { uid, hotkey: whose, burned, .. } if *whose == hotkey => Some((*uid, *burned)),
+                _ => None,
+            });
+            let what = "the ledger took the registration and does not tell the slot";
+            let (uid, burned) = bought.context(what).advise("see it with `templar token metagraph`")?;
             let facts = json!({
                 "transaction": receipt.transaction,
                 "block": receipt.block,
@@ -60,12 +65,14 @@ impl Register {
                 "hotkey": hotkey,
                 "coldkey": coldkey.public(),
                 "uid": uid,
-                "price_rao": price,
+                "burned_rao": burned,
             });
             Output::new(self.shared.json).facts(&facts, |_| {
-                let slot = uid.map_or("a slot, lost again already".to_owned(), |uid| format!("slot {uid}"));
                 let next = "Next: `templar miner`, or `templar token stake` and `templar validator`";
-                format!("{hotkey} holds {slot} of subnet {SUBNET} since block {}\n{next}", receipt.block)
+                format!(
+                    "{hotkey} holds slot {uid} of subnet {SUBNET} since block {}, for {burned} TAO\n{next}",
+                    receipt.block
+                )
             })
         })
     }
