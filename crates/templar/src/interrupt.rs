@@ -57,7 +57,8 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
                 if asked_to_stop().await.is_ok() {
                     raised.store(true, Ordering::Relaxed);
                 }
-                if asked_to_stop().await.is_ok() {
+                // Not the end of stdin, which has come already where that was the first request.
+                if signalled().await.is_ok() {
                     std::process::exit(130);
                 }
             });
