@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{Rao, Window};
+use templar_bucket::BucketError;
 use templar_gradient::state_hash;
 use templar_node::{
     NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
@@ -175,12 +176,14 @@ impl List {
     }
 }
 
-/// Whether an offer is what was agreed: `agreed`, `other`, `undecided` or `unusable`.
+/// Whether an offer is what was agreed: `agreed`, `other`, `undecided`, `absent` or `unusable`.
 fn standing(checkpoint: &PublishedCheckpoint, offer: &Offer) -> &'static str {
     match (&offer.checkpoint, checkpoint.agreed) {
         (Ok(offered), Some(agreed)) if offered.state == agreed => "agreed",
         (Ok(_), Some(_)) => "other",
         (Ok(_), None) => "undecided",
+        // Whoever holds a permit counts as a validator; a miner that earned stake holds one and publishes nothing.
+        (Err(NodeError::Bucket(BucketError::NotFound { .. })), _) => "absent",
         (Err(_), _) => "unusable",
     }
 }
@@ -216,6 +219,7 @@ fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
                 };
                 (size(offered.bytes), offered.state.to_string()[..16].to_owned(), remark)
             }
+            (Err(_), "absent") => ("-".to_owned(), "-".to_owned(), paint.dim("none in its bucket")),
             (Err(error), _) => ("-".to_owned(), "-".to_owned(), paint.dim(&error.to_string())),
         };
         let Offer { uid, hotkey, stake, .. } = offer;
@@ -253,7 +257,7 @@ impl Fetch {
             let out = self.out.display();
             format!(
                 "{out}: the model at the start of window {window}, {}\nstate {state}: what most of the stake applied\n\
-                 Next: templar model generate {out} \"Once upon a time\"",
+                 Next: templar model generate {out} --prompt \"Once upon a time\"",
                 size(bytes as u64)
             )
         })
