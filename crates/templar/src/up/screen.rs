@@ -25,10 +25,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use templar_base::{RAO_PER_TAO, Rao};
 
-/// Newest notes that are shown.
+/// Lines about what an operator should know: why miners were refused, and the newest notes.
 const NOTES: usize = 3;
 /// Miners of whom is told why they were refused.
 const REPROACHES: usize = 2;
+/// From so many rows on there is room for an empty line under the title.
+const ROOMY: usize = 30;
 const HELP: &str = "q or Ctrl-C stops; the same command goes on from here";
 
 /// Whether a screen is open, for whoever gives the terminal back.
@@ -131,7 +133,9 @@ fn meaning(event: &Event) -> Option<Key> {
 /// How the rows of the terminal are shared out. The curve gets what the rest leaves.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Rows {
-    /// Empty lines between the parts, each 0 or 1.
+    /// Empty lines under the title.
+    title_gap: usize,
+    /// Empty lines above and under the table.
     gap: usize,
     chart: usize,
     /// Lines of the table without its head.
@@ -161,12 +165,13 @@ impl Rows {
         let reproaches = take(reproaches.min(REPROACHES));
         let first_notes = take(notes.min(1));
         let remarks = take(usize::from(has_remarks));
-        let gap = usize::from(take(3) == 3);
+        let gap = take(2) / 2;
+        let title_gap = if rows >= ROOMY { take(1) } else { 0 };
         let least_chart = take(usize::from(chart::LEAST_ROWS) + 2);
         let nodes = first_nodes + take(nodes - first_nodes);
-        let notes = first_notes + take(notes.min(NOTES) - first_notes);
+        let notes = first_notes + take(notes.min(NOTES - reproaches) - first_notes);
         let chart = least_chart + take(usize::MAX);
-        Self { gap, chart, nodes, head, totals, reproaches, notes, remarks, help }
+        Self { title_gap, gap, chart, nodes, head, totals, reproaches, notes, remarks, help }
     }
 }
 
@@ -184,7 +189,7 @@ fn paint(view: &View, theme: Theme, area: Rect, buffer: &mut Buffer) {
     );
     let mut page = Page { area, row: 0, buffer };
     page.line(title(view, theme, columns));
-    page.skip(rows.gap);
+    page.skip(rows.title_gap);
     page.line(chart::caption(view, theme, columns));
     page.chart(view, theme, rows.chart);
     page.skip(rows.gap);
@@ -263,6 +268,7 @@ fn title(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     let gauge = columns.saturating_sub(taken).min(40);
     if gauge < 8 {
         if columns < 24 {
+            // The window says more than the name.
             pieces.remove(0);
         }
         return join(pieces, "  ", columns);
@@ -294,7 +300,7 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     }
     let nulls = if view.null_windows > 0 { theme.doubtful() } else { plain };
     let plural = if view.null_windows == 1 { "" } else { "s" };
-    pieces.push((format!("{} tokens merged", count(view.tokens)), plain));
+    pieces.push((format!("{} tokens", count(view.tokens)), plain));
     pieces.push((format!("{} null window{plural}", view.null_windows), nulls));
     if let Some(share) = view.utilisation {
         pieces.push((format!("utilisation {:.1} %", share * 100.0), plain));

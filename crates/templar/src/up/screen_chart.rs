@@ -28,7 +28,9 @@ fn shown(view: &View) -> Vec<(Window, f64)> {
 pub fn caption<'a>(view: &View, theme: Theme, columns: usize) -> Line<'a> {
     let curve = shown(view);
     let (Some((first, first_loss)), Some((newest, loss))) = (curve.first(), curve.last()) else {
-        return Line::styled(fit(waits_for(view), columns), theme.dim());
+        let waits_for = waits_for(view);
+        let text = if width(waits_for) <= columns { waits_for } else { "no loss yet" };
+        return Line::styled(fit(text, columns), theme.dim());
     };
     let newest_loss = format!("{loss:.4}");
     let mut variants = vec![
@@ -63,8 +65,10 @@ pub fn draw(view: &View, theme: Theme, area: Rect, buffer: &mut Buffer) {
     }
     let plot_rows = area.height - 2;
     let scale = Scale::over(&curve, usize::from(plot_rows));
-    let labels: Vec<(u16, String)> = (0..scale.ticks)
-        .map(|tick| (scale.row(tick, plot_rows), format!("{:.*} nat", scale.decimals, scale.value(tick))))
+    let labels: Vec<(u16, String)> = scale
+        .ticks
+        .iter()
+        .map(|tick| (scale.row(*tick, plot_rows), format!("{tick:.*} nat", scale.decimals)))
         .collect();
     let margin = labels.iter().map(|(_, label)| width(label)).max().unwrap_or(0) as u16;
     let plot = Rect::new(area.x + margin + 2, area.y, area.width.saturating_sub(margin + 2), plot_rows);
@@ -112,7 +116,7 @@ fn draw_curve(curve: &[(Window, f64)], scale: &Scale, plot: Rect, theme: Theme, 
     Canvas::default()
         .marker(Marker::Braille)
         .x_bounds(x_bounds)
-        .y_bounds([scale.low, scale.high()])
+        .y_bounds([scale.low, scale.high])
         .paint(|context| {
             context.draw(&Points { coords: &points[..1], color: colour });
             for pair in points.windows(2) {
@@ -143,15 +147,13 @@ fn thin_out(curve: &[(Window, f64)], most: usize) -> Vec<(f64, f64)> {
     points
 }
 
-/// Round numbers on the axis of losses.
+/// The axis of losses: it spans the values, and round numbers between them are named.
 #[derive(Debug, Clone, PartialEq)]
 struct Scale {
-    /// The lowest tick.
     low: f64,
-    /// From tick to tick.
-    step: f64,
-    /// Number of ticks, at least two.
-    ticks: usize,
+    high: f64,
+    /// Round numbers between the ends, at least two, the lowest first.
+    ticks: Vec<f64>,
     /// Decimals that tell the ticks apart.
     decimals: usize,
 }
@@ -163,29 +165,26 @@ impl Scale {
         let greatest = curve.iter().map(|(_, loss)| *loss).fold(f64::NEG_INFINITY, f64::max);
         let middle = (least + greatest) / 2.0;
         let span = (greatest - least).max(LEAST_SPAN);
-        let (least, greatest) = (least.min(middle - span / 2.0), greatest.max(middle + span / 2.0));
-        let wanted = (rows / 3).clamp(1, 8) as f64;
-        let magnitude = 10f64.powf((span / wanted).log10().floor());
-        let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * magnitude * wanted >= span).unwrap_or(10.0);
-        let step = factor * magnitude;
-        let low = (least / step).floor() * step;
-        let ticks = ((greatest - low) / step - 1e-9).ceil().max(1.0) as usize + 1;
-        let decimals = (-step.log10() + 1e-9).ceil().max(0.0) as usize;
-        Self { low, step, ticks, decimals }
+        let (low, high) = (least.min(middle - span / 2.0), greatest.max(middle + span / 2.0));
+        let wanted = (rows / 5).clamp(2, 8);
+        // From coarse to fine: the first step that puts enough round numbers between the ends.
+        let mut power = span.log10().ceil() as i32;
+        loop {
+            for factor in [5.0, 2.0, 1.0] {
+                let step = factor * 10f64.powi(power - 1);
+                let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+                if last - first + 1 >= wanted as i64 {
+                    let ticks = (first..=last).map(|tick| tick as f64 * step).collect();
+                    return Self { low, high, ticks, decimals: usize::try_from(1 - power).unwrap_or(0) };
+                }
+            }
+            power -= 1;
+        }
     }
 
-    fn value(&self, tick: usize) -> f64 {
-        // The sum, so that no label reads "-0".
-        self.low + self.step * tick as f64 + 0.0
-    }
-
-    fn high(&self) -> f64 {
-        self.value(self.ticks - 1)
-    }
-
-    /// The row of a tick, counted from the top of `rows` rows.
-    fn row(&self, tick: usize, rows: u16) -> u16 {
-        let share = 1.0 - tick as f64 / (self.ticks - 1) as f64;
+    /// The row of a value, counted from the top of `rows` rows.
+    fn row(&self, value: f64, rows: u16) -> u16 {
+        let share = (self.high - value) / (self.high - self.low);
         (share * f64::from(rows - 1)).round() as u16
     }
 }
@@ -201,14 +200,16 @@ mod tests {
     #[test]
     fn axes_have_round_numbers_around_all_values() {
         let scale = Scale::over(&curve(&[8.3174, 6.0, 5.1023]), 9);
-        assert_eq!((scale.low, scale.step, scale.ticks, scale.decimals), (4.0, 2.0, 4, 0));
+        assert_eq!((scale.low, scale.high, scale.decimals), (5.1023, 8.3174, 0));
+        assert_eq!(scale.ticks, [6.0, 8.0]);
         let flat = Scale::over(&curve(&[5.0]), 9);
-        assert!(flat.low < 5.0 && flat.high() > 5.0, "{flat:?}");
+        assert!(flat.low < 5.0 && flat.high > 5.0, "{flat:?}");
         for losses in [&[0.0, 1e3][..], &[-1e3, 1e3], &[1e-9, 2e-9], &[7.0, 7.0], &[3.2, 3.21]] {
             for rows in 1..60 {
                 let scale = Scale::over(&curve(losses), rows);
-                let is_over_all = losses.iter().all(|loss| scale.low <= *loss && *loss <= scale.high() + 1e-6);
-                assert!(is_over_all && (2..=20).contains(&scale.ticks), "{losses:?} in {rows}: {scale:?}");
+                assert!(losses.iter().all(|loss| scale.low <= *loss && *loss <= scale.high), "{losses:?}: {scale:?}");
+                assert!((2..=25).contains(&scale.ticks.len()), "{losses:?} in {rows}: {scale:?}");
+                assert!(scale.ticks.iter().all(|tick| scale.row(*tick, 9) < 9), "{losses:?}: {scale:?}");
             }
         }
     }

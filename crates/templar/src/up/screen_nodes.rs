@@ -154,6 +154,10 @@ impl<'a> NodeTable<'a> {
                 widths.retain(|(column, _)| *column != leaving);
             }
         }
+        let too_wide = taken(&widths, table.gap).saturating_sub(columns);
+        if let Some((_, width)) = widths.last_mut() {
+            *width = width.saturating_sub(too_wide);
+        }
         let mut left = columns.saturating_sub(taken(&widths, table.gap));
         for (wanted, most) in [(Doing, 17_usize), (Verdict, 48), (Doing, 24)] {
             if let Some((_, width)) = widths.iter_mut().find(|(column, _)| *column == wanted) {
@@ -181,10 +185,11 @@ impl<'a> NodeTable<'a> {
         }
         // Who is down or refused is seen first where not all can be seen.
         let mut order: Vec<&NodeView> = self.view.nodes.iter().collect();
-        order.sort_by_key(|node| self.is_well(node));
-        let shown = most.saturating_sub(1);
+        order.sort_by_key(|node| (self.is_well(node), node.is_alive));
+        let is_one_troubled = most == 1 && !self.is_well(order[0]);
+        let shown = if is_one_troubled { 1 } else { most.saturating_sub(1) };
         let mut lines: Vec<Line<'static>> = order.into_iter().take(shown).map(|node| self.row(node)).collect();
-        if most > 0 {
+        if shown < most {
             let rest = if shown > 0 { format!("and {} more nodes", all - shown) } else { format!("{all} nodes") };
             lines.push(Line::styled(rest, self.theme.dim()));
         }
