@@ -299,9 +299,9 @@ impl Genesis {
             (self.numerics.len() <= 32, "numerics", "has over 32 bytes"),
             (self.clock.blocks_per_window >= 4, "clock.blocks_per_window", "must be at least 4"),
             (
-                budget.seal_blocks >= 1 && budget.seal_blocks < self.clock.blocks_per_window,
+                budget.seal_blocks >= 2 && budget.seal_blocks < self.clock.blocks_per_window,
                 "budget.seal_blocks",
-                "must be at least 1 and under a window",
+                "must be at least 2, since a commitment takes a block, and under a window",
             ),
             (
                 budget.reveal_blocks >= 1

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,8 +16,6 @@ use crate::memory::MemoryStore;
 use crate::s3::S3Store;
 use crate::{BucketError, BucketLocation, BucketOptions, Credentials};
 
-/// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What [`Bucket::put_if_absent`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -352,7 +349,7 @@ impl Bucket {
             tracing::debug!(operation, attempt, %error, "trying again");
             last_error = error;
             sleep(pause_now).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(self.options.longest_pause);
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct BucketOptions {
     /// The pause before the second attempt; it doubles with each one, and is shortened by up to half at random so
     /// that the nodes of a network do not come back all at once.
     pub first_pause: Duration,
+    /// The longest pause between two attempts.
+    pub longest_pause: Duration,
     /// Objects above this size in bytes are sent in parts (S3 only).
     pub multipart_above: u64,
     /// Size of a part in bytes; AWS wants 5 MiB or more for all but the last.
@@ -50,6 +52,7 @@ impl Default for BucketOptions {
             connect_timeout: Duration::from_secs(5),
             attempts: 5,
             first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(10),
             multipart_above: 64 << 20,
             part_bytes: 16 << 20,
         }

@@ -1,7 +1,7 @@
 //! Confirmation: an update that makes the model worse is never applied.
 
 use crate::contribution::MeasureError;
-use crate::{Model, Nats};
+use crate::{Model, ModelError, Nats};
 use serde::{Deserialize, Serialize};
 use templar_base::Uid;
 use templar_gradient::{Aggregate, MergeRule, Payload, outer_step};
@@ -45,6 +45,10 @@ pub fn confirm(
     share: f64,
 ) -> Result<Confirmation, MeasureError> {
     let loss_before = model.loss(params)?;
+    if !loss_before.is_finite() {
+        // A verdict with such a number could not be written down and read back.
+        return Err(ModelError(format!("its loss at the window's start is {loss_before}")).into());
+    }
     let mut confirmer = Confirmer { model, params, rule, alpha, share, loss_before, evaluations: 1 };
     let (confirmed, loss_after) = match confirmer.largest_confirmed(candidates)? {
         Some((set, loss)) => (set, Some(loss)),

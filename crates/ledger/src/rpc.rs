@@ -167,7 +167,7 @@ impl Connection {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
 
@@ -243,7 +243,7 @@ async fn follow_heads(connection: Arc<Connection>) {
             pause = Duration::from_millis(50);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 

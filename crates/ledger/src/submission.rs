@@ -96,7 +96,7 @@ async fn drive(port: &dyn SubmissionPort, transaction: &Transaction) -> Result<O
             }
             Err(_) => {
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
+                pause = (pause * 2).min(Duration::from_secs(1));
             }
         }
     }

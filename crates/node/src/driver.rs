@@ -43,6 +43,8 @@ pub(crate) struct Context {
     pub role: &'static str,
     pub folder: DataFolder,
     pub journal: Journal,
+    /// The model folder that the run starts from, where its genesis asks for one.
+    pub first_parameters: Option<PathBuf>,
     /// Where the events of tasks go.
     pub events: mpsc::Sender<Event>,
     /// What was gathered; validators only.
@@ -92,7 +94,9 @@ pub(crate) async fn open(
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let books = Arc::new(AsyncMutex::new(BookKeeper::load(&folder)?));
     let (network, gatherer, aggregates) = (Arc::new(network), Gatherer::default(), Mutex::default());
-    let context = Context { run, network, uid, role, folder, journal, events, gatherer, books, aggregates };
+    let first_parameters = options.first_parameters.clone();
+    let context =
+        Context { run, network, uid, role, folder, journal, first_parameters, events, gatherer, books, aggregates };
     context.journal.add(&JournalEntry::Started { role: role.to_owned(), uid, next: shared.next, state: shared.state });
     Ok(Opened { context: Arc::new(context), shared, events: receiver, heads })
 }
@@ -247,7 +251,7 @@ fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: 
     let commands = worker.clone();
     tasks.spawn(async move {
         let restored = async {
-            let (next, params) = checkpoint::restore(&context.run, &context.network, window).await?;
+            let (next, params) = newest_parameters(&context, window).await?;
             let state: StateHash = commands.ask(move |reply| Command::Install { next, params, reply }).await?;
             let mut books = context.books.lock().await;
             if context.role == "validator" {
@@ -263,6 +267,17 @@ fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: 
             Err(error) => context.fail(window, FailedEffect::Restore, &error).await,
         }
     });
+}
+
+/// The parameters of the newest agreed checkpoint; those of the genesis while everything since is still kept.
+async fn newest_parameters(context: &Context, window: Window) -> Result<(Window, Vec<f32>), NodeError> {
+    let (run, record) = (&context.run, &context.network.record);
+    match checkpoint::restore(run, record, window).await {
+        Err(NodeError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
+            Ok((Window(0), run.first_parameters(context.first_parameters.as_deref())?))
+        }
+        restored => restored,
+    }
 }
 
 /// Feeds heads and the events of tasks to a role until `shutdown` says so.

@@ -1,12 +1,14 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
 use crate::NodeError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_ledger::{Chain, Metagraph, Topic};
-use templar_round::{Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord};
+use templar_round::{
+    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, active_electors,
+};
 
 /// Beacons and electors of this many recent blocks are kept.
 const CACHE: usize = 64;
@@ -33,6 +35,8 @@ struct Known {
     readers: Readers,
     beacons: Mutex<BTreeMap<BlockNumber, Beacon>>,
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
+    /// By the deadline of the window's votes.
+    voters: Mutex<BTreeMap<BlockNumber, Arc<BTreeSet<PublicKey>>>>,
 }
 
 fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber, value: V) {
@@ -73,12 +77,35 @@ impl PublicRecord {
         Ok(metagraph)
     }
 
-    /// Who may vote on a window: the permitted stake at its end.
+    /// Whose stake counts in a window: the permitted at its end that voted lately.
     pub(crate) async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, NodeError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
         let elector =
             |neuron: &templar_ledger::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
-        Ok(metagraph.validators().map(elector).collect())
+        let permitted = metagraph.validators().map(elector).collect();
+        if window.0 < ACTIVITY_WINDOWS {
+            return Ok(permitted);
+        }
+        let mut voters = BTreeSet::new();
+        for past in window.0 - ACTIVITY_WINDOWS..window.0 {
+            voters.extend(self.voters(phases, Window(past)).await?.iter().copied());
+        }
+        Ok(active_electors(permitted, &voters))
+    }
+
+    /// Who voted on a window in time, once the time is over.
+    async fn voters(&self, phases: &Phases, window: Window) -> Result<Arc<BTreeSet<PublicKey>>, NodeError> {
+        let deadline = phases.judge(window);
+        if let Some(voters) = recall(&self.known.voters, deadline) {
+            return Ok(voters);
+        }
+        let (head, votes) = self.votes(window).await?;
+        let in_time = votes.iter().filter(|record| record.block <= deadline);
+        let voters = Arc::new(in_time.map(|record| record.hotkey).collect::<BTreeSet<_>>());
+        if head >= deadline {
+            remember(&self.known.voters, deadline, Arc::clone(&voters));
+        }
+        Ok(voters)
     }
 
     /// The well-formed votes on a window, and the head that they are complete up to.

@@ -1,7 +1,7 @@
 //! From votes to one outcome: a pure function of what the ledger holds.
 
 use crate::{Applied, Vote};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{BlockNumber, ContentHash, PublicKey, Uid};
 
 /// A validator with a permit and its stake at the window's end.
@@ -13,6 +13,19 @@ pub struct Elector {
     pub hotkey: PublicKey,
     /// Its stake, which is the weight of its vote.
     pub stake: u64,
+}
+
+/// A permit counts only for those who voted in one of so many windows before.
+pub const ACTIVITY_WINDOWS: u64 = 8;
+
+/// Those of the permitted whose stake counts in a window: who voted in one of the [`ACTIVITY_WINDOWS`] before it.
+///
+/// Pay is staked, so miners come to hold permits and never vote; and a validator may be gone for good. Neither may cost
+/// the run its quorum for ever. Where nobody voted (at the start, or after an outage of all) all the permitted count.
+/// A newcomer's first vote makes it an elector of the windows that follow.
+pub fn active_electors(permitted: Vec<Elector>, voters: &BTreeSet<PublicKey>) -> Vec<Elector> {
+    let active: Vec<Elector> = permitted.iter().copied().filter(|elector| voters.contains(&elector.hotkey)).collect();
+    if active.is_empty() { permitted } else { active }
 }
 
 /// A well-formed vote as the ledger holds it.
@@ -214,6 +227,17 @@ mod tests {
         let electors = electors(&[50, 50]);
         let votes = [vote(0, 12, &[5]), vote(1, 21, &[5]), vote(9, 12, &[5])];
         assert_eq!(tally(&electors, &votes, DEADLINE, BlockNumber(25), 15), Outcome::Null);
+    }
+
+    /// Bug: miners' pay grew into most of the permitted stake, and every window was null from then on.
+    #[test]
+    fn stake_that_never_votes_does_not_cost_the_quorum() {
+        let electors = electors(&[500, 500, 600, 0]);
+        let votes = [vote(0, 12, &[5]), vote(1, 12, &[5])];
+        assert_eq!(tally(&electors, &votes, DEADLINE, DEADLINE, 15), Outcome::Null);
+        let active = active_electors(electors.clone(), &BTreeSet::from([key(0), key(1)]));
+        assert_eq!(tally(&active, &votes, DEADLINE, BlockNumber(12), 15), Outcome::Selected(vec![Uid(5)]));
+        assert_eq!(active_electors(electors.clone(), &BTreeSet::new()), electors);
     }
 
     #[test]

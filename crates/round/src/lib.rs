@@ -28,7 +28,10 @@ mod signed;
 mod validator;
 mod vote;
 
-pub use agreement::{AppliedRecord, Elector, Majority, Outcome, VoteRecord, agreed_verdict, applied_majority, tally};
+pub use agreement::{
+    ACTIVITY_WINDOWS, AppliedRecord, Elector, Majority, Outcome, VoteRecord, active_electors, agreed_verdict,
+    applied_majority, tally,
+};
 pub use applied::Applied;
 pub use event::{Effect, Event, FailedEffect, SealedRecord, SkipReason};
 pub use follower::{AggregateSource, Follower, Standing};

@@ -24,12 +24,15 @@ pub enum Role {
 /// What a role needs besides the settings.
 #[derive(Debug, clap::Args)]
 pub struct RunFlags {
+    /// Join the network of `templar up` on this machine under this name: makes keys, slot and bucket by itself
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["genesis", "corpus", "bucket"])]
+    pub local: Option<String>,
     /// The run's genesis document
-    #[arg(long, value_name = "FILE")]
-    pub genesis: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "local")]
+    pub genesis: Option<PathBuf>,
     /// The run's corpus folder, as `templar corpus build` makes it
-    #[arg(long, value_name = "FOLDER")]
-    pub corpus: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "local")]
+    pub corpus: Option<PathBuf>,
     /// The bucket that this node writes, such as s3://name?endpoint=http://host:9000 [setting: bucket]
     #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
@@ -43,8 +46,9 @@ fn bucket_options() -> BucketOptions {
     BucketOptions {
         deadline: std::time::Duration::from_secs(60),
         connect_timeout: std::time::Duration::from_secs(3),
-        attempts: 40,
+        attempts: 80,
         first_pause: std::time::Duration::from_millis(100),
+        longest_pause: std::time::Duration::from_secs(1),
         ..BucketOptions::default()
     }
 }
@@ -68,11 +72,27 @@ pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     Ok(chain.with_context(|| format!("no ledger at {}", config.ledger()))?)
 }
 
+/// Names tell roles: a validator's name begins with `validator`, as those of `templar up` do.
+fn local_name(role: Role, name: &str) -> String {
+    match role {
+        Role::Validator if !name.starts_with("validator") => format!("validator-{name}"),
+        Role::Miner if name.starts_with("validator") => format!("miner-{name}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Runs a node until it is asked to stop.
 pub fn run(config: &Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
-    let run = open_run(&flags.genesis, &flags.corpus)?;
-    let hotkey = keys::hotkey(config)?;
-    let mut config = config.clone();
+    let (mut config, genesis, corpus) = match &flags.local {
+        Some(name) => {
+            let name = local_name(role, name);
+            let root = config.data_folder().join("up");
+            interrupt::runtime(1)?.block_on(crate::up::setup::join(&root, &name, config))?
+        }
+        None => (config.clone(), flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
+    };
+    let run = open_run(&genesis, &corpus)?;
+    let hotkey = keys::hotkey(&config)?;
     config.set(crate::config::Setting::Bucket, "--bucket", flags.bucket.as_ref());
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;

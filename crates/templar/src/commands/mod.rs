@@ -9,6 +9,7 @@ mod doctor;
 mod ledger;
 mod miner;
 mod model;
+mod status;
 mod token;
 mod up;
 mod validator;
@@ -52,6 +53,7 @@ struct Global {
 enum Command {
     Model(model::Model),
     Up(up::Up),
+    Status(status::Status),
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
@@ -81,6 +83,7 @@ impl Cli {
         match self.command {
             Command::Model(model) => model.run(config),
             Command::Up(up) => up.run(config),
+            Command::Status(status) => status.run(config),
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),

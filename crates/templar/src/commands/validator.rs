@@ -9,6 +9,7 @@ use clap::Args;
 /// The hotkey must be registered and hold stake, and the bucket must be one that everybody can read and this node can write. State is
 /// kept in the data folder: after a stop or a kill the same command goes on from there.
 ///
+/// Example: templar validator --local guest
 /// Example: templar validator --genesis genesis.json --corpus corpus --wallet alice --bucket s3://mine?endpoint=...
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

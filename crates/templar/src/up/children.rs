@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// A child that keeps dying is started again after pauses up to this long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a child may take to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Logs are cut at a start when they are larger than this.
@@ -79,7 +79,7 @@ impl Children {
                 if member.started.elapsed() > Duration::from_secs(30) {
                     member.deaths = 0;
                 }
-                let pause = Duration::from_millis(250 << member.deaths.min(6)).min(LONGEST_PAUSE);
+                let pause = Duration::from_millis(100 << member.deaths.min(6)).min(LONGEST_PAUSE);
                 member.deaths += 1;
                 member.child = None;
                 member.restart_at = Some(Instant::now() + pause);

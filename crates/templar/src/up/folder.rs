@@ -82,20 +82,7 @@ impl Folder {
 
     /// What was decided when the network was made; none for a new one.
     pub fn settings(&self) -> anyhow::Result<Option<Settings>> {
-        let path = self.path.join("network.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
-        let settings: Settings = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is damaged", path.display()))
-            .advise("start over with --fresh")?;
-        if settings.version != VERSION {
-            return Err(anyhow::anyhow!("{} holds a network of version {}", self.path.display(), settings.version))
-                .advise("start over with --fresh, or choose another folder with --data");
-        }
-        Ok(Some(settings))
+        read_settings(&self.path)
     }
 
     /// Writes a file whole or not at all.
@@ -115,7 +102,30 @@ impl Folder {
     }
 }
 
+/// What was decided when the network in `root` was made; none where there is none.
+pub fn read_settings(root: &Path) -> anyhow::Result<Option<Settings>> {
+    let path = root.join("network.json");
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let settings: Settings = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is damaged", path.display()))
+        .advise("start over with --fresh")?;
+    if settings.version != VERSION {
+        return Err(anyhow::anyhow!("{} holds a network of version {}", root.display(), settings.version))
+            .advise("start over with --fresh, or choose another folder with --data");
+    }
+    Ok(Some(settings))
+}
+
 impl Settings {
+    /// Address of the ledger.
+    pub fn ledger_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.ledger_port)
+    }
+
     /// Settings of a new network.
     pub fn new(validators: usize, miners: usize) -> Self {
         Self { version: VERSION, validators, miners, ledger_port: 0, bucket_port: 0 }

@@ -21,6 +21,9 @@ const SPARE_BATCHES: f64 = 2.0;
 const SPARE_SLOTS: u16 = 2;
 const CHECKPOINT_WINDOWS: u64 = 5;
 const RETENTION_WINDOWS: u64 = 30;
+/// The ledger keeps commitments of so many windows more than buckets keep objects: whoever reads the oldest object also
+/// needs the votes that made it count.
+const KEPT_BEYOND_WINDOWS: u64 = 16;
 
 /// What the plan depends on.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Plan {
 
     /// Blocks for which the ledger must keep commitments and history.
     pub fn retention_blocks(&self) -> u64 {
-        (self.genesis.budget.retention_windows + 4) * self.genesis.clock.blocks_per_window
+        (self.genesis.budget.retention_windows + KEPT_BEYOND_WINDOWS) * self.genesis.clock.blocks_per_window
     }
 
     /// The genesis document of a run on this ledger.
@@ -153,7 +156,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             final_alpha: 0.65,
             decay_from_window: 200,
             decay_to_window: 1000,
-            scale_clip: 4,
+            scale_clip: 2,
         },
         judging: JudgingRule {
             evaluation_sequences: EVALUATION_SEQUENCES,

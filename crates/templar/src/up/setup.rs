@@ -1,15 +1,15 @@
 //! Making what a local network needs: text, keys, ledger rules, slots and stake, genesis.
 
 use super::children::{Children, Recipe};
-use super::folder::{Folder, Settings};
+use super::folder::{Folder, Settings, read_settings};
 use super::plan::{self, Plan};
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::text;
 use anyhow::Context;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use templar_base::{Genesis, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_bucket::{BucketLocation, KeyRing, WriteKey};
@@ -19,6 +19,8 @@ use templar_ledger::{Call, Chain, Profile, RpcChain, RpcOptions};
 
 /// The wallet that owns the subnet and pays for new nodes.
 pub const OWNER: &str = "owner";
+/// The local ledger's one subnet.
+const NETUID: Netuid = Netuid(3);
 /// The name of a node's only hotkey.
 const HOTKEY: &str = "default";
 /// What each node's coldkey begins with where the ledger exists already.
@@ -84,7 +86,9 @@ pub async fn bring_up(
     settings.validators =
         wishes.validators.unwrap_or(settings.validators).max(if is_new { 1 } else { settings.validators });
     let (corpus, remarks) = open_corpus(folder, config, wishes, progress)?;
-    make_wallets(folder, &settings)?;
+    for name in settings.node_names().iter().map(String::as_str).chain([OWNER]) {
+        make_wallet(folder.path(), name)?;
+    }
     settings.ledger_port = free_port(settings.ledger_port)?;
     settings.bucket_port = free_port(settings.bucket_port)?;
     let plan = match folder.path().join("genesis.json").is_file() {
@@ -102,17 +106,13 @@ pub async fn bring_up(
     progress.say("starting the ledger and the bucket server");
     start_services(folder, &settings, children)?;
     let chain = connect(&settings).await?;
+    progress.say("registering the nodes");
+    for name in settings.node_names() {
+        register(folder.path(), &name, &chain).await?;
+    }
     let genesis = match &plan {
-        Some(plan) => {
-            progress.say("registering the nodes");
-            register(folder, &settings, &chain).await?;
-            make_genesis(folder, &chain, plan).await?
-        }
-        None => {
-            let genesis = crate::role::read_genesis(&folder.path().join("genesis.json"))?;
-            register(folder, &settings, &chain).await?;
-            genesis
-        }
+        Some(plan) => make_genesis(folder, &chain, plan).await?,
+        None => crate::role::read_genesis(&folder.path().join("genesis.json"))?,
     };
     start_nodes(folder, &settings, children)?;
     Ok(Network { settings, chain, genesis, remarks })
@@ -143,20 +143,18 @@ fn open_corpus(
     Ok((corpus, remarks))
 }
 
-fn wallet(folder: &Folder, name: &str) -> anyhow::Result<Wallet> {
-    Ok(Wallet::new(&folder.path().join("wallets"), name)?)
+fn wallet(root: &Path, name: &str) -> anyhow::Result<Wallet> {
+    Ok(Wallet::new(&root.join("wallets"), name)?)
 }
 
 /// Makes the keys that are not there. They are plain files: this network is worth nothing outside this machine.
-fn make_wallets(folder: &Folder, settings: &Settings) -> anyhow::Result<()> {
-    for name in settings.node_names().iter().map(String::as_str).chain([OWNER]) {
-        let wallet = wallet(folder, name)?;
-        if !wallet.coldkey_path().is_file() {
-            wallet.write_coldkey(&SecretSource::generate()?.0, None, Overwrite::Refuse)?;
-        }
-        if name != OWNER && !wallet.hotkey_path(HOTKEY)?.is_file() {
-            wallet.write_hotkey(HOTKEY, &SecretSource::generate()?.0, Overwrite::Refuse)?;
-        }
+fn make_wallet(root: &Path, name: &str) -> anyhow::Result<()> {
+    let wallet = wallet(root, name)?;
+    if !wallet.coldkey_path().is_file() {
+        wallet.write_coldkey(&SecretSource::generate()?.0, None, Overwrite::Refuse)?;
+    }
+    if name != OWNER && !wallet.hotkey_path(HOTKEY)?.is_file() {
+        wallet.write_hotkey(HOTKEY, &SecretSource::generate()?.0, Overwrite::Refuse)?;
     }
     Ok(())
 }
@@ -182,7 +180,7 @@ fn make_profile(folder: &Folder, settings: &Settings, plan: &Plan) -> anyhow::Re
     if path.is_file() {
         return Ok(());
     }
-    let address = |name: &str| anyhow::Ok(wallet(folder, name)?.coldkey_address()?);
+    let address = |name: &str| anyhow::Ok(wallet(folder.path(), name)?.coldkey_address()?);
     let funded = settings.node_names().iter().map(|name| address(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut profile = Profile::local(address(OWNER)?, &funded);
     profile.block_time_ms = plan::BLOCK_TIME_MS;
@@ -210,7 +208,7 @@ fn start_services(folder: &Folder, settings: &Settings, children: &mut Children)
 }
 
 async fn connect(settings: &Settings) -> anyhow::Result<RpcChain> {
-    let url = format!("ws://127.0.0.1:{}", settings.ledger_port);
+    let url = settings.ledger_url();
     let begun = tokio::time::Instant::now();
     loop {
         match RpcChain::connect(&url, RpcOptions::default()).await {
@@ -223,23 +221,20 @@ async fn connect(settings: &Settings) -> anyhow::Result<RpcChain> {
     }
 }
 
-/// Gives every node its slot, and the validators their stake. What is there already stays as it is.
-async fn register(folder: &Folder, settings: &Settings, chain: &RpcChain) -> anyhow::Result<()> {
-    let netuid = Netuid(3);
-    let owner = wallet(folder, OWNER)?.coldkey(None)?;
-    for name in settings.node_names() {
-        let wallet = wallet(folder, &name)?;
-        let (coldkey, hotkey) = (wallet.coldkey(None)?, wallet.hotkey(HOTKEY)?.public());
-        let metagraph = chain.metagraph(netuid, None).await?;
-        if metagraph.neuron(&hotkey).is_none() {
-            fund(chain, &owner, coldkey.public()).await?;
-            let call = Call::Register { netuid, hotkey, max_price: None };
-            accept(chain, &coldkey, call).await.with_context(|| format!("cannot register {name}"))?;
-        }
-        if name.starts_with("validator") && chain.stake(&hotkey, &coldkey.public()).await? < STAKE {
-            let call = Call::AddStake { hotkey, netuid, amount: STAKE };
-            accept(chain, &coldkey, call).await.with_context(|| format!("cannot stake on {name}"))?;
-        }
+/// Gives a node its slot, and a validator its stake. What is there already stays as it is.
+async fn register(root: &Path, name: &str, chain: &RpcChain) -> anyhow::Result<()> {
+    let owner = wallet(root, OWNER)?.coldkey(None)?;
+    let wallet = wallet(root, name)?;
+    let (coldkey, hotkey) = (wallet.coldkey(None)?, wallet.hotkey(HOTKEY)?.public());
+    let metagraph = chain.metagraph(NETUID, None).await?;
+    if metagraph.neuron(&hotkey).is_none() {
+        fund(chain, &owner, coldkey.public()).await?;
+        let call = Call::Register { netuid: NETUID, hotkey, max_price: None };
+        accept(chain, &coldkey, call).await.with_context(|| format!("cannot register {name}"))?;
+    }
+    if name.starts_with("validator") && chain.stake(&hotkey, &coldkey.public()).await? < STAKE {
+        let call = Call::AddStake { hotkey, netuid: NETUID, amount: STAKE };
+        accept(chain, &coldkey, call).await.with_context(|| format!("cannot stake on {name}"))?;
     }
     Ok(())
 }
@@ -259,33 +254,36 @@ async fn accept(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Resul
 async fn make_genesis(folder: &Folder, chain: &RpcChain, plan: &Plan) -> anyhow::Result<Genesis> {
     let ledger = chain.genesis().await?;
     let start = chain.head().await?.number.plus(START_BLOCKS);
-    let genesis = plan.genesis(ledger, Netuid(3), start);
+    let genesis = plan.genesis(ledger, NETUID, start);
     genesis.check()?;
     folder.write("genesis.json", genesis.to_json().as_bytes())?;
     Ok(genesis)
 }
 
+/// A node's own bucket: a new write key at every start, so that nothing needs to remember it.
+fn open_bucket(root: &Path, settings: &Settings, name: &str) -> anyhow::Result<(BucketLocation, WriteKey)> {
+    let hotkey = wallet(root, name)?.hotkey(HOTKEY)?.public();
+    let bucket = format!("templar-{}", hex::encode(&hotkey.as_bytes()[..12]));
+    let mut secret = [0; 20];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
+    let key = WriteKey::new(&bucket, hex::encode(secret), &bucket);
+    KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
+    let location = BucketLocation::s3(&bucket, &format!("http://127.0.0.1:{}", settings.bucket_port), None)?;
+    Ok((location, key))
+}
+
 fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) -> anyhow::Result<()> {
-    let keys = KeyRing::from_file(folder.path().join("bucket-keys.json"))?;
     let names = settings.node_names();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / names.len()).max(1).to_string();
-    let endpoint = format!("http://127.0.0.1:{}", settings.bucket_port);
     for name in names {
-        let hotkey = wallet(folder, &name)?.hotkey(HOTKEY)?.public();
-        let bucket = format!("templar-{}", hex::encode(&hotkey.as_bytes()[..12]));
-        let mut secret = [0; 20];
-        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
-        // A new key at every start: nothing needs to remember it.
-        let key = WriteKey::new(&bucket, hex::encode(secret), &bucket);
-        keys.register(key.clone())?;
-        let location = BucketLocation::s3(&bucket, &endpoint, None)?;
+        let (location, key) = open_bucket(folder.path(), settings, &name)?;
         let role = if name.starts_with("miner") { "miner" } else { "validator" };
         let in_folder = |entry: &str| text_of(&folder.path().join(entry));
         let arguments = [
             ("--genesis", in_folder("genesis.json")),
             ("--corpus", in_folder("corpus")),
-            ("--ledger", format!("ws://127.0.0.1:{}", settings.ledger_port)),
+            ("--ledger", settings.ledger_url()),
             ("--data", text_of(&folder.node(&name))),
             ("--wallet-folder", in_folder("wallets")),
             ("--wallet", name.clone()),
@@ -296,10 +294,37 @@ fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) ->
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         let arguments = std::iter::once(role.to_owned()).chain(arguments).collect();
         let variables = vec![
-            ("TEMPLAR_BUCKET_ACCESS_KEY".to_owned(), key.access_key.clone()),
-            ("TEMPLAR_BUCKET_SECRET_KEY".to_owned(), key.secret_key.clone()),
+            (Setting::BucketAccessKey.variable(), key.access_key.clone()),
+            (Setting::BucketSecretKey.variable(), key.secret_key.clone()),
         ];
         children.start(folder, Recipe { name, arguments, variables })?;
     }
     Ok(())
+}
+
+/// Makes keys, slot and bucket for one more node of the network that runs in `root`, and gives the configuration and
+/// the files that the node starts with.
+pub async fn join(root: &Path, name: &str, config: &Config) -> anyhow::Result<(Config, PathBuf, PathBuf)> {
+    let settings = read_settings(root)?;
+    let settings = settings.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
+    let settings = settings.advise("start one with `templar up` in another terminal")?;
+    make_wallet(root, name)?;
+    let chain = RpcChain::connect(&settings.ledger_url(), RpcOptions::default()).await;
+    let chain = chain.context("the local network does not run").advise("start it with `templar up`")?;
+    register(root, name, &chain).await?;
+    let (location, key) = open_bucket(root, &settings, name)?;
+    let mut config = config.clone();
+    for (setting, value) in [
+        (Setting::DataFolder, text_of(&root.join("nodes").join(name))),
+        (Setting::Ledger, settings.ledger_url()),
+        (Setting::WalletFolder, text_of(&root.join("wallets"))),
+        (Setting::Wallet, name.to_owned()),
+        (Setting::Hotkey, HOTKEY.to_owned()),
+        (Setting::Bucket, location.to_string()),
+        (Setting::BucketAccessKey, key.access_key),
+        (Setting::BucketSecretKey, key.secret_key),
+    ] {
+        config.set(setting, "--local", Some(value));
+    }
+    Ok((config, root.join("genesis.json"), root.join("corpus")))
 }
