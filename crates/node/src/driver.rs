@@ -176,7 +176,13 @@ impl Context {
                 let hash = self.hold(window, aggregate);
                 self.tell(Event::AggregateReady { window, hash }).await;
             }
-            Err(error) => self.fail(window, FailedEffect::Aggregate, &error).await,
+            Err(error) => {
+                // A peer's bucket may have moved. If the ledger is away too, the next try is early enough.
+                if let Err(error) = self.network.refresh_readers().await {
+                    self.journal.warn(format!("bucket addresses cannot be read: {error}"));
+                }
+                self.fail(window, FailedEffect::Aggregate, &error).await;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{BlockNumber, PublicKey, Uid, Window};
-use templar_gauntlet::{DoorFailure, Entry, Submission};
+use templar_gauntlet::{Book, DoorFailure, Entry, Submission};
 use templar_gradient::Payload;
 use templar_round::SealedRecord;
 use tokio::sync::{Semaphore, watch};
@@ -34,10 +34,16 @@ impl Gathered {
             .collect()
     }
 
-    /// How many came, good or bad.
-    pub(crate) fn settled(&self) -> usize {
-        let missing = |entry: &&Entry| matches!(entry.submission, Submission::Refused(DoorFailure::Missing));
-        self.entries.len() - self.entries.iter().filter(missing).count()
+    /// How many payloads came, good or bad, and of how many, as far as that says how well this node is connected.
+    ///
+    /// Those count that the agreed book knows; all where it knows none. Otherwise anybody could commit to payloads
+    /// that do not exist from more slots than there are miners, and every validator would blame itself for ever.
+    pub(crate) fn settled_of(&self, book: &Book) -> (usize, usize) {
+        let is_known = |entry: &&Entry| book.miners.get(&entry.uid).is_some_and(|known| known.hotkey == entry.hotkey);
+        let known: Vec<&Entry> = self.entries.iter().filter(is_known).collect();
+        let counted = if known.is_empty() { self.entries.iter().collect() } else { known };
+        let missing = |entry: &&&Entry| matches!(entry.submission, Submission::Refused(DoorFailure::Missing));
+        (counted.len() - counted.iter().filter(missing).count(), counted.len())
     }
 }
 

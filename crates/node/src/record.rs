@@ -7,7 +7,8 @@ use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_ledger::{Chain, Metagraph, Topic};
 use templar_round::{
-    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, active_electors,
+    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
+    active_electors,
 };
 
 /// Beacons and electors of this many recent blocks are kept.

@@ -121,7 +121,7 @@ async fn gather(context: Arc<Context>, window: Window, records: Vec<SealedRecord
         Err(error) => return context.fail(window, FailedEffect::Gather, &error).await,
     };
     let gathered = context.gatherer.gather(&context.run, &context.network, window, records, malformed).await;
-    let (settled, committed) = (gathered.settled(), gathered.entries.len());
+    let (settled, committed) = gathered.settled_of(context.books.lock().await.book());
     context.tell(Event::Gathered { window, settled, committed }).await;
 }
 
