@@ -1,0 +1,248 @@
+//! Miners that cheat through the same public formats that honest ones use.
+
+use super::World;
+use std::time::{Duration, Instant};
+use templar_base::random::Stream;
+use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
+use templar_bucket::Bucket;
+use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig};
+use templar_gradient::{ErrorFeedback, Metadata, Payload, drift};
+use templar_ledger::Topic;
+use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
+
+/// What an adversary does in every window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    /// Nothing wrong: trains and sends. What shows that the others fail by their act alone.
+    Honest,
+    /// Random values, everything else right.
+    Noise,
+    /// No value at all.
+    Zeros,
+    /// Sealed bytes that are no payload.
+    Garbage,
+    /// Serves more bytes than committed.
+    Oversize,
+    /// Serves other bytes than committed.
+    Mismatch,
+    /// Never publishes the key.
+    NoReveal,
+    /// Publishes another key.
+    WrongKey,
+    /// Publishes the right key with somebody else's signature.
+    ForeignSignature,
+    /// Commits after the window's end.
+    Late,
+    /// Commits bytes that are no commitment.
+    BadCommitment,
+    /// Sends its payload of the first window again, as it was.
+    Stale,
+    /// Sends its values of the first window under this window's name and start.
+    Relabelled,
+    /// Commits miner 0's sealed object as its own, and publishes miner 0's key.
+    Thief,
+    /// A payload made for another uid.
+    OtherUid,
+    /// The values of the honest adversary with its own metadata.
+    Twin,
+    /// Another data digest.
+    WrongData,
+    /// Another start state.
+    WrongStart,
+    /// Another run.
+    WrongRun,
+    /// More tokens than steps give.
+    MoreTokens,
+    /// Trains, and sends the opposite.
+    SignFlip,
+    /// Trains, and sends a thousand times as much.
+    Huge,
+}
+
+/// One cheating miner.
+pub struct Adversary {
+    pub act: Act,
+    pub hotkey: Keypair,
+    pub uid: Uid,
+    bucket: Bucket,
+    first: Option<Payload>,
+    /// What is done at the window's end.
+    reveal: Option<Vec<u8>>,
+    late: Option<Vec<u8>>,
+}
+
+impl Adversary {
+    pub fn new(act: Act, hotkey: Keypair, uid: Uid, bucket: Bucket) -> Self {
+        Self { act, hotkey, uid, bucket, first: None, reveal: None, late: None }
+    }
+
+    fn key(&self, window: Window) -> SealKey {
+        let mut key = [0; 32];
+        Stream::new(*self.hotkey.public().as_bytes(), "seal key", window.0).fill(&mut key);
+        SealKey(key)
+    }
+
+    /// Before the window's end: object and commitment.
+    pub async fn seal(&mut self, world: &World, window: Window) {
+        if world.observer.next != window {
+            return;
+        }
+        (self.reveal, self.late) = (None, None);
+        let (own, run) = (self.hotkey.public(), world.run.id);
+        let key = self.key(window);
+        let reveal = |key: SealKey, author: &Keypair| Some(Reveal::new(key, run, window, author).to_bytes());
+        self.reveal = reveal(key.clone(), &self.hotkey);
+        let sealed = match self.act {
+            Act::Thief => match self.steal(world, window).await {
+                Some(sealed) => sealed,
+                None => return,
+            },
+            Act::Garbage => seal(&[7; 900], &key, run, own, window),
+            _ => seal(&self.payload(world, window).encode(), &key, run, own, window),
+        };
+        let Sealed { mut object, commitment } = sealed;
+        let mut data = World::encoded(&commitment);
+        match self.act {
+            Act::Oversize => object.extend_from_slice(&[0; 4096]),
+            Act::Mismatch => object[100] ^= 1,
+            Act::NoReveal | Act::Thief => self.reveal = None,
+            Act::WrongKey => self.reveal = reveal(SealKey([3; 32]), &self.hotkey),
+            Act::ForeignSignature => self.reveal = reveal(key, &world.nodes["miner-0"].hotkey),
+            Act::BadCommitment => data = vec![1; 77],
+            _ => {}
+        }
+        self.bucket.put(&ObjectKey::Payload(window).to_string(), object.into()).await.unwrap();
+        if self.act == Act::Late {
+            self.late = Some(data);
+        } else {
+            world.commit(&self.hotkey, Topic::Sealed, window, data);
+        }
+    }
+
+    /// After the window's end: the key.
+    pub async fn reveal(&mut self, world: &World, window: Window) {
+        if let Some(data) = self.late.take() {
+            world.commit(&self.hotkey, Topic::Sealed, window, data);
+        }
+        if let Some(reveal) = self.reveal.take() {
+            self.bucket.put(&ObjectKey::Reveal(window).to_string(), reveal.into()).await.unwrap();
+        }
+        if self.act == Act::Thief {
+            let (from, to) = (world.nodes["miner-0"].bucket.clone(), self.bucket.clone());
+            let (run, hotkey) = (world.run.id, self.hotkey.clone());
+            tokio::spawn(async move { pass_on_key(&from, &to, run, window, &hotkey).await });
+        }
+    }
+
+    /// The victim's object under an own commitment.
+    async fn steal(&self, world: &World, window: Window) -> Option<Sealed> {
+        let victim = &world.nodes["miner-0"].bucket;
+        let object = victim.get(&ObjectKey::Payload(window).to_string(), 64 << 20).await.ok()?.to_vec();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&object).update(self.hotkey.public().as_bytes()).update(&window.0.to_le_bytes());
+        let digest = ContentHash::new(*hasher.finalize().as_bytes());
+        let commitment = SealCommitment { digest, bytes: object.len() as u32 };
+        Some(Sealed { object, commitment })
+    }
+
+    fn payload(&mut self, world: &World, window: Window) -> Payload {
+        let metadata = self.metadata(world, window);
+        let layout = &world.run.layout;
+        let of = |delta: &[f32], metadata: Metadata| {
+            let mut feedback = ErrorFeedback::new(layout);
+            feedback.accumulate(delta, 0.0).unwrap();
+            feedback.compress(layout, metadata).unwrap()
+        };
+        let trained = |uid: Uid| train(world, window, uid, metadata.inner_steps);
+        match self.act {
+            Act::Noise => {
+                let mut stream = Stream::new(*self.hotkey.public().as_bytes(), "noise", window.0);
+                let noise: Vec<f32> = (0..layout.parameters()).map(|_| (stream.unit_f32() - 0.5) * 0.02).collect();
+                of(&noise, metadata)
+            }
+            Act::Zeros => of(&vec![0.0; layout.parameters()], metadata),
+            Act::SignFlip => of(&trained(self.uid).iter().map(|value| -value).collect::<Vec<_>>(), metadata),
+            Act::Huge => of(&trained(self.uid).iter().map(|value| value * 1000.0).collect::<Vec<_>>(), metadata),
+            Act::Twin => of(&trained(world.honest_adversary.unwrap_or(self.uid)), metadata),
+            Act::OtherUid => of(&trained(self.uid), Metadata { uid: world.nodes["miner-1"].uid, ..metadata }),
+            Act::WrongData => of(&trained(self.uid), Metadata { data_digest: ContentHash::of(b"other"), ..metadata }),
+            Act::WrongStart => of(&trained(self.uid), Metadata { start_state: StateHash::new([4; 32]), ..metadata }),
+            Act::WrongRun => of(&trained(self.uid), Metadata { run: RunId::new([4; 32]), ..metadata }),
+            Act::MoreTokens => {
+                let tokens_trained = metadata.tokens_trained * 2;
+                of(&trained(self.uid), Metadata { tokens_trained, ..metadata })
+            }
+            Act::Stale | Act::Relabelled => {
+                let first = self.first.get_or_insert_with(|| of(&trained(self.uid), metadata.clone())).clone();
+                if self.act == Act::Stale {
+                    return first;
+                }
+                let data_digest = first.metadata().data_digest;
+                first.with_metadata(Metadata { data_digest, ..metadata }).unwrap()
+            }
+            _ => of(&trained(self.uid), metadata),
+        }
+    }
+
+    fn metadata(&self, world: &World, window: Window) -> Metadata {
+        let rules = &world.run.genesis.data;
+        let inner_steps = rules.batches_per_window as u32;
+        let beacon = beacon(world, window);
+        let assignment = world.run.assignments.assignment(window, self.uid, &beacon).unwrap();
+        Metadata {
+            run: world.run.id,
+            window,
+            uid: self.uid,
+            start_state: world.observer.state(),
+            data_digest: assignment.digest(0, inner_steps).unwrap(),
+            tokens_trained: u64::from(inner_steps) * (rules.sequences_per_batch * rules.sequence_length) as u64,
+            inner_steps,
+            numerics: world.run.genesis.numerics.clone(),
+            ..Metadata::default()
+        }
+    }
+}
+
+fn beacon(world: &World, window: Window) -> templar_base::Beacon {
+    let start = world.run.phases.start(window);
+    world.chain.inner.with(|ledger| ledger.header(start).unwrap().beacon)
+}
+
+/// The drift of real training from the agreed parameters on the data of `uid`.
+fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
+    let (genesis, shared) = (&world.run.genesis, &world.observer.params);
+    let (rules, inner) = (&genesis.data, &genesis.inner);
+    let optimiser = OptimiserConfig {
+        beta1: inner.beta1,
+        beta2: inner.beta2,
+        epsilon: inner.epsilon,
+        weight_decay: inner.weight_decay,
+        clip_norm: inner.clip_norm,
+    };
+    let mut engine = CpuEngine::new(genesis.model.clone(), optimiser, 1).unwrap();
+    engine.parameters_mut().copy_from_slice(shared);
+    let assignment = world.run.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
+    for step in 0..steps {
+        let batch = Batch::new(assignment.batch(step).unwrap(), rules.sequences_per_batch, rules.sequence_length);
+        engine.train_step(&[batch], inner.schedule.learning_rate(window)).unwrap();
+    }
+    let mut delta = vec![0.0; shared.len()];
+    drift(shared, engine.parameters(), &mut delta).unwrap();
+    delta
+}
+
+/// Publishes the victim's key under an own signature as soon as it is out.
+async fn pass_on_key(from: &Bucket, to: &Bucket, run: RunId, window: Window, hotkey: &Keypair) {
+    let name = ObjectKey::Reveal(window).to_string();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Ok(bytes) = from.get(&name, 1000).await {
+            let mut key = [0; 32];
+            key.copy_from_slice(&bytes[4..36]);
+            let own = Reveal::new(SealKey(key), run, window, hotkey).to_bytes();
+            let _ = to.put(&name, own.into()).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,551 @@
+//! A network that a test owns. Blocks come when everybody has done what the rules expect by then (or, after a while,
+//! without them), so that a slow or busy machine changes how long a test takes and not what it sees.
+
+mod adversary;
+mod node;
+mod observer;
+mod recording;
+mod rogue;
+
+pub use adversary::{Act, Adversary};
+pub use node::{Node, Role};
+pub use observer::Observer;
+pub use rogue::{Mischief, Rogue};
+
+use parity_scale_codec::Encode;
+use recording::Recording;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use templar_base::{
+    BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
+    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass,
+    Uid, Window, WindowBudget, WindowClock,
+};
+use templar_bucket::{Bucket, BucketLocation};
+use templar_corpus::{Corpus, CorpusBuilder, Source};
+use templar_engine::{NumericsId, initial_parameters};
+use templar_gauntlet::{Standing, Verdict};
+use templar_gradient::state_hash;
+use templar_ledger::{Call, Chain, LocalChain, Profile, Topic, check_conservation};
+use templar_node::{JournalEntry, Run};
+use templar_round::{ObjectKey, Signed};
+
+/// Least time between blocks.
+const BLOCK_PAUSE: Duration = Duration::from_millis(12);
+/// How long a block waits for somebody who should act before it. Only who is not in order lets it pass.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How long gathering is given for what may never come.
+const GATHER_PAUSE: Duration = Duration::from_millis(700);
+/// How long each block of the time for applying waits.
+const APPLY_PAUSE: Duration = Duration::from_millis(400);
+const STAKE: Rao = Rao(500 * RAO_PER_TAO);
+/// A little under half of what two validators have: with what miners earn it stays under a third of all.
+const ROGUE_STAKE: Rao = Rao(350 * RAO_PER_TAO);
+const SLOTS: u16 = 28;
+const SEED: [u8; 32] = [5; 32];
+
+/// One text for all tests of the process.
+fn corpus() -> Arc<Corpus> {
+    static CORPUS: OnceLock<Arc<Corpus>> = OnceLock::new();
+    let build = || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("corpus");
+        let text = Source::Synthetic { seed: 3, bytes: 1_000_000 };
+        CorpusBuilder::new().source(text, "synthetic", "made here").vocab_size(320).build(&path, |_| {}).unwrap();
+        Arc::new(Corpus::open(&path).unwrap())
+    };
+    Arc::clone(CORPUS.get_or_init(build))
+}
+
+fn rules(corpus: &Corpus) -> Genesis {
+    let model = ModelConfig {
+        vocab_size: corpus.manifest().vocab_size as usize,
+        hidden_size: 32,
+        intermediate_size: 64,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        num_key_value_heads: 2,
+        head_dim: 16,
+        max_position_embeddings: 64,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        tie_word_embeddings: true,
+        qk_norm: false,
+        initializer_range: 0.02,
+    };
+    let first_state = state_hash(&initial_parameters(&model, SEED));
+    Genesis {
+        version: GENESIS_VERSION,
+        name: "test".to_owned(),
+        ledger: Default::default(),
+        netuid: templar_base::Netuid(3),
+        clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: 26 },
+        budget: WindowBudget {
+            seal_blocks: 5,
+            reveal_blocks: 4,
+            judge_blocks: 9,
+            apply_blocks: 11,
+            retention_windows: 8,
+            checkpoint_windows: 3,
+        },
+        numerics: NumericsId::STRICT.to_string(),
+        first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
+        first_state,
+        data: DataRule {
+            tokenizer: corpus.tokenizer().hash(),
+            manifest: corpus.manifest_hash(),
+            sequence_length: 32,
+            sequences_per_batch: 8,
+            batches_per_window: 8,
+            slots: SLOTS,
+        },
+        model,
+        inner: InnerOptimiser {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip_norm: 1.0,
+            schedule: InnerSchedule {
+                peak: 2e-3,
+                warm_up_windows: 1,
+                decay_from_window: 200,
+                decay_to_window: 1000,
+                final_share: 0.1,
+            },
+        },
+        outer: OuterRule {
+            error_feedback_decay: 0.95,
+            tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: 256 }],
+            alpha: 0.7,
+            final_alpha: 0.65,
+            decay_from_window: 200,
+            decay_to_window: 1000,
+            scale_clip: 4,
+        },
+        judging: JudgingRule {
+            evaluation_sequences: 96,
+            evaluation_parts: 8,
+            selected: 15,
+            newcomer_places: 2,
+            newcomer_windows: 8,
+            admission_share: 0.4,
+            confirmation_share: 0.5,
+            copy_agreement: 0.25,
+            rating_process_noise: 0.02,
+            held_out_sequences: 64,
+        },
+        economics: Economics { averaged_windows: 4, unselected_share: 0.15, ramp_windows: 2, weights_every_windows: 1 },
+    }
+}
+
+/// How a test wants its network.
+pub struct Plan {
+    /// Sets the buckets of tests apart.
+    pub name: &'static str,
+    pub validators: usize,
+    pub miners: usize,
+    /// Registered first, so that theirs are the lowest uids.
+    pub rogues: usize,
+    pub adversaries: Vec<Act>,
+    /// Changes the rules.
+    pub genesis: fn(&mut Genesis),
+    /// Changes the ledger's rules.
+    pub ledger: fn(&mut Profile),
+}
+
+impl Plan {
+    pub fn new(name: &'static str, validators: usize, miners: usize) -> Self {
+        Self { name, validators, miners, rogues: 0, adversaries: Vec::new(), genesis: |_| {}, ledger: |_| {} }
+    }
+}
+
+/// The network.
+pub struct World {
+    pub chain: Recording,
+    pub run: Run,
+    pub nodes: BTreeMap<String, Node>,
+    pub adversaries: Vec<Adversary>,
+    /// The first window in which they act.
+    pub adversaries_from: Window,
+    pub observer: Observer,
+    /// Validators with stake that break the rules.
+    pub rogues: Vec<Rogue>,
+    /// The uid of the adversary that does nothing wrong, if there is one.
+    pub honest_adversary: Option<Uid>,
+    name: &'static str,
+    folder: tempfile::TempDir,
+    next_coldkey: usize,
+    /// Times when a block did not wait any longer.
+    pub impatience: Vec<String>,
+}
+
+fn coldkey(number: usize) -> Keypair {
+    Keypair::from_uri(&format!("//cold{number}")).unwrap()
+}
+
+impl World {
+    /// Makes the ledger, the slots and the rules, and starts the honest nodes.
+    pub async fn new(plan: Plan) -> Self {
+        let corpus = corpus();
+        let owner = Keypair::from_uri("//owner").unwrap();
+        let funded: Vec<PublicKey> = (0..64).map(|number| coldkey(number).public()).collect();
+        let mut profile = Profile::local(owner.public(), &funded);
+        (plan.ledger)(&mut profile);
+        let chain = Recording::new(LocalChain::in_memory(&profile).unwrap());
+        let mut genesis = rules(&corpus);
+        (plan.genesis)(&mut genesis);
+        let mut world = Self {
+            observer: Observer::new(initial_parameters(&genesis.model, SEED)),
+            run: Run::new(genesis.clone(), Arc::clone(&corpus)).unwrap(),
+            chain,
+            nodes: BTreeMap::new(),
+            adversaries: Vec::new(),
+            adversaries_from: Window(0),
+            rogues: Vec::new(),
+            honest_adversary: None,
+            name: plan.name,
+            folder: tempfile::tempdir().unwrap(),
+            next_coldkey: 0,
+            impatience: Vec::new(),
+        };
+        for number in 0..plan.rogues {
+            let name = format!("rogue-{number}");
+            let (hotkey, bucket) = (world.hotkey(&name), world.bucket(&name));
+            world.register(&hotkey).await;
+            world.add_stake(&hotkey, ROGUE_STAKE).await;
+            world.chain.announce(&hotkey, &bucket);
+            world.rogues.push(Rogue { hotkey, bucket });
+        }
+        for number in 0..plan.validators {
+            world.add(&format!("validator-{number}"), Role::Validator).await;
+        }
+        for number in 0..plan.miners {
+            world.add(&format!("miner-{number}"), Role::Miner).await;
+        }
+        for (number, act) in plan.adversaries.into_iter().enumerate() {
+            let (hotkey, bucket) = (world.hotkey(&format!("adversary-{number}")), format!("adversary-{number}"));
+            let uid = world.register(&hotkey).await;
+            let bucket = world.bucket(&bucket);
+            world.chain.announce(&hotkey, &bucket);
+            if act == Act::Honest {
+                world.honest_adversary = Some(uid);
+            }
+            world.adversaries.push(Adversary::new(act, hotkey, uid, bucket));
+        }
+        // Permits are handed out at the end of an epoch.
+        world.chain.inner.advance(u64::from(profile.tempo)).unwrap();
+        genesis.ledger = world.chain.inner.with(|ledger| ledger.state().genesis_hash());
+        genesis.clock.start_block = world.head().plus(4);
+        world.run = Run::new(genesis, corpus).unwrap();
+        let names: Vec<String> = world.nodes.keys().cloned().collect();
+        for name in names {
+            world.start(&name).await;
+        }
+        world
+    }
+
+    fn hotkey(&self, name: &str) -> Keypair {
+        Keypair::from_uri(&format!("//{}//{name}", self.name)).unwrap()
+    }
+
+    /// A bucket of this network.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        Bucket::open_writer(&BucketLocation::memory(&format!("{}-{name}", self.name)).unwrap(), None).unwrap()
+    }
+
+    /// Buys a slot.
+    async fn register(&mut self, hotkey: &Keypair) -> Uid {
+        let coldkey = coldkey(self.next_coldkey);
+        self.next_coldkey += 1;
+        let netuid = self.run.genesis.netuid;
+        let chain = self.chain.inner.with_block_on_submit();
+        let call = Call::Register { netuid, hotkey: hotkey.public(), max_price: None };
+        chain.submit(&coldkey, call).await.unwrap();
+        chain.metagraph(netuid, None).await.unwrap().neuron(&hotkey.public()).unwrap().uid
+    }
+
+    /// Stakes behind the key that was registered last.
+    async fn add_stake(&self, hotkey: &Keypair, amount: Rao) {
+        let call = Call::AddStake { hotkey: hotkey.public(), netuid: self.run.genesis.netuid, amount };
+        self.chain.inner.with_block_on_submit().submit(&coldkey(self.next_coldkey - 1), call).await.unwrap();
+    }
+
+    /// Registers a node without starting it.
+    pub async fn add(&mut self, name: &str, role: Role) {
+        let hotkey = self.hotkey(name);
+        let uid = self.register(&hotkey).await;
+        if role == Role::Validator {
+            self.add_stake(&hotkey, STAKE).await;
+        }
+        let node = Node::new(role, hotkey, uid, self.bucket(name), self.folder.path().join(name));
+        self.nodes.insert(name.to_owned(), node);
+    }
+
+    /// Starts a node, for the first time or again.
+    pub async fn start(&mut self, name: &str) {
+        let chain: Arc<dyn Chain> = Arc::new(self.chain.clone());
+        self.nodes.get_mut(name).unwrap().start(&self.run, chain).await;
+    }
+
+    /// Ends a node without any farewell; its folder stays.
+    pub async fn kill(&mut self, name: &str) {
+        self.nodes.get_mut(name).unwrap().kill().await;
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> BlockNumber {
+        self.chain.inner.with(|ledger| ledger.head().number)
+    }
+
+    /// Everything staked behind a key.
+    pub fn stake(&self, hotkey: &Keypair) -> Rao {
+        self.chain.inner.with(|ledger| ledger.state().stake_behind(&hotkey.public()))
+    }
+
+    /// Makes blocks until the outcome of `window` is applied by everybody who is in step.
+    pub async fn run_through(&mut self, window: Window) {
+        while self.head() < self.run.phases.seal(window.next()) {
+            self.next_block().await;
+        }
+    }
+
+    /// Makes blocks up to `block`.
+    pub async fn run_to(&mut self, block: BlockNumber) {
+        while self.head() < block {
+            self.next_block().await;
+        }
+    }
+
+    /// Waits for whom the next block should wait for, lets the adversaries act, and makes the block.
+    pub async fn next_block(&mut self) {
+        for (name, node) in &mut self.nodes {
+            node.check_running(name).await;
+        }
+        let (head, phases) = (self.head(), self.run.phases.clone());
+        if head < phases.start(Window(0)) {
+            self.wait_for("buckets", PATIENCE, true, Self::have_announced).await;
+        }
+        if head.plus(1) == phases.start(Window(0)) {
+            self.wait_for("starts", PATIENCE, true, Self::have_started).await;
+        }
+        if let Some(current) = phases.window_of(head) {
+            if let Some(ended) = current.previous() {
+                self.wait_for_outcome(head, ended).await;
+                for rogue in &self.rogues {
+                    if head == phases.reveal(ended) {
+                        rogue.vote(self, ended).await;
+                    } else if head == phases.apply(ended) {
+                        rogue.report(self, ended).await;
+                    }
+                }
+            }
+            if head.plus(2) == phases.end(current) {
+                self.wait_for("seals", PATIENCE, true, |world| world.have_sealed(current)).await;
+                self.observer.follow(&self.run, &mut self.nodes).await;
+                self.seal_adversaries(current).await;
+            }
+            if let Some(ended) = current.previous().filter(|ended| phases.end(*ended) == head) {
+                self.reveal_adversaries(ended).await;
+            }
+        }
+        tokio::time::sleep(BLOCK_PAUSE).await;
+        self.chain.inner.advance(1).unwrap();
+    }
+
+    async fn wait_for_outcome(&mut self, head: BlockNumber, ended: Window) {
+        let phases = self.run.phases.clone();
+        if head.plus(1) == phases.reveal(ended) {
+            self.wait_for("votes", GATHER_PAUSE, false, |world| world.have_voted(ended)).await;
+        } else if head.plus(2) == phases.judge(ended) {
+            self.wait_for("votes", PATIENCE, true, |world| world.have_voted(ended)).await;
+        } else if head == phases.apply(ended) {
+            self.wait_for("reports", PATIENCE, true, |world| world.have_reported(ended)).await;
+        } else if head > phases.apply(ended) && head < phases.seal(ended.next()) {
+            let last = head.plus(1) == phases.seal(ended.next());
+            let patience = if last { PATIENCE } else { APPLY_PAUSE };
+            self.wait_for("outcomes", patience, last, |world| world.have_applied(ended)).await;
+        }
+    }
+
+    async fn wait_for(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        must: bool,
+        is_done: impl Fn(&mut Self) -> Vec<String>,
+    ) {
+        let begun = Instant::now();
+        loop {
+            let missing = is_done(self);
+            if missing.is_empty() {
+                return;
+            }
+            if begun.elapsed() > patience {
+                if must {
+                    let head = self.head();
+                    self.impatience.push(format!("block {head}: no {what} of {missing:?}"));
+                }
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+    }
+
+    /// Those who run, pass the filter, and do not pass the check.
+    fn lacking(&mut self, expected: impl Fn(&Node) -> bool, done: impl Fn(&Node) -> bool) -> Vec<String> {
+        for node in self.nodes.values_mut() {
+            node.read_journal();
+        }
+        let running = self.nodes.iter().filter(|(_, node)| node.is_running() && expected(node) && !done(node));
+        running.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn have_announced(&mut self) -> Vec<String> {
+        let submitted = self.chain.submitted();
+        self.lacking(|_| true, |node| submitted.contains(&(node.hotkey.public(), Topic::Bucket, 0)))
+    }
+
+    fn have_started(&mut self) -> Vec<String> {
+        self.lacking(|_| true, |node| !node.entries.is_empty())
+    }
+
+    fn have_sealed(&mut self, window: Window) -> Vec<String> {
+        let submitted = self.chain.submitted();
+        self.lacking(
+            |node| node.role == Role::Miner && node.next == window,
+            |node| node.has_skipped(window) || submitted.contains(&(node.hotkey.public(), Topic::Sealed, window.0)),
+        )
+    }
+
+    fn have_voted(&mut self, window: Window) -> Vec<String> {
+        let submitted = self.chain.submitted();
+        self.lacking(
+            |node| node.role == Role::Validator && node.next == window,
+            |node| node.has_skipped(window) || submitted.contains(&(node.hotkey.public(), Topic::Vote, window.0)),
+        )
+    }
+
+    fn have_reported(&mut self, window: Window) -> Vec<String> {
+        let submitted = self.chain.submitted();
+        self.lacking(
+            |node| node.role == Role::Validator && (node.next == window || node.next == window.next()),
+            |node| submitted.contains(&(node.hotkey.public(), Topic::Applied, window.0)),
+        )
+    }
+
+    fn have_applied(&mut self, window: Window) -> Vec<String> {
+        self.lacking(|node| node.next >= window, |node| node.next > window)
+    }
+
+    async fn seal_adversaries(&mut self, window: Window) {
+        if window < self.adversaries_from {
+            return;
+        }
+        let mut adversaries = std::mem::take(&mut self.adversaries);
+        for adversary in &mut adversaries {
+            adversary.seal(self, window).await;
+        }
+        self.adversaries = adversaries;
+    }
+
+    async fn reveal_adversaries(&mut self, window: Window) {
+        let mut adversaries = std::mem::take(&mut self.adversaries);
+        for adversary in &mut adversaries {
+            adversary.reveal(self, window).await;
+        }
+        self.adversaries = adversaries;
+    }
+
+    /// Commits bytes for a key without waiting for the block.
+    pub fn commit(&self, hotkey: &Keypair, topic: Topic, window: Window, data: Vec<u8>) {
+        let netuid = self.run.genesis.netuid;
+        self.chain.inner.enqueue(hotkey, Call::Commit { netuid, topic, index: window.0, data }).unwrap();
+    }
+
+    /// The outcomes that each node applied: window, selected, state.
+    pub fn applied(&mut self, name: &str) -> BTreeMap<Window, (Vec<Uid>, StateHash)> {
+        let node = self.nodes.get_mut(name).unwrap();
+        node.read_journal();
+        node.applied()
+    }
+
+    /// Whether nobody ever came to another state than anybody else; gives the outcomes of all windows.
+    pub fn assert_all_equal(&mut self) -> BTreeMap<Window, (Vec<Uid>, StateHash)> {
+        let mut agreed: BTreeMap<Window, (Vec<Uid>, StateHash, String)> = BTreeMap::new();
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for name in names {
+            for (window, (selected, state)) in self.applied(&name) {
+                let (first_selected, first_state, first) =
+                    agreed.entry(window).or_insert_with(|| (selected.clone(), state, name.clone()));
+                assert_eq!(
+                    (&selected, state),
+                    (&*first_selected, *first_state),
+                    "{name} and {first} differ in window {window}\n{}",
+                    self.story()
+                );
+            }
+            let diverged =
+                self.nodes[&name].entries.iter().find(|entry| matches!(entry, JournalEntry::Diverged { .. }));
+            assert!(diverged.is_none(), "{name}: {diverged:?}\n{}", self.story());
+        }
+        agreed.into_iter().map(|(window, (selected, state, _))| (window, (selected, state))).collect()
+    }
+
+    /// Whether whatever a validator selected came to an outcome: no window was lost for want of a quorum. The little
+    /// model learns no more after some windows, and then nobody may be admitted in one; that is not what is asked here.
+    pub fn assert_no_quorum_lost(&self, outcomes: &BTreeMap<Window, (Vec<Uid>, StateHash)>) {
+        for entry in self.nodes.values().flat_map(|node| &node.entries) {
+            if let JournalEntry::Judged { window, selected, .. } = entry
+                && let Some((applied, _)) = outcomes.get(window)
+            {
+                let lost = applied.is_empty() && !selected.is_empty();
+                assert!(!lost, "window {window} is null, though {selected:?} were selected\n{}", self.story());
+            }
+        }
+    }
+
+    /// What a validator's bucket says of a miner in a window; none where it is not mentioned.
+    pub async fn standing(&self, validator: &str, window: Window, uid: Uid) -> Option<Standing> {
+        let verdict = self.verdict(validator, window).await;
+        verdict.miners.iter().find(|miner| miner.uid == uid).map(|miner| miner.standing.clone())
+    }
+
+    /// The verdict in a validator's bucket.
+    pub async fn verdict(&self, validator: &str, window: Window) -> Verdict {
+        let node = &self.nodes[validator];
+        let bytes = node.bucket.get(&ObjectKey::Verdict(window).to_string(), 16 << 20).await.unwrap();
+        let author = node.hotkey.public();
+        Signed::<Verdict>::from_bytes(&bytes, self.run.id, window, "verdict", author).unwrap().body
+    }
+
+    /// What the ledger created and destroyed adds up.
+    pub fn assert_conservation(&self) {
+        self.chain.inner.with(|ledger| check_conservation(ledger.state())).unwrap();
+    }
+
+    /// What everybody did, for a test that fails.
+    pub fn story(&self) -> String {
+        let mut story = String::new();
+        for (name, node) in &self.nodes {
+            story += &format!("== {name} (uid {}, next {})\n", node.uid, node.next);
+            for entry in &node.entries {
+                let line = format!("{entry:?}");
+                story += &format!("   {}\n", line.chars().take(1000).collect::<String>());
+            }
+        }
+        story + &self.impatience.join("\n")
+    }
+
+    /// The uids of the honest miners.
+    pub fn miners(&self) -> BTreeSet<Uid> {
+        self.nodes.values().filter(|node| node.role == Role::Miner).map(|node| node.uid).collect()
+    }
+
+    /// A commitment's bytes.
+    pub fn encoded(value: &impl Encode) -> Vec<u8> {
+        value.encode()
+    }
+}

@@ -1,0 +1,8 @@
+//! What happens to the networks.
+
+mod adversaries;
+mod honest;
+mod joining;
+mod outages;
+mod restart;
+mod validators;
