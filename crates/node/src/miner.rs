@@ -43,6 +43,14 @@ pub async fn run_miner(
     drive(heads, events, shutdown, &context, &mut role).await
 }
 
+impl MinerRole {
+    fn tell_worker(&self, context: &Context, command: MinerCommand) {
+        if self.worker.send(Command::Role(command)).is_err() {
+            context.journal.warn(NodeError::WorkerGone.to_string());
+        }
+    }
+}
+
 async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
     let key = ObjectKey::Payload(pending.window).to_string();
     Ok(context.network.bucket.put(&key, pending.object.clone().into()).await?)
@@ -66,11 +74,8 @@ impl Role for MinerRole {
                 let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 tasks.spawn(reveal(own, sealed, window));
             }
-            Effect::Unsend { window } => {
-                if self.worker.send(Command::Role(MinerCommand::Unsend { window })).is_err() {
-                    context.journal.warn(NodeError::WorkerGone.to_string());
-                }
-            }
+            Effect::Unsend { window } => self.tell_worker(context, MinerCommand::Unsend { window }),
+            Effect::Refused { window } => self.tell_worker(context, MinerCommand::Forget { window }),
             // What is left are effects of validators.
             _ => {}
         }

@@ -21,6 +21,8 @@ pub(crate) enum MinerCommand {
     Seal { window: Window, start: StateHash, key: SealKey, reply: Reply<Pending> },
     /// What was sealed was not sent.
     Unsend { window: Window },
+    /// What was sent was refused.
+    Forget { window: Window },
 }
 
 /// What the status file shows.
@@ -165,6 +167,7 @@ impl MinerWorker {
                     self.context.journal.warn(format!("what window {window} did not send is lost: {error}"));
                 }
             }
+            Command::Role(MinerCommand::Forget { window }) => self.forget(window),
         }
     }
 
@@ -334,6 +337,16 @@ impl MinerWorker {
         self.save()
     }
 
+    /// Drops what waits to be sent, after the judges refused a payload. The feedback adds up drift that was measured
+    /// at parameters of long ago; once that outweighs what is fresh, every payload makes the model worse, and keeping
+    /// it would only make the next one worse still.
+    fn forget(&mut self, window: Window) {
+        if self.sent.as_ref().is_some_and(|sent| sent.window == window) {
+            self.feedback = ErrorFeedback::new(&self.context.run.layout);
+            self.sent = None;
+        }
+    }
+
     fn apply(
         &mut self,
         window: Window,
@@ -344,7 +357,13 @@ impl MinerWorker {
         }
         let mut params = self.shared.params.clone();
         match aggregate {
-            Some(aggregate) => outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?,
+            Some(aggregate) => {
+                let own = self.context.uid;
+                if !aggregate.contributors().iter().any(|contributor| contributor.uid == own) {
+                    self.forget(window);
+                }
+                outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?;
+            }
             None => self.unsend(window)?,
         }
         self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })

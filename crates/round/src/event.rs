@@ -198,6 +198,11 @@ pub enum Effect {
         /// Who holds it.
         from: Vec<PublicKey>,
     },
+    /// A quorum agreed that nothing of this window is merged: what was sent was refused, and is not sent again. No answer.
+    Refused {
+        /// The window.
+        window: Window,
+    },
     /// Do the outer step (none in a null window) and keep the result. Answer: [`Event::Applied`].
     Apply {
         /// The window.

@@ -397,7 +397,10 @@ impl World {
             }
             Effect::Skip { window, reason } => self.skips.push((node, window, reason)),
             Effect::Diverged { window, .. } => self.diverged.push((node, window)),
-            Effect::BeginWindow { .. } | Effect::AdoptVerdict { .. } | Effect::SetWeights { .. } => {}
+            Effect::BeginWindow { .. }
+            | Effect::AdoptVerdict { .. }
+            | Effect::SetWeights { .. }
+            | Effect::Refused { .. } => {}
         }
     }
 

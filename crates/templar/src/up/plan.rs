@@ -19,6 +19,9 @@ const EVALUATION_SEQUENCES: usize = 32;
 const SPARE_BATCHES: f64 = 2.0;
 /// Slots beyond the nodes of the start, for miners that join later.
 const SPARE_SLOTS: u16 = 2;
+/// Eight times the default of 64 of 4096: on one machine bytes cost nothing, and windows of many steps leave less behind
+/// in the error feedback.
+const KEPT_PER_CHUNK: u16 = 512;
 const CHECKPOINT_WINDOWS: u64 = 5;
 const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of so many windows more than buckets keep objects: whoever reads the oldest object also
@@ -151,7 +154,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
         },
         outer: OuterRule {
             error_feedback_decay: 0.95,
-            tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: 64 }],
+            tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
             alpha: 1.0,
             final_alpha: 0.65,
             decay_from_window: 200,
