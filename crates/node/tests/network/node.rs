@@ -19,6 +19,9 @@ pub enum Role {
     Validator,
 }
 
+/// What runs, and what would end it in good order.
+type Task = (JoinHandle<Result<(), NodeError>>, watch::Sender<bool>);
+
 /// A node of the network.
 pub struct Node {
     pub role: Role,
@@ -30,7 +33,7 @@ pub struct Node {
     pub entries: Vec<JournalEntry>,
     /// The window whose start it holds.
     pub next: Window,
-    task: Option<(JoinHandle<Result<(), NodeError>>, watch::Sender<bool>)>,
+    task: Option<Task>,
     bytes_read: usize,
 }
 
