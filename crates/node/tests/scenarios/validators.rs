@@ -32,11 +32,13 @@ async fn a_rogue_with_nearly_a_third_of_the_stake_changes_nothing() {
 /// Bug: miners' pay is staked and came to hold permits; stake that never votes cost the run its quorum.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_goes_on_when_miners_have_earned_more_than_the_validators_stake() {
-    const LAST: Window = Window(16);
-    let ledger = |profile: &mut templar_ledger::Profile| profile.block_emission = Rao(6 * templar_base::RAO_PER_TAO);
+    const LAST: Window = Window(10);
+    let ledger = |profile: &mut templar_ledger::Profile| profile.block_emission = Rao(30 * templar_base::RAO_PER_TAO);
     let mut world = World::new(Plan { ledger, ..Plan::new("rich", 2, 3) }).await;
     world.run_through(LAST).await;
-    let outcomes = world.assert_all_equal();
+    let mut outcomes = world.assert_all_equal();
+    // Until somebody could have been away for long, all the permitted stake counts.
+    outcomes.retain(|window, _| window.0 >= templar_round::ACTIVITY_WINDOWS);
     let story = world.story();
     let of = |prefix: &str| -> u64 {
         let nodes = world.nodes.iter().filter(|(name, _)| name.starts_with(prefix));
