@@ -16,7 +16,6 @@ use crate::memory::MemoryStore;
 use crate::s3::S3Store;
 use crate::{BucketError, BucketLocation, BucketOptions, Credentials};
 
-
 /// What [`Bucket::put_if_absent`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {

@@ -74,7 +74,8 @@ impl Role for MinerRole {
                 let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 tasks.spawn(reveal(own, sealed, window));
             }
-            Effect::Unsend { window } => self.tell_worker(context, MinerCommand::Unsend { window }),
+            // The outcome of the window decides what becomes of it: see `MinerWorker::apply`.
+            Effect::Unsend { .. } => {}
             Effect::Refused { window } => self.tell_worker(context, MinerCommand::Forget { window }),
             // What is left are effects of validators.
             _ => {}
@@ -123,10 +124,6 @@ async fn seal(
         Err(error) => return context.fail(window, FailedEffect::Seal, &error).await,
     };
     if let Err(error) = upload(&context, &pending).await {
-        // The payload was taken out of the error feedback; put it back before the machine goes on.
-        if worker.send(Command::Role(MinerCommand::Unsend { window })).is_err() {
-            context.journal.warn(NodeError::WorkerGone.to_string());
-        }
         return context.fail(window, FailedEffect::Seal, &error).await;
     }
     let commitment = pending.commitment;

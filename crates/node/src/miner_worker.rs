@@ -19,8 +19,6 @@ pub(crate) enum MinerCommand {
     Begin { window: Window, assignment: Assignment },
     /// Make, keep and seal the payload of a window.
     Seal { window: Window, start: StateHash, key: SealKey, reply: Reply<Pending> },
-    /// What was sealed was not sent.
-    Unsend { window: Window },
     /// What was sent was refused.
     Forget { window: Window },
 }
@@ -161,11 +159,6 @@ impl MinerWorker {
             Command::Role(MinerCommand::Begin { window, assignment }) => self.begin(window, assignment),
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
                 let _ = reply.send(self.seal(window, start, &key));
-            }
-            Command::Role(MinerCommand::Unsend { window }) => {
-                if let Err(error) = self.unsend(window) {
-                    self.context.journal.warn(format!("what window {window} did not send is lost: {error}"));
-                }
             }
             Command::Role(MinerCommand::Forget { window }) => self.forget(window),
         }
@@ -326,6 +319,7 @@ impl MinerWorker {
         });
     }
 
+    /// Puts back what was taken out for a window in which nothing was merged.
     fn unsend(&mut self, window: Window) -> Result<(), NodeError> {
         if self.sent.as_ref().is_none_or(|sent| sent.window != window) {
             return Ok(());
@@ -337,9 +331,10 @@ impl MinerWorker {
         self.save()
     }
 
-    /// Drops what waits to be sent, after the judges refused a payload. The feedback adds up drift that was measured
-    /// at parameters of long ago; once that outweighs what is fresh, every payload makes the model worse, and keeping
-    /// it would only make the next one worse still.
+    /// Drops what waits to be sent, after a window that merged others' payloads and not the own one, be it refused or
+    /// late. The feedback adds up drift that was measured at parameters of before; the others have meanwhile moved the
+    /// parameters the same way, so that sending it again would overshoot: measured, such a payload makes the model
+    /// worse, and so does the next one that it is put back into.
     fn forget(&mut self, window: Window) {
         if self.sent.as_ref().is_some_and(|sent| sent.window == window) {
             self.feedback = ErrorFeedback::new(&self.context.run.layout);

@@ -69,7 +69,7 @@ pub fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<Run> {
 /// Connects to the ledger of the configuration.
 pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     let chain = RpcChain::connect(config.ledger(), RpcOptions::default()).await;
-    Ok(chain.with_context(|| format!("no ledger at {}", config.ledger()))?)
+    chain.with_context(|| format!("no ledger at {}", config.ledger()))
 }
 
 /// Names tell roles: a validator's name begins with `validator`, as those of `templar up` do.

@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 
 /// A child that keeps dying is started again after pauses up to this long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How far miners give way to the other processes, in the system's units (0 to 19).
+const MINER_NICENESS: i32 = 5;
 /// How long a child may take to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Logs are cut at a start when they are larger than this.
@@ -56,7 +58,18 @@ fn spawn(folder: &Folder, recipe: &Recipe) -> anyhow::Result<Child> {
     // Ctrl-C in the terminal reaches this process alone, which then stops the others in order.
     #[cfg(unix)]
     command.process_group(0);
-    command.spawn().with_context(|| format!("cannot start {}", recipe.name))
+    let child = command.spawn().with_context(|| format!("cannot start {}", recipe.name))?;
+    give_way(&child, recipe);
+    Ok(child)
+}
+
+/// Miners compute all the time and validators now and then, for which everybody waits: so miners give way to them.
+fn give_way(child: &Child, recipe: &Recipe) {
+    let process = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
+    if recipe.arguments.first().is_some_and(|role| role == "miner") && process.is_some() {
+        // Where the system does not allow it, a window takes a little longer.
+        let _ = rustix::process::setpriority_process(process, MINER_NICENESS);
+    }
 }
 
 impl Children {

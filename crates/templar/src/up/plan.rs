@@ -145,7 +145,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             weight_decay: 0.1,
             clip_norm: 1.0,
             schedule: InnerSchedule {
-                peak: 3e-3,
+                peak: 2e-3,
                 warm_up_windows: 2,
                 decay_from_window: 200,
                 decay_to_window: 1000,
