@@ -21,7 +21,7 @@ struct Up {
 impl Up {
     fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
-            .args(["up", "--json", "--text", "synthetic", "--vocab-size", "512", "--window-seconds", "14", "--data"])
+            .args(["up", "--json", "--text", "synthetic", "--window-seconds", "14", "--data"])
             .arg(data)
             .args(more)
             .stdin(Stdio::null())

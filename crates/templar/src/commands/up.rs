@@ -50,9 +50,9 @@ pub struct Up {
     /// Length of a window in seconds, for a new network [chosen by the speed of the machine]
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<u64>,
-    /// Tokens of the vocabulary, for a new network
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    vocab_size: u32,
+    /// Tokens of the vocabulary, for a new network [4096; 512 for synthetic text]
+    #[arg(long, value_name = "N")]
+    vocab_size: Option<u32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use templar_base::{Genesis, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_bucket::{BucketLocation, KeyRing, WriteKey};
-use templar_corpus::Corpus;
+use templar_corpus::{Corpus, Source};
 use templar_ledger::wallet::{Overwrite, SecretSource, Wallet};
 use templar_ledger::{Call, Chain, Profile, RpcChain, RpcOptions};
 
@@ -23,6 +23,9 @@ pub const OWNER: &str = "owner";
 const NETUID: Netuid = Netuid(3);
 /// The name of a node's only hotkey.
 const HOTKEY: &str = "default";
+const VOCABULARY: u32 = 4096;
+/// The synthetic grammar has a few hundred words.
+const SYNTHETIC_VOCABULARY: u32 = 512;
 /// What each node's coldkey begins with where the ledger exists already.
 const GIFT: Rao = Rao(1_000 * RAO_PER_TAO);
 /// What a validator stakes.
@@ -36,8 +39,8 @@ const START_BLOCKS: u64 = 4;
 pub struct Wishes {
     /// Synthetic text of so many bytes instead of real text.
     pub synthetic_bytes: Option<u64>,
-    /// Tokens of the vocabulary.
-    pub vocab_size: u32,
+    /// Tokens of the vocabulary; by the text where it is not given.
+    pub vocab_size: Option<u32>,
     /// Size of the model.
     pub preset: String,
     /// Length of a window in seconds.
@@ -132,7 +135,9 @@ fn open_corpus(
             progress.note(remark);
         }
         remarks = chosen.remarks.clone();
-        let builder = chosen.builder().vocab_size(wishes.vocab_size);
+        let is_synthetic = chosen.sources.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }));
+        let vocab_size = wishes.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
+        let builder = chosen.builder().vocab_size(vocab_size);
         builder.build(&path, |news| text::show_build(progress, news)).context("cannot prepare the text")?;
     }
     let corpus = Corpus::open(&path).context("cannot use the prepared text").advise("start over with --fresh")?;
