@@ -83,7 +83,8 @@ impl BookKeeper {
     }
 }
 
-async fn fetch_verdict(
+/// The agreed verdict with this hash, from the first of those who voted for it that still has it.
+pub(crate) async fn fetch_verdict(
     run: &Run,
     network: &Network,
     window: Window,

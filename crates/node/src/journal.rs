@@ -58,6 +58,13 @@ pub enum JournalEntry {
         /// How long it took.
         milliseconds: u64,
     },
+    /// A miner read the agreed verdict on its payload.
+    Verdict {
+        /// The window.
+        window: Window,
+        /// What it says.
+        standing: String,
+    },
     /// The outcome of a window was applied.
     Applied {
         /// The window.

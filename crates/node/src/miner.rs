@@ -1,13 +1,15 @@
 //! A miner: the machine of `templar-round`, a training thread, and the objects of its bucket.
 
+use crate::book_keeper::fetch_verdict;
 use crate::driver::{Context, NodeOptions, Opened, Role, base_status, carry_out_shared, drive, open};
 use crate::miner_worker::{MinerCommand, MinerProgress, MinerWorker};
 use crate::snapshot::Pending;
 use crate::worker::{Command, Worker};
-use crate::{Network, NodeError, NodeStatus, Run};
+use crate::{JournalEntry, Network, NodeError, NodeStatus, Run};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
-use templar_base::{StateHash, Window};
+use templar_base::{ContentHash, PublicKey, StateHash, Window};
+use templar_gauntlet::Standing;
 use templar_ledger::Topic;
 use templar_round::{AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, SealCommitment, SealKey};
 use tokio::sync::watch;
@@ -43,14 +45,6 @@ pub async fn run_miner(
     drive(heads, events, shutdown, &context, &mut role).await
 }
 
-impl MinerRole {
-    fn tell_worker(&self, context: &Context, command: MinerCommand) {
-        if self.worker.send(Command::Role(command)).is_err() {
-            context.journal.warn(NodeError::WorkerGone.to_string());
-        }
-    }
-}
-
 async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
     let key = ObjectKey::Payload(pending.window).to_string();
     Ok(context.network.bucket.put(&key, pending.object.clone().into()).await?)
@@ -74,9 +68,14 @@ impl Role for MinerRole {
                 let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 tasks.spawn(reveal(own, sealed, window));
             }
-            // The outcome of the window decides what becomes of it: see `MinerWorker::apply`.
-            Effect::Unsend { .. } => {}
-            Effect::Refused { window } => self.tell_worker(context, MinerCommand::Forget { window }),
+            Effect::Unsend { window } => {
+                if self.worker.send(Command::Role(MinerCommand::Unsent { window })).is_err() {
+                    context.journal.warn(NodeError::WorkerGone.to_string());
+                }
+            }
+            Effect::AdoptVerdict { window, verdict, from } => {
+                drop(tasks.spawn(read_verdict(own, self.worker.clone(), window, verdict, from)));
+            }
             // What is left are effects of validators.
             _ => {}
         }
@@ -92,6 +91,25 @@ impl Role for MinerRole {
             wall_seconds: progress.wall_seconds,
             ..base_status(context, follower, follower.activity())
         }
+    }
+}
+
+/// Reads what the agreed verdict says of this miner.
+async fn read_verdict(
+    context: Arc<Context>,
+    worker: Worker<MinerCommand>,
+    window: Window,
+    hash: ContentHash,
+    from: Vec<PublicKey>,
+) {
+    let verdict = match fetch_verdict(&context.run, &context.network, window, hash, &from).await {
+        Ok(verdict) => verdict,
+        Err(error) => return context.journal.warn(format!("the verdict on window {window} cannot be read: {error}")),
+    };
+    let Some(own) = verdict.miners.iter().find(|miner| miner.uid == context.uid) else { return };
+    context.journal.add(&JournalEntry::Verdict { window, standing: own.standing.describe() });
+    if own.standing == Standing::Harmful && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
+        context.journal.warn(NodeError::WorkerGone.to_string());
     }
 }
 

@@ -19,7 +19,9 @@ pub(crate) enum MinerCommand {
     Begin { window: Window, assignment: Assignment },
     /// Make, keep and seal the payload of a window.
     Seal { window: Window, start: StateHash, key: SealKey, reply: Reply<Pending> },
-    /// What was sent was refused.
+    /// What was sealed was not sent.
+    Unsent { window: Window },
+    /// What was sent for a window made the model worse.
     Forget { window: Window },
 }
 
@@ -73,6 +75,8 @@ pub(crate) struct MinerWorker {
     anchor: Option<Vec<f32>>,
     feedback: ErrorFeedback,
     sent: Option<Pending>,
+    /// The window whose payload was sealed and did not reach the others in time.
+    unsent: Option<Window>,
     data: Option<Data>,
     /// The previous window's data, for the digest of carried steps.
     previous: Option<Data>,
@@ -108,6 +112,7 @@ impl MinerWorker {
             anchor: None,
             feedback,
             sent,
+            unsent: None,
             data: None,
             previous: None,
             steps: Steps::default(),
@@ -160,6 +165,7 @@ impl MinerWorker {
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
                 let _ = reply.send(self.seal(window, start, &key));
             }
+            Command::Role(MinerCommand::Unsent { window }) => self.unsent = Some(window),
             Command::Role(MinerCommand::Forget { window }) => self.forget(window),
         }
     }
@@ -331,13 +337,12 @@ impl MinerWorker {
         self.save()
     }
 
-    /// Drops what waits to be sent, after a window that merged others' payloads and not the own one, be it refused or
-    /// late. The feedback adds up drift that was measured at parameters of before; the others have meanwhile moved the
-    /// parameters the same way, so that sending it again would overshoot: measured, such a payload makes the model
-    /// worse, and so does the next one that it is put back into.
+    /// Drops what waits to be sent. The feedback adds up drift that was measured at parameters of before. Where others
+    /// have meanwhile moved the parameters the same way, sending it would overshoot: measured, such a payload makes the
+    /// model worse, and so does the next one that it is put back into.
     fn forget(&mut self, window: Window) {
+        self.feedback = ErrorFeedback::new(&self.context.run.layout);
         if self.sent.as_ref().is_some_and(|sent| sent.window == window) {
-            self.feedback = ErrorFeedback::new(&self.context.run.layout);
             self.sent = None;
         }
     }
@@ -353,8 +358,7 @@ impl MinerWorker {
         let mut params = self.shared.params.clone();
         match aggregate {
             Some(aggregate) => {
-                let own = self.context.uid;
-                if !aggregate.contributors().iter().any(|contributor| contributor.uid == own) {
+                if self.unsent == Some(window) {
                     self.forget(window);
                 }
                 outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?;

@@ -53,10 +53,8 @@ pub struct AppliedRecord {
 pub enum Outcome {
     /// Votes are still to come.
     Open,
-    /// No quorum: no outer step, and what miners sent goes back into their error feedback.
+    /// No quorum, or nobody selected: no outer step.
     Null,
-    /// A quorum that selects nobody: no outer step, and what miners sent was refused.
-    Nobody,
     /// These payloads are merged; ascending.
     Selected(Vec<Uid>),
 }
@@ -92,7 +90,7 @@ pub fn tally(
     agreed.truncate(limit);
     let mut selected: Vec<Uid> = agreed.into_iter().map(|(_, uid)| uid).collect();
     selected.sort();
-    if selected.is_empty() { Outcome::Nobody } else { Outcome::Selected(selected) }
+    if selected.is_empty() { Outcome::Null } else { Outcome::Selected(selected) }
 }
 
 /// The stake behind each thing that was voted for.
@@ -221,7 +219,7 @@ mod tests {
         assert_eq!(tally(&electors, &votes, DEADLINE, BlockNumber(13), 15), Outcome::Selected(vec![Uid(5), Uid(7)]));
         assert_eq!(tally(&electors, &votes, DEADLINE, BlockNumber(13), 1), Outcome::Selected(vec![Uid(7)]));
         let equal = [vote(0, 12, &[5]), vote(1, 12, &[7])];
-        assert_eq!(tally(&electors[..2], &equal, DEADLINE, DEADLINE, 15), Outcome::Nobody);
+        assert_eq!(tally(&electors[..2], &equal, DEADLINE, DEADLINE, 15), Outcome::Null);
     }
 
     #[test]

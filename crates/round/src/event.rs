@@ -173,7 +173,8 @@ pub enum Effect {
         /// The window.
         window: Window,
     },
-    /// Take the ratings of the verdict that most of the stake voted for. No answer.
+    /// Take note of the verdict that most of the stake voted for: a validator takes its ratings, a miner reads what it
+    /// says of it. No answer.
     AdoptVerdict {
         /// The window.
         window: Window,
@@ -197,11 +198,6 @@ pub enum Effect {
         hash: ContentHash,
         /// Who holds it.
         from: Vec<PublicKey>,
-    },
-    /// A quorum agreed that nothing of this window is merged: what was sent was refused, and is not sent again. No answer.
-    Refused {
-        /// The window.
-        window: Window,
     },
     /// Do the outer step (none in a null window) and keep the result. Answer: [`Event::Applied`].
     Apply {

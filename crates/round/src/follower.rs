@@ -195,11 +195,6 @@ impl Follower {
                 self.stage = Stage::Applying { aggregate: None };
                 effects.push(Effect::Apply { window, aggregate: None });
             }
-            Outcome::Nobody => {
-                self.stage = Stage::Applying { aggregate: None };
-                effects.push(Effect::Refused { window });
-                effects.push(Effect::Apply { window, aggregate: None });
-            }
             Outcome::Selected(selected) => effects.extend(self.obtain(selected, 0)),
         }
         effects

@@ -397,10 +397,7 @@ impl World {
             }
             Effect::Skip { window, reason } => self.skips.push((node, window, reason)),
             Effect::Diverged { window, .. } => self.diverged.push((node, window)),
-            Effect::BeginWindow { .. }
-            | Effect::AdoptVerdict { .. }
-            | Effect::SetWeights { .. }
-            | Effect::Refused { .. } => {}
+            Effect::BeginWindow { .. } | Effect::AdoptVerdict { .. } | Effect::SetWeights { .. } => {}
         }
     }
 
