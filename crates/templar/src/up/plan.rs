@@ -14,7 +14,7 @@ use templar_gradient::state_hash;
 pub const BLOCK_TIME_MS: u64 = 500;
 const SEQUENCE_LENGTH: usize = 128;
 const SEQUENCES_PER_BATCH: usize = 8;
-const EVALUATION_SEQUENCES: usize = 32;
+const EVALUATION_SEQUENCES: usize = 64;
 /// A miner gets this many times the batches that it is expected to need, so that no machine runs out of work.
 const SPARE_BATCHES: f64 = 2.0;
 /// Slots beyond the nodes of the start, for miners that join later.
@@ -26,6 +26,10 @@ const KEPT_PER_CHUNK: u16 = 512;
 /// on the default text with four miners: with 0.95 half of the payloads were refused from the fourth window on, with
 /// 0.7 none.
 const ERROR_FEEDBACK_DECAY: f32 = 0.7;
+/// The learning rate falls early: once the simple things are learnt, the drift of many steps at a high rate is mostly
+/// noise, and payloads can no longer be told from it.
+const DECAY_FROM_WINDOW: u64 = 4;
+const DECAY_TO_WINDOW: u64 = 30;
 const CHECKPOINT_WINDOWS: u64 = 5;
 const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of so many windows more than buckets keep objects: whoever reads the oldest object also
@@ -151,9 +155,9 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             schedule: InnerSchedule {
                 peak: 2e-3,
                 warm_up_windows: 2,
-                decay_from_window: 200,
-                decay_to_window: 1000,
-                final_share: 0.1,
+                decay_from_window: DECAY_FROM_WINDOW,
+                decay_to_window: DECAY_TO_WINDOW,
+                final_share: 0.15,
             },
         },
         outer: OuterRule {
