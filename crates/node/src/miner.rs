@@ -69,9 +69,8 @@ impl Role for MinerRole {
                 tasks.spawn(reveal(own, sealed, window));
             }
             Effect::Unsend { window } => {
-                if self.worker.send(Command::Role(MinerCommand::Unsent { window })).is_err() {
-                    context.journal.warn(NodeError::WorkerGone.to_string());
-                }
+                let sent = self.worker.send(Command::Role(MinerCommand::Unsent { window }));
+                sent.unwrap_or_else(|error| context.journal.warn(error.to_string()));
             }
             Effect::AdoptVerdict { window, verdict, from } => {
                 drop(tasks.spawn(read_verdict(own, self.worker.clone(), window, verdict, from)));
