@@ -1,8 +1,8 @@
 //! Aggregates: exact in any order, undone exactly, coded in one way, applied to the bit.
 
-mod common;
+mod drifts;
 
-use common::{drift, layout, payload};
+use drifts::{drift, layout, payload};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use templar_base::{ContentHash, Window};
@@ -234,7 +234,7 @@ fn every_changed_byte_of_an_aggregate_is_refused() {
         }
         assert!(Aggregate::decode(&bytes[..position], &layout).is_err());
     }
-    let zeros_behind = common::forge_aggregate(&bytes, |body| body.push(0));
+    let zeros_behind = drifts::forge_aggregate(&bytes, |body| body.push(0));
     assert!(matches!(Aggregate::decode(&zeros_behind, &layout), Err(AggregateError::NotCanonical { .. })));
 }
 
@@ -261,7 +261,7 @@ proptest! {
     ) {
         let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
         let bytes = Aggregate::merge(&layout, &weighted(&peers(&layout, count)), MergeRule::default()).unwrap().encode();
-        let forged = common::forge_aggregate(&bytes, |body| {
+        let forged = drifts::forge_aggregate(&bytes, |body| {
             for (place, value) in &changes {
                 let place = place.index(body.len());
                 body[place] ^= value;
@@ -276,7 +276,7 @@ proptest! {
     fn garbage_segments_never_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
         let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
         let bytes = Aggregate::merge(&layout, &weighted(&peers(&layout, 4)), MergeRule::default()).unwrap().encode();
-        let forged = common::forge_aggregate(&bytes, |segment| *segment = body.clone());
+        let forged = drifts::forge_aggregate(&bytes, |segment| *segment = body.clone());
         if let Ok(aggregate) = Aggregate::decode(&forged, &layout) {
             prop_assert_eq!(aggregate.encode(), forged);
         }

@@ -1,8 +1,8 @@
 //! Payloads: what is sent, its only coding, and what a decoder refuses.
 
-mod common;
+mod drifts;
 
-use common::{drift, layout, metadata, payload};
+use drifts::{drift, layout, metadata, payload};
 use proptest::prelude::*;
 use templar_gradient::{
     ErrorFeedback, FeedbackError, FrameError, GradientLayout, Metadata, MetadataError, Payload, PayloadError, Scale,
@@ -224,7 +224,7 @@ proptest! {
             drift.iter_mut().enumerate().filter(|(i, _)| !i.is_multiple_of(90)).for_each(|(_, value)| *value = 0.0);
         }
         let bytes = payload(&layout, 1, &drift).encode();
-        let forged = common::forge_payload(&bytes, |body| {
+        let forged = drifts::forge_payload(&bytes, |body| {
             for (place, value) in &changes {
                 let place = place.index(body.len());
                 body[place] ^= value;
@@ -245,7 +245,7 @@ proptest! {
     fn garbage_segments_never_panic(body in prop::collection::vec(any::<u8>(), 0..120)) {
         let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
         let bytes = payload(&layout, 1, &drift(layout.parameters(), 4, 1e-3)).encode();
-        let forged = common::forge_payload(&bytes, |segment| *segment = body.clone());
+        let forged = drifts::forge_payload(&bytes, |segment| *segment = body.clone());
         if let Ok(payload) = Payload::decode(&forged, &layout) {
             prop_assert_eq!(payload.encode(), forged);
         }
