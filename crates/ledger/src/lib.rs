@@ -9,6 +9,23 @@
 //! and for study. Pay follows plain emission (stake-weighted weights), replaced by Yuma consensus; stake is one TAO for
 //! one TAO, replaced by the token pool.
 //!
+//! # How the state is held, and how a module joins it
+//!
+//! [`State`] is a set of tables (`table.rs`: sorted, digested, journaled); `State::tables` lists them all under fixed
+//! numbers, and digest, store and restart go by that list alone. What has a subnet's row: the pool (reserves of TAO and
+//! alpha, weights, moving price), stake as shares (a hotkey's total, and each coldkey's shares of it, per subnet; subnet
+//! 0 is the root, in TAO), slots (an epoch's results per uid), weights, bonds, open weight commits. Everything else is
+//! derived and not digested.
+//!
+//! A module beside the chain's rules (`governance`, `access`, `market`) is one folder with
+//! - a struct of tables, a field of [`State`], whose `tables()` gives them with its numbers to `State::tables`;
+//! - one variant each of [`Call`], [`Event`] and [`Refusal`] that wraps the module's own enum; `apply_transaction` hands
+//!   the call to the module, which checks everything before it writes anything;
+//! - where it needs it a line in `begin_block` (before the block's transactions) or `end_block` (after them, with the
+//!   block's events) of `transition.rs`.
+//!
+//! Amounts that a module holds lie in its [`Purse`], so that conservation covers them.
+//!
 //! ```
 //! use templar_base::{Keypair, Rao};
 //! use templar_ledger::{Call, Chain, LocalChain, Profile};
@@ -35,11 +52,14 @@ mod commitment;
 mod digest;
 mod emission;
 mod event;
+pub mod fixed;
 mod heads;
 mod ledger;
 mod local;
 mod mempool;
+pub mod pool;
 mod profile;
+mod purse;
 mod refusal;
 mod registration;
 mod rpc;
@@ -53,6 +73,8 @@ mod transition;
 mod view;
 pub mod wallet;
 mod weights;
+mod wide;
+pub mod yuma;
 
 pub use block::{Block, Header};
 pub use call::{
@@ -68,6 +90,7 @@ pub use ledger::{Ledger, MAX_EVENT_BLOCKS, ReplayError, replay};
 pub use local::LocalChain;
 pub use mempool::MempoolError;
 pub use profile::{MAX_ISSUANCE_RAO, Profile, ProfileError, RegistrationPrice};
+pub use purse::{Holding, Purse};
 pub use refusal::Refusal;
 pub use rpc::{RpcChain, RpcOptions};
 pub use server::{LedgerHandle, LedgerServer, ServerError, ServerOptions};

@@ -2,7 +2,7 @@
 
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
 /// A call that was refused. Nothing of it took effect: no balance, no nonce, no root changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
@@ -57,6 +57,14 @@ pub enum Refusal {
         needed: Rao,
         /// What is there.
         available: Rao,
+    },
+    /// There is less of the subnet's token than is wanted.
+    #[error("InsufficientAlpha: {needed} alpha wanted, {available} there; use less or buy some")]
+    InsufficientAlpha {
+        /// What the call needs.
+        needed: Alpha,
+        /// What is there.
+        available: Alpha,
     },
     /// The free balance does not cover a stake or a registration.
     #[error("NotEnoughBalanceToStake: {needed} TAO wanted, {available} TAO free; fund the coldkey")]

@@ -1,6 +1,7 @@
 //! The ledger's state: accounts, stakes, slots, weights, commitments. Only the transition writes it.
 
-use crate::table::{StateChanges, Table};
+use crate::purse::{Holding, Purse};
+use crate::table::{NumberedTables, StateChanges, Table};
 use crate::{Profile, ProfileError, Refusal, StateRoot, Topic};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -55,8 +56,8 @@ pub struct Totals {
 /// TAO was created or lost: a bug of the ledger, never of its users.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the ledger does not conserve: balances {balances} + stakes {stakes} + pools {pools} + burned {burned} rao are not \
-     the issued {issued} rao; this is a bug of the ledger, keep its folder and report it"
+    "the ledger does not conserve: balances {balances} + stakes {stakes} + pools {pools} + purses {purses} + burned \
+     {burned} rao are not the issued {issued} rao; this is a bug of the ledger, keep its folder and report it"
 )]
 pub struct ConservationError {
     /// Sum of free balances, in rao.
@@ -65,6 +66,8 @@ pub struct ConservationError {
     pub stakes: u128,
     /// TAO in pools, in rao.
     pub pools: u128,
+    /// TAO in the purses of modules, in rao.
+    pub purses: u128,
     /// TAO destroyed, in rao.
     pub burned: u128,
     /// TAO created, in rao.
@@ -88,6 +91,7 @@ pub struct State {
     pub(crate) weights: Table<Uid, Vec<(Uid, u16)>>,
     pub(crate) commitments: Table<CommitmentKey, Commitment>,
     pub(crate) budgets: Table<PublicKey, u32>,
+    pub(crate) purses: Table<Purse, Holding>,
     // What follows is derived from the tables above, for speed; no digest covers it.
     uid_of: BTreeMap<PublicKey, Uid>,
     stake_of: BTreeMap<PublicKey, Rao>,
@@ -131,6 +135,7 @@ impl State {
             weights: Table::new(),
             commitments: Table::new(),
             budgets: Table::new(),
+            purses: Table::new(),
             uid_of: BTreeMap::new(),
             stake_of: BTreeMap::new(),
             commitments_by_block: BTreeSet::new(),
@@ -182,24 +187,32 @@ impl State {
         self.uid_of.get(hotkey).copied()
     }
 
+    /// Every table of the state, under the number that the store knows it by: the one list that digests, storage and
+    /// restoring go by. Numbers are part of the format. The chain's rules have those under 32; governance has 32 to
+    /// 47, access 48 to 63, market 64 to 79, each given by the module's own list.
+    fn tables(&mut self) -> NumberedTables<'_> {
+        vec![
+            (0, &mut self.totals),
+            (1, &mut self.accounts),
+            (2, &mut self.owners),
+            (3, &mut self.stakes),
+            (4, &mut self.slots),
+            (5, &mut self.weights),
+            (6, &mut self.commitments),
+            (7, &mut self.budgets),
+            (8, &mut self.purses),
+        ]
+    }
+
     /// Brings the digests up to date; returns the root and, for each table, what changed since the last call.
     pub(crate) fn settle(&mut self) -> (StateRoot, StateChanges) {
-        let settled = [
-            self.totals.settle(),
-            self.accounts.settle(),
-            self.owners.settle(),
-            self.stakes.settle(),
-            self.slots.settle(),
-            self.weights.settle(),
-            self.commitments.settle(),
-            self.budgets.settle(),
-        ];
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"templar ledger state 1").update(self.genesis.as_bytes());
+        hasher.update(b"templar ledger state 2").update(self.genesis.as_bytes());
         let mut changes = Vec::new();
-        for (table, (digest, changed)) in settled.into_iter().enumerate() {
-            hasher.update(&digest);
-            changes.push((table as u8, changed));
+        for (number, table) in self.tables() {
+            let (digest, changed) = table.settle();
+            hasher.update(&[number]).update(&digest);
+            changes.push((number, changed));
         }
         self.root = StateRoot::new(*hasher.finalize().as_bytes());
         (self.root, changes)
@@ -218,19 +231,9 @@ impl State {
     ) -> Option<Self> {
         let mut state = Self::empty(profile).ok()?;
         state.block = block;
-        for (table, key, value) in entries {
-            let readable = match table {
-                0 => state.totals.restore(key, value),
-                1 => state.accounts.restore(key, value),
-                2 => state.owners.restore(key, value),
-                3 => state.stakes.restore(key, value),
-                4 => state.slots.restore(key, value),
-                5 => state.weights.restore(key, value),
-                6 => state.commitments.restore(key, value),
-                7 => state.budgets.restore(key, value),
-                _ => false,
-            };
-            if !readable {
+        let mut tables: BTreeMap<u8, _> = state.tables().into_iter().collect();
+        for (number, key, value) in entries {
+            if !tables.get_mut(&number)?.restore(key, value) {
                 return None;
             }
         }
@@ -337,15 +340,16 @@ impl State {
     }
 }
 
-/// Checks that no TAO was created or lost: `balances + stakes + pools + burned = issued`.
+/// Checks that no TAO was created or lost: `balances + stakes + pools + purses + burned = issued`.
 pub fn check_conservation(state: &State) -> Result<(), ConservationError> {
     let totals = state.totals();
     let balances = state.accounts.iter().map(|(_, account)| u128::from(account.balance.0)).sum::<u128>();
     let stakes = state.stakes.iter().map(|(_, amount)| u128::from(amount.0)).sum::<u128>();
+    let purses = state.purses.iter().map(|(_, holding)| u128::from(holding.tao.0)).sum::<u128>();
     let (pools, burned, issued) =
         (u128::from(totals.pooled.0), u128::from(totals.burned.0), u128::from(totals.issued.0));
-    if balances + stakes + pools + burned == issued {
+    if balances + stakes + pools + purses + burned == issued {
         return Ok(());
     }
-    Err(ConservationError { balances, stakes, pools, burned, issued })
+    Err(ConservationError { balances, stakes, pools, purses, burned, issued })
 }

@@ -23,6 +23,25 @@ pub(crate) struct Table<K, V> {
     changed: BTreeSet<K>,
     leaves: Vec<BTreeMap<[u8; 32], [u8; 32]>>,
     groups: Vec<[u8; 32]>,
+    digest: [u8; 32],
+}
+
+/// What the state and the store ask of a table, whatever it holds.
+pub(crate) trait Stored {
+    /// Brings the digest up to date; returns it and the changes since the last call.
+    fn settle(&mut self) -> ([u8; 32], Vec<Change>);
+
+    /// Takes in an entry as the store kept it; false where the bytes are no entry of this table.
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> bool;
+}
+
+/// The tables of a part of the state, each under the number that the store knows it by.
+pub(crate) type NumberedTables<'a> = Vec<(u8, &'a mut dyn Stored)>;
+
+impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Default for Table<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, V> {
@@ -32,6 +51,7 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, 
             changed: BTreeSet::new(),
             leaves: vec![BTreeMap::new(); GROUPS],
             groups: vec![[0; 32]; GROUPS],
+            digest: digest_of(&[[0; 32]; GROUPS]),
         }
     }
 
@@ -75,9 +95,13 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, 
     pub fn is_changed(&self) -> bool {
         !self.changed.is_empty()
     }
+}
 
-    /// Brings the digest up to date; returns it and the changes since the last call.
-    pub fn settle(&mut self) -> ([u8; 32], Vec<Change>) {
+impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Stored for Table<K, V> {
+    fn settle(&mut self) -> ([u8; 32], Vec<Change>) {
+        if self.changed.is_empty() {
+            return (self.digest, Vec::new());
+        }
         let mut touched = BTreeSet::new();
         let mut changes = Vec::with_capacity(self.changed.len());
         for key in std::mem::take(&mut self.changed) {
@@ -99,15 +123,11 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, 
             }
             self.groups[group] = if self.leaves[group].is_empty() { [0; 32] } else { *hasher.finalize().as_bytes() };
         }
-        let mut hasher = blake3::Hasher::new();
-        for group in &self.groups {
-            hasher.update(group);
-        }
-        (*hasher.finalize().as_bytes(), changes)
+        self.digest = digest_of(&self.groups);
+        (self.digest, changes)
     }
 
-    /// Takes in an entry as the store kept it; false where the bytes are no entry of this table.
-    pub fn restore(&mut self, key: &[u8], value: &[u8]) -> bool {
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> bool {
         match (K::decode_all(&mut &key[..]), V::decode_all(&mut &value[..])) {
             (Ok(key), Ok(value)) => {
                 self.insert(key, value);
@@ -116,6 +136,14 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, 
             _ => false,
         }
     }
+}
+
+fn digest_of(groups: &[[u8; 32]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for group in groups {
+        hasher.update(group);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 #[cfg(test)]
