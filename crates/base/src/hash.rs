@@ -84,6 +84,14 @@ digest! {
     /// The hash of a ledger block.
     BlockHash
 }
+digest! {
+    /// The name of a ledger's transaction: BLAKE3 of its encoding.
+    TransactionHash
+}
+digest! {
+    /// The digest of a ledger's whole state after a block.
+    StateRoot
+}
 
 impl ContentHash {
     /// BLAKE3 of `bytes`.

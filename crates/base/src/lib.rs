@@ -28,7 +28,7 @@ pub use genesis::{
     DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
     JudgingRule, OuterRule, TensorClass, WindowBudget,
 };
-pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash};
+pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};

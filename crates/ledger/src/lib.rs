@@ -49,7 +49,6 @@ mod block;
 mod call;
 mod chain;
 mod commitment;
-mod digest;
 mod emission;
 mod event;
 pub mod fixed;
@@ -82,7 +81,7 @@ pub use call::{
 };
 pub use chain::{BlockHeader, Chain, ChainError, CommitmentRecord, Hyperparameters, Metagraph, Neuron};
 pub use commitment::COMMITMENT_OVERHEAD_BYTES;
-pub use digest::{StateRoot, TransactionHash};
+pub use templar_base::{StateRoot, TransactionHash};
 pub use emission::EMISSION_RULE;
 pub use event::{Event, EventRecord, Receipt};
 pub use heads::HeadStream;

@@ -107,7 +107,10 @@ async fn read_verdict(
     };
     let Some(own) = verdict.miners.iter().find(|miner| miner.uid == context.uid) else { return };
     context.journal.add(&JournalEntry::Verdict { window, standing: own.standing.describe() });
-    if own.standing == Standing::Harmful && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
+    // Where the judges admitted nobody, the window is null and its payload went back into the feedback: what they found
+    // worthless is not to be sent again, twice as large.
+    let is_worthless = own.standing == Standing::Harmful || verdict.selected.is_empty();
+    if is_worthless && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
         context.journal.warn(NodeError::WorkerGone.to_string());
     }
 }

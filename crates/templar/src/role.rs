@@ -1,6 +1,6 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
-use crate::config::Config;
+use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::{interrupt, keys};
 use anyhow::Context;
@@ -39,6 +39,23 @@ pub struct RunFlags {
     /// The model folder that the run starts from, where its genesis asks for one
     #[arg(long, value_name = "FOLDER")]
     pub first_parameters: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+    #[command(flatten)]
+    wallet: WalletFlags,
+    #[command(flatten)]
+    hotkey: HotkeyFlag,
+    #[command(flatten)]
+    threads: ThreadsFlag,
+}
+
+impl RunFlags {
+    fn put_into(&self, config: Config) -> Config {
+        let config = config.with(&self.data).with(&self.ledger).with(&self.wallet);
+        config.with(&self.hotkey).with(&self.threads)
+    }
 }
 
 /// How patient a node is with buckets: a window is short, so a try that hangs must end while others can still follow.
@@ -82,14 +99,15 @@ fn local_name(role: Role, name: &str) -> String {
 }
 
 /// Runs a node until it is asked to stop.
-pub fn run(config: &Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
+pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
+    let config = flags.put_into(config);
     let (mut config, genesis, corpus) = match &flags.local {
         Some(name) => {
             let name = local_name(role, name);
             let root = config.data_folder().join("up");
-            interrupt::runtime(1)?.block_on(crate::up::setup::join(&root, &name, config))?
+            interrupt::runtime(1)?.block_on(crate::up::setup::join(&root, &name, &config))?
         }
-        None => (config.clone(), flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
+        None => (config, flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
     };
     let run = open_run(&genesis, &corpus)?;
     let hotkey = keys::hotkey(&config)?;

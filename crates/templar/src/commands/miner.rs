@@ -1,6 +1,6 @@
 //! `templar miner`.
 
-use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, ThreadsFlag, WalletFlags};
+use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
 
@@ -16,22 +16,11 @@ use clap::Args;
 pub struct Miner {
     #[command(flatten)]
     run: RunFlags,
-    #[command(flatten)]
-    data: DataFlag,
-    #[command(flatten)]
-    ledger: LedgerFlag,
-    #[command(flatten)]
-    wallet: WalletFlags,
-    #[command(flatten)]
-    hotkey: HotkeyFlag,
-    #[command(flatten)]
-    threads: ThreadsFlag,
 }
 
 impl Miner {
     /// Runs until it is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data).with(&self.ledger).with(&self.wallet).with(&self.hotkey);
-        role::run(&config.with(&self.threads), &self.run, role::Role::Miner)
+        role::run(config, &self.run, role::Role::Miner)
     }
 }

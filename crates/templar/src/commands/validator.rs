@@ -1,13 +1,13 @@
 //! `templar validator`.
 
-use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, ThreadsFlag, WalletFlags};
+use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
 
 /// Judge the miners of a run, vote on every window, and keep the agreed model for those who join.
 ///
-/// The hotkey must be registered and hold stake, and the bucket must be one that everybody can read and this node can write. State is
-/// kept in the data folder: after a stop or a kill the same command goes on from there.
+/// The hotkey must be registered and hold stake, and the bucket must be one that everybody can read and this node can
+/// write. State is kept in the data folder: after a stop or a kill the same command goes on from there.
 ///
 /// Example: templar validator --local guest
 /// Example: templar validator --genesis genesis.json --corpus corpus --wallet alice --bucket s3://mine?endpoint=...
@@ -16,22 +16,11 @@ use clap::Args;
 pub struct Validator {
     #[command(flatten)]
     run: RunFlags,
-    #[command(flatten)]
-    data: DataFlag,
-    #[command(flatten)]
-    ledger: LedgerFlag,
-    #[command(flatten)]
-    wallet: WalletFlags,
-    #[command(flatten)]
-    hotkey: HotkeyFlag,
-    #[command(flatten)]
-    threads: ThreadsFlag,
 }
 
 impl Validator {
     /// Runs until it is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data).with(&self.ledger).with(&self.wallet).with(&self.hotkey);
-        role::run(&config.with(&self.threads), &self.run, role::Role::Validator)
+        role::run(config, &self.run, role::Role::Validator)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
+    InnerOptimiser, InnerSchedule, JudgingRule, MergeMethod, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
     WindowClock,
 };
 use templar_corpus::Corpus;
@@ -28,8 +28,11 @@ const KEPT_PER_CHUNK: u16 = 512;
 const ERROR_FEEDBACK_DECAY: f32 = 0.7;
 /// The learning rate falls early: once the simple things are learnt, the drift of many steps at a high rate is mostly
 /// noise, and payloads can no longer be told from it.
-const DECAY_FROM_WINDOW: u64 = 4;
-const DECAY_TO_WINDOW: u64 = 30;
+const DECAY_FROM_WINDOW: u64 = 2;
+const DECAY_TO_WINDOW: u64 = 12;
+/// Measured over ten minutes: held at the peak, the windows from the eighth on bring nothing; at a tenth of it they
+/// bring too little to be told from nothing.
+const FINAL_SHARE: f32 = 0.2;
 const CHECKPOINT_WINDOWS: u64 = 5;
 const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of so many windows more than buckets keep objects: whoever reads the oldest object also
@@ -86,7 +89,7 @@ impl Plan {
         // All nodes compute at the same time while the validators judge.
         let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
         let judging = crowding * step * (EVALUATION_SEQUENCES as f64 / SEQUENCES_PER_BATCH as f64) * 2.0;
-        let seconds = inputs.window_seconds.unwrap_or(((judging * 8.0).ceil() as u64).clamp(12, 300));
+        let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(12, 300));
         let blocks = (seconds * 1000 / BLOCK_TIME_MS).max(16);
         let per_miner = (inputs.miners as f64 / inputs.cores as f64).max(1.0);
         let expected = (seconds as f64 / (step * per_miner)).max(4.0);
@@ -152,12 +155,13 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip_norm: 1.0,
+            hidden_matrices: Default::default(),
             schedule: InnerSchedule {
                 peak: 2e-3,
                 warm_up_windows: 2,
                 decay_from_window: DECAY_FROM_WINDOW,
                 decay_to_window: DECAY_TO_WINDOW,
-                final_share: 0.15,
+                final_share: FINAL_SHARE,
             },
         },
         outer: OuterRule {
@@ -168,6 +172,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             decay_from_window: 200,
             decay_to_window: 1000,
             scale_clip: 2,
+            merge: MergeMethod::default(),
         },
         judging: JudgingRule {
             evaluation_sequences: EVALUATION_SEQUENCES,
