@@ -1,10 +1,10 @@
 //! The handle of a bucket: checks, deadlines and retries, the same over every backend.
 
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,7 +13,8 @@ use crate::folder::FolderStore;
 use crate::key::{check_key, folder_prefix};
 use crate::location::Place;
 use crate::memory::MemoryStore;
-use crate::s3::S3Store;
+use crate::retry::RetryBudget;
+use crate::s3::{Identity, S3Store};
 use crate::{BucketError, BucketLocation, BucketOptions, Credentials};
 
 /// What [`Bucket::put_if_absent`] found.
@@ -32,6 +33,15 @@ pub struct ObjectEntry {
     pub key: String,
     /// Its size in bytes, as the bucket tells it.
     pub size: u64,
+}
+
+/// What a bucket tells of an object without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was stored, by the bucket's own clock and mostly in whole seconds: for people, never for an order.
+    pub modified: SystemTime,
 }
 
 /// One page of a listing, sorted by the bytes of the keys.
@@ -65,7 +75,9 @@ impl Bucket {
         Self::open(location, None, false, BucketOptions::default())
     }
 
-    /// Opens one's own bucket for reading and writing. A folder is made if needed; S3 needs `credentials`.
+    /// Opens one's own bucket for reading and writing. A folder is made if needed. S3 needs `credentials`; where none
+    /// are given they are looked for as [`Credentials::find`] does, and Amazon's own servers also take the machine's
+    /// role.
     pub fn open_writer(location: &BucketLocation, credentials: Option<Credentials>) -> Result<Self, BucketError> {
         Self::open(location, credentials, true, BucketOptions::default())
     }
@@ -103,11 +115,11 @@ impl Bucket {
             Place::Folder(path) => Backend::Folder(Arc::new(FolderStore::reader(path))),
             Place::Memory(name) => Backend::Memory(MemoryStore::named(name)),
             Place::S3 { bucket, endpoint, region } => {
-                if writable && credentials.is_none() {
-                    let reason = "an S3 bucket needs its access key to be written".to_owned();
-                    return Err(BucketError::Refused { operation: "opening the bucket", reason });
-                }
-                Backend::S3(Arc::new(S3Store::open(bucket, endpoint, region, credentials, &options)?))
+                let identity = match writable {
+                    true => Identity::of_writer(credentials, endpoint)?,
+                    false => Identity::Anybody,
+                };
+                Backend::S3(Arc::new(S3Store::open(bucket, endpoint, region, identity, &options)?))
             }
         };
         Ok(Self { location: location.clone(), options: Arc::new(options), backend, writable })
@@ -183,8 +195,8 @@ impl Bucket {
         .await
     }
 
-    /// The size of an object in bytes, as the bucket tells it.
-    pub async fn head(&self, key: &str) -> Result<u64, BucketError> {
+    /// Size and age of an object, as the bucket tells them.
+    pub async fn head(&self, key: &str) -> Result<ObjectFacts, BucketError> {
         const OPERATION: &str = "head";
         check_key(key)?;
         self.patiently(OPERATION, |_| async {
@@ -192,21 +204,31 @@ impl Bucket {
                 Backend::Folder(store) => {
                     let (store, key) = (store.clone(), key.to_owned());
                     blocking(OPERATION, move || {
-                        store
-                            .open(&key)
-                            .map(|(_, metadata)| metadata.len())
-                            .map_err(|error| BucketError::from_io(OPERATION, &key, &error))
+                        let facts = store.open(&key).and_then(|(_, metadata)| {
+                            Ok(ObjectFacts { size: metadata.len(), modified: metadata.modified()? })
+                        });
+                        facts.map_err(|error| BucketError::from_io(OPERATION, &key, &error))
                     })
                     .await
                 }
-                Backend::Memory(store) => match store.get(key) {
-                    Some(bytes) => Ok(bytes.len() as u64),
-                    None => Err(BucketError::NotFound { key: key.to_owned() }),
-                },
+                Backend::Memory(store) => store.facts(key).ok_or_else(|| BucketError::NotFound { key: key.to_owned() }),
                 Backend::S3(store) => store.head(OPERATION, key).await,
             }
         })
         .await
+    }
+
+    /// A URL by which anybody can read an object for a while, for buckets that not everybody may read. Only of S3.
+    pub async fn presigned_read(&self, key: &str, valid_for: Duration) -> Result<String, BucketError> {
+        const OPERATION: &str = "signing a URL";
+        self.check_write(OPERATION, key)?;
+        match &self.backend {
+            Backend::S3(store) => store.presigned_read(OPERATION, key, valid_for).await,
+            Backend::Folder(_) | Backend::Memory(_) => {
+                let reason = "folders and memory have no URLs".to_owned();
+                Err(BucketError::Failed { operation: OPERATION, reason })
+            }
+        }
     }
 
     /// One page of the objects below `prefix` (whole segments, such as `window/000042`; empty for all) whose keys sort
@@ -322,6 +344,28 @@ impl Bucket {
         }
     }
 
+    /// One try of [`Bucket::get`], under the deadline of a call.
+    pub(crate) async fn get_once(&self, key: &str, max_bytes: u64, patience: Duration) -> Result<Bytes, BucketError> {
+        const OPERATION: &str = "get";
+        check_key(key)?;
+        let late = BucketError::DeadlineExceeded { operation: OPERATION, deadline: patience };
+        timeout(patience, self.fetch(OPERATION, key, max_bytes)).await.unwrap_or(Err(late))
+    }
+
+    /// One try of [`Bucket::put`], under the deadline of a call.
+    pub(crate) async fn put_once(&self, key: &str, bytes: Bytes) -> Result<(), BucketError> {
+        const OPERATION: &str = "put";
+        self.check_write(OPERATION, key)?;
+        let patience = self.options.deadline;
+        let late = BucketError::DeadlineExceeded { operation: OPERATION, deadline: patience };
+        timeout(patience, self.store(OPERATION, key, bytes, false)).await.unwrap_or(Err(late)).map(|_| ())
+    }
+
+    /// How patient this handle is.
+    pub(crate) fn options(&self) -> &BucketOptions {
+        &self.options
+    }
+
     /// Runs `operation` until it succeeds, fails for good, or the attempts or the deadline are used up.
     async fn patiently<T, F, Fut>(&self, operation: &'static str, mut attempt_once: F) -> Result<T, BucketError>
     where
@@ -329,7 +373,7 @@ impl Bucket {
         Fut: Future<Output = Result<T, BucketError>>,
     {
         let deadline = Instant::now() + self.options.deadline;
-        let mut pause = self.options.first_pause;
+        let budget = RetryBudget::new(&self.options);
         let mut last_error = BucketError::DeadlineExceeded { operation, deadline: self.options.deadline };
         let mut attempt = 0;
         loop {
@@ -341,26 +385,18 @@ impl Bucket {
                 Err(_) => return Err(last_error),
             };
             attempt += 1;
-            let pause_now = pause.mul_f64(1.0 - 0.5 * random_unit());
-            if !error.is_retryable() || attempt >= self.options.attempts || Instant::now() + pause_now >= deadline {
+            let Some(pause) = budget.next_pause(&error).filter(|pause| Instant::now() + *pause < deadline) else {
                 return Err(error);
-            }
+            };
             tracing::debug!(operation, attempt, %error, "trying again");
             last_error = error;
-            sleep(pause_now).await;
-            pause = (pause * 2).min(self.options.longest_pause);
+            sleep(pause).await;
         }
     }
 }
 
-/// A number in `0..1` that differs between processes and calls. It times a pause and reaches no result.
-fn random_unit() -> f64 {
-    let bits = RandomState::new().hash_one(0u8);
-    bits as f64 / (u64::MAX as f64 + 1.0)
-}
-
 /// Runs disk work on a blocking thread.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T, BucketError> + Send + 'static,
 ) -> Result<T, BucketError> {

@@ -40,6 +40,12 @@ pub enum BucketError {
         /// The caller's limit in bytes.
         limit: u64,
     },
+    /// The bucket has other bytes than the agreed hash says; nothing was kept of them.
+    #[error("object {key:?} is not the one with the agreed hash; its bucket is at fault")]
+    WrongContent {
+        /// The key asked for.
+        key: String,
+    },
     /// The range is empty or starts at or after the end of the object.
     #[error("range {start}..{end} of object {key:?} is empty or begins after its end")]
     RangeOutside {

@@ -76,6 +76,11 @@ impl StagedFile {
         io::copy(&mut File::open(path)?, &mut self.file)
     }
 
+    /// Flushes the bytes to the disk. Doing it again costs nothing.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     pub(crate) fn metadata(&self) -> io::Result<fs::Metadata> {
         self.file.metadata()
     }
@@ -120,7 +125,7 @@ impl FolderStore {
 
     /// Flushes a staged object to the disk and gives it its name.
     pub(crate) fn publish(&self, staged: StagedFile, key: &str, only_if_absent: bool) -> io::Result<PutOutcome> {
-        staged.file.sync_all()?;
+        staged.sync()?;
         let path = self.root.join(key);
         // The root itself has no parent inside the store; a key always has one.
         let parent = path.parent().unwrap_or(&self.root);
@@ -227,7 +232,7 @@ fn create_folders(root: &Path, folder: &Path) -> io::Result<()> {
 }
 
 /// Flushes the names in a folder, without which a rename can be lost with the power.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     #[cfg(not(unix))]

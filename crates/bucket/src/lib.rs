@@ -22,18 +22,24 @@
 
 mod bucket;
 mod connector;
+mod credentials;
 mod error;
 mod folder;
 mod key;
+mod large;
 mod location;
 mod memory;
 mod options;
+mod retry;
 mod s3;
+pub mod seaweedfs;
 mod server;
 
-pub use bucket::{Bucket, ListPage, ObjectEntry, PutOutcome};
+pub use bucket::{Bucket, ListPage, ObjectEntry, ObjectFacts, PutOutcome};
+pub use credentials::Credentials;
 pub use error::BucketError;
 pub use key::{MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, check_key};
+pub use large::{Complaint, Delivery, LargeObject, LargeSource, PART_BYTES, download, download_to_file};
 pub use location::{BucketLocation, LocationKind, MAX_LOCATION_BYTES};
-pub use options::{BucketOptions, Credentials};
+pub use options::BucketOptions;
 pub use server::{BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};

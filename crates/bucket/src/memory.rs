@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::bucket::{ObjectEntry, PutOutcome};
+use crate::bucket::{ObjectEntry, ObjectFacts, PutOutcome};
 
 /// One bucket in memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    /// Each with the time when it was put.
+    objects: Mutex<BTreeMap<String, (Bytes, SystemTime)>>,
 }
 
 /// All buckets of this process by name. They live as long as the process, as a folder outlives its writer.
@@ -33,12 +35,17 @@ impl MemoryStore {
         if only_if_absent && objects.contains_key(key) {
             return PutOutcome::AlreadyExists;
         }
-        objects.insert(key.to_owned(), bytes);
+        objects.insert(key.to_owned(), (bytes, SystemTime::now()));
         PutOutcome::Created
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
-        lock(&self.objects).get(key).cloned()
+        lock(&self.objects).get(key).map(|(bytes, _)| bytes.clone())
+    }
+
+    pub(crate) fn facts(&self, key: &str) -> Option<ObjectFacts> {
+        let objects = lock(&self.objects);
+        objects.get(key).map(|(bytes, modified)| ObjectFacts { size: bytes.len() as u64, modified: *modified })
     }
 
     pub(crate) fn delete(&self, key: &str) {
@@ -51,7 +58,7 @@ impl MemoryStore {
         let mut matching = objects
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, bytes)| ObjectEntry { key: key.clone(), size: bytes.len() as u64 });
+            .map(|(key, (bytes, _))| ObjectEntry { key: key.clone(), size: bytes.len() as u64 });
         let found = matching.by_ref().take(limit).collect();
         (found, matching.next().is_some())
     }

@@ -1,29 +1,6 @@
-//! How patient a bucket handle is, and who its writer is.
+//! How patient a bucket handle is.
 
-use std::fmt;
 use std::time::Duration;
-
-/// The access key of a bucket's writer. Its secret never appears in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The public half, sent with each request.
-    pub access_key: String,
-    /// The secret half, which only signs.
-    pub secret_key: String,
-}
-
-impl Credentials {
-    /// Credentials of these two halves.
-    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        Self { access_key: access_key.into(), secret_key: secret_key.into() }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
-    }
-}
 
 /// How patient a bucket handle is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +20,8 @@ pub struct BucketOptions {
     pub multipart_above: u64,
     /// Size of a part in bytes; AWS wants 5 MiB or more for all but the last.
     pub part_bytes: usize,
+    /// How many parts of one object travel at once; with `part_bytes` it bounds the memory of a transfer.
+    pub parallel_parts: usize,
 }
 
 impl Default for BucketOptions {
@@ -55,6 +34,7 @@ impl Default for BucketOptions {
             longest_pause: Duration::from_secs(10),
             multipart_above: 64 << 20,
             part_bytes: 16 << 20,
+            parallel_parts: 4,
         }
     }
 }

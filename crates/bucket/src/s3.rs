@@ -2,29 +2,94 @@
 
 use std::error::Error as _;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use http::StatusCode;
-use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{Method, StatusCode};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::client::{HttpError, HttpErrorKind};
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    BackoffConfig, GetOptions, GetRange, GetResult, MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
     RetryConfig,
 };
+use tokio::time::sleep;
 
-use crate::bucket::{ObjectEntry, PutOutcome, clip};
+use crate::bucket::{ObjectEntry, ObjectFacts, PutOutcome, clip};
 use crate::connector::{AnswerTooLong, Connector, UnexpectedStatus};
 use crate::error::shorten;
+use crate::retry::RetryBudget;
 use crate::{BucketError, BucketOptions, Credentials};
+
+/// Who asks.
+#[derive(Debug)]
+pub(crate) enum Identity {
+    /// Nobody in particular: requests are not signed.
+    Anybody,
+    /// Whoever has this access key.
+    Key(Credentials),
+    /// The machine, container or workload, which gets keys for an hour at a time from Amazon's own services.
+    Machine(Vec<(AmazonS3ConfigKey, String)>),
+}
+
+/// The variables by which Amazon's platforms tell a program how to get its keys.
+const ROLE_VARIABLES: [(&str, AmazonS3ConfigKey); 8] = [
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", AmazonS3ConfigKey::WebIdentityTokenFile),
+    ("AWS_ROLE_ARN", AmazonS3ConfigKey::RoleArn),
+    ("AWS_ROLE_SESSION_NAME", AmazonS3ConfigKey::RoleSessionName),
+    ("AWS_ENDPOINT_URL_STS", AmazonS3ConfigKey::StsEndpoint),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", AmazonS3ConfigKey::ContainerCredentialsRelativeUri),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", AmazonS3ConfigKey::ContainerCredentialsFullUri),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT", AmazonS3ConfigKey::MetadataEndpoint),
+];
+
+impl Identity {
+    /// The writer: by the given key, by one that is found, and at Amazon's own endpoints by the machine's role.
+    pub(crate) fn of_writer(given: Option<Credentials>, endpoint: &str) -> Result<Self, BucketError> {
+        if let Some(credentials) = given {
+            return Ok(Self::Key(credentials));
+        }
+        if let Some(credentials) = Credentials::find()? {
+            return Ok(Self::Key(credentials));
+        }
+        // Another server could do nothing with such a role, and asking for one where there is none takes long.
+        if endpoint.ends_with(".amazonaws.com") || endpoint.ends_with(".amazonaws.com.cn") {
+            let told = ROLE_VARIABLES.into_iter().filter_map(|(name, key)| Some((key, std::env::var(name).ok()?)));
+            return Ok(Self::Machine(told.collect()));
+        }
+        let reason = "an S3 bucket needs its access key to be written: none is given, and none is in AWS_ACCESS_KEY_ID \
+                      and AWS_SECRET_ACCESS_KEY or in ~/.aws/credentials";
+        Err(BucketError::Refused { operation: "opening the bucket", reason: reason.to_owned() })
+    }
+}
 
 /// One bucket of an S3-compatible server.
 #[derive(Debug)]
 pub(crate) struct S3Store {
     client: AmazonS3,
-    multipart_above: u64,
-    part_bytes: usize,
+    options: BucketOptions,
+}
+
+/// A multipart upload under way; the server would keep its parts for ever if nobody ended it.
+struct Upload {
+    client: AmazonS3,
+    path: Path,
+    id: MultipartId,
+    is_done: bool,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let (false, Ok(runtime)) = (self.is_done, tokio::runtime::Handle::try_current()) {
+            let (client, path, id) = (self.client.clone(), self.path.clone(), self.id.clone());
+            // What is left where this fails too, the rules for a bucket's upkeep remove: see docs/buckets.md.
+            drop(runtime.spawn(async move { client.abort_multipart(&path, &id).await }));
+        }
+    }
 }
 
 impl S3Store {
@@ -32,7 +97,7 @@ impl S3Store {
         bucket: &str,
         endpoint: &str,
         region: &str,
-        credentials: Option<Credentials>,
+        identity: Identity,
         options: &BucketOptions,
     ) -> Result<Self, BucketError> {
         let builder = AmazonS3Builder::new()
@@ -47,17 +112,21 @@ impl S3Store {
             // Retries are ours, under one deadline for the whole call.
             .with_retry(RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..RetryConfig::default() })
             .with_http_connector(Connector::new(options));
-        let builder = match credentials {
-            Some(credentials) => {
-                builder.with_access_key_id(credentials.access_key).with_secret_access_key(credentials.secret_key)
+        let builder = match identity {
+            Identity::Anybody => builder.with_skip_signature(true),
+            Identity::Key(key) => {
+                let builder = builder.with_access_key_id(key.access_key).with_secret_access_key(key.secret_key);
+                key.session_token.into_iter().fold(builder, AmazonS3Builder::with_token)
             }
-            None => builder.with_skip_signature(true),
+            Identity::Machine(told) => {
+                told.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value))
+            }
         };
         let client = builder.build().map_err(|error| BucketError::Failed {
             operation: "opening the bucket",
             reason: shorten(&error.to_string()),
         })?;
-        Ok(Self { client, multipart_above: options.multipart_above, part_bytes: options.part_bytes.max(1) })
+        Ok(Self { client, options: options.clone() })
     }
 
     pub(crate) async fn put(
@@ -68,7 +137,7 @@ impl S3Store {
         only_if_absent: bool,
     ) -> Result<PutOutcome, BucketError> {
         let path = path_of(key)?;
-        if !only_if_absent && bytes.len() as u64 > self.multipart_above {
+        if !only_if_absent && bytes.len() as u64 > self.options.multipart_above {
             self.put_parts(operation, key, &path, bytes).await?;
             return Ok(PutOutcome::Created);
         }
@@ -80,28 +149,50 @@ impl S3Store {
         }
     }
 
+    /// Sends an object in parts, some at a time; a part that fails is sent again as long as the transfer's one budget of
+    /// retries lasts.
     async fn put_parts(
         &self,
         operation: &'static str,
         key: &str,
         path: &Path,
-        mut bytes: Bytes,
+        bytes: Bytes,
     ) -> Result<(), BucketError> {
-        let mut upload = self.client.put_multipart(path).await.map_err(|error| sort(operation, key, error))?;
-        let sent = async {
-            while !bytes.is_empty() {
-                let part = bytes.split_to(bytes.len().min(self.part_bytes));
-                upload.put_part(part.into()).await?;
-            }
-            upload.complete().await
-        }
-        .await;
-        if let Err(error) = sent {
-            // The server would keep the parts for ever; a failure here changes nothing of the answer.
-            let _ = upload.abort().await;
-            return Err(sort(operation, key, error));
-        }
+        let failed = |error| sort(operation, key, error);
+        let id = self.client.create_multipart(path).await.map_err(failed)?;
+        let mut upload = Upload { client: self.client.clone(), path: path.clone(), id, is_done: false };
+        let part_bytes = self.options.part_bytes.max(1);
+        let budget = RetryBudget::new(&self.options);
+        let sending = (0..bytes.len().div_ceil(part_bytes)).map(|number| {
+            let start = number * part_bytes;
+            let part = bytes.slice(start..bytes.len().min(start + part_bytes));
+            self.put_part(operation, key, &upload, number, part, &budget)
+        });
+        let parts: Vec<PartId> =
+            stream::iter(sending).buffered(self.options.parallel_parts.max(1)).try_collect().await?;
+        self.client.complete_multipart(path, &upload.id, parts).await.map_err(failed)?;
+        upload.is_done = true;
         Ok(())
+    }
+
+    async fn put_part(
+        &self,
+        operation: &'static str,
+        key: &str,
+        upload: &Upload,
+        number: usize,
+        part: Bytes,
+        budget: &RetryBudget,
+    ) -> Result<PartId, BucketError> {
+        loop {
+            let sent = self.client.put_part(&upload.path, &upload.id, number, part.clone().into()).await;
+            let error = match sent {
+                Ok(part) => return Ok(part),
+                Err(error) => sort(operation, key, error),
+            };
+            let Some(pause) = budget.next_pause(&error) else { return Err(error) };
+            sleep(pause).await;
+        }
     }
 
     pub(crate) async fn get(&self, operation: &'static str, key: &str, max_bytes: u64) -> Result<Bytes, BucketError> {
@@ -137,9 +228,19 @@ impl S3Store {
         collect(operation, key, answer, wanted.end - wanted.start).await
     }
 
-    pub(crate) async fn head(&self, operation: &'static str, key: &str) -> Result<u64, BucketError> {
-        let path = path_of(key)?;
-        self.client.head(&path).await.map(|meta| meta.size).map_err(|error| sort(operation, key, error))
+    pub(crate) async fn head(&self, operation: &'static str, key: &str) -> Result<ObjectFacts, BucketError> {
+        let meta = self.client.head(&path_of(key)?).await.map_err(|error| sort(operation, key, error))?;
+        Ok(ObjectFacts { size: meta.size, modified: meta.last_modified.into() })
+    }
+
+    pub(crate) async fn presigned_read(
+        &self,
+        operation: &'static str,
+        key: &str,
+        valid_for: Duration,
+    ) -> Result<String, BucketError> {
+        let signed = self.client.signed_url(Method::GET, &path_of(key)?, valid_for).await;
+        signed.map(String::from).map_err(|error| sort(operation, key, error))
     }
 
     /// `prefix` is empty or ends in a slash.

@@ -1,9 +1,15 @@
 //! The embedded S3-compatible server: for those who have no bucket elsewhere, and for whole networks on one machine.
 //!
 //! Everybody may read; each bucket has its own write keys. It keeps objects as plain files, `<root>/<bucket>/<key>`,
-//! through the same [`FolderStore`](crate::folder::FolderStore) as the `file://` backend.
+//! through the same [`FolderStore`](crate::folder::FolderStore) as the `file://` backend, and which objects there are
+//! in memory ([`index`]).
+//!
+//! A write is answered when it is on the disk: the bytes are flushed before the object gets its name, and the name (its
+//! folder) before the answer. So whatever was answered outlives a crash of the process and of the machine, and an object
+//! is whole or not there at every instant. Parts of an upload under way are not flushed and do not outlive a restart.
 
 mod connection;
+mod index;
 mod keys;
 mod patience;
 mod storage;
@@ -148,7 +154,7 @@ impl BucketServer {
             _ => ServerError::Listen { address, source },
         })?;
         let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
-        let service = build_service(root, keys, &options);
+        let service = build_service(root, keys, &options).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(connection::accept_all(listener, service, options, stopped));
         tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
@@ -199,8 +205,12 @@ fn take_folder(root: &Path) -> Result<File, ServerError> {
     Ok(lock)
 }
 
-fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> S3Service {
-    let storage = storage::Storage::new(root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options);
+async fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> Result<S3Service, ServerError> {
+    let failed = |source| ServerError::Storage { path: root.to_owned(), source };
+    let (own, staging, own_keys, own_options) =
+        (root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options.clone());
+    let opened = tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, &own_options));
+    let storage = opened.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_BYTES;
     // Uploads by HTML forms are refused later; nothing of theirs need be kept.
@@ -213,5 +223,5 @@ fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> S3Servi
     // The access rules are asked only where signatures are checked, so the two go together.
     builder.set_auth(keys.clone());
     builder.set_access(keys);
-    builder.build()
+    Ok(builder.build())
 }

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,11 +15,11 @@ use s3s::dto::{
     CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
     CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition, GetObjectInput,
     GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartInput,
-    UploadPartOutput,
+    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+use super::index::{Facts, Index};
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
 use crate::bucket::PutOutcome;
@@ -41,18 +40,21 @@ pub(super) struct Storage {
     staging: PathBuf,
     keys: KeyRing,
     uploads: Uploads,
+    index: Arc<Index>,
     max_object_bytes: u64,
 }
 
 impl Storage {
-    pub(super) fn new(root: PathBuf, staging: PathBuf, keys: KeyRing, options: &ServerOptions) -> Self {
-        Self {
+    /// The buckets below `root`, whose objects are looked through.
+    pub(super) fn load(root: PathBuf, staging: PathBuf, keys: KeyRing, options: &ServerOptions) -> io::Result<Self> {
+        Ok(Self {
+            index: Arc::new(Index::load(&root)?),
             root,
             staging,
             keys,
             uploads: Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes),
             max_object_bytes: options.max_object_bytes,
-        }
+        })
     }
 
     fn bucket(&self, name: &str) -> S3Result<FolderStore> {
@@ -91,7 +93,7 @@ impl Storage {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing(bucket)),
             Err(error) => return Err(sort(error)),
         };
-        let etag = etag_of(&metadata);
+        let etag = Facts::of(&metadata).etag();
         let holds = |condition: &ETagCondition| match condition.as_etag() {
             Some(wanted) => wanted.value() == etag,
             None => true,
@@ -103,6 +105,23 @@ impl Storage {
             return Err(s3_error!(NotModified));
         }
         Ok((file, metadata))
+    }
+
+    /// Names a staged object, on a blocking thread; returns its tag.
+    async fn publish(&self, bucket: String, staged: StagedFile, key: String, only_if_absent: bool) -> S3Result<String> {
+        let (store, index) = (self.bucket(&bucket)?, Arc::clone(&self.index));
+        let published = blocking(move || {
+            // Flushed before the lock, so that a slow disk keeps nobody else waiting.
+            staged.sync()?;
+            let facts = Facts::of(&staged.metadata()?);
+            index.change(&bucket, &key, || match store.publish(staged, &key, only_if_absent)? {
+                PutOutcome::Created => Ok((Some(facts.etag()), Some(facts))),
+                // There is a file; where another program put it there, the entry is new.
+                PutOutcome::AlreadyExists => Ok((None, Some(Facts::of(&store.open(&key)?.1)))),
+            })
+        });
+        let etag = published.await.map_err(sort)?;
+        etag.ok_or_else(|| s3_error!(PreconditionFailed, "the object exists already"))
     }
 
     /// Takes a body into a staging file, a block at a time.
@@ -151,18 +170,6 @@ async fn write_block(mut staged: StagedFile, mut block: Vec<u8>) -> S3Result<(St
     .map_err(sort)
 }
 
-/// Names a staged object, on a blocking thread; returns its tag.
-async fn publish(store: FolderStore, staged: StagedFile, key: String, only_if_absent: bool) -> S3Result<String> {
-    let published = blocking(move || {
-        let etag = etag_of(&staged.metadata()?);
-        Ok((store.publish(staged, &key, only_if_absent)?, etag))
-    });
-    match published.await.map_err(sort)? {
-        (PutOutcome::Created, etag) => Ok(etag),
-        (PutOutcome::AlreadyExists, _) => Err(s3_error!(PreconditionFailed, "the object exists already")),
-    }
-}
-
 /// Whether a write is to be refused if the object exists. Conditions that are not understood are refused, never
 /// ignored: the client relies on them.
 fn only_if_absent(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<bool> {
@@ -175,26 +182,6 @@ fn only_if_absent(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagC
 
 fn check_object_key(key: &str) -> S3Result<()> {
     check_key(key).map_err(|error| S3Error::with_message(S3ErrorCode::InvalidArgument, error.to_string()))
-}
-
-/// A tag that changes whenever the object does. It is not the MD5 of the content, which nobody here needs and which
-/// would cost a second pass; the suffix keeps clients from taking it for one.
-fn etag_of(metadata: &Metadata) -> String {
-    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let nanoseconds = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-    #[cfg(not(unix))]
-    let inode = 0u64;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&nanoseconds.to_le_bytes());
-    hasher.update(&metadata.len().to_le_bytes());
-    hasher.update(&inode.to_le_bytes());
-    format!("{}-1", &hasher.finalize().to_hex()[..32])
-}
-
-fn modified_of(metadata: &Metadata) -> Option<Timestamp> {
-    metadata.modified().ok().map(Timestamp::from)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -249,50 +236,6 @@ fn read_exact_at(mut file: &File, block: &mut [u8], offset: u64) -> io::Result<(
     file.read_exact(block)
 }
 
-/// Objects and, where keys are grouped by a delimiter, the groups of one page.
-#[derive(Debug, Default)]
-struct Page {
-    objects: Vec<crate::ObjectEntry>,
-    groups: Vec<String>,
-    /// The last key or group seen; the next page begins after it.
-    last: String,
-    more: bool,
-}
-
-fn read_page(store: &FolderStore, prefix: &str, after: &str, limit: usize, grouped: bool) -> io::Result<Page> {
-    let mut page = Page { last: after.to_owned(), ..Page::default() };
-    if !grouped {
-        (page.objects, page.more) = store.list(prefix, after, limit)?;
-        if let Some(entry) = page.objects.last() {
-            page.last.clone_from(&entry.key);
-        }
-        return Ok(page);
-    }
-    let mut resume = after.to_owned();
-    loop {
-        // One key at a time: after a group, everything below it is skipped.
-        let (found, _) = store.list(prefix, &resume, 1)?;
-        let Some(entry) = found.into_iter().next() else { return Ok(page) };
-        if page.objects.len() + page.groups.len() == limit {
-            page.more = true;
-            return Ok(page);
-        }
-        match entry.key[prefix.len()..].find('/') {
-            Some(slash) => {
-                let group = &entry.key[..=prefix.len() + slash];
-                // No character of a key sorts after the tilde.
-                resume = format!("{group}~");
-                page.groups.push(group.to_owned());
-            }
-            None => {
-                resume.clone_from(&entry.key);
-                page.objects.push(entry);
-            }
-        }
-        page.last.clone_from(&resume);
-    }
-}
-
 #[async_trait::async_trait]
 impl S3 for Storage {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
@@ -313,10 +256,10 @@ impl S3 for Storage {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let input = req.input;
         check_object_key(&input.key)?;
-        let store = self.bucket(&input.bucket)?;
+        self.bucket(&input.bucket)?;
         let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let (staged, _) = self.receive(input.body, input.content_length).await?;
-        let etag = publish(store, staged, input.key, create).await?;
+        let etag = self.publish(input.bucket, staged, input.key, create).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
     }
 
@@ -324,7 +267,8 @@ impl S3 for Storage {
         let input = req.input;
         let (file, metadata) =
             self.open(&input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref()).await?;
-        let size = metadata.len();
+        let facts = Facts::of(&metadata);
+        let size = facts.size;
         let (range, content_range) = match input.range {
             None => (0..size, None),
             Some(range) => {
@@ -338,8 +282,8 @@ impl S3 for Storage {
             content_length: i64::try_from(range.end - range.start).ok(),
             content_range,
             body: Some(blocks_of(file, range)),
-            e_tag: Some(ETag::Strong(etag_of(&metadata))),
-            last_modified: modified_of(&metadata),
+            e_tag: Some(ETag::Strong(facts.etag())),
+            last_modified: Some(facts.modified.into()),
             ..GetObjectOutput::default()
         };
         Ok(S3Response::new(output))
@@ -349,11 +293,12 @@ impl S3 for Storage {
         let input = req.input;
         let (_, metadata) =
             self.open(&input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref()).await?;
+        let facts = Facts::of(&metadata);
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
-            content_length: i64::try_from(metadata.len()).ok(),
-            e_tag: Some(ETag::Strong(etag_of(&metadata))),
-            last_modified: modified_of(&metadata),
+            content_length: i64::try_from(facts.size).ok(),
+            e_tag: Some(ETag::Strong(facts.etag())),
+            last_modified: Some(facts.modified.into()),
             ..HeadObjectOutput::default()
         };
         Ok(S3Response::new(output))
@@ -366,16 +311,18 @@ impl S3 for Storage {
             return Err(s3_error!(NotImplemented, "conditions for deleting are not offered"));
         }
         let store = self.bucket(&input.bucket)?;
-        if store_is_absent(&self.root, &input.bucket) {
+        if !self.root.join(&input.bucket).is_dir() {
             return Ok(S3Response::new(DeleteObjectOutput::default()));
         }
-        blocking(move || store.delete(&input.key)).await.map_err(sort)?;
+        let index = Arc::clone(&self.index);
+        let delete = move || index.change(&input.bucket, &input.key, || store.delete(&input.key).map(|()| ((), None)));
+        blocking(delete).await.map_err(sort)?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
     async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
-        let store = self.bucket(&input.bucket)?;
+        self.bucket(&input.bucket)?;
         if !self.exists(&input.bucket) {
             return Err(s3_error!(NoSuchBucket, "there is no such bucket"));
         }
@@ -389,30 +336,15 @@ impl S3 for Storage {
         let start = input.start_after.clone().unwrap_or_default();
         // A token is the last key of the page before, so that it means the same after a restart.
         let after = input.continuation_token.clone().unwrap_or_default().max(start);
-        let root = self.root.join(&input.bucket);
-        let page = blocking(move || {
-            if max_keys == 0 {
-                return Ok((Page::default(), Vec::new()));
-            }
-            let page = read_page(&store, &prefix, &after, max_keys as usize, grouped)?;
-            let mut contents = Vec::with_capacity(page.objects.len());
-            for entry in &page.objects {
-                // Deleted since the folder was read: then it has no time and no tag, but the page stays whole.
-                let metadata = std::fs::metadata(root.join(&entry.key)).ok();
-                contents.push(Object {
-                    key: Some(entry.key.clone()),
-                    size: i64::try_from(entry.size).ok(),
-                    last_modified: metadata
-                        .as_ref()
-                        .and_then(modified_of)
-                        .or_else(|| Some(Timestamp::from(SystemTime::UNIX_EPOCH))),
-                    e_tag: metadata.as_ref().map(|metadata| ETag::Strong(etag_of(metadata))),
-                    ..Object::default()
-                });
-            }
-            Ok((page, contents))
+        let page = self.index.page(&input.bucket, &prefix, &after, max_keys as usize, grouped);
+        let listed = page.objects.into_iter().map(|(key, facts)| Object {
+            key: Some(key),
+            size: i64::try_from(facts.size).ok(),
+            last_modified: Some(facts.modified.into()),
+            e_tag: Some(ETag::Strong(facts.etag())),
+            ..Object::default()
         });
-        let (page, contents) = page.await.map_err(sort)?;
+        let contents: Vec<Object> = listed.collect();
         let groups: Vec<_> = page.groups.into_iter().map(|group| CommonPrefix { prefix: Some(group) }).collect();
         let output = ListObjectsV2Output {
             name: Some(input.bucket),
@@ -455,7 +387,7 @@ impl S3 for Storage {
         }
         self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
         let (staged, size) = self.receive(input.body, input.content_length).await?;
-        let etag = etag_of(&staged.metadata().map_err(sort)?);
+        let etag = Facts::of(&staged.metadata().map_err(sort)?).etag();
         let part = Part { path: Arc::new(staged.into_path()), size, etag: etag.clone() };
         self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() }))
@@ -467,7 +399,7 @@ impl S3 for Storage {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = req.input;
         check_object_key(&input.key)?;
-        let store = self.bucket(&input.bucket)?;
+        self.bucket(&input.bucket)?;
         let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let wanted: Vec<_> = listed
@@ -485,7 +417,7 @@ impl S3 for Storage {
             }
             Ok(joined)
         });
-        let etag = publish(store, joined.await.map_err(sort)?, input.key.clone(), create).await?;
+        let etag = self.publish(input.bucket.clone(), joined.await.map_err(sort)?, input.key.clone(), create).await?;
         // Another request may have ended it meanwhile; the object is there all the same.
         let _ = self.uploads.end(&input.upload_id, &input.bucket, &input.key);
         let output = CompleteMultipartUploadOutput {
@@ -505,9 +437,4 @@ impl S3 for Storage {
         self.uploads.end(&input.upload_id, &input.bucket, &input.key)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
-}
-
-/// Whether nobody ever wrote to a bucket.
-fn store_is_absent(root: &std::path::Path, bucket: &str) -> bool {
-    !root.join(bucket).is_dir()
 }
