@@ -36,7 +36,7 @@ mod schedule;
 mod transformer;
 
 pub use batch::{Batch, IGNORED_TOKEN};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, elementary, fma_burst};
 pub use engine::{CpuEngine, Engine, SparseDelta, StepReport};
 pub use error::EngineError;
 pub use generate::GenerateOptions;

@@ -5,7 +5,9 @@
 //! gradient of a key belongs to one task. Scores exist for [`QUERY_ROWS`] queries at a time; the backward pass makes
 //! them again from the saved log-sum-exp.
 
-use super::gemm::{K_BLOCK, Operand, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed};
+use super::gemm::{
+    K_BLOCK, Operand, Product, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed,
+};
 use super::pool::{Disjoint, Pool};
 use super::rows;
 use crate::Isa;
@@ -99,11 +101,20 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 let (count, seen) = (row_end - row, row_end - floor);
                 let scores = &mut scores[..count * seen];
                 let query = Operand::rows(qkv, at.base + row * stride + head * width, stride);
+                let product = Product {
+                    a: query,
+                    rows: count,
+                    columns: seen,
+                    k: width,
+                    b: keys,
+                    first_k: 0,
+                    first_column: floor,
+                    c: scores.as_mut_ptr(),
+                    c_stride: seen,
+                    accumulate: false,
+                };
                 // SAFETY: `scores` holds count x seen values.
-                unsafe {
-                    let to = (scores.as_mut_ptr(), seen);
-                    multiply(isa, query, (count, seen, width), keys, (0, floor), to, false, a_pack);
-                }
+                unsafe { multiply(isa, product, a_pack) };
                 let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
                 // SAFETY: rows of one sequence and head belong to one task.
                 let saved = unsafe { log_sum_exp.part(saved, count) };
@@ -116,12 +127,19 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 }
                 let first_out = at.sequence * queries + row - shape.first_query;
                 let to = out.block(first_out * heads.queries() + head * width, count, width, heads.queries());
+                let product = Product {
+                    a: Operand::rows(scores, 0, seen),
+                    columns: width,
+                    k: seen,
+                    b: values,
+                    first_k: floor,
+                    first_column: 0,
+                    c: to,
+                    c_stride: heads.queries(),
+                    ..product
+                };
                 // SAFETY: a head's columns of a sequence's rows belong to one task.
-                unsafe {
-                    let to = (to, heads.queries());
-                    let p = Operand::rows(scores, 0, seen);
-                    multiply(isa, p, (count, width, seen), values, (floor, 0), to, false, a_pack);
-                }
+                unsafe { multiply(isa, product, a_pack) };
             }
         }
     });
@@ -154,8 +172,9 @@ pub(crate) fn backward(
             packed_b_len(isa, length, width),
             packed_b_len(isa, width, length),
             2 * QUERY_ROWS * length,
-            query_pack_len,
+            2 * query_pack_len,
         ]);
+        let (small_query, small_out) = small.split_at_mut(query_pack_len);
         let keys_across = pack_b(isa, Operand::transposed(qkv, at.key, stride), width, length, keys_across);
         let keys_along = pack_b(isa, Operand::rows(qkv, at.key, stride), length, width, keys_along);
         let values = pack_b(isa, Operand::transposed(qkv, at.value, stride), width, length, values);
@@ -176,12 +195,22 @@ pub(crate) fn backward(
                 let query = Operand::rows(qkv, query_start, stride);
                 let out_start = (at.sequence * length + row) * out_stride + head * width;
                 let d_o = Operand::rows(d_out, out_start, out_stride);
+                let scores = Product {
+                    a: query,
+                    rows: count,
+                    columns: seen,
+                    k: width,
+                    b: keys_across,
+                    first_k: 0,
+                    first_column: floor,
+                    c: p.as_mut_ptr(),
+                    c_stride: seen,
+                    accumulate: false,
+                };
                 // SAFETY: `p` and `d_s` hold count x seen values.
                 unsafe {
-                    let to = (p.as_mut_ptr(), seen);
-                    multiply(isa, query, (count, seen, width), keys_across, (0, floor), to, false, a_pack);
-                    let to = (d_s.as_mut_ptr(), seen);
-                    multiply(isa, d_o, (count, seen, width), values, (0, floor), to, false, a_pack);
+                    multiply(isa, scores, a_pack);
+                    multiply(isa, Product { a: d_o, b: values, c: d_s.as_mut_ptr(), ..scores }, a_pack);
                 }
                 let saved = (at.sequence * heads.heads + head) * length + row;
                 for (index, (p, d_s)) in p.chunks_exact_mut(seen).zip(d_s.chunks_exact_mut(seen)).enumerate() {
@@ -196,21 +225,36 @@ pub(crate) fn backward(
                     let (p, d_s) = (&mut p[first..end], &mut d_s[first..end]);
                     rows::attention_row_backward(isa, p, d_s, scale(width), log_sum_exp[saved + index], delta);
                 }
-                let to_query = d_qkv.block(query_start, count, width, stride);
-                let to_key = d_qkv.block(at.key + floor * stride, seen, width, stride);
-                let to_value = d_qkv.block(at.value + floor * stride, seen, width, stride);
-                let sizes = (seen, width, count);
-                // SAFETY: a sequence's columns of this key-value head and of its query heads belong to one task.
-                unsafe {
-                    let along = Operand::rows(d_s, 0, seen);
-                    let to = (to_query, stride);
-                    multiply(isa, along, (count, width, seen), keys_along, (floor, 0), to, false, a_pack);
-                    let packed = pack_b(isa, query, count, width, small);
-                    let across = Operand::transposed(d_s, 0, seen);
-                    multiply(isa, across, sizes, packed, (0, 0), (to_key, stride), true, a_pack);
-                    let packed = pack_b(isa, d_o, count, width, small);
-                    let across = Operand::transposed(p, 0, seen);
-                    multiply(isa, across, sizes, packed, (0, 0), (to_value, stride), true, a_pack);
+                let to_query = Product {
+                    a: Operand::rows(d_s, 0, seen),
+                    columns: width,
+                    k: seen,
+                    b: keys_along,
+                    first_k: floor,
+                    first_column: 0,
+                    c: d_qkv.block(query_start, count, width, stride),
+                    c_stride: stride,
+                    ..scores
+                };
+                let to_key = Product {
+                    a: Operand::transposed(d_s, 0, seen),
+                    rows: seen,
+                    k: count,
+                    b: pack_b(isa, query, count, width, small_query),
+                    first_k: 0,
+                    c: d_qkv.block(at.key + floor * stride, seen, width, stride),
+                    accumulate: true,
+                    ..to_query
+                };
+                let to_value = Product {
+                    a: Operand::transposed(p, 0, seen),
+                    b: pack_b(isa, d_o, count, width, small_out),
+                    c: d_qkv.block(at.value + floor * stride, seen, width, stride),
+                    ..to_key
+                };
+                for product in [to_query, to_key, to_value] {
+                    // SAFETY: a sequence's columns of this key-value head and of its query heads belong to one task.
+                    unsafe { multiply(isa, product, a_pack) };
                 }
             }
         }

@@ -1,18 +1,24 @@
 //! The operations on the CPU, in the strict profile: one fixed order of every sum, for any threads and instructions.
 
 mod attention;
+mod crew;
+pub mod elementary;
 mod gemm;
-mod math;
+mod memory;
+mod peak;
 mod pool;
+mod reduction;
 mod rows;
 mod vector;
 
-pub(crate) use math::exp;
+pub(crate) use elementary::exp;
+pub use peak::fma_burst;
 
 use crate::batch::IGNORED_TOKEN;
 use crate::ops::{AdamW, Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
 use crate::{EngineError, Isa};
-use gemm::Operand;
+use gemm::{Operand, Sizes};
+use memory::Aligned;
 use pool::{Disjoint, Pool};
 
 /// Rows of one task of a row-wise kernel, and of one partial sum over rows. Part of the numerics.
@@ -26,7 +32,7 @@ pub struct Cpu {
     isa: Isa,
     pool: Pool,
     /// The packed right side of a product.
-    packed: Vec<f32>,
+    packed: Aligned,
     /// Partial sums of a reduction over rows.
     partial: Vec<f32>,
 }
@@ -52,7 +58,7 @@ impl Cpu {
         if !isa.is_available() {
             return Err(EngineError::IsaMissing(isa));
         }
-        Ok(Self { isa, pool: Pool::new(threads)?, packed: Vec::new(), partial: Vec::new() })
+        Ok(Self { isa, pool: Pool::new(threads)?, packed: Aligned::default(), partial: Vec::new() })
     }
 
     /// The instructions in use.
@@ -63,10 +69,10 @@ impl Cpu {
 
 impl Ops for Cpu {
     type Memory = [f32];
-    type Owned = Vec<f32>;
+    type Owned = Aligned;
 
-    fn allocate(&mut self, len: usize) -> Vec<f32> {
-        vec![0.0; len]
+    fn allocate(&mut self, len: usize) -> Aligned {
+        Aligned::new(len)
     }
 
     fn upload(&mut self, from: &[f32], to: Write) {
@@ -105,7 +111,8 @@ impl Ops for Cpu {
             Transposition::Right => (Operand::rows(a, 0, k), Operand::transposed(b, 0, k)),
             Transposition::Left => (Operand::transposed(a, 0, m), Operand::rows(b, 0, n)),
         };
-        gemm::gemm(self.isa, &self.pool, (m, n, k), a, b, c.take(m * n), accumulate, &mut self.packed);
+        let sizes = Sizes { m, n, k, accumulate };
+        gemm::gemm(self.isa, &self.pool, sizes, a, b, c.take(m * n), &mut self.packed);
     }
 
     fn embedding_forward(&mut self, tokens: &[u32], width: usize, table: Read, out: Write) {

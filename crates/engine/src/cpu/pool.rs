@@ -1,5 +1,7 @@
 //! The engine's own threads, and memory that several of them write to.
 
+use super::crew::Crew;
+use super::memory::Aligned;
 use crate::EngineError;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,40 +10,28 @@ use std::sync::{Mutex, PoisonError};
 /// A thread's working memory; it only grows.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    buffers: [Vec<f32>; 6],
+    buffers: [Aligned; 6],
 }
 
 impl Scratch {
     /// Six buffers of at least these lengths, with whatever was left in them.
     pub(crate) fn take(&mut self, lengths: [usize; 6]) -> [&mut [f32]; 6] {
-        for (buffer, length) in self.buffers.iter_mut().zip(lengths) {
-            if buffer.len() < length {
-                buffer.resize(length, 0.0);
-            }
-        }
-        self.buffers.each_mut().map(|buffer| buffer.as_mut_slice())
+        let mut lengths = lengths.into_iter();
+        self.buffers.each_mut().map(|buffer| buffer.at_least(lengths.next().unwrap_or(0)))
     }
 }
 
 /// A fixed number of threads; the calling thread is one of them.
 pub(crate) struct Pool {
     /// All but the calling thread.
-    helpers: Option<rayon::ThreadPool>,
+    helpers: Option<Mutex<Crew>>,
     scratch: Vec<Mutex<Scratch>>,
 }
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> Result<Self, EngineError> {
-        let helpers = match threads {
-            0 | 1 => None,
-            _ => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads - 1)
-                    .thread_name(|index| format!("engine-{}", index + 1))
-                    .build()
-                    .map_err(|error| EngineError::Threads(error.to_string()))?,
-            ),
-        };
+        let crew = || Crew::new(threads - 1).map_err(|error| EngineError::Threads(error.to_string()));
+        let helpers = if threads > 1 { Some(Mutex::new(crew()?)) } else { None };
         Ok(Self { helpers, scratch: (0..threads.max(1)).map(|_| Mutex::default()).collect() })
     }
 
@@ -51,7 +41,8 @@ impl Pool {
 
     /// Carries out `task(0) .. task(tasks - 1)`, each once, in any order and on any thread; returns when all are done.
     ///
-    /// Who carries out which task is left to chance, hence a task's result must not depend on it.
+    /// Who carries out which task is left to chance, hence a task's result must not depend on it. A task must not run
+    /// others.
     pub(crate) fn run(&self, tasks: usize, task: impl Fn(usize, &mut Scratch) + Sync) {
         let next = AtomicUsize::new(0);
         let work = |slot: usize| {
@@ -66,13 +57,11 @@ impl Pool {
             }
         };
         match &self.helpers {
-            Some(helpers) if tasks > 1 => helpers.in_place_scope(|scope| {
-                for slot in 1..self.threads().min(tasks) {
-                    let work = &work;
-                    scope.spawn(move |_| work(slot));
-                }
-                work(0);
-            }),
+            Some(helpers) if tasks > 1 => {
+                // A crew is whole after a panic, too.
+                let mut helpers = helpers.lock().unwrap_or_else(PoisonError::into_inner);
+                helpers.run(tasks - 1, &work);
+            }
             _ => work(0),
         }
     }

@@ -1,6 +1,7 @@
 //! Kernels over rows and over single values; each is compiled for every instruction set.
 
-use super::math::{LANES, dot, exp, ln, max, sum_lanes};
+use super::elementary::{exp, ln};
+use super::reduction::{LANES, dot, max, sum_lanes};
 use super::vector::kernel;
 use crate::ops::AdamW;
 

@@ -13,6 +13,10 @@ pub(crate) trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// `self * factor + addend`, rounded once.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// Asks for the cache line of `place`, which may be any address; a hint, and nothing where there is no such
+    /// instruction.
+    #[inline(always)]
+    fn prefetch(_place: *const f32) {}
 }
 
 impl Vector for f32 {
@@ -75,6 +79,11 @@ macro_rules! x86_vector {
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
                 unsafe { $mul_add(self, factor, addend) }
             }
+            #[inline(always)]
+            fn prefetch(place: *const f32) {
+                // SAFETY: a hint that never faults; SSE is part of every x86-64.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+            }
         }
     };
 }
@@ -105,10 +114,46 @@ mod x86 {
     );
 }
 
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::Vector;
+    use std::arch::aarch64::*;
+
+    // SAFETY of each block: the caller promises NEON (which every aarch64 has) and valid pointers.
+    impl Vector for float32x4_t {
+        const LANES: usize = 4;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            unsafe { vdupq_n_f32(0.0) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { vdupq_n_f32(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { vld1q_f32(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { vst1q_f32(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { vaddq_f32(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+            unsafe { vfmaq_f32(addend, self, factor) }
+        }
+    }
+}
+
 /// Compiles one body for each instruction set and picks by the first argument, an available `Isa`.
 ///
 /// The source fixes the order of operations (fixed lanes, explicit `mul_add`), and the compiler may not reorder or
-/// contract floating-point operations, so that all versions compute the same bits.
+/// contract floating-point operations, so that all versions compute the same bits. On aarch64 NEON is always there: the
+/// plain body is compiled with it.
 macro_rules! kernel {
     ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*

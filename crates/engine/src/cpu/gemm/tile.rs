@@ -1,0 +1,220 @@
+//! Tiles: the part of a product that is held in registers, and the loops around it.
+
+use super::K_BLOCK;
+use super::pack::{Operand, Packed, pack_strip, packed_b_len};
+use crate::Isa;
+use crate::cpu::vector::Vector;
+
+/// The tile of each instruction set: rows and columns of `c` that are held in registers.
+///
+/// AVX-512: 14 x 2 of 32 registers accumulate, the rest holds a row of `b` and a value of `a`. AVX2: 6 x 2 of 16.
+/// NEON: 8 x 3 of 32.
+pub(crate) fn tile(isa: Isa) -> (usize, usize) {
+    match isa {
+        Isa::Avx512 => (14, 32),
+        Isa::Avx2 => (6, 16),
+        Isa::Neon => (8, 12),
+        Isa::Scalar => (4, 4),
+    }
+}
+
+/// Values of the largest tile.
+const LARGEST_TILE: usize = 14 * 32;
+
+/// Most rows of `c` in one task: some tiles, so that the packed `a` (about 140 KiB) stays near.
+pub(super) fn task_rows(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 140,
+        Isa::Avx2 | Isa::Neon => 96,
+        Isa::Scalar => 64,
+    }
+}
+
+/// Length of the packing buffer that [`multiply`] needs for `a`.
+pub(crate) fn packed_a_len(isa: Isa, k: usize) -> usize {
+    task_rows(isa) * k.min(K_BLOCK)
+}
+
+/// A product `c (+)= a b` for a `b` that is packed: `a: [rows, k]`, `c: [rows, columns]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub a: Operand<'a>,
+    pub rows: usize,
+    pub columns: usize,
+    /// Terms of each sum.
+    pub k: usize,
+    pub b: Packed<'a>,
+    /// The first term used of the packed `b`, a multiple of [`K_BLOCK`].
+    pub first_k: usize,
+    /// The first column used of the packed `b`, a multiple of the tile's width.
+    pub first_column: usize,
+    /// Where `c` at (0, 0) lies.
+    pub c: *mut f32,
+    /// Values from a row of `c` to the next.
+    pub c_stride: usize,
+    /// Whether `c` is added to instead of overwritten.
+    pub accumulate: bool,
+}
+
+/// Carries out a product on one thread; `a_pack` holds at least [`packed_a_len`] values.
+///
+/// # Safety
+/// `c` must be valid for a block of `rows` rows of `columns` values, `c_stride` apart, that nobody else touches.
+pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
+    let (_, width) = tile(isa);
+    let Product { a, rows, columns, k, b, first_k, first_column, .. } = product;
+    a.assert_holds(rows, k);
+    assert!(a_pack.len() >= packed_a_len(isa, k), "packing buffer too small");
+    assert!(first_k + k <= b.k && first_column + columns <= b.n, "outside b");
+    assert!(first_k.is_multiple_of(K_BLOCK) && first_column.is_multiple_of(width), "start inside a panel");
+    assert!(b.data.len() >= packed_b_len(isa, b.k, b.n), "b is not packed whole");
+    let step = task_rows(isa);
+    for first in (0..rows).step_by(step) {
+        // SAFETY: a row inside the caller's block.
+        let c = unsafe { product.c.add(first * product.c_stride) };
+        let part = Product { a: a.at(first, 0), rows: step.min(rows - first), c, ..product };
+        match isa {
+            // SAFETY: the instruction set is available (`Cpu::new`); sizes are asserted above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { multiply_avx512(part, a_pack) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { multiply_avx2(part, a_pack) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { body::<std::arch::aarch64::float32x4_t, 8, 3>(isa, part, a_pack) },
+            // SAFETY: as above.
+            _ => unsafe { body::<f32, 4, 4>(Isa::Scalar, part, a_pack) },
+        }
+    }
+}
+
+/// # Safety
+/// As [`multiply`], on a machine with AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn multiply_avx512(product: Product, a_pack: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { body::<std::arch::x86_64::__m512, 14, 2>(Isa::Avx512, product, a_pack) }
+}
+
+/// # Safety
+/// As [`multiply`], on a machine with AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply_avx2(product: Product, a_pack: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { body::<std::arch::x86_64::__m256, 6, 2>(Isa::Avx2, product, a_pack) }
+}
+
+/// At most [`task_rows`] rows of a product.
+///
+/// # Safety
+/// As [`multiply`], on a machine with the instruction set of `V`, whose tile is `ROWS` x `VECTORS` registers.
+#[inline(always)]
+unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, product: Product, a_pack: &mut [f32]) {
+    let width = VECTORS * V::LANES;
+    let Product { a, rows, columns, b, c_stride, .. } = product;
+    let b_padded = b.n.next_multiple_of(width);
+    for k_done in (0..product.k).step_by(K_BLOCK) {
+        let steps = K_BLOCK.min(product.k - k_done);
+        let k_start = product.first_k + k_done;
+        let packed_steps = K_BLOCK.min(b.k - k_start);
+        // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
+        let piece = if a.row_stride == 1 { 8 } else { steps };
+        for step in (0..steps).step_by(piece) {
+            for row in (0..rows).step_by(ROWS) {
+                let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
+                pack_strip(isa, a.at(row, k_done + step), ROWS.min(rows - row), strip);
+            }
+        }
+        // A panel of `b` stays in the first-level cache while the strips of `a` pass by.
+        for column in (0..columns).step_by(width) {
+            let panel = k_start * b_padded + (product.first_column + column) * packed_steps;
+            for row in (0..rows).step_by(ROWS) {
+                // SAFETY: strips and panels lie inside their buffers, `c` inside the caller's block, by the assertions
+                // in `multiply`.
+                unsafe {
+                    let place = Place {
+                        c: product.c.add(row * c_stride + column),
+                        stride: c_stride,
+                        rows: ROWS.min(rows - row),
+                        columns: width.min(columns - column),
+                        accumulate: product.accumulate || k_done > 0,
+                    };
+                    let a = a_pack.as_ptr().add(row * steps);
+                    compute::<V, ROWS, VECTORS>(steps, a, b.data.as_ptr().add(panel), place);
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile goes: the first `rows` x `columns` of it.
+struct Place {
+    c: *mut f32,
+    stride: usize,
+    rows: usize,
+    columns: usize,
+    accumulate: bool,
+}
+
+/// One tile: `c (+)= a b` with `a` packed `[steps, ROWS]` and `b` packed `[steps, VECTORS * LANES]`.
+///
+/// # Safety
+/// The instruction set of `V`; pointers valid for these sizes.
+#[inline(always)]
+unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    steps: usize,
+    mut a: *const f32,
+    mut b: *const f32,
+    place: Place,
+) {
+    // SAFETY: the caller's promise covers every pointer below.
+    unsafe {
+        // What the sums go to is far away in memory: it is fetched while they are computed.
+        for row in 0..place.rows {
+            for index in 0..VECTORS {
+                V::prefetch(place.c.wrapping_add(row * place.stride + index * V::LANES));
+            }
+        }
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        for _ in 0..steps {
+            let mut right = [V::zero(); VECTORS];
+            for (index, value) in right.iter_mut().enumerate() {
+                *value = V::load(b.add(index * V::LANES));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let left = V::splat(*a.add(row));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = left.mul_add(right, *sum);
+                }
+            }
+            a = a.add(ROWS);
+            b = b.add(VECTORS * V::LANES);
+        }
+        if place.rows == ROWS && place.columns == VECTORS * V::LANES {
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (index, sum) in sums.into_iter().enumerate() {
+                    let to = place.c.add(row * place.stride + index * V::LANES);
+                    let value = if place.accumulate { V::load(to).add(sum) } else { sum };
+                    value.store(to);
+                }
+            }
+            return;
+        }
+        let mut whole = [0.0f32; LARGEST_TILE];
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (index, sum) in sums.into_iter().enumerate() {
+                sum.store(whole.as_mut_ptr().add((row * VECTORS + index) * V::LANES));
+            }
+        }
+        for row in 0..place.rows {
+            for column in 0..place.columns {
+                let to = place.c.add(row * place.stride + column);
+                let sum = whole[row * VECTORS * V::LANES + column];
+                *to = if place.accumulate { *to + sum } else { sum };
+            }
+        }
+    }
+}
