@@ -35,6 +35,8 @@ mod s3;
 pub mod seaweedfs;
 mod server;
 
+pub use bytes::Bytes;
+
 pub use bucket::{Bucket, ListPage, ObjectEntry, ObjectFacts, PutOutcome};
 pub use credentials::Credentials;
 pub use error::BucketError;

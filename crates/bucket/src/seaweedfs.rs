@@ -138,7 +138,8 @@ impl SeaweedFs {
             "-master.volumeSizeLimitMB=512".to_owned(),
             format!("-volume.port={volume}"),
             format!("-volume.port.grpc={volume_grpc}"),
-            "-volume.max=20".to_owned(),
+            // A bucket takes seven at its first object.
+            "-volume.max=400".to_owned(),
             "-filer".to_owned(),
             format!("-filer.port={filer}"),
             format!("-filer.port.grpc={filer_grpc}"),

@@ -23,6 +23,7 @@ fn options() -> BucketOptions {
         first_pause: Duration::from_millis(5),
         multipart_above: 1 << 20,
         part_bytes: 300_000,
+        parallel_parts: 1,
         ..BucketOptions::default()
     }
 }

@@ -42,6 +42,7 @@ macro_rules! for_each_rule {
             a_larger_object_is_refused
             what_is_not_there_is_not_found
             listings_are_sorted_and_paged
+            folders_sort_among_objects_by_their_bytes
             a_prefix_means_whole_segments
             deleting_twice_is_no_error
             bad_keys_are_refused
@@ -138,13 +139,25 @@ pub async fn what_is_not_there_is_not_found(place: Place) {
 }
 
 pub async fn listings_are_sorted_and_paged(place: Place) {
+    let parts = "window/0000000002/aggregate.parts/ab";
+    let keys = ["window/0000000002/aggregate", "window/0000000002/payload", "window/0000000010/x", "genesis.json", "z"];
+    let keys = keys.into_iter().map(str::to_owned).chain((0..4).map(|part| format!("{parts}/{part:05}")));
+    check_pages(&place, keys).await;
+}
+
+/// Folder `a` sorts after the object `a-b`, as the slash does after the hyphen.
+pub async fn folders_sort_among_objects_by_their_bytes(place: Place) {
+    check_pages(&place, ["a-b", "a.b", "a/b", "a/c/d", "a0"].map(str::to_owned)).await;
+}
+
+async fn check_pages(place: &Place, keys: impl IntoIterator<Item = String>) {
     let mut expected = Vec::new();
-    for key in ["a-b", "a.b", "a/b", "a/c/d", "a0", "window/000002/x", "window/000010/x", "z"] {
-        place.writer.put(key, content(key.len(), 1)).await.unwrap();
-        expected.push(ObjectEntry { key: key.to_owned(), size: key.len() as u64 });
+    for key in keys {
+        place.writer.put(&key, content(key.len(), 1)).await.unwrap();
+        expected.push(ObjectEntry { size: key.len() as u64, key });
     }
     expected.sort_by(|left, right| left.key.cmp(&right.key));
-    for limit in [1, 3, 8, 100] {
+    for limit in [1, 3, expected.len(), 100] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = place.reader.list("", after.as_deref(), limit).await.unwrap();

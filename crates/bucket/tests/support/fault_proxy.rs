@@ -37,19 +37,16 @@ pub enum Fault {
 /// Requests seen, each with method and path.
 type Requests = Vec<(String, String)>;
 
-#[derive(Debug)]
+/// Which fault a request for this path meets.
+type Plan = Box<dyn FnMut(&str) -> Fault + Send>;
+
 struct State {
-    fault: Fault,
-    /// How many more requests it meets.
-    times: usize,
-    /// Whether a request for this path meets it.
-    meets: fn(&str) -> bool,
+    plan: Plan,
     requests: Requests,
     first_answers: BTreeMap<String, Vec<u8>>,
 }
 
 /// A running proxy; it ends when this is dropped.
-#[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -67,7 +64,7 @@ impl FaultProxy {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, first_answers) = Default::default();
-        let state = State { fault: Fault::None, times: 0, meets: |_| true, requests, first_answers };
+        let state = State { plan: Box::new(|_| Fault::None), requests, first_answers };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
@@ -87,13 +84,23 @@ impl FaultProxy {
 
     /// From now on every request meets this fault.
     pub fn set(&self, fault: Fault) {
-        self.set_for(fault, usize::MAX, |_| true);
+        self.set_by(move |_| fault);
     }
 
     /// The next `times` requests whose path passes meet this fault.
-    pub fn set_for(&self, fault: Fault, times: usize, meets: fn(&str) -> bool) {
-        let mut state = self.state.lock().unwrap();
-        (state.fault, state.times, state.meets) = (fault, times, meets);
+    pub fn set_for(&self, fault: Fault, mut times: usize, meets: fn(&str) -> bool) {
+        self.set_by(move |path| {
+            if times == 0 || !meets(path) {
+                return Fault::None;
+            }
+            times -= 1;
+            fault
+        });
+    }
+
+    /// From now on a request meets the fault that this gives for its path.
+    pub fn set_by(&self, plan: impl FnMut(&str) -> Fault + Send + 'static) {
+        self.state.lock().unwrap().plan = Box::new(plan);
     }
 
     /// The requests since the last call, each with method and path.
@@ -117,12 +124,7 @@ async fn serve(mut client: TcpStream, target: SocketAddr, state: &Mutex<State>) 
     let fault = {
         let mut state = state.lock().unwrap();
         state.requests.push((method, path.clone()));
-        if state.times > 0 && (state.meets)(&path) {
-            state.times -= 1;
-            state.fault
-        } else {
-            Fault::None
-        }
+        (state.plan)(&path)
     };
     match fault {
         Fault::Refuse => return Ok(()),
@@ -229,6 +231,9 @@ async fn answer_without_end(client: &mut TcpStream) -> std::io::Result<()> {
 
 /// Other bytes of the same length.
 fn spoil(mut answer: Vec<u8>) -> Vec<u8> {
+    if !answer.starts_with(b"HTTP/1.1 20") {
+        return answer;
+    }
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
     answer[body..].iter_mut().for_each(|byte| *byte ^= 0x5a);
     answer
