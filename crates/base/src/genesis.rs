@@ -168,6 +168,58 @@ pub struct OuterRule {
     pub decay_to_window: u64,
     /// A chunk's scale is clipped to this multiple of the median over the merged peers; 0 turns it off.
     pub scale_clip: u32,
+    /// How what was sent of a coordinate becomes one value.
+    #[serde(default)]
+    pub merge: MergeMethod,
+}
+
+/// How what the merged miners sent of a coordinate becomes one value. The first is the rule of this system; the others
+/// are what is known from the literature, to compare with. With any but the first two an aggregate cannot be undone
+/// payload by payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum MergeMethod {
+    /// The mean over those who sent the coordinate.
+    #[default]
+    MeanOfSenders,
+    /// The mean over all merged miners, those who sent nothing counting as zero.
+    MeanOfAll,
+    /// The mean over all after each payload was drawn towards the centre to at most `radius_percent` of the median norm
+    /// from it, `iterations` times (Karimireddy, He and Jaggi 2021).
+    CentredClipping {
+        /// Radius in percent of the payloads' median norm.
+        radius_percent: u16,
+        /// How often the centre is moved.
+        iterations: u16,
+    },
+    /// The mean over all without the `trimmed` largest and the `trimmed` smallest values (Yin and others 2018).
+    TrimmedMean {
+        /// Weight taken off at each end; less than half of all is taken where this is more.
+        trimmed: u16,
+    },
+    /// The mean of the `chosen` payloads that lie closest to their neighbours, of which `faulty` may be anything
+    /// (Blanchard and others 2017).
+    Krum {
+        /// Payloads that may be anything.
+        faulty: u16,
+        /// Payloads that are merged; 1 is Krum, more is multi-Krum.
+        chosen: u16,
+    },
+    /// The sign that most of the senders' weight has, times the chunk's median scale (Bernstein and others 2018).
+    SignVote,
+}
+
+impl MergeMethod {
+    /// Whether the parameters make sense.
+    fn is_sound(self) -> bool {
+        match self {
+            Self::MeanOfSenders | Self::MeanOfAll | Self::SignVote | Self::TrimmedMean { .. } => true,
+            Self::CentredClipping { radius_percent, iterations } => {
+                radius_percent > 0 && (1..=16).contains(&iterations)
+            }
+            Self::Krum { chosen, .. } => chosen > 0,
+        }
+    }
 }
 
 impl OuterRule {
@@ -339,6 +391,11 @@ impl Genesis {
                 outer.tensor_classes.iter().all(|class| (1..=4096).contains(&class.kept_per_chunk)),
                 "outer.tensor_classes",
                 "kept_per_chunk must be 1 to 4096",
+            ),
+            (
+                outer.merge.is_sound(),
+                "outer.merge",
+                "wants a radius over 0, 1 to 16 iterations, at least one chosen payload",
             ),
             ((2..=64).contains(&judging.evaluation_parts), "judging.evaluation_parts", "must be 2 to 64"),
             (

@@ -97,7 +97,7 @@ impl<'a> Case<'a> {
 
 /// How the run merges payloads.
 pub fn merge_rule(genesis: &Genesis) -> MergeRule {
-    MergeRule { scale_clip: genesis.outer.scale_clip, ..MergeRule::default() }
+    MergeRule { method: genesis.outer.merge, scale_clip: genesis.outer.scale_clip, ..MergeRule::default() }
 }
 
 /// Judges one window. Pure: the same input and the same model give the same verdict on every machine.

@@ -3,7 +3,9 @@
 //! ```text
 //! "TGAG", version                u16
 //! run, window, start state       32 bytes, u64, 32 bytes
+//! method, two parameters         u8, u16, u16
 //! κ threshold, scale clip        u32, u32
+//! least divisor                  u32
 //! contributor count              u16
 //! per contributor                uid u16, weight u16, payload root 32 bytes; ascending uid
 //! parameters, chunks             u64, u64
@@ -18,16 +20,17 @@ use crate::metadata::Metadata;
 use crate::scale::UNIT;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, RunId, StateHash, Uid, Window};
+use templar_base::{ContentHash, MergeMethod, RunId, StateHash, Uid, Window};
 
 const KIND: FrameKind = FrameKind {
     name: "aggregate",
     magic: *b"TGAG",
-    version: 1,
-    root_context: "templar gradient aggregate root v1",
-    leaf_context: "templar gradient aggregate segment v1",
+    version: 2,
+    root_context: "templar gradient aggregate root v2",
+    leaf_context: "templar gradient aggregate segment v2",
 };
 
+const RULE_BYTES: usize = 1 + 2 + 2 + 4 + 4 + 4;
 const CONTRIBUTOR_BYTES: usize = 2 + 2 + 32;
 
 /// Bytes that are not an aggregate of this layout; whoever made them is at fault.
@@ -43,6 +46,14 @@ pub enum AggregateError {
         parameters: u64,
         /// The aggregate's number of chunks.
         chunks: u64,
+    },
+    /// A method or a divisor that no merge has.
+    #[error("the aggregate's method {method} or its least divisor {floor} is unknown; its author is at fault")]
+    Rule {
+        /// The method's number.
+        method: u8,
+        /// The least divisor.
+        floor: u32,
     },
     /// No contributors, one of weight 0, uids that do not ascend, or weights that sum to too much.
     #[error("the aggregate's list of {count} contributors is not in its form; its author is at fault")]
@@ -93,6 +104,8 @@ pub struct Aggregate {
     window: Window,
     start_state: StateHash,
     rule: MergeRule,
+    /// The least divisor of a sum.
+    floor: u32,
     contributors: Vec<Contributor>,
     /// Where each chunk's entries start; one more for the end.
     starts: Vec<usize>,
@@ -117,7 +130,7 @@ pub struct AggregateChunk<'a> {
 impl GradientLayout {
     /// Longest aggregate of this many contributors in bytes: checked before a download and before decoding.
     pub fn max_aggregate_bytes(&self, contributors: usize) -> usize {
-        let head = 4 + 2 + 32 + 8 + 32 + 4 + 4 + 2 + contributors * CONTRIBUTOR_BYTES + 8 + 8 + FRAME_BYTES;
+        let head = 4 + 2 + 32 + 8 + 32 + RULE_BYTES + 2 + contributors * CONTRIBUTOR_BYTES + 8 + 8 + FRAME_BYTES;
         let segment_bytes =
             |segment| SEGMENT_ROW_BYTES + aggregate_code::max_bytes(self, contributors, self.segment_chunks(segment));
         head + (0..self.segment_count()).map(segment_bytes).sum::<usize>()
@@ -129,6 +142,7 @@ impl Aggregate {
         layout: &GradientLayout,
         metadata: &Metadata,
         rule: MergeRule,
+        floor: u32,
         contributors: Vec<Contributor>,
         parts: Vec<MergedChunks>,
     ) -> Self {
@@ -139,6 +153,7 @@ impl Aggregate {
             window: metadata.window,
             start_state: metadata.start_state,
             rule,
+            floor,
             contributors,
             starts: Vec::with_capacity(layout.chunk_count() + 1),
             indices: Vec::with_capacity(entries),
@@ -168,7 +183,7 @@ impl Aggregate {
         let mut metadata = Metadata { run: RunId::new(reader.array()?), ..Metadata::default() };
         metadata.window = Window(reader.u64()?);
         metadata.start_state = StateHash::new(reader.array()?);
-        let rule = MergeRule { kappa_threshold: reader.u32()?, scale_clip: reader.u32()? };
+        let (rule, floor) = read_rule(&mut reader)?;
         let contributors = read_contributors(&mut reader)?;
         let limit = layout.max_aggregate_bytes(contributors.len());
         if bytes.len() > limit {
@@ -193,7 +208,7 @@ impl Aggregate {
             })
             .collect::<Vec<_>>();
         let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::assemble(layout, &metadata, rule, contributors, parts))
+        Ok(Self::assemble(layout, &metadata, rule, floor, contributors, parts))
     }
 
     /// The aggregate's only coding.
@@ -202,8 +217,7 @@ impl Aggregate {
         header.extend_from_slice(self.run.as_bytes());
         header.extend_from_slice(&self.window.0.to_le_bytes());
         header.extend_from_slice(self.start_state.as_bytes());
-        header.extend_from_slice(&self.rule.kappa_threshold.to_le_bytes());
-        header.extend_from_slice(&self.rule.scale_clip.to_le_bytes());
+        write_rule(&mut header, self.rule, self.floor);
         header.extend_from_slice(&(self.contributors.len() as u16).to_le_bytes());
         for contributor in &self.contributors {
             header.extend_from_slice(&contributor.uid.0.to_le_bytes());
@@ -265,9 +279,10 @@ impl Aggregate {
         &self.contributors
     }
 
-    /// The least divisor of a sum.
-    pub fn kappa(&self) -> u32 {
-        self.rule.kappa(self.contributors.len())
+    /// The least divisor of a sum; larger where more weight has sent the coordinate. κ for the mean of the senders,
+    /// the weight of all for the mean of all.
+    pub fn floor(&self) -> u32 {
+        self.floor
     }
 
     /// Number of coordinates that somebody sent.
@@ -291,26 +306,60 @@ impl Aggregate {
         let Some(chunk) = self.layout.chunk_of(parameter) else { return 0.0 };
         let entries = self.chunk(chunk);
         match entries.indices.binary_search(&((parameter - entries.start) as u16)) {
-            Ok(place) => merged_value(entries.sums[place], entries.counts[place], self.kappa()),
+            Ok(place) => merged_value(entries.sums[place], entries.counts[place], self.floor),
             Err(_) => 0.0,
         }
     }
 
     /// Calls `visit` with the flat index and the merged value of each coordinate that somebody sent, ascending.
     pub fn for_each(&self, mut visit: impl FnMut(usize, f32)) {
-        let kappa = self.kappa();
         for chunk in 0..self.layout.chunk_count() {
             let entries = self.chunk(chunk);
             for ((index, sum), count) in entries.indices.iter().zip(entries.sums).zip(entries.counts) {
-                visit(entries.start + usize::from(*index), merged_value(*sum, *count, kappa));
+                visit(entries.start + usize::from(*index), merged_value(*sum, *count, self.floor));
             }
         }
     }
 }
 
-/// `acc / max(κ, cnt)`: the sum to the nearest f32, one f32 division, and the unit, whose factor is exact.
-fn merged_value(sum: i64, count: u16, kappa: u32) -> f32 {
-    sum as f32 / u32::from(count).max(kappa) as f32 * UNIT
+/// `acc / max(floor, cnt)`: the sum to the nearest f32, one f32 division, and the unit, whose factor is exact.
+fn merged_value(sum: i64, count: u16, floor: u32) -> f32 {
+    sum as f32 / u32::from(count).max(floor) as f32 * UNIT
+}
+
+fn write_rule(out: &mut Vec<u8>, rule: MergeRule, floor: u32) {
+    let (method, first, second) = match rule.method {
+        MergeMethod::MeanOfSenders => (0, 0, 0),
+        MergeMethod::MeanOfAll => (1, 0, 0),
+        MergeMethod::CentredClipping { radius_percent, iterations } => (2, radius_percent, iterations),
+        MergeMethod::TrimmedMean { trimmed } => (3, trimmed, 0),
+        MergeMethod::Krum { faulty, chosen } => (4, faulty, chosen),
+        MergeMethod::SignVote => (5, 0, 0),
+    };
+    out.push(method);
+    for parameter in [first, second] {
+        out.extend_from_slice(&parameter.to_le_bytes());
+    }
+    for value in [rule.kappa_threshold, rule.scale_clip, floor] {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn read_rule(reader: &mut Reader<'_>) -> Result<(MergeRule, u32), AggregateError> {
+    let (number, first, second) = (reader.u8()?, reader.u16()?, reader.u16()?);
+    let (kappa_threshold, scale_clip, floor) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let method = match (number, first, second) {
+        (0, 0, 0) => Some(MergeMethod::MeanOfSenders),
+        (1, 0, 0) => Some(MergeMethod::MeanOfAll),
+        (2, radius_percent, iterations) => Some(MergeMethod::CentredClipping { radius_percent, iterations }),
+        (3, trimmed, 0) => Some(MergeMethod::TrimmedMean { trimmed }),
+        (4, faulty, chosen) => Some(MergeMethod::Krum { faulty, chosen }),
+        (5, 0, 0) => Some(MergeMethod::SignVote),
+        _ => None,
+    };
+    let is_divisor = (1..=MAX_TOTAL_WEIGHT).contains(&floor);
+    let method = method.filter(|_| is_divisor).ok_or(AggregateError::Rule { method: number, floor })?;
+    Ok((MergeRule { method, kappa_threshold, scale_clip }, floor))
 }
 
 fn read_contributors(reader: &mut Reader<'_>) -> Result<Vec<Contributor>, AggregateError> {

@@ -1,43 +1,69 @@
 //! The entropy coding of an aggregate's segment, one function for both directions.
 //!
-//! Position after position: is it in the union (under the density of the 16 positions before), how many sent it, the
-//! sign of the sum, its magnitude. A coordinate of one sender carries one of few magnitudes, the senders' scales: they
-//! are listed once for each chunk. Other magnitudes are coded by length, leading bits and the rest, after taking out
-//! the power of two that all of the chunk share.
+//! Position after position, in chunks: is it in the union, under what column and row lead to expect; how many sent it,
+//! under the same; the sign, as a matrix of rank one would have it; and the magnitude. Magnitudes are sums of the
+//! chunk's levels, the senders' scales, which are listed before with their frequencies; a sum is coded by its
+//! probability among all sums of so many levels. What is no such sum is coded by length, leading bits and the rest,
+//! over the power of two that all of the chunk share.
 
 use crate::aggregate::AggregateError;
 use crate::layout::GradientLayout;
+use crate::level_sums::{FREQUENCY_BITS, LevelSums, MAX_COUNT, MAX_LEVELS, MAX_STEP};
 use crate::merge::MergedChunks;
+use crate::neighbourhood::{LEVELS, Neighbourhood, SIGN_CONTEXTS};
 use crate::range_coder::{Bit, Coder, Decoder, Encoder};
 use crate::scale::Scale;
 use std::ops::Range;
 
-/// Most magnitudes listed for a chunk; with more of them the coordinates are coded one by one. Bounds a decoder's work.
-const MAX_LISTED: usize = 63;
-const LISTED_BITS: u32 = 6;
 /// Counts up to this are coded in unary under adaptive estimates.
 const UNARY_COUNTS: u16 = 16;
 const LENGTH_BITS: u32 = 6;
 /// Classes of counts that share the estimates of magnitudes.
 const COUNT_CLASSES: usize = 4;
+const STEP_BITS: u32 = 5;
+const LEVEL_COUNT_BITS: u32 = 4;
+/// The first level is coded by its distance from the chunk's before, where that is at most this.
+const NEAR: u16 = 7;
+const NEAR_BITS: u32 = 4;
+const NUMBER_BITS: u32 = 9;
 
 /// The adaptive estimates of one segment.
 struct Estimates {
     empty: Bit,
-    present: [Bit; 17],
-    more: [Bit; UNARY_COUNTS as usize],
+    /// By the classes of column and row.
+    present: Vec<[Bit; LEVELS]>,
+    /// By the mean class of both.
+    more: Vec<[Bit; UNARY_COUNTS as usize]>,
+    sign: [Bit; SIGN_CONTEXTS],
+    /// By count: is it a sum where all agree; if not, where one is opposed.
+    agree: [[Bit; 2]; MAX_COUNT + 1],
     length: [[Bit; 1 << LENGTH_BITS]; COUNT_CLASSES],
     lead: Vec<[Bit; 4]>,
+    listed: Bit,
+    near: [Bit; 1 << NEAR_BITS],
+    level_count: [Bit; 1 << LEVEL_COUNT_BITS],
+    step: [Bit; 1 << STEP_BITS],
+    frequency: [Bit; 1 << FREQUENCY_BITS],
+    /// Number of the first level of the last chunk that had some.
+    first_level: u16,
 }
 
 impl Estimates {
     fn new() -> Self {
         Self {
             empty: Bit::NEW,
-            present: [Bit::NEW; 17],
-            more: [Bit::NEW; UNARY_COUNTS as usize],
+            present: vec![[Bit::NEW; LEVELS]; LEVELS],
+            more: vec![[Bit::NEW; UNARY_COUNTS as usize]; LEVELS],
+            sign: [Bit::NEW; SIGN_CONTEXTS],
+            agree: [[Bit::NEW; 2]; MAX_COUNT + 1],
             length: [[Bit::NEW; 1 << LENGTH_BITS]; COUNT_CLASSES],
             lead: vec![[Bit::NEW; 4]; COUNT_CLASSES << LENGTH_BITS],
+            listed: Bit::NEW,
+            near: [Bit::NEW; 1 << NEAR_BITS],
+            level_count: [Bit::NEW; 1 << LEVEL_COUNT_BITS],
+            step: [Bit::NEW; 1 << STEP_BITS],
+            frequency: [Bit::NEW; 1 << FREQUENCY_BITS],
+            first_level: 0,
         }
     }
 }
@@ -54,27 +80,25 @@ pub(crate) fn max_bytes(layout: &GradientLayout, contributors: usize, chunks: Ra
 
 /// Codes the merged content of chunks `chunks`.
 pub(crate) fn encode(layout: &GradientLayout, chunks: Range<usize>, merged: &MergedChunks) -> Vec<u8> {
-    let mut encoder = Encoder::new();
-    let mut estimates = Estimates::new();
+    let mut coding = Coding::new(Encoder::new(), layout, u32::MAX);
     let mut start = 0;
     for (chunk_index, entries) in chunks.zip(&merged.entries) {
         let end = start + usize::from(*entries);
-        let mut source = Source {
+        let source = Source {
             indices: &merged.indices[start..end],
             sums: &merged.sums[start..end],
             counts: &merged.counts[start..end],
         };
-        let len = layout.chunks()[chunk_index].len;
         // Coding what is there cannot fail: failures are the decoder's.
-        let coded = code_chunk(&mut encoder, &mut estimates, len, u32::MAX, &mut source, &mut Discard);
+        let coded = coding.chunk(chunk_index, source, &mut Discard);
         debug_assert!(coded.is_some());
         start = end;
     }
-    encoder.finish()
+    coding.coder.finish()
 }
 
 /// Decodes chunks `chunks` from all of `bytes`; what it accepts is coded so by `encode`.
-/// Allocates at most twelve bytes for each value of the chunks.
+/// Allocates at most twelve bytes for each value of the chunks, and four for each column of a tensor.
 pub(crate) fn decode(
     layout: &GradientLayout,
     contributors: usize,
@@ -82,15 +106,13 @@ pub(crate) fn decode(
     chunks: Range<usize>,
     bytes: &[u8],
 ) -> Result<MergedChunks, AggregateError> {
-    let mut decoder = Decoder::new(bytes);
-    let mut estimates = Estimates::new();
+    let mut coding = Coding::new(Decoder::new(bytes), layout, total_weight);
     let mut merged = MergedChunks::default();
     for chunk_index in chunks.clone() {
         let chunk = &layout.chunks()[chunk_index];
         let before = merged.indices.len();
-        let mut nothing = Source { indices: &[], sums: &[], counts: &[] };
-        code_chunk(&mut decoder, &mut estimates, chunk.len, total_weight, &mut nothing, &mut merged)
-            .ok_or(AggregateError::Entry { chunk: chunk_index })?;
+        let nothing = Source { indices: &[], sums: &[], counts: &[] };
+        coding.chunk(chunk_index, nothing, &mut merged).ok_or(AggregateError::Entry { chunk: chunk_index })?;
         let entries = merged.indices.len() - before;
         let sent: u64 = merged.counts[before..].iter().map(|count| u64::from(*count)).sum();
         let most_sent = u64::from(total_weight) * u64::from(chunk.kept);
@@ -128,22 +150,10 @@ impl Source<'_> {
         self.sums.iter().fold(0, |bits, sum| bits | sum.unsigned_abs()).trailing_zeros().min(63)
     }
 
-    /// The magnitudes of coordinates of one sender, ascending, over 2^shift; none if there are too many.
-    fn listed(&self, shift: u32) -> Vec<u64> {
-        let mut listed: Vec<u64> = Vec::with_capacity(MAX_LISTED + 1);
-        for (sum, count) in self.sums.iter().zip(self.counts) {
-            let value = sum.unsigned_abs() >> shift;
-            if *count != 1 {
-                continue;
-            }
-            if let Err(place) = listed.binary_search(&value) {
-                if listed.len() == MAX_LISTED {
-                    return Vec::new();
-                }
-                listed.insert(place, value);
-            }
-        }
-        listed
+    /// The levels of the chunk, as the coordinates of one sender tell.
+    fn levels(&self) -> Option<LevelSums> {
+        let singles = self.sums.iter().zip(self.counts).filter(|(_, count)| **count == 1);
+        LevelSums::of_singles(singles.map(|(sum, _)| sum.unsigned_abs()))
     }
 }
 
@@ -166,95 +176,142 @@ impl Sink for MergedChunks {
     }
 }
 
-/// Codes one chunk; None if what is decoded cannot be an aggregate's.
-fn code_chunk(
-    coder: &mut impl Coder,
-    estimates: &mut Estimates,
-    len: u16,
+/// A segment's coding, in either direction.
+struct Coding<'a, C> {
+    coder: C,
+    estimates: Estimates,
+    around: Neighbourhood,
+    layout: &'a GradientLayout,
     total_weight: u32,
-    source: &mut Source<'_>,
-    sink: &mut impl Sink,
-) -> Option<()> {
-    if coder.bit(&mut estimates.empty, source.indices.is_empty()) {
-        return Some(());
-    }
-    let shift = coder.raw(u64::from(source.shared_shift()), 6) as u32;
-    let listed = code_list(coder, source.listed(shift))?;
-    let list_bits = usize::BITS - listed.len().leading_zeros();
-    let mut list_estimates = [Bit::NEW; 1 << LISTED_BITS];
-    let mut history = 0u32;
-    for position in 0..len {
-        let entry = source.next_at(position);
-        let density = (history & 0xffff).count_ones() as usize;
-        let present = coder.bit(&mut estimates.present[density], entry.is_some());
-        history = history << 1 | u32::from(present);
-        if !present {
-            continue;
-        }
-        let (sum, count) = entry.unwrap_or((0, 0));
-        let count = code_count(coder, estimates, count)?;
-        if u32::from(count) > total_weight {
-            return None;
-        }
-        let minus = coder.raw(u64::from(sum < 0), 1) == 1;
-        let value = sum.unsigned_abs() >> shift;
-        let value = if count == 1 && !listed.is_empty() {
-            let place = listed.binary_search(&value).unwrap_or(0) as u32;
-            let place = coder.tree(&mut list_estimates, place, list_bits);
-            *listed.get(place as usize)?
-        } else {
-            code_value(coder, estimates, usize::from(count).min(COUNT_CLASSES) - 1, value)
-        };
-        let limit = Scale::MAX.units() as u64 * u64::from(count);
-        if value > limit >> shift {
-            return None;
-        }
-        let magnitude = (value << shift) as i64;
-        sink.entry(position, if minus { -magnitude } else { magnitude }, count);
-    }
-    Some(())
 }
 
-/// The list of magnitudes: their number, then the steps from one to the next, each by its length.
-fn code_list(coder: &mut impl Coder, listed: Vec<u64>) -> Option<Vec<u64>> {
-    let length = coder.raw(listed.len() as u64, LISTED_BITS) as usize;
-    let mut result = Vec::with_capacity(length);
-    let mut before = 0u64;
-    for place in 0..length {
-        let step = listed.get(place).map_or(0, |value| value - before);
-        let bits = coder.raw(u64::from(u64::BITS - step.leading_zeros()), LENGTH_BITS) as u32;
-        let step = coder.raw(step, bits);
-        before = before.checked_add(step).filter(|value| *value < 1 << 62)?;
-        result.push(before);
+impl<'a, C: Coder> Coding<'a, C> {
+    fn new(coder: C, layout: &'a GradientLayout, total_weight: u32) -> Self {
+        Self { coder, estimates: Estimates::new(), around: Neighbourhood::default(), layout, total_weight }
     }
-    Some(result)
-}
 
-fn code_count(coder: &mut impl Coder, estimates: &mut Estimates, count: u16) -> Option<u16> {
-    let mut coded = 1u16;
-    while coded <= UNARY_COUNTS {
-        if !coder.bit(&mut estimates.more[usize::from(coded) - 1], count > coded) {
-            return Some(coded);
+    /// Codes one chunk; None if what is decoded cannot be an aggregate's.
+    fn chunk(&mut self, chunk: usize, mut source: Source<'_>, sink: &mut impl Sink) -> Option<()> {
+        self.around.enter(self.layout, chunk);
+        let len = self.layout.chunks()[chunk].len;
+        if self.coder.bit(&mut self.estimates.empty, source.indices.is_empty()) {
+            (0..len).for_each(|_| self.around.step(0, 0));
+            return Some(());
         }
-        coded += 1;
+        let shift = self.coder.raw(u64::from(source.shared_shift()), 6) as u32;
+        let mut sums = self.levels(source.levels())?;
+        for position in 0..len {
+            let entry = source.next_at(position);
+            let (column, row) = self.around.levels();
+            if !self.coder.bit(&mut self.estimates.present[column][row], entry.is_some()) {
+                self.around.step(0, 0);
+                continue;
+            }
+            let (sum, count) = entry.unwrap_or((0, 0));
+            let count = self.count((column + row) / 2, count)?;
+            if u32::from(count) > self.total_weight {
+                return None;
+            }
+            let minus = self.coder.bit(&mut self.estimates.sign[self.around.sign_context()], sum < 0);
+            let magnitude = self.magnitude(&mut sums, count, shift, sum.unsigned_abs())?;
+            if magnitude > Scale::MAX.units() as u64 * u64::from(count) {
+                return None;
+            }
+            let magnitude = magnitude as i64;
+            sink.entry(position, if minus { -magnitude } else { magnitude }, count);
+            self.around.step(count, if minus { -1 } else { 1 });
+        }
+        Some(())
     }
-    let rest = count.saturating_sub(coded);
-    let bits = coder.raw(u64::from(u16::BITS - rest.leading_zeros()), 5) as u32;
-    let rest = coder.raw(u64::from(rest), bits);
-    u16::try_from(rest).ok()?.checked_add(coded)
+
+    /// The levels: whether there are any, their number, the first, the steps from one to the next, the frequencies.
+    fn levels(&mut self, levels: Option<LevelSums>) -> Option<Option<LevelSums>> {
+        let (coder, estimates) = (&mut self.coder, &mut self.estimates);
+        if !coder.bit(&mut estimates.listed, levels.is_some()) {
+            return Some(None);
+        }
+        let known = levels.as_ref().map_or(&[][..], LevelSums::levels);
+        let count = coder.tree(&mut estimates.level_count, known.len() as u32, LEVEL_COUNT_BITS) as usize;
+        debug_assert!(known.len() <= MAX_LEVELS);
+        let mut number = known.first().map_or(0, |(level, _)| level.number());
+        let mut list = Vec::with_capacity(count);
+        for place in 0..count {
+            let level = known.get(place).copied().unwrap_or_default();
+            if place == 0 {
+                number = code_first_level(coder, estimates, number)?;
+            } else {
+                let step = level.0.number().saturating_sub(number).min(u16::from(MAX_STEP));
+                number += coder.tree(&mut estimates.step, u32::from(step), STEP_BITS) as u16;
+            }
+            let frequency = coder.tree(&mut estimates.frequency, u32::from(level.1), FREQUENCY_BITS) as u8;
+            list.push((Scale::of_number(number)?, frequency));
+        }
+        if let Some((level, _)) = list.first() {
+            estimates.first_level = level.number();
+        }
+        match levels {
+            Some(levels) => Some(Some(levels)),
+            None => LevelSums::new(list).map(Some),
+        }
+    }
+
+    fn count(&mut self, class: usize, count: u16) -> Option<u16> {
+        let mut coded = 1u16;
+        while coded <= UNARY_COUNTS {
+            if !self.coder.bit(&mut self.estimates.more[class][usize::from(coded) - 1], count > coded) {
+                return Some(coded);
+            }
+            coded += 1;
+        }
+        let rest = count.saturating_sub(coded);
+        let bits = self.coder.raw(u64::from(u16::BITS - rest.leading_zeros()), 5) as u32;
+        let rest = self.coder.raw(u64::from(rest), bits);
+        u16::try_from(rest).ok()?.checked_add(coded)
+    }
+
+    /// A magnitude by the table of its count, or as it is.
+    fn magnitude(&mut self, sums: &mut Option<LevelSums>, count: u16, shift: u32, magnitude: u64) -> Option<u64> {
+        let places = usize::from(count);
+        if let Some(sums) = sums.as_mut().filter(|_| places <= MAX_COUNT) {
+            let place = if C::READS { None } else { sums.place(places, magnitude) };
+            let agree = &mut self.estimates.agree[places];
+            let is_agreed = self.coder.bit(&mut agree[0], place.is_some_and(|(opposed, _)| opposed == 0));
+            if is_agreed || (places > 1 && self.coder.bit(&mut agree[1], place.is_some())) {
+                let opposed = usize::from(!is_agreed);
+                let (table, _) = sums.table(places, opposed);
+                let place = self.coder.symbol(table, place.map_or(0, |(_, place)| place));
+                return sums.magnitude(places, opposed, place);
+            }
+        }
+        let value = self.value(places.min(COUNT_CLASSES) - 1, magnitude >> shift);
+        (value <= u64::MAX >> shift).then_some(value << shift)
+    }
+
+    /// A magnitude by its length, the two bits behind the leading one, and the rest.
+    fn value(&mut self, class: usize, value: u64) -> u64 {
+        let estimates = &mut self.estimates;
+        let bits = u64::BITS - value.leading_zeros();
+        let length = self.coder.tree(&mut estimates.length[class], bits, LENGTH_BITS);
+        if length < 2 {
+            return u64::from(length);
+        }
+        let below = length - 1;
+        let lead_bits = below.min(2);
+        let lead = &mut estimates.lead[class << LENGTH_BITS | length as usize];
+        let lead = self.coder.tree(lead, (value >> (below - lead_bits) & ((1 << lead_bits) - 1)) as u32, lead_bits);
+        let rest_bits = below - lead_bits;
+        let rest = self.coder.raw(value & ((1 << rest_bits) - 1), rest_bits);
+        1 << below | u64::from(lead) << rest_bits | rest
+    }
 }
 
-/// A magnitude by its length, the two bits behind the leading one, and the rest.
-fn code_value(coder: &mut impl Coder, estimates: &mut Estimates, class: usize, value: u64) -> u64 {
-    let length = coder.tree(&mut estimates.length[class], u64::BITS - value.leading_zeros(), LENGTH_BITS);
-    if length < 2 {
-        return u64::from(length);
+/// The number of a chunk's first level: by its distance from the last chunk's, or, where that is far, as it is.
+fn code_first_level(coder: &mut impl Coder, estimates: &mut Estimates, number: u16) -> Option<u16> {
+    const FAR: u32 = (1 << NEAR_BITS) - 1;
+    let lowest = estimates.first_level.saturating_sub(NEAR);
+    let distance = number.checked_sub(lowest).map_or(FAR, u32::from).min(FAR);
+    match coder.tree(&mut estimates.near, distance, NEAR_BITS) {
+        FAR => Some(coder.raw(u64::from(number), NUMBER_BITS) as u16),
+        near => lowest.checked_add(near as u16),
     }
-    let below = length - 1;
-    let lead_bits = below.min(2);
-    let lead = &mut estimates.lead[class << LENGTH_BITS | length as usize];
-    let lead = coder.tree(lead, (value >> (below - lead_bits) & ((1 << lead_bits) - 1)) as u32, lead_bits);
-    let rest_bits = below - lead_bits;
-    let rest = coder.raw(value & ((1 << rest_bits) - 1), rest_bits);
-    1 << below | u64::from(lead) << rest_bits | rest
 }

@@ -7,11 +7,12 @@
 //! ```
 
 use crate::bytes::copy_little_endian;
-use crate::layout::{GradientLayout, SEGMENT_CHUNKS};
+use crate::layout::{GradientLayout, Mode, SEGMENT_CHUNKS};
+use crate::magnitude::{self, TwoScales};
 use crate::merkle::MerkleTree;
 use crate::metadata::{Metadata, MetadataError};
 use crate::payload::Payload;
-use crate::scale::{Scale, UNIT};
+use crate::scale::Scale;
 use crate::segment::{ChunkContents, MAX_EXPONENT_SPREAD, MINUS};
 use crate::select::select_largest;
 use rayon::prelude::*;
@@ -92,7 +93,8 @@ impl ErrorFeedback {
     /// Selects and codes what is sent of the accumulated values, and takes it out of them.
     ///
     /// Of each chunk the largest magnitudes, ties by the lower index, zeros never; the scale is the one nearest to
-    /// their mean. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
+    /// their mean. A tensor gets [`Mode::Magnitude`] where the second scale takes more off the error than the same
+    /// bits of further values would. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
     /// sends nothing and waits. `metadata.error_feedback_root` is set here, to the root of what remains.
     /// On an error the residual is unchanged.
     pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
@@ -105,12 +107,16 @@ impl ErrorFeedback {
         if let Some(index) = faulty {
             return Err(FeedbackError::NotFinite { index, value: self.residual[index] });
         }
-        let mut parts: Vec<ChunkContents> =
+        let selected: Vec<_> =
             (0..layout.segment_count()).into_par_iter().map(|segment| self.select_segment(layout, segment)).collect();
+        let (mut parts, two): (Vec<ChunkContents>, Vec<Vec<TwoScales>>) = selected.into_iter().unzip();
+        let two = two.concat();
+        let modes = magnitude::choose_modes(layout, &two);
+        self.apply_modes(layout, &modes, &two, &mut parts);
         drop_faint_chunks(layout, &mut parts);
-        self.take_out(layout, &parts);
-        let error_feedback_root = self.root(layout);
-        Ok(Payload::assemble(layout, Metadata { error_feedback_root, ..metadata }, parts))
+        let payload = Payload::join(layout, metadata, modes, parts);
+        payload.for_each_value(|index, value| self.residual[index] -= value);
+        Ok(payload.sealed(self.root(layout)))
     }
 
     /// Puts back what `payload` had taken out: `e ← e + ĝ`, after a window that was not applied.
@@ -154,39 +160,45 @@ impl ErrorFeedback {
         }
     }
 
-    fn select_segment(&self, layout: &GradientLayout, segment: usize) -> ChunkContents {
+    /// What is sent of a segment, each value by its sign, and what a second scale would be worth in each chunk.
+    fn select_segment(&self, layout: &GradientLayout, segment: usize) -> (ChunkContents, Vec<TwoScales>) {
         let mut contents = ChunkContents::default();
+        let mut two = Vec::new();
         let (mut scratch, mut kept) = (Vec::new(), Vec::new());
         for chunk in &layout.chunks()[layout.segment_chunks(segment)] {
             let values = &self.residual[chunk.range()];
             select_largest(values, usize::from(chunk.kept), &mut scratch, &mut kept);
-            let sum: f64 = kept.iter().map(|index| f64::from(values[usize::from(*index)].abs())).sum();
+            let magnitudes = kept.iter().map(|index| values[usize::from(*index)].abs());
+            let sum: f64 = magnitudes.clone().map(f64::from).sum();
             let scale = if kept.is_empty() { Scale::EMPTY } else { Scale::nearest(sum / kept.len() as f64) };
             if scale.is_empty() {
+                two.push(TwoScales::default());
                 kept.clear();
+            } else {
+                let rice_bits = layout.tensors()[chunk.tensor as usize].rice_bits();
+                two.push(TwoScales::of(magnitudes, scale, rice_bits));
             }
             contents.scales.push(scale);
+            contents.steps.push(0);
             contents.counts.push(kept.len() as u16);
             let signed = |index: &u16| if values[usize::from(*index)] < 0.0 { index | MINUS } else { *index };
             contents.kept.extend(kept.iter().map(signed));
         }
-        contents
+        (contents, two)
     }
 
-    fn take_out(&mut self, layout: &GradientLayout, parts: &[ChunkContents]) {
-        for (segment, part) in parts.iter().enumerate() {
-            let mut kept = part.kept.as_slice();
+    fn apply_modes(&self, layout: &GradientLayout, modes: &[Mode], two: &[TwoScales], parts: &mut [ChunkContents]) {
+        parts.par_iter_mut().enumerate().for_each(|(segment, part)| {
+            let mut first = 0;
             for (position, chunk_index) in layout.segment_chunks(segment).enumerate() {
-                let (own, rest) = kept.split_at(usize::from(part.counts[position]));
-                kept = rest;
-                let start = layout.chunks()[chunk_index].start;
-                let scale = part.scales[position].units() as f32 * UNIT;
-                for value in own {
-                    let sent = if value & MINUS != 0 { -scale } else { scale };
-                    self.residual[start + usize::from(value & !MINUS)] -= sent;
+                let chunk = &layout.chunks()[chunk_index];
+                if modes[chunk.tensor as usize] == Mode::Magnitude && part.counts[position] > 0 {
+                    let values = &self.residual[chunk.range()];
+                    magnitude::apply(part, position, first, &two[chunk_index], values);
                 }
+                first += usize::from(part.counts[position]);
             }
-        }
+        });
     }
 }
 
@@ -234,6 +246,7 @@ fn drop_faint_chunks(layout: &GradientLayout, parts: &mut [ChunkContents]) {
             let end = start + usize::from(part.counts[position]);
             if is_faint {
                 part.scales[position] = Scale::EMPTY;
+                part.steps[position] = 0;
                 part.counts[position] = 0;
             } else {
                 kept.extend_from_slice(&part.kept[start..end]);

@@ -16,12 +16,26 @@ const MAX_PARAMETERS: usize = 1 << 40;
 /// Longest tensor name in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// How the kept values of a tensor are coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a payload codes the kept values of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Mode {
     /// Each kept value is its sign times its chunk's scale.
+    #[default]
     Sign = 0,
+    /// Each kept value is its sign times the smaller or the larger of its chunk's two scales, as a further bit says.
+    Magnitude = 1,
+}
+
+impl Mode {
+    /// The mode of this byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Sign),
+            1 => Some(Self::Magnitude),
+            _ => None,
+        }
+    }
 }
 
 /// One tensor of a layout.
@@ -33,8 +47,8 @@ pub struct TensorLayout {
     pub len: usize,
     /// Kept values of a full chunk, 1..=4096.
     pub kept_per_chunk: u16,
-    /// How kept values are coded.
-    pub mode: Mode,
+    /// Length of a row, 1..=len: values so far apart belong to the same column. Helps the coding of aggregates.
+    pub row_len: usize,
     /// First value in the flat range of parameters.
     pub start: usize,
     /// First chunk in the layout's numbering.
@@ -71,7 +85,7 @@ impl ChunkLayout {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Inner {
     tensors: Vec<TensorLayout>,
     chunks: Vec<ChunkLayout>,
@@ -103,6 +117,14 @@ pub enum LayoutError {
         /// The refused count.
         kept: u16,
     },
+    /// A row of no values or more than the tensor has, or not one for each tensor.
+    #[error("{rows} row lengths for {tensors} tensors, or one outside its tensor; take the last dimension of each")]
+    Rows {
+        /// Row lengths given.
+        rows: usize,
+        /// Tensors.
+        tensors: usize,
+    },
     /// More parameters than any model has, or a name longer than any tensor's.
     #[error("tensor `{name}` brings the layout over its limit of 2^40 parameters, or its name over 512 bytes")]
     TooLarge {
@@ -131,7 +153,7 @@ impl GradientLayout {
                 name,
                 len,
                 kept_per_chunk,
-                mode: Mode::Sign,
+                row_len: len.min(CHUNK_VALUES),
                 start: inner.parameters,
                 first_chunk: inner.chunks.len(),
             };
@@ -151,6 +173,23 @@ impl GradientLayout {
         }
         if inner.tensors.is_empty() {
             return Err(LayoutError::Empty);
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The same layout with the row length of each tensor, which is its last dimension. It decides how aggregates are
+    /// coded, so it belongs to the model as the rest does.
+    pub fn with_row_lengths(self, row_lengths: &[usize]) -> Result<Self, LayoutError> {
+        let error = LayoutError::Rows { rows: row_lengths.len(), tensors: self.0.tensors.len() };
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        if row_lengths.len() != inner.tensors.len() {
+            return Err(error);
+        }
+        for (tensor, row_len) in inner.tensors.iter_mut().zip(row_lengths) {
+            if !(1..=tensor.len).contains(row_len) {
+                return Err(error);
+            }
+            tensor.row_len = *row_len;
         }
         Ok(Self(Arc::new(inner)))
     }

@@ -5,13 +5,15 @@
 //! cnt_j = Σ_i ω_i                                   over the senders of j
 //! limit = clip · median of the chunk's scales       over the merged payloads that send something of the chunk
 //! ```
+//! That is the rule; `method` holds what stands beside it.
 
 use crate::aggregate::{Aggregate, Contributor};
 use crate::layout::{CHUNK_VALUES, GradientLayout};
+use crate::method::{self, Share};
 use crate::payload::{Payload, PayloadChunk};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use templar_base::Uid;
+use templar_base::{MergeMethod, Uid};
 
 /// Largest sum of weights in one merge. Contributions are under 2^46, so sums stay under 2^62; and a count fits a u16.
 pub const MAX_TOTAL_WEIGHT: u32 = u16::MAX as u32;
@@ -19,6 +21,8 @@ pub const MAX_TOTAL_WEIGHT: u32 = u16::MAX as u32;
 /// How payloads are merged; values of the genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeRule {
+    /// How what was sent of a coordinate becomes one value.
+    pub method: MergeMethod,
     /// κ, the least divisor of a coordinate's sum, is 1 up to this number of contributors and 2 over it: with many of
     /// them a coordinate that only one has sent is mostly noise.
     pub kappa_threshold: u32,
@@ -28,7 +32,7 @@ pub struct MergeRule {
 
 impl Default for MergeRule {
     fn default() -> Self {
-        Self { kappa_threshold: 30, scale_clip: 4 }
+        Self { method: MergeMethod::default(), kappa_threshold: 30, scale_clip: 4 }
     }
 }
 
@@ -77,6 +81,12 @@ pub enum MergeError {
         /// The miner.
         uid: Uid,
     },
+    /// A method that does not add up payload by payload.
+    #[error("{method:?} cannot be merged payload by payload; merge the whole set at once")]
+    NotLinear {
+        /// The method.
+        method: MergeMethod,
+    },
     /// The payloads given are not all of the aggregate's.
     #[error("{given} payloads given for an aggregate of {contributors}; all of them are needed for the scale limits")]
     Incomplete {
@@ -97,42 +107,42 @@ pub enum MergeError {
 
 /// The largest contribution that each chunk of a merge lets through, in units.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScaleLimits(Vec<i64>);
+pub struct ScaleLimits {
+    limits: Vec<i64>,
+    medians: Vec<i64>,
+}
 
 impl ScaleLimits {
-    /// No limits.
-    pub fn off(layout: &GradientLayout) -> Self {
-        Self(vec![i64::MAX; layout.chunk_count()])
-    }
-
     /// `scale_clip` times the median (the lower one of an even number) of each chunk's scales over the payloads that
-    /// send something of it; the payloads are of `layout`. Payloads that send nothing do not count, so that nobody
-    /// can lower a limit by sending nothing.
+    /// send something of it; no limits for a `scale_clip` of 0. The payloads are of `layout`. Payloads that send
+    /// nothing do not count, so that nobody can lower a limit by sending nothing.
     pub fn of(layout: &GradientLayout, payloads: &[&Payload], scale_clip: u32) -> Self {
-        if scale_clip == 0 {
-            return Self::off(layout);
-        }
-        let limit = |chunk: usize, scales: &mut Vec<i64>| {
+        let median = |chunk: usize, scales: &mut Vec<i64>| {
             scales.clear();
             let sent = payloads.iter().map(|payload| payload.scales()[chunk]).filter(|scale| !scale.is_empty());
             scales.extend(sent.map(|scale| scale.units()));
             if scales.is_empty() {
-                return i64::MAX;
+                return 0;
             }
             let middle = (scales.len() - 1) / 2;
-            scales.select_nth_unstable(middle).1.saturating_mul(i64::from(scale_clip))
+            *scales.select_nth_unstable(middle).1
         };
-        Self(
-            (0..layout.chunk_count())
-                .into_par_iter()
-                .map_init(Vec::new, |scales, chunk| limit(chunk, scales))
-                .collect(),
-        )
+        let chunks = (0..layout.chunk_count()).into_par_iter();
+        let medians: Vec<i64> = chunks.map_init(Vec::new, |scales, chunk| median(chunk, scales)).collect();
+        let limit = |median: &i64| match (scale_clip, median) {
+            (0, _) | (_, 0) => i64::MAX,
+            _ => median.saturating_mul(i64::from(scale_clip)),
+        };
+        Self { limits: medians.iter().map(limit).collect(), medians }
     }
 
-    /// A chunk's contribution of each kept value after clipping, in units.
-    pub(crate) fn clipped(&self, chunk: &PayloadChunk<'_>) -> i64 {
-        chunk.scale.units().min(self.0[chunk.chunk])
+    /// A chunk's kept values in units after clipping: index in the chunk and value.
+    pub(crate) fn contributions<'a>(
+        &self,
+        chunk: &PayloadChunk<'a>,
+    ) -> impl ExactSizeIterator<Item = (usize, i64)> + use<'a> {
+        let limit = self.limits[chunk.chunk];
+        chunk.units_by(move |units| units.min(limit))
     }
 }
 
@@ -204,15 +214,55 @@ impl Aggregate {
         let set = contributors_of(layout, payloads)?;
         let merged: Vec<&Payload> = set.iter().map(|(payload, _)| *payload).collect();
         let limits = ScaleLimits::of(layout, &merged, rule.scale_clip);
+        let weighted: Vec<(&Payload, u32)> = set.iter().map(|(payload, own)| (*payload, own.weight)).collect();
+        let (shares, floor) = method::shares(rule.method, rule.kappa(set.len()), &weighted, &limits);
+        let members: Vec<(&Payload, Share)> = merged.into_iter().zip(shares).collect();
         let parts = (0..layout.segment_count())
             .into_par_iter()
-            .map_init(Accumulators::new, |accumulators, segment| {
-                accumulators.merge_segment(layout, &set, &limits, segment)
+            .map_init(Accumulators::new, |accumulators, segment| match rule.method {
+                MergeMethod::TrimmedMean { .. } | MergeMethod::SignVote => {
+                    combine_segment(layout, rule.method, &members, &limits, segment)
+                }
+                _ => accumulators.add_segment(layout, &members, &limits, segment),
             })
             .collect();
         let contributors = set.iter().map(|(_, contributor)| contributor.clone()).collect();
-        Ok(Self::assemble(layout, set[0].0.metadata(), rule, contributors, parts))
+        Ok(Self::assemble(layout, set[0].0.metadata(), rule, floor, contributors, parts))
     }
+}
+
+/// Merges a segment coordinate by coordinate, by a method that is no sum.
+fn combine_segment(
+    layout: &GradientLayout,
+    method: MergeMethod,
+    members: &[(&Payload, Share)],
+    limits: &ScaleLimits,
+    segment: usize,
+) -> MergedChunks {
+    let total = members.iter().map(|(_, share)| share.weight).sum();
+    let mut merged = MergedChunks::default();
+    let mut sent: Vec<(usize, (i64, u32))> = Vec::new();
+    for chunk in layout.segment_chunks(segment) {
+        sent.clear();
+        for (payload, share) in members {
+            let own = limits.contributions(&payload.chunk(chunk));
+            sent.extend(own.map(|(index, units)| (index, (units, share.weight))));
+        }
+        sent.sort_unstable();
+        let mut entries = 0;
+        for group in sent.chunk_by(|a, b| a.0 == b.0) {
+            let mut values: Vec<(i64, u32)> = group.iter().map(|(_, value)| *value).collect();
+            let (sum, count) = method::combine(method, &mut values, total, limits.medians[chunk]);
+            if count > 0 {
+                merged.indices.push(group[0].0 as u16);
+                merged.sums.push(sum);
+                merged.counts.push(count);
+                entries += 1;
+            }
+        }
+        merged.entries.push(entries);
+    }
+    merged
 }
 
 /// One chunk's sums and counts, reused from chunk to chunk.
@@ -226,10 +276,10 @@ impl Accumulators {
         Self { sums: vec![0; CHUNK_VALUES], counts: vec![0; CHUNK_VALUES] }
     }
 
-    fn merge_segment(
+    fn add_segment(
         &mut self,
         layout: &GradientLayout,
-        set: &[(&Payload, Contributor)],
+        members: &[(&Payload, Share)],
         limits: &ScaleLimits,
         segment: usize,
     ) -> MergedChunks {
@@ -239,13 +289,13 @@ impl Accumulators {
             let (sums, counts) = (&mut self.sums[..len], &mut self.counts[..len]);
             sums.fill(0);
             counts.fill(0);
-            for (payload, contributor) in set {
-                let chunk = payload.chunk(chunk_index);
-                let units = limits.clipped(&chunk) * i64::from(contributor.weight);
-                for (index, minus) in chunk.values() {
-                    sums[index] += if minus { -units } else { units };
+            for (payload, share) in members.iter().filter(|(_, share)| share.fraction > 0) {
+                let limit = limits.limits[chunk_index];
+                let weighted = |units: i64| share.of(units.min(limit)) * i64::from(share.weight);
+                for (index, units) in payload.chunk(chunk_index).units_by(weighted) {
+                    sums[index] += units;
                     // The total weight was checked to fit.
-                    counts[index] += contributor.weight as u16;
+                    counts[index] += share.weight as u16;
                 }
             }
             merged.push_chunk(sums, counts);
@@ -320,17 +370,23 @@ impl Aggregator {
 
     fn apply(&mut self, payload: &Payload, weight: i64) {
         for chunk in payload.chunks() {
-            let units = self.limits.clipped(&chunk) * weight;
-            for (index, minus) in chunk.values() {
+            for (index, units) in self.limits.contributions(&chunk) {
                 let index = chunk.start + index;
-                self.sums[index] += if minus { -units } else { units };
+                self.sums[index] += units * weight;
                 self.counts[index] = self.counts[index].wrapping_add(weight as u16);
             }
         }
     }
 
-    /// The aggregate of the payloads that are in. `rule` is recorded and gives κ; the limits are those of the start.
+    /// The aggregate of the payloads that are in. `rule` is recorded and gives the divisor; the limits are those of the
+    /// start.
     pub fn finish(&self, rule: MergeRule) -> Result<Aggregate, MergeError> {
+        let floor = match rule.method {
+            MergeMethod::MeanOfSenders => rule.kappa(self.members.len()),
+            // The total was checked to be at most 2^16 − 1.
+            MergeMethod::MeanOfAll => self.total_weight as u32,
+            method => return Err(MergeError::NotLinear { method }),
+        };
         let mut members = self.members.clone();
         members.sort_by_key(|(member, _)| member.uid);
         let Some((_, metadata)) = members.first() else { return Err(MergeError::NoContributors) };
@@ -344,6 +400,6 @@ impl Aggregator {
         };
         let parts = (0..self.layout.segment_count()).into_par_iter().map(collect_segment).collect();
         let contributors = members.into_iter().map(|(member, _)| member).collect();
-        Ok(Aggregate::assemble(&self.layout, &metadata, rule, contributors, parts))
+        Ok(Aggregate::assemble(&self.layout, &metadata, rule, floor, contributors, parts))
     }
 }

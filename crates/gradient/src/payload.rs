@@ -7,24 +7,24 @@
 //! per tensor                     mode u8, kept per chunk u16, Rice parameter u8, base exponent u8
 //! segment table, root, segments  as `frame` and `segment` tell
 //! ```
-//! One byte string encodes a payload: mode, kept count and Rice parameter are the layout's, the base exponent is the
-//! smallest scale exponent of the tensor (0 for a tensor that sends nothing), a partial chunk is really partial, and
+//! One byte string encodes a payload: kept count and Rice parameter are the layout's, the base exponent is the
+//! smallest scale exponent of the tensor (0, and mode 0, for a tensor that sends nothing), a partial chunk is really partial, and
 //! padding is zero. The decoder insists on all of it.
 
 use crate::frame::{FRAME_BYTES, FrameError, FrameKind, Reader, SEGMENT_ROW_BYTES};
-use crate::layout::{GradientLayout, TensorLayout};
+use crate::layout::{GradientLayout, Mode, TensorLayout};
 use crate::metadata::{Metadata, MetadataError};
 use crate::scale::{MAX_SCALE_EXPONENT, Scale, UNIT};
-use crate::segment::{self, ChunkContents, MINUS};
+use crate::segment::{self, ChunkContents, INDEX, LARGE, MINUS, TensorCode};
 use rayon::prelude::*;
 use templar_base::ContentHash;
 
 const KIND: FrameKind = FrameKind {
     name: "payload",
     magic: *b"TGRD",
-    version: 1,
-    root_context: "templar gradient payload root v1",
-    leaf_context: "templar gradient payload segment v1",
+    version: 2,
+    root_context: "templar gradient payload root v2",
+    leaf_context: "templar gradient payload segment v2",
 };
 
 /// Bytes of a row of the tensor table: mode, kept, Rice parameter, base exponent.
@@ -47,7 +47,7 @@ pub enum PayloadError {
         /// The payload's number of tensors.
         tensors: u32,
     },
-    /// Mode, kept count or Rice parameter of a tensor are not the layout's.
+    /// A tensor's mode is unknown, or its kept count or Rice parameter is not the layout's.
     #[error(
         "tensor {tensor}: mode {mode}, {kept} kept of a chunk, rice parameter {rice_bits} are not the run's; the peer is at fault"
     )]
@@ -61,8 +61,8 @@ pub enum PayloadError {
         /// Its Rice parameter.
         rice_bits: u8,
     },
-    /// A tensor's base exponent is too large, or not the smallest of its chunks.
-    #[error("tensor {tensor}: base exponent {base} is not the smallest exponent of its scales; the peer is at fault")]
+    /// A tensor's base exponent is too large, or not the smallest of its chunks, or it sends nothing and has a mode.
+    #[error("tensor {tensor}: mode or base exponent {base} is not what its scales make it; the peer is at fault")]
     BaseExponent {
         /// The tensor's number.
         tensor: usize,
@@ -99,6 +99,14 @@ pub enum PayloadError {
         /// The chunk's length.
         len: u16,
     },
+    /// Two scales of which one is not used or out of range.
+    #[error("chunk {chunk}: a second scale {steps} steps over the first is not in its form; the peer is at fault")]
+    Magnitudes {
+        /// The chunk's number.
+        chunk: usize,
+        /// Eighths of an octave between the scales.
+        steps: u8,
+    },
     /// A segment's bits end inside a chunk.
     #[error("chunk {chunk} runs over the end of its segment; the peer is at fault")]
     SegmentOverrun {
@@ -116,7 +124,9 @@ pub enum PayloadError {
 pub struct Payload {
     layout: GradientLayout,
     metadata: Metadata,
+    modes: Vec<Mode>,
     scales: Vec<Scale>,
+    steps: Vec<u8>,
     /// Where each chunk's kept values start; one more for the end.
     starts: Vec<usize>,
     kept: Vec<u16>,
@@ -130,8 +140,10 @@ pub struct PayloadChunk<'a> {
     pub chunk: usize,
     /// The chunk's first value in the flat parameters.
     pub start: usize,
-    /// The chunk's scale.
+    /// The chunk's scale, or the smaller one.
     pub scale: Scale,
+    /// The larger scale; the same where there is one.
+    pub larger_scale: Scale,
     kept: &'a [u16],
 }
 
@@ -143,10 +155,25 @@ impl<'a> PayloadChunk<'a> {
 
     /// The kept values, ascending: index in the chunk, and whether the sign is minus.
     pub fn values(&self) -> impl ExactSizeIterator<Item = (usize, bool)> + 'a {
-        self.kept.iter().map(|value| (usize::from(value & !MINUS), value & MINUS != 0))
+        self.kept.iter().map(|value| (usize::from(value & INDEX), value & MINUS != 0))
     }
 
-    pub(crate) fn raw(&self) -> &'a [u16] {
+    /// The kept values, ascending: index in the chunk, and the value in units of 2^[`crate::UNIT_EXPONENT`].
+    pub fn units(&self) -> impl ExactSizeIterator<Item = (usize, i64)> + use<'a> {
+        self.units_by(std::convert::identity as fn(i64) -> i64)
+    }
+
+    /// As [`Self::units`], each magnitude changed by `change`, which is called for the chunk's two scales only.
+    pub(crate) fn units_by<F: Fn(i64) -> i64>(
+        &self,
+        change: F,
+    ) -> impl ExactSizeIterator<Item = (usize, i64)> + use<'a, F> {
+        let (small, large) = (change(self.scale.units()), change(self.larger_scale.units()));
+        let by_marks = [small, large, -small, -large];
+        self.kept.iter().map(move |value| (usize::from(value & INDEX), by_marks[usize::from(value >> 14)]))
+    }
+
+    fn raw(&self) -> &'a [u16] {
         self.kept
     }
 }
@@ -173,7 +200,7 @@ impl Payload {
         let mut reader = Reader::new(bytes);
         KIND.expect(&mut reader)?;
         let metadata = Metadata::read::<PayloadError>(&mut reader)?;
-        let bases = read_tensor_table(&mut reader, layout)?;
+        let codes = read_tensor_table(&mut reader, layout)?;
         let opened = KIND.open(reader, layout.segment_count(), |segment| {
             segment::max_bytes(layout, layout.segment_chunks(segment))
         })?;
@@ -183,16 +210,17 @@ impl Payload {
             .enumerate()
             .map(|(index, (segment, leaf))| {
                 KIND.check_leaf(index, segment, leaf)?;
-                segment::decode(layout, &bases, layout.segment_chunks(index), segment)
+                segment::decode(layout, &codes, layout.segment_chunks(index), segment)
             })
             .collect::<Vec<_>>();
         // The first error by position, so that every node names the same one.
         let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let mut payload = Self::join(layout, metadata, parts);
+        let modes = codes.iter().map(|code| code.mode).collect();
+        let mut payload = Self::join(layout, metadata, modes, parts);
         payload.root = opened.root;
-        let smallest = payload.base_exponents();
-        if let Some(tensor) = (0..bases.len()).find(|tensor| smallest[*tensor] != bases[*tensor]) {
-            return Err(PayloadError::BaseExponent { tensor, base: bases[tensor] });
+        let canonical = payload.tensor_codes();
+        if let Some(tensor) = (0..codes.len()).find(|tensor| canonical[*tensor] != codes[*tensor]) {
+            return Err(PayloadError::BaseExponent { tensor, base: codes[tensor].base });
         }
         Ok(payload)
     }
@@ -202,16 +230,23 @@ impl Payload {
         self.seal().1
     }
 
-    /// A payload of checked contents by consecutive segments; metadata has passed its check.
-    pub(crate) fn assemble(layout: &GradientLayout, metadata: Metadata, parts: Vec<ChunkContents>) -> Self {
-        let mut payload = Self::join(layout, metadata, parts);
-        payload.root = payload.seal().0;
-        payload
+    /// The payload of what is in it, with this root of what remains; metadata has passed its check.
+    pub(crate) fn sealed(mut self, error_feedback_root: ContentHash) -> Self {
+        self.metadata.error_feedback_root = error_feedback_root;
+        self.root = self.seal().0;
+        self
     }
 
-    fn join(layout: &GradientLayout, metadata: Metadata, parts: Vec<ChunkContents>) -> Self {
+    /// A payload of checked contents by consecutive segments, whose root is still to come.
+    pub(crate) fn join(
+        layout: &GradientLayout,
+        metadata: Metadata,
+        modes: Vec<Mode>,
+        parts: Vec<ChunkContents>,
+    ) -> Self {
         let mut starts = Vec::with_capacity(layout.chunk_count() + 1);
         let mut scales = Vec::with_capacity(layout.chunk_count());
+        let mut steps = Vec::with_capacity(layout.chunk_count());
         let mut kept = Vec::with_capacity(parts.iter().map(|part| part.kept.len()).sum());
         let mut start = 0;
         starts.push(start);
@@ -221,41 +256,46 @@ impl Payload {
                 starts.push(start);
             }
             scales.extend_from_slice(&part.scales);
+            steps.extend_from_slice(&part.steps);
             kept.extend_from_slice(&part.kept);
         }
-        Self { layout: layout.clone(), metadata, scales, starts, kept, root: ContentHash::default() }
+        let root = ContentHash::default();
+        let mut payload = Self { layout: layout.clone(), metadata, modes, scales, steps, starts, kept, root };
+        payload.modes = payload.tensor_codes().iter().map(|code| code.mode).collect();
+        payload
     }
 
     fn seal(&self) -> (ContentHash, Vec<u8>) {
-        let bases = self.base_exponents();
+        let codes = self.tensor_codes();
         let mut header = KIND.header();
         self.metadata.write(&mut header);
         header.extend_from_slice(&(self.layout.parameters() as u64).to_le_bytes());
         header.extend_from_slice(&(self.layout.tensors().len() as u32).to_le_bytes());
-        for (tensor, base) in self.layout.tensors().iter().zip(&bases) {
-            header.push(tensor.mode as u8);
+        for (tensor, code) in self.layout.tensors().iter().zip(&codes) {
+            header.push(code.mode as u8);
             header.extend_from_slice(&tensor.kept_per_chunk.to_le_bytes());
             header.push(tensor.rice_bits() as u8);
-            header.push(*base);
+            header.push(code.base);
         }
         let segments: Vec<Vec<u8>> = (0..self.layout.segment_count())
             .into_par_iter()
             .map(|index| {
-                segment::encode(&self.layout, &bases, self.layout.segment_chunks(index), |chunk| {
-                    (self.scales[chunk], &self.kept[self.starts[chunk]..self.starts[chunk + 1]])
+                segment::encode(&self.layout, &codes, self.layout.segment_chunks(index), |chunk| {
+                    (self.scales[chunk], self.steps[chunk], self.chunk(chunk).kept)
                 })
             })
             .collect();
         KIND.seal(header, &segments)
     }
 
-    /// The smallest scale exponent of each tensor; 0 where it sends nothing.
-    fn base_exponents(&self) -> Vec<u8> {
-        let smallest = |tensor: &TensorLayout| {
+    /// Mode and smallest scale exponent of each tensor; those of zero where it sends nothing.
+    fn tensor_codes(&self) -> Vec<TensorCode> {
+        let code = |(tensor, mode): (&TensorLayout, &Mode)| {
             let sent = self.scales[tensor.chunks()].iter().filter(|scale| !scale.is_empty());
-            sent.map(|scale| scale.exponent()).min().unwrap_or(0)
+            let smallest = sent.map(|scale| scale.exponent()).min();
+            smallest.map(|base| TensorCode { mode: *mode, base }).unwrap_or_default()
         };
-        self.layout.tensors().iter().map(smallest).collect()
+        self.layout.tensors().iter().zip(&self.modes).map(code).collect()
     }
 
     /// What the payload says about its window.
@@ -286,17 +326,25 @@ impl Payload {
         self.kept.len()
     }
 
-    /// The scale of each chunk.
+    /// How each tensor is coded.
+    pub fn modes(&self) -> &[Mode] {
+        &self.modes
+    }
+
+    /// The scale, or the smaller one, of each chunk.
     pub fn scales(&self) -> &[Scale] {
         &self.scales
     }
 
     /// What is sent of the chunk with this number; panics if the layout has no such chunk.
     pub fn chunk(&self, chunk: usize) -> PayloadChunk<'_> {
+        let scale = self.scales[chunk];
         PayloadChunk {
             chunk,
             start: self.layout.chunks()[chunk].start,
-            scale: self.scales[chunk],
+            scale,
+            // Whoever made the payload checked that the larger scale is in range.
+            larger_scale: scale.raised(self.steps[chunk]).unwrap_or(scale),
             kept: &self.kept[self.starts[chunk]..self.starts[chunk + 1]],
         }
     }
@@ -310,9 +358,8 @@ impl Payload {
     /// ascending.
     pub fn for_each(&self, mut visit: impl FnMut(usize, i64)) {
         for chunk in self.chunks() {
-            let units = chunk.scale.units();
-            for (index, minus) in chunk.values() {
-                visit(chunk.start + index, if minus { -units } else { units });
+            for (index, units) in chunk.units() {
+                visit(chunk.start + index, units);
             }
         }
     }
@@ -340,32 +387,29 @@ impl Payload {
 fn shared_values(left: &[u16], right: &[u16]) -> usize {
     let (mut i, mut j, mut shared) = (0, 0, 0);
     while i < left.len() && j < right.len() {
-        let (a, b) = (left[i], right[j]);
+        let (a, b) = (left[i] & !LARGE, right[j] & !LARGE);
         shared += usize::from(a == b);
-        i += usize::from(a & !MINUS <= b & !MINUS);
-        j += usize::from(b & !MINUS <= a & !MINUS);
+        i += usize::from(a & INDEX <= b & INDEX);
+        j += usize::from(b & INDEX <= a & INDEX);
     }
     shared
 }
 
-fn read_tensor_table(reader: &mut Reader<'_>, layout: &GradientLayout) -> Result<Vec<u8>, PayloadError> {
+fn read_tensor_table(reader: &mut Reader<'_>, layout: &GradientLayout) -> Result<Vec<TensorCode>, PayloadError> {
     let (parameters, tensors) = (reader.u64()?, reader.u32()?);
     if parameters != layout.parameters() as u64 || tensors as usize != layout.tensors().len() {
         return Err(PayloadError::WrongModel { parameters, tensors });
     }
-    let mut bases = Vec::with_capacity(layout.tensors().len());
+    let mut codes = Vec::with_capacity(layout.tensors().len());
     for (tensor, expected) in layout.tensors().iter().enumerate() {
         let (mode, kept, rice_bits, base) = (reader.u8()?, reader.u16()?, reader.u8()?, reader.u8()?);
-        if mode != expected.mode as u8
-            || kept != expected.kept_per_chunk
-            || u32::from(rice_bits) != expected.rice_bits()
-        {
-            return Err(PayloadError::TensorRow { tensor, mode, kept, rice_bits });
-        }
+        let known = Mode::from_byte(mode)
+            .filter(|_| kept == expected.kept_per_chunk && u32::from(rice_bits) == expected.rice_bits());
+        let mode = known.ok_or(PayloadError::TensorRow { tensor, mode, kept, rice_bits })?;
         if base > MAX_SCALE_EXPONENT {
             return Err(PayloadError::BaseExponent { tensor, base });
         }
-        bases.push(base);
+        codes.push(TensorCode { mode, base });
     }
-    Ok(bases)
+    Ok(codes)
 }

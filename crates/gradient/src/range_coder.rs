@@ -46,11 +46,17 @@ impl Bit {
 
 /// Both directions of coding, so that one function describes a format and cannot disagree with itself.
 pub(crate) trait Coder {
+    /// Whether this is the reading side, for which it is in vain to work out what to write.
+    const READS: bool;
+
     /// Codes one bit under an adaptive estimate. An encoder takes `bit` and returns it, a decoder returns what it reads.
     fn bit(&mut self, estimate: &mut Bit, bit: bool) -> bool;
 
     /// Codes the low `count` bits of `value` at one bit each, at most 63.
     fn raw(&mut self, value: u64, count: u32) -> u64;
+
+    /// Codes one of several symbols by their cumulative weights, which begin with 0 and sum to less than 2^20.
+    fn symbol(&mut self, cumulative: &[u32], place: usize) -> usize;
 
     /// Codes `count` bits, highest first, with a tree of `2^count` estimates.
     fn tree(&mut self, estimates: &mut [Bit], value: u32, count: u32) -> u32 {
@@ -111,6 +117,8 @@ impl Encoder {
 }
 
 impl Coder for Encoder {
+    const READS: bool = false;
+
     fn bit(&mut self, estimate: &mut Bit, bit: bool) -> bool {
         let cut = estimate.cut(self.range);
         if bit {
@@ -133,6 +141,14 @@ impl Coder for Encoder {
             self.normalise();
         }
         value
+    }
+
+    fn symbol(&mut self, cumulative: &[u32], place: usize) -> usize {
+        let step = self.range / cumulative[cumulative.len() - 1];
+        self.low += u64::from(step * cumulative[place]);
+        self.range = step * (cumulative[place + 1] - cumulative[place]);
+        self.normalise();
+        place
     }
 }
 
@@ -166,6 +182,8 @@ impl<'a> Decoder<'a> {
 }
 
 impl Coder for Decoder<'_> {
+    const READS: bool = true;
+
     fn bit(&mut self, estimate: &mut Bit, _: bool) -> bool {
         let cut = estimate.cut(self.range);
         let bit = self.code >= cut;
@@ -193,6 +211,18 @@ impl Coder for Decoder<'_> {
         }
         value
     }
+
+    fn symbol(&mut self, cumulative: &[u32], _: usize) -> usize {
+        let total = cumulative[cumulative.len() - 1];
+        let step = self.range / total;
+        let found = (self.code / step).min(total - 1);
+        // The first weight begins at 0, so at least one sum is not over `found`; symbols without weight are passed.
+        let place = cumulative.partition_point(|sum| *sum <= found) - 1;
+        self.code -= step * cumulative[place];
+        self.range = step * (cumulative[place + 1] - cumulative[place]);
+        self.normalise();
+        place
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +237,8 @@ mod tests {
             .iter()
             .map(|(context, bit, value)| {
                 let bit = coder.bit(&mut estimates[usize::from(context % 4)], *bit);
-                let value = match context % 3 {
+                let value = match context % 4 {
+                    3 => coder.symbol(&[0, 5, 5, 9, 1000], [0, 2, 3][(value % 3) as usize]) as u64,
                     0 => coder.raw(value & 0xff_ffff, 24),
                     _ => u64::from(coder.tree(&mut tree, (value & 15) as u32, 4)),
                 };

@@ -34,6 +34,23 @@ impl Scale {
             .then(|| Self(u16::from(exponent) * 8 + u16::from(mantissa) + 1))
     }
 
+    /// The scale of exactly this many units, if there is one.
+    pub(crate) fn of_units(units: u64) -> Option<Self> {
+        let exponent = units.checked_ilog2()?.checked_sub(5)?;
+        let mantissa = SCALE_MANTISSAS.iter().position(|mantissa| u64::from(*mantissa) << exponent == units)?;
+        Self::new(exponent as u8, mantissa as u8)
+    }
+
+    /// The scale's number, by size; 0 for the empty scale.
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The scale of this number.
+    pub(crate) fn of_number(number: u16) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&number).then_some(Self(number))
+    }
+
     /// The scale nearest to `mean` (not negative); empty under the smallest scale, the largest over it.
     pub fn nearest(mean: f64) -> Self {
         // Scaling by a power of two is exact, and so is every comparison below: no rounding decides a scale.
@@ -48,6 +65,17 @@ impl Scale {
         let doubled = 2.0 * units / (1u64 << exponent) as f64;
         let steps = DOUBLED_MIDPOINTS.iter().filter(|midpoint| doubled >= **midpoint).count() as u16;
         Self((exponent as u16 * 8 + steps + 1).min(Self::MAX.0))
+    }
+
+    /// The scale `steps` eighths of an octave above this one; None out of range, or of the empty scale.
+    pub fn raised(self, steps: u8) -> Option<Self> {
+        let code = self.0 + u16::from(steps);
+        (!self.is_empty() && code <= Self::MAX.0).then_some(Self(code))
+    }
+
+    /// How many eighths of an octave this scale lies above `lower`, at most `most`; 0 if it does not.
+    pub(crate) fn steps_above(self, lower: Self, most: u8) -> u8 {
+        self.0.saturating_sub(lower.0).min(u16::from(most)) as u8
     }
 
     /// Whether nothing is sent.
@@ -87,6 +115,8 @@ mod tests {
             for mantissa in 0..8 {
                 let scale = Scale::new(exponent, mantissa).unwrap();
                 assert_eq!(Scale::nearest(f64::from(scale.value())), scale);
+                assert_eq!(Scale::of_units(scale.units() as u64), Some(scale));
+                assert_eq!(Scale::of_number(scale.number()), Some(scale));
                 assert_eq!((scale.exponent(), scale.mantissa()), (exponent, mantissa));
             }
         }

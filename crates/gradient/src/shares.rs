@@ -7,8 +7,10 @@ use crate::payload::Payload;
 use crate::scale::UNIT;
 use rayon::prelude::*;
 
-/// For each payload, in the order given, `Σ_j g_j · ω·s_j·scale / max(κ, cnt_j)` over the coordinates that it sent,
+/// For each payload, in the order given, `Σ_j g_j · ω·s_j·scale / divisor_j` over the coordinates that it sent,
 /// with the scale clipped as in the merge. The shares of all payloads sum to G, so these sum to `⟨g, G⟩`.
+///
+/// That is so for the means. Of the methods that are no sum, the shares are those of a mean with the same divisors.
 ///
 /// `payloads` must be all of the aggregate's, in any order: the scale limits follow from the set.
 /// `gradient`: one value for each parameter. In f64, summed in a fixed order: the same bits for any number of threads.
@@ -29,11 +31,9 @@ pub fn shares_dot(aggregate: &Aggregate, payloads: &[&Payload], gradient: &[f32]
                     fill_effect(aggregate, chunk, gradient, effect);
                     for ((payload, weight), sum) in payloads.iter().zip(&weights).zip(&mut sums) {
                         let chunk = payload.chunk(chunk);
-                        let mut dot = 0f64;
-                        for (index, minus) in chunk.values() {
-                            dot += if minus { -effect[index] } else { effect[index] };
-                        }
-                        *sum += dot * (limits.clipped(&chunk) * i64::from(*weight)) as f64;
+                        let units = limits.contributions(&chunk);
+                        let dot: f64 = units.map(|(index, units)| effect[index] * units as f64).sum();
+                        *sum += dot * f64::from(*weight);
                     }
                 }
                 sums
@@ -49,13 +49,13 @@ pub fn shares_dot(aggregate: &Aggregate, payloads: &[&Payload], gradient: &[f32]
     Ok(totals.into_iter().map(|total| total * f64::from(UNIT)).collect())
 }
 
-/// `g_j / max(κ, cnt_j)` at the chunk's entries, zero elsewhere: an aggregate from a peer may lack what a payload sent.
+/// `g_j / divisor_j` at the chunk's entries, zero elsewhere: an aggregate from a peer may lack what a payload sent.
 fn fill_effect(aggregate: &Aggregate, chunk: usize, gradient: &[f32], effect: &mut [f64]) {
     let entries = aggregate.chunk(chunk);
     effect.fill(0.0);
     for (index, count) in entries.indices.iter().zip(entries.counts) {
         let index = usize::from(*index);
-        let divisor = u32::from(*count).max(aggregate.kappa());
+        let divisor = u32::from(*count).max(aggregate.floor());
         effect[index] = f64::from(gradient[entries.start + index]) / f64::from(divisor);
     }
 }

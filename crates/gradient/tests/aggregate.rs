@@ -5,7 +5,7 @@ mod drifts;
 use drifts::{drift, layout, payload};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use templar_base::{ContentHash, Window};
+use templar_base::{ContentHash, MergeMethod, Window};
 use templar_gradient::{
     Aggregate, AggregateError, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule, Metadata, Payload,
     ScaleLimits, UNIT_EXPONENT, outer_step, shares_dot,
@@ -37,10 +37,9 @@ fn oracle(payloads: &[(&Payload, u32)], rule: MergeRule) -> BTreeMap<usize, (i64
         };
         for (payload, weight) in payloads {
             let part = payload.chunk(chunk);
-            for (index, minus) in part.values() {
+            for (index, units) in part.units() {
                 let entry = sums.entry(part.start + index).or_insert((0i64, 0u32));
-                let units = part.scale.units().min(limit) * i64::from(*weight);
-                entry.0 += if minus { -units } else { units };
+                entry.0 += units.clamp(-limit, limit) * i64::from(*weight);
                 entry.1 += weight;
             }
         }
@@ -55,14 +54,14 @@ fn merging_is_the_rule_coordinate_by_coordinate() {
     let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 2, 1, 1, 3, 1, 1, 7, 1]).collect();
     for rule in [
         MergeRule::default(),
-        MergeRule { kappa_threshold: 5, scale_clip: 1 },
-        MergeRule { kappa_threshold: 0, scale_clip: 0 },
+        MergeRule { kappa_threshold: 5, scale_clip: 1, ..MergeRule::default() },
+        MergeRule { kappa_threshold: 0, scale_clip: 0, ..MergeRule::default() },
     ] {
         let aggregate = Aggregate::merge(&layout, &set, rule).unwrap();
         let expected = oracle(&set, rule);
         assert_eq!(aggregate.entries(), expected.len());
         let kappa = if rule.kappa_threshold < 9 { 2 } else { 1 };
-        assert_eq!(aggregate.kappa(), kappa);
+        assert_eq!(aggregate.floor(), kappa);
         let mut visited = Vec::new();
         aggregate.for_each(|index, value| visited.push((index, value)));
         for ((index, value), (place, (sum, count))) in visited.iter().zip(&expected) {
@@ -81,7 +80,7 @@ fn a_scale_far_over_the_median_is_clipped() {
     let mut payloads = peers(&layout, 4);
     payloads.push(payload(&layout, 9, &drift(4096, 9, 10.0)));
     let loudest = |clip| {
-        let rule = MergeRule { kappa_threshold: 30, scale_clip: clip };
+        let rule = MergeRule { scale_clip: clip, ..MergeRule::default() };
         let mut loudest = 0f32;
         Aggregate::merge(&layout, &weighted(&payloads), rule)
             .unwrap()
@@ -150,7 +149,7 @@ fn shares_sum_to_the_dot_with_the_aggregate() {
     let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 1, 2, 1, 1, 5, 1, 1]).collect();
     let gradient = drift(layout.parameters(), 50, 1.0);
     for kappa_threshold in [30, 3] {
-        let aggregate = Aggregate::merge(&layout, &set, MergeRule { kappa_threshold, scale_clip: 4 }).unwrap();
+        let aggregate = Aggregate::merge(&layout, &set, MergeRule { kappa_threshold, ..MergeRule::default() }).unwrap();
         let mut expected = 0f64;
         aggregate.for_each(|index, value| expected += f64::from(gradient[index]) * f64::from(value));
         let forward: Vec<&Payload> = payloads.iter().collect();
@@ -217,7 +216,7 @@ fn more_magnitudes_than_are_listed_still_come_back() {
     let size = |uid: u16| 1e-6 * 1.09f32.powi(i32::from(uid));
     let payloads: Vec<Payload> =
         (1..=90).map(|uid| payload(&layout, uid, &drift(4096, u64::from(uid), size(uid)))).collect();
-    let rule = MergeRule { kappa_threshold: 30, scale_clip: 0 };
+    let rule = MergeRule { scale_clip: 0, ..MergeRule::default() };
     let aggregate = Aggregate::merge(&layout, &weighted(&payloads), rule).unwrap();
     assert_eq!(Aggregate::decode(&aggregate.encode(), &layout).unwrap(), aggregate);
 }
@@ -303,10 +302,80 @@ fn the_formats_are_as_they_were() {
         templar_gradient::state_hash(&params).to_string(),
     ];
     let expected = [
-        "6c34bfd34577e3ce8408c935670ec2bdc881d07da54cb99d8d908657354cae33",
-        "2ad84ba8dc93a16ce8f30638a104b29640a2691adc3e1a8ba1ac92c24b1d9026",
-        "8fdfd6585384743accdbf958512d205cc052ce11780b6ca3c225ed45dbe2386d",
-        "7d61586cbedb8bcfbddf86c0c05361e2a30c224db313dc123df02fc0a429eda6",
+        "9a6ce47f852e40993179cd47df11001be719a236a5978057d96dc78c24892f14",
+        "73478d5c0613ac78d2d000a51728b3aaee8d0a11b7e46e8ce3a79d3f790e817d",
+        "eeefdf2627394c676914e62782d27d7d51fcd6ac4f3950cfcc2d5ec8c625ee17",
+        "3885e87994a67f2ef7fe7dd174421d1ef4fec0a28fc0ad0b0c83d9e58fa5fe1a",
     ];
     assert_eq!(digests, expected);
+}
+
+#[test]
+fn every_method_merges_codes_and_applies() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 7);
+    let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 2, 1, 1, 3, 1, 1]).collect();
+    for method in [
+        MergeMethod::MeanOfSenders,
+        MergeMethod::MeanOfAll,
+        MergeMethod::CentredClipping { radius_percent: 80, iterations: 3 },
+        MergeMethod::TrimmedMean { trimmed: 1 },
+        MergeMethod::Krum { faulty: 1, chosen: 3 },
+        MergeMethod::SignVote,
+    ] {
+        let rule = MergeRule { method, ..MergeRule::default() };
+        let aggregate = Aggregate::merge(&layout, &set, rule).unwrap();
+        let mut reversed = set.clone();
+        reversed.reverse();
+        assert_eq!(Aggregate::merge(&layout, &reversed, rule).unwrap(), aggregate, "{method:?}");
+        let decoded = Aggregate::decode(&aggregate.encode(), &layout).unwrap();
+        assert_eq!(decoded, aggregate, "{method:?}");
+        assert!(aggregate.entries() > 0, "{method:?}");
+    }
+}
+
+#[test]
+fn the_mean_over_all_divides_by_the_weight_of_all() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 5);
+    let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 2, 1, 1, 1]).collect();
+    let rule = MergeRule { method: MergeMethod::MeanOfAll, ..MergeRule::default() };
+    let aggregate = Aggregate::merge(&layout, &set, rule).unwrap();
+    let unit = (UNIT_EXPONENT as f32).exp2();
+    for (place, (sum, _)) in oracle(&set, rule) {
+        assert_eq!(aggregate.value(place), sum as f32 / 6.0 * unit);
+    }
+    let all: Vec<&Payload> = payloads.iter().collect();
+    let mut aggregator = Aggregator::new(&layout, ScaleLimits::of(&layout, &all, rule.scale_clip));
+    for (payload, weight) in &set {
+        aggregator.add(payload, *weight).unwrap();
+    }
+    assert_eq!(aggregator.finish(rule).unwrap(), aggregate);
+    let method = MergeMethod::SignVote;
+    let vote = MergeRule { method, ..rule };
+    assert_eq!(aggregator.finish(vote), Err(MergeError::NotLinear { method }));
+}
+
+/// A matrix whose rows and columns differ, as those of a model do: what is known of them must pay.
+#[test]
+fn rows_and_columns_make_an_aggregate_small() {
+    let row = 128;
+    let rows = 4 * 4096 / row;
+    let hot = |j: usize| 1.0 / (1.0 + (j * 37 % 31) as f32);
+    let layout = layout(&[(row * rows, 64)]);
+    let payloads: Vec<Payload> = (1..=20)
+        .map(|uid| {
+            let own = drift(layout.parameters(), u64::from(uid), 1e-3);
+            let values: Vec<f32> =
+                own.iter().enumerate().map(|(j, value)| value * hot(j / row) * hot(j % row + 7)).collect();
+            payload(&layout, uid, &values)
+        })
+        .collect();
+    let bits_with_rows_of = |row: usize| {
+        let layout = layout.clone().with_row_lengths(&[row]).unwrap();
+        let again: Vec<Payload> = payloads.iter().map(|p| Payload::decode(&p.encode(), &layout).unwrap()).collect();
+        let aggregate = Aggregate::merge(&layout, &weighted(&again), MergeRule::default()).unwrap();
+        8 * aggregate.encode().len()
+    };
+    assert!(bits_with_rows_of(row) * 10 < bits_with_rows_of(100) * 9);
 }

@@ -169,6 +169,7 @@ mod tests {
                 decay_from_window: 200,
                 decay_to_window: 1000,
                 scale_clip: 4,
+                merge: templar_base::MergeMethod::default(),
             },
             judging: JudgingRule {
                 evaluation_sequences: 8,

@@ -31,7 +31,8 @@ pub fn gradient_layout(genesis: &Genesis) -> Result<GradientLayout, NodeError> {
         .tensors()
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.range.len(), genesis.outer.kept_per_chunk(&tensor.name)));
-    Ok(GradientLayout::new(tensors)?)
+    let row_lengths: Vec<usize> = layout.tensors().iter().filter_map(|tensor| tensor.shape.last().copied()).collect();
+    Ok(GradientLayout::new(tensors)?.with_row_lengths(&row_lengths)?)
 }
 
 fn optimiser_config(inner: &InnerOptimiser) -> OptimiserConfig {

@@ -105,6 +105,7 @@ pub fn genesis() -> Genesis {
             decay_from_window: 0,
             decay_to_window: 0,
             scale_clip: 4,
+            merge: templar_base::MergeMethod::default(),
         },
         judging: JudgingRule {
             evaluation_sequences: 8,

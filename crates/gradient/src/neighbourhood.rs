@@ -1,0 +1,133 @@
+//! What the entries around a position of an aggregate tell about it: how often its column and its row are sent, and
+//! which sign they had. Pseudo-gradients of a matrix are strong in some rows and columns for all miners at once.
+
+use crate::layout::GradientLayout;
+
+/// Classes of an expected count.
+pub(crate) const LEVELS: usize = 20;
+/// Contexts of a sign.
+pub(crate) const SIGN_CONTEXTS: usize = 9;
+
+/// Counts over this are taken for this: a few heavy weights must not drown the rest.
+const MOST: u32 = 15;
+/// A column's expectation moves by an eighth towards each new count.
+const COLUMN_RATE: u32 = 3;
+const COLUMN_BITS: u32 = 9;
+/// The row before counts as much as this many positions of the row's own.
+const PRIOR_POSITIONS: u32 = 6;
+/// Fractions of a count in a row's mean.
+const ROW_UNITS: u32 = 64;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Column {
+    /// Expected count over 2^9.
+    expected: u16,
+    /// Sign of the last entry, 0 for none.
+    sign: i8,
+}
+
+/// The walk through the tensors of a segment, position after position.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbourhood {
+    columns: Vec<Column>,
+    tensor: Option<u32>,
+    column: usize,
+    /// Sum of the counts in the row so far.
+    row_sum: u32,
+    /// Mean count of the row before, in units.
+    row_before: u32,
+    /// Class of the row's expectation, as of the last position that was looked at.
+    row_level: usize,
+    /// Product of the last entry's sign and of its column's sign before.
+    turned: i8,
+}
+
+impl Neighbourhood {
+    /// Goes to the first position of a chunk.
+    pub fn enter(&mut self, layout: &GradientLayout, chunk: usize) {
+        let chunk = &layout.chunks()[chunk];
+        if self.tensor == Some(chunk.tensor) {
+            return;
+        }
+        let tensor = &layout.tensors()[chunk.tensor as usize];
+        let offset = chunk.start - tensor.start;
+        *self = Self { tensor: Some(chunk.tensor), column: offset % tensor.row_len, ..Self::default() };
+        // A row that is longer than the tensor's rest in a segment has columns that are never reached.
+        self.columns.resize(tensor.row_len.min(tensor.len), Column::default());
+        self.look_at_row();
+    }
+
+    fn look_at_row(&mut self) {
+        let sum = self.row_sum * ROW_UNITS + self.row_before * PRIOR_POSITIONS;
+        self.row_level = level(sum / (self.column as u32 + PRIOR_POSITIONS));
+    }
+
+    /// The classes of the expectations of the column and of the row at this position, each under [`LEVELS`].
+    pub fn levels(&self) -> (usize, usize) {
+        let column = u32::from(self.columns[self.column].expected) >> (COLUMN_BITS - ROW_UNITS.ilog2());
+        (level(column), self.row_level)
+    }
+
+    /// The context of the sign at this position: what the column had, and how the row turned the last column's sign. A
+    /// matrix of rank one has the sign that both together say.
+    pub fn sign_context(&self) -> usize {
+        ((self.columns[self.column].sign + 1) * 3 + self.turned + 1) as usize
+    }
+
+    /// Tells what the position holds, and goes on to the next one.
+    pub fn step(&mut self, count: u16, sign: i8) {
+        let seen = u32::from(count).min(MOST);
+        let column = &mut self.columns[self.column];
+        let expected = u32::from(column.expected);
+        column.expected = (expected + (seen << (COLUMN_BITS - COLUMN_RATE)) - (expected >> COLUMN_RATE)) as u16;
+        if sign != 0 {
+            self.turned = sign * column.sign;
+            column.sign = sign;
+        }
+        self.row_sum += seen;
+        self.column += 1;
+        if self.column == self.columns.len() {
+            self.row_before = (self.row_before + self.row_sum * ROW_UNITS / self.column as u32) / 2;
+            (self.column, self.row_sum, self.turned) = (0, 0, 0);
+        }
+        // The mean of a row moves slowly: every entry and each eighth position are enough.
+        if count > 0 || self.column.is_multiple_of(8) {
+            self.look_at_row();
+        }
+    }
+}
+
+/// Half octaves of an expectation in units.
+fn level(units: u32) -> usize {
+    let value = units + 1;
+    let octave = value.ilog2();
+    let half = if octave > 0 { value >> (octave - 1) & 1 } else { 0 };
+    ((2 * octave + half) as usize).min(LEVELS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_column_is_expected_to_be_busy() {
+        let layout = GradientLayout::new([("t".to_owned(), 4096, 64)]).unwrap().with_row_lengths(&[16]).unwrap();
+        let mut around = Neighbourhood::default();
+        around.enter(&layout, 0);
+        for position in 0..160 {
+            let busy = position % 16 == 5;
+            around.step(if busy { 3 } else { 0 }, if busy { -1 } else { 0 });
+        }
+        let quiet = around.levels();
+        (0..5).for_each(|_| around.step(0, 0));
+        let busy = around.levels();
+        assert!(busy.0 > quiet.0 + 5, "{quiet:?} {busy:?}");
+        assert_eq!(around.sign_context(), 1);
+    }
+
+    #[test]
+    fn classes_ascend_and_end() {
+        let classes: Vec<usize> = [0, 1, 2, 5, 63, 64, 960, 9999].map(level).to_vec();
+        assert!(classes.is_sorted() && classes[0] == 0 && classes[7] == LEVELS - 1, "{classes:?}");
+    }
+}
