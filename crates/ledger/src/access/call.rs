@@ -1,0 +1,191 @@
+//! What a key may ask of access, what it brings about, and the road from one to the other.
+
+use super::{AccessAccount, AccountKey, Charge, MeteringRecord};
+use crate::purse::Purse;
+use crate::state::State;
+use crate::{Event, Refusal};
+use parity_scale_codec::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{Alpha, BlockNumber, PublicKey};
+
+/// One request to access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessCall {
+    /// Prepays for a key at a gateway from stake, or adds to what is there; signed by the coldkey that pays.
+    Open {
+        /// Who serves.
+        gateway: PublicKey,
+        /// Which key is served.
+        key: PublicKey,
+        /// Hotkey behind which the stake lies.
+        hotkey: PublicKey,
+        /// How much.
+        amount: Alpha,
+    },
+    /// Charges what gateways have served; signed by anybody, since the records are.
+    Settle {
+        /// Signed by their gateways.
+        records: Vec<MeteringRecord>,
+    },
+    /// Closes an account; signed by its gateway (at once) or its payer (after the closing time).
+    Close {
+        /// Who serves.
+        gateway: PublicKey,
+        /// Which key is served.
+        key: PublicKey,
+    },
+}
+
+/// One fact of access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AccessEvent {
+    /// An account was opened, or added to.
+    Opened {
+        /// Who serves.
+        gateway: PublicKey,
+        /// Which key is served.
+        key: PublicKey,
+        /// Who pays.
+        payer: PublicKey,
+        /// How much.
+        amount: Alpha,
+    },
+    /// What was served was charged.
+    Settled {
+        /// Who served.
+        gateway: PublicKey,
+        /// Which key was served.
+        key: PublicKey,
+        /// Who pays.
+        payer: PublicKey,
+        /// How much, and where it went.
+        charge: Charge,
+    },
+    /// A payer wants its account closed.
+    Closing {
+        /// Who serves.
+        gateway: PublicKey,
+        /// Which key is served.
+        key: PublicKey,
+        /// When it closes.
+        at: BlockNumber,
+    },
+    /// An account was closed and what was unused given back.
+    Closed {
+        /// Who served.
+        gateway: PublicKey,
+        /// Which key was served.
+        key: PublicKey,
+        /// Who paid.
+        payer: PublicKey,
+        /// What was given back.
+        refunded: Alpha,
+    },
+    /// An epoch's revenue went to its miners and validators.
+    Shared {
+        /// How much.
+        amount: Alpha,
+    },
+}
+
+impl AccessEvent {
+    /// The keys in whose history it stands.
+    pub(crate) fn accounts(&self) -> Vec<PublicKey> {
+        match self {
+            Self::Opened { gateway, key, payer, .. }
+            | Self::Settled { gateway, key, payer, .. }
+            | Self::Closed { gateway, key, payer, .. } => vec![*gateway, *key, *payer],
+            Self::Closing { gateway, key, .. } => vec![*gateway, *key],
+            Self::Shared { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Carries out a call of `signer`, or refuses it without a trace.
+pub(crate) fn apply(
+    state: &mut State,
+    signer: &PublicKey,
+    call: &AccessCall,
+    events: &mut Vec<Event>,
+) -> Result<(), Refusal> {
+    match call {
+        AccessCall::Open { gateway, key, hotkey, amount } => {
+            let (account, payer) = ((*gateway, *key), (signer, hotkey));
+            state.access.check_open(&account, payer, *amount)?;
+            state.token_into_purse((hotkey, signer), Purse::Access, *amount)?;
+            state.access.open(account, payer, *amount)?;
+            let (gateway, key, amount) = (*gateway, *key, *amount);
+            events.push(Event::Access(AccessEvent::Opened { gateway, key, payer: *signer, amount }));
+        }
+        AccessCall::Settle { records } => settle(state, records, events)?,
+        AccessCall::Close { gateway, key } => {
+            let account = (*gateway, *key);
+            let closed = state.access.close(state.block, account, signer)?;
+            match closed {
+                Some(closed) => refund(state, account, &closed, events)?,
+                None => {
+                    let at = state.access.account(&account).and_then(|account| account.closes_at);
+                    let (gateway, key, at) = (*gateway, *key, at.unwrap_or(state.block));
+                    events.push(Event::Access(AccessEvent::Closing { gateway, key, at }));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn settle(state: &mut State, records: &[MeteringRecord], events: &mut Vec<Event>) -> Result<(), Refusal> {
+    let genesis = state.genesis_hash();
+    // Taken out and put back, so that it can look at the stakes beside it.
+    let mut access = std::mem::take(&mut state.access);
+    let settled = access.settle_records(&genesis, records, &|hotkey: &PublicKey, payer: &PublicKey| {
+        state.token_position(hotkey, payer)
+    });
+    state.access = access;
+    for ((gateway, key), charge) in settled? {
+        // The purse holds every account's balance, and a charge is at most that.
+        state.burn_token(Purse::Access, charge.burned)?;
+        state.token_between_purses(Purse::Access, Purse::Treasury, charge.treasury)?;
+        let payer = state.access.account(&(gateway, key)).map_or(key, |account| account.payer);
+        events.push(Event::Access(AccessEvent::Settled { gateway, key, payer, charge }));
+    }
+    Ok(())
+}
+
+fn refund(
+    state: &mut State,
+    (gateway, key): AccountKey,
+    closed: &AccessAccount,
+    events: &mut Vec<Event>,
+) -> Result<(), Refusal> {
+    let (payer, refunded) = (closed.payer, closed.balance);
+    state.token_out_of_purse((&closed.hotkey, &payer), Purse::Access, refunded)?;
+    events.push(Event::Access(AccessEvent::Closed { gateway, key, payer, refunded }));
+    Ok(())
+}
+
+/// Before a block's calls: closes the accounts whose time has come.
+pub(crate) fn begin_block(state: &mut State, events: &mut Vec<Event>) {
+    for (key, closed) in state.access.close_due(state.block) {
+        // The purse holds every account's balance, so there is nothing to refuse.
+        let refunded = refund(state, key, &closed, events);
+        debug_assert!(refunded.is_ok(), "an account held more than the purse: {refunded:?}");
+    }
+}
+
+/// At an epoch's end: the revenue goes to the miners and validators of the epoch.
+pub(crate) fn end_epoch(state: &mut State, events: &mut Vec<Event>) {
+    let rewards = state.access.end_epoch();
+    if rewards == Alpha::ZERO {
+        return;
+    }
+    let left = state.token_to_nodes(Purse::Access, rewards);
+    if left != Alpha::ZERO {
+        state.access.keep_rewards(left);
+    }
+    if left != rewards {
+        events.push(Event::Access(AccessEvent::Shared { amount: Alpha(rewards.0 - left.0) }));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a key may ask of governance, what it brings about, and the road from one to the other.
+
+use super::{Action, Ballot, ProposalId, Status};
+use crate::purse::Purse;
+use crate::state::State;
+use crate::{Event, Refusal};
+use parity_scale_codec::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use templar_base::{Alpha, PublicKey, Rao};
+
+/// One request to governance; signed by a coldkey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum GovernanceCall {
+    /// Makes a proposal; costs what the genesis says, which is burned.
+    Propose {
+        /// For people.
+        title: String,
+        /// What it would do.
+        action: Action,
+    },
+    /// Votes, or changes a vote.
+    Vote {
+        /// On which.
+        proposal: ProposalId,
+        /// How.
+        ballot: Ballot,
+    },
+}
+
+/// One fact of governance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GovernanceEvent {
+    /// A proposal was made.
+    Proposed {
+        /// Its name.
+        proposal: ProposalId,
+        /// Whose it is.
+        proposer: PublicKey,
+        /// What it would do.
+        action: Action,
+        /// What it cost.
+        burned: Rao,
+    },
+    /// Somebody voted.
+    Voted {
+        /// On which.
+        proposal: ProposalId,
+        /// Who.
+        voter: PublicKey,
+        /// How.
+        ballot: Ballot,
+        /// With how much.
+        weight: Alpha,
+    },
+    /// A proposal was decided.
+    Decided {
+        /// Which.
+        proposal: ProposalId,
+        /// How.
+        status: Status,
+        /// What it does, if it was adopted.
+        action: Action,
+    },
+}
+
+impl GovernanceEvent {
+    /// The keys in whose history it stands.
+    pub(crate) fn accounts(&self) -> Vec<PublicKey> {
+        match self {
+            Self::Proposed { proposer, .. } => vec![*proposer],
+            Self::Voted { voter, .. } => vec![*voter],
+            Self::Decided { status: Status::Adopted, action: Action::Spend { to, hotkey, .. }, .. } => {
+                vec![*to, *hotkey]
+            }
+            Self::Decided { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Carries out a call of `signer`, or refuses it without a trace.
+pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall) -> Result<Event, Refusal> {
+    let profile = state.profile.clone();
+    let event = match call {
+        GovernanceCall::Propose { title, action } => {
+            let (cost, available) = (profile.governance.proposal_cost, state.account(signer).balance);
+            if available < cost {
+                return Err(Refusal::InsufficientBalance { needed: cost, available });
+            }
+            let stakes: Vec<(PublicKey, Alpha)> = state.token_positions().collect();
+            let now = state.block;
+            let proposed = (title.as_str(), action);
+            let proposal = state.governance.propose(&profile.governance, now, signer, proposed, stakes.into_iter())?;
+            state.debit(signer, cost, |needed, available| Refusal::InsufficientBalance { needed, available })?;
+            state.set_totals(|totals| totals.burned = Rao(totals.burned.0.saturating_add(cost.0)));
+            GovernanceEvent::Proposed { proposal, proposer: *signer, action: action.clone(), burned: cost }
+        }
+        GovernanceCall::Vote { proposal, ballot } => {
+            let weight = state.governance.vote(*proposal, signer, *ballot)?;
+            GovernanceEvent::Voted { proposal: *proposal, voter: *signer, ballot: *ballot, weight }
+        }
+    };
+    Ok(Event::Governance(event))
+}
+
+/// Before a block's calls: decides what is due, and carries out what was adopted.
+pub(crate) fn begin_block(state: &mut State, events: &mut Vec<Event>) {
+    let profile = state.profile.clone();
+    for decided in state.governance.close_due(&profile.governance, state.block) {
+        let mut status = decided.status;
+        if status == Status::Adopted && enact(state, &decided.action).is_err() {
+            status = Status::Failed;
+            state.governance.fail(decided.id);
+        }
+        events.push(Event::Governance(GovernanceEvent::Decided {
+            proposal: decided.id,
+            status,
+            action: decided.action,
+        }));
+    }
+}
+
+/// Run settings are enacted by being listed; they hold from the next window on.
+fn enact(state: &mut State, action: &Action) -> Result<(), Refusal> {
+    match action {
+        Action::Setting(_) => {}
+        Action::Revenue { burned_per_mille, treasury_per_mille } => {
+            state.access.set_split(*burned_per_mille, *treasury_per_mille);
+        }
+        Action::Price { service, per_thousand } => state.access.set_price(*service, *per_thousand),
+        Action::Spend { to, hotkey, amount } => {
+            if state.owner_of(hotkey).is_none() {
+                return Err(Refusal::HotKeyAccountNotExists { hotkey: *hotkey });
+            }
+            state.token_out_of_purse((hotkey, to), Purse::Treasury, *amount)?;
+        }
+    }
+    Ok(())
+}
