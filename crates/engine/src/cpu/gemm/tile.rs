@@ -122,8 +122,9 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
         let packed_steps = K_BLOCK.min(b.k - k_start);
         // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
         let piece = if a.row_stride == 1 { 8 } else { steps };
+        let first_packed = if can_stay(a) { rows / ROWS * ROWS } else { 0 };
         for step in (0..steps).step_by(piece) {
-            for row in (0..rows).step_by(ROWS) {
+            for row in (first_packed..rows).step_by(ROWS) {
                 let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
                 pack_strip(isa, a.at(row, k_done + step), ROWS.min(rows - row), strip);
             }
@@ -142,8 +143,15 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
                         columns: width.min(columns - column),
                         accumulate: product.accumulate || k_done > 0,
                     };
-                    let a = a_pack.as_ptr().add(row * steps);
-                    compute::<V, ROWS, VECTORS>(steps, a, b.data.as_ptr().add(panel), place);
+                    let panel = b.data.as_ptr().add(panel);
+                    if row < first_packed {
+                        let start = a.data.as_ptr().add(a.start + row * a.row_stride + k_done);
+                        let strip = StripInPlace { start, between: a.row_stride };
+                        compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
+                    } else {
+                        let strip = PackedStrip::<ROWS>(a_pack.as_ptr().add(row * steps));
+                        compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
+                    }
                 }
             }
         }
@@ -159,14 +167,69 @@ struct Place {
     accumulate: bool,
 }
 
-/// One tile: `c (+)= a b` with `a` packed `[steps, ROWS]` and `b` packed `[steps, VECTORS * LANES]`.
+/// Whether whole strips of `a` can be read where they are: their steps lie side by side, and their rows do not all fall
+/// on the same places of a first-level cache (which repeat after 4096 bytes).
+fn can_stay(a: Operand) -> bool {
+    a.column_stride == 1 && !a.row_stride.is_multiple_of(1024)
+}
+
+/// A strip of `a` at one of its steps.
+trait Strip: Copy {
+    /// The value of a row.
+    ///
+    /// # Safety
+    /// The strip must have that row and this step.
+    unsafe fn get(self, row: usize) -> f32;
+
+    /// Goes on to the next step.
+    fn advance(&mut self);
+}
+
+/// `[steps, ROWS]`.
+#[derive(Clone, Copy)]
+struct PackedStrip<const ROWS: usize>(*const f32);
+
+impl<const ROWS: usize> Strip for PackedStrip<ROWS> {
+    #[inline(always)]
+    unsafe fn get(self, row: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *self.0.add(row) }
+    }
+
+    #[inline(always)]
+    fn advance(&mut self) {
+        self.0 = self.0.wrapping_add(ROWS);
+    }
+}
+
+/// Rows of steps, `between` values from one row to the next.
+#[derive(Clone, Copy)]
+struct StripInPlace {
+    start: *const f32,
+    between: usize,
+}
+
+impl Strip for StripInPlace {
+    #[inline(always)]
+    unsafe fn get(self, row: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *self.start.add(row * self.between) }
+    }
+
+    #[inline(always)]
+    fn advance(&mut self) {
+        self.start = self.start.wrapping_add(1);
+    }
+}
+
+/// One tile: `c (+)= a b` with a strip of `a` and `b` packed `[steps, VECTORS * LANES]`.
 ///
 /// # Safety
 /// The instruction set of `V`; pointers valid for these sizes.
 #[inline(always)]
-unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn compute<V: Vector, A: Strip, const ROWS: usize, const VECTORS: usize>(
     steps: usize,
-    mut a: *const f32,
+    mut a: A,
     mut b: *const f32,
     place: Place,
 ) {
@@ -185,12 +248,12 @@ unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
                 *value = V::load(b.add(index * V::LANES));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let left = V::splat(*a.add(row));
+                let left = V::splat(a.get(row));
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = left.mul_add(right, *sum);
                 }
             }
-            a = a.add(ROWS);
+            a.advance();
             b = b.add(VECTORS * V::LANES);
         }
         if place.rows == ROWS && place.columns == VECTORS * V::LANES {
