@@ -1,5 +1,6 @@
 //! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
 
+mod bench;
 mod bucket;
 mod checkpoint;
 mod completions;
@@ -63,6 +64,7 @@ enum Command {
     Ledger(ledger::Ledger),
     Bucket(bucket::Bucket),
     Doctor(doctor::Doctor),
+    Bench(bench::Bench),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
 }
@@ -93,6 +95,7 @@ impl Cli {
             Command::Ledger(ledger) => ledger.run(config),
             Command::Bucket(bucket) => bucket.run(config),
             Command::Doctor(doctor) => doctor.run(config),
+            Command::Bench(bench) => bench.run(config),
             Command::Config(command) => command.run(config),
             Command::Completions(completions) => completions.run(),
         }

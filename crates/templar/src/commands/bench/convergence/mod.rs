@@ -1,0 +1,239 @@
+//! `templar bench convergence`.
+
+pub mod corpus;
+mod plan;
+mod plot;
+mod report;
+pub mod workers;
+
+use crate::config::{Config, DataFlag, TextFlags, ThreadsFlag};
+use crate::interrupt;
+use crate::output::Output;
+use crate::progress::Progress;
+use anyhow::Context;
+use clap::Args;
+use plan::Method;
+use plot::{Curve, Plot};
+use report::{Run, World};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use templar_base::ModelConfig;
+use templar_engine::preset;
+use workers::{Ground, Simulation};
+
+/// Compare the rules of exchange on real text: loss against tokens, bytes and simulated time.
+///
+/// Eight simulated workers train one model in this process: AdamW on all gradients in every step, dense DiLoCo, the
+/// published 2-bit rule, and this system's rule with 64 and 104 kept values of 4096, in windows of three lengths; and at
+/// the middle length the mean over all, overlap of training and transfer, a forgetful inner optimiser, and windows that
+/// merge three quarters of the workers.
+///
+/// In full, with models of about 1 and 10 million parameters and three seeds, it takes hours on a small machine;
+/// --quick takes one model of 0.2 million and one seed. Time is simulated: a step takes six operations for each
+/// parameter and token at --teraflops, an exchange what the link takes, less what the overlap hides.
+///
+/// Example: templar bench convergence --quick --out curves
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Convergence {
+    /// One small model and one seed
+    #[arg(long)]
+    quick: bool,
+    /// Folder for points.csv and the plots
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: Option<u64>,
+    /// Steps of each worker; 1500, or 600 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
+    steps: Option<u32>,
+    /// Simulated workers
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=256))]
+    workers: u16,
+    /// Simulated speed of a worker, in million million operations a second
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    teraflops: f64,
+    /// Corpus made by `templar corpus build`, instead of one of the text
+    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
+    corpus: Option<PathBuf>,
+    /// Print a line of JSON for each run and, last, one object with the table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    threads: ThreadsFlag,
+    #[command(flatten)]
+    text: TextFlags,
+}
+
+/// A model of the comparison with its training.
+struct Size {
+    name: &'static str,
+    config: fn(usize) -> anyhow::Result<ModelConfig>,
+    vocabulary: u32,
+    sequence_length: usize,
+    sequences: usize,
+    learning_rate: f32,
+}
+
+const QUICK: Size =
+    Size { name: "0.2m", config: micro, vocabulary: 512, sequence_length: 64, sequences: 2, learning_rate: 3e-3 };
+const FULL: [Size; 2] = [
+    Size { name: "1m", config: tiny, vocabulary: 2048, sequence_length: 128, sequences: 4, learning_rate: 2e-3 },
+    Size { name: "10m", config: small, vocabulary: 8192, sequence_length: 128, sequences: 4, learning_rate: 1e-3 },
+];
+
+/// Points of each curve.
+const POINTS: usize = 20;
+
+fn micro(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    let sizes = (64, 172, 3, 4, 2);
+    let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads) = sizes;
+    let shape = ModelConfig { hidden_size, intermediate_size, num_hidden_layers, ..preset("nano", vocabulary)? };
+    Ok(ModelConfig { num_attention_heads, num_key_value_heads, head_dim: hidden_size / num_attention_heads, ..shape })
+}
+
+fn tiny(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    Ok(preset("tiny", vocabulary)?)
+}
+
+fn small(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    Ok(preset("small", vocabulary)?)
+}
+
+impl Convergence {
+    /// Runs the comparison and prints the table.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.data).with(&self.threads).with(&self.text);
+        let threads = config.threads()?;
+        let stop = interrupt::stop_flag()?;
+        let mut progress = Progress::new(config.is_quiet);
+        let lengths = if self.quick { [10, 30, 60] } else { [10, 30, 100] };
+        let sizes: &[Size] = if self.quick { std::slice::from_ref(&QUICK) } else { &FULL };
+        let output = Output::new(self.json);
+        let (mut runs, mut worlds) = (Vec::new(), Vec::new());
+        for size in sizes {
+            let grounds = self.grounds(size, &config, &mut progress)?;
+            let ground = &grounds[0];
+            worlds.push((size.name.to_owned(), World::of(ground, self.teraflops), ground.parameters()));
+            let jobs: Vec<(&Ground, Method)> = Method::all(lengths)
+                .into_iter()
+                .flat_map(|method| grounds.iter().map(move |ground| (ground, method)))
+                .collect();
+            runs.extend(run_all(size.name, &jobs, threads, &stop, &mut progress)?);
+            if let Some(folder) = &self.out {
+                write_files(folder, &runs, &worlds, lengths[1])?;
+            }
+        }
+        drop(progress);
+        let rows = report::rows(&runs, &worlds);
+        output.facts(&rows, |paint| report::table(paint, &rows))
+    }
+
+    fn grounds(&self, size: &Size, config: &Config, progress: &mut Progress) -> anyhow::Result<Vec<Ground>> {
+        let corpus = corpus::open(self.corpus.as_deref(), size.vocabulary, config, progress)?;
+        let model = (size.config)(corpus.manifest().vocab_size as usize)?;
+        let seeds = self.seeds.unwrap_or(if self.quick { 1 } else { 3 });
+        let steps = self.steps.unwrap_or(if self.quick { 600 } else { 1500 }) as usize;
+        let ground = |seed| Ground {
+            corpus: corpus.clone(),
+            model: model.clone(),
+            workers: usize::from(self.workers),
+            steps,
+            sequence_length: size.sequence_length,
+            sequences: size.sequences,
+            learning_rate: size.learning_rate,
+            held_out_sequences: 128,
+            seed,
+        };
+        Ok((0..seeds).map(ground).collect())
+    }
+}
+
+/// Runs all jobs, as many at once as there are threads; the results stand in the order of the jobs.
+fn run_all(
+    model: &str,
+    jobs: &[(&Ground, Method)],
+    threads: usize,
+    stop: &AtomicBool,
+    progress: &mut Progress,
+) -> anyhow::Result<Vec<Run>> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, anyhow::Result<Run>)>> = Mutex::new(Vec::new());
+    let lock = || done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let work = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some((ground, method)) = jobs.get(place) else { return };
+            let result = run_one(model, ground, *method, stop);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            lock().push((place, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            let finished = lock().len();
+            progress.show(finished as f64 / jobs.len() as f64, &format!("{model}: {finished} of {} runs", jobs.len()));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    });
+    let mut done = std::mem::take(&mut *lock());
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, run)| run).collect()
+}
+
+fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> anyhow::Result<Run> {
+    let joining = method.joining(ground)?;
+    let mut points = Vec::new();
+    Simulation::new(ground)?
+        .run(&joining, POINTS, stop, &mut |point| points.push(point))
+        .with_context(|| format!("{} with windows of {} steps", method.name(), method.inner_steps))?;
+    Ok(Run { model: model.to_owned(), method, seed: ground.seed, points })
+}
+
+/// Writes every point and the plots of each model.
+fn write_files(
+    folder: &Path,
+    runs: &[Run],
+    worlds: &[(String, World, usize)],
+    inner_steps: usize,
+) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write("points.csv", report::csv(runs, worlds))?;
+    for (model, world, _) in worlds {
+        let shown: Vec<&Run> = runs
+            .iter()
+            .filter(|run| run.model == *model && run.seed == 0 && report::is_plotted(&run.method, inner_steps))
+            .collect();
+        let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
+            let curve = |run: &&Run| Curve {
+                name: run.method.name(),
+                points: run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect(),
+            };
+            shown.iter().map(curve).collect()
+        };
+        let title = format!("{model} parameters, windows of {inner_steps} steps");
+        let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
+            Plot { title: &title, across, is_logarithmic, curves }.svg()
+        };
+        write(&format!("{model}-tokens.svg"), plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
+        let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
+        write(&format!("{model}-bytes.svg"), plot("bytes sent and received by a worker", true, &moved))?;
+        for link in report::LINKS {
+            let across = format!("simulated seconds at {link} Mb/s");
+            let timed = curves(&|run, point| world.seconds(&run.method, point, link));
+            write(&format!("{model}-seconds-{link}.svg"), plot(&across, true, &timed))?;
+        }
+    }
+    Ok(())
+}

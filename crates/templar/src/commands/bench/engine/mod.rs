@@ -1,0 +1,98 @@
+//! `templar bench engine`.
+
+mod measure;
+mod models;
+mod process;
+mod python;
+mod report;
+mod turns;
+mod worker;
+
+pub use worker::EngineWorker;
+
+use crate::config::{Config, DataFlag};
+use crate::failure::Advise;
+use crate::output::Output;
+use crate::progress::Progress;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
+///
+/// Each engine runs in a process of its own, and they take turns for some rounds: a ratio is the median over the
+/// rounds, so that other load on the machine hits all alike. PyTorch lies in a scratch Python environment, which
+/// --setup makes (some hundred megabytes, from the Python registry). Without it only our own engine is measured.
+///
+/// With --json the last line is one object: ratios over 1 mean that ours is faster, `memory_ratio` under 1 that it
+/// needs less.
+///
+/// Example: templar bench engine --setup --model 8.5m
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct EngineBench {
+    /// Models to measure, by their size; all of them where none is given
+    #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(models::names()))]
+    models: Vec<String>,
+    /// Turns of each engine
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Make the Python environment first, where it is missing
+    #[arg(long)]
+    setup: bool,
+    /// Take this Python interpreter, which has PyTorch
+    #[arg(long, value_name = "FILE", conflicts_with = "setup")]
+    python: Option<PathBuf>,
+    /// Leave out PyTorch's compiled mode, which takes a minute to compile each model
+    #[arg(long)]
+    no_compiled: bool,
+    /// Print a line of JSON for each model and, last, one object with all figures
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+}
+
+impl EngineBench {
+    /// Measures and prints.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.data);
+        let mut progress = Progress::new(config.is_quiet);
+        let python = self.python(&config, &mut progress)?;
+        if python.is_none() {
+            let missing = "PyTorch is not there, so only our own engine is measured; --setup installs it";
+            progress.note(missing);
+        }
+        let names = match self.models.is_empty() {
+            true => models::names().map(str::to_owned).to_vec(),
+            false => self.models.clone(),
+        };
+        let plan = measure::Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
+        let output = Output::new(self.json);
+        let mut measured = Vec::new();
+        for name in &names {
+            let figures = measure::measure(name, &plan, &mut progress)?;
+            progress.aside(|| output.event(&figures, |_| String::new()))?;
+            measured.push(figures);
+        }
+        drop(progress);
+        let whole = report::Whole::new(measured);
+        output.event(&whole, |paint| whole.tables(paint))
+    }
+
+    /// The interpreter with PyTorch, if there is one.
+    fn python(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(python) = &self.python {
+            if !python::is_ready(python) {
+                let fault = anyhow::anyhow!("{} cannot load PyTorch", python.display());
+                return Err(fault).advise("name an interpreter that has PyTorch, or use --setup");
+            }
+            return Ok(Some(python.clone()));
+        }
+        let folder = config.data_folder().join("bench").join("python");
+        let python = python::interpreter(&folder);
+        if self.setup && !python::is_ready(&python) {
+            python::set_up(&folder, progress)?;
+        }
+        Ok(python::is_ready(&python).then_some(python))
+    }
+}

@@ -1,0 +1,144 @@
+//! What was measured, for people and for programs.
+
+use super::models::BENCH_SHAPE;
+use crate::output::{Paint, count, size, table};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A figure of the table: its name in JSON, what it is, and what is asked for: at least, and the aim.
+struct Line {
+    name: &'static str,
+    what: &'static str,
+    least: f64,
+    aim: f64,
+}
+
+/// The figures that have a goal. Where the aim is the smaller number, less is better.
+const LINES: [Line; 8] = [
+    line("train_ratio_1_thread", "training, 1 thread, against PyTorch eager", 1.3, 1.6),
+    line("evaluate_ratio_1_thread", "evaluation, 1 thread, against PyTorch eager", 1.7, 2.5),
+    line("generate_ratio", "generation with a cache, against transformers", 2.0, 5.0),
+    line("thread_scaling", "second thread, in training", 1.8, 1.95),
+    line("train_peak_share", "share of the core's peak in training", 0.55, 0.7),
+    line("memory_ratio", "peak memory in training, of PyTorch eager's", 0.25, 0.2),
+    line("memory_ratio_over_idle", "the same without what a process holds idle", 0.25, 0.2),
+    line("gradient_relative_error", "gradients, largest relative error of a tensor", 1e-5, 1e-5),
+];
+
+const fn line(name: &'static str, what: &'static str, least: f64, aim: f64) -> Line {
+    Line { name, what, least, aim }
+}
+
+/// What was measured of one model.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Figures {
+    /// The model's name.
+    pub model: String,
+    /// Its parameters.
+    pub parameters: usize,
+    /// Ratios and shares by name; one that was not measured is absent. Ratios over 1 mean that ours is faster.
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, f64>,
+    /// Median tokens per second by engine: `templar`, `templar, 2 threads`, `PyTorch eager`, ...
+    pub train_tokens_per_second: BTreeMap<String, f64>,
+    /// As above, forward only.
+    pub evaluate_tokens_per_second: BTreeMap<String, f64>,
+    /// As above, one text with a cache of keys and values.
+    pub generate_tokens_per_second: BTreeMap<String, f64>,
+    /// Peak memory of the process in training.
+    pub train_peak_bytes: BTreeMap<String, u64>,
+    /// The engines' own words for themselves.
+    pub versions: BTreeMap<String, String>,
+    /// What could not be measured, and why.
+    pub missing: Vec<String>,
+}
+
+impl Figures {
+    /// Takes a figure down, if there is one.
+    pub fn set(&mut self, name: &'static str, value: Option<f64>) {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            self.values.insert(name, value);
+        }
+    }
+
+    fn text(&self, paint: Paint) -> String {
+        let mut text =
+            format!("{}\n", paint.bold(&format!("{} ({} parameters)", self.model, count(self.parameters as u64))));
+        let mut rows = Vec::new();
+        for (engine, version) in &self.versions {
+            let rate =
+                |rates: &BTreeMap<String, f64>| rates.get(engine).map_or(String::new(), |rate| count(*rate as u64));
+            let memory = self.train_peak_bytes.get(engine).map_or(String::new(), |bytes| size(*bytes));
+            rows.push(vec![
+                engine.clone(),
+                rate(&self.train_tokens_per_second),
+                rate(&self.evaluate_tokens_per_second),
+                rate(&self.generate_tokens_per_second),
+                memory,
+                version.clone(),
+            ]);
+        }
+        let head = ["tokens/s", "training", "evaluation", "generation", "memory", "version"];
+        text += &table(paint, Some(&head), &rows);
+        text.push('\n');
+        let mut rows = Vec::new();
+        for Line { name, what, least, aim } in &LINES {
+            let Some(value) = self.values.get(name) else { continue };
+            let reached = |goal: f64| if aim > least { *value >= goal } else { *value <= goal };
+            let verdict = match (reached(*least), reached(*aim)) {
+                (_, true) => "aim reached",
+                (true, _) => "reached",
+                _ => "missed",
+            };
+            let number = |value: f64| if value < 1e-3 { format!("{value:.1e}") } else { format!("{value:.2}") };
+            rows.push(vec![what.to_string(), number(*value), number(*least), number(*aim), verdict.to_owned()]);
+        }
+        text += &table(paint, Some(&["figure", "measured", "at least", "aim", ""]), &rows);
+        for missing in &self.missing {
+            text += &format!("{}\n", paint.dim(&format!("not measured: {missing}")));
+        }
+        text
+    }
+}
+
+/// All models; in JSON the figures of the bench shape (or of the only model) stand at the top.
+#[derive(Debug, Serialize)]
+pub struct Whole {
+    #[serde(flatten)]
+    bench_shape: Figures,
+    models: Vec<Figures>,
+}
+
+impl Whole {
+    /// The report on these models.
+    pub fn new(models: Vec<Figures>) -> Self {
+        let found = models.iter().find(|figures| figures.model == BENCH_SHAPE).or(models.first());
+        Self { bench_shape: found.cloned().unwrap_or_default(), models }
+    }
+
+    /// A table for each model.
+    pub fn tables(&self, paint: Paint) -> String {
+        self.models.iter().map(|figures| figures.text(paint)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bench_shape_stands_at_the_top() {
+        let figures = |model: &str, ratio| {
+            let mut figures = Figures { model: model.to_owned(), ..Figures::default() };
+            figures.set("train_ratio_1_thread", Some(ratio));
+            figures.set("memory_ratio", Some(f64::NAN));
+            figures
+        };
+        let whole = Whole::new(vec![figures("1m", 1.0), figures(BENCH_SHAPE, 1.5)]);
+        let json = serde_json::to_value(&whole).unwrap();
+        assert_eq!(json["train_ratio_1_thread"], 1.5);
+        assert_eq!(json["models"][0]["train_ratio_1_thread"], 1.0);
+        assert!(json.get("memory_ratio").is_none());
+        assert!(whole.models[1].text(Paint::for_stream(false)).contains("1.50"));
+    }
+}

@@ -1,0 +1,168 @@
+//! `templar bench gradient`.
+
+mod measure;
+
+use super::convergence::corpus;
+use super::convergence::workers::{Ground, Windows, accumulators};
+use crate::config::{Config, DataFlag, PresetFlag, TextFlags};
+use crate::interrupt;
+use crate::output::Output;
+use crate::progress::Progress;
+use clap::Args;
+use measure::{AggregateFigures, CodingFigures};
+use serde::Serialize;
+use std::path::PathBuf;
+use templar_base::random::Stream;
+use templar_engine::preset;
+use templar_gradient::MergeRule;
+use templar_gradient::exchange::SparseSign;
+
+/// Decay of the error feedback of the simulated workers.
+const DECAY: f32 = 0.95;
+
+/// Measure what pseudo-gradients cost: bits, error and speed of the codings, and of the aggregate of many.
+///
+/// Simulated workers train one model on real text, each on its own part, for some windows; what they then would send is
+/// coded. Beside this system's coding stand the published ones with 14 and 20 bits for each value. Error is that of what
+/// is sent, relative to that of sending the same number of largest values exactly, so that 1 is the best. The same is
+/// measured on synthetic values, which are the same for everybody. Everything runs on one core.
+///
+/// Example: templar bench gradient --workers 20
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct GradientBench {
+    /// Simulated workers, each of which contributes to the aggregate
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Windows to train before measuring
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    windows: u16,
+    /// Steps of a window
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    inner_steps: u16,
+    /// Sequences of 128 tokens in a worker's step
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    sequences: u16,
+    /// Kept values of each 4096
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    kept: u16,
+    /// Measure on synthetic values only, without training
+    #[arg(long)]
+    synthetic_only: bool,
+    /// Synthetic values of each worker
+    #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..))]
+    synthetic_values: u32,
+    /// Corpus made by `templar corpus build`, instead of one of the text
+    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
+    corpus: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    text: TextFlags,
+    #[command(flatten)]
+    preset: PresetFlag,
+}
+
+/// What was measured on one set of values.
+#[derive(Debug, Serialize)]
+struct Figures {
+    values: &'static str,
+    parameters: usize,
+    workers: usize,
+    codings: Vec<CodingFigures>,
+    aggregate: AggregateFigures,
+}
+
+impl GradientBench {
+    /// Measures and prints.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.data).with(&self.text).with(&self.preset);
+        let mut progress = Progress::new(config.is_quiet);
+        let mut all = Vec::new();
+        if !self.synthetic_only {
+            all.push(self.real(&config, &mut progress)?);
+        }
+        progress.say("measuring on synthetic values");
+        all.push(self.synthetic()?);
+        drop(progress);
+        let output = Output::new(self.json);
+        output.facts(&all, |paint| {
+            let part = |figures: &Figures| {
+                let head = format!("{} values, {} parameters", figures.values, figures.parameters);
+                let codings = measure::coding_table(paint, &figures.codings);
+                let aggregate = measure::aggregate_lines(&figures.aggregate, figures.workers);
+                format!("{}\n{codings}{aggregate}", paint.bold(&head))
+            };
+            all.iter().map(part).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    fn real(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Figures> {
+        let stop = interrupt::stop_flag()?;
+        let corpus = corpus::open(self.corpus.as_deref(), 2048, config, progress)?;
+        let ground = Ground {
+            model: preset(config.preset(), corpus.manifest().vocab_size as usize)?,
+            corpus,
+            workers: usize::from(self.workers),
+            steps: usize::from(self.windows) * usize::from(self.inner_steps),
+            sequence_length: 128,
+            sequences: usize::from(self.sequences),
+            learning_rate: 2e-3,
+            held_out_sequences: 1,
+            seed: 0,
+        };
+        let layout = ground.layout(self.kept)?;
+        let windows = Windows {
+            exchange: Box::new(SparseSign { layout: layout.clone(), rule: MergeRule::default(), decay: DECAY }),
+            steps: usize::from(self.inner_steps),
+            delay: 0,
+            is_state_reset: false,
+            selected: ground.workers,
+            is_returned: false,
+        };
+        let count = f64::from(self.windows);
+        let accumulated = accumulators(&ground, &windows, DECAY, &stop, &mut |window| {
+            progress.show(window as f64 / count, &format!("training: window {window} of {}", self.windows));
+        })?;
+        self.figures("real", &layout, &accumulated)
+    }
+
+    /// A part common to all, the larger own part, both heavy-tailed; rows and columns are all alike.
+    fn synthetic(&self) -> anyhow::Result<Figures> {
+        let parameters = self.synthetic_values as usize;
+        let layout = templar_gradient::GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
+        let peaked = |stream: &mut Stream| {
+            let sum: f32 = (0..3).map(|_| stream.unit_f32() - 0.5).sum();
+            sum * (1.0 + sum * sum)
+        };
+        let values = |worker: u16| -> Vec<f32> {
+            let mut shared = Stream::new([1; 32], "shared", 0);
+            let mut own = Stream::new([1; 32], "own", u64::from(worker));
+            (0..parameters).map(|_| 1e-3 * (0.35 * peaked(&mut shared) + peaked(&mut own))).collect()
+        };
+        let accumulated: Vec<Vec<f32>> = (0..self.workers).map(values).collect();
+        self.figures("synthetic", &layout, &accumulated)
+    }
+
+    fn figures(
+        &self,
+        values: &'static str,
+        layout: &templar_gradient::GradientLayout,
+        accumulated: &[Vec<f32>],
+    ) -> anyhow::Result<Figures> {
+        // One core, so that figures compare.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        pool.install(|| {
+            Ok(Figures {
+                values,
+                parameters: layout.parameters(),
+                workers: accumulated.len(),
+                codings: measure::codings(layout, &accumulated[0])?,
+                aggregate: measure::aggregate(layout, accumulated)?,
+            })
+        })
+    }
+}
