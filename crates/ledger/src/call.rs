@@ -1,9 +1,12 @@
 //! What a key can ask of the ledger, and the signed envelope it travels in.
 
 use crate::TransactionHash;
+use crate::access::AccessCall;
+use crate::governance::GovernanceCall;
+use crate::pool::PriceLimit;
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Signature, Uid};
+use templar_base::{Alpha, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Signature, Uid};
 
 /// The most bytes that one commitment holds; the chain's limit.
 pub const MAX_COMMITMENT_BYTES: usize = 512;
@@ -59,7 +62,8 @@ pub enum Call {
         /// Version of the weights' meaning; at least the subnet's.
         version_key: u64,
     },
-    /// Puts free balance of the signer behind a hotkey. Plain stake, one TAO for one TAO.
+    /// Buys stake behind a hotkey with free balance of the signer, at whatever the pool gives. On the root (subnet 0)
+    /// the TAO itself is staked.
     AddStake {
         /// Behind whom.
         hotkey: PublicKey,
@@ -68,14 +72,75 @@ pub enum Call {
         /// How much.
         amount: Rao,
     },
-    /// Takes stake of the signer back from a hotkey. Plain stake, one TAO for one TAO.
+    /// Sells stake of the signer behind a hotkey, at whatever the pool gives. On the root (subnet 0) the TAO comes back
+    /// as it is.
     RemoveStake {
         /// From whom.
         hotkey: PublicKey,
         /// The subnet.
         netuid: Netuid,
-        /// How much.
+        /// How much of the stake.
+        amount: Alpha,
+    },
+    /// Buys stake, up to a price.
+    AddStakeLimit {
+        /// Behind whom.
+        hotkey: PublicKey,
+        /// The subnet.
+        netuid: Netuid,
+        /// How much to pay at most.
         amount: Rao,
+        /// Up to what price.
+        limit: PriceLimit,
+    },
+    /// Sells stake, down to a price.
+    RemoveStakeLimit {
+        /// From whom.
+        hotkey: PublicKey,
+        /// The subnet.
+        netuid: Netuid,
+        /// How much of the stake at most.
+        amount: Alpha,
+        /// Down to what price.
+        limit: PriceLimit,
+    },
+    /// Moves stake of the signer from one hotkey to another.
+    MoveStake {
+        /// From whom.
+        from: PublicKey,
+        /// To whom.
+        to: PublicKey,
+        /// The subnet.
+        netuid: Netuid,
+        /// How much.
+        amount: Alpha,
+    },
+    /// Sets what a validator keeps of its stakers' dividends; signed by its coldkey.
+    SetTake {
+        /// The validator.
+        hotkey: PublicKey,
+        /// In 1/65535.
+        take: u16,
+    },
+    /// Commits the signer to weights, by their hash; see [`weights_hash`](crate::weights_hash).
+    CommitWeights {
+        /// The subnet.
+        netuid: Netuid,
+        /// The hash.
+        hash: [u8; 32],
+    },
+    /// Reveals weights that were committed an epoch before; signed by the hotkey.
+    RevealWeights {
+        /// The subnet.
+        netuid: Netuid,
+        /// Slots, no two equal.
+        uids: Vec<Uid>,
+        /// One weight for each slot; only their proportions count.
+        values: Vec<u16>,
+        /// What made the hash impossible to guess.
+        salt: Vec<u16>,
+        /// Version of the weights' meaning; at least the subnet's.
+        version_key: u64,
     },
     /// Writes a few bytes on the ledger; signed by a registered hotkey.
     Commit {
@@ -87,6 +152,20 @@ pub enum Call {
         index: u64,
         /// At most [`MAX_COMMITMENT_BYTES`].
         data: Vec<u8>,
+    },
+    /// Proposals and votes; signed by a coldkey.
+    Governance {
+        /// The subnet.
+        netuid: Netuid,
+        /// What is asked.
+        call: GovernanceCall,
+    },
+    /// Prepaid accounts for the use of the trained model.
+    Access {
+        /// The subnet.
+        netuid: Netuid,
+        /// What is asked.
+        call: AccessCall,
     },
 }
 

@@ -1,10 +1,11 @@
 //! What a node may ask of a chain, be it the local ledger or a Bittensor node.
 
+use crate::access::AccessAccountView;
 use crate::{Account, Call, EventRecord, HeadStream, Header, Receipt, Refusal, StateRoot, Topic, TransactionHash};
 use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Uid};
+use templar_base::{Alpha, Beacon, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, SettingChange, Uid};
 
 /// A block as nodes see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,10 +47,16 @@ pub struct Neuron {
     pub hotkey: PublicKey,
     /// The key that owns the hotkey.
     pub coldkey: PublicKey,
-    /// Everything staked behind the hotkey.
-    pub stake: Rao,
+    /// What the stake behind the hotkey counts for: its alpha, and its TAO on the root by the chain's weight.
+    pub stake: Alpha,
     /// Whether it may judge.
     pub permit: bool,
+    /// Whether it set weights lately, as of the last epoch.
+    pub active: bool,
+    /// The weight that the majority of the stake gives it, in 1/65535.
+    pub consensus: u16,
+    /// The part of its own weights within the consensus, in 1/65535.
+    pub validator_trust: u16,
     /// When it got the slot.
     pub registered_at: BlockNumber,
     /// When it last set weights; 0 for never.
@@ -59,7 +66,7 @@ pub struct Neuron {
     /// Its part of the last epoch's validators' pay, in 1/65535.
     pub dividends: u16,
     /// Its pay for the last epoch.
-    pub emission: Rao,
+    pub emission: Alpha,
     /// Its weights over other slots; none where they are not known for this block.
     pub weights: Option<Vec<(Uid, u16)>>,
 }
@@ -87,7 +94,7 @@ impl Metagraph {
 
     /// The slots that may judge, with their stake, by uid.
     pub fn validators(&self) -> impl Iterator<Item = &Neuron> {
-        self.neurons.iter().filter(|neuron| neuron.permit && neuron.stake > Rao::ZERO)
+        self.neurons.iter().filter(|neuron| neuron.permit && neuron.stake > Alpha::ZERO)
     }
 }
 
@@ -125,7 +132,9 @@ pub struct Hyperparameters {
     /// Version key that weights must carry at least.
     pub weights_version: u64,
     /// Stake from which on a hotkey may set weights.
-    pub weights_stake_threshold: Rao,
+    pub weights_stake_threshold: Alpha,
+    /// Whether weights are committed an epoch before they are revealed.
+    pub commit_reveal: bool,
     /// Least stake.
     pub minimum_stake: Rao,
     /// Bytes of commitments a tempo, each with 32 bytes of overhead.
@@ -134,6 +143,15 @@ pub struct Hyperparameters {
     pub commitment_retention_blocks: u64,
     /// Blocks for which history is kept.
     pub history_blocks: u64,
+}
+
+/// The run settings that were adopted up to a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChanges {
+    /// Everything that was decided up to this block is among them.
+    pub at: BlockNumber,
+    /// In the order of their adoption.
+    pub changes: Vec<SettingChange>,
 }
 
 /// Why a chain did not answer, and whose move it is.
@@ -210,6 +228,26 @@ pub enum ChainError {
         /// Blocks allowed.
         limit: u64,
     },
+    /// This client asks too much.
+    #[error("the ledger answers {per_second} requests a second of one client; ask more slowly")]
+    TooManyRequests {
+        /// How many.
+        per_second: u32,
+    },
+    /// No epoch had ended by then, or it is no longer kept.
+    #[error("no epoch that ended by block {at} is kept; name a later block, or wait for an epoch's end")]
+    NoSuchEpoch {
+        /// Asked for.
+        at: BlockNumber,
+    },
+    /// No such slot in that epoch.
+    #[error("the epoch had no slot {uid}, only {slots} of them; look at the metagraph")]
+    NoSuchSlot {
+        /// Asked for.
+        uid: Uid,
+        /// How many there were.
+        slots: u32,
+    },
     /// No such subnet.
     #[error("there is no subnet {given} here; use {here}")]
     NoSuchSubnet {
@@ -235,7 +273,11 @@ impl ChainError {
     /// Whether asking again, unchanged, may succeed and cannot do harm.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Deadline { .. } | Self::Expired { .. } | Self::NoSuchBlock { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Expired { .. }
+            | Self::TooManyRequests { .. }
+            | Self::NoSuchBlock { .. } => true,
             Self::Refused { refusal } => refusal.is_transient(),
             Self::NotQueued { reason } => reason.is_transient(),
             _ => false,
@@ -278,14 +320,31 @@ pub trait Chain: Send + Sync {
     /// Balance and nonce; zeros for an unknown key.
     async fn account(&self, key: &PublicKey) -> Result<Account, ChainError>;
 
-    /// What `coldkey` has staked behind `hotkey`.
-    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Rao, ChainError>;
+    /// What `coldkey` has staked behind `hotkey`, in the subnet's token.
+    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Alpha, ChainError>;
 
     /// Price of a slot now.
     async fn registration_cost(&self, netuid: Netuid) -> Result<Rao, ChainError>;
 
     /// Events of the blocks `from..=to`, at most [`MAX_EVENT_BLOCKS`](crate::MAX_EVENT_BLOCKS) of them.
     async fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ChainError>;
+
+    /// All run settings that the token's holders adopted, in order. A chain without governance has none.
+    async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
+        let _ = netuid;
+        Ok(SettingChanges { at: self.head().await?.number, changes: Vec::new() })
+    }
+
+    /// The prepaid account of `key` at `gateway`. A chain without access has none.
+    async fn access_account(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        key: &PublicKey,
+    ) -> Result<Option<AccessAccountView>, ChainError> {
+        let _ = (netuid, gateway, key);
+        Ok(None)
+    }
 
     /// The subnet's rules.
     async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError>;

@@ -1,9 +1,11 @@
 //! What a block did: receipts for those who asked, events for everybody.
 
+use crate::access::AccessEvent;
+use crate::governance::GovernanceEvent;
 use crate::{Refusal, Topic, TransactionHash};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockNumber, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
 /// What became of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -29,7 +31,7 @@ pub enum Event {
         /// How much.
         amount: Rao,
     },
-    /// A hotkey got a slot; its price was burned.
+    /// A hotkey got a slot; its price bought tokens, which were burned.
     Registered {
         /// The slot.
         uid: Uid,
@@ -37,7 +39,7 @@ pub enum Event {
         hotkey: PublicKey,
         /// Its owner, who paid.
         coldkey: PublicKey,
-        /// What was burned.
+        /// What was paid.
         burned: Rao,
         /// The key that lost the slot, if the subnet was full.
         replaced: Option<PublicKey>,
@@ -47,8 +49,35 @@ pub enum Event {
         /// The validator's slot.
         uid: Uid,
     },
-    /// Stake was put behind a hotkey.
+    /// A validator committed to weights that it will reveal.
+    WeightsCommitted {
+        /// The validator's slot.
+        uid: Uid,
+    },
+    /// TAO became stake behind a hotkey.
     StakeAdded {
+        /// Behind whom.
+        hotkey: PublicKey,
+        /// Whose stake.
+        coldkey: PublicKey,
+        /// What was paid, the fee included.
+        paid: Rao,
+        /// What it bought.
+        alpha: Alpha,
+    },
+    /// Stake became TAO again.
+    StakeRemoved {
+        /// From whom.
+        hotkey: PublicKey,
+        /// Whose stake.
+        coldkey: PublicKey,
+        /// What was sold, the fee included.
+        alpha: Alpha,
+        /// What it brought.
+        received: Rao,
+    },
+    /// TAO was staked on the root.
+    RootStakeAdded {
         /// Behind whom.
         hotkey: PublicKey,
         /// Whose stake.
@@ -56,14 +85,60 @@ pub enum Event {
         /// How much.
         amount: Rao,
     },
-    /// Stake was taken back.
-    StakeRemoved {
+    /// TAO was taken back from the root.
+    RootStakeRemoved {
         /// From whom.
         hotkey: PublicKey,
         /// Whose stake.
         coldkey: PublicKey,
         /// How much.
         amount: Rao,
+    },
+    /// Stake went from one hotkey to another.
+    StakeMoved {
+        /// In which subnet; TAO on the root (0), the subnet's token elsewhere.
+        netuid: Netuid,
+        /// From whom.
+        from: PublicKey,
+        /// To whom.
+        to: PublicKey,
+        /// Whose stake.
+        coldkey: PublicKey,
+        /// How much.
+        amount: Alpha,
+    },
+    /// A validator set what it keeps of its stakers' dividends.
+    TakeSet {
+        /// The validator.
+        hotkey: PublicKey,
+        /// In 1/65535.
+        take: u16,
+    },
+    /// The pool sold tokens: to a staker, to a registration, or to the block's own emission.
+    Bought {
+        /// What was paid, the fee included.
+        tao: Rao,
+        /// What came out.
+        alpha: Alpha,
+        /// The part of the payment that was the fee.
+        fee: Rao,
+        /// What a token cost before.
+        price_before: Rao,
+        /// What a token costs now.
+        price_after: Rao,
+    },
+    /// The pool bought tokens: from a staker, or for root stakers' dividends.
+    Sold {
+        /// What was paid, the fee included.
+        alpha: Alpha,
+        /// What came out.
+        tao: Rao,
+        /// The part of the payment that was the fee.
+        fee: Alpha,
+        /// What a token cost before.
+        price_before: Rao,
+        /// What a token costs now.
+        price_after: Rao,
     },
     /// A commitment was written.
     Committed {
@@ -76,14 +151,14 @@ pub enum Event {
     },
     /// An epoch ended and paid out.
     EpochEnded {
-        /// TAO issued, the sum of the three parts.
-        issued: Rao,
+        /// Tokens paid out, the sum of the three parts.
+        issued: Alpha,
         /// The owner's part.
-        owner: Rao,
+        owner: Alpha,
         /// The miners' part.
-        miners: Rao,
+        miners: Alpha,
         /// The validators' part.
-        validators: Rao,
+        validators: Alpha,
     },
     /// A slot's pay for an epoch, staked behind its hotkey.
     Emitted {
@@ -92,10 +167,14 @@ pub enum Event {
         /// Its key.
         hotkey: PublicKey,
         /// Pay as a miner.
-        incentive: Rao,
+        incentive: Alpha,
         /// Pay as a validator, shared among its stakers.
-        dividends: Rao,
+        dividends: Alpha,
     },
+    /// Something of governance.
+    Governance(GovernanceEvent),
+    /// Something of access.
+    Access(AccessEvent),
 }
 
 /// An event and its block.

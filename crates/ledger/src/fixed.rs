@@ -236,6 +236,9 @@ mod tests {
         assert!(shares[0] <= I32F32::ONE && shares[0] > I32F32::from_bits(1 << 31));
         assert_eq!(stakes[2].to_int(), 6);
         assert_eq!(normalise_stakes(&[StakeWeight::default()]), [I32F32::ZERO]);
-        assert_eq!(normalise_stakes(&[StakeWeight::from_int(1), StakeWeight::from_int(3)])[0].to_decimal(), "0.250000000");
+        assert_eq!(
+            normalise_stakes(&[StakeWeight::from_int(1), StakeWeight::from_int(3)])[0].to_decimal(),
+            "0.250000000"
+        );
     }
 }

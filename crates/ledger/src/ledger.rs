@@ -1,6 +1,7 @@
 //! The block authority: state, queue and store together. Synchronous; time comes from the caller.
 
 use crate::block::{Block, transactions_root};
+use crate::explain::{Explanation, explain};
 use crate::mempool::Mempool;
 use crate::state::State;
 use crate::store::{BlockRecord, Store, StoreError};
@@ -10,7 +11,7 @@ use crate::{
     Receipt, Topic, Transaction, TransactionHash, view,
 };
 use std::path::Path;
-use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao};
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
 /// Blocks whose events one answer covers at most.
 pub const MAX_EVENT_BLOCKS: u64 = 256;
@@ -57,6 +58,13 @@ impl Ledger {
     fn from_opened(opened: crate::store::Opened) -> Self {
         let crate::store::Opened { store, state, head, secret } = opened;
         Self { state, head, store, mempool: Mempool::default(), secret }
+    }
+
+    /// The same ledger, except that blocks reach the disk only now and then: a kill loses the newest. For ledgers that
+    /// can be made again, as in measurements.
+    pub fn without_sync(mut self) -> Self {
+        self.store.blocks_per_sync = 256;
+        self
     }
 
     /// The state after the newest block.
@@ -202,13 +210,32 @@ impl Ledger {
         Ok(self.store.events(from, to)?.into_iter().flat_map(record).collect())
     }
 
+    pub(crate) fn events_of(
+        &self,
+        key: &PublicKey,
+        before: BlockNumber,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, ChainError> {
+        Ok(self.store.history(key, before, limit)?)
+    }
+
+    /// Why a slot was paid what it was paid in the newest epoch that ended at `at` or before; the newest of all where no
+    /// block is named.
+    pub fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError> {
+        self.check_netuid(netuid)?;
+        let at = at.unwrap_or(self.head.number);
+        let epoch = self.store.epoch(at)?.ok_or(ChainError::NoSuchEpoch { at })?;
+        let rules = self.state.profile().rules();
+        explain(rules, &epoch, uid).ok_or(ChainError::NoSuchSlot { uid, slots: epoch.payouts.len() as u32 })
+    }
+
     /// The subnet's rules.
     pub fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
         self.check_netuid(netuid)?;
         Ok(view::hyperparameters(&self.state))
     }
 
-    fn check_netuid(&self, given: Netuid) -> Result<(), ChainError> {
+    pub(crate) fn check_netuid(&self, given: Netuid) -> Result<(), ChainError> {
         let here = self.state.profile().netuid;
         if given == here { Ok(()) } else { Err(ChainError::NoSuchSubnet { given, here }) }
     }
@@ -222,6 +249,7 @@ fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRec
         changes: &applied.changes,
         metagraph: applied.is_metagraph_changed.then(|| view::neurons(state)),
         weights: applied.is_weights_changed.then(|| view::weight_rows(state)),
+        epoch: applied.epoch.as_ref(),
     }
 }
 

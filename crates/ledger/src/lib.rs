@@ -6,8 +6,8 @@
 //! reach it, behind one trait.
 //!
 //! The local ledger has a single block authority and no consensus protocol: it is for one operator's network, for tests
-//! and for study. Pay follows plain emission (stake-weighted weights), replaced by Yuma consensus; stake is one TAO for
-//! one TAO, replaced by the token pool.
+//! and for study. It goes by rule set `s425`, Bittensor's rules at spec version 425: [`s425`] has the constants, [`yuma`]
+//! the consensus, [`pool`] the market, [`vectors`] the check against figures that were computed elsewhere.
 //!
 //! # How the state is held, and how a module joins it
 //!
@@ -45,30 +45,46 @@
 //! # });
 //! ```
 
+pub mod access;
 mod block;
 mod call;
 mod chain;
+mod commit_reveal;
 mod commitment;
+mod conservation;
+pub mod curve;
+mod desk;
 mod emission;
 mod event;
+mod explain;
 pub mod fixed;
+pub mod governance;
 mod heads;
+mod history;
 mod ledger;
 mod local;
+pub mod market;
 mod mempool;
+mod payout;
 pub mod pool;
 mod profile;
 mod purse;
 mod refusal;
 mod registration;
 mod rpc;
+mod rule_set;
+pub mod s425;
 mod server;
+mod share;
 mod stake;
 mod state;
 mod store;
 mod submission;
+mod subnet;
 mod table;
+mod token;
 mod transition;
+pub mod vectors;
 mod view;
 pub mod wallet;
 mod weights;
@@ -79,20 +95,28 @@ pub use block::{Block, Header};
 pub use call::{
     Call, MAX_COMMITMENT_BYTES, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Topic, Transaction, TransactionDecodeError,
 };
-pub use chain::{BlockHeader, Chain, ChainError, CommitmentRecord, Hyperparameters, Metagraph, Neuron};
+pub use chain::{BlockHeader, Chain, ChainError, CommitmentRecord, Hyperparameters, Metagraph, Neuron, SettingChanges};
+pub use commit_reveal::weights_hash;
 pub use commitment::COMMITMENT_OVERHEAD_BYTES;
-pub use templar_base::{StateRoot, TransactionHash};
+pub use conservation::{ConservationError, check_conservation};
+pub use desk::{AccessOverview, MAX_ENTRIES};
 pub use emission::EMISSION_RULE;
 pub use event::{Event, EventRecord, Receipt};
+pub use explain::{Check, Explanation, MinerTerm, SlotInput, SlotTerms, ValidatorTerm, explain};
 pub use heads::HeadStream;
 pub use ledger::{Ledger, MAX_EVENT_BLOCKS, ReplayError, replay};
 pub use local::LocalChain;
 pub use mempool::MempoolError;
-pub use profile::{MAX_ISSUANCE_RAO, Profile, ProfileError, RegistrationPrice};
+pub use payout::{PaidEpoch, Payout};
+pub use profile::{MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, RegistrationPrice};
 pub use purse::{Holding, Purse};
 pub use refusal::Refusal;
 pub use rpc::{RpcChain, RpcOptions};
-pub use server::{LedgerHandle, LedgerServer, ServerError, ServerOptions};
-pub use state::{Account, ConservationError, State, Totals, check_conservation};
+pub use rule_set::{RuleSet, RuleSetName};
+pub use server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
+pub use share::ROOT;
+pub use state::{Account, State, Totals};
 pub use store::StoreError;
+pub use subnet::Subnet;
+pub use templar_base::{StateRoot, TransactionHash};
 pub use transition::{Applied, BlockInput, BlockOrderError, apply};

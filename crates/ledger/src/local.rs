@@ -1,15 +1,16 @@
 //! The ledger in this process: for tests, for the simulator, and behind the RPC server.
 
+use crate::access::AccessAccountView;
 use crate::submission::{SubmissionPort, Ticket};
 use crate::{
     Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters, Ledger,
-    Metagraph, Profile, Receipt, StoreError, Topic, Transaction, TransactionHash,
+    Metagraph, Profile, Receipt, SettingChanges, StoreError, Topic, Transaction, TransactionHash,
 };
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use templar_base::{BlockNumber, Keypair, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
 use tokio::sync::watch;
 
 /// How long a submission waits for a block.
@@ -126,7 +127,7 @@ impl Chain for LocalChain {
         Ok(self.with(|ledger| ledger.account(key)))
     }
 
-    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Rao, ChainError> {
+    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Alpha, ChainError> {
         Ok(self.with(|ledger| ledger.state().stake(hotkey, coldkey)))
     }
 
@@ -136,6 +137,19 @@ impl Chain for LocalChain {
 
     async fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ChainError> {
         self.with(|ledger| ledger.events(from, to))
+    }
+
+    async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
+        self.with(|ledger| ledger.setting_changes(netuid))
+    }
+
+    async fn access_account(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        key: &PublicKey,
+    ) -> Result<Option<AccessAccountView>, ChainError> {
+        self.with(|ledger| ledger.access_account(netuid, gateway, key))
     }
 
     async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {

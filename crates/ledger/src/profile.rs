@@ -1,11 +1,16 @@
 //! The ledger's genesis: every constant of the rules, fixed once and named by its hash.
 
+use crate::access::AccessTerms;
+use crate::governance::GovernanceRule;
+use crate::rule_set::{RuleSet, RuleSetName};
+use crate::s425;
+use crate::yuma::YumaRule;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_base::{Alpha, BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
 
 /// The most TAO that can ever be issued, in rao: 21 million.
-pub const MAX_ISSUANCE_RAO: u64 = 21_000_000 * RAO_PER_TAO;
+pub const MAX_ISSUANCE_RAO: u64 = s425::TOTAL_SUPPLY;
 
 /// A profile that cannot rule a ledger; the operator is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +48,19 @@ pub struct RegistrationPrice {
     pub rise_per_mille: u32,
 }
 
+/// The subnet's pool at genesis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct PoolRule {
+    /// Reserve of TAO; issued at genesis beside the balances.
+    pub tao: Rao,
+    /// Reserve of the subnet's token; issued at genesis.
+    pub alpha: Alpha,
+    /// What a trade costs, in 1/65535.
+    pub fee_rate: u16,
+    /// No reserve falls under this by a trade, in the smallest unit.
+    pub least_reserve: u64,
+}
+
 /// The genesis of a ledger. Two ledgers with equal profiles are the same chain: the hash is in every transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Profile {
@@ -50,7 +68,9 @@ pub struct Profile {
     pub name: String,
     /// Sets networks with otherwise equal profiles apart.
     pub salt: u64,
-    /// The one subnet of the ledger.
+    /// The rules that it goes by.
+    pub rule_set: RuleSetName,
+    /// The one subnet of the ledger; 0 is the root and cannot be it.
     pub netuid: Netuid,
     /// Coldkey of the subnet's owner: its slots are never pruned and always hold a permit.
     pub owner: PublicKey,
@@ -60,8 +80,12 @@ pub struct Profile {
     pub tempo: u32,
     /// Slots of the subnet.
     pub max_uids: u16,
-    /// Validators that hold a permit at most.
-    pub max_validators: u16,
+    /// Yuma consensus.
+    pub yuma: YumaRule,
+    /// The market of the subnet's token.
+    pub pool: PoolRule,
+    /// Whether weights are committed an epoch before they are revealed.
+    pub commit_reveal: bool,
     /// Balances at block 0.
     pub initial_balances: Vec<(PublicKey, Rao)>,
     /// Price of a slot.
@@ -74,8 +98,8 @@ pub struct Profile {
     pub weights_rate_limit_blocks: u64,
     /// Version key that weights must carry at least.
     pub weights_version: u64,
-    /// Stake on a hotkey from which on it may set weights.
-    pub weights_stake_threshold: Rao,
+    /// Stake on a hotkey from which on it counts and may set weights.
+    pub weights_stake_threshold: Alpha,
     /// Stake positions under this are refused.
     pub minimum_stake: Rao,
     /// Issued per block before any halving.
@@ -86,6 +110,10 @@ pub struct Profile {
     pub commitment_retention_blocks: u64,
     /// Blocks for which headers, receipts, events and metagraphs are kept.
     pub history_blocks: u64,
+    /// How the token's holders decide, and what they may decide.
+    pub governance: GovernanceRule,
+    /// The first terms of access.
+    pub access: AccessTerms,
 }
 
 impl Profile {
@@ -102,12 +130,22 @@ impl Profile {
         Self {
             name: "local".to_owned(),
             salt: 0,
+            rule_set: RuleSetName::S425,
             netuid: Netuid(3),
             owner,
             block_time_ms: 1_000,
             tempo: 10,
             max_uids: 1024,
-            max_validators: 64,
+            // Miners hold stake and never set weights: they must not count as validators that say nothing for long.
+            yuma: YumaRule { activity_cutoff_blocks: 200, ..s425::YUMA },
+            // So much that the stakes of a network on one machine hardly move the price.
+            pool: PoolRule {
+                tao: Rao(1_000_000 * RAO_PER_TAO),
+                alpha: Alpha(1_000_000 * RAO_PER_TAO),
+                fee_rate: s425::FEE_RATE,
+                least_reserve: s425::LEAST_RESERVE,
+            },
+            commit_reveal: false,
             initial_balances,
             registration_price: RegistrationPrice {
                 initial: Rao(RAO_PER_TAO / 10),
@@ -120,12 +158,14 @@ impl Profile {
             min_non_immune: 0,
             weights_rate_limit_blocks: 5,
             weights_version: 0,
-            weights_stake_threshold: Rao(RAO_PER_TAO),
-            minimum_stake: Rao(2_000_000),
-            block_emission: Rao(RAO_PER_TAO),
+            weights_stake_threshold: Alpha(RAO_PER_TAO),
+            minimum_stake: Rao(s425::MINIMUM_STAKE),
+            block_emission: Rao(s425::BLOCK_EMISSION),
             commitment_bytes_per_tempo: 8 * 1024,
             commitment_retention_blocks: 2_000,
             history_blocks: 4_096,
+            governance: GovernanceRule::local(),
+            access: AccessTerms::local(),
         }
     }
 
@@ -134,25 +174,40 @@ impl Profile {
         Self {
             name: "mainnet-like".to_owned(),
             block_time_ms: 12_000,
-            tempo: 360,
-            max_uids: 256,
+            tempo: s425::TEMPO,
+            yuma: s425::YUMA,
+            max_uids: s425::MAX_UIDS,
+            pool: PoolRule {
+                tao: Rao(s425::LOCK_MINIMUM),
+                alpha: Alpha(s425::LOCK_MINIMUM),
+                fee_rate: s425::FEE_RATE,
+                least_reserve: s425::LEAST_RESERVE,
+            },
+            commit_reveal: true,
             initial_balances,
             registration_price: RegistrationPrice {
-                initial: Rao(RAO_PER_TAO),
-                minimum: Rao(500_000),
-                maximum: Rao(100 * RAO_PER_TAO),
-                half_life_blocks: 360,
-                rise_per_mille: 1_260,
+                initial: Rao(s425::BURN_INITIAL),
+                minimum: Rao(s425::BURN_MINIMUM),
+                maximum: Rao(s425::BURN_MAXIMUM),
+                half_life_blocks: s425::BURN_HALF_LIFE_BLOCKS,
+                rise_per_mille: s425::BURN_RISE_PER_MILLE,
             },
-            immunity_blocks: 5_000,
-            min_non_immune: 10,
-            weights_rate_limit_blocks: 100,
-            weights_stake_threshold: Rao(1_000 * RAO_PER_TAO),
-            commitment_bytes_per_tempo: 3_100,
+            immunity_blocks: s425::IMMUNITY_BLOCKS,
+            min_non_immune: s425::MIN_NON_IMMUNE,
+            weights_rate_limit_blocks: s425::WEIGHTS_RATE_LIMIT_BLOCKS,
+            weights_stake_threshold: Alpha(s425::STAKE_THRESHOLD),
+            commitment_bytes_per_tempo: s425::COMMITMENT_BYTES_PER_TEMPO,
             commitment_retention_blocks: 50_400,
             history_blocks: 50_400,
+            governance: GovernanceRule::mainnet_like(),
+            access: AccessTerms::mainnet_like(),
             ..Self::local(owner, &[])
         }
+    }
+
+    /// The rules that the ledger goes by.
+    pub fn rules(&self) -> &'static dyn RuleSet {
+        self.rule_set.rules()
     }
 
     /// The hash that names the chain: BLAKE3 over the SCALE encoding.
@@ -169,7 +224,13 @@ impl Profile {
         let bounds = [
             ("tempo", u64::from(self.tempo), 1, 1_000_000, "1 to 1000000"),
             ("max_uids", u64::from(self.max_uids), 1, 4_096, "1 to 4096"),
-            ("max_validators", u64::from(self.max_validators), 1, 4_096, "1 to 4096"),
+            ("netuid", u64::from(self.netuid.0), 1, u64::from(u16::MAX), "1 or more"),
+            ("yuma.max_validators", u64::from(self.yuma.max_validators), 1, 4_096, "1 to 4096"),
+            ("yuma.bonds_moving_average", self.yuma.bonds_moving_average, 0, 1_000_000, "1000000 at most"),
+            ("pool.tao", self.pool.tao.0, self.pool.least_reserve, MAX_ISSUANCE_RAO, "the least reserve or more"),
+            ("pool.alpha", self.pool.alpha.0, self.pool.least_reserve, MAX_ISSUANCE_RAO, "the least reserve or more"),
+            ("pool.least_reserve", self.pool.least_reserve, 1, RAO_PER_TAO, "1 to 1000000000"),
+            ("pool.fee_rate", u64::from(self.pool.fee_rate), 0, 6_553, "6553 at most"),
             ("block_time_ms", self.block_time_ms, 10, 3_600_000, "10 to 3600000"),
             ("half_life_blocks", u64::from(price.half_life_blocks), 0, 10_000_000, "10000000 at most"),
             ("rise_per_mille", u64::from(price.rise_per_mille), 1_000, 10_000, "1000 to 10000"),
@@ -180,17 +241,20 @@ impl Profile {
             ("block_emission", self.block_emission.0, 0, 1_000 * RAO_PER_TAO, "1000 TAO at most"),
             ("name length", self.name.len() as u64, 1, 64, "1 to 64 bytes"),
         ];
-        for (field, value, low, high, wanted) in bounds {
+        for (field, value, low, high, wanted) in bounds.into_iter().chain(self.governance.bounds_of_profile()) {
             if value < low || value > high {
                 return Err(ProfileError::OutOfBounds { field, value, wanted });
             }
+        }
+        if let Some((field, value, wanted)) = self.access.fault() {
+            return Err(ProfileError::OutOfBounds { field, value, wanted });
         }
         if price.minimum > price.initial || price.initial > price.maximum {
             let value = price.initial.0;
             return Err(ProfileError::OutOfBounds { field: "registration price", value, wanted: "minimum to maximum" });
         }
         let mut keys = std::collections::BTreeSet::new();
-        let mut issued = 0u64;
+        let mut issued = self.pool.tao.0;
         for (key, balance) in &self.initial_balances {
             if !keys.insert(*key) {
                 return Err(ProfileError::DuplicateBalance(*key));

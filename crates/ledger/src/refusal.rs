@@ -1,5 +1,8 @@
 //! Why the ledger refuses a call: the chain's own error names, with what to do next.
 
+use crate::access::AccessRefusal;
+use crate::governance::GovernanceRefusal;
+use crate::pool::PoolError;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
@@ -75,12 +78,62 @@ pub enum Refusal {
         available: Rao,
     },
     /// The stake is less than what is to be taken.
-    #[error("NotEnoughStakeToWithdraw: {needed} TAO wanted, {available} TAO staked; remove less")]
+    #[error("NotEnoughStakeToWithdraw: {needed} wanted, {available} staked; remove less")]
     NotEnoughStakeToWithdraw {
         /// What the call needs.
-        needed: Rao,
+        needed: Alpha,
         /// What is there.
-        available: Rao,
+        available: Alpha,
+    },
+    /// The pool cannot do the trade.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// Stake was to go where it is.
+    #[error("SameHotkey: the stake is behind {hotkey} already; name another")]
+    SameHotkey {
+        /// The key.
+        hotkey: PublicKey,
+    },
+    /// A validator would keep too much.
+    #[error("DelegateTakeTooHigh: {given} of 65535, at most {most}; keep less")]
+    DelegateTakeTooHigh {
+        /// What was asked for, in 1/65535.
+        given: u16,
+        /// The most.
+        most: u16,
+    },
+    /// A validator raised its part a while ago.
+    #[error("DelegateTxRateLimitExceeded: the part may rise again at block {next_block}; wait, or lower it")]
+    DelegateTxRateLimitExceeded {
+        /// First block at which it may.
+        next_block: BlockNumber,
+    },
+    /// Weights must be committed first.
+    #[error("CommitRevealEnabled: weights are committed and revealed here; use commit_weights and reveal_weights")]
+    CommitRevealEnabled,
+    /// Weights are set at once.
+    #[error("CommitRevealDisabled: weights are set at once here; use set_weights")]
+    CommitRevealDisabled,
+    /// Too many commits wait for their reveal.
+    #[error("TooManyUnrevealedCommits: {open} commits wait for their reveal; reveal them first")]
+    TooManyUnrevealedCommits {
+        /// How many.
+        open: u32,
+    },
+    /// Nothing was committed.
+    #[error("NoWeightsCommitFound: there is no commit to reveal; commit first")]
+    NoWeightsCommitFound,
+    /// The revealed weights are not those that were committed.
+    #[error("InvalidRevealCommitHashNotMatch: no commit has the hash of these weights; reveal what was committed")]
+    InvalidRevealCommitHashNotMatch,
+    /// The epoch of the reveal has passed.
+    #[error("ExpiredWeightCommit: the commit's epoch has passed; commit again")]
+    ExpiredWeightCommit,
+    /// The epoch of the reveal has not come.
+    #[error("RevealTooEarly: the commit may be revealed from block {next_block} on; wait")]
+    RevealTooEarly {
+        /// First block at which it may.
+        next_block: BlockNumber,
     },
     /// The amount, or what it would leave, is under the minimum.
     #[error("AmountTooLow: {amount} TAO is under the minimum of {minimum} TAO; use more, or remove everything")]
@@ -138,12 +191,12 @@ pub enum Refusal {
         uid: Uid,
     },
     /// The signer's stake is under the threshold.
-    #[error("NotEnoughStakeToSetWeights: {stake} TAO staked, {threshold} TAO wanted; add stake")]
+    #[error("NotEnoughStakeToSetWeights: the stake counts for {stake}, {threshold} wanted; add stake")]
     NotEnoughStakeToSetWeights {
-        /// Stake on the hotkey.
-        stake: Rao,
+        /// What the hotkey's stake counts for.
+        stake: Alpha,
         /// The threshold.
-        threshold: Rao,
+        threshold: Alpha,
     },
     /// Weights were set a moment ago.
     #[error("SettingWeightsTooFast: weights may be set again at block {next_block}; wait")]
@@ -216,6 +269,12 @@ pub enum Refusal {
         /// When.
         at: BlockNumber,
     },
+    /// Governance refuses.
+    #[error(transparent)]
+    Governance(#[from] GovernanceRefusal),
+    /// Access refuses.
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
     /// A bucket commitment with an index.
     #[error("BucketIndexNotZero: a hotkey has one bucket, with index 0; the caller is at fault")]
     BucketIndexNotZero,
@@ -236,9 +295,12 @@ impl Refusal {
             Self::BadNonce { .. }
                 | Self::Expired { .. }
                 | Self::SettingWeightsTooFast { .. }
+                | Self::RevealTooEarly { .. }
+                | Self::DelegateTxRateLimitExceeded { .. }
                 | Self::SpaceLimitExceeded { .. }
                 | Self::RegistrationPriceLimitExceeded { .. }
                 | Self::NeuronNoValidatorPermit { .. }
+                | Self::Governance(GovernanceRefusal::TooManyProposals { .. })
         )
     }
 }

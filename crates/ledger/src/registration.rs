@@ -1,64 +1,31 @@
 //! Slots: their price, who gets one, and who loses one when the subnet is full.
 
+use crate::curve::{DECAY_ONE, decay, rise};
+use crate::pool::Charge;
 use crate::state::{Slot, State};
-use crate::{Event, Refusal, Topic};
+use crate::{Event, Refusal, Topic, s425};
 use templar_base::{BlockNumber, PublicKey, Rao, Uid};
-
-/// One in the fixed point of prices, 2^32.
-const ONE: u64 = 1 << 32;
-
-/// The largest factor `f`, in 2^-32, with `f^half_life ≤ 1/2`; one where the half-life is 0.
-pub(crate) fn decay_per_block(half_life_blocks: u32) -> u64 {
-    if half_life_blocks == 0 {
-        return ONE;
-    }
-    let (mut low, mut high) = (0, ONE);
-    while low < high {
-        let middle = (low + high).div_ceil(2);
-        if power(middle, half_life_blocks) <= ONE / 2 {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    low
-}
-
-/// `base^exponent` in 2^-32 fixed point, truncating each product; `base` is one at most.
-fn power(base: u64, mut exponent: u32) -> u64 {
-    let (mut result, mut square) = (ONE, base);
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = multiply(result, square);
-        }
-        square = multiply(square, square);
-        exponent >>= 1;
-    }
-    result
-}
-
-fn multiply(left: u64, right: u64) -> u64 {
-    // One operand is 2^32 at most, so the shifted product fits.
-    ((u128::from(left) * u128::from(right)) >> 32) as u64
-}
 
 /// Lets the price sink by one block.
 pub(crate) fn decay_price(state: &mut State) {
-    let (decay, minimum) = (state.price_decay, state.profile.registration_price.minimum);
-    if decay != ONE {
+    let factor = state.price_decay;
+    let bounds = &state.profile.registration_price;
+    let (minimum, maximum) = (bounds.minimum, bounds.maximum);
+    if factor != DECAY_ONE && state.block > BlockNumber(1) {
         state.set_totals(|totals| {
-            totals.registration_price = Rao(multiply(totals.registration_price.0, decay)).max(minimum);
+            totals.registration_price = Rao(decay(totals.registration_price.0, factor)).clamp(minimum, maximum);
         });
     }
 }
 
-/// Gives `hotkey` a slot at `coldkey`'s expense.
+/// Gives `hotkey` a slot at `coldkey`'s expense: the price buys alpha without a fee, and the alpha is burned.
 pub(crate) fn register(
     state: &mut State,
     coldkey: &PublicKey,
     hotkey: &PublicKey,
     max_price: Option<Rao>,
-) -> Result<Event, Refusal> {
+    events: &mut Vec<Event>,
+) -> Result<(), Refusal> {
     if let Some(owner) = state.owner_of(hotkey)
         && owner != *coldkey
     {
@@ -74,71 +41,68 @@ pub(crate) fn register(
         return Err(Refusal::RegistrationPriceLimitExceeded { price, limit });
     }
     let uid = next_uid(state).ok_or(Refusal::NoNeuronIdAvailable)?;
-    state.debit(coldkey, price, |needed, available| Refusal::NotEnoughBalanceToStake { needed, available })?;
+    let available = state.account(coldkey).balance;
+    if price > available {
+        return Err(Refusal::NotEnoughBalanceToStake { needed: price, available });
+    }
+    let (paid, alpha) = crate::stake::buy(state, price, None, Charge::Free, events)?;
+    state.debit(coldkey, paid, |needed, available| Refusal::NotEnoughBalanceToStake { needed, available })?;
+    state.burn_alpha(alpha);
+    raise_price(state, price);
 
-    let rule = state.profile.registration_price.clone();
-    state.set_totals(|totals| {
-        totals.burned = Rao(totals.burned.0.saturating_add(price.0));
-        let raised = u128::from(price.0) * u128::from(rule.rise_per_mille) / 1_000;
-        totals.registration_price = Rao(raised.min(u128::from(rule.maximum.0)) as u64).max(rule.minimum);
-    });
     let replaced = state.slots.get(&uid).map(|slot| slot.hotkey);
     if let Some(former) = replaced {
         state.weights.remove(&uid);
+        state.bonds.remove(&uid);
+        state.weight_commits.remove(&former);
         state.commitments.remove(&(Topic::Bucket, 0, former));
     }
-    let registered_at = state.block;
     state.owners.insert(*hotkey, *coldkey);
-    let slot = Slot {
-        hotkey: *hotkey,
-        permit: false,
-        registered_at,
-        last_update: BlockNumber(0),
-        incentive: 0,
-        dividends: 0,
-        emission: Rao::ZERO,
-    };
-    state.set_slot(uid, slot);
-    Ok(Event::Registered { uid, hotkey: *hotkey, coldkey: *coldkey, burned: price, replaced })
+    state.set_slot(uid, Slot::new(*hotkey, state.block));
+    events.push(Event::Registered { uid, hotkey: *hotkey, coldkey: *coldkey, burned: paid, replaced });
+    Ok(())
+}
+
+fn raise_price(state: &mut State, price: Rao) {
+    let rule = state.profile.registration_price.clone();
+    let raised = Rao(rise(price.0, rule.rise_per_mille, 1_000)).clamp(rule.minimum, rule.maximum);
+    state.set_totals(|totals| totals.registration_price = raised);
+}
+
+/// The slot that speaks for the subnet's owner: the oldest of its own.
+pub(crate) fn owner_slot(state: &State) -> Option<Uid> {
+    immune_owner_slots(state).first().copied()
+}
+
+/// The owner's slots that are never pruned: the oldest, as many as the chain protects.
+fn immune_owner_slots(state: &State) -> Vec<Uid> {
+    let owner = state.profile.owner;
+    let owned = state.slots.iter().filter(|(_, slot)| state.owner_of(&slot.hotkey) == Some(owner));
+    let mut owned: Vec<(BlockNumber, Uid)> = owned.map(|(uid, slot)| (slot.registered_at, *uid)).collect();
+    owned.sort_unstable();
+    owned.truncate(s425::IMMUNE_OWNER_SLOTS);
+    owned.into_iter().map(|(_, uid)| uid).collect()
 }
 
 /// The slot that the next key gets: a free one, or that of the least earner.
 ///
-/// The owner's slots are never taken. Slots without immunity go first, as long as more than `min_non_immune` of them
-/// exist; within a group the lowest emission goes, then the oldest registration, then the lowest uid.
+/// Slots without immunity go first, as long as more than `min_non_immune` of them exist, and otherwise one with
+/// immunity; within a group the lowest emission goes, then the oldest registration, then the lowest uid. The chain's
+/// `get_neuron_to_prune`.
 fn next_uid(state: &State) -> Option<Uid> {
     let profile = &state.profile;
     if state.slots.len() < usize::from(profile.max_uids) {
         // Slots are never given up, so they are numbered without gaps.
         return Some(Uid(state.slots.len() as u16));
     }
+    let spared = immune_owner_slots(state);
     let mut open = Vec::new();
     let mut immune = Vec::new();
-    for (uid, slot) in state.slots.iter() {
-        if state.owner_of(&slot.hotkey) == Some(profile.owner) {
-            continue;
-        }
+    for (uid, slot) in state.slots.iter().filter(|(uid, _)| !spared.contains(uid)) {
         let rank = (slot.emission, slot.registered_at, *uid);
         let is_immune = state.block.0.saturating_sub(slot.registered_at.0) < profile.immunity_blocks;
         if is_immune { immune.push(rank) } else { open.push(rank) }
     }
-    let least = |group: &[(Rao, BlockNumber, Uid)]| group.iter().min().map(|rank| rank.2);
-    if open.len() > usize::from(profile.min_non_immune) {
-        return least(&open);
-    }
-    least(&immune).or_else(|| least(&open))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_price_halves_in_a_half_life_and_no_sooner() {
-        let factor = decay_per_block(360);
-        assert!(power(factor, 360) <= ONE / 2);
-        assert!(power(factor + 1, 360) > ONE / 2);
-        assert_eq!(decay_per_block(0), ONE);
-        assert_eq!(decay_per_block(1), ONE / 2);
-    }
+    let group = if open.len() > usize::from(profile.min_non_immune) { open } else { immune };
+    group.into_iter().min().map(|(_, _, uid)| uid)
 }

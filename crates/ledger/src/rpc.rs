@@ -1,11 +1,15 @@
 //! The ledger over the network: a client that reconnects by itself and gives up in time.
 
+use crate::access::AccessAccountView;
 use crate::block::Block;
+use crate::governance::{Proposal, ProposalId, ProposalView};
+use crate::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use crate::server::LEDGER_ERROR_CODE;
 use crate::submission::{SubmissionPort, Ticket};
 use crate::{
-    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
-    Metagraph, Profile, Receipt, Topic, Totals, Transaction, TransactionHash,
+    AccessOverview, Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, Explanation,
+    HeadStream, Hyperparameters, Metagraph, Profile, Receipt, SettingChanges, Topic, Totals, Transaction,
+    TransactionHash,
 };
 use async_trait::async_trait;
 use jsonrpsee::core::client::{ClientT, Error as ClientError, SubscriptionClientT};
@@ -16,7 +20,7 @@ use parity_scale_codec::{DecodeAll, Encode};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use templar_base::{BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Uid};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -93,6 +97,11 @@ impl RpcChain {
         self.connection.call("ledger_profile", rpc_params![]).await
     }
 
+    /// Why a slot was paid what it was paid in the newest epoch that ended at `at` or before.
+    pub async fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError> {
+        self.connection.call("ledger_explain", rpc_params![netuid, uid, at]).await
+    }
+
     /// The ledger's sums.
     pub async fn totals(&self) -> Result<Totals, ChainError> {
         self.connection.call("ledger_totals", rpc_params![]).await
@@ -106,6 +115,61 @@ impl RpcChain {
             method: "ledger_block".to_owned(),
             reason: "the bytes are no block".to_owned(),
         })
+    }
+
+    /// Events that concern `key` in blocks before `before` (or all), the newest first.
+    pub async fn history(
+        &self,
+        key: &PublicKey,
+        before: Option<BlockNumber>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, ChainError> {
+        self.connection.call("ledger_history", rpc_params![key, before, limit]).await
+    }
+
+    /// The market at a glance.
+    pub async fn market(&self, netuid: Netuid) -> Result<MarketSummary, ChainError> {
+        self.connection.call("market_summary", rpc_params![netuid]).await
+    }
+
+    /// What an order would bring now.
+    pub async fn quote(&self, netuid: Netuid, order: Order) -> Result<Quote, ChainError> {
+        self.connection.call("market_quote", rpc_params![netuid, order]).await
+    }
+
+    /// The newest candles, the oldest first.
+    pub async fn candles(&self, netuid: Netuid, interval: Interval, limit: u32) -> Result<Vec<Candle>, ChainError> {
+        self.connection.call("market_candles", rpc_params![netuid, interval, limit]).await
+    }
+
+    /// The newest epochs, the oldest first.
+    pub async fn epochs(&self, netuid: Netuid, limit: u32) -> Result<Vec<EpochRecord>, ChainError> {
+        self.connection.call("market_epochs", rpc_params![netuid, limit]).await
+    }
+
+    /// The newest proposals, newest first.
+    pub async fn proposals(&self, netuid: Netuid, limit: u32) -> Result<Vec<Proposal>, ChainError> {
+        self.connection.call("governance_proposals", rpc_params![netuid, limit]).await
+    }
+
+    /// A proposal with its votes.
+    pub async fn proposal(&self, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
+        self.connection.call("governance_proposal", rpc_params![netuid, id]).await
+    }
+
+    /// Terms and sums of access.
+    pub async fn access_overview(&self, netuid: Netuid) -> Result<AccessOverview, ChainError> {
+        self.connection.call("access_overview", rpc_params![netuid]).await
+    }
+
+    /// The prepaid accounts at a gateway, those after the key `after`.
+    pub async fn access_accounts(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        after: Option<PublicKey>,
+    ) -> Result<Vec<AccessAccountView>, ChainError> {
+        self.connection.call("access_accounts", rpc_params![netuid, gateway, after]).await
     }
 
     /// The nonce that the key's next transaction needs, behind those that wait.
@@ -160,7 +224,11 @@ impl Connection {
         loop {
             let error = match self.attempt(method, params.clone()).await {
                 Ok(answer) => return Ok(answer),
-                Err(error @ (ChainError::Unreachable { .. } | ChainError::Deadline { .. })) => error,
+                Err(
+                    error @ (ChainError::Unreachable { .. }
+                    | ChainError::Deadline { .. }
+                    | ChainError::TooManyRequests { .. }),
+                ) => error,
                 Err(error) => return Err(error),
             };
             if Instant::now() + pause >= deadline {
@@ -275,7 +343,7 @@ impl Chain for RpcChain {
         self.connection.call("ledger_account", rpc_params![key]).await
     }
 
-    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Rao, ChainError> {
+    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Alpha, ChainError> {
         self.connection.call("ledger_stake", rpc_params![hotkey, coldkey]).await
     }
 
@@ -285,6 +353,19 @@ impl Chain for RpcChain {
 
     async fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ChainError> {
         self.connection.call("ledger_events", rpc_params![from, to]).await
+    }
+
+    async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
+        self.connection.call("governance_settings", rpc_params![netuid]).await
+    }
+
+    async fn access_account(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        key: &PublicKey,
+    ) -> Result<Option<AccessAccountView>, ChainError> {
+        self.connection.call("access_account", rpc_params![netuid, gateway, key]).await
     }
 
     async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {

@@ -1,22 +1,28 @@
 //! The ledger as a service: blocks on a timer, JSON-RPC over HTTP and WebSocket.
 
-use crate::{ChainError, Ledger, LocalChain, MempoolError, Topic, Transaction, TransactionHash};
+mod limits;
+mod methods;
+
+pub use limits::ClientLimits;
+
+use crate::{ChainError, Ledger, LocalChain};
+use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
-    BatchRequestConfig, PendingSubscriptionSink, RpcModule, Server, ServerConfig, ServerHandle, SubscriptionMessage,
+    BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, StopHandle, serve_with_graceful_shutdown,
+    stop_channel,
 };
-use jsonrpsee::types::{ErrorObjectOwned, Params};
-use parity_scale_codec::Encode;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use jsonrpsee::types::ErrorObjectOwned;
+use limits::{Clients, Limited, Place};
+use methods::methods;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use templar_base::{BlockNumber, Netuid, PublicKey};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// JSON-RPC error code of every refusal of the ledger; the error itself is in `data`.
 pub(crate) const LEDGER_ERROR_CODE: i32 = -32_000;
-const INVALID_PARAMS_CODE: i32 = -32_602;
 /// A transaction in hexadecimal and its envelope fit.
 const MAX_REQUEST_BYTES: u32 = 128 * 1024;
 /// A metagraph of 4096 slots with 64 rows of weights fits.
@@ -29,6 +35,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Connections at most.
     pub max_connections: u32,
+    /// What one client may ask.
+    pub limits: ClientLimits,
     /// Whether this server makes blocks on the profile's timer. Without it somebody else advances the chain.
     pub makes_blocks: bool,
 }
@@ -36,7 +44,7 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Makes blocks and serves up to 512 connections at `listen`.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, max_connections: 512, makes_blocks: true }
+        Self { listen, max_connections: 512, limits: ClientLimits::default(), makes_blocks: true }
     }
 }
 
@@ -84,9 +92,12 @@ impl LedgerServer {
             .set_batch_request_config(BatchRequestConfig::Limit(16))
             .build();
         let bind = |error: std::io::Error| ServerError::Bind { address: options.listen, reason: error.to_string() };
-        let server = Server::builder().set_config(config).build(options.listen).await.map_err(bind)?;
-        let address = server.local_addr().map_err(bind)?;
-        let server = server.start(methods(chain.clone()));
+        let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let (stop_handle, server) = stop_channel();
+        let clients = Clients::new(options.limits, options.max_connections);
+        let serving = Serving { config, methods: methods(chain.clone()).into(), clients, stop: stop_handle };
+        tokio::spawn(serving.accept(listener));
         let (stop, stopped) = watch::channel(false);
         let timer = options.makes_blocks.then(|| tokio::spawn(make_blocks(chain, stopped)));
         tracing::info!(%address, "ledger serves");
@@ -124,6 +135,52 @@ impl Drop for LedgerHandle {
     }
 }
 
+/// What every connection is served with.
+#[derive(Clone)]
+struct Serving {
+    config: ServerConfig,
+    methods: Methods,
+    clients: Arc<Clients>,
+    stop: StopHandle,
+}
+
+impl Serving {
+    async fn accept(self, listener: TcpListener) {
+        let stopped = self.stop.clone().shutdown();
+        tokio::pin!(stopped);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stopped => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => match self.clients.admit(peer.ip()) {
+                    Some(place) => drop(tokio::spawn(self.clone().serve(socket, place))),
+                    // Closing at once costs least; the client tries again later.
+                    None => tracing::debug!(%peer, "too many connections; one more is refused"),
+                },
+                Err(error) => {
+                    // Out of file handles, or a peer that was gone already: others may still be served.
+                    tracing::debug!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self, socket: TcpStream, place: Place) {
+        // Requests and answers are small, and each waits for the other.
+        let _ = socket.set_nodelay(true);
+        let place = Arc::new(place);
+        let limited = RpcServiceBuilder::new().layer_fn(move |service| Limited { service, place: Arc::clone(&place) });
+        let builder = Server::builder().set_config(self.config).to_service_builder().set_rpc_middleware(limited);
+        let service = builder.build(self.methods, self.stop.clone());
+        if let Err(error) = serve_with_graceful_shutdown(socket, service, self.stop.shutdown()).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
 /// The authority's timer. A block that cannot be stored is tried again, so that a full disk stops the chain but not
 /// the process.
 async fn make_blocks(chain: LocalChain, mut stopped: watch::Receiver<bool>) {
@@ -149,89 +206,4 @@ async fn make_blocks(chain: LocalChain, mut stopped: watch::Receiver<bool>) {
 /// Refuses with the ledger's error in `data`, where the client finds it whole.
 fn refuse(error: ChainError) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(LEDGER_ERROR_CODE, error.to_string(), Some(error))
-}
-
-fn parse<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, ErrorObjectOwned> {
-    params.parse().map_err(|error| {
-        ErrorObjectOwned::owned(INVALID_PARAMS_CODE, format!("parameters: {}", error.message()), None::<()>)
-    })
-}
-
-/// Registers a method that reads its parameters as the tuple `P`.
-fn register<P, T, F>(module: &mut RpcModule<LocalChain>, name: &'static str, answer: F)
-where
-    P: DeserializeOwned,
-    T: Serialize + Clone + Send + 'static,
-    F: Fn(&LocalChain, P) -> Result<T, ChainError> + Send + Sync + 'static,
-{
-    let registered = module.register_method(name, move |params, chain, _| -> Result<T, ErrorObjectOwned> {
-        answer(chain, parse(&params)?).map_err(refuse)
-    });
-    // Names are literals below, each used once.
-    debug_assert!(registered.is_ok(), "{name} is registered twice");
-}
-
-fn methods(chain: LocalChain) -> RpcModule<LocalChain> {
-    let mut module = RpcModule::new(chain);
-    let m = &mut module;
-    register(m, "ledger_genesis", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().genesis_hash())));
-    register(m, "ledger_profile", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().profile().clone())));
-    register(m, "ledger_totals", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().totals())));
-    register(m, "ledger_head", |chain, (): ()| Ok(chain.with(Ledger::head)));
-    register(m, "ledger_header", |chain, (block,): (BlockNumber,)| chain.with(|ledger| ledger.header(block)));
-    register(m, "ledger_block", |chain, (block,): (BlockNumber,)| {
-        Ok(hex::encode(chain.with(|ledger| ledger.block(block))?.encode()))
-    });
-    register(m, "ledger_metagraph", |chain, (netuid, at): (Netuid, Option<BlockNumber>)| {
-        chain.with(|ledger| ledger.metagraph(netuid, at))
-    });
-    register(m, "ledger_commitments", |chain, (netuid, topic, index): (Netuid, Topic, u64)| {
-        chain.with(|ledger| ledger.commitments(netuid, topic, index))
-    });
-    register(m, "ledger_account", |chain, (key,): (PublicKey,)| Ok(chain.with(|ledger| ledger.account(&key))));
-    register(m, "ledger_nextNonce", |chain, (key,): (PublicKey,)| Ok(chain.with(|ledger| ledger.next_nonce(&key))));
-    register(m, "ledger_stake", |chain, (hotkey, coldkey): (PublicKey, PublicKey)| {
-        Ok(chain.with(|ledger| ledger.state().stake(&hotkey, &coldkey)))
-    });
-    register(m, "ledger_registrationCost", |chain, (netuid,): (Netuid,)| {
-        chain.with(|ledger| ledger.registration_cost(netuid))
-    });
-    register(m, "ledger_events", |chain, (from, to): (BlockNumber, BlockNumber)| {
-        chain.with(|ledger| ledger.events(from, to))
-    });
-    register(m, "ledger_hyperparameters", |chain, (netuid,): (Netuid,)| {
-        chain.with(|ledger| ledger.hyperparameters(netuid))
-    });
-    register(m, "ledger_receipt", |chain, (hash,): (TransactionHash,)| chain.receipt(&hash));
-    register(m, "ledger_submit", |chain, (text,): (String,)| {
-        let malformed = MempoolError::Malformed(crate::TransactionDecodeError::Malformed);
-        let bytes = hex::decode(text).map_err(|_| ChainError::NotQueued { reason: malformed })?;
-        let transaction = Transaction::from_bytes(&bytes);
-        chain.queue(transaction.map_err(|error| ChainError::NotQueued { reason: error.into() })?)
-    });
-    let subscribed = m.register_subscription(
-        "ledger_subscribeHeads",
-        "ledger_heads",
-        "ledger_unsubscribeHeads",
-        |_, pending, chain, _| send_heads(pending, chain.newest()),
-    );
-    debug_assert!(subscribed.is_ok(), "the subscription is registered once");
-    module
-}
-
-/// Sends the newest block now and each time there is a newer one. A slow reader misses some, and fetches them by
-/// number; none of them waits in memory.
-async fn send_heads(pending: PendingSubscriptionSink, mut newest: watch::Receiver<Option<crate::BlockHeader>>) {
-    let Ok(sink) = pending.accept().await else { return };
-    loop {
-        let header = newest.borrow_and_update().clone();
-        let Ok(message) = serde_json::value::to_raw_value(&header) else { return };
-        if sink.send(SubscriptionMessage::from(message)).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = sink.closed() => return,
-        }
-    }
 }

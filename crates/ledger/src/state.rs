@@ -1,13 +1,21 @@
 //! The ledger's state: accounts, stakes, slots, weights, commitments. Only the transition writes it.
 
+use crate::access::AccessState;
+use crate::commit_reveal::WeightCommit;
+use crate::curve::MovingPrice;
+use crate::governance::GovernanceState;
+use crate::market::MarketState;
+use crate::pool::WeightedPool;
 use crate::purse::{Holding, Purse};
+use crate::share::StakeTotal;
+use crate::subnet::Subnet;
 use crate::table::{NumberedTables, StateChanges, Table};
 use crate::{Profile, ProfileError, Refusal, StateRoot, Topic};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use templar_base::{BlockHash, BlockNumber, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
 /// Where a commitment stands: topic and index first, so that a window's commitments lie together.
 pub(crate) type CommitmentKey = (Topic, u64, PublicKey);
@@ -26,11 +34,32 @@ pub struct Account {
 pub(crate) struct Slot {
     pub hotkey: PublicKey,
     pub permit: bool,
+    pub active: bool,
     pub registered_at: BlockNumber,
     pub last_update: BlockNumber,
+    pub consensus: u16,
+    pub validator_trust: u16,
     pub incentive: u16,
     pub dividends: u16,
-    pub emission: Rao,
+    pub emission: Alpha,
+}
+
+impl Slot {
+    /// A slot that was just given to `hotkey`.
+    pub fn new(hotkey: PublicKey, registered_at: BlockNumber) -> Self {
+        Self {
+            hotkey,
+            permit: false,
+            active: false,
+            registered_at,
+            last_update: BlockNumber(0),
+            consensus: 0,
+            validator_trust: 0,
+            incentive: 0,
+            dividends: 0,
+            emission: Alpha::ZERO,
+        }
+    }
 }
 
 /// A commitment as stored.
@@ -47,31 +76,10 @@ pub struct Totals {
     pub issued: Rao,
     /// TAO that was destroyed.
     pub burned: Rao,
-    /// TAO in the subnet's pool; none while stake is plain.
+    /// TAO in the subnet's pool, fees included.
     pub pooled: Rao,
     /// Price of a slot now.
     pub registration_price: Rao,
-}
-
-/// TAO was created or lost: a bug of the ledger, never of its users.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the ledger does not conserve: balances {balances} + stakes {stakes} + pools {pools} + purses {purses} + burned \
-     {burned} rao are not the issued {issued} rao; this is a bug of the ledger, keep its folder and report it"
-)]
-pub struct ConservationError {
-    /// Sum of free balances, in rao.
-    pub balances: u128,
-    /// Sum of stakes, in rao.
-    pub stakes: u128,
-    /// TAO in pools, in rao.
-    pub pools: u128,
-    /// TAO in the purses of modules, in rao.
-    pub purses: u128,
-    /// TAO destroyed, in rao.
-    pub burned: u128,
-    /// TAO created, in rao.
-    pub issued: u128,
 }
 
 /// The whole state of a ledger after some block.
@@ -86,15 +94,23 @@ pub struct State {
     pub(crate) totals: Table<(), Totals>,
     pub(crate) accounts: Table<PublicKey, Account>,
     pub(crate) owners: Table<PublicKey, PublicKey>,
-    pub(crate) stakes: Table<(PublicKey, PublicKey), Rao>,
+    pub(crate) stake_shares: Table<(Netuid, PublicKey, PublicKey), u128>,
+    pub(crate) stake_totals: Table<(Netuid, PublicKey), StakeTotal>,
     pub(crate) slots: Table<Uid, Slot>,
     pub(crate) weights: Table<Uid, Vec<(Uid, u16)>>,
+    pub(crate) bonds: Table<Uid, Vec<(Uid, u16)>>,
+    pub(crate) weight_commits: Table<PublicKey, Vec<WeightCommit>>,
+    /// What validators keep of their stakers' dividends, and when that last rose.
+    pub(crate) takes: Table<PublicKey, (u16, BlockNumber)>,
+    pub(crate) subnets: Table<(), Subnet>,
     pub(crate) commitments: Table<CommitmentKey, Commitment>,
     pub(crate) budgets: Table<PublicKey, u32>,
     pub(crate) purses: Table<Purse, Holding>,
+    pub(crate) governance: GovernanceState,
+    pub(crate) access: AccessState,
+    pub(crate) market: MarketState,
     // What follows is derived from the tables above, for speed; no digest covers it.
     uid_of: BTreeMap<PublicKey, Uid>,
-    stake_of: BTreeMap<PublicKey, Rao>,
     commitments_by_block: BTreeSet<(BlockNumber, CommitmentKey)>,
 }
 
@@ -113,8 +129,22 @@ impl State {
             issued += balance.0;
             state.accounts.insert(*key, Account { balance: *balance, nonce: 0 });
         }
+        state.access = AccessState::new(state.profile.access.clone());
         let registration_price = state.profile.registration_price.initial;
+        let market = state.profile.pool.clone();
+        issued += market.tao.0;
         state.totals.insert((), Totals { issued: Rao(issued), registration_price, ..Totals::default() });
+        // The owner's part is staked behind its own key until it has a slot.
+        state.owners.insert(state.profile.owner, state.profile.owner);
+        state.set_subnet(Subnet {
+            pool: WeightedPool::new(market.tao, market.alpha, market.fee_rate, market.least_reserve),
+            moving_price: MovingPrice::default(),
+            alpha_issued: market.alpha,
+            alpha_burned: Alpha::ZERO,
+            pending_owner: Alpha::ZERO,
+            pending_emission: Alpha::ZERO,
+            last_epoch: BlockNumber(0),
+        });
         let (_, changes) = state.settle();
         Ok((state, changes))
     }
@@ -124,20 +154,27 @@ impl State {
         Ok(Self {
             genesis: profile.genesis_hash(),
             root: StateRoot::default(),
-            price_decay: crate::registration::decay_per_block(profile.registration_price.half_life_blocks),
+            price_decay: profile.rules().price_decay(profile.registration_price.half_life_blocks),
             profile: Arc::new(profile),
             block: BlockNumber(0),
             totals: Table::new(),
             accounts: Table::new(),
             owners: Table::new(),
-            stakes: Table::new(),
+            stake_shares: Table::new(),
+            stake_totals: Table::new(),
             slots: Table::new(),
             weights: Table::new(),
+            bonds: Table::new(),
+            weight_commits: Table::new(),
+            takes: Table::new(),
+            subnets: Table::new(),
             commitments: Table::new(),
             budgets: Table::new(),
             purses: Table::new(),
+            governance: GovernanceState::default(),
+            access: AccessState::default(),
+            market: MarketState::default(),
             uid_of: BTreeMap::new(),
-            stake_of: BTreeMap::new(),
             commitments_by_block: BTreeSet::new(),
         })
     }
@@ -167,14 +204,9 @@ impl State {
         self.accounts.get(key).copied().unwrap_or_default()
     }
 
-    /// Everything that is staked behind `hotkey`.
-    pub fn stake_behind(&self, hotkey: &PublicKey) -> Rao {
-        self.stake_of.get(hotkey).copied().unwrap_or_default()
-    }
-
-    /// What `coldkey` has staked behind `hotkey`.
-    pub fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Rao {
-        self.stakes.get(&(*hotkey, *coldkey)).copied().unwrap_or_default()
+    /// What a validator keeps of its stakers' dividends, in 1/65535.
+    pub fn take_of(&self, hotkey: &PublicKey) -> u16 {
+        self.takes.get(hotkey).map_or(crate::s425::DELEGATE_TAKE, |(take, _)| *take)
     }
 
     /// The coldkey that owns `hotkey`, if it was ever registered.
@@ -191,17 +223,26 @@ impl State {
     /// restoring go by. Numbers are part of the format. The chain's rules have those under 32; governance has 32 to
     /// 47, access 48 to 63, market 64 to 79, each given by the module's own list.
     fn tables(&mut self) -> NumberedTables<'_> {
-        vec![
+        let mut tables: NumberedTables<'_> = vec![
             (0, &mut self.totals),
             (1, &mut self.accounts),
             (2, &mut self.owners),
-            (3, &mut self.stakes),
+            (3, &mut self.stake_shares),
             (4, &mut self.slots),
             (5, &mut self.weights),
             (6, &mut self.commitments),
             (7, &mut self.budgets),
             (8, &mut self.purses),
-        ]
+            (9, &mut self.subnets),
+            (10, &mut self.stake_totals),
+            (11, &mut self.bonds),
+            (12, &mut self.weight_commits),
+            (13, &mut self.takes),
+        ];
+        tables.extend(self.governance.tables());
+        tables.extend(self.access.tables());
+        tables.extend(self.market.tables());
+        tables
     }
 
     /// Brings the digests up to date; returns the root and, for each table, what changed since the last call.
@@ -237,12 +278,14 @@ impl State {
                 return None;
             }
         }
+        drop(tables);
+        state.governance.index();
+        state.access.index();
+        if !state.subnets.contains(&()) {
+            return None;
+        }
         for (uid, slot) in state.slots.iter() {
             state.uid_of.insert(slot.hotkey, *uid);
-        }
-        for ((hotkey, _), amount) in state.stakes.iter() {
-            let sum = state.stake_of.entry(*hotkey).or_default();
-            *sum = Rao(sum.0.saturating_add(amount.0));
         }
         for (key, commitment) in state.commitments.iter() {
             if key.0 != Topic::Bucket {
@@ -284,28 +327,6 @@ impl State {
         self.accounts.insert(*key, Account { nonce: account.nonce.saturating_add(1), ..account });
     }
 
-    pub(crate) fn set_stake(&mut self, hotkey: &PublicKey, coldkey: &PublicKey, amount: Rao) {
-        let before = self.stake(hotkey, coldkey);
-        let sum = self.stake_behind(hotkey).0.saturating_sub(before.0).saturating_add(amount.0);
-        if amount == Rao::ZERO {
-            self.stakes.remove(&(*hotkey, *coldkey));
-        } else {
-            self.stakes.insert((*hotkey, *coldkey), amount);
-        }
-        if sum == 0 {
-            self.stake_of.remove(hotkey);
-        } else {
-            self.stake_of.insert(*hotkey, Rao(sum));
-        }
-    }
-
-    /// Everybody who has staked behind `hotkey`.
-    pub(crate) fn stakers(&self, hotkey: &PublicKey) -> Vec<(PublicKey, Rao)> {
-        let (first, last) = (PublicKey::new([0; 32]), PublicKey::new([255; 32]));
-        let positions = self.stakes.range((*hotkey, first)..=(*hotkey, last));
-        positions.map(|((_, coldkey), amount)| (*coldkey, *amount)).collect()
-    }
-
     /// Writes a slot, with its key's entry in the index.
     pub(crate) fn set_slot(&mut self, uid: Uid, slot: Slot) {
         if let Some(before) = self.slots.get(&uid)
@@ -336,20 +357,6 @@ impl State {
 
     /// Whether slots, stakes or weights changed since the last settling.
     pub(crate) fn is_metagraph_changed(&self) -> bool {
-        self.slots.is_changed() || self.stakes.is_changed()
+        self.slots.is_changed() || self.stake_totals.is_changed()
     }
-}
-
-/// Checks that no TAO was created or lost: `balances + stakes + pools + purses + burned = issued`.
-pub fn check_conservation(state: &State) -> Result<(), ConservationError> {
-    let totals = state.totals();
-    let balances = state.accounts.iter().map(|(_, account)| u128::from(account.balance.0)).sum::<u128>();
-    let stakes = state.stakes.iter().map(|(_, amount)| u128::from(amount.0)).sum::<u128>();
-    let purses = state.purses.iter().map(|(_, holding)| u128::from(holding.tao.0)).sum::<u128>();
-    let (pools, burned, issued) =
-        (u128::from(totals.pooled.0), u128::from(totals.burned.0), u128::from(totals.issued.0));
-    if balances + stakes + pools + purses + burned == issued {
-        return Ok(());
-    }
-    Err(ConservationError { balances, stakes, pools, purses, burned, issued })
 }

@@ -6,11 +6,11 @@
 use crate::block::Block;
 use crate::state::State;
 use crate::table::Change;
-use crate::{Event, Header, Neuron, Profile, Receipt, TransactionHash};
+use crate::{Event, EventRecord, Header, Neuron, PaidEpoch, Profile, Receipt, TransactionHash};
 use parity_scale_codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
-use templar_base::{BlockHash, BlockNumber, Uid};
+use templar_base::{BlockHash, BlockNumber, PublicKey, Uid};
 
 /// Layout of the file; another number is another layout.
 const STORE_VERSION: u32 = 1;
@@ -24,8 +24,14 @@ const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const RECEIPTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("receipts");
 /// Slots without weights, at each block that changed them.
 const METAGRAPHS: TableDefinition<u64, &[u8]> = TableDefinition::new("metagraphs");
+/// Epochs as they were computed and paid, at the blocks that ended them.
+const EPOCHS: TableDefinition<u64, &[u8]> = TableDefinition::new("epochs");
 /// All weight rows, at each block that changed one.
 const WEIGHTS: TableDefinition<u64, &[u8]> = TableDefinition::new("weights");
+
+/// Events by the keys that they concern: key, block and place in the block, both big-endian, so that a key's events lie
+/// together in their order.
+const HISTORY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("history");
 
 /// All weight rows of a block, by uid.
 pub(crate) type WeightRows = Vec<(Uid, Vec<(Uid, u16)>)>;
@@ -77,6 +83,10 @@ pub enum StoreError {
     Disk(PathBuf, String),
 }
 
+fn history_place(key: &PublicKey, block: u64, place: usize) -> Vec<u8> {
+    [key.as_bytes().as_slice(), &block.to_be_bytes(), &(place as u32).to_be_bytes()].concat()
+}
+
 /// What a block adds to the store.
 pub(crate) struct BlockRecord<'a> {
     pub block: &'a Block,
@@ -85,6 +95,7 @@ pub(crate) struct BlockRecord<'a> {
     pub changes: &'a [(u8, Vec<Change>)],
     pub metagraph: Option<Vec<Neuron>>,
     pub weights: Option<WeightRows>,
+    pub epoch: Option<&'a PaidEpoch>,
 }
 
 /// What a store holds when it is opened.
@@ -101,6 +112,8 @@ pub(crate) struct Store {
     database: Database,
     path: PathBuf,
     history_blocks: u64,
+    /// Blocks between two that are flushed to the disk; 1 but for ledgers that can be made again.
+    pub blocks_per_sync: u64,
 }
 
 impl Store {
@@ -148,8 +161,8 @@ impl Store {
             transactions_root: crate::block::transactions_root(&[]),
             state_root: state.root(),
         };
-        let store = Self { database, path, history_blocks: profile.history_blocks };
-        store.write(|transaction| {
+        let store = Self { database, path, history_blocks: profile.history_blocks, blocks_per_sync: 1 };
+        store.write(true, |transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert("version", STORE_VERSION.encode().as_slice())?;
             meta.insert("profile", profile.encode().as_slice())?;
@@ -166,13 +179,14 @@ impl Store {
             changes: &changes,
             metagraph,
             weights,
+            epoch: None,
         })?;
         Ok(Opened { store, state, head: header, secret })
     }
 
     fn load(database: Database, path: PathBuf, wanted: Option<&Profile>) -> Result<Opened, StoreError> {
         let damaged = |what| StoreError::Damaged(path.clone(), what);
-        let mut store = Self { database, path: path.clone(), history_blocks: 0 };
+        let mut store = Self { database, path: path.clone(), history_blocks: 0, blocks_per_sync: 1 };
         let version = store.meta("version")?.and_then(|bytes| u32::decode_all(&mut &bytes[..]).ok()).unwrap_or(0);
         if version != STORE_VERSION {
             return Err(StoreError::WrongVersion { folder: path, found: version, wanted: STORE_VERSION });
@@ -220,7 +234,8 @@ impl Store {
     pub fn commit(&self, record: BlockRecord<'_>) -> Result<(), StoreError> {
         let number = record.block.header.number.0;
         let horizon = number.saturating_sub(self.history_blocks);
-        self.write(|transaction| {
+        let is_synced = number.is_multiple_of(self.blocks_per_sync);
+        self.write(is_synced, |transaction| {
             let mut state = transaction.open_table(STATE)?;
             for (table, changes) in record.changes {
                 for (key, value) in changes {
@@ -236,6 +251,12 @@ impl Store {
             let mut receipts = transaction.open_table(RECEIPTS)?;
             blocks.insert(number, record.block.encode().as_slice())?;
             events.insert(number, record.events.encode().as_slice())?;
+            let mut history = transaction.open_table(HISTORY)?;
+            for (place, event) in record.events.iter().enumerate() {
+                for key in event.accounts() {
+                    history.insert(history_place(&key, number, place).as_slice(), event.encode().as_slice())?;
+                }
+            }
             for receipt in record.receipts {
                 receipts.insert(receipt.transaction.as_bytes().as_slice(), receipt.encode().as_slice())?;
             }
@@ -244,6 +265,13 @@ impl Store {
                 metagraphs.insert(number, neurons.encode().as_slice())?;
             }
             let mut weights = transaction.open_table(WEIGHTS)?;
+            let mut epochs = transaction.open_table(EPOCHS)?;
+            if let Some(epoch) = record.epoch {
+                epochs.insert(number, epoch.encode().as_slice())?;
+            }
+            while let Some((oldest, _)) = first(&epochs)?.filter(|(oldest, _)| *oldest < horizon) {
+                epochs.remove(oldest)?;
+            }
             if let Some(rows) = &record.weights {
                 weights.insert(number, rows.encode().as_slice())?;
             }
@@ -254,7 +282,12 @@ impl Store {
                     }
                 }
                 blocks.remove(oldest)?;
-                events.remove(oldest)?;
+                let old = events.remove(oldest)?.and_then(|bytes| Vec::<Event>::decode_all(&mut bytes.value()).ok());
+                for (place, event) in old.unwrap_or_default().iter().enumerate() {
+                    for key in event.accounts() {
+                        history.remove(history_place(&key, oldest, place).as_slice())?;
+                    }
+                }
             }
             // A snapshot holds until the next one, so the last one at or before the horizon stays.
             for snapshots in [&mut metagraphs, &mut weights] {
@@ -305,6 +338,35 @@ impl Store {
         Ok(found.into_iter().map(|(number, bytes)| (number, decode(bytes))).collect())
     }
 
+    /// Kept events that concern `key` in blocks before `before`, the newest first, `limit` at most.
+    pub fn history(&self, key: &PublicKey, before: BlockNumber, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        let (first, end) = (history_place(key, 0, 0), history_place(key, before.0, 0));
+        let found = self.read(|transaction| {
+            let mut found = Vec::new();
+            let history = transaction.open_table(HISTORY)?;
+            for entry in history.range(first.as_slice()..end.as_slice())?.rev().take(limit) {
+                let (place, event) = entry?;
+                found.push((place.value().to_vec(), event.value().to_vec()));
+            }
+            Ok(found)
+        })?;
+        let decode = |(place, event): (Vec<u8>, Vec<u8>)| {
+            let block = place.get(32..40)?.try_into().map(u64::from_be_bytes).ok()?;
+            Some(EventRecord { block: BlockNumber(block), event: Event::decode_all(&mut &event[..]).ok()? })
+        };
+        Ok(found.into_iter().filter_map(decode).collect())
+    }
+
+    /// The newest kept epoch that ended at `at` or before.
+    pub fn epoch(&self, at: BlockNumber) -> Result<Option<PaidEpoch>, StoreError> {
+        let bytes = self.read(|transaction| {
+            let epochs = transaction.open_table(EPOCHS)?;
+            let entry = epochs.range(..=at.0)?.next_back().transpose()?;
+            Ok(entry.map(|(_, bytes)| bytes.value().to_vec()))
+        })?;
+        Ok(bytes.and_then(|bytes| PaidEpoch::decode_all(&mut &bytes[..]).ok()))
+    }
+
     /// Slots and weights as they were after block `at`.
     pub fn metagraph(&self, at: BlockNumber) -> Result<Option<(Vec<Neuron>, WeightRows)>, StoreError> {
         let (neurons, weights) = self.read(|transaction| {
@@ -333,11 +395,18 @@ impl Store {
         run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
     }
 
-    fn write(&self, body: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), StoreError> {
+    fn write(
+        &self,
+        is_synced: bool,
+        body: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
         let run = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             // After a kill the file opens at once instead of being scanned.
             transaction.set_quick_repair(true);
+            if !is_synced {
+                transaction.set_durability(redb::Durability::None)?;
+            }
             body(&transaction)?;
             transaction.commit()?;
             Ok(())

@@ -1,9 +1,13 @@
 //! The state transition: a pure function of the state and a block.
 
+use crate::commit_reveal::Reveal;
+use crate::payout::PaidEpoch;
+use crate::share::ROOT;
+use crate::stake::Position;
 use crate::state::State;
 use crate::table::StateChanges;
 use crate::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, StateRoot, Transaction};
-use templar_base::{Beacon, BlockNumber, Netuid, Rao};
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao};
 
 /// What the transition is told about a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Applied {
     pub receipts: Vec<Receipt>,
     /// Digest of the state after the block.
     pub root: StateRoot,
+    /// How the epoch that ended with this block was computed and paid; none where none ended.
+    pub epoch: Option<PaidEpoch>,
     /// Entries of each table that changed, for the store.
     pub(crate) changes: StateChanges,
     /// Whether slots or stakes changed.
@@ -55,26 +61,33 @@ pub fn apply(state: &mut State, block: &BlockInput) -> Result<Applied, BlockOrde
     }
     state.block = block.number;
     let mut events = Vec::new();
-    begin_block(state, &mut events);
+    let epoch = begin_block(state, &mut events);
     let mut receipts = Vec::with_capacity(block.transactions.len());
     for transaction in &block.transactions {
         let result = apply_transaction(state, transaction, &mut events);
         receipts.push(Receipt { transaction: transaction.hash(), block: block.number, result });
     }
+    crate::market::end_block(state, block, &events);
     let (is_metagraph_changed, is_weights_changed) = (state.is_metagraph_changed(), state.weights.is_changed());
     let (root, changes) = state.settle();
-    Ok(Applied { events, receipts, root, changes, is_metagraph_changed, is_weights_changed })
+    Ok(Applied { events, receipts, root, epoch, changes, is_metagraph_changed, is_weights_changed })
 }
 
 /// What happens at every block, whatever is asked: prices sink, old commitments go, and each tempo an epoch ends.
-fn begin_block(state: &mut State, events: &mut Vec<Event>) {
+fn begin_block(state: &mut State, events: &mut Vec<Event>) -> Option<PaidEpoch> {
     crate::registration::decay_price(state);
+    crate::emission::issue(state, events);
+    crate::access::begin_block(state, events);
+    crate::governance::begin_block(state, events);
     let retention = state.profile.commitment_retention_blocks;
     state.drop_commitments_before(BlockNumber(state.block.0.saturating_sub(retention)));
     if state.block.0.is_multiple_of(u64::from(state.profile.tempo)) {
         crate::commitment::begin_tempo(state);
-        crate::emission::end_epoch(state, events);
+        let paid = crate::emission::end_epoch(state, events);
+        crate::access::end_epoch(state, events);
+        return Some(paid);
     }
+    None
 }
 
 fn apply_transaction(state: &mut State, transaction: &Transaction, events: &mut Vec<Event>) -> Result<(), Refusal> {
@@ -91,19 +104,44 @@ fn apply_transaction(state: &mut State, transaction: &Transaction, events: &mut 
         }
         Call::Register { netuid, hotkey, max_price } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::registration::register(state, &signer, hotkey, *max_price)?);
+            crate::registration::register(state, &signer, hotkey, *max_price, events)?;
         }
         Call::SetWeights { netuid, uids, values, version_key } => {
             check_netuid(state, *netuid)?;
             events.push(crate::weights::set_weights(state, &signer, uids, values, *version_key)?);
         }
         Call::AddStake { hotkey, netuid, amount } => {
-            check_netuid(state, *netuid)?;
-            events.push(crate::stake::add(state, &signer, hotkey, *amount)?);
+            crate::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, None, events)?;
+        }
+        Call::AddStakeLimit { hotkey, netuid, amount, limit } => {
+            crate::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, Some(*limit), events)?;
         }
         Call::RemoveStake { hotkey, netuid, amount } => {
+            crate::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, None, events)?;
+        }
+        Call::RemoveStakeLimit { hotkey, netuid, amount, limit } => {
+            crate::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, Some(*limit), events)?;
+        }
+        Call::MoveStake { from, to, netuid, amount } => {
+            crate::stake::move_between(state, position(state, *netuid, from, &signer)?, to, amount.0, events)?;
+        }
+        Call::SetTake { hotkey, take } => events.push(crate::stake::set_take(state, &signer, hotkey, *take)?),
+        Call::CommitWeights { netuid, hash } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::stake::remove(state, &signer, hotkey, *amount)?);
+            events.push(crate::commit_reveal::commit(state, &signer, *hash)?);
+        }
+        Call::RevealWeights { netuid, uids, values, salt, version_key } => {
+            check_netuid(state, *netuid)?;
+            let reveal = Reveal { uids, values, salt, version_key: *version_key };
+            events.push(crate::commit_reveal::reveal(state, &signer, &reveal)?);
+        }
+        Call::Governance { netuid, call } => {
+            check_netuid(state, *netuid)?;
+            events.push(crate::governance::apply(state, &signer, call)?);
+        }
+        Call::Access { netuid, call } => {
+            check_netuid(state, *netuid)?;
+            crate::access::apply(state, &signer, call, events)?;
         }
         Call::Commit { netuid, topic, index, data } => {
             check_netuid(state, *netuid)?;
@@ -137,6 +175,19 @@ fn check_envelope(state: &State, transaction: &Transaction) -> Result<(), Refusa
         return Err(Refusal::BadProof);
     }
     Ok(())
+}
+
+/// A position in the subnet or on the root.
+fn position<'a>(
+    state: &State,
+    netuid: Netuid,
+    hotkey: &'a PublicKey,
+    coldkey: &'a PublicKey,
+) -> Result<Position<'a>, Refusal> {
+    if netuid != ROOT {
+        check_netuid(state, netuid)?;
+    }
+    Ok(Position { netuid, hotkey, coldkey })
 }
 
 fn check_netuid(state: &State, given: Netuid) -> Result<(), Refusal> {

@@ -3,7 +3,7 @@
 use crate::state::State;
 use crate::store::WeightRows;
 use crate::{CommitmentRecord, EMISSION_RULE, Hyperparameters, Metagraph, Neuron, Topic};
-use templar_base::{BlockNumber, PublicKey};
+use templar_base::{Alpha, BlockNumber, PublicKey};
 
 /// All slots, without weights.
 pub(crate) fn neurons(state: &State) -> Vec<Neuron> {
@@ -11,8 +11,11 @@ pub(crate) fn neurons(state: &State) -> Vec<Neuron> {
         uid: *uid,
         hotkey: slot.hotkey,
         coldkey: state.owner_of(&slot.hotkey).unwrap_or(slot.hotkey),
-        stake: state.stake_behind(&slot.hotkey),
+        stake: Alpha(state.stake_weight(&slot.hotkey).to_int()),
         permit: slot.permit,
+        active: slot.active,
+        consensus: slot.consensus,
+        validator_trust: slot.validator_trust,
         registered_at: slot.registered_at,
         last_update: slot.last_update,
         incentive: slot.incentive,
@@ -59,7 +62,8 @@ pub(crate) fn hyperparameters(state: &State) -> Hyperparameters {
         block_time_ms: profile.block_time_ms,
         tempo: profile.tempo,
         max_uids: profile.max_uids,
-        max_validators: profile.max_validators,
+        max_validators: profile.yuma.max_validators,
+        commit_reveal: profile.commit_reveal,
         immunity_blocks: profile.immunity_blocks,
         weights_rate_limit_blocks: profile.weights_rate_limit_blocks,
         weights_version: profile.weights_version,

@@ -1,11 +1,11 @@
 //! What validators think of miners.
 
-use crate::state::State;
+use crate::fixed::StakeWeight;
+use crate::state::{Slot, State};
 use crate::{Event, Refusal};
-use templar_base::{PublicKey, Uid};
+use templar_base::{Alpha, PublicKey, Uid};
 
-/// Replaces the weights of `hotkey`'s slot. The largest becomes 65535 and the others keep their proportion to it;
-/// zeros are dropped.
+/// Replaces the weights of `hotkey`'s slot at once.
 pub(crate) fn set_weights(
     state: &mut State,
     hotkey: &PublicKey,
@@ -13,25 +13,56 @@ pub(crate) fn set_weights(
     values: &[u16],
     version_key: u64,
 ) -> Result<Event, Refusal> {
-    if uids.len() != values.len() {
-        return Err(Refusal::WeightVecNotEqualSize { uids: uids.len() as u32, values: values.len() as u32 });
+    if state.profile.commit_reveal {
+        return Err(Refusal::CommitRevealEnabled);
     }
-    let uid = state.uid_of(hotkey).ok_or(Refusal::HotKeyNotRegisteredInSubNet { hotkey: *hotkey })?;
-    let mut slot = state.slots.get(&uid).cloned().ok_or(Refusal::HotKeyNotRegisteredInSubNet { hotkey: *hotkey })?;
-    let profile = &state.profile;
-    let (stake, threshold) = (state.stake_behind(hotkey), profile.weights_stake_threshold);
+    let (uid, mut slot) = setter(state, hotkey)?;
+    let row = checked_row(state, uids, values, version_key)?;
+    check_rate(state, &slot)?;
+    slot.last_update = state.block;
+    state.set_slot(uid, slot);
+    state.weights.insert(uid, row);
+    Ok(Event::WeightsSet { uid })
+}
+
+/// The slot of a hotkey that may set weights.
+pub(crate) fn setter(state: &State, hotkey: &PublicKey) -> Result<(Uid, Slot), Refusal> {
+    let unknown = || Refusal::HotKeyNotRegisteredInSubNet { hotkey: *hotkey };
+    let uid = state.uid_of(hotkey).ok_or_else(unknown)?;
+    let slot = state.slots.get(&uid).cloned().ok_or_else(unknown)?;
+    let (stake, threshold) = (Alpha(state.stake_weight(hotkey).to_int()), state.profile.weights_stake_threshold);
     if stake < threshold {
         return Err(Refusal::NotEnoughStakeToSetWeights { stake, threshold });
     }
-    if version_key < profile.weights_version {
-        return Err(Refusal::IncorrectWeightVersionKey { given: version_key, wanted: profile.weights_version });
+    // The owner judges with or without a permit, as in Yuma.
+    if !slot.permit && crate::registration::owner_slot(state) != Some(uid) {
+        return Err(Refusal::NeuronNoValidatorPermit { uid });
     }
-    let next_block = slot.last_update.plus(profile.weights_rate_limit_blocks);
+    Ok((uid, slot))
+}
+
+/// That enough blocks have passed since the slot's last weights.
+pub(crate) fn check_rate(state: &State, slot: &Slot) -> Result<(), Refusal> {
+    let next_block = slot.last_update.plus(state.profile.weights_rate_limit_blocks);
     if slot.last_update.0 != 0 && state.block < next_block {
         return Err(Refusal::SettingWeightsTooFast { next_block });
     }
-    if !slot.permit {
-        return Err(Refusal::NeuronNoValidatorPermit { uid });
+    Ok(())
+}
+
+/// A row as it is kept: by uid, the largest 65535 and the others in proportion to it, zeros dropped.
+pub(crate) fn checked_row(
+    state: &State,
+    uids: &[Uid],
+    values: &[u16],
+    version_key: u64,
+) -> Result<Vec<(Uid, u16)>, Refusal> {
+    if uids.len() != values.len() {
+        return Err(Refusal::WeightVecNotEqualSize { uids: uids.len() as u32, values: values.len() as u32 });
+    }
+    let wanted = state.profile.weights_version;
+    if version_key < wanted {
+        return Err(Refusal::IncorrectWeightVersionKey { given: version_key, wanted });
     }
     let mut row: Vec<(Uid, u16)> = uids.iter().copied().zip(values.iter().copied()).collect();
     row.sort_unstable();
@@ -46,12 +77,29 @@ pub(crate) fn set_weights(
         return Err(Refusal::WeightVecLengthIsLow);
     }
     for (_, value) in &mut row {
-        *value = (u32::from(*value) * u32::from(u16::MAX) / u32::from(largest)) as u16;
+        *value = upscaled(*value, largest);
     }
     row.retain(|(_, value)| *value > 0);
+    Ok(row)
+}
 
-    slot.last_update = state.block;
-    state.set_slot(uid, slot);
-    state.weights.insert(uid, row);
-    Ok(Event::WeightsSet { uid })
+/// `value · 65535 / largest` to the nearest, in the steps of the chain's `vec_max_upscale_to_u16`: over 32768 it rounds
+/// the ratio first.
+fn upscaled(value: u16, largest: u16) -> u16 {
+    let (value, largest) = (u64::from(value), u64::from(largest));
+    let whole = u64::from(u16::MAX);
+    let bits = if largest > 32_768 {
+        value * ((whole << 32) / largest)
+    } else {
+        (((u128::from(value * whole)) << 32) / u128::from(largest)) as u64
+    };
+    // At most 65535, since the value is at most the largest.
+    ((bits + (1 << 31)) >> 32) as u16
+}
+
+impl State {
+    /// What a hotkey's stake counts for: its alpha, and its TAO on the root by the chain's weight.
+    pub fn stake_weight(&self, hotkey: &PublicKey) -> StakeWeight {
+        StakeWeight::blend(self.alpha_behind(hotkey).0, self.root_behind(hotkey).0, crate::s425::TAO_WEIGHT)
+    }
 }

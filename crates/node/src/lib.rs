@@ -25,6 +25,7 @@ mod run;
 mod snapshot;
 mod validator;
 mod validator_worker;
+mod weights;
 mod worker;
 
 pub use checkpoint::{

@@ -3,7 +3,7 @@
 use crate::checkpoint::{fetch_manifest, majority_before};
 use crate::{NodeError, PublicRecord, Run};
 use std::time::Duration;
-use templar_base::{PublicKey, Rao, StateHash, Uid, Window};
+use templar_base::{Alpha, PublicKey, StateHash, Uid, Window};
 use templar_ledger::ChainError;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ pub struct Offer {
     /// Its key.
     pub hotkey: PublicKey,
     /// Its stake at that time.
-    pub stake: Rao,
+    pub stake: Alpha,
     /// Its manifest, or why there is none that can be used.
     pub checkpoint: Result<OfferedCheckpoint, NodeError>,
 }
@@ -82,7 +82,7 @@ async fn published_at(run: &Run, record: &PublicRecord, window: Window) -> Resul
                 let bytes = manifest.total_bytes().unwrap_or(u64::MAX);
                 OfferedCheckpoint { state: manifest.state, bytes }
             });
-            Offer { uid: elector.uid, hotkey: elector.hotkey, stake: Rao(elector.stake), checkpoint }
+            Offer { uid: elector.uid, hotkey: elector.hotkey, stake: Alpha(elector.stake), checkpoint }
         });
     }
     let mut offers = Vec::new();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{ContentHash, PublicKey, Window};
 use templar_gauntlet::{Verdict, weights};
-use templar_ledger::{Call, Topic};
+use templar_ledger::Topic;
 use templar_round::{
     AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, SealedRecord, Signed, Validator, Vote,
 };
@@ -38,6 +38,9 @@ pub async fn run_validator(
     let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
     let mut role = ValidatorRole { machine, worker, verdict: Arc::default() };
+    // Dropped with this function, which ends them.
+    let mut revealing = JoinSet::new();
+    crate::weights::resume(&context, &mut revealing);
     drive(heads, events, shutdown, &context, &mut role).await
 }
 
@@ -216,12 +219,7 @@ async fn set_weights(context: Arc<Context>, window: Window) {
     if weights.is_empty() {
         return;
     }
-    let (uids, values) = weights.iter().copied().unzip();
-    let call = Call::SetWeights { netuid: context.network.netuid, uids, values, version_key: 0 };
-    match context.network.chain.submit(&context.network.hotkey, call).await {
-        Ok(_) => context.journal.add(&JournalEntry::Weights { window, weights }),
-        Err(error) => context.journal.warn(format!("weights of window {window} are not set: {error}")),
-    }
+    crate::weights::submit(context, window, weights).await;
 }
 
 async fn publish_checkpoint(

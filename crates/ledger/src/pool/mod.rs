@@ -54,6 +54,11 @@ impl Price {
         scaled.and_then(|scaled| u64::try_from(scaled).ok()).unwrap_or(u64::MAX)
     }
 
+    /// The number whose bits these are: the price times 2^64.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     /// The bits: the price times 2^64.
     pub fn to_bits(self) -> u128 {
         self.0
@@ -83,7 +88,7 @@ pub struct Swap<In, Out> {
 }
 
 /// A swap that the pool cannot do; nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
 pub enum PoolError {
     /// The reserves would fall under the least.
     #[error("InsufficientLiquidity: the pool's reserves do not cover it; trade less")]

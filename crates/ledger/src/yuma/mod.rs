@@ -217,8 +217,7 @@ impl Stakes {
             })
             .collect();
         let all = normalise_stakes(&counted);
-        let permits: Vec<bool> =
-            input.rows.iter().enumerate().map(|(uid, row)| row.permit || is_owner(uid)).collect();
+        let permits: Vec<bool> = input.rows.iter().enumerate().map(|(uid, row)| row.permit || is_owner(uid)).collect();
         let mut active: Vec<I32F32> = (input.rows.iter().zip(&permits).zip(&all))
             .map(|((row, permit), stake)| if *permit && is_active(input, row) { *stake } else { I32F32::ZERO })
             .collect();
@@ -275,8 +274,11 @@ struct Pay {
 impl Pay {
     /// Half to incentive and half to dividends, since both add up to one; without either, everything goes by stake.
     fn of(emission: u64, incentive: &[I32F32], dividends: &[I32F32], stakes: &Stakes) -> Self {
-        let mut combined: Vec<I32F32> =
-            incentive.iter().zip(dividends).map(|(incentive, dividends)| incentive.saturating_add(*dividends)).collect();
+        let mut combined: Vec<I32F32> = incentive
+            .iter()
+            .zip(dividends)
+            .map(|(incentive, dividends)| incentive.saturating_add(*dividends))
+            .collect();
         let total: I32F32 = combined.iter().copied().sum();
         let (mut servers, mut validators) = (incentive.to_vec(), dividends.to_vec());
         normalise_by(&mut servers, total);

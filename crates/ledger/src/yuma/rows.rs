@@ -48,11 +48,7 @@ fn divide_columns(matrix: &mut [Row], divisors: &[I32F32]) {
 pub(super) fn clip_columns(matrix: &[Row], limits: &[I32F32]) -> Vec<Row> {
     let clip = |(column, value): &(u16, I32F32)| {
         let limit = limits[usize::from(*column)];
-        if limit >= *value {
-            Some((*column, *value))
-        } else {
-            (limit > I32F32::ZERO).then_some((*column, limit))
-        }
+        if limit >= *value { Some((*column, *value)) } else { (limit > I32F32::ZERO).then_some((*column, limit)) }
     };
     matrix.iter().map(|row| row.iter().filter_map(clip).collect()).collect()
 }
@@ -79,7 +75,8 @@ pub(super) fn scale_rows(matrix: &[Row], factors: &[I32F32]) -> Vec<Row> {
 
 /// `Σ_j m_ij · factor_j` for each row i.
 pub(super) fn weighted_row_sums(matrix: &[Row], factors: &[I32F32]) -> Vec<I32F32> {
-    let weighted = |row: &Row| row.iter().map(|(column, value)| value.saturating_mul(factors[usize::from(*column)])).sum();
+    let weighted =
+        |row: &Row| row.iter().map(|(column, value)| value.saturating_mul(factors[usize::from(*column)])).sum();
     matrix.iter().map(weighted).collect()
 }
 

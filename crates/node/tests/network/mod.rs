@@ -17,11 +17,7 @@ use recording::Recording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use templar_base::{
-    BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
-    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass,
-    Uid, Window, WindowBudget, WindowClock,
-};
+use templar_base::{Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser, InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass, Uid, Window, WindowBudget, WindowClock};
 use templar_bucket::{Bucket, BucketLocation};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters};
@@ -302,8 +298,8 @@ impl World {
     }
 
     /// Everything staked behind a key.
-    pub fn stake(&self, hotkey: &Keypair) -> Rao {
-        self.chain.inner.with(|ledger| ledger.state().stake_behind(&hotkey.public()))
+    pub fn stake(&self, hotkey: &Keypair) -> Alpha {
+        self.chain.inner.with(|ledger| ledger.state().alpha_behind(&hotkey.public()))
     }
 
     /// Makes blocks until the outcome of `window` is applied by everybody who is in step.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use templar_base::{BlockNumber, Keypair, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
 use templar_bucket::Bucket;
 use templar_ledger::{
     Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
@@ -64,7 +64,7 @@ impl Chain for Recording {
         self.inner.account(key).await
     }
 
-    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Rao, ChainError> {
+    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Alpha, ChainError> {
         Chain::stake(&self.inner, hotkey, coldkey).await
     }
 

@@ -1,7 +1,7 @@
 //! Nodes that come late.
 
 use crate::network::{Plan, Role, World};
-use templar_base::{Rao, Window};
+use templar_base::{Alpha, Window};
 use templar_node::JournalEntry;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,7 +17,7 @@ async fn a_miner_that_comes_late_catches_up_by_aggregates_and_is_paid() {
     assert_eq!(late.next, Window(7), "{story}");
     assert_eq!(late.applied().len(), 7, "it applies every window\n{story}");
     assert!(outcomes.values().any(|(selected, _)| selected.contains(&late.uid)), "it is not selected\n{story}");
-    assert!(world.stake(&late.hotkey) > Rao(0), "it is not paid\n{story}");
+    assert!(world.stake(&late.hotkey) > Alpha(0), "it is not paid\n{story}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

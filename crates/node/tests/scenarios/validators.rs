@@ -1,7 +1,7 @@
 //! A validator with nearly a third of the stake that breaks the rules, another way each window.
 
 use crate::network::{Act, Mischief, Plan, Rogue, World};
-use templar_base::{Rao, Window};
+use templar_base::{Alpha, Rao, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rogue_with_nearly_a_third_of_the_stake_changes_nothing() {
@@ -24,7 +24,7 @@ async fn a_rogue_with_nearly_a_third_of_the_stake_changes_nothing() {
         assert_eq!(node.next, LAST.next(), "{name}\n{story}");
     }
     for adversary in &world.adversaries {
-        assert_eq!(world.stake(&adversary.hotkey), Rao(0), "{:?}\n{story}", adversary.act);
+        assert_eq!(world.stake(&adversary.hotkey), Alpha(0), "{:?}\n{story}", adversary.act);
     }
     world.assert_conservation();
 }

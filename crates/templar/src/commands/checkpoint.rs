@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use templar_base::{Rao, Window};
+use templar_base::{Alpha, Window};
 use templar_bucket::BucketError;
 use templar_gradient::state_hash;
 use templar_node::{
@@ -223,7 +223,7 @@ fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
             (Err(error), _) => ("-".to_owned(), "-".to_owned(), paint.dim(&error.to_string())),
         };
         let Offer { uid, hotkey, stake, .. } = offer;
-        vec![checkpoint.window.to_string(), uid.to_string(), hotkey.short(), tao(*stake), bytes, state, remark]
+        vec![checkpoint.window.to_string(), uid.to_string(), hotkey.short(), staked(*stake), bytes, state, remark]
     };
     match checkpoint.offers.is_empty() {
         true => vec![vec![checkpoint.window.to_string(), "-".to_owned(), "nobody judged then".to_owned()]],
@@ -231,8 +231,8 @@ fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
     }
 }
 
-fn tao(stake: Rao) -> String {
-    format!("{} TAO", count(stake.0 / templar_base::RAO_PER_TAO))
+fn staked(stake: Alpha) -> String {
+    format!("{} alpha", count(stake.0 / templar_base::RAO_PER_TAO))
 }
 
 impl Fetch {

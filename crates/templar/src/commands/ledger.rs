@@ -1,5 +1,9 @@
 //! `templar ledger`.
 
+mod check;
+mod explain;
+mod follow;
+
 use crate::config::{Config, DataFlag, Setting, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::interrupt;
@@ -35,6 +39,10 @@ pub struct Ledger {
 #[derive(Debug, Subcommand)]
 enum Action {
     Init(Init),
+    Check(check::Check),
+    Follow(follow::Follow),
+    Verify(follow::Verify),
+    Explain(explain::Explain),
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +101,10 @@ impl Ledger {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         match self.action {
             Some(Action::Init(init)) => init.run(config),
+            Some(Action::Check(check)) => check.run(config),
+            Some(Action::Follow(follow)) => follow.run(config),
+            Some(Action::Verify(verify)) => verify.run(config),
+            Some(Action::Explain(explain)) => explain.run(config),
             None => self.run.run(config),
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use templar_base::{BlockNumber, Rao, Uid};
+use templar_base::{Alpha, BlockNumber, Uid};
 use templar_ledger::{Chain, RpcChain, RpcOptions};
 
 const LEDGER_DEADLINE: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ pub struct Status {
 #[derive(Default)]
 struct LedgerFacts {
     head: Option<BlockNumber>,
-    stakes: BTreeMap<Uid, Rao>,
+    stakes: BTreeMap<Uid, Alpha>,
 }
 
 impl Status {
@@ -135,6 +135,6 @@ fn row(node: &NodeView) -> Vec<String> {
         of(status.and_then(|status| status.loss).map(|loss| format!("{loss:.3}"))),
         of(contribution.map(|nats| format!("{:.1} mnat", nats * 1000.0))),
         of(node.verdict.as_ref().map(|verdict| verdict.standing.clone())),
-        of(node.stake.map(|stake| format!("{stake} TAO"))),
+        of(node.stake.map(|stake| format!("{stake} alpha"))),
     ]
 }

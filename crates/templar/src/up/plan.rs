@@ -38,6 +38,8 @@ const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of so many windows more than buckets keep objects: whoever reads the oldest object also
 /// needs the votes that made it count.
 const KEPT_BEYOND_WINDOWS: u64 = 16;
+/// Windows without weights after which a validator no longer counts in consensus.
+const ACTIVITY_WINDOWS: u64 = 8;
 
 /// What the plan depends on.
 #[derive(Debug)]
@@ -105,6 +107,11 @@ impl Plan {
     /// Blocks for which the ledger must keep commitments and history.
     pub fn retention_blocks(&self) -> u64 {
         (self.genesis.budget.retention_windows + KEPT_BEYOND_WINDOWS) * self.genesis.clock.blocks_per_window
+    }
+
+    /// Blocks after which a validator that set no weights counts as gone: it sets them once a window.
+    pub fn activity_cutoff_blocks(&self) -> u64 {
+        ACTIVITY_WINDOWS * self.genesis.clock.blocks_per_window
     }
 
     /// The genesis document of a run on this ledger.

@@ -23,7 +23,7 @@ use std::io::{self, Stdout, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use templar_base::{RAO_PER_TAO, Rao};
+use templar_base::{Alpha, RAO_PER_TAO};
 
 /// Lines about what an operator should know: why miners were refused, and the newest notes.
 const NOTES: usize = 3;
@@ -307,9 +307,9 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     }
     let is_miner = |role: &str| role == "miner";
     let miners = view.nodes.iter().filter(|node| node.status.as_ref().is_some_and(|status| is_miner(&status.role)));
-    let earned = miners.filter_map(|node| node.stake).fold(Rao(0), |sum, stake| Rao(sum.0.saturating_add(stake.0)));
-    if earned > Rao(0) {
-        pieces.push((format!("miners earned {:.3} τ", earned.0 as f64 / RAO_PER_TAO as f64), plain));
+    let earned = miners.filter_map(|node| node.stake).fold(Alpha(0), |sum, stake| Alpha(sum.0.saturating_add(stake.0)));
+    if earned > Alpha(0) {
+        pieces.push((format!("miners earned {:.3} α", earned.0 as f64 / RAO_PER_TAO as f64), plain));
     }
     join(pieces, " · ", columns)
 }

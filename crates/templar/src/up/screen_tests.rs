@@ -5,7 +5,7 @@ use crate::up::watch::{NodeView, WindowEvent};
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::KeyEvent;
 use ratatui::style::Color;
-use templar_base::{BlockNumber, StateHash, Uid, Window};
+use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_node::{MinerLine, NodeStatus};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (20, 5)];
@@ -115,13 +115,13 @@ fn long_running() -> View {
         view.nodes[n].status = Some(status);
         view.nodes[n].is_alive = true;
         view.nodes[n].verdict = verdict;
-        view.nodes[n].stake = Some(Rao(1_234_567_890 * (n as u64 + 1)));
+        view.nodes[n].stake = Some(Alpha(1_234_567_890 * (n as u64 + 1)));
     }
     if let Some(status) = view.nodes[2].status.as_mut() {
         status.state = StateHash::new([0xb2; 32]);
     }
     view.nodes[4].status = Some(status("validator", 1, 412, "waits for the agreed aggregate"));
-    view.nodes[4].stake = Some(Rao(512_345_000_000));
+    view.nodes[4].stake = Some(Alpha(512_345_000_000));
     view.nodes[5].status = Some(status("validator", 2, 398, "in step"));
     view.nodes[5].is_alive = false;
     view.notes = vec![

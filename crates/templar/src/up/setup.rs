@@ -191,6 +191,7 @@ fn make_profile(folder: &Folder, settings: &Settings, plan: &Plan) -> anyhow::Re
     profile.block_time_ms = plan::BLOCK_TIME_MS;
     profile.commitment_retention_blocks = profile.commitment_retention_blocks.max(plan.retention_blocks());
     profile.history_blocks = profile.history_blocks.max(2 * plan.retention_blocks());
+    profile.yuma.activity_cutoff_blocks = profile.yuma.activity_cutoff_blocks.max(plan.activity_cutoff_blocks());
     profile.check()?;
     folder.write("ledger.json", &serde_json::to_vec_pretty(&profile)?)
 }
@@ -237,7 +238,8 @@ async fn register(root: &Path, name: &str, chain: &RpcChain) -> anyhow::Result<(
         let call = Call::Register { netuid: NETUID, hotkey, max_price: None };
         accept(chain, &coldkey, call).await.with_context(|| format!("cannot register {name}"))?;
     }
-    if name.starts_with("validator") && chain.stake(&hotkey, &coldkey.public()).await? < STAKE {
+    // What is bought is a little less than what is paid, for the fee and the price it moves.
+    if name.starts_with("validator") && chain.stake(&hotkey, &coldkey.public()).await?.0 < STAKE.0 / 2 {
         let call = Call::AddStake { hotkey, netuid: NETUID, amount: STAKE };
         accept(chain, &coldkey, call).await.with_context(|| format!("cannot stake on {name}"))?;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use templar_base::{BlockNumber, Rao, StateHash, Uid, Window};
+use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_node::{JournalEntry, MinerLine, NodeStatus, read_status};
 
 /// A status that is older than this is of a node that does not run.
@@ -86,7 +86,7 @@ pub struct NodeView {
     /// What the newest verdict says of it; miners only.
     pub verdict: Option<MinerLine>,
     /// Its stake on the ledger, which for a miner is what it has earned.
-    pub stake: Option<Rao>,
+    pub stake: Option<Alpha>,
 }
 
 /// Everything that the screen shows.

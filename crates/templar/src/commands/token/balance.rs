@@ -8,7 +8,7 @@ use crate::output::{Output, table};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
-use templar_base::{PublicKey, Rao, Uid};
+use templar_base::{Alpha, PublicKey, Uid};
 use templar_ledger::{Chain, ChainError, RpcChain};
 use tokio::task::JoinSet;
 
@@ -32,7 +32,7 @@ pub struct Balance {
 struct Position {
     hotkey: PublicKey,
     uid: Option<Uid>,
-    stake: Rao,
+    stake: Alpha,
 }
 
 impl Balance {
@@ -47,31 +47,26 @@ impl Balance {
             let positions = positions(&chain, &address, own_hotkeys(&config)).await?;
             anyhow::Ok((head, balance, positions))
         })?;
-        let mut total = balance;
-        for position in &positions {
-            total = total.checked_add(position.stake)?;
-        }
         let stakes: Vec<_> = positions
             .iter()
             .map(|position| json!({"hotkey": position.hotkey, "uid": position.uid, "stake_rao": position.stake}))
             .collect();
         let facts =
-            json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes, "total_rao": total});
+            json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes});
         Output::new(self.shared.json).facts(&facts, |paint| {
-            let mut rows = vec![vec!["free".to_owned(), tao(balance)]];
+            let mut rows = vec![vec!["free".to_owned(), amount(balance, "TAO")]];
             for position in &positions {
                 let slot = position.uid.map_or("no slot now".to_owned(), |uid| format!("slot {uid}"));
-                rows.push(vec!["staked".to_owned(), tao(position.stake), format!("on {} ({slot})", position.hotkey)]);
+                rows.push(vec!["staked".to_owned(), amount(position.stake, "alpha"), format!("on {} ({slot})", position.hotkey)]);
             }
-            rows.push(vec!["total".to_owned(), tao(total)]);
             format!("{address} at block {head}\n{}", table(paint, None, &rows))
         })
     }
 }
 
-fn tao(amount: Rao) -> String {
+fn amount(amount: impl ToString, token: &str) -> String {
     // Wide enough for the whole supply, so that the points of the amounts stand below each other.
-    format!("{:>18} TAO", amount.to_string())
+    format!("{:>18} {token}", amount.to_string())
 }
 
 /// Hotkeys of the wallet: they may hold stake without having a slot. A wallet that cannot be read has none.
@@ -88,7 +83,7 @@ async fn positions(
     further: Vec<PublicKey>,
 ) -> Result<Vec<Position>, ChainError> {
     let metagraph = chain.metagraph(SUBNET, None).await?;
-    let staked = metagraph.neurons.iter().filter(|neuron| neuron.stake > Rao::ZERO);
+    let staked = metagraph.neurons.iter().filter(|neuron| neuron.stake > Alpha::ZERO);
     let mut hotkeys: BTreeMap<PublicKey, Option<Uid>> = further.into_iter().map(|hotkey| (hotkey, None)).collect();
     hotkeys.extend(staked.map(|neuron| (neuron.hotkey, Some(neuron.uid))));
     let mut waiting = hotkeys.into_iter();
@@ -106,7 +101,7 @@ async fn positions(
         let Some(Ok(answer)) = tasks.join_next().await else { break };
         positions.push(answer?);
     }
-    positions.retain(|position| position.stake > Rao::ZERO);
+    positions.retain(|position| position.stake > Alpha::ZERO);
     positions.sort_by_key(|position| (position.uid.is_none(), position.uid, position.hotkey));
     Ok(positions)
 }

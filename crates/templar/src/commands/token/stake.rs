@@ -8,7 +8,7 @@ use crate::output::Output;
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{AmountError, Keypair, PublicKey, Rao};
+use templar_base::{Alpha, AmountError, Keypair, PublicKey, Rao};
 use templar_ledger::{Call, Chain, Receipt, RpcChain};
 
 /// Put TAO of the wallet's coldkey behind a hotkey: its weight when it judges.
@@ -45,7 +45,7 @@ pub struct Unstake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Portion {
     All,
-    Amount(Rao),
+    Amount(Alpha),
 }
 
 impl FromStr for Portion {
@@ -65,7 +65,7 @@ impl Stake {
             let coldkey = keys::coldkey(&config)?;
             let call = Call::AddStake { hotkey, netuid: SUBNET, amount };
             let receipt = submit(&chain, &coldkey, call).await?;
-            report(&chain, &coldkey, hotkey, ("staked", amount), &receipt, self.shared.json).await
+            report(&chain, &coldkey, hotkey, &format!("paid {amount} TAO for stake"), &receipt, self.shared.json).await
         })
     }
 }
@@ -84,7 +84,7 @@ impl Unstake {
             };
             let call = Call::RemoveStake { hotkey, netuid: SUBNET, amount };
             let receipt = submit(&chain, &coldkey, call).await?;
-            report(&chain, &coldkey, hotkey, ("unstaked", amount), &receipt, self.shared.json).await
+            report(&chain, &coldkey, hotkey, &format!("sold {amount} alpha of the stake"), &receipt, self.shared.json).await
         })
     }
 }
@@ -94,7 +94,7 @@ async fn report(
     chain: &RpcChain,
     coldkey: &Keypair,
     hotkey: PublicKey,
-    (done, amount): (&str, Rao),
+    done: &str,
     receipt: &Receipt,
     is_json: bool,
 ) -> anyhow::Result<()> {
@@ -106,13 +106,13 @@ async fn report(
         "block": receipt.block,
         "coldkey": coldkey,
         "hotkey": hotkey,
-        "amount_rao": amount,
+        "done": done,
         "stake_rao": stake,
         "free_rao": free,
     });
     Output::new(is_json).facts(&facts, |_| {
         let block = receipt.block;
-        format!("{done} {amount} TAO on {hotkey} in block {block}\n{stake} TAO are staked there, {free} TAO are free")
+        format!("{done} on {hotkey} in block {block}\n{stake} alpha are staked there, {free} TAO are free")
     })
 }
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn an_amount_is_a_number_or_all() {
         assert_eq!("all".parse::<Portion>().unwrap(), Portion::All);
-        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Rao(1_500_000_000)));
+        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Alpha(1_500_000_000)));
         assert!("some".parse::<Portion>().is_err());
     }
 }

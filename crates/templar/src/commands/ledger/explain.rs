@@ -1,0 +1,108 @@
+//! `templar ledger explain`.
+
+use crate::config::{Config, LedgerFlag};
+use crate::failure::Advise;
+use crate::interrupt;
+use crate::output::{Output, Paint, table};
+use clap::Args;
+use templar_base::{BlockNumber, Netuid, Uid};
+use templar_ledger::{Chain, Explanation};
+
+/// Templar's subnet.
+const SUBNET: Netuid = Netuid(3);
+
+/// Explain a slot's pay: every term of Yuma consensus and of the payout, recomputed from what the epoch was told.
+///
+/// The E-th epoch ends with block E times the tempo. Recomputed amounts stand beside those that were paid; they agree
+/// to the rao, or the exit code is 1.
+///
+/// Example: templar ledger explain --uid 2
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Explain {
+    /// The slot
+    #[arg(long, value_name = "UID")]
+    uid: u16,
+    /// The epoch, counted from 1; the newest where it is not given
+    #[arg(long, value_name = "E")]
+    epoch: Option<u64>,
+    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a whole token
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+}
+
+impl Explain {
+    /// Asks the ledger and prints.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.ledger);
+        let explanation = interrupt::runtime(1)?.block_on(async {
+            let chain = crate::role::connect(&config).await;
+            let chain = chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
+            let tempo = u64::from(chain.hyperparameters(SUBNET).await?.tempo);
+            let at = self.epoch.map(|epoch| BlockNumber(epoch.saturating_mul(tempo)));
+            let explained = chain.explain(SUBNET, Uid(self.uid), at).await;
+            explained.advise("see the slots with `templar token metagraph`; an epoch is kept as long as the history")
+        })?;
+        Output::new(self.json).facts(&explanation, |paint| people(paint, &explanation))?;
+        anyhow::ensure!(explanation.agrees(), "what was paid is not what the terms give; the ledger breaks its rules");
+        Ok(())
+    }
+}
+
+fn people(paint: Paint, of: &Explanation) -> String {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let title = paint.bold(&format!("slot {} in the epoch that ended with block {}", of.uid, of.block));
+    let (input, terms, payout) = (&of.input, &of.terms, &of.payout);
+    let facts = [
+        ("hotkey", payout.hotkey.to_string()),
+        ("stake counts for", format!("{} alpha", input.stake)),
+        ("permit before, after", format!("{}, {}", yes(input.permit), yes(terms.permit))),
+        ("active", format!("{} (last weights at block {})", yes(terms.active), input.last_update)),
+        ("S share of all stake", terms.stake_share.clone()),
+        ("A share of active stake", terms.active_stake.clone()),
+        ("C consensus weight", terms.consensus.clone()),
+        ("T validator trust", terms.validator_trust.clone()),
+        ("R rank", terms.rank.clone()),
+        ("I incentive", terms.incentive.clone()),
+        ("D dividends", terms.dividends.clone()),
+        ("shared out", format!("{} alpha, after {} for the owner", of.emission, of.owner_cut)),
+        ("paid as miner", format!("{} alpha{}", payout.incentive, if payout.is_burned { ", burned" } else { "" })),
+        ("paid as validator", format!("{} alpha", payout.dividends)),
+        ("  its own take", format!("{} alpha", payout.take)),
+        ("  to alpha stakers", format!("{} alpha", payout.to_alpha_stakers)),
+        ("  to root stakers", format!("{} alpha, sold for {} TAO", payout.to_root_stakers, payout.root_tao)),
+    ];
+    let rows: Vec<Vec<String>> = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let mut pieces = vec![format!("{title}\n{}", table(paint, None, &rows))];
+    pieces.extend(section(paint, "R, by validator", &["validator", "A", "W", "min(W, C)", "A · min(W, C)"], &miner_rows(of)));
+    pieces.extend(section(paint, "D, by miner", &["miner", "share of bonds", "I", "product"], &validator_rows(of)));
+    let checks: Vec<Vec<String>> = (of.checks.iter())
+        .map(|check| {
+            let mark = if check.recomputed == check.paid { paint.green("equal") } else { paint.red("DIFFERENT") };
+            vec![check.what.clone(), check.recomputed.to_string(), check.paid.to_string(), mark]
+        })
+        .collect();
+    pieces.extend(section(paint, "recomputed and paid, in alpha", &["amount", "recomputed", "paid", ""], &checks));
+    pieces.join("\n\n")
+}
+
+fn section(paint: Paint, title: &str, head: &[&str], rows: &[Vec<String>]) -> Option<String> {
+    (!rows.is_empty()).then(|| format!("{}\n{}", paint.bold(title), table(paint, Some(head), rows)))
+}
+
+fn miner_rows(of: &Explanation) -> Vec<Vec<String>> {
+    let row = |term: &templar_ledger::MinerTerm| {
+        let (active, weight) = (term.active_stake.clone(), term.weight.clone());
+        vec![term.validator.to_string(), active, weight, term.clipped.clone(), term.product.clone()]
+    };
+    of.as_miner.iter().map(row).collect()
+}
+
+fn validator_rows(of: &Explanation) -> Vec<Vec<String>> {
+    let row = |term: &templar_ledger::ValidatorTerm| {
+        vec![term.miner.to_string(), term.bond_share.clone(), term.incentive.clone(), term.product.clone()]
+    };
+    of.as_validator.iter().map(row).collect()
+}
