@@ -8,27 +8,14 @@
 mod rules;
 
 use rules::{Place, for_each_rule, options};
-use templar_bucket::{Bucket, BucketError, BucketLocation, Credentials};
-
-/// All keys in a bucket.
-async fn keys(bucket: &Bucket) -> Result<Vec<String>, BucketError> {
-    let (mut keys, mut after) = (Vec::new(), None);
-    loop {
-        let page = bucket.list("", after.as_deref(), 1000).await?;
-        keys.extend(page.objects.into_iter().map(|object| object.key));
-        match page.next_after {
-            Some(next) => after = Some(next),
-            None => return Ok(keys),
-        }
-    }
-}
+use templar_bucket::{Bucket, BucketLocation, Credentials};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::env::args().nth(1).ok_or("name a bucket: s3://name?endpoint=https://host&region=name")?;
     let location: BucketLocation = text.parse()?;
     let writer = Bucket::open_writer_with(&location, None, options())?;
-    if !keys(&writer).await?.is_empty() {
+    if !rules::keys(&writer).await.is_empty() {
         return Err("the bucket is not empty; the rules delete what they find, so give them one of their own".into());
     }
     // moto looks at no key at all; with a second argument the rule for wrong ones has nobody to refuse.
@@ -40,9 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ($($rule:ident)*) => {$(
             let reader = Bucket::open_reader_with(&location, options())?;
             rules::$rule(Place { writer: writer.clone(), reader, strangers: strangers.clone() }).await;
-            for key in keys(&writer).await? {
-                writer.delete(&key).await?;
-            }
+            rules::empty(&writer).await;
             println!("ok  {}", stringify!($rule).replace('_', " "));
         )*};
     }

@@ -31,6 +31,26 @@ pub fn options() -> BucketOptions {
     }
 }
 
+/// All keys in a bucket.
+pub async fn keys(bucket: &Bucket) -> Vec<String> {
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let page = bucket.list("", after.as_deref(), 1000).await.unwrap();
+        keys.extend(page.objects.into_iter().map(|object| object.key));
+        match page.next_after {
+            Some(next) => after = Some(next),
+            None => return keys,
+        }
+    }
+}
+
+/// Makes a bucket ready for the next rule, where all rules share one.
+pub async fn empty(bucket: &Bucket) {
+    for key in keys(bucket).await {
+        bucket.delete(&key).await.unwrap();
+    }
+}
+
 /// Hands the name of each rule to a macro.
 macro_rules! for_each_rule {
     ($with:ident) => {
