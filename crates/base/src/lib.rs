@@ -21,6 +21,7 @@ mod id;
 mod keys;
 mod model;
 pub mod random;
+mod setting;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
@@ -32,4 +33,5 @@ pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, Tran
 pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
+pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use window::WindowClock;

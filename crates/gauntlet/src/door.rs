@@ -99,6 +99,9 @@ pub struct Expectation<'a> {
     pub tokens_per_step: u64,
     /// Batches assigned to a miner in a window.
     pub batches_per_window: u32,
+    /// Of those, the most that a miner takes in this window. Steps carried over from the window before go by the rules of
+    /// that one, and so only by what was assigned.
+    pub inner_steps: u32,
     /// Digest of the assigned batches for the steps that the payload names; none where the uid has no data.
     pub data_digest: Option<ContentHash>,
     /// Median of the kept magnitudes' sum in recent windows, in the units of the wire format; 0 where unknown.
@@ -125,10 +128,10 @@ pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<()
     }
     let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps);
     let carried_end = metadata.carried_start.checked_add(metadata.carried_steps);
-    let fits = |steps: Option<u32>| steps.is_some_and(|steps| steps <= expected.batches_per_window);
+    let fits = |steps: Option<u32>, most: u32| steps.is_some_and(|steps| steps <= most);
     if metadata.inner_steps == 0
-        || !fits(own_steps)
-        || !fits(carried_end)
+        || !fits(own_steps, expected.inner_steps)
+        || !fits(carried_end, expected.batches_per_window)
         || metadata.tokens_trained != u64::from(metadata.inner_steps) * expected.tokens_per_step
     {
         return Err(DoorFailure::WrongSteps);

@@ -58,8 +58,10 @@ pub struct Entry {
 /// Everything that a judgement depends on, besides the model.
 #[derive(Debug)]
 pub struct WindowInput<'a> {
-    /// The run's rules.
+    /// The run's rules as they hold in the window.
     pub genesis: &'a Genesis,
+    /// The most inner steps on the window's own batches.
+    pub inner_steps: u32,
     /// The run.
     pub run: RunId,
     /// The window.
@@ -162,6 +164,7 @@ fn expectation<'a>(
         numerics: &input.genesis.numerics,
         tokens_per_step: (data.sequences_per_batch * data.sequence_length) as u64,
         batches_per_window: data.batches_per_window as u32,
+        inner_steps: input.inner_steps,
         data_digest,
         magnitude_history: book.magnitude,
     }

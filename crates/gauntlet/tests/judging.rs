@@ -399,6 +399,7 @@ fn bounds_hold_exactly_at_their_edge() {
             numerics: "strict-1",
             tokens_per_step: 32,
             batches_per_window: 4,
+            inner_steps: 4,
             data_digest: Some(arena.data_digest(CHEAT)),
             magnitude_history,
         };

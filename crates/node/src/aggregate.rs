@@ -35,17 +35,18 @@ pub(crate) async fn build(
     Ok(Aggregate::merge(&run.layout, &payloads, merge_rule(&run.genesis))?)
 }
 
-/// Downloads the aggregate with this hash from the first peer that has it.
+/// Downloads the aggregate with this hash, of `selected` payloads at most, from the first peer that has it.
 pub(crate) async fn fetch(
     run: &Run,
     network: &Network,
     window: Window,
     hash: ContentHash,
     from: &[PublicKey],
+    selected: usize,
 ) -> Result<Aggregate, NodeError> {
     let mut last = NodeError::Missing { what: "the aggregate".to_owned(), window };
     for hotkey in from {
-        match fetch_from(run, network, window, hash, *hotkey).await {
+        match fetch_from(run, network, window, hash, *hotkey, selected).await {
             Ok(aggregate) => return Ok(aggregate),
             Err(error) => last = error,
         }
@@ -59,8 +60,9 @@ async fn fetch_from(
     window: Window,
     hash: ContentHash,
     hotkey: PublicKey,
+    selected: usize,
 ) -> Result<Aggregate, NodeError> {
-    let limit = run.layout.max_aggregate_bytes(run.genesis.judging.selected) as u64;
+    let limit = run.layout.max_aggregate_bytes(selected) as u64;
     let bucket = network.reader(hotkey).await?;
     let bytes = bucket.get(&ObjectKey::Aggregate(window).to_string(), limit).await?;
     if ContentHash::of(&bytes) != hash {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window};
+use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_gradient::Aggregate;
 use templar_ledger::HeadStream;
 use templar_round::{Effect, Event, FailedEffect, Follower, ObjectKey, Standing};
@@ -105,7 +105,7 @@ impl Context {
     /// A follower that stands at these parameters.
     pub(crate) fn follower(&self, shared: &SharedState, source: templar_round::AggregateSource) -> Follower {
         let standing = Standing { next: shared.next, state: shared.state };
-        Follower::new(self.run.phases.clone(), self.run.genesis.judging.selected, source, standing)
+        Follower::new(self.run.phases.clone(), source, standing)
     }
 
     /// Sends an event to the machine; waits while the queue is full.
@@ -135,11 +135,24 @@ impl Context {
         hash
     }
 
+    /// The rules of a window that has begun: those of the genesis, with what the token's holders had decided before.
+    pub(crate) async fn rules(&self, window: Window) -> Result<Arc<WindowRules>, NodeError> {
+        self.network.refresh_setting_changes(self.run.phases.start(window)).await?;
+        self.known_rules(window).ok_or_else(|| NodeError::Missing { what: "the rules".to_owned(), window })
+    }
+
+    /// The rules of a window, if what was read of the ledger so far tells them.
+    fn known_rules(&self, window: Window) -> Option<Arc<WindowRules>> {
+        let known = self.network.known_setting_changes(self.run.phases.start(window))?;
+        Some(Arc::new(self.run.genesis.rules_in(window, &known.changes)))
+    }
+
     async fn read_votes(self: Arc<Self>, window: Window) {
         let read = async {
+            let limit = self.rules(window).await?.genesis.judging.selected;
             let electors = self.network.electors(&self.run.phases, window).await?;
             let (at, votes) = self.network.votes(window).await?;
-            Ok::<_, NodeError>(Event::Votes { window, at, electors, votes })
+            Ok::<_, NodeError>(Event::Votes { window, at, limit, electors, votes })
         };
         match read.await {
             Ok(event) => self.tell(event).await,
@@ -166,8 +179,11 @@ impl Context {
     }
 
     async fn fetch_aggregate(self: Arc<Self>, window: Window, hash: ContentHash, from: Vec<PublicKey>) {
-        let fetched = aggregate::fetch(&self.run, &self.network, window, hash, &from).await;
-        self.take_aggregate(window, fetched).await;
+        let fetch = async {
+            let selected = self.rules(window).await?.genesis.judging.selected;
+            aggregate::fetch(&self.run, &self.network, window, hash, &from, selected).await
+        };
+        self.take_aggregate(window, fetch.await).await;
     }
 
     async fn take_aggregate(&self, window: Window, aggregate: Result<Aggregate, NodeError>) {
@@ -239,7 +255,12 @@ fn apply<R: Send + 'static>(
         .map_or(Vec::new(), |aggregate| aggregate.contributors().iter().map(|contributor| contributor.uid).collect());
     // The machine asks to apply only what it was told is at hand.
     debug_assert_eq!(hash.is_some(), aggregate.is_some());
-    let done = worker.ask(move |reply| Command::Apply { window, aggregate, reply });
+    // The votes that led here were read together with the window's rules.
+    let Some(rules) = context.known_rules(window) else {
+        return context.journal.warn(format!("the rules of window {window} are not known; stop and restart"));
+    };
+    let alpha = rules.genesis.outer.alpha(window);
+    let done = worker.ask(move |reply| Command::Apply { window, aggregate, alpha, reply });
     tasks.spawn(async move {
         match done.await {
             Ok(state) => {

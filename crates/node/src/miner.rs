@@ -119,7 +119,8 @@ async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Wind
     let begun = async {
         let beacon = context.network.beacon(context.run.phases.start(window)).await?;
         let assignment = context.run.assignments.assignment(window, context.uid, &beacon)?;
-        worker.send(Command::Role(MinerCommand::Begin { window, assignment }))
+        let rules = context.rules(window).await?;
+        worker.send(Command::Role(MinerCommand::Begin { window, assignment, rules }))
     };
     if let Err(error) = begun.await {
         context.journal.warn(format!("no training in window {window}: {error}"));

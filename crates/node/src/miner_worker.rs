@@ -7,7 +7,7 @@ use crate::{JournalEntry, NodeError};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use templar_base::{ContentHash, StateHash, Window};
+use templar_base::{ContentHash, StateHash, Window, WindowRules};
 use templar_corpus::Assignment;
 use templar_engine::{Batch, CpuEngine, Engine, OptimiserState};
 use templar_gradient::{ErrorFeedback, Metadata, Payload, drift, outer_step, rebase, state_hash};
@@ -16,7 +16,7 @@ use templar_round::{SealKey, seal};
 /// What only a miner's thread does.
 pub(crate) enum MinerCommand {
     /// Train on this data from now on.
-    Begin { window: Window, assignment: Assignment },
+    Begin { window: Window, assignment: Assignment, rules: Arc<WindowRules> },
     /// Make, keep and seal the payload of a window.
     Seal { window: Window, start: StateHash, key: SealKey, reply: Reply<Pending> },
     /// What was sealed was not sent.
@@ -63,7 +63,14 @@ impl Steps {
 struct Data {
     window: Window,
     assignment: Assignment,
+    rules: Arc<WindowRules>,
     next_batch: u32,
+}
+
+impl Data {
+    fn is_left(&self) -> bool {
+        (self.next_batch as usize) < self.rules.inner_steps && self.next_batch < self.assignment.batches()
+    }
 }
 
 pub(crate) struct MinerWorker {
@@ -155,13 +162,13 @@ impl MinerWorker {
     fn obey(&mut self, command: Command<MinerCommand>) {
         // A reply that nobody waits for any more is of no use to anybody.
         match command {
-            Command::Apply { window, aggregate, reply } => {
-                let _ = reply.send(self.apply(window, aggregate.as_deref()));
+            Command::Apply { window, aggregate, alpha, reply } => {
+                let _ = reply.send(self.apply(window, aggregate.as_deref(), alpha));
             }
             Command::Install { next, params, reply } => {
                 let _ = reply.send(self.install(next, params));
             }
-            Command::Role(MinerCommand::Begin { window, assignment }) => self.begin(window, assignment),
+            Command::Role(MinerCommand::Begin { window, assignment, rules }) => self.begin(window, assignment, rules),
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
                 let _ = reply.send(self.seal(window, start, &key));
             }
@@ -171,7 +178,7 @@ impl MinerWorker {
     }
 
     fn has_work(&self) -> bool {
-        self.data.as_ref().is_some_and(|data| data.next_batch < data.assignment.batches())
+        self.data.as_ref().is_some_and(Data::is_left)
     }
 
     fn train_one_step(&mut self) -> Result<(), NodeError> {
@@ -181,7 +188,7 @@ impl MinerWorker {
         let rules = &context.run.genesis.data;
         let tokens = data.assignment.batch(data.next_batch)?;
         let batch = Batch::new(tokens, rules.sequences_per_batch, rules.sequence_length);
-        let rate = self.context.run.genesis.inner.schedule.learning_rate(data.window);
+        let rate = data.rules.genesis.inner.schedule.learning_rate(data.window);
         let begun = Instant::now();
         let report = self.engine.train_step(&[batch], rate)?;
         data.next_batch += 1;
@@ -201,7 +208,7 @@ impl MinerWorker {
         Ok(())
     }
 
-    fn begin(&mut self, window: Window, assignment: Assignment) {
+    fn begin(&mut self, window: Window, assignment: Assignment, rules: Arc<WindowRules>) {
         let sealed = self.sent.as_ref().is_some_and(|sent| sent.window.next() == window);
         if !sealed && self.steps.total() > 0 {
             // The window before was not sent: its steps belong to no payload, and the next one begins clean.
@@ -209,7 +216,7 @@ impl MinerWorker {
             self.engine.parameters_mut().copy_from_slice(&from);
             self.steps = Steps::default();
         }
-        self.previous = self.data.replace(Data { window, assignment, next_batch: 0 });
+        self.previous = self.data.replace(Data { window, assignment, rules, next_batch: 0 });
     }
 
     /// The digest of the batches since the last seal, as the door recomputes it.
@@ -351,6 +358,7 @@ impl MinerWorker {
         &mut self,
         window: Window,
         aggregate: Option<&templar_gradient::Aggregate>,
+        alpha: f32,
     ) -> Result<StateHash, NodeError> {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
@@ -361,7 +369,7 @@ impl MinerWorker {
                 if self.unsent == Some(window) {
                     self.forget(window);
                 }
-                outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?;
+                outer_step(&mut params, aggregate, alpha)?;
             }
             None => self.unsend(window)?,
         }

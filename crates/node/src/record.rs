@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
-use templar_ledger::{Chain, Metagraph, Topic};
+use templar_ledger::{Chain, Metagraph, SettingChanges, Topic};
 use templar_round::{
     ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
     active_electors,
@@ -38,6 +38,8 @@ struct Known {
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
     /// By the deadline of the window's votes.
     voters: Mutex<BTreeMap<BlockNumber, Arc<BTreeSet<PublicKey>>>>,
+    /// The newest answer.
+    changes: Mutex<Option<Arc<SettingChanges>>>,
 }
 
 fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber, value: V) {
@@ -76,6 +78,29 @@ impl PublicRecord {
         let metagraph = Arc::new(self.chain.metagraph(self.netuid, Some(block)).await?);
         remember(&self.known.metagraphs, block, Arc::clone(&metagraph));
         Ok(metagraph)
+    }
+
+    /// Makes sure that all settings are known that were decided on before `block`, which must have been made.
+    pub(crate) async fn refresh_setting_changes(&self, block: BlockNumber) -> Result<(), NodeError> {
+        if self.known_setting_changes(block).is_some() {
+            return Ok(());
+        }
+        let read = Arc::new(self.chain.setting_changes(self.netuid).await?);
+        if read.at.plus(1) < block {
+            return Err(templar_ledger::ChainError::NoSuchBlock { block, head: read.at }.into());
+        }
+        let mut known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two answers that cross, the newer one tells more.
+        if known.as_ref().is_none_or(|known| known.at < read.at) {
+            *known = Some(read);
+        }
+        Ok(())
+    }
+
+    /// All settings that were decided on before `block`, and perhaps later ones, if that much was read.
+    pub(crate) fn known_setting_changes(&self, block: BlockNumber) -> Option<Arc<SettingChanges>> {
+        let known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| known.at.plus(1) >= block)
     }
 
     /// Whose stake counts in a window: the permitted at its end that voted lately.

@@ -155,7 +155,8 @@ async fn make_verdict(
     let metagraph = network.metagraph(end).await?;
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
     let book = context.books.lock().await.book().clone();
-    let request = Box::new(JudgeRequest { gathered, beacon, registered, book });
+    let rules = context.rules(window).await?;
+    let request = Box::new(JudgeRequest { gathered, beacon, registered, book, rules });
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
     let signed = Signed::new(verdict, run.id, window, VERDICT, &network.hotkey)?;
     let hash = signed.hash()?;

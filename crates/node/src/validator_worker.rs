@@ -9,7 +9,7 @@ use crate::{JournalEntry, NodeError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use templar_base::{Beacon, PublicKey, StateHash, Uid, Window};
+use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, CpuEngine};
 use templar_gauntlet::{Book, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, outer_step, state_hash};
@@ -20,6 +20,7 @@ pub(crate) struct JudgeRequest {
     pub beacon: Beacon,
     pub registered: BTreeMap<Uid, PublicKey>,
     pub book: Book,
+    pub rules: Arc<WindowRules>,
 }
 
 /// What only a validator's thread does.
@@ -49,8 +50,8 @@ impl ValidatorWorker {
         for command in commands {
             // A reply that nobody waits for any more is of no use to anybody.
             match command {
-                Command::Apply { window, aggregate, reply } => {
-                    let _ = reply.send(self.apply(window, aggregate.as_deref()));
+                Command::Apply { window, aggregate, alpha, reply } => {
+                    let _ = reply.send(self.apply(window, aggregate.as_deref(), alpha));
                     self.measure_held_out();
                 }
                 Command::Install { next, params, reply } => {
@@ -77,7 +78,8 @@ impl ValidatorWorker {
         }
         let parts = evaluation_parts(run, window, &request.beacon)?;
         let input = WindowInput {
-            genesis: &run.genesis,
+            genesis: &request.rules.genesis,
+            inner_steps: request.rules.inner_steps as u32,
             run: run.id,
             window,
             beacon: request.beacon,
@@ -90,13 +92,13 @@ impl ValidatorWorker {
         Ok(judge(&input, &mut EvaluationModel::new(&mut self.engine, &parts))?)
     }
 
-    fn apply(&mut self, window: Window, aggregate: Option<&Aggregate>) -> Result<StateHash, NodeError> {
+    fn apply(&mut self, window: Window, aggregate: Option<&Aggregate>, alpha: f32) -> Result<StateHash, NodeError> {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
         let mut params = self.shared.params.clone();
         if let Some(aggregate) = aggregate {
-            outer_step(&mut params, aggregate, self.context.run.genesis.outer.alpha(window))?;
+            outer_step(&mut params, aggregate, alpha)?;
         }
         self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })
     }

@@ -16,7 +16,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 /// What every role's computing thread does.
 pub(crate) enum Command<R> {
     /// Do the outer step of a window (none in a null window), keep the result on disk, give the state hash.
-    Apply { window: Window, aggregate: Option<Arc<Aggregate>>, reply: Reply<StateHash> },
+    Apply { window: Window, aggregate: Option<Arc<Aggregate>>, alpha: f32, reply: Reply<StateHash> },
     /// Take over the parameters of a checkpoint.
     Install { next: Window, params: Vec<f32>, reply: Reply<StateHash> },
     /// What only this role does.

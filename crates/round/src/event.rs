@@ -27,6 +27,8 @@ pub enum Event {
         window: Window,
         /// The head when they were read.
         at: BlockNumber,
+        /// The most payloads that are merged in this window, by the rules as they hold in it.
+        limit: usize,
         /// Who may vote, as of the window's end.
         electors: Vec<Elector>,
         /// Well-formed votes.
@@ -127,6 +129,8 @@ pub enum FailedEffect {
     ReadReports,
     /// [`Effect::BuildAggregate`] or [`Effect::FetchAggregate`].
     Aggregate,
+    /// [`Effect::Apply`]: the disk is full or refuses, and nothing was changed.
+    Apply,
     /// [`Effect::Restore`].
     Restore,
     /// [`Effect::Seal`].

@@ -51,7 +51,6 @@ enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follower {
     phases: Phases,
-    selection_limit: usize,
     source: AggregateSource,
     standing: Standing,
     stage: Stage,
@@ -65,9 +64,9 @@ pub struct Follower {
 
 impl Follower {
     /// A follower that holds the parameters of `standing`.
-    pub fn new(phases: Phases, selection_limit: usize, source: AggregateSource, standing: Standing) -> Self {
+    pub fn new(phases: Phases, source: AggregateSource, standing: Standing) -> Self {
         let (stage, head, unchecked) = (Stage::Waiting, BlockNumber(0), None);
-        Self { phases, selection_limit, source, standing, stage, head, unchecked, at_newest_checkpoint: false }
+        Self { phases, source, standing, stage, head, unchecked, at_newest_checkpoint: false }
     }
 
     /// Where it stands.
@@ -116,7 +115,9 @@ impl Follower {
     pub fn step(&mut self, event: &Event) -> Vec<Effect> {
         match event {
             Event::Block(number) => self.on_block(*number),
-            Event::Votes { window, at, electors, votes } => self.on_votes(*window, *at, electors, votes),
+            Event::Votes { window, at, limit, electors, votes } => {
+                self.on_votes(*window, (*at, *limit), electors, votes)
+            }
             Event::Reports { window, electors, reports } => self.on_reports(*window, electors, reports),
             Event::AggregateReady { window, hash } => self.on_aggregate(*window, *hash),
             Event::Applied { window, state } => self.on_applied(*window, *state),
@@ -176,12 +177,18 @@ impl Follower {
         }
     }
 
-    fn on_votes(&mut self, window: Window, at: BlockNumber, electors: &[Elector], votes: &[VoteRecord]) -> Vec<Effect> {
+    fn on_votes(
+        &mut self,
+        window: Window,
+        (at, limit): (BlockNumber, usize),
+        electors: &[Elector],
+        votes: &[VoteRecord],
+    ) -> Vec<Effect> {
         if window != self.standing.next || self.stage != Stage::ReadingVotes {
             return Vec::new();
         }
         let deadline = self.phases.judge(window);
-        let outcome = tally(electors, votes, deadline, at, self.selection_limit);
+        let outcome = tally(electors, votes, deadline, at, limit);
         self.stage = Stage::Waiting;
         let mut effects = Vec::new();
         if outcome != Outcome::Open
@@ -287,6 +294,8 @@ impl Follower {
             (FailedEffect::Aggregate, Stage::Obtaining { selected, failures }) if own => {
                 self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
             }
+            // From the votes on anew: what was held in memory for it may be gone by the time that the disk gives way.
+            (FailedEffect::Apply, Stage::Applying { .. }) if own => self.stage = Stage::Waiting,
             (FailedEffect::Restore, Stage::Restoring) => self.stage = Stage::NeedsCheckpoint,
             _ => {}
         }
@@ -314,7 +323,8 @@ mod tests {
         let selected: Vec<Uid> = selected.iter().copied().map(Uid).collect();
         let vote = Vote::new(&selected, &selected, ContentHash::default()).unwrap();
         let record = VoteRecord { hotkey: elector().hotkey, block: BlockNumber(at), vote };
-        Event::Votes { window: Window(window), at: BlockNumber(at), electors: vec![elector()], votes: vec![record] }
+        let (window, at, limit) = (Window(window), BlockNumber(at), 15);
+        Event::Votes { window, at, limit, electors: vec![elector()], votes: vec![record] }
     }
 
     fn reports(window: u64, applied: Option<Applied>) -> Event {
@@ -332,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_downloader_waits_for_reports_until_the_apply_deadline_and_then_merges_itself() {
-        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Download, FIRST);
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Download, FIRST);
         assert_eq!(follower.step(&block(119)), []);
         assert_eq!(follower.step(&block(120)), [Effect::ReadVotes { window: Window(0) }]);
         assert_eq!(follower.step(&votes(0, 121, &[1])).last(), Some(&Effect::ReadReports { window: Window(0) }));
@@ -343,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_dead_source_of_the_aggregate_is_left_for_the_other_one() {
-        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         let applied = Applied { aggregate: Some(ContentHash::new([5; 32])), state: StateHash::new([6; 32]) };
         follower.step(&block(120));
         assert!(follower.step(&votes(0, 121, &[1])).ends_with(&build(0)));
@@ -356,9 +366,24 @@ mod tests {
         assert_eq!(follower.step(&block(122)), build(0));
     }
 
+    /// Bug: a node whose disk was full for a moment waited for ever.
+    #[test]
+    fn what_could_not_be_applied_is_tried_again() {
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
+        let (window, hash) = (Window(0), ContentHash::new([5; 32]));
+        for at in [120, 121] {
+            assert_eq!(follower.step(&block(at)), [Effect::ReadVotes { window }]);
+            assert!(follower.step(&votes(0, at, &[1])).ends_with(&build(0)));
+            let apply = Effect::Apply { window, aggregate: Some(hash) };
+            assert_eq!(follower.step(&Event::AggregateReady { window, hash }), [apply]);
+            assert_eq!(follower.step(&failed(0, FailedEffect::Apply)), []);
+        }
+        assert_eq!(follower.standing(), FIRST);
+    }
+
     #[test]
     fn answers_that_nobody_asked_for_change_nothing() {
-        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         follower.step(&block(110));
         let before = follower.clone();
         let (window, state) = (Window(0), StateHash::new([3; 32]));
@@ -377,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_is_too_old_itself_is_not_fetched_again_and_again() {
-        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         // Window 15: everybody was away since window 4.
         assert_eq!(follower.step(&block(405)), [Effect::Restore { window: Window(15) }]);
         let effects = follower.step(&Event::Restored { next: Window(3), state: StateHash::new([2; 32]) });
@@ -390,7 +415,7 @@ mod tests {
 
     #[test]
     fn other_parameters_than_most_of_the_stake_has_are_told_and_replaced() {
-        let mut follower = Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, FIRST);
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         let (own, agreed) = (StateHash::new([3; 32]), StateHash::new([4; 32]));
         let aggregate = Some(ContentHash::new([5; 32]));
         follower.step(&block(120));

@@ -161,7 +161,7 @@ mod tests {
 
     fn miner(next: u64, pending: Option<(Window, SealCommitment)>) -> Miner {
         let standing = Standing { next: Window(next), state: STATE };
-        Miner::new(Follower::new(Phases::for_tests(), 15, AggregateSource::Download, standing), pending)
+        Miner::new(Follower::new(Phases::for_tests(), AggregateSource::Download, standing), pending)
     }
 
     fn block(number: u64) -> Event {

@@ -184,7 +184,7 @@ mod tests {
 
     fn validator(next: u64) -> Validator {
         let standing = Standing { next: Window(next), state: StateHash::new([1; 32]) };
-        Validator::new(Follower::new(Phases::for_tests(), 15, AggregateSource::Payloads, standing), 2)
+        Validator::new(Follower::new(Phases::for_tests(), AggregateSource::Payloads, standing), 2)
     }
 
     fn block(number: u64) -> Event {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn null_votes(window: u64, at: u64) -> Event {
-        Event::Votes { window: Window(window), at: BlockNumber(at), electors: Vec::new(), votes: Vec::new() }
+        Event::Votes { window: Window(window), at: BlockNumber(at), limit: 15, electors: Vec::new(), votes: Vec::new() }
     }
 
     /// A validator that judges window 0 at block 121.

@@ -2,7 +2,7 @@
 
 mod world;
 
-use templar_base::Window;
+use templar_base::{RunSetting, Window};
 use templar_round::{Outcome, SkipReason};
 use world::{Faults, Role, World, first_state, genesis};
 
@@ -23,7 +23,7 @@ fn draw_faults(world: &mut World) -> Faults {
 }
 
 /// All nodes hold the parameters of the current window's start, and the ledger tells the same story as they do.
-fn assert_in_step(world: &World) {
+fn assert_in_step(world: &mut World) {
     let current = world.current();
     for (index, node) in world.nodes.iter().enumerate() {
         let machine = node.machine.as_ref().expect("every node is up");
@@ -36,8 +36,8 @@ fn assert_in_step(world: &World) {
 }
 
 /// What nodes decided is what the whole ledger says, and a null window leaves the parameters as they were.
-fn assert_history(world: &World) {
-    for (window, aggregate) in &world.decided {
+fn assert_history(world: &mut World) {
+    for (window, aggregate) in &world.decided.clone() {
         let outcome = world.outcome(*window);
         assert_eq!(outcome == Outcome::Null, aggregate.is_none(), "seed {}: window {window}: {outcome:?}", world.seed);
         if let (None, Some(before), Some(after)) =
@@ -75,7 +75,7 @@ fn without_faults_every_window_counts_and_every_miner_sends_in_each() {
     for seed in 0..300 {
         let mut world = World::new(seed, &[40, 35, 25], 4, 2, Faults::none());
         world.run_to(6 * BLOCKS + 25);
-        assert_in_step(&world);
+        assert_in_step(&mut world);
         assert_eq!(world.skips, [], "seed {seed}");
         assert_eq!(world.diverged, [], "seed {seed}");
         for window in (0..6).map(Window) {
@@ -100,6 +100,35 @@ fn after_any_faults_everybody_gets_back_in_step() {
     }
 }
 
+/// Settings that are decided on while nodes crash, lag and read late: everybody goes by them from the same window on.
+#[test]
+fn decided_settings_hold_from_one_window_on_for_everybody() {
+    for seed in 0..400 {
+        let mut world = World::new(seed, &[40, 35, 25], 5, 2, Faults::none());
+        if seed % 2 == 1 {
+            world.faults = draw_faults(&mut world);
+            world.faults.corruption = 0.0;
+        }
+        for _ in 0..1 + world.below(5) {
+            let block = world.head + 1 + world.below(2 * BLOCKS);
+            world.run_to(block);
+            let setting = match world.below(3) {
+                0 => RunSetting::Selected(1 + world.below(4) as u16),
+                1 => RunSetting::OuterAlpha(100_000 + world.below(900_000) as u32),
+                _ => RunSetting::Selected(300),
+            };
+            world.decide(setting);
+        }
+        heal(&mut world);
+        for window in world.decided.keys().copied().collect::<Vec<_>>() {
+            let limit = world.rules_of(window).0;
+            if let Outcome::Selected(selected) = world.outcome(window) {
+                assert!(selected.len() <= limit, "seed {seed}: window {window} merges over {limit}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
     for seed in 0..400 {
@@ -111,7 +140,7 @@ fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
         }
         world.run_to(5 * BLOCKS + 25);
         if seed % 2 == 1 {
-            assert_in_step(&world);
+            assert_in_step(&mut world);
             assert!((0..5).all(|window| world.decided[&Window(window)].is_some()), "seed {seed}");
         }
         heal(&mut world);
@@ -162,7 +191,7 @@ fn a_node_that_was_away_catches_up_from_the_objects_or_from_a_checkpoint() {
         }
         // One window and a few blocks are enough, however long it was away.
         world.run_to((back_at / BLOCKS + 2) * BLOCKS + 25);
-        assert_in_step(&world);
+        assert_in_step(&mut world);
         heal(&mut world);
     }
 }
@@ -182,7 +211,7 @@ fn wrong_parameters_are_noticed_told_and_replaced() {
         assert!(world.diverged.iter().any(|(node, _)| *node == victim), "seed {seed}: nothing was told");
         assert!(world.diverged.iter().all(|(node, _)| *node == victim), "seed {seed}: the wrong node was blamed");
         assert!(world.nodes[victim].restores > 0, "seed {seed}");
-        assert_in_step(&world);
+        assert_in_step(&mut world);
     }
 }
 

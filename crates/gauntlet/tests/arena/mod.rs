@@ -210,6 +210,7 @@ impl Arena {
     pub fn judge(&self, entries: &[Entry]) -> Verdict {
         let input = WindowInput {
             genesis: &self.genesis,
+            inner_steps: self.genesis.data.batches_per_window as u32,
             run: self.run(),
             window: self.window,
             beacon: self.beacon(),

@@ -13,7 +13,7 @@ pub use rules::genesis;
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
-use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Uid, Window};
+use templar_base::{BlockNumber, ContentHash, PublicKey, RunSetting, SettingChange, StateHash, Uid, Window};
 use templar_round::{
     Applied, AppliedRecord, Effect, Elector, Event, FailedEffect, Outcome, Phases, SealCommitment, SealedRecord,
     SkipReason, Standing, Vote, VoteRecord, tally,
@@ -85,6 +85,10 @@ pub struct World {
     reports: BTreeMap<(Window, PublicKey), AppliedRecord>,
     reveals: BTreeSet<(Window, Uid)>,
     checkpoints: BTreeMap<(Window, StateHash), BTreeSet<PublicKey>>,
+    /// What the token's holders decided, in order.
+    changes: Vec<SettingChange>,
+    /// The most payloads merged in a window and the bits of its alpha, once the window has begun.
+    rules: BTreeMap<Window, (usize, u32)>,
     /// What nodes decided, and the state that follows; one value each, whoever is asked.
     pub decided: BTreeMap<Window, Option<ContentHash>>,
     pub states: BTreeMap<Window, StateHash>,
@@ -97,9 +101,10 @@ pub fn first_state() -> StateHash {
     StateHash::new([7; 32])
 }
 
-fn after(state: StateHash, aggregate: Option<ContentHash>) -> StateHash {
+/// The parameters after an outer step with an alpha of these bits.
+fn after(state: StateHash, aggregate: Option<ContentHash>, alpha: u32) -> StateHash {
     match aggregate {
-        Some(aggregate) => StateHash::new(*ContentHash::of(&(state, aggregate).encode()).as_bytes()),
+        Some(aggregate) => StateHash::new(*ContentHash::of(&(state, aggregate, alpha).encode()).as_bytes()),
         None => state,
     }
 }
@@ -111,6 +116,7 @@ fn failure_of(effect: &Effect) -> Option<(Window, FailedEffect)> {
         Effect::BuildAggregate { window, .. } | Effect::FetchAggregate { window, .. } => {
             (*window, FailedEffect::Aggregate)
         }
+        Effect::Apply { window, .. } => (*window, FailedEffect::Apply),
         Effect::Restore { window } => (*window, FailedEffect::Restore),
         Effect::Seal { window, .. } => (*window, FailedEffect::Seal),
         Effect::CommitSeal { window, .. } => (*window, FailedEffect::CommitSeal),
@@ -145,11 +151,28 @@ impl World {
             reports: BTreeMap::new(),
             reveals: BTreeSet::new(),
             checkpoints: BTreeMap::new(),
+            changes: Vec::new(),
+            rules: BTreeMap::new(),
             decided: BTreeMap::new(),
             states: BTreeMap::from([(Window(0), first_state())]),
             skips: Vec::new(),
             diverged: Vec::new(),
         }
+    }
+
+    /// The token's holders decide on a setting in the block at hand.
+    pub fn decide(&mut self, setting: RunSetting) {
+        self.changes.push(SettingChange { decided_at: BlockNumber(self.head), setting });
+    }
+
+    /// What a node finds when it reads the rules of a window that has begun, however late it reads them.
+    pub fn rules_of(&mut self, window: Window) -> (usize, u32) {
+        assert!(self.phases.start(window).0 <= self.head, "seed {}: asks for rules that are still open", self.seed);
+        let rules = genesis().rules_in(window, &self.changes).genesis;
+        let found = (rules.judging.selected, rules.outer.alpha(window).to_bits());
+        let known = *self.rules.entry(window).or_insert(found);
+        assert_eq!(known, found, "seed {}: the rules of window {window} changed after it had begun", self.seed);
+        found
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
@@ -320,7 +343,8 @@ impl World {
                 let votes =
                     self.votes.range((window, PublicKey::new([0; 32]))..(window.next(), PublicKey::new([0; 32])));
                 let (votes, electors) = (votes.map(|(_, vote)| vote.clone()).collect(), self.electors());
-                self.answer(node, Event::Votes { window, at: BlockNumber(self.head), electors, votes });
+                let limit = self.rules_of(window).0;
+                self.answer(node, Event::Votes { window, at: BlockNumber(self.head), limit, electors, votes });
             }
             Effect::ReadReports { window } => {
                 let reports =
@@ -429,7 +453,8 @@ impl World {
         let standing = self.nodes[node].disk;
         let start = if standing.next == window { Some(standing.state) } else { self.states.get(&window).copied() };
         let verdict = ContentHash::of(&(window, start, &uids).encode());
-        Vote::new(&uids, &uids[..uids.len().min(SELECTION_LIMIT)], verdict).unwrap()
+        let limit = self.rules_of(window).0;
+        Vote::new(&uids, &uids[..uids.len().min(limit)], verdict).unwrap()
     }
 
     fn apply(&mut self, index: usize, window: Window, aggregate: Option<ContentHash>, restores: u64) {
@@ -437,7 +462,8 @@ impl World {
             return;
         }
         assert_eq!(self.nodes[index].disk.next, window, "seed {}: applies out of turn", self.seed);
-        let mut state = after(self.nodes[index].disk.state, aggregate);
+        let alpha = self.rules_of(window).1;
+        let mut state = after(self.nodes[index].disk.state, aggregate, alpha);
         if self.happens(self.faults.corruption) && self.nodes[index].may_be_corrupted {
             state = StateHash::new([index as u8 ^ 0x80; 32]);
             self.nodes[index].corrupted = true;
@@ -470,11 +496,12 @@ impl World {
     }
 
     /// The outcome that a reader of the whole ledger computes afterwards.
-    pub fn outcome(&self, window: Window) -> Outcome {
+    pub fn outcome(&mut self, window: Window) -> Outcome {
         let zero = PublicKey::new([0; 32]);
+        let limit = self.rules_of(window).0;
         let votes: Vec<VoteRecord> =
             self.votes.range((window, zero)..(window.next(), zero)).map(|(_, v)| v.clone()).collect();
-        tally(&self.electors(), &votes, self.phases.judge(window), BlockNumber(u64::MAX), SELECTION_LIMIT)
+        tally(&self.electors(), &votes, self.phases.judge(window), BlockNumber(u64::MAX), limit)
     }
 
     /// Whether the miner's payload of this window was committed in time and revealed.

@@ -1,6 +1,6 @@
 //! One node of the world: its machine, and what it has on disk.
 
-use super::{SELECTION_LIMIT, first_state};
+use super::first_state;
 use std::collections::BTreeSet;
 use templar_base::{PublicKey, Uid, Window};
 use templar_round::{
@@ -107,7 +107,7 @@ impl Node {
 
     /// Starts the machine from what is on disk.
     pub fn start(&mut self, phases: &Phases) {
-        let follower = |source| Follower::new(phases.clone(), SELECTION_LIMIT, source, self.disk);
+        let follower = |source| Follower::new(phases.clone(), source, self.disk);
         self.machine = Some(match self.role {
             Role::Validator { .. } => Machine::Validator(Validator::new(follower(AggregateSource::Payloads), 2)),
             Role::Miner => Machine::Miner(Miner::new(follower(AggregateSource::Download), self.pending)),
