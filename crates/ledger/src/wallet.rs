@@ -184,14 +184,7 @@ impl Wallet {
     /// Reads a coldkey that was encrypted at another cost.
     pub fn coldkey_with_cost(&self, password: Option<&str>, cost: PasswordCost) -> Result<Keypair, WalletError> {
         let path = self.coldkey_path();
-        let bytes = read_secret(&path)?;
-        if !is_encrypted(&bytes) {
-            return decode_keyfile(&path, &bytes);
-        }
-        let password = password.ok_or_else(|| WalletError::Locked(path.clone()))?;
-        let plain =
-            encryption::decrypt(&bytes, password, cost)?.ok_or_else(|| WalletError::WrongPassword(path.clone()))?;
-        decode_keyfile(&path, &zeroizing(plain))
+        decode_keyfile(&path, &read_plain(&path, password, cost)?)
     }
 
     /// Whether the coldkey needs a password.
@@ -204,6 +197,36 @@ impl Wallet {
         let path = self.coldkeypub_path();
         keyfile::decode_address(&path, &read_secret(&path)?)
     }
+}
+
+/// Whether the key file at `path` needs a password, wherever it lies.
+pub fn is_key_file_encrypted(path: &Path) -> Result<bool, WalletError> {
+    Ok(is_encrypted(&read_secret(path)?))
+}
+
+/// What the key in the file at `path` is made of: a file of this program or of Bittensor's tools, encrypted or not.
+pub fn read_key_file(path: &Path, password: Option<&str>) -> Result<SecretSource, WalletError> {
+    read_key_file_with_cost(path, password, PasswordCost::BITTENSOR)
+}
+
+/// Reads a key file that was encrypted at another cost.
+pub fn read_key_file_with_cost(
+    path: &Path,
+    password: Option<&str>,
+    cost: PasswordCost,
+) -> Result<SecretSource, WalletError> {
+    keyfile::decode_source(path, &read_plain(path, password, cost)?)
+}
+
+/// The bytes of a key file, decrypted where they are not plain.
+fn read_plain(path: &Path, password: Option<&str>, cost: PasswordCost) -> Result<SecretBytes, WalletError> {
+    let bytes = read_secret(path)?;
+    if !is_encrypted(&bytes) {
+        return Ok(bytes);
+    }
+    let password = password.ok_or_else(|| WalletError::Locked(path.to_owned()))?;
+    let plain = encryption::decrypt(&bytes, password, cost)?;
+    plain.map(zeroizing).ok_or_else(|| WalletError::WrongPassword(path.to_owned()))
 }
 
 type SecretBytes = zeroize::Zeroizing<Vec<u8>>;
@@ -342,6 +365,11 @@ mod tests {
         let opened = wallet.coldkey_with_cost(Some("correct horse"), cost).unwrap();
         assert_eq!(opened.public(), made.public());
         assert_eq!(wallet.coldkey_address().unwrap(), made.public());
+        let path = wallet.coldkey_path();
+        assert!(is_key_file_encrypted(&path).unwrap());
+        assert!(matches!(read_key_file_with_cost(&path, Some("wrong"), cost), Err(WalletError::WrongPassword(_))));
+        let source = read_key_file_with_cost(&path, Some("correct horse"), cost).unwrap();
+        assert_eq!(source.keypair().unwrap().public(), made.public());
     }
 
     #[test]

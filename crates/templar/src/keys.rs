@@ -4,8 +4,9 @@ use crate::config::Config;
 use crate::failure::{Advise, Usage};
 use anyhow::Context;
 use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
 use templar_base::Keypair;
-use templar_ledger::wallet::{Wallet, WalletError};
+use templar_ledger::wallet::{SecretSource, Wallet, WalletError, is_key_file_encrypted, read_key_file};
 use zeroize::Zeroizing;
 
 /// The variable that holds the password where there is nobody to ask.
@@ -24,6 +25,15 @@ pub fn coldkey(config: &Config) -> anyhow::Result<Keypair> {
         false => None,
     };
     Ok(wallet.coldkey(password.as_ref().map(|password| password.as_str()))?)
+}
+
+/// What the key in a file is made of; asks for the file's password if it has one.
+pub fn key_file(path: &Path) -> anyhow::Result<SecretSource> {
+    let password = match is_key_file_encrypted(path)? {
+        true => Some(password(&format!("Password of {}: ", path.display()))?),
+        false => None,
+    };
+    Ok(read_key_file(path, password.as_ref().map(|password| password.as_str()))?)
 }
 
 /// The hotkey, which has no password.

@@ -14,6 +14,8 @@ pub enum SecretSource {
     Uri(Zeroizing<String>),
     /// A 32-byte seed.
     Seed(Zeroizing<[u8; 32]>),
+    /// The 64-byte secret itself, of a key whose phrase and seed nobody wrote down.
+    Expanded(Zeroizing<[u8; 64]>),
 }
 
 impl SecretSource {
@@ -40,6 +42,7 @@ impl SecretSource {
         match self {
             Self::Uri(uri) => Keypair::from_uri(uri),
             Self::Seed(seed) => Ok(Keypair::from_seed(**seed)),
+            Self::Expanded(secret) => Keypair::from_expanded_secret(secret.as_slice()),
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Debug for SecretSource {
         f.write_str(match self {
             Self::Uri(_) => "SecretSource::Uri(hidden)",
             Self::Seed(_) => "SecretSource::Seed(hidden)",
+            Self::Expanded(_) => "SecretSource::Expanded(hidden)",
         })
     }
 }
@@ -94,7 +98,7 @@ pub(super) fn encode_keyfile(pair: &Keypair, secret: &SecretSource) -> SecretByt
     file.private_key = Some(format!("0x{}", hex::encode(pair.expanded_secret_ed25519().as_slice())));
     match secret {
         SecretSource::Uri(uri) if !uri.contains('/') => file.secret_phrase = Some(uri.to_string()),
-        SecretSource::Uri(_) => {}
+        SecretSource::Uri(_) | SecretSource::Expanded(_) => {}
         SecretSource::Seed(seed) => file.secret_seed = Some(format!("0x{}", hex::encode(seed.as_slice()))),
     }
     // Strings and options always serialise.
@@ -117,6 +121,21 @@ pub(super) fn decode_keyfile(path: &Path, bytes: &[u8]) -> Result<Keypair, Walle
     let pair = secret_of(path, &file)?;
     check_addresses(path, &file, &pair.public())?;
     Ok(pair)
+}
+
+/// Reads what a key is made of: its phrase where the file has one, else its seed, else the key itself.
+pub(super) fn decode_source(path: &Path, bytes: &[u8]) -> Result<SecretSource, WalletError> {
+    let pair = decode_keyfile(path, bytes)?;
+    let file = parse(path, bytes)?;
+    if let Some(phrase) = &file.secret_phrase {
+        return Ok(SecretSource::uri(phrase));
+    }
+    if let Some(seed) = &file.secret_seed {
+        let mut digits = Zeroizing::new([0; 32]);
+        let read = hex::decode_to_slice(seed.trim_start_matches("0x"), digits.as_mut_slice());
+        return read.map(|()| SecretSource::Seed(digits)).map_err(|_| malformed(path, "its secretSeed is no seed"));
+    }
+    Ok(SecretSource::Expanded(pair.expanded_secret()))
 }
 
 /// Reads the address of a public half.
@@ -207,6 +226,7 @@ mod tests {
             let pair = source.keypair().unwrap();
             let bytes = encode_keyfile(&pair, &source);
             assert_eq!(decode_keyfile(path, &bytes).unwrap().public(), pair.public());
+            assert_eq!(decode_source(path, &bytes).unwrap().keypair().unwrap().public(), pair.public());
             let public = encode_public_keyfile(&pair.public());
             assert_eq!(decode_address(path, &public).unwrap(), pair.public());
             assert!(!format!("{source:?}").contains("06"), "{source:?}");

@@ -1,5 +1,6 @@
 //! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
 
+mod access;
 mod bench;
 mod bucket;
 mod checkpoint;
@@ -7,6 +8,7 @@ mod completions;
 mod config;
 mod corpus;
 mod doctor;
+mod governance;
 mod ledger;
 mod miner;
 mod model;
@@ -61,6 +63,8 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     Wallet(wallet::Wallet),
     Token(token::Token),
+    Governance(governance::Governance),
+    Access(access::Access),
     Ledger(ledger::Ledger),
     Bucket(bucket::Bucket),
     Doctor(doctor::Doctor),
@@ -92,6 +96,8 @@ impl Cli {
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Token(token) => token.run(config),
+            Command::Governance(governance) => governance.run(config),
+            Command::Access(access) => access.run(config),
             Command::Ledger(ledger) => ledger.run(config),
             Command::Bucket(bucket) => bucket.run(config),
             Command::Doctor(doctor) => doctor.run(config),

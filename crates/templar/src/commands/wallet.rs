@@ -1,20 +1,17 @@
 //! `templar wallet`.
 
+mod history;
+
 use crate::config::{Config, HotkeyFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::keys;
 use crate::output::{Output, Paint, table};
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use templar_base::Keypair;
-use templar_ledger::wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files, is_encrypted};
+use templar_ledger::wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files};
 use zeroize::Zeroizing;
-
-/// A key file is a few hundred bytes.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Manage keys, in files that Bittensor's tools read and write too.
 ///
@@ -35,6 +32,7 @@ enum Action {
     Show(Show),
     Import(Import),
     Export(Export),
+    History(history::History),
 }
 
 /// Make a coldkey and a hotkey, and show their phrases once.
@@ -87,18 +85,19 @@ struct Show {
     wallet: WalletFlags,
 }
 
-/// Make a key of an existing secret: a phrase, a seed, or a key file.
+/// Make a key of an existing secret: a phrase, a seed, or a key file of Bittensor's tools, encrypted or not.
 ///
-/// The phrase (12 to 24 words, or 0x and 64 hexadecimal digits) is asked for without being shown, or is the first line
-/// of stdin.
+/// The phrase (12 to 24 words, //Alice, or 0x and 64 hexadecimal digits) is asked for without being shown, or is the
+/// first line of stdin. An encrypted file asks for its password, or takes it from TEMPLAR_WALLET_PASSWORD.
 ///
 /// Example: templar wallet import hotkey --wallet alice --hotkey miner < phrase.txt
+/// Example: templar wallet import coldkey --wallet alice --file ~/.bittensor/wallets/default/coldkey
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Import {
     /// Which key to make
     key: Which,
-    /// Take the secret from this unencrypted Bittensor key file
+    /// Take the secret from this key file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Replace a key that exists; the old one is lost
@@ -153,6 +152,7 @@ impl Wallet {
             Action::Show(show) => show.run(config),
             Action::Import(import) => import.run(config),
             Action::Export(export) => export.run(config),
+            Action::History(history) => history.run(config),
         }
     }
 }
@@ -274,7 +274,7 @@ impl Import {
         let config = config.with(&self.wallet).with(&self.hotkey);
         let wallet = keys::wallet(&config)?;
         let secret = match &self.file {
-            Some(path) => KeyFile::read(path)?.secret(path)?,
+            Some(path) => keys::key_file(path)?,
             None => parse_secret(&keys::phrase("Phrase or seed: ")?)?,
         };
         // Refused before a password is asked for.
@@ -303,14 +303,18 @@ impl Export {
             return Err(Usage(what.to_owned())).advise("add --show-secret if that is what you want");
         }
         let wallet = keys::wallet(&config)?;
-        let (name, pair, path) = match self.key {
-            Which::Coldkey => ("coldkey", keys::coldkey(&config)?, wallet.coldkey_path()),
-            Which::Hotkey => ("hotkey", keys::hotkey(&config)?, wallet.hotkey_path(config.hotkey())?),
+        let (name, path) = match self.key {
+            Which::Coldkey => ("coldkey", wallet.coldkey_path()),
+            Which::Hotkey => ("hotkey", wallet.hotkey_path(config.hotkey())?),
         };
-        // Of an encrypted file only the key itself is known here, not the phrase that it was made of.
-        let stored = KeyFile::read(&path).ok();
-        let phrase = stored.as_ref().and_then(|file| file.secret_phrase.as_ref());
-        let seed = stored.as_ref().and_then(|file| file.secret_seed.as_ref());
+        let source = keys::key_file(&path)?;
+        let pair = source.keypair()?;
+        let (phrase, seed) = match &source {
+            SecretSource::Uri(phrase) => (Some(phrase.clone()), None),
+            SecretSource::Seed(seed) => (None, Some(Zeroizing::new(format!("0x{}", hex::encode(seed.as_slice()))))),
+            SecretSource::Expanded(_) => (None, None),
+        };
+        let (phrase, seed) = (phrase.as_ref(), seed.as_ref());
         let private = Zeroizing::new(format!("0x{}", hex::encode(pair.expanded_secret_ed25519().as_slice())));
         let text = |value: Option<&Zeroizing<String>>| value.map(|value| value.as_str().to_owned());
         let facts = json!({
@@ -331,41 +335,6 @@ impl Export {
             let rows: Vec<_> = rows.into_iter().flatten().map(|(name, value)| vec![name.to_owned(), value]).collect();
             table(paint, None, &rows)
         })
-    }
-}
-
-/// What of a key file a new key can be made of.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyFile {
-    #[serde(default)]
-    secret_phrase: Option<Zeroizing<String>>,
-    #[serde(default)]
-    secret_seed: Option<Zeroizing<String>>,
-}
-
-impl KeyFile {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let what = || format!("cannot read the key file {}", path.display());
-        let length = std::fs::metadata(path).with_context(what)?.len();
-        if length > MAX_FILE_BYTES {
-            anyhow::bail!("{} has {length} bytes: it is no key file", path.display());
-        }
-        let bytes = Zeroizing::new(std::fs::read(path).with_context(what)?);
-        if is_encrypted(&bytes) {
-            let encrypted = anyhow::anyhow!("{} is encrypted", path.display());
-            return Err(encrypted).advise("copy the file into the wallet's folder; its password opens it there");
-        }
-        // The parser's words could quote a secret.
-        serde_json::from_slice(&bytes).map_err(|_| anyhow::anyhow!("{} is no Bittensor key file", path.display()))
-    }
-
-    fn secret(&self, path: &Path) -> anyhow::Result<SecretSource> {
-        match (&self.secret_phrase, &self.secret_seed) {
-            (Some(phrase), _) => Ok(SecretSource::uri(phrase)),
-            (None, Some(seed)) => parse_secret(seed),
-            (None, None) => Err(anyhow::anyhow!("{} has neither a phrase nor a seed", path.display())),
-        }
     }
 }
 

@@ -50,7 +50,7 @@ fn mistakes_with_keys_are_named_without_the_secret() {
     assert!(!stderr.contains("nonsense"), "{stderr}");
     let file = place.write("key.json", r#"{"secretPhrase": 5, "hush": 1}"#);
     let error = place.failure(1, &["wallet", "import", "hotkey", "--file", crate::program::text(&file)]);
-    assert!(error.contains("no Bittensor key file") && !error.contains("hush"), "{error}");
+    assert!(error.contains("is no key file") && !error.contains("hush"), "{error}");
     assert!(place.failure(1, &["wallet", "show", "--wallet", "none"]).contains("templar wallet new"));
     assert!(place.failure(1, &["wallet", "show", "--wallet", "../x"]).contains("no wallet or key name"));
 }
@@ -68,4 +68,12 @@ fn an_encrypted_coldkey_opens_with_its_password_alone() {
     let refused = with("wrong", &export);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is wrong"));
+
+    // The file itself is what Bittensor's tools write: another wallet can be made of it.
+    let shown = place.json(&["wallet", "show", "--json"]);
+    let file = shown["coldkey"]["file"].as_str().unwrap();
+    let import = ["wallet", "import", "coldkey", "--no-password", "--wallet", "copy", "--json", "--file", file];
+    let copy: serde_json::Value = serde_json::from_str(&succeeded(with("right", &import))).unwrap();
+    assert_eq!(copy["address"], shown["coldkey"]["address"]);
+    assert_eq!(with("wrong", &import).status.code(), Some(1));
 }

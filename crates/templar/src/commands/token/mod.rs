@@ -1,8 +1,13 @@
 //! `templar token`.
 
 mod balance;
+mod chart;
+pub(super) mod confirm;
+mod emissions;
 mod metagraph;
+mod price;
 mod register;
+mod slippage;
 mod stake;
 mod transfer;
 
@@ -15,9 +20,9 @@ use templar_base::{Keypair, Netuid, PublicKey};
 use templar_ledger::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
 
 /// Templar's subnet.
-const SUBNET: Netuid = Netuid(3);
+pub(super) const SUBNET: Netuid = Netuid(3);
 
-/// See and move funds, take a slot in the subnet, and stake.
+/// See and move funds, take a slot in the subnet, buy and sell its token, and see its market.
 ///
 /// The coldkey of the wallet signs and pays; it asks for its password where it has one.
 ///
@@ -34,9 +39,14 @@ enum Action {
     Balance(balance::Balance),
     Transfer(transfer::Transfer),
     Register(register::Register),
+    #[command(visible_alias = "buy")]
     Stake(stake::Stake),
+    #[command(visible_alias = "sell")]
     Unstake(stake::Unstake),
     Metagraph(metagraph::ShowMetagraph),
+    Price(price::Price),
+    History(price::History),
+    Emissions(emissions::Emissions),
 }
 
 impl Token {
@@ -49,16 +59,19 @@ impl Token {
             Action::Stake(stake) => stake.run(config),
             Action::Unstake(unstake) => unstake.run(config),
             Action::Metagraph(metagraph) => metagraph.run(config),
+            Action::Price(price) => price.run(config),
+            Action::History(history) => history.run(config),
+            Action::Emissions(emissions) => emissions.run(config),
         }
     }
 }
 
 /// The flags of every subcommand.
 #[derive(Debug, Args)]
-struct Shared {
+pub(super) struct Shared {
     /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     #[command(flatten)]
     ledger: LedgerFlag,
     #[command(flatten)]
@@ -66,14 +79,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn put_into(&self, config: Config) -> Config {
+    pub fn put_into(&self, config: Config) -> Config {
         config.with(&self.ledger).with(&self.wallet)
     }
 }
 
 /// Which hotkey: one of the wallet's, or any by its address.
 #[derive(Debug, Args)]
-struct HotkeyChoice {
+pub(super) struct HotkeyChoice {
     #[command(flatten)]
     named: HotkeyFlag,
     /// Address of a hotkey, instead of one of the wallet's
@@ -82,7 +95,7 @@ struct HotkeyChoice {
 }
 
 impl HotkeyChoice {
-    fn address(&self, config: &Config) -> anyhow::Result<PublicKey> {
+    pub fn address(&self, config: &Config) -> anyhow::Result<PublicKey> {
         if let Some(address) = self.hotkey_address {
             return Ok(address);
         }
@@ -94,25 +107,25 @@ impl HotkeyChoice {
 }
 
 /// Connects to the ledger.
-async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
+pub(super) async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     let chain = crate::role::connect(config).await;
     chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")
 }
 
 /// The coldkey's address, for which no password is needed.
-fn coldkey_address(config: &Config) -> anyhow::Result<PublicKey> {
+pub(super) fn coldkey_address(config: &Config) -> anyhow::Result<PublicKey> {
     let address = keys::wallet(config)?.coldkey_address();
     let address = address.with_context(|| format!("wallet {} has no coldkey to look at", config.wallet()));
     address.advise("make one with `templar wallet new`, or name another with --wallet")
 }
 
 /// Signs the call, waits for its block, and says what to do where the ledger refuses.
-async fn submit(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Result<Receipt> {
+pub(super) async fn submit(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Result<Receipt> {
     explained(chain.submit(signer, call).await)
 }
 
 /// A ledger's answer; a refusal comes with the command that helps.
-fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
+pub(super) fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
     match answer.as_ref().err().and_then(advice) {
         Some(advice) => answer.advise(advice),
         None => Ok(answer?),
@@ -141,6 +154,12 @@ fn advice(error: &ChainError) -> Option<String> {
         Refusal::NonAssociatedColdKey { .. } => "name the wallet that owns the hotkey with --wallet".to_owned(),
         Refusal::RegistrationPriceLimitExceeded { price, .. } => {
             format!("raise the limit: templar token register --max-price {price}")
+        }
+        Refusal::Pool(_) => "trade less, or give way with --slippage or --partial".to_owned(),
+        Refusal::Governance(_) => "see the proposals with `templar governance list`".to_owned(),
+        Refusal::Access(_) => "see the terms and your account with `templar access show`".to_owned(),
+        Refusal::InsufficientAlpha { .. } => {
+            "see what is staked with `templar token balance`; `templar token stake` buys more".to_owned()
         }
         Refusal::HotKeyAlreadyRegisteredInSubNet { .. } => "see its slot with `templar token metagraph`".to_owned(),
         _ => return None,

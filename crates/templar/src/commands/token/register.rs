@@ -1,15 +1,15 @@
 //! `templar token register`.
 
+use super::confirm::confirm;
 use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
-use crate::failure::{Advise, Usage};
+use crate::failure::Advise;
 use crate::interrupt;
 use crate::keys;
 use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{PublicKey, Rao};
 use templar_ledger::{Call, Chain, ChainError, Event, Refusal, RpcChain};
 
@@ -45,7 +45,9 @@ impl Register {
             let price = chain.registration_cost(SUBNET).await?;
             explained(self.check(&chain, &hotkey, &coldkey_address, price).await)?;
             if !self.yes {
-                confirm(&hotkey, &coldkey_address, price)?;
+                let what =
+                    format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
+                confirm(&what, "Pay?", "not registered")?;
             }
             let coldkey = keys::coldkey(&config)?;
             // What was shown is the limit where no other is given; a lower price is taken as it comes.
@@ -94,21 +96,5 @@ impl Register {
             _ => return Ok(()),
         };
         Err(ChainError::Refused { refusal })
-    }
-}
-
-/// Asks on the terminal; without one nobody can have agreed.
-fn confirm(hotkey: &PublicKey, coldkey: &PublicKey, price: Rao) -> anyhow::Result<()> {
-    let question = format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey}");
-    if !io::stdin().is_terminal() {
-        return Err(Usage(format!("{question}: there is no terminal to confirm that"))).advise("add --yes");
-    }
-    eprint!("{question}. Pay? [y/N] ");
-    io::stderr().flush().context("cannot ask")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(anyhow::anyhow!("not registered: you said no, and nothing was paid")),
     }
 }

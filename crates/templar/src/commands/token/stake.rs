@@ -1,19 +1,27 @@
-//! `templar token stake` and `templar token unstake`.
+//! `templar token stake` and `templar token unstake`: buying the subnet's token and selling it.
 
-use super::{HotkeyChoice, SUBNET, Shared, connect, submit};
+use super::confirm::confirm;
+use super::slippage::Slippage;
+use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
+use crate::failure::Usage;
 use crate::interrupt;
 use crate::keys;
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{Alpha, AmountError, Keypair, PublicKey, Rao};
-use templar_ledger::{Call, Chain, Receipt, RpcChain};
+use templar_base::{Alpha, AmountError, PublicKey, Rao};
+use templar_ledger::market::{Order, Quote};
+use templar_ledger::pool::PriceLimit;
+use templar_ledger::{Call, Chain, ChainError, Event, Refusal, RpcChain};
 
-/// Put TAO of the wallet's coldkey behind a hotkey: its weight when it judges.
+/// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///
-/// Example: templar token stake 500 --wallet alice --hotkey validator
+/// What it would bring is shown and must be confirmed. The trade happens whole and within the slippage, or not at all;
+/// with --partial as much of it happens as the slippage allows.
+///
+/// Example: templar token stake 500 --wallet alice --hotkey validator --slippage 1
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Stake {
@@ -21,24 +29,45 @@ pub struct Stake {
     #[arg(value_name = "AMOUNT")]
     amount: Rao,
     #[command(flatten)]
+    trade: Trade,
+    #[command(flatten)]
     hotkey: HotkeyChoice,
     #[command(flatten)]
     shared: Shared,
 }
 
-/// Take TAO back from behind a hotkey; it is free at once.
+/// Sell stake behind a hotkey for TAO, which is free at once.
+///
+/// What it would bring is shown and must be confirmed. The trade happens whole and within the slippage, or not at all;
+/// with --partial as much of it happens as the slippage allows.
 ///
 /// Example: templar token unstake all --wallet alice --hotkey validator
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Unstake {
-    /// Amount in TAO, with at most nine decimals, or `all`
+    /// Amount in alpha, the subnet's token, with at most nine decimals, or `all`
     #[arg(value_name = "AMOUNT")]
     amount: Portion,
+    #[command(flatten)]
+    trade: Trade,
     #[command(flatten)]
     hotkey: HotkeyChoice,
     #[command(flatten)]
     shared: Shared,
+}
+
+/// How a trade is made.
+#[derive(Debug, Args)]
+struct Trade {
+    /// How far the trade may move the price against you, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "0.5")]
+    slippage: Slippage,
+    /// Trade as much as the slippage allows, instead of all or nothing
+    #[arg(long)]
+    partial: bool,
+    /// Trade without asking
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// So much, or everything.
@@ -56,63 +85,125 @@ impl FromStr for Portion {
 }
 
 impl Stake {
-    /// Stakes.
+    /// Buys.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
         let (hotkey, amount) = (self.hotkey.address(&config)?, self.amount);
+        let payer = coldkey_address(&config)?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            let coldkey = keys::coldkey(&config)?;
-            let call = Call::AddStake { hotkey, netuid: SUBNET, amount };
-            let receipt = submit(&chain, &coldkey, call).await?;
-            report(&chain, &coldkey, hotkey, &format!("paid {amount} TAO for stake"), &receipt, self.shared.json).await
+            let available = chain.account(&payer).await?.balance;
+            if available < amount {
+                let refusal = Refusal::NotEnoughBalanceToStake { needed: amount, available };
+                return explained(Err(ChainError::Refused { refusal }));
+            }
+            explained(check_known(&chain, hotkey).await)?;
+            let quote = explained(chain.quote(SUBNET, Order::Buy(amount)).await)?;
+            let most = self.trade.slippage.most(quote.price_before);
+            self.trade.agree(&quote, &format!("pay {} TAO for {} alpha", quote.tao, quote.alpha), ("at most", most))?;
+            let limit = PriceLimit { rao_per_alpha: most, allow_partial: self.trade.partial };
+            let call = Call::AddStakeLimit { hotkey, netuid: SUBNET, amount, limit };
+            trade(&config, &chain, (hotkey, payer), call, self.shared.json).await
         })
     }
 }
 
 impl Unstake {
-    /// Takes stake back.
+    /// Sells.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
         let hotkey = self.hotkey.address(&config)?;
+        let holder = coldkey_address(&config)?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            let coldkey = keys::coldkey(&config)?;
+            explained(check_known(&chain, hotkey).await)?;
+            let available = chain.stake(&hotkey, &holder).await?;
             let amount = match self.amount {
+                Portion::All if available == Alpha::ZERO => {
+                    return Err(
+                        Usage(format!("{holder} has no stake behind {hotkey}: there is nothing to sell")).into()
+                    );
+                }
+                Portion::All => available,
                 Portion::Amount(amount) => amount,
-                Portion::All => chain.stake(&hotkey, &coldkey.public()).await?,
             };
-            let call = Call::RemoveStake { hotkey, netuid: SUBNET, amount };
-            let receipt = submit(&chain, &coldkey, call).await?;
-            report(&chain, &coldkey, hotkey, &format!("sold {amount} alpha of the stake"), &receipt, self.shared.json).await
+            if amount > available {
+                let refusal = Refusal::NotEnoughStakeToWithdraw { needed: amount, available };
+                return explained(Err(ChainError::Refused { refusal }));
+            }
+            let quote = explained(chain.quote(SUBNET, Order::Sell(amount)).await)?;
+            let least = self.trade.slippage.least(quote.price_before);
+            let what = format!("sell {} alpha for {} TAO", quote.alpha, quote.tao);
+            self.trade.agree(&quote, &what, ("at least", least))?;
+            let limit = PriceLimit { rao_per_alpha: least, allow_partial: self.trade.partial };
+            let call = Call::RemoveStakeLimit { hotkey, netuid: SUBNET, amount, limit };
+            trade(&config, &chain, (hotkey, holder), call, self.shared.json).await
         })
     }
 }
 
-/// Says what was done and where the coldkey stands now.
-async fn report(
+impl Trade {
+    /// Shows what would come of it, and asks.
+    fn agree(&self, quote: &Quote, what: &str, (bound, limit): (&str, Rao)) -> anyhow::Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        let (before, after, fee) = (quote.price_before, quote.price_after, Alpha(quote.fee));
+        let what = format!(
+            "{what}, of which {fee} is the pool's fee; the price goes from {before} to {after} TAO, {bound} {limit}"
+        );
+        confirm(&what, "Trade?", "not traded")
+    }
+}
+
+/// Refused in the ledger's own words before anybody is asked anything.
+async fn check_known(chain: &RpcChain, hotkey: PublicKey) -> Result<(), ChainError> {
+    let metagraph = chain.metagraph(SUBNET, None).await?;
+    // A hotkey without a slot may be known all the same; what is staked behind it says so.
+    if metagraph.neuron(&hotkey).is_some() || !chain.history(&hotkey, None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    Err(ChainError::Refused { refusal: Refusal::HotKeyAccountNotExists { hotkey } })
+}
+
+/// Signs, waits, and says what came of it.
+async fn trade(
+    config: &Config,
     chain: &RpcChain,
-    coldkey: &Keypair,
-    hotkey: PublicKey,
-    done: &str,
-    receipt: &Receipt,
+    (hotkey, holder): (PublicKey, PublicKey),
+    call: Call,
     is_json: bool,
 ) -> anyhow::Result<()> {
-    let coldkey = coldkey.public();
-    let stake = chain.stake(&hotkey, &coldkey).await?;
-    let free = chain.account(&coldkey).await?.balance;
+    let coldkey = keys::coldkey(config)?;
+    let receipt = submit(chain, &coldkey, call).await?;
+    let events = chain.events(receipt.block, receipt.block).await?;
+    let traded = events.iter().find_map(|record| match &record.event {
+        Event::StakeAdded { hotkey: whose, coldkey, paid, alpha } if (*whose, *coldkey) == (hotkey, holder) => {
+            Some(("paid", *paid, *alpha))
+        }
+        Event::StakeRemoved { hotkey: whose, coldkey, alpha, received } if (*whose, *coldkey) == (hotkey, holder) => {
+            Some(("received", *received, *alpha))
+        }
+        _ => None,
+    });
+    let (stake, free) = (chain.stake(&hotkey, &holder).await?, chain.account(&holder).await?.balance);
     let facts = json!({
         "transaction": receipt.transaction,
         "block": receipt.block,
-        "coldkey": coldkey,
+        "coldkey": holder,
         "hotkey": hotkey,
-        "done": done,
+        "tao_rao": traded.map(|(_, tao, _)| tao),
+        "alpha_rao": traded.map(|(_, _, alpha)| alpha),
         "stake_rao": stake,
         "free_rao": free,
     });
     Output::new(is_json).facts(&facts, |_| {
-        let block = receipt.block;
-        format!("{done} on {hotkey} in block {block}\n{stake} alpha are staked there, {free} TAO are free")
+        let done = match traded {
+            Some(("paid", tao, alpha)) => format!("paid {tao} TAO for {alpha} alpha behind {hotkey}"),
+            Some((_, tao, alpha)) => format!("sold {alpha} alpha behind {hotkey} for {tao} TAO"),
+            None => "the trade is done".to_owned(),
+        };
+        format!("{done} in block {}\n{stake} alpha are staked there, {free} TAO are free", receipt.block)
     })
 }
 

@@ -1,0 +1,137 @@
+//! `templar token price` and `templar token history`: the market of the subnet's token.
+
+use super::chart::chart;
+use super::{SUBNET, connect};
+use crate::config::{Config, LedgerFlag};
+use crate::interrupt;
+use crate::output::{Output, Paint, table};
+use clap::Args;
+use serde_json::json;
+use templar_base::Rao;
+use templar_ledger::market::{Candle, Interval, MarketSummary};
+
+const RAO: f64 = templar_base::RAO_PER_TAO as f64;
+
+/// Show what the subnet's token costs now, and its market: pool, volume, capitalisation, holders.
+///
+/// Example: templar token price
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Price {
+    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+}
+
+/// Show the price's history as a chart, with the volume of each interval in --json.
+///
+/// Each candle has the price at its start and end, the highest and the lowest, and the TAO that changed hands; intervals
+/// without a trade have none. The newest 1440 minutes, 1440 hours and 1461 days are kept.
+///
+/// Example: templar token history --interval 1h --last 48
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct History {
+    /// Length of a candle: 1m, 1h or 1d
+    #[arg(long, value_name = "INTERVAL", default_value = "1m")]
+    interval: Interval,
+    /// So many of the newest candles
+    #[arg(long, value_name = "COUNT", default_value_t = 72)]
+    last: u32,
+    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerFlag,
+}
+
+impl Price {
+    /// Shows the market.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.ledger);
+        let market = interrupt::runtime(1)?.block_on(async {
+            let chain = connect(&config).await?;
+            anyhow::Ok(chain.market(SUBNET).await?)
+        })?;
+        Output::new(self.json).facts(&market, |paint| people(paint, &market))
+    }
+}
+
+fn people(paint: Paint, market: &MarketSummary) -> String {
+    let change = market.price_day_ago.filter(|before| before.0 > 0).map(|before| {
+        let percent = (market.price.0 as f64 / before.0 as f64 - 1.0) * 100.0;
+        let text = format!("{percent:+.2} % in a day");
+        if percent < 0.0 { paint.red(&text) } else { paint.green(&text) }
+    });
+    let title = format!("{} {}", paint.bold(&format!("{} TAO", market.price)), change.unwrap_or_default());
+    let rows = [
+        ("capitalisation", format!("{} TAO", market.capitalisation)),
+        ("fully diluted", format!("{} TAO", market.fully_diluted)),
+        ("circulating", format!("{} alpha, held by {} keys", market.circulating, market.holders)),
+        ("pool", format!("{} TAO, {} alpha", market.pool_tao, market.pool_alpha)),
+        ("volume in a day", format!("{} TAO", market.volume_day)),
+        ("TAO issued", format!("{}, of which {} are burned", market.tao_issued, market.tao_burned)),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    format!("{}\n{}", title.trim_end(), table(paint, None, &rows))
+}
+
+impl History {
+    /// Shows the candles.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.ledger);
+        let candles = interrupt::runtime(1)?.block_on(async {
+            let chain = connect(&config).await?;
+            anyhow::Ok(chain.candles(SUBNET, self.interval, self.last).await?)
+        })?;
+        let facts = json!({"interval": self.interval, "candles": candles});
+        Output::new(self.json).facts(&facts, |paint| curve(paint, self.interval, &candles))
+    }
+}
+
+fn curve(paint: Paint, interval: Interval, candles: &[Candle]) -> String {
+    let (Some(first), Some(last)) = (candles.first(), candles.last()) else {
+        return "nothing was traded yet: buy with `templar token stake`".to_owned();
+    };
+    let closes = closes(candles, interval);
+    let high = candles.iter().map(|candle| candle.high).max().unwrap_or(last.close);
+    let low = candles.iter().map(|candle| candle.low).min().unwrap_or(last.close);
+    let volume = Rao(candles.iter().fold(0u64, |sum, candle| sum.saturating_add(candle.volume.0)));
+    let title = paint.bold(&format!("price of the token in TAO, {} intervals of {interval}", closes.len()));
+    let drawn = chart(&closes, false, |rao| format!("{:.6}", rao / RAO));
+    let (open, close) = (first.open, last.close);
+    format!("{title}\n{drawn}open {open}  high {high}  low {low}  close {close}  volume {volume} TAO")
+}
+
+/// The price at the end of each interval from the first candle to the last; where nothing was traded it stays.
+fn closes(candles: &[Candle], interval: Interval) -> Vec<f64> {
+    let mut closes: Vec<f64> = Vec::new();
+    let mut next = candles.first().map_or(0, |candle| candle.start_ms);
+    for candle in candles {
+        // The number of intervals that are kept bounds what a gap can add.
+        while next < candle.start_ms && closes.len() < interval.kept() {
+            closes.push(candle.open.0 as f64);
+            next += interval.milliseconds();
+        }
+        closes.push(candle.close.0 as f64);
+        next = candle.start_ms + interval.milliseconds();
+    }
+    closes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_without_a_trade_keeps_the_price() {
+        let candle = |start_ms, open: u64, close: u64| {
+            let (open, close) = (Rao(open), Rao(close));
+            Candle { start_ms, open, high: open.max(close), low: open.min(close), close, volume: Rao(1), trades: 1 }
+        };
+        let candles = [candle(60_000, 10, 12), candle(240_000, 12, 9)];
+        assert_eq!(closes(&candles, Interval::Minute), [12.0, 12.0, 12.0, 9.0]);
+    }
+}
