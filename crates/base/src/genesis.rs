@@ -90,7 +90,24 @@ pub struct DataRule {
     pub slots: u16,
 }
 
-/// What a miner does with its batches: AdamW with these constants.
+/// What moves the matrices within the layers. Embedding, output head and norms are moved by AdamW in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatrixOptimiser {
+    /// AdamW like the rest.
+    #[default]
+    AdamW,
+    /// Along the momentum made orthogonal.
+    Muon,
+}
+
+impl MatrixOptimiser {
+    fn is_adamw(&self) -> bool {
+        *self == Self::AdamW
+    }
+}
+
+/// What a miner does with its batches: AdamW with these constants, or Muon beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InnerOptimiser {
@@ -104,6 +121,10 @@ pub struct InnerOptimiser {
     pub weight_decay: f32,
     /// Largest global norm of a gradient.
     pub clip_norm: f32,
+    /// What moves the matrices within the layers. A document that does not say means AdamW, and has the hash that it
+    /// had before there was a choice.
+    #[serde(default, skip_serializing_if = "MatrixOptimiser::is_adamw")]
+    pub hidden_matrices: MatrixOptimiser,
     /// Learning rate by window.
     pub schedule: InnerSchedule,
 }

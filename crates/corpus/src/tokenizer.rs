@@ -171,6 +171,11 @@ impl Tokenizer {
         self.end_of_text
     }
 
+    /// The name of a token, as `tokenizer.json` has it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// The ids of a text, without any added token. A text that spells the end of text gets ordinary tokens for it.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         // The library is slow on long texts: cut them where no token of a byte-level BPE crosses, which changes

@@ -2,14 +2,15 @@
 
 use crate::batch::{Batch, Positions};
 use crate::cpu::Cpu;
-use crate::generate::{GenerateOptions, Sampler};
+use crate::generate::{Finish, GenerateOptions, Generation, Sampler};
 use crate::layout::ParamLayout;
+use crate::muon::{self, Matrix, Muon, MuonMemory};
 use crate::numerics::{Isa, NumericsId};
 use crate::ops::{AdamW, Ops, View, ViewMut};
 use crate::optimiser::{OptimiserConfig, OptimiserState, bias_correction};
 use crate::transformer::Transformer;
 use crate::{EngineError, check_tokens};
-use templar_base::ModelConfig;
+use templar_base::{MatrixOptimiser, ModelConfig};
 
 /// What a training step saw and did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +52,7 @@ pub trait Engine: Send {
     /// The own parameters, to be changed. The optimiser's state stays as it is.
     fn parameters_mut(&mut self) -> &mut [f32];
 
-    /// One AdamW step on the mean loss over the targets of all micro-batches.
+    /// One step of the optimiser on the mean loss over the targets of all micro-batches.
     fn train_step(&mut self, micro_batches: &[Batch], learning_rate: f32) -> Result<StepReport, EngineError>;
 
     /// A copy of the optimiser's state.
@@ -85,6 +86,9 @@ pub trait Engine: Send {
     ) -> Result<Vec<u32>, EngineError>;
 }
 
+/// Tokens of a prompt that are read in one pass, which bounds the working memory.
+const PROMPT_PIECE: usize = 512;
+
 /// The engine on the CPU, in the strict profile.
 pub struct CpuEngine {
     ops: Cpu,
@@ -95,6 +99,8 @@ pub struct CpuEngine {
     gradient: Vec<f32>,
     /// Its moments are empty until the first training step: an engine that only judges does without.
     state: OptimiserState,
+    /// With Muon, from the first training step on.
+    muon: Option<MuonMemory<<Cpu as Ops>::Owned>>,
     /// What a delta changed, as it was.
     undo: Vec<f32>,
 }
@@ -120,7 +126,7 @@ impl CpuEngine {
         let model = Transformer::new(&mut ops, config);
         let parameters = vec![0.0; model.layout().total()];
         let (gradient, undo, state) = (Vec::new(), Vec::new(), OptimiserState::default());
-        Ok(Self { ops, model, optimiser, parameters, gradient, state, undo })
+        Ok(Self { ops, model, optimiser, parameters, gradient, state, muon: None, undo })
     }
 
     /// The instructions in use.
@@ -133,6 +139,88 @@ impl CpuEngine {
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let positions = Positions::new(batch, self.model.config().vocab_size)?;
         Ok(self.model.all_logits(&mut self.ops, &self.parameters, &positions))
+    }
+
+    /// Whether training computes activations a second time rather than keep them: about a third more work, and the
+    /// memory of one layer instead of all. No bit of a result depends on it.
+    pub fn set_recomputing(&mut self, is_recomputing: bool) {
+        self.model.set_recomputing(is_recomputing);
+    }
+
+    /// A text that goes on from `prompt`; [`Self::advance`] makes its tokens.
+    ///
+    /// Its memory is taken at once, for the prompt and all new tokens.
+    pub fn begin(&mut self, prompt: &[u32], options: &GenerateOptions) -> Result<Generation, EngineError> {
+        check_tokens(prompt, self.model.config().vocab_size, false)?;
+        if prompt.is_empty() {
+            return Err(EngineError::Empty("the prompt"));
+        }
+        let sampler = Sampler::new(options, prompt)?;
+        let limit = self.model.config().max_position_embeddings;
+        let Some(room) = limit.checked_sub(prompt.len()).filter(|&room| room > 0) else {
+            return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit });
+        };
+        let limit = options.max_new_tokens.min(room);
+        let cache = self.model.cache(&mut self.ops, prompt.len() + limit);
+        let finish = (limit == 0).then_some(Finish::Length);
+        Ok(Generation { sampler, cache, unread: prompt.to_vec(), tokens: Vec::new(), limit, finish })
+    }
+
+    /// Adds a token to each text, in one pass for those whose prompts are read; gives the new tokens, none for a text
+    /// that has ended. After an error the texts have ended. What a text has read with earlier parameters stays so.
+    pub fn advance(&mut self, texts: &mut [&mut Generation]) -> Result<Vec<Option<u32>>, EngineError> {
+        let vocab = self.model.config().vocab_size;
+        let mut logits: Vec<Vec<f32>> = texts.iter().map(|_| Vec::new()).collect();
+        let (mut together, mut tokens, mut caches) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, text) in texts.iter_mut().enumerate().filter(|(_, text)| text.finish.is_none()) {
+            if let [token] = text.unread[..] {
+                together.push(index);
+                tokens.push(token);
+                caches.push(&mut text.cache);
+                continue;
+            }
+            for piece in text.unread.chunks(PROMPT_PIECE) {
+                logits[index] = self.model.extend(&mut self.ops, &self.parameters, &mut text.cache, piece);
+            }
+        }
+        if !together.is_empty() {
+            let all = self.model.extend_each(&mut self.ops, &self.parameters, caches, &tokens);
+            for (&index, row) in together.iter().zip(all.chunks_exact(vocab)) {
+                logits[index] = row.to_vec();
+            }
+        }
+        let mut chosen = Vec::with_capacity(texts.len());
+        for (text, logits) in texts.iter_mut().zip(&mut logits) {
+            chosen.push(match text.finish {
+                Some(_) => Ok(None),
+                None => text.sampler.choose(logits).map(|token| text.take(token)),
+            });
+        }
+        if chosen.iter().any(Result::is_err) {
+            texts.iter_mut().for_each(|text| text.stop());
+        }
+        chosen.into_iter().collect()
+    }
+
+    /// Goes on with each prompt by its own options, all in the same passes; each token goes to `on_token` with the
+    /// number of its prompt, which answers whether that text shall go on. The tokens of a text are those of
+    /// [`Engine::generate`].
+    pub fn generate_batch(
+        &mut self,
+        prompts: &[(Vec<u32>, GenerateOptions)],
+        on_token: &mut dyn FnMut(usize, u32) -> bool,
+    ) -> Result<Vec<Generation>, EngineError> {
+        let begun = prompts.iter().map(|(prompt, options)| self.begin(prompt, options));
+        let mut texts = begun.collect::<Result<Vec<_>, _>>()?;
+        while texts.iter().any(|text| text.finish.is_none()) {
+            let tokens = self.advance(&mut texts.iter_mut().collect::<Vec<_>>())?;
+            for (index, token) in tokens.into_iter().enumerate() {
+                if token.is_some_and(|token| !on_token(index, token)) {
+                    texts[index].stop();
+                }
+            }
+        }
+        Ok(texts)
     }
 
     fn check_length(&self, what: &'static str, actual: usize) -> Result<(), EngineError> {
@@ -148,7 +236,8 @@ impl CpuEngine {
             self.state = OptimiserState { step: self.state.step, ..OptimiserState::new(total) };
         }
         self.state.step += 1;
-        let OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm } = self.optimiser;
+        self.reserve_muon();
+        let OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm, .. } = self.optimiser;
         let clip = f64::from(clip_norm);
         let gradient_scale = if gradient_norm > clip { (clip / gradient_norm) as f32 } else { 1.0 };
         let rule = AdamW {
@@ -161,9 +250,18 @@ impl CpuEngine {
             correction2: bias_correction(beta2, self.state.step),
             gradient_scale,
         };
+        let muon = Muon { learning_rate, weight_decay, gradient_scale };
         for tensor in self.model.layout().tensors() {
-            let rule = if tensor.is_matrix() { AdamW { weight_decay, ..rule } } else { rule };
             let start = tensor.range.start;
+            if let (Some(memory), &[rows, columns]) = (&mut self.muon, &tensor.shape[..])
+                && tensor.is_hidden()
+            {
+                let (ops, matrix) = (&mut self.ops, Matrix { start, rows, columns });
+                let momentum = &mut self.state.first_moment;
+                muon::step(ops, muon, matrix, &self.gradient[..], &mut self.parameters[..], momentum, memory);
+                continue;
+            }
+            let rule = if tensor.is_matrix() { AdamW { weight_decay, ..rule } } else { rule };
             self.ops.adamw(
                 rule,
                 View::new(&self.gradient[..], start),
@@ -173,6 +271,15 @@ impl CpuEngine {
                 tensor.range.len(),
             );
         }
+    }
+
+    /// Muon's working memory, taken at the first step.
+    fn reserve_muon(&mut self) {
+        if self.muon.is_some() || self.optimiser.hidden_matrices == MatrixOptimiser::AdamW {
+            return;
+        }
+        let (values, side) = muon::largest(self.model.layout());
+        self.muon = Some(MuonMemory::new(&mut self.ops, values, side));
     }
 }
 
@@ -309,31 +416,13 @@ impl Engine for CpuEngine {
         options: &GenerateOptions,
         on_token: &mut dyn FnMut(u32) -> bool,
     ) -> Result<Vec<u32>, EngineError> {
-        check_tokens(prompt, self.model.config().vocab_size, false)?;
-        if prompt.is_empty() {
-            return Err(EngineError::Empty("the prompt"));
-        }
-        let mut sampler = Sampler::new(options)?;
-        let mut tokens = Vec::new();
-        let limit = self.model.config().max_position_embeddings;
-        let Some(room) = limit.checked_sub(prompt.len()).filter(|&room| room > 0) else {
-            return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit });
-        };
-        let max_new_tokens = options.max_new_tokens.min(room);
-        let mut cache = self.model.cache(&mut self.ops, prompt.len() + max_new_tokens);
-        let mut next = prompt.to_vec();
-        while tokens.len() < max_new_tokens {
-            let logits = self.model.extend(&mut self.ops, &self.parameters, &mut cache, &next);
-            let token = sampler.choose(&logits)?;
-            if options.stop_token == Some(token) {
-                break;
+        let mut generation = self.begin(prompt, options)?;
+        while generation.finish.is_none() {
+            let token = self.advance(&mut [&mut generation])?[0];
+            if token.is_some_and(|token| !on_token(token)) {
+                generation.stop();
             }
-            tokens.push(token);
-            if !on_token(token) {
-                break;
-            }
-            next = vec![token];
         }
-        Ok(tokens)
+        Ok(generation.tokens)
     }
 }

@@ -19,6 +19,11 @@ impl Tensor {
     pub fn is_matrix(&self) -> bool {
         self.shape.len() == 2
     }
+
+    /// Whether it is a matrix within the layers: neither embedding nor output head.
+    pub fn is_hidden(&self) -> bool {
+        self.is_matrix() && self.name.starts_with("model.layers.")
+    }
 }
 
 /// Where one layer's tensors start in the flat buffer.

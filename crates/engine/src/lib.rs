@@ -27,10 +27,13 @@ mod error;
 mod generate;
 mod initial;
 mod layout;
+mod memory;
+mod muon;
 mod numerics;
 pub mod ops;
 mod optimiser;
 mod presets;
+mod reference;
 mod rope;
 mod schedule;
 mod transformer;
@@ -39,13 +42,18 @@ pub use batch::{Batch, IGNORED_TOKEN};
 pub use cpu::{Cpu, elementary, fma_burst};
 pub use engine::{CpuEngine, Engine, SparseDelta, StepReport};
 pub use error::EngineError;
-pub use generate::GenerateOptions;
+pub use generate::{Finish, GenerateOptions, Generation, StopStrings};
 pub use initial::initial_parameters;
 pub use layout::{ParamLayout, Tensor};
+pub use memory::{MemoryNeeds, TrainingShape};
 pub use numerics::{Isa, NumericsId, NumericsIdError, Profile};
 pub use optimiser::{OptimiserConfig, OptimiserState, OptimiserStateError};
 pub use presets::{UnknownPreset, preset, preset_names};
+pub use reference::{
+    Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, GradientSummary, GreedyDifference, NamedDifference,
+    Reference, ReferenceError, Tolerance,
+};
 pub use schedule::{Decay, Schedule};
-pub use templar_base::ModelConfig;
+pub use templar_base::{MatrixOptimiser, ModelConfig, RopeScaling};
 
 pub(crate) use batch::check_tokens;

@@ -2,9 +2,9 @@
 
 use crate::EngineError;
 use serde::{Deserialize, Serialize};
-use templar_base::ContentHash;
+use templar_base::{ContentHash, MatrixOptimiser};
 
-/// The settings of AdamW.
+/// The settings of the inner optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OptimiserConfig {
     /// Decay of the first moment, in [0, 1).
@@ -17,11 +17,21 @@ pub struct OptimiserConfig {
     pub weight_decay: f32,
     /// The gradient is scaled down to this L2 norm if it is longer; positive, infinite for no limit.
     pub clip_norm: f32,
+    /// What moves the matrices of the layers; AdamW moves everything else. Muon has no settings of its own here.
+    #[serde(default)]
+    pub hidden_matrices: MatrixOptimiser,
 }
 
 impl Default for OptimiserConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip_norm: 1.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip_norm: 1.0,
+            hidden_matrices: MatrixOptimiser::AdamW,
+        }
     }
 }
 
@@ -51,7 +61,7 @@ pub struct OptimiserState {
     pub step: u64,
     /// Running mean of the gradient, in canonical order.
     pub first_moment: Vec<f32>,
-    /// Running mean of the squared gradient, in canonical order.
+    /// Running mean of the squared gradient, in canonical order; zero where Muon works.
     pub second_moment: Vec<f32>,
 }
 

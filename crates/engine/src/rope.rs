@@ -7,8 +7,7 @@ use templar_base::ModelConfig;
 /// Pair i turns by `position * theta^(-2 i / head_dim)`. Frequency and angle are rounded to f32 as Hugging Face does,
 /// so that far positions agree with it; cosine and sine are taken in f64.
 pub(crate) fn rope_table(config: &ModelConfig, positions: usize) -> Vec<f32> {
-    let half = config.head_dim / 2;
-    let frequencies: Vec<f32> = (0..half).map(|pair| frequency(config, pair)).collect();
+    let frequencies = frequencies(config);
     let mut table = Vec::with_capacity(positions * config.head_dim);
     for position in 0..positions {
         let angles = frequencies.iter().map(|frequency| f64::from(frequency * position as f32));
@@ -16,6 +15,11 @@ pub(crate) fn rope_table(config: &ModelConfig, positions: usize) -> Vec<f32> {
         table.extend(angles.map(|angle| libm::sin(angle) as f32));
     }
     table
+}
+
+/// How far each pair of a head turns from one position to the next, in radians.
+pub(crate) fn frequencies(config: &ModelConfig) -> Vec<f32> {
+    (0..config.head_dim / 2).map(|pair| frequency(config, pair)).collect()
 }
 
 fn frequency(config: &ModelConfig, pair: usize) -> f32 {

@@ -17,6 +17,11 @@ use templar_base::ModelConfig;
 /// Values of the logits that exist at once, about; part of the numerics, since the head's gradient is summed in chunks.
 const LOGIT_VALUES: usize = 1 << 22;
 
+/// Rows whose logits are made at once.
+pub(crate) fn logit_rows(vocab_size: usize) -> usize {
+    (LOGIT_VALUES / vocab_size / 64 * 64).clamp(64, 512)
+}
+
 /// What a layer's backward pass needs of its forward pass; each `[rows, width]`.
 struct LayerMemory<B> {
     /// Entering the layer.
@@ -39,7 +44,10 @@ struct LayerMemory<B> {
 /// Memory of the passes; it grows when a larger batch comes.
 struct Workspace<B> {
     rows: usize,
+    /// One for each layer in training, else one for all.
     layers: Vec<LayerMemory<B>>,
+    /// The stream as it enters each layer, where layers are computed again in the backward pass.
+    entries: Vec<B>,
     /// The residual stream `[rows, hidden]`.
     stream: B,
     normed: B,
@@ -63,6 +71,12 @@ pub(crate) struct Cache<B> {
     capacity: usize,
 }
 
+/// New positions of a text whose cache holds those before them.
+struct Extension<'a, B> {
+    cache: &'a mut Cache<B>,
+    count: usize,
+}
+
 /// A model on a device: sizes, working memory, and the passes.
 pub(crate) struct Transformer<O: Ops> {
     config: ModelConfig,
@@ -71,6 +85,8 @@ pub(crate) struct Transformer<O: Ops> {
     table: O::Owned,
     table_positions: usize,
     workspace: Workspace<O::Owned>,
+    /// Whether training keeps a layer's entry only and computes the rest again in the backward pass.
+    is_recomputing: bool,
 }
 
 impl<O: Ops> Transformer<O> {
@@ -84,6 +100,7 @@ impl<O: Ops> Transformer<O> {
         let workspace = Workspace {
             rows: 0,
             layers: Vec::new(),
+            entries: Vec::new(),
             stream: ops.allocate(0),
             normed: ops.allocate(0),
             logits: ops.allocate(0),
@@ -91,7 +108,16 @@ impl<O: Ops> Transformer<O> {
             backward: None,
         };
         let layout = ParamLayout::new(&config);
-        Self { layout, heads, table: ops.allocate(0), table_positions: 0, workspace, config }
+        let table = ops.allocate(0);
+        Self { layout, heads, table, table_positions: 0, workspace, config, is_recomputing: false }
+    }
+
+    /// Whether training computes the layers a second time rather than keep their activations. No bit of a result
+    /// depends on it.
+    pub(crate) fn set_recomputing(&mut self, is_recomputing: bool) {
+        self.is_recomputing = is_recomputing;
+        self.workspace.layers.truncate(1);
+        self.workspace.entries.clear();
     }
 
     pub(crate) fn config(&self) -> &ModelConfig {
@@ -102,9 +128,8 @@ impl<O: Ops> Transformer<O> {
         &self.layout
     }
 
-    /// Rows whose logits are made at once.
     fn logit_rows(&self) -> usize {
-        (LOGIT_VALUES / self.config.vocab_size / 64 * 64).clamp(64, 512)
+        logit_rows(self.config.vocab_size)
     }
 
     fn reserve_positions(&mut self, ops: &mut O, positions: usize) {
@@ -118,14 +143,15 @@ impl<O: Ops> Transformer<O> {
         self.table_positions = positions;
     }
 
-    /// Makes room for `rows` rows and the memory of `layers` layers.
-    fn reserve(&mut self, ops: &mut O, rows: usize, layers: usize) {
+    /// Makes room for `rows` rows and the memory of `layers` layers, and of the entries of `entries` more.
+    fn reserve(&mut self, ops: &mut O, rows: usize, layers: usize, entries: usize) {
         let logit_rows = self.logit_rows();
         let (config, heads, workspace) = (&self.config, self.heads, &mut self.workspace);
         if rows > workspace.rows {
             let kept = workspace.layers.len();
             // The old memory goes before the new one comes.
             workspace.layers.clear();
+            workspace.entries.clear();
             workspace.stream = ops.allocate(0);
             workspace.normed = ops.allocate(0);
             workspace.stream = ops.allocate(rows * config.hidden_size);
@@ -135,6 +161,9 @@ impl<O: Ops> Transformer<O> {
             workspace.layers.reserve(kept);
         }
         let rows = workspace.rows;
+        while workspace.entries.len() < entries {
+            workspace.entries.push(ops.allocate(rows * config.hidden_size));
+        }
         while workspace.layers.len() < layers {
             let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
             workspace.layers.push(LayerMemory {
@@ -171,31 +200,41 @@ impl<O: Ops> Transformer<O> {
         Norm { rows, width: self.config.hidden_size, epsilon: self.config.rms_norm_eps }
     }
 
-    /// Runs the layers; leaves the residual stream in the workspace. With `keep`, each layer's memory stays for the
-    /// backward pass; otherwise one memory serves all. With a cache, the positions follow those that it holds.
+    /// Runs the layers; leaves the residual stream in the workspace. With `keep`, what the backward pass needs stays;
+    /// otherwise one memory serves all layers. With extensions, which make up the rows, the positions of each follow
+    /// those that its cache holds.
     fn run_layers(
         &mut self,
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
         keep: bool,
-        mut cache: Option<&mut Cache<O::Owned>>,
+        extensions: &mut [Extension<O::Owned>],
     ) {
-        let rows = positions.rows();
-        let first = cache.as_ref().map_or(0, |cache| cache.filled);
-        self.reserve_positions(ops, first + positions.length);
-        self.reserve(ops, rows, if keep { self.config.num_hidden_layers } else { 1 });
+        let (rows, layers) = (positions.rows(), self.config.num_hidden_layers);
+        let reach = extensions.iter().map(|new| new.cache.filled + new.count).max();
+        self.reserve_positions(ops, reach.unwrap_or(positions.length));
+        let entries = if keep && self.is_recomputing { layers } else { 0 };
+        let memories = if keep && !self.is_recomputing { layers } else { 1 };
+        self.reserve(ops, rows, memories, entries);
         let hidden = self.config.hidden_size;
         let table = View::new(parameters, 0);
         let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
         ops.embedding_forward(&positions.inputs, hidden, table, ViewMut::new(stream, 0));
-        for layer in 0..self.config.num_hidden_layers {
-            let cached = cache.as_mut().map(|cache| (&mut cache.qkv[layer], first));
-            self.run_layer(ops, parameters, positions, layer, keep, cached);
+        for layer in 0..layers {
+            if let Some(entry) = self.workspace.entries.get_mut(layer).filter(|_| entries > 0) {
+                ops.copy(View::new(self.workspace.stream.borrow(), 0), write(entry), rows * hidden);
+            }
+            self.run_layer(ops, parameters, positions, layer, keep, extensions);
         }
-        if let Some(cache) = cache {
-            cache.filled += positions.length;
+        for new in extensions {
+            new.cache.filled += new.count;
         }
+    }
+
+    /// Which of the memories a layer uses in training.
+    fn memory_of(&self, layer: usize) -> usize {
+        if self.is_recomputing { 0 } else { layer }
     }
 
     fn run_layer(
@@ -205,15 +244,16 @@ impl<O: Ops> Transformer<O> {
         positions: &Positions,
         layer: usize,
         keep: bool,
-        cached: Option<(&mut O::Owned, usize)>,
+        extensions: &mut [Extension<O::Owned>],
     ) {
         let rows = positions.rows();
+        let slot = if keep { self.memory_of(layer) } else { 0 };
         let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let at = self.layout.layer(layer);
         let weight = |start| View::new(parameters, start);
         let linear = |n, k, accumulate| Gemm { m: rows, n, k, transposition: Transposition::Right, accumulate };
-        let memory = &mut self.workspace.layers[if keep { layer } else { 0 }];
+        let memory = &mut self.workspace.layers[slot];
         let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
         let table = View::new(self.table.borrow(), 0);
 
@@ -221,14 +261,8 @@ impl<O: Ops> Transformer<O> {
             ops.copy(View::new(stream, 0), write(&mut memory.input), rows * hidden);
         }
         ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.input_norm), write(&mut memory.normed_input));
-        let (qkv, first) = match cached {
-            Some((cache, first)) => (cache, first),
-            None => (&mut memory.qkv, 0),
-        };
-        let qkv: &mut O::Memory = qkv.borrow_mut();
-        let start = first * heads.row();
         let projection = linear(heads.row(), hidden, false);
-        ops.gemm(projection, read(&memory.normed_input), weight(at.query_key_value), ViewMut::new(qkv, start));
+        ops.gemm(projection, read(&memory.normed_input), weight(at.query_key_value), write(&mut memory.qkv));
         if config.qk_norm {
             ops.head_norm_forward(
                 rows,
@@ -236,20 +270,20 @@ impl<O: Ops> Transformer<O> {
                 config.rms_norm_eps,
                 weight(at.query_norm),
                 weight(at.key_norm),
-                ViewMut::new(qkv, start),
+                write(&mut memory.qkv),
                 write(&mut memory.raw),
             );
         }
-        ops.rope(rows, positions.length, first, heads, table, ViewMut::new(qkv, start), false);
-        let attention = Attention {
-            heads,
-            sequences: positions.sequences,
-            length: first + positions.length,
-            first_query: first,
-            document_starts: &positions.document_starts,
-        };
-        let (attended, log_sum_exp) = (write(&mut memory.attended), write(&mut memory.log_sum_exp));
-        ops.attention_forward(attention, View::new(qkv, 0), attended, log_sum_exp);
+        if extensions.is_empty() {
+            ops.rope(rows, positions.length, 0, heads, table, write(&mut memory.qkv), false);
+            let (sequences, length) = (positions.sequences, positions.length);
+            let document_starts = &positions.document_starts;
+            let attention = Attention { heads, sequences, length, first_query: 0, document_starts };
+            let (attended, log_sum_exp) = (write(&mut memory.attended), write(&mut memory.log_sum_exp));
+            ops.attention_forward(attention, read(&memory.qkv), attended, log_sum_exp);
+        } else {
+            attend_to_caches(ops, heads, table, layer, memory, extensions);
+        }
         let output = linear(hidden, heads.queries(), true);
         ops.gemm(output, read(&memory.attended), weight(at.output), ViewMut::new(stream, 0));
 
@@ -266,7 +300,7 @@ impl<O: Ops> Transformer<O> {
 
     /// The loss of every row: `[sequences, length]`, 0 where the target is ignored.
     pub(crate) fn losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, false, None);
+        self.run_layers(ops, parameters, positions, false, &mut []);
         self.final_norm(ops, parameters, 0, positions.rows());
         let mut losses = vec![0.0; positions.rows()];
         let chunk = self.logit_rows();
@@ -288,13 +322,14 @@ impl<O: Ops> Transformer<O> {
         gradient: &mut O::Memory,
         accumulate: bool,
     ) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, true, None);
+        self.run_layers(ops, parameters, positions, true, &mut []);
         self.reserve_backward(ops);
         if !accumulate {
             self.zero_added_gradients(ops, gradient);
         }
         let losses = self.head_backward(ops, parameters, positions, scale, gradient, accumulate);
         for layer in (0..self.config.num_hidden_layers).rev() {
+            self.restore_layer(ops, parameters, positions, layer);
             self.layer_backward(ops, parameters, positions, layer, gradient, accumulate);
         }
         if let Some(backward) = &self.workspace.backward {
@@ -302,6 +337,16 @@ impl<O: Ops> Transformer<O> {
             ops.embedding_backward(inputs, hidden, read(&backward.d_stream), ViewMut::new(gradient, 0));
         }
         losses
+    }
+
+    /// Computes a layer once more if its activations were not kept; those of the last layer always were.
+    fn restore_layer(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions, layer: usize) {
+        if !self.is_recomputing || layer + 1 == self.config.num_hidden_layers {
+            return;
+        }
+        let (entry, stream) = (&self.workspace.entries[layer], &mut self.workspace.stream);
+        ops.copy(read(entry), write(stream), positions.rows() * self.config.hidden_size);
+        self.run_layer(ops, parameters, positions, layer, true, &mut []);
     }
 
     /// Zeroes what the backward pass adds to: the norms, and the embedding unless the head writes it first.
@@ -383,7 +428,8 @@ impl<O: Ops> Transformer<O> {
         // Of a linear layer from k to n values: the gradients of its input and of its weight.
         let to_input = |n, k| Gemm { m: rows, n: k, k: n, transposition: Transposition::Neither, accumulate: false };
         let to_weight = |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate };
-        let memory = &mut self.workspace.layers[layer];
+        let slot = self.memory_of(layer);
+        let memory = &mut self.workspace.layers[slot];
         let Some(backward) = &mut self.workspace.backward else { return };
         let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
         let table = View::new(self.table.borrow(), 0);
@@ -460,15 +506,8 @@ impl<O: Ops> Transformer<O> {
 
     /// The logits of every row, `[rows, vocab]`; for tests and tools, as it holds them all.
     pub(crate) fn all_logits(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, false, None);
-        self.final_norm(ops, parameters, 0, positions.rows());
-        let (vocab, chunk) = (self.config.vocab_size, self.logit_rows());
-        let mut all = vec![0.0; positions.rows() * vocab];
-        for (index, logits) in all.chunks_mut(chunk * vocab).enumerate() {
-            self.logits(ops, parameters, index * chunk, logits.len() / vocab);
-            ops.download(read(&self.workspace.logits), logits);
-        }
-        all
+        self.run_layers(ops, parameters, positions, false, &mut []);
+        self.last_logits(ops, parameters, 0, positions.rows())
     }
 
     /// Room for `positions` positions of a generation.
@@ -486,27 +525,79 @@ impl<O: Ops> Transformer<O> {
         tokens: &[u32],
     ) -> Vec<f32> {
         assert!(!tokens.is_empty() && tokens.len() <= cache.capacity - cache.filled, "no room in the cache");
-        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, Some(cache));
-        self.final_norm(ops, parameters, tokens.len() - 1, 1);
-        self.logits(ops, parameters, 0, 1);
-        let mut logits = vec![0.0; self.config.vocab_size];
-        ops.download(read(&self.workspace.logits), &mut logits);
-        logits
+        let mut extension = [Extension { cache, count: tokens.len() }];
+        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extension);
+        self.last_logits(ops, parameters, tokens.len() - 1, 1)
+    }
+
+    /// Appends one token to each cache; returns the logits behind each, `[caches, vocab]`. The same bits as of one
+    /// cache after the other.
+    pub(crate) fn extend_each(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        caches: Vec<&mut Cache<O::Owned>>,
+        tokens: &[u32],
+    ) -> Vec<f32> {
+        assert!(caches.len() == tokens.len() && !tokens.is_empty(), "a token for each cache");
+        let mut extensions: Vec<_> = caches.into_iter().map(|cache| Extension { cache, count: 1 }).collect();
+        assert!(extensions.iter().all(|new| new.cache.filled < new.cache.capacity), "no room in a cache");
+        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extensions);
+        self.last_logits(ops, parameters, 0, tokens.len())
+    }
+
+    /// The logits of `count` rows of the stream from `first` on.
+    fn last_logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) -> Vec<f32> {
+        self.final_norm(ops, parameters, first, count);
+        let (vocab, chunk) = (self.config.vocab_size, self.logit_rows());
+        let mut all = vec![0.0; count * vocab];
+        for (index, logits) in all.chunks_mut(chunk * vocab).enumerate() {
+            self.logits(ops, parameters, index * chunk, logits.len() / vocab);
+            ops.download(read(&self.workspace.logits), logits);
+        }
+        all
     }
 }
 
-fn read<M: ?Sized, B: Borrow<M>>(buffer: &B) -> View<'_, M> {
+/// Rotates the new rows of each text by their positions, puts them into its cache, and lets them see what it holds.
+fn attend_to_caches<O: Ops>(
+    ops: &mut O,
+    heads: Heads,
+    table: View<O::Memory>,
+    layer: usize,
+    memory: &mut LayerMemory<O::Owned>,
+    extensions: &mut [Extension<O::Owned>],
+) {
+    let mut row = 0;
+    for Extension { cache, count } in extensions {
+        let (first, count, qkv) = (cache.filled, *count, row * heads.row());
+        ops.rope(count, count, first, heads, table, ViewMut::new(memory.qkv.borrow_mut(), qkv), false);
+        let cached: &mut O::Memory = cache.qkv[layer].borrow_mut();
+        let (new, place) = (View::new(memory.qkv.borrow(), qkv), ViewMut::new(&mut *cached, first * heads.row()));
+        ops.copy(new, place, count * heads.row());
+        let attention =
+            Attention { heads, sequences: 1, length: first + count, first_query: first, document_starts: &[] };
+        let attended = ViewMut::new(memory.attended.borrow_mut(), row * heads.queries());
+        let log_sum_exp = ViewMut::new(memory.log_sum_exp.borrow_mut(), row * heads.heads);
+        ops.attention_forward(attention, View::new(cached, 0), attended, log_sum_exp);
+        row += count;
+    }
+}
+
+/// The start of a buffer, to read.
+pub(crate) fn read<M: ?Sized, B: Borrow<M>>(buffer: &B) -> View<'_, M> {
     View::new(buffer.borrow(), 0)
 }
 
-fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M> {
+/// The start of a buffer, to write.
+pub(crate) fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M> {
     ViewMut::new(buffer.borrow_mut(), 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cpu, Isa, initial_parameters, preset};
+    use crate::{Cpu, Isa, MemoryNeeds, TrainingShape, initial_parameters, preset};
 
     #[test]
     fn a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass_bit_for_bit() {
@@ -523,6 +614,69 @@ mod tests {
                 let logits = model.extend(&mut ops, &parameters, &mut cache, &tokens[start..start + piece]);
                 let expected = &whole[(start + piece - 1) * 50..(start + piece) * 50];
                 assert_eq!(logits, expected, "{isa}, {} positions", start + piece);
+            }
+        }
+    }
+
+    /// Values that the passes of a model hold at present.
+    fn held(model: &Transformer<Cpu>) -> usize {
+        let workspace = &model.workspace;
+        let layers = workspace.layers.iter().flat_map(|layer| {
+            let LayerMemory { input, normed_input, qkv, raw, attended, log_sum_exp, .. } = layer;
+            let LayerMemory { middle, normed_middle, gate_up, activated, .. } = layer;
+            [input, normed_input, qkv, raw, attended, log_sum_exp, middle, normed_middle, gate_up, activated]
+        });
+        let backward = workspace.backward.iter().flat_map(|backward| {
+            let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
+            [d_stream, d_normed, d_qkv, d_activated]
+        });
+        let single = [&workspace.stream, &workspace.normed, &workspace.logits, &model.table];
+        let all = layers.chain(backward).chain(&workspace.entries).chain(single);
+        all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum()
+    }
+
+    #[test]
+    fn the_computed_memory_is_what_the_passes_hold() {
+        let config = ModelConfig { head_dim: 10, qk_norm: true, ..preset("nano", 50).unwrap() };
+        let parameters = initial_parameters(&config, [1; 32]);
+        let positions = Positions::new(&crate::Batch::new(vec![1; 3 * 31], 3, 30), 50).unwrap();
+        for is_recomputing in [false, true] {
+            let mut ops = Cpu::new(Isa::best(), 1).unwrap();
+            let mut model = Transformer::new(&mut ops, config.clone());
+            model.set_recomputing(is_recomputing);
+            let hidden_matrices = templar_base::MatrixOptimiser::AdamW;
+            let shape = TrainingShape { sequences: 3, length: 30, is_recomputing, hidden_matrices };
+            model.losses(&mut ops, &parameters, &positions);
+            assert_eq!(4 * held(&model) as u64, MemoryNeeds::judging(&config, shape).activations);
+            let mut gradient = vec![0.0; parameters.len()];
+            model.gradient(&mut ops, &parameters, &positions, 1.0, &mut gradient, false);
+            assert_eq!(4 * held(&model) as u64, MemoryNeeds::training(&config, shape).activations);
+        }
+    }
+
+    #[test]
+    fn texts_that_grow_together_get_the_logits_that_each_gets_alone_bit_for_bit() {
+        let config = ModelConfig { qk_norm: true, initializer_range: 0.2, ..preset("nano", 50).unwrap() };
+        let parameters = initial_parameters(&config, [1; 32]);
+        for isa in Isa::available() {
+            let mut ops = Cpu::new(isa, 3).unwrap();
+            let mut model = Transformer::new(&mut ops, config.clone());
+            let prompts: [&[u32]; 3] = [&[1; 70], &[2, 3], &[4]];
+            let new = [[5, 6, 7], [8, 9, 10], [11, 12, 13]];
+            let mut alone = Vec::new();
+            for (prompt, new) in prompts.iter().zip(&new) {
+                let mut cache = model.cache(&mut ops, 80);
+                model.extend(&mut ops, &parameters, &mut cache, prompt);
+                alone.push(new.map(|token| model.extend(&mut ops, &parameters, &mut cache, &[token])));
+            }
+            let mut caches: Vec<_> = prompts.iter().map(|_| model.cache(&mut ops, 80)).collect();
+            for (prompt, cache) in prompts.iter().zip(&mut caches) {
+                model.extend(&mut ops, &parameters, cache, prompt);
+            }
+            for step in 0..3 {
+                let tokens = new.map(|tokens| tokens[step]);
+                let together = model.extend_each(&mut ops, &parameters, caches.iter_mut().collect(), &tokens);
+                assert_eq!(together, alone.iter().flat_map(|text| text[step].clone()).collect::<Vec<_>>(), "{isa}");
             }
         }
     }

@@ -142,7 +142,7 @@ fn a_cache_gives_the_logits_of_recomputing() {
         all.pop();
         all.push(*token);
     }
-    let stop = GenerateOptions { stop_token: Some(text[3]), ..options.clone() };
+    let stop = GenerateOptions { stop_tokens: vec![text[3]], ..options.clone() };
     let first = text.iter().position(|&token| token == text[3]).unwrap();
     assert_eq!(engine.generate(&prompt, &stop, &mut |_| true).unwrap(), text[..first]);
     assert_eq!(engine.generate(&prompt, &options, &mut |_| false).unwrap(), text[..1]);

@@ -153,6 +153,7 @@ mod tests {
                 epsilon: 1e-8,
                 weight_decay: 0.1,
                 clip_norm: 1.0,
+                hidden_matrices: Default::default(),
                 schedule: InnerSchedule {
                     peak: 4e-3,
                     warm_up_windows: 1,

@@ -36,8 +36,8 @@ pub fn gradient_layout(genesis: &Genesis) -> Result<GradientLayout, NodeError> {
 }
 
 fn optimiser_config(inner: &InnerOptimiser) -> OptimiserConfig {
-    let InnerOptimiser { beta1, beta2, epsilon, weight_decay, clip_norm, .. } = *inner;
-    OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm }
+    let InnerOptimiser { beta1, beta2, epsilon, weight_decay, clip_norm, hidden_matrices, .. } = *inner;
+    OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm, hidden_matrices }
 }
 
 impl Run {

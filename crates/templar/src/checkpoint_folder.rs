@@ -1,14 +1,15 @@
 //! A checkpoint on disk: a folder as Hugging Face's tools know it, replaced as a whole or not at all.
 
 use crate::failure::{Advise, Usage};
+use crate::model_source::{Model, engine_of};
 use anyhow::Context;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use templar_base::ModelConfig;
 use templar_corpus::Tokenizer;
-use templar_engine::checkpoint::{SpecialTokens, config_from_json, read_safetensors};
-use templar_engine::{CpuEngine, Engine, OptimiserConfig};
+use templar_engine::CpuEngine;
+use templar_engine::checkpoint::SpecialTokens;
 
 /// The sizes of the model.
 pub const CONFIG_FILE: &str = "config.json";
@@ -18,9 +19,6 @@ pub const PARAMETERS_FILE: &str = "model.safetensors";
 pub const GENERATION_FILE: &str = "generation_config.json";
 /// The tokenizer.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
-
-/// A config.json has a few kilobytes.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// A model that was read from a folder.
 pub struct Checkpoint {
@@ -35,31 +33,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads and checks a folder.
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        recover(folder)?;
-        Self::read(folder)
-            .with_context(|| format!("cannot use the checkpoint {}", folder.display()))
+    /// Reads and checks a folder, or a `.gguf` file.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::read(path)
+            .with_context(|| format!("cannot use the checkpoint {}", path.display()))
             .advise("give a folder that `templar model train --out FOLDER` made, or a Llama model of Hugging Face")
     }
 
-    fn read(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(CONFIG_FILE);
-        let length = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-        if length > MAX_CONFIG_BYTES {
-            anyhow::bail!("{} has {length} bytes: it is no config.json", path.display());
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (config, special) = config_from_json(&text).with_context(|| format!("in {}", path.display()))?;
-        let files = parameter_files(folder)?;
-        let bytes = files
-            .iter()
-            .map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let views: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-        let parameters = read_safetensors(&config, &views)
-            .with_context(|| format!("cannot read the parameters in {}", folder.display()))?;
-        let tokenizer = Tokenizer::open(&folder.join(TOKENIZER_FILE))?;
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let Model { config, special, parameters, tokenizer, .. } = Model::open(path)?;
+        let tokenizer = tokenizer.map_err(anyhow::Error::msg).context("the model has no usable tokenizer")?;
+        let tokenizer = Tokenizer::from_json(&tokenizer)?;
         if tokenizer.vocab_size() as usize > config.vocab_size {
             anyhow::bail!(
                 "the tokenizer has {} tokens and the model knows {}: it is another model's {TOKENIZER_FILE}",
@@ -75,34 +59,15 @@ impl Checkpoint {
         self.special.end.first().copied().unwrap_or(self.tokenizer.end_of_text())
     }
 
+    /// All tokens that end a text.
+    pub fn stop_tokens(&self) -> Vec<u32> {
+        if self.special.end.is_empty() { vec![self.tokenizer.end_of_text()] } else { self.special.end.clone() }
+    }
+
     /// An engine with the parameters in it.
     pub fn engine(&self, threads: usize) -> anyhow::Result<CpuEngine> {
-        let mut engine = CpuEngine::new(self.config.clone(), OptimiserConfig::default(), threads)?;
-        engine.parameters_mut().copy_from_slice(&self.parameters);
-        Ok(engine)
+        engine_of(&self.config, &self.parameters, threads)
     }
-}
-
-/// `model.safetensors`, or all its shards in order of their names.
-fn parameter_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let whole = folder.join(PARAMETERS_FILE);
-    if whole.is_file() {
-        return Ok(vec![whole]);
-    }
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut shards = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("model-") && name.ends_with(".safetensors") {
-            shards.push(path);
-        }
-    }
-    if shards.is_empty() {
-        anyhow::bail!("{} is missing", whole.display());
-    }
-    shards.sort();
-    Ok(shards)
 }
 
 /// A name beside the folder, such as `.first.new` beside `first`.
@@ -134,28 +99,40 @@ pub fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// Replaces the folder by one with these files. A kill at any instant leaves the old one or the new one.
 pub fn replace(folder: &Path, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
-    write_all(folder, files).with_context(|| format!("cannot write the checkpoint {}", folder.display()))
+    make(folder, |new| files.iter().try_for_each(|(name, bytes)| write_file(&new.join(name), bytes)))
 }
 
-fn write_all(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-    let (new, old) = (beside(folder, ".new"), beside(folder, ".old"));
-    remove(&new)?;
-    fs::create_dir_all(&new)?;
-    for (name, bytes) in files {
-        let mut file = File::create(new.join(name))?;
+/// As [`replace`], with files that `write` puts into the folder that it is given (by [`write_file`]).
+pub fn make(folder: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let context = || format!("cannot write the checkpoint {}", folder.display());
+    let new = beside(folder, ".new");
+    remove(&new).and_then(|()| fs::create_dir_all(&new)).with_context(context)?;
+    write(&new).with_context(context)?;
+    put_in_place(&new, folder).with_context(context)
+}
+
+/// Writes a file so that it outlasts a power failure.
+pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-    }
-    File::open(&new)?.sync_all()?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn put_in_place(new: &Path, folder: &Path) -> io::Result<()> {
+    let old = beside(folder, ".old");
+    File::open(new)?.sync_all()?;
     if !folder.exists() {
-        fs::rename(&new, folder)?;
-    } else if exchange(&new, folder) {
-        remove(&new)?;
+        fs::rename(new, folder)?;
+    } else if exchange(new, folder) {
+        remove(new)?;
     } else {
         // Between these two the folder is missing; `recover` puts the old one back.
         remove(&old)?;
         fs::rename(folder, &old)?;
-        fs::rename(&new, folder)?;
+        fs::rename(new, folder)?;
         remove(&old)?;
     }
     if let Some(parent) = folder.parent() {

@@ -10,11 +10,13 @@ mod failure;
 mod interrupt;
 mod keys;
 mod logging;
+mod model_source;
 mod output;
 mod progress;
 mod role;
 mod text;
 mod training;
+mod training_history;
 mod up;
 
 use clap::Parser;

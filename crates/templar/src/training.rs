@@ -16,7 +16,8 @@ use templar_engine::checkpoint::{
     Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
 };
 use templar_engine::{
-    Batch, CpuEngine, Decay, Engine, OptimiserConfig, OptimiserState, Schedule, StepReport, initial_parameters, preset,
+    Batch, CpuEngine, Decay, Engine, GenerateOptions, MatrixOptimiser, OptimiserConfig, OptimiserState, Schedule,
+    StepReport, initial_parameters, preset,
 };
 
 /// What was reached, beside the checkpoint.
@@ -30,8 +31,15 @@ const PIECE_TOKENS: usize = 4096;
 /// Held-out sequences of an evaluation: about 8,000 tokens at the usual length.
 const EVALUATION_SEQUENCES: usize = 32;
 
-/// The learning rate falls to this share of its peak.
-const FINAL_SHARE: f32 = 0.1;
+/// The learning rate falls to this share of its peak where nothing else is said.
+pub const USUAL_FINAL_SHARE: f32 = 0.1;
+
+fn usual_final_share() -> f32 {
+    USUAL_FINAL_SHARE
+}
+
+/// A sample has so many tokens.
+const SAMPLE_TOKENS: usize = 40;
 
 /// What is fixed from the first step on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,8 +58,17 @@ pub struct Plan {
     pub learning_rate: f32,
     /// Steps until the highest learning rate.
     pub warm_up_steps: u64,
+    /// Share of the way after the warm-up in which the learning rate stays at its highest.
+    #[serde(default)]
+    pub flat_share: f64,
     /// How the learning rate falls after.
     pub decay: Decay,
+    /// Share of the highest learning rate that is left at the end.
+    #[serde(default = "usual_final_share")]
+    pub final_share: f32,
+    /// What moves the matrices of the layers.
+    #[serde(default)]
+    pub optimiser: MatrixOptimiser,
     /// Seed of the first parameters and of the order of the text.
     pub seed: u64,
 }
@@ -185,7 +202,8 @@ impl Training {
         let small = "give more text, or take a smaller --batch or --sequence-length";
         let assignments = corpus.assignments(run, rule).advise(small)?;
         let held_out = held_out_batches(&corpus, plan.sequence_length as usize).advise(small)?;
-        let engine = CpuEngine::new(config, OptimiserConfig::default(), threads)?;
+        let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
+        let engine = CpuEngine::new(config, optimiser, threads)?;
         let seconds_before = record.seconds;
         Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
     }
@@ -204,17 +222,14 @@ impl Training {
         self.record.limits.progress(&self.record)
     }
 
-    /// The learning rate of the next step: warm-up by steps, then decay by the share of the way.
+    /// Whether activations are computed a second time rather than kept; no result depends on it.
+    pub fn set_recomputing(&mut self, is_recomputing: bool) {
+        self.engine.set_recomputing(is_recomputing);
+    }
+
+    /// The learning rate of the next step: warm-up by steps, then flat and decay by the share of the way.
     pub fn learning_rate(&self) -> f32 {
-        let Plan { learning_rate: peak, warm_up_steps, decay, .. } = self.record.plan;
-        if self.record.step < warm_up_steps {
-            return peak * (self.record.step + 1) as f32 / warm_up_steps as f32;
-        }
-        // The schedule counts in whole steps; a million of them stand for the whole way.
-        const WAY: u64 = 1_000_000;
-        let schedule =
-            Schedule { peak, warmup_steps: 0, flat_steps: 0, total_steps: WAY, final_share: FINAL_SHARE, decay };
-        schedule.learning_rate((self.progress().0 * WAY as f64) as u64)
+        learning_rate(&self.record.plan, self.record.step, self.progress().0)
     }
 
     /// One step. After an error the model is as before.
@@ -242,6 +257,28 @@ impl Training {
         Ok(loss)
     }
 
+    /// What the model writes after this text at present; the step is the seed.
+    pub fn sample(&mut self, prompt: &str) -> anyhow::Result<String> {
+        let tokenizer = self.corpus.tokenizer();
+        let end = self.corpus.manifest().end_of_text;
+        let mut tokens = tokenizer.encode(prompt)?;
+        if tokens.is_empty() {
+            tokens.push(end);
+        }
+        // Room for the sample where the prompt is as long as what the model sees.
+        let longest = self.engine.config().max_position_embeddings.saturating_sub(SAMPLE_TOKENS).max(1);
+        let options = GenerateOptions {
+            max_new_tokens: SAMPLE_TOKENS,
+            temperature: 0.8,
+            top_p: 0.95,
+            seed: seed(self.record.step, "sample"),
+            stop_tokens: vec![end],
+            ..GenerateOptions::default()
+        };
+        let written = self.engine.generate(&tokens[tokens.len().saturating_sub(longest)..], &options, &mut |_| true)?;
+        Ok(tokenizer.decode(&written)?)
+    }
+
     /// Replaces the checkpoint in a folder by the present state.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let end = self.corpus.manifest().end_of_text;
@@ -261,6 +298,20 @@ impl Training {
         ];
         folder::replace(path, &files)
     }
+}
+
+/// The learning rate of a step, which lies at the share `done` of the way.
+fn learning_rate(plan: &Plan, step: u64, done: f64) -> f32 {
+    let Plan { learning_rate: peak, warm_up_steps, flat_share, decay, final_share, .. } = *plan;
+    if step < warm_up_steps {
+        return peak * (step + 1) as f32 / warm_up_steps as f32;
+    }
+    // The schedule counts in whole steps; a million of them stand for the whole way.
+    const WAY: u64 = 1_000_000;
+    let in_steps = |share: f64| (share * WAY as f64) as u64;
+    let flat_steps = in_steps(flat_share);
+    let schedule = Schedule { peak, warmup_steps: 0, flat_steps, total_steps: WAY, final_share, decay };
+    schedule.learning_rate(in_steps(done))
 }
 
 /// A seed of 32 bytes for a purpose.
@@ -325,7 +376,10 @@ mod tests {
             batch: 2,
             learning_rate: 1.0,
             warm_up_steps: 4,
-            decay: Decay::Cosine,
+            flat_share: 0.5,
+            decay: Decay::Linear,
+            final_share: 0.0,
+            optimiser: MatrixOptimiser::AdamW,
             seed: 0,
         };
         let (tokenizer, tokens, seconds) = (ContentHash::default(), step * 16, step as f64);
@@ -341,6 +395,14 @@ mod tests {
         assert_eq!(limits.progress(&record(10, limits)), (1.0, "steps"));
         let limits = Limits { steps: Some(0), ..Limits::default() };
         assert_eq!(limits.progress(&record(0, limits)), (1.0, "steps"));
+    }
+
+    #[test]
+    fn the_learning_rate_rises_stays_and_falls() {
+        let plan = record(0, Limits::default()).plan;
+        let rates = [(0, 0.0), (3, 0.03), (4, 0.04), (50, 0.5), (75, 0.75), (100, 1.0)];
+        let rates = rates.map(|(step, done)| learning_rate(&plan, step, done));
+        assert_eq!(rates, [0.25, 1.0, 1.0, 1.0, 0.5, 0.0]);
     }
 
     #[test]

@@ -2,19 +2,25 @@
 //!
 //! | file | functions |
 //! | --- | --- |
-//! | `model.safetensors` (or its shards) | [`write_safetensors`], [`read_safetensors`] |
+//! | `model.safetensors` | [`write_safetensors`], [`read_safetensors`] |
+//! | its shards and their index | [`Shards`], [`ParameterReader`], [`files_of_index`] |
 //! | `config.json` | [`config_to_json`], [`config_from_json`] |
 //! | `generation_config.json` | [`generation_config_to_json`], [`generation_config_from_json`] |
+//! | a `.gguf` of llama.cpp (read only) | [`Gguf`], [`gguf_config`], [`gguf_parameters`], [`gguf_tokenizer`] |
 
 mod config;
+mod gguf;
 mod precision;
 mod safetensors;
+mod shards;
 
 pub use config::{
     SpecialTokens, config_from_json, config_to_json, generation_config_from_json, generation_config_to_json,
 };
+pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_parameters, gguf_tokenizer};
 pub use precision::Precision;
-pub use safetensors::{read_safetensors, write_safetensors};
+pub use safetensors::{ParameterReader, StoredTensor, read_safetensors, stored_tensors, write_safetensors};
+pub use shards::{INDEX_FILE, Shards, files_of_index};
 
 /// A checkpoint that cannot be read; the file is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +44,14 @@ pub enum CheckpointError {
     /// A tensor that the model needs is in none of the files.
     #[error("tensor `{0}` is missing; is a shard missing, or does config.json belong to another model?")]
     Missing(String),
+    /// The files cannot hold the parameters that `config.json` promises.
+    #[error("{bytes} bytes of tensors are too few for the {parameters} parameters of config.json; is a file missing?")]
+    TooSmall {
+        /// Parameters of the model.
+        parameters: u64,
+        /// Bytes of all files.
+        bytes: u64,
+    },
     /// A field of a JSON file is missing, broken or asks for what this engine cannot do.
     #[error("config field `{field}`: {reason}")]
     Field {

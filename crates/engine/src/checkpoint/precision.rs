@@ -48,6 +48,11 @@ impl Precision {
         }
     }
 
+    /// The value of these bits of a half.
+    pub(super) fn f16(bits: u16) -> f32 {
+        f16_value(bits)
+    }
+
     /// Reads `values.len()` values; `bytes` has as many.
     pub(super) fn decode(self, bytes: &[u8], values: &mut [f32]) {
         let (words, halves) = (bytes.as_chunks::<4>().0, bytes.as_chunks::<2>().0);

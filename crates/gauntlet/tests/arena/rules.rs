@@ -57,7 +57,15 @@ pub fn genesis() -> Genesis {
             batches_per_window: 4,
             slots: 64,
         },
-        inner: InnerOptimiser { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip_norm: 1.0, schedule },
+        inner: InnerOptimiser {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip_norm: 1.0,
+            hidden_matrices: Default::default(),
+            schedule,
+        },
         outer: OuterRule {
             error_feedback_decay: 0.9,
             tensor_classes: Vec::new(),

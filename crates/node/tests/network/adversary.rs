@@ -218,6 +218,7 @@ fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
         epsilon: inner.epsilon,
         weight_decay: inner.weight_decay,
         clip_norm: inner.clip_norm,
+        hidden_matrices: inner.hidden_matrices,
     };
     let mut engine = CpuEngine::new(genesis.model.clone(), optimiser, 1).unwrap();
     engine.parameters_mut().copy_from_slice(shared);

@@ -104,6 +104,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip_norm: 1.0,
+            hidden_matrices: Default::default(),
             schedule: InnerSchedule {
                 peak: 2e-3,
                 warm_up_windows: 1,

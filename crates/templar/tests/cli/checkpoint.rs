@@ -49,6 +49,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip_norm: 1.0,
+            hidden_matrices: Default::default(),
             schedule: InnerSchedule {
                 peak: 3e-3,
                 warm_up_windows: 2,

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod errors;
 mod help;
+mod interchange;
 mod program;
 mod services;
 mod settings;

@@ -39,6 +39,17 @@ fn a_killed_training_ends_with_the_same_bits_as_one_that_was_left_alone() {
         let read = |folder: &str| fs::read(place.path(folder).join(file)).unwrap();
         assert!(read("whole") == read("killed"), "{file} differs");
     }
+    let logged = |folder: &str| {
+        let mut steps = events(&fs::read_to_string(place.path(folder).join("steps.jsonl")).unwrap());
+        steps.iter_mut().for_each(|step| step["seconds"] = 0.into());
+        steps
+    };
+    assert_eq!(logged("whole.history").len(), 151);
+    assert_eq!(logged("whole.history"), logged("killed.history"), "the log is as if nothing had happened");
+    let table = fs::read_to_string(place.path("killed.history/steps.csv")).unwrap();
+    assert!(table.starts_with("step,tokens,seconds,loss,") && table.lines().count() == 152);
+    place.stdout(&["model", "plot", "whole", "killed", "--out", "both.svg"]);
+    assert!(fs::read_to_string(place.path("both.svg")).unwrap().contains("gradient norm"));
 
     let generate = ["model", "generate", "whole", "--prompt", "Leon had", "--max-tokens", "12", "--seed", "1"];
     let text = place.stdout(&generate);
@@ -76,11 +87,38 @@ fn ctrl_c_saves_and_ends_well() {
 }
 
 #[test]
+fn muon_samples_kept_checkpoints_and_recomputing() {
+    let place = Place::new();
+    let limits = ["--steps", "40", "--checkpoint-every", "10", "--optimiser", "muon", "--flat", "0.5"];
+    let more = ["--keep", "1", "--keep-every", "20", "--sample-every", "20", "--sample-prompt", "Leon had"];
+    let plain = events(&place.stdout(&train("plain", &[&limits[..], &more].concat())));
+    let samples: Vec<_> = plain.iter().filter(|event| event["event"] == "sample").collect();
+    assert_eq!(samples.len(), 2);
+    assert!(samples[1]["text"].is_string());
+    let kept = |step: u32| place.path(&format!("plain.history/checkpoint-{step:08}/model.safetensors"));
+    assert_eq!([10, 20, 30, 40].map(|step| kept(step).exists()), [false, true, false, true]);
+    place.stdout(&train("recomputed", &[&limits[..], &["--recompute", "--threads", "1"]].concat()));
+    for file in ["model.safetensors", "optimiser.bin"] {
+        let read = |folder: &str| fs::read(place.path(folder).join(file)).unwrap();
+        assert!(read("plain") == read("recomputed"), "{file} differs");
+    }
+    let error = place.failure(2, &train("plain", &["--resume", "--optimiser", "adamw"]));
+    assert!(error.contains("--optimiser differs"), "{error}");
+    let error = place.failure(2, &train("third", &["--steps", "1", "--flat", "2"]));
+    assert!(error.contains("--flat is 2"), "{error}");
+}
+
+#[test]
 fn presets_have_sizes() {
     let place = Place::new();
     let presets = place.json(&["model", "presets", "--json"]);
     assert_eq!(presets[0]["preset"], "nano");
     assert!(place.stdout(&["model", "presets"]).contains("longest sequence"));
+    let largest = presets.as_array().unwrap().last().unwrap();
+    assert_eq!(largest["preset"], "72b");
+    let bytes = |name: &str| largest["memory"][name].as_u64().unwrap();
+    assert!(bytes("train_bytes") > 4 * 4 * largest["parameters"].as_u64().unwrap());
+    assert!(bytes("train_recomputed_bytes") < bytes("train_bytes") && bytes("judge_bytes") > 0);
 }
 
 #[test]

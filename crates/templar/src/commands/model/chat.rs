@@ -1,7 +1,7 @@
 //! `templar model chat`.
 
-use super::generate::stream;
 use super::sampling::SamplingFlags;
+use super::writer::stream;
 use crate::checkpoint_folder::Checkpoint;
 use crate::config::{Config, ThreadsFlag};
 use crate::output::{print, print_piece};
@@ -48,8 +48,9 @@ impl Chat {
             }
             context.extend(checkpoint.tokenizer.encode(&line)?);
             let seen = &context[context.len().saturating_sub(memory)..];
-            let options = self.sampling.options(end, turn);
-            let (_, tokens) = stream(&checkpoint, &mut engine, seen, &options, print_piece)?;
+            let options = self.sampling.options(&checkpoint, turn);
+            let stops = self.sampling.stop_strings();
+            let tokens = stream(&checkpoint, &mut engine, seen, &options, stops, print_piece)?;
             print("")?;
             context.extend(tokens);
             context.drain(..context.len().saturating_sub(memory));

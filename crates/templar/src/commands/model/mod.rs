@@ -1,16 +1,22 @@
 //! `templar model`.
 
 mod chat;
+mod check;
+mod convert;
 mod evaluate;
 mod generate;
+mod inspect;
+mod plot;
+mod plot_svg;
 mod presets;
 mod sampling;
 mod train;
+mod writer;
 
 use crate::config::Config;
 use clap::{Args, Subcommand};
 
-/// Train a model alone, measure it, and let it write.
+/// Train a model alone, measure it, let it write, and exchange it with other programs.
 ///
 /// Example: templar model train --preset nano --minutes 2 --out first && templar model generate first --prompt "The"
 #[derive(Debug, Args)]
@@ -27,6 +33,11 @@ enum Action {
     Generate(generate::Generate),
     Chat(chat::Chat),
     Presets(presets::Presets),
+    Inspect(inspect::Inspect),
+    Import(convert::Import),
+    Export(convert::Export),
+    Check(check::Check),
+    Plot(plot::Plot),
 }
 
 impl Model {
@@ -38,6 +49,11 @@ impl Model {
             Action::Generate(generate) => generate.run(config),
             Action::Chat(chat) => chat.run(config),
             Action::Presets(presets) => presets.run(),
+            Action::Inspect(inspect) => inspect.run(),
+            Action::Import(import) => import.run(config),
+            Action::Export(export) => export.run(config),
+            Action::Check(check) => check.run(config),
+            Action::Plot(plot) => plot.run(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! How the next token is chosen: flags that `generate` and `chat` share.
 
+use crate::checkpoint_folder::Checkpoint;
 use clap::Args;
-use templar_engine::GenerateOptions;
+use templar_engine::{GenerateOptions, StopStrings};
 
 /// How a text goes on.
 #[derive(Debug, Args)]
@@ -18,14 +19,20 @@ pub struct SamplingFlags {
     /// Choose among the likeliest tokens that together have this probability
     #[arg(long, value_name = "X", default_value_t = 0.95)]
     top_p: f32,
-    /// Seed of the choice; the same seed gives the same text
+    /// Make tokens that the text has already this much less likely; 1 for no change
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// End the text where it would say this; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Seed of the choice; the same seed gives the same text on every machine
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
 
 impl SamplingFlags {
-    /// The engine's options; `turn` sets one text of a talk apart from the next.
-    pub fn options(&self, stop_token: u32, turn: u64) -> GenerateOptions {
+    /// The engine's options; `turn` sets one text of a talk, or of several, apart from the next.
+    pub fn options(&self, checkpoint: &Checkpoint, turn: u64) -> GenerateOptions {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&turn.to_le_bytes());
@@ -34,8 +41,14 @@ impl SamplingFlags {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
             seed,
-            stop_token: Some(stop_token),
+            stop_tokens: checkpoint.stop_tokens(),
         }
+    }
+
+    /// What watches for the strings that end a text.
+    pub fn stop_strings(&self) -> StopStrings {
+        StopStrings::new(self.stop.clone())
     }
 }

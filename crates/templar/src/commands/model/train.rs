@@ -5,7 +5,8 @@ use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, count, duration};
 use crate::progress::Progress;
-use crate::training::{Limits, Plan, Record, Training};
+use crate::training::{Limits, Plan, Record, Training, USUAL_FINAL_SHARE};
+use crate::training_history::{History, Keep, Step, folder_of};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -14,14 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use templar_corpus::{BuildError, Corpus, CorpusBuilder, TokenizerError};
-use templar_engine::{Decay, Engine, preset};
+use templar_engine::{Decay, Engine, MatrixOptimiser, preset};
 
 /// Train a model alone, on this machine.
 ///
 /// It learns from a corpus (--corpus), from a text (--text), or from a public-domain text that is fetched at first use.
 /// The checkpoint is a Hugging Face folder with what is needed to go on: after Ctrl-C or a kill, the same command with
 /// --resume does. With --steps or --tokens the result is the same, bit for bit, on every machine and however often it
-/// was stopped.
+/// was stopped. Beside the checkpoint `first` lies `first.history`: every step as steps.jsonl and steps.csv, and the
+/// checkpoints that are kept; `templar model plot first` draws it.
 ///
 /// Example: templar model train --text book.txt --preset nano --minutes 2 --out first
 #[derive(Debug, Args)]
@@ -39,6 +41,21 @@ pub struct Train {
     /// Measure the loss on the held-out text each so many steps, and at the beginning and the end
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     evaluate_every: u64,
+    /// Keep the last so many checkpoints beside the newest one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep: u64,
+    /// Keep each checkpoint whose step is a multiple of this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep_every: Option<u64>,
+    /// Let the model write something each so many steps
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sample_every: Option<u64>,
+    /// What it goes on with
+    #[arg(long, value_name = "TEXT", default_value = "The", requires = "sample_every")]
+    sample_prompt: String,
+    /// Compute activations a second time rather than keep them: slower by a third, less memory, the same result
+    #[arg(long)]
+    recompute: bool,
     /// With --json, print each so many steps
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     log_every: u64,
@@ -108,9 +125,18 @@ struct RecipeFlags {
     /// Steps until the highest learning rate; 50, or a tenth of --steps if that is less
     #[arg(long, value_name = "N")]
     warm_up: Option<u64>,
-    /// How the learning rate falls to a tenth until the end; cosine
+    /// Share of the way after the warm-up in which the learning rate stays at its highest; 0
+    #[arg(long, value_name = "X")]
+    flat: Option<f64>,
+    /// How the learning rate falls until the end; cosine
     #[arg(long, value_name = "SHAPE")]
     decay: Option<DecayShape>,
+    /// Share of the highest learning rate that is left at the end; 0.1
+    #[arg(long, value_name = "X")]
+    final_share: Option<f32>,
+    /// What moves the matrices of the layers; adamw. The rest is moved by AdamW in any case
+    #[arg(long, value_name = "NAME")]
+    optimiser: Option<OptimiserName>,
     /// Seed of the first parameters and of the order of the text; 0
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -136,6 +162,24 @@ impl From<DecayShape> for Decay {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OptimiserName {
+    /// Each value by its own history
+    #[value(name = "adamw")]
+    AdamW,
+    /// Each matrix along its momentum made orthogonal
+    Muon,
+}
+
+impl From<OptimiserName> for MatrixOptimiser {
+    fn from(name: OptimiserName) -> Self {
+        match name {
+            OptimiserName::AdamW => Self::AdamW,
+            OptimiserName::Muon => Self::Muon,
+        }
+    }
+}
+
 impl Train {
     /// Trains until a limit is reached or the process is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
@@ -146,7 +190,10 @@ impl Train {
         preset(config.preset(), 512).map_err(|error| Usage(error.to_string()))?;
         let _lock = folder::lock(&self.out)?;
         folder::recover(&self.out)?;
-        let mut training = match self.record()? {
+        let begun = self.record()?;
+        let keep = Keep { last: self.keep, every: self.keep_every };
+        let begun_step = begun.as_ref().map(|record| record.step);
+        let mut training = match begun {
             Some(mut record) => {
                 self.recipe.check_same(&record.plan)?;
                 if !limits.is_empty() {
@@ -164,8 +211,10 @@ impl Train {
                 Training::new(plan, limits, corpus, threads)?
             }
         };
+        training.set_recomputing(self.recompute);
+        let mut history = History::open(&self.out, begun_step, keep)?;
         let stop = interrupt::stop_flag()?;
-        self.train(&mut training, &config, &stop)
+        self.train(&mut training, &mut history, &config, &stop)
     }
 
     /// The record of the checkpoint to go on with. Whatever else lies in the folder is not to be overwritten.
@@ -184,7 +233,13 @@ impl Train {
         }
     }
 
-    fn train(&self, training: &mut Training, config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
+    fn train(
+        &self,
+        training: &mut Training,
+        history: &mut History,
+        config: &Config,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
         let output = Output::new(self.json);
         let plan = training.record.plan.clone();
         let parameters = training.engine().parameters().len();
@@ -204,40 +259,41 @@ impl Train {
         let mut progress = Progress::new(config.is_quiet || self.json);
         if training.record.first_held_out_loss.is_none() {
             progress.say("measuring the first loss");
-            self.evaluate(training, output, &progress)?;
+            let held_out_loss = Some(self.evaluate(training, output, &progress)?);
+            history.write(&Step { held_out_loss, ..Step::default() })?;
             // From here on the training can be gone on with.
             training.save(&self.out)?;
         }
-        let (mut saved, mut evaluated) = (training.record.step, training.record.step);
+        let mut saved = training.record.step;
         let stopped = loop {
             match training.progress() {
                 (done, limit) if done >= 1.0 => break limit,
                 _ if stop.load(Ordering::Relaxed) => break "interrupted",
                 _ => {}
             }
-            self.step(training, output, &mut progress)?;
-            let step = training.record.step;
-            if step.is_multiple_of(self.evaluate_every) {
-                self.evaluate(training, output, &progress)?;
-                evaluated = step;
+            let mut log = self.step(training, output, &mut progress)?;
+            let is_end = training.progress().0 >= 1.0;
+            if log.step.is_multiple_of(self.evaluate_every) || is_end {
+                log.held_out_loss = Some(self.evaluate(training, output, &progress)?);
             }
-            if step.is_multiple_of(self.checkpoint_every) {
-                self.save(training, output)?;
-                saved = step;
+            if self.sample_every.is_some_and(|every| log.step.is_multiple_of(every)) {
+                log.sample = Some(self.sample(training, output, &progress)?);
+            }
+            history.write(&log)?;
+            if log.step.is_multiple_of(self.checkpoint_every) {
+                self.save(training, history, output)?;
+                saved = log.step;
             }
         };
-        if evaluated != training.record.step && stopped != "interrupted" {
-            self.evaluate(training, output, &progress)?;
-        }
         // The limits may be new though no step was made.
         if saved != training.record.step || stopped != "interrupted" {
-            self.save(training, output)?;
+            self.save(training, history, output)?;
         }
         drop(progress);
         self.sum_up(&training.record, stopped, output)
     }
 
-    fn step(&self, training: &mut Training, output: Output, progress: &mut Progress) -> anyhow::Result<()> {
+    fn step(&self, training: &mut Training, output: Output, progress: &mut Progress) -> anyhow::Result<Step> {
         let learning_rate = training.learning_rate();
         let report = training
             .step()
@@ -256,10 +312,30 @@ impl Train {
             });
             output.event(&event, |_| String::new())?;
         }
-        Ok(())
+        Ok(Step {
+            step: record.step,
+            tokens: record.tokens,
+            seconds: record.seconds,
+            loss: Some(report.loss),
+            gradient_norm: Some(report.gradient_norm),
+            learning_rate: Some(learning_rate),
+            ..Step::default()
+        })
     }
 
-    fn evaluate(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<()> {
+    fn sample(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<String> {
+        let (prompt, text) = (&self.sample_prompt, training.sample(&self.sample_prompt)?);
+        let step = training.record.step;
+        let event = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
+        // One line, whatever the model writes.
+        let shown = format!("{prompt}{text}").split_whitespace().collect::<Vec<_>>().join(" ");
+        progress.aside(|| {
+            output.event(&event, |paint| format!("step {:>7}  {}", count(step), paint.dim(&format!("writes: {shown}"))))
+        })?;
+        Ok(text)
+    }
+
+    fn evaluate(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<f32> {
         let loss = training.evaluate()?;
         let record = &training.record;
         let event = json!({"event": "held_out", "step": record.step, "loss": loss, "tokens": record.tokens});
@@ -268,11 +344,16 @@ impl Train {
                 let time = paint.dim(&duration(record.seconds));
                 format!("step {:>7}  held-out loss {}  {time}", count(record.step), paint.bold(&format!("{loss:.4}")))
             })
-        })
+        })?;
+        Ok(loss)
     }
 
-    fn save(&self, training: &Training, output: Output) -> anyhow::Result<()> {
+    fn save(&self, training: &Training, history: &History, output: Output) -> anyhow::Result<()> {
         training.save(&self.out)?;
+        if let Some(place) = history.place_of(training.record.step) {
+            training.save(&place)?;
+        }
+        history.prune()?;
         let event = json!({"event": "checkpoint", "step": training.record.step, "folder": self.out});
         if output.is_json() { output.event(&event, |_| String::new()) } else { Ok(()) }
     }
@@ -289,6 +370,7 @@ impl Train {
             "first_held_out_loss": record.first_held_out_loss,
             "last_held_out_loss": record.last_held_out_loss,
             "folder": self.out,
+            "history": folder_of(&self.out),
         });
         output.event(&summary, |paint| {
             let loss = |loss: Option<f32>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
@@ -338,6 +420,11 @@ impl RecipeFlags {
         if !(learning_rate.is_finite() && learning_rate >= 0.0) {
             return Err(Usage(format!("--learning-rate is {learning_rate}; it must be 0 or more")).into());
         }
+        for (flag, share) in [("--flat", self.flat), ("--final-share", self.final_share.map(f64::from))] {
+            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                return Err(Usage(format!("{flag} is {share}; it must be from 0 to 1")).into());
+            }
+        }
         Ok(Plan {
             preset: config.preset().to_owned(),
             corpus: path,
@@ -346,7 +433,10 @@ impl RecipeFlags {
             batch: self.batch.unwrap_or(16),
             learning_rate,
             warm_up_steps: self.warm_up.unwrap_or(limits.steps.map_or(50, |steps| (steps / 10).clamp(1, 50))),
+            flat_share: self.flat.unwrap_or(0.0),
             decay: self.decay.map_or(Decay::Cosine, Decay::from),
+            final_share: self.final_share.unwrap_or(USUAL_FINAL_SHARE),
+            optimiser: self.optimiser.map_or(MatrixOptimiser::AdamW, MatrixOptimiser::from),
             seed: self.seed.unwrap_or(0),
         })
     }
@@ -360,6 +450,9 @@ impl RecipeFlags {
             ("--learning-rate", self.learning_rate.is_some_and(|rate| rate != plan.learning_rate)),
             ("--warm-up", self.warm_up.is_some_and(|steps| steps != plan.warm_up_steps)),
             ("--decay", self.decay.is_some_and(|shape| Decay::from(shape) != plan.decay)),
+            ("--flat", self.flat.is_some_and(|share| share != plan.flat_share)),
+            ("--final-share", self.final_share.is_some_and(|share| share != plan.final_share)),
+            ("--optimiser", self.optimiser.is_some_and(|name| MatrixOptimiser::from(name) != plan.optimiser)),
             ("--seed", self.seed.is_some_and(|seed| seed != plan.seed)),
         ];
         match is_other.into_iter().find(|(_, is_other)| *is_other) {

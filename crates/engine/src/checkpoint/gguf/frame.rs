@@ -1,0 +1,315 @@
+//! The frame of a GGUF file: a magic word and version, counts, key-value pairs, descriptions of tensors, their data.
+//!
+//! All little-endian. A text is its length (u64) and its UTF-8 bytes. A tensor's dimensions come innermost first, its
+//! offset counts from the start of the data, which is aligned to `general.alignment` (32 where nothing is said).
+
+use super::block::BlockType;
+use std::collections::BTreeMap;
+
+/// A GGUF file that cannot be used; the file is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GgufError {
+    /// It does not begin as GGUF files do.
+    #[error("these bytes are not a GGUF file")]
+    Magic,
+    /// Of another version.
+    #[error("GGUF version {0} is not supported, only 2 and 3 are; convert the file anew")]
+    Version(u32),
+    /// The bytes end too early.
+    #[error("the GGUF file is cut off in {0}")]
+    CutOff(String),
+    /// A key-value pair is missing or makes no sense.
+    #[error("GGUF key `{key}`: {reason}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor is missing or makes no sense.
+    #[error("GGUF tensor `{name}`: {reason}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The value of a key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// A whole number without sign.
+    Unsigned(u64),
+    /// A whole number.
+    Signed(i64),
+    /// A number.
+    Float(f64),
+    /// True or false.
+    Flag(bool),
+    /// A text.
+    Text(&'a str),
+    /// Values of one type.
+    Array(Array<'a>),
+}
+
+impl Value<'_> {
+    /// As a whole number without sign, whatever its type is.
+    pub fn as_unsigned(&self) -> Option<u64> {
+        match *self {
+            Value::Unsigned(value) => Some(value),
+            Value::Signed(value) => u64::try_from(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// As a number, whatever its type is.
+    pub fn as_float(&self) -> Option<f64> {
+        match *self {
+            Value::Float(value) => Some(value),
+            Value::Unsigned(value) => Some(value as f64),
+            Value::Signed(value) => Some(value as f64),
+            _ => None,
+        }
+    }
+}
+
+/// Values of one type, still as the file has them; arrays within arrays are refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Array<'a> {
+    kind: u32,
+    count: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it has no values.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The values one by one.
+    pub fn values(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let Self { kind, count, bytes } = *self;
+        let mut reader = Reader { bytes };
+        // The frame's parser has walked over these bytes once: each value is there.
+        (0..count).map_while(move |_| reader.value(kind).ok().flatten())
+    }
+}
+
+/// A tensor as the file holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GgufTensor<'a> {
+    /// Outermost first, as elsewhere.
+    pub shape: Vec<usize>,
+    /// How the values are packed.
+    kind: BlockType,
+    bytes: &'a [u8],
+}
+
+impl GgufTensor<'_> {
+    /// The name of the packing, such as `Q4_1`.
+    pub fn type_name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// Bytes in the file.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The values as f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        self.kind.decode(self.bytes)
+    }
+}
+
+/// A file: its key-value pairs and its tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gguf<'a> {
+    /// By key.
+    pub values: BTreeMap<&'a str, Value<'a>>,
+    /// By name.
+    pub tensors: BTreeMap<&'a str, GgufTensor<'a>>,
+}
+
+/// A tensor has at most so many dimensions.
+const MOST_DIMENSIONS: u32 = 4;
+
+/// Alignment of the data where the file does not say.
+const USUAL_ALIGNMENT: u64 = 32;
+
+impl<'a> Gguf<'a> {
+    /// Whether the bytes begin as a GGUF file does.
+    pub fn is_magic(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"GGUF")
+    }
+
+    /// The file of these bytes.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, GgufError> {
+        let mut reader = Reader { bytes: bytes.strip_prefix(b"GGUF".as_slice()).ok_or(GgufError::Magic)? };
+        let cut = |place: &str| GgufError::CutOff(place.to_owned());
+        let version = reader.u32().ok_or(GgufError::Magic)?;
+        if !(2..=3).contains(&version) {
+            return Err(GgufError::Version(version));
+        }
+        let tensor_count = reader.u64().ok_or(cut("its head"))?;
+        let pair_count = reader.u64().ok_or(cut("its head"))?;
+        let mut values = BTreeMap::new();
+        for _ in 0..pair_count {
+            let key = reader.text().ok_or(cut("the names of its keys"))?;
+            let bad = |reason: String| GgufError::Key { key: key.to_owned(), reason };
+            let kind = reader.u32().ok_or(cut("its keys"))?;
+            let value = reader.value(kind).map_err(bad)?.ok_or(cut(&format!("the value of `{key}`")))?;
+            if values.insert(key, value).is_some() {
+                return Err(bad("it occurs twice".into()));
+            }
+        }
+        let mut described = Vec::new();
+        for _ in 0..tensor_count {
+            described.push(Description::read(&mut reader)?);
+        }
+        let alignment = values.get("general.alignment").map_or(Some(USUAL_ALIGNMENT), Value::as_unsigned);
+        let alignment = alignment.filter(|alignment| (1..=1 << 16).contains(alignment)).ok_or(GgufError::Key {
+            key: "general.alignment".into(),
+            reason: "it is not a number from 1 to 65536".into(),
+        })?;
+        let data_start = ((bytes.len() - reader.bytes.len()) as u64).next_multiple_of(alignment);
+        let data = usize::try_from(data_start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        let mut tensors = BTreeMap::new();
+        // Bounds what the tensors unpack to: many of them could name the same bytes.
+        let mut left = data.len();
+        for Description { name, shape, kind, offset } in described {
+            let bad = |reason: &str| GgufError::Tensor { name: name.to_owned(), reason: reason.to_owned() };
+            let size = kind.size_of(&shape).ok_or(bad("its rows are no whole blocks, or too large"))?;
+            let start = usize::try_from(offset).ok();
+            let range = start.and_then(|start| Some(start..start.checked_add(size)?));
+            let bytes =
+                range.and_then(|range| data.get(range)).ok_or(bad("its data lie outside the file; is it cut off?"))?;
+            left = left.checked_sub(size).ok_or(bad("its data overlap those of other tensors"))?;
+            if tensors.insert(name, GgufTensor { shape, kind, bytes }).is_some() {
+                return Err(bad("it occurs twice"));
+            }
+        }
+        Ok(Self { values, tensors })
+    }
+
+    /// The text of a key.
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        match self.values.get(key) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The array of a key.
+    pub fn array(&self, key: &str) -> Option<Array<'a>> {
+        match self.values.get(key) {
+            Some(Value::Array(array)) => Some(*array),
+            _ => None,
+        }
+    }
+}
+
+struct Description<'a> {
+    name: &'a str,
+    shape: Vec<usize>,
+    kind: BlockType,
+    offset: u64,
+}
+
+impl<'a> Description<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, GgufError> {
+        let cut = || GgufError::CutOff("its descriptions of tensors".to_owned());
+        let name = reader.text().ok_or_else(cut)?;
+        let bad = |reason: String| GgufError::Tensor { name: name.to_owned(), reason };
+        let dimensions = reader.u32().ok_or_else(cut)?;
+        if dimensions > MOST_DIMENSIONS {
+            return Err(bad(format!("{dimensions} dimensions are more than {MOST_DIMENSIONS}")));
+        }
+        let mut shape = Vec::new();
+        for _ in 0..dimensions {
+            let length = reader.u64().ok_or_else(cut)?;
+            shape.push(usize::try_from(length).map_err(|_| bad(format!("a dimension of {length}")))?);
+        }
+        shape.reverse();
+        let kind = reader.u32().ok_or_else(cut)?;
+        let kind = BlockType::from_code(kind)
+            .ok_or_else(|| bad(format!("its type {kind} is not one of F32, F16, BF16, Q8_0, Q4_0, Q4_1")))?;
+        let offset = reader.u64().ok_or_else(cut)?;
+        Ok(Self { name, shape, kind, offset })
+    }
+}
+
+/// Takes values from the front of some bytes; none where they end too early.
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(count)?;
+        self.bytes = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        Some(*taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.u64()?).ok()?;
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    /// A value of this type; an error for an unknown type.
+    fn value(&mut self, kind: u32) -> Result<Option<Value<'a>>, String> {
+        Ok(match kind {
+            0 => self.array().map(|[byte]: [u8; 1]| Value::Unsigned(byte.into())),
+            1 => self.array().map(|[byte]: [u8; 1]| Value::Signed((byte as i8).into())),
+            2 => self.array().map(|bytes| Value::Unsigned(u16::from_le_bytes(bytes).into())),
+            3 => self.array().map(|bytes| Value::Signed(i16::from_le_bytes(bytes).into())),
+            4 => self.u32().map(|value| Value::Unsigned(value.into())),
+            5 => self.array().map(|bytes| Value::Signed(i32::from_le_bytes(bytes).into())),
+            6 => self.array().map(|bytes| Value::Float(f32::from_le_bytes(bytes).into())),
+            7 => self.array().map(|[byte]: [u8; 1]| Value::Flag(byte != 0)),
+            8 => self.text().map(Value::Text),
+            9 => return self.values(),
+            10 => self.u64().map(Value::Unsigned),
+            11 => self.array().map(|bytes| Value::Signed(i64::from_le_bytes(bytes))),
+            12 => self.array().map(|bytes| Value::Float(f64::from_le_bytes(bytes))),
+            other => return Err(format!("type {other} is unknown")),
+        })
+    }
+
+    fn values(&mut self) -> Result<Option<Value<'a>>, String> {
+        let (Some(kind), Some(count)) = (self.u32(), self.u64()) else { return Ok(None) };
+        if kind == 9 {
+            return Err("arrays of arrays are not supported".into());
+        }
+        let start = self.bytes;
+        for _ in 0..count {
+            if self.value(kind)?.is_none() {
+                return Ok(None);
+            }
+        }
+        let bytes = &start[..start.len() - self.bytes.len()];
+        // Each value took at least a byte, so that the count fits.
+        Ok(Some(Value::Array(Array { kind, count: count as usize, bytes })))
+    }
+}

@@ -1,0 +1,12 @@
+//! Models in llama.cpp's GGUF format: read only.
+//!
+//! [`Gguf::parse`] is total: any bytes give a file or an error, in time and memory bounded by their length.
+
+mod block;
+mod frame;
+mod model;
+mod tokenizer;
+
+pub use frame::{Array, Gguf, GgufError, GgufTensor, Value};
+pub use model::{gguf_config, gguf_parameters};
+pub use tokenizer::gguf_tokenizer;

@@ -1,0 +1,103 @@
+//! How much memory a model needs, computed from its sizes.
+
+use crate::ParamLayout;
+use crate::ops::Heads;
+use crate::transformer::logit_rows;
+use templar_base::{MatrixOptimiser, ModelConfig};
+
+/// Bytes of an f32.
+const VALUE: u64 = 4;
+
+/// How a model is trained, as far as its memory depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainingShape {
+    /// Sequences of a micro-batch.
+    pub sequences: usize,
+    /// Tokens of a sequence.
+    pub length: usize,
+    /// Whether activations are computed a second time rather than kept.
+    pub is_recomputing: bool,
+    /// What moves the matrices of the layers.
+    pub hidden_matrices: MatrixOptimiser,
+}
+
+/// Bytes that an engine on the CPU holds. Threads add some megabytes each for packed blocks of matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryNeeds {
+    /// The parameters.
+    pub parameters: u64,
+    /// The gradient; 0 for judging.
+    pub gradient: u64,
+    /// What the optimiser remembers and works in; 0 for judging.
+    pub optimiser: u64,
+    /// The activations of a micro-batch, and the working memory of both passes.
+    pub activations: u64,
+}
+
+impl MemoryNeeds {
+    /// To train.
+    pub fn training(config: &ModelConfig, shape: TrainingShape) -> Self {
+        let parameters = config.parameter_count() as u64 * VALUE;
+        let rows = (shape.sequences * shape.length) as u64;
+        let (layer, layers) = (layer_values(config), config.num_hidden_layers as u64);
+        let kept = match shape.is_recomputing {
+            true => layer + layers * config.hidden_size as u64,
+            false => layers * layer,
+        };
+        let muon = match shape.hidden_matrices {
+            MatrixOptimiser::AdamW => 0,
+            MatrixOptimiser::Muon => muon_values(config),
+        };
+        Self {
+            parameters,
+            gradient: parameters,
+            optimiser: 2 * parameters + muon * VALUE,
+            activations: (rows * (kept + backward_values(config)) + pass_values(config, shape)) * VALUE,
+        }
+    }
+
+    /// To judge or generate.
+    pub fn judging(config: &ModelConfig, shape: TrainingShape) -> Self {
+        let rows = (shape.sequences * shape.length) as u64;
+        let activations = (rows * layer_values(config) + pass_values(config, shape)) * VALUE;
+        Self { parameters: config.parameter_count() as u64 * VALUE, gradient: 0, optimiser: 0, activations }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.parameters + self.gradient + self.optimiser + self.activations
+    }
+}
+
+fn heads(config: &ModelConfig) -> Heads {
+    Heads { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
+}
+
+/// Values that a layer keeps of a row: input, normed input, queries with keys and values, those before their norms,
+/// attention's output and log-sum-exp, the middle and its norm, and SwiGLU's three.
+fn layer_values(config: &ModelConfig) -> u64 {
+    let heads = heads(config);
+    let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
+    (4 * config.hidden_size + heads.row() + raw + heads.queries() + heads.heads + 3 * config.intermediate_size) as u64
+}
+
+/// Values of a row in the backward pass.
+fn backward_values(config: &ModelConfig) -> u64 {
+    let heads = heads(config);
+    let attended = config.hidden_size.max(heads.queries());
+    (config.hidden_size + attended + heads.row() + config.intermediate_size) as u64
+}
+
+/// Stream and its norm for each row, the logits that exist at once, and the table of the rotation.
+fn pass_values(config: &ModelConfig, shape: TrainingShape) -> u64 {
+    let rows = shape.sequences * shape.length;
+    let table = shape.length.next_multiple_of(64) * config.head_dim;
+    let logits = rows.min(logit_rows(config.vocab_size)) * config.vocab_size;
+    (rows * 2 * config.hidden_size + logits + table) as u64
+}
+
+fn muon_values(config: &ModelConfig) -> u64 {
+    let layout = ParamLayout::new(config);
+    let (values, side) = crate::muon::largest(&layout);
+    (2 * values + 3 * side * side) as u64
+}

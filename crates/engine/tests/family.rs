@@ -1,0 +1,153 @@
+//! Settings of training that change its cost or its rule: recomputed activations, and Muon.
+
+use templar_base::MatrixOptimiser;
+use templar_base::random::Stream;
+use templar_engine::{
+    Batch, CpuEngine, Engine, Finish, GenerateOptions, Isa, ModelConfig, OptimiserConfig, OptimiserState, RopeScaling,
+    initial_parameters, preset,
+};
+
+/// The parameters after three steps of Muon in [`muon_bits`]. They change only with the kernel version.
+const GOLDEN_MUON: &str = "63d1b11fb72147ae6033e30d78e0d27fdbaeb0c0e1feef5400b643de9ce71845";
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 40,
+        intermediate_size: 76,
+        num_hidden_layers: 3,
+        head_dim: 10,
+        qk_norm: true,
+        rope_scaling: Some(RopeScaling {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 128,
+        }),
+        ..preset("nano", 301).unwrap()
+    }
+}
+
+fn batch(index: u64, sequences: usize, length: usize) -> Batch {
+    let mut stream = Stream::new([7; 32], "batch", index);
+    let tokens = (0..sequences * (length + 1)).map(|_| stream.below(301) as u32).collect();
+    Batch { end_of_text: Some(5), ..Batch::new(tokens, sequences, length) }
+}
+
+fn engine(isa: Isa, threads: usize, hidden_matrices: MatrixOptimiser) -> CpuEngine {
+    let optimiser = OptimiserConfig { hidden_matrices, ..Default::default() };
+    let mut engine = CpuEngine::with_isa(config(), optimiser, threads, isa).unwrap();
+    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
+    engine
+}
+
+fn digest(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    blake3::hash(&bytes).to_hex().to_string()
+}
+
+#[test]
+fn recomputed_activations_change_no_bit() {
+    for threads in [1, 2] {
+        let mut kept = engine(Isa::best(), threads, MatrixOptimiser::AdamW);
+        let mut recomputed = engine(Isa::best(), threads, MatrixOptimiser::AdamW);
+        recomputed.set_recomputing(true);
+        for step in 0..4 {
+            // Larger and smaller batches in turn, judging in between, and a change of mind.
+            let batches = [batch(2 * step, 2 + step as usize % 3, 70), batch(2 * step + 1, 1, 33)];
+            let reports = [&mut kept, &mut recomputed].map(|engine| engine.train_step(&batches, 1e-2).unwrap());
+            assert_eq!(reports[0], reports[1]);
+            assert_eq!(digest(kept.parameters()), digest(recomputed.parameters()), "step {step}");
+            let parameters = recomputed.parameters().to_vec();
+            let losses =
+                [&mut kept, &mut recomputed].map(|engine| engine.evaluate(&parameters, &batch(50, 3, 90)).unwrap());
+            assert_eq!(losses[0], losses[1]);
+            recomputed.set_recomputing(step != 2);
+        }
+    }
+}
+
+fn muon_bits(isa: Isa, threads: usize) -> String {
+    let mut engine = engine(isa, threads, MatrixOptimiser::Muon);
+    for step in 0..3 {
+        engine.train_step(&[batch(step, 3, 60)], 1e-2).unwrap();
+    }
+    digest(engine.parameters())
+}
+
+#[test]
+fn muon_gives_the_golden_bits_everywhere() {
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            assert_eq!(muon_bits(isa, threads), GOLDEN_MUON, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn muon_learns_and_moves_embedding_and_norms_as_adamw_does() {
+    let mut engines = [MatrixOptimiser::AdamW, MatrixOptimiser::Muon].map(|rule| engine(Isa::best(), 2, rule));
+    let reports = engines.each_mut().map(|engine| engine.train_step(&[batch(0, 2, 50)], 1e-2).unwrap());
+    assert_eq!(reports[0], reports[1]);
+    for tensor in engines[0].layout().tensors() {
+        let [adamw, muon] = engines.each_ref().map(|engine| &engine.parameters()[tensor.range.clone()]);
+        assert_eq!(adamw == muon, !tensor.is_hidden(), "{}", tensor.name);
+    }
+    let muon = &mut engines[1];
+    let losses: Vec<f32> = (0..30).map(|_| muon.train_step(&[batch(0, 2, 50)], 1e-2).unwrap().loss).collect();
+    assert!(losses[29] < losses[0] - 2.0, "{losses:?}");
+}
+
+#[test]
+fn muon_goes_on_from_a_saved_state() {
+    let mut one = engine(Isa::best(), 1, MatrixOptimiser::Muon);
+    one.train_step(&[batch(0, 2, 50)], 1e-2).unwrap();
+    let mut other = engine(Isa::best(), 2, MatrixOptimiser::Muon);
+    other.parameters_mut().copy_from_slice(one.parameters());
+    let state = OptimiserState::from_bytes(&one.optimiser_state().to_bytes()).unwrap();
+    other.load_optimiser_state(state).unwrap();
+    for engine in [&mut one, &mut other] {
+        engine.train_step(&[batch(1, 2, 50)], 1e-2).unwrap();
+    }
+    assert_eq!(digest(one.parameters()), digest(other.parameters()));
+}
+
+#[test]
+fn texts_made_together_are_those_made_alone_for_any_threads() {
+    let drawn = |seed: u8, max_new_tokens| GenerateOptions {
+        max_new_tokens,
+        temperature: 1.0,
+        top_k: 50,
+        top_p: 0.9,
+        repetition_penalty: 1.2,
+        seed: [seed; 32],
+        ..Default::default()
+    };
+    let prompts = [
+        (vec![1, 2, 3], drawn(1, 20)),
+        ((0..600).map(|token| token % 300).collect(), drawn(2, 5)),
+        (vec![9], GenerateOptions { max_new_tokens: 12, ..Default::default() }),
+        (vec![4, 4], drawn(1, 0)),
+    ];
+    let large = ModelConfig { max_position_embeddings: 1024, ..config() };
+    let mut all = Vec::new();
+    for threads in [1, 2, 3] {
+        let mut engine = CpuEngine::new(large.clone(), OptimiserConfig::default(), threads).unwrap();
+        engine.parameters_mut().copy_from_slice(&initial_parameters(&large, [3; 32]));
+        let mut streamed = vec![Vec::new(); prompts.len()];
+        let texts = engine.generate_batch(&prompts, &mut |text, token| {
+            streamed[text].push(token);
+            true
+        });
+        let texts = texts.unwrap();
+        assert!(texts.iter().all(|text| text.finish() == Some(Finish::Length)));
+        let together: Vec<Vec<u32>> = texts.iter().map(|text| text.tokens().to_vec()).collect();
+        assert_eq!(together, streamed);
+        assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [20, 5, 12, 0]);
+        for ((prompt, options), tokens) in prompts.iter().zip(&together) {
+            assert_eq!(engine.generate(prompt, options, &mut |_| true).unwrap(), *tokens);
+        }
+        all.push(together);
+    }
+    assert!(all.iter().all(|texts| *texts == all[0]));
+    assert_ne!(all[0][0], all[0][2]);
+}

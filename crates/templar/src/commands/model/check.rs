@@ -1,0 +1,132 @@
+//! `templar model check`.
+
+use crate::config::{Config, ThreadsFlag};
+use crate::failure::{Advise, Usage};
+use crate::model_source::{Model, engine_of};
+use crate::output::{Output, Paint, table};
+use crate::progress::Progress;
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use templar_engine::{Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, Reference, Tolerance};
+
+/// Compare a model with what another implementation computed for it.
+///
+/// Beside the model lie `expected.safetensors` (input_ids, logits) and `expected.json` (loss, gradients, greedy_prompt,
+/// greedy_tokens); `scripts/reference_models.py` makes such folders with PyTorch. Exit code 1 where an error is over its
+/// tolerance.
+///
+/// Example: templar model check llama_untied
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Check {
+    /// Model folder
+    folder: PathBuf,
+    /// Largest error of a logit
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().logits)]
+    logits_tolerance: f64,
+    /// Largest error of the loss, as a share of it
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().loss)]
+    loss_tolerance: f64,
+    /// Largest error of a gradient, as a share of its tensor's norm
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().gradients)]
+    gradients_tolerance: f64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    threads: ThreadsFlag,
+}
+
+impl Check {
+    /// Computes, prints the errors, and fails where one is too large.
+    pub fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.threads);
+        let tolerance = self.tolerance()?;
+        let mut progress = Progress::new(config.is_quiet || self.json);
+        progress.say("reading the model");
+        let reference = self.reference()?;
+        let model = Model::open(&self.folder)
+            .with_context(|| format!("cannot use the model {}", self.folder.display()))
+            .advise("give a Hugging Face folder of a Llama model")?;
+        let mut engine = engine_of(&model.config, &model.parameters, config.threads()?)?;
+        progress.say("computing logits, gradients and tokens");
+        let comparison = reference.compare(&mut engine, tolerance)?;
+        drop(progress);
+        let is_within = comparison.is_within();
+        let worst = comparison.worst_gradient();
+        let facts = json!({
+            "folder": self.folder,
+            "ok": is_within,
+            "logits": comparison.logits,
+            "loss": comparison.loss,
+            "gradients": worst.map(|worst| json!({
+                "largest_error": worst.difference.largest_error,
+                "tolerance": worst.difference.tolerance,
+                "ok": worst.difference.is_within,
+                "tensor": worst.name,
+                "tensors": comparison.gradients,
+            })),
+            "greedy": comparison.greedy,
+        });
+        Output::new(self.json).facts(&facts, |paint| rows(paint, &comparison))?;
+        if is_within {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!("{} computes other figures than the expected ones", self.folder.display()))
+            .advise("the table says which; are model and expected figures of the same origin?")
+    }
+
+    fn tolerance(&self) -> anyhow::Result<Tolerance> {
+        let (logits, loss, gradients) = (self.logits_tolerance, self.loss_tolerance, self.gradients_tolerance);
+        for (flag, value) in
+            [("--logits-tolerance", logits), ("--loss-tolerance", loss), ("--gradients-tolerance", gradients)]
+        {
+            if value.is_nan() || value < 0.0 {
+                return Err(Usage(format!("{flag} is {value}; it must be 0 or more")).into());
+            }
+        }
+        Ok(Tolerance { logits, loss, gradients })
+    }
+
+    fn reference(&self) -> anyhow::Result<Reference> {
+        let path = |name: &str| self.folder.join(name);
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let advice = "put the expected figures beside the model; `scripts/reference_models.py` shows how to make them";
+        let json = read(&path(EXPECTED_JSON)).advise(advice)?;
+        let tensors = read(&path(EXPECTED_TENSORS)).advise(advice)?;
+        let json = String::from_utf8(json).with_context(|| format!("{EXPECTED_JSON} is not UTF-8"))?;
+        Reference::parse(&json, &tensors).advise(advice)
+    }
+}
+
+fn rows(paint: Paint, comparison: &Comparison) -> String {
+    let verdict = |is_within| if is_within { paint.green("ok") } else { paint.red("over") };
+    let row = |name: &str, difference: Option<Difference>, note: String| match difference {
+        None => vec![name.to_owned(), "not given".to_owned()],
+        Some(Difference { largest_error, tolerance, is_within }) => {
+            let (error, limit) = (format!("{largest_error:.2e}"), format!("{tolerance:.0e}"));
+            vec![name.to_owned(), error, limit, verdict(is_within), note]
+        }
+    };
+    let worst = comparison.worst_gradient();
+    let gradients = worst.map(|worst| worst.difference);
+    let count = comparison.gradients.len();
+    let note = worst.map_or(String::new(), |worst| format!("{} (of {count} tensors)", worst.name));
+    let mut rows = vec![
+        row("logits", comparison.logits, String::new()),
+        row("loss", comparison.loss, String::new()),
+        row("gradients", gradients, note),
+    ];
+    rows.push(match comparison.greedy {
+        None => vec!["greedy tokens".to_owned(), "not given".to_owned()],
+        Some(greedy) => {
+            let first = greedy.first_difference.map_or("equal".to_owned(), |place| format!("differ from {place} on"));
+            let note = format!("{} tokens", greedy.tokens);
+            vec!["greedy tokens".to_owned(), first, "equal".to_owned(), verdict(greedy.is_within), note]
+        }
+    });
+    table(paint, Some(&["figure", "largest error", "tolerance", "verdict", ""]), &rows)
+}
