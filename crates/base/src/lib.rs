@@ -27,7 +27,7 @@ mod window;
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use genesis::{
     DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
-    JudgingRule, MergeMethod, OuterRule, TensorClass, WindowBudget,
+    JudgingRule, MatrixOptimiser, MergeMethod, OuterRule, TensorClass, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
