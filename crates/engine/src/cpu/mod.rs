@@ -27,6 +27,12 @@ const ROW_CHUNK: usize = 64;
 /// Values of one task of a value-wise kernel, and of one partial sum of squares. Part of the numerics.
 const VALUE_CHUNK: usize = 1 << 16;
 
+/// Columns of one task of a kernel that must see the rows in order.
+const COLUMN_CHUNK: usize = 64;
+
+/// Values of one task of the optimiser: small matrices are shared out, too. No part of the numerics.
+const OPTIMISER_CHUNK: usize = 1 << 14;
+
 /// The operations on the CPU. Memory is a slice of the host.
 pub struct Cpu {
     isa: Isa,
@@ -92,7 +98,11 @@ impl Ops for Cpu {
     }
 
     fn zero(&mut self, to: Write, len: usize) {
-        to.take(len).fill(0.0);
+        let to = Disjoint::new(to.take(len));
+        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            unsafe { to.part(start, end - start) }.fill(0.0);
+        });
     }
 
     fn axpy(&mut self, alpha: f32, x: Read, y: Write, len: usize) {
@@ -116,27 +126,35 @@ impl Ops for Cpu {
     }
 
     fn embedding_forward(&mut self, tokens: &[u32], width: usize, table: Read, out: Write) {
-        let out = out.take(tokens.len() * width);
-        for (out, &token) in out.chunks_exact_mut(width).zip(tokens) {
-            match token {
-                IGNORED_TOKEN => out.fill(0.0),
-                _ => {
-                    let row = View::new(table.memory, table.start + token as usize * width);
-                    out.copy_from_slice(row.take(width));
+        let out = Disjoint::new(out.take(tokens.len() * width));
+        self.pool.pieces(tokens.len(), ROW_CHUNK, |start, end, _| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { out.part(start * width, (end - start) * width) };
+            for (out, &token) in out.chunks_exact_mut(width).zip(&tokens[start..end]) {
+                match token {
+                    IGNORED_TOKEN => out.fill(0.0),
+                    _ => {
+                        let row = View::new(table.memory, table.start + token as usize * width);
+                        out.copy_from_slice(row.take(width));
+                    }
                 }
             }
-        }
+        });
     }
 
     fn embedding_backward(&mut self, tokens: &[u32], width: usize, d_out: Read, d_table: Write) {
         let d_out = d_out.take(tokens.len() * width);
-        let d_table = &mut d_table.memory[d_table.start..];
-        for (d_out, &token) in d_out.chunks_exact(width).zip(tokens) {
-            if token != IGNORED_TOKEN {
-                let row = token as usize * width;
-                rows::add(self.isa, d_out, &mut d_table[row..row + width]);
+        let d_table = Disjoint::new(&mut d_table.memory[d_table.start..]);
+        // A task has some columns of every row, so that a token that comes twice is added in the tokens' order.
+        self.pool.pieces(width, COLUMN_CHUNK, |start, end, _| {
+            for (d_out, &token) in d_out.chunks_exact(width).zip(tokens) {
+                if token != IGNORED_TOKEN {
+                    // SAFETY: pieces of columns do not overlap.
+                    let row = unsafe { d_table.part(token as usize * width + start, end - start) };
+                    rows::add(self.isa, &d_out[start..end], row);
+                }
             }
-        }
+        });
     }
 
     fn rms_norm_forward(&mut self, shape: Norm, x: Read, weight: Read, out: Write) {
@@ -378,7 +396,7 @@ impl Ops for Cpu {
     ) {
         let gradient = gradient.take(len);
         let [w, m, v] = [parameters, first_moment, second_moment].map(|view| Disjoint::new(view.take(len)));
-        self.pool.pieces(len, VALUE_CHUNK, |start, end, _| {
+        self.pool.pieces(len, OPTIMISER_CHUNK, |start, end, _| {
             let count = end - start;
             // SAFETY: pieces do not overlap.
             let (w, m, v) = unsafe { (w.part(start, count), m.part(start, count), v.part(start, count)) };
