@@ -48,7 +48,7 @@ impl I32F32 {
 
     /// The value as text with nine decimals, rounded towards zero; for people.
     pub fn to_decimal(self) -> String {
-        let magnitude = u128::from(self.0.unsigned_abs()) * 1_000_000_000 >> FRACTION_BITS;
+        let magnitude = (u128::from(self.0.unsigned_abs()) * 1_000_000_000) >> FRACTION_BITS;
         let sign = if self.0 < 0 { "-" } else { "" };
         format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000)
     }

@@ -145,7 +145,7 @@ impl Profile {
                 fee_rate: s425::FEE_RATE,
                 least_reserve: s425::LEAST_RESERVE,
             },
-            commit_reveal: false,
+            commit_reveal: true,
             initial_balances,
             registration_price: RegistrationPrice {
                 initial: Rao(RAO_PER_TAO / 10),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber, PublicKey, Uid};
 
 /// Layout of the file; another number is another layout.
-const STORE_VERSION: u32 = 1;
+const STORE_VERSION: u32 = 2;
 const FILE_NAME: &str = "ledger.redb";
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Alpha, BlockNumber, Keypair, Netuid, RAO_PER_TAO, Rao, Uid};
 use templar_ledger::{
-    Call, Chain, ChainError, Event, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, RpcChain, RpcOptions,
-    ServerError, ServerOptions, Topic,
+    Call, Chain, ChainError, ClientLimits, Event, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, RpcChain,
+    RpcOptions, ServerError, ServerOptions, Topic,
 };
 
 const NETUID: Netuid = Netuid(3);
@@ -17,7 +17,7 @@ fn key(name: &str) -> Keypair {
 
 fn profile() -> Profile {
     let funded: Vec<_> = ["Bob", "Charlie"].map(|name| key(name).public()).into();
-    Profile { block_time_ms: 20, ..Profile::local(key("Alice").public(), &funded) }
+    Profile { block_time_ms: 20, commit_reveal: false, ..Profile::local(key("Alice").public(), &funded) }
 }
 
 fn anywhere() -> SocketAddr {
@@ -152,7 +152,15 @@ async fn the_local_chain_keeps_the_contract() {
 #[tokio::test]
 async fn the_rpc_chain_keeps_the_contract() {
     let (handle, chain) = serve(Ledger::in_memory(&profile(), [7; 32]).unwrap()).await;
-    contract(Arc::new(chain)).await;
+    contract(Arc::new(chain.clone())).await;
+    // The miner's pay is explained, and the explanation is what was paid.
+    let explanation = chain.explain(NETUID, Uid(1), None).await.unwrap();
+    assert!(explanation.agrees() && explanation.payout.incentive > Alpha::ZERO, "{explanation:#?}");
+    assert_eq!(explanation.as_miner.len(), 1);
+    let nobody = chain.explain(NETUID, Uid(99), None).await;
+    assert!(matches!(nobody, Err(ChainError::NoSuchSlot { .. })));
+    let early = chain.explain(NETUID, Uid(1), Some(BlockNumber(1))).await;
+    assert!(matches!(early, Err(ChainError::NoSuchEpoch { .. })));
     handle.shutdown().await;
 }
 
@@ -222,5 +230,73 @@ async fn a_block_fetched_over_the_network_replays() {
         parent = block.header;
     }
     assert_eq!(state.root(), chain.header(receipt.block).await.unwrap().state_root);
+    handle.shutdown().await;
+}
+
+/// One client that asks as fast as it can is told to slow down, and the others are served meanwhile.
+#[tokio::test]
+async fn one_client_cannot_starve_the_others() {
+    let limits = ClientLimits { requests_per_second: 20, burst: 50, ..ClientLimits::default() };
+    let options = ServerOptions { limits, ..ServerOptions::new(anywhere()) };
+    let ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
+    let handle = LedgerServer::start(ledger, options).await.unwrap();
+    let hasty = RpcOptions { call_timeout: Duration::from_millis(1), ..RpcOptions::default() };
+    let greedy = RpcChain::connect(&handle.url(), hasty).await.unwrap();
+    let mut refused = 0;
+    for _ in 0..300 {
+        match greedy.head().await {
+            Err(ChainError::TooManyRequests { per_second: 20 }) => refused += 1,
+            answer => drop(answer.unwrap()),
+        }
+    }
+    assert!(refused > 100, "only {refused} of 300 were refused");
+    let modest = RpcChain::connect(&handle.url(), RpcOptions::default()).await.unwrap();
+    for _ in 0..30 {
+        modest.head().await.unwrap();
+    }
+    // Who is patient gets its answer all the same: the client waits and asks again.
+    let patient = RpcChain::connect(&handle.url(), RpcOptions::default()).await.unwrap();
+    for _ in 0..60 {
+        patient.head().await.unwrap();
+    }
+    handle.shutdown().await;
+}
+
+/// Too large, too many at once, too many connections: refused, and the ledger goes on.
+#[tokio::test]
+async fn oversized_requests_and_crowds_are_turned_away() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let options = ServerOptions { max_connections: 4, ..ServerOptions::new(anywhere()) };
+    let ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
+    let handle = LedgerServer::start(ledger, options).await.unwrap();
+    let ask = async |body: String| {
+        let mut socket = tokio::net::TcpStream::connect(handle.address()).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        // A server that has had enough may close before it has read everything.
+        let _ = socket.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"ledger_head","params":[]}"#;
+    assert!(ask(call.to_owned()).await.contains("state_root"));
+    let huge = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ledger_submit","params":["{}"]}}"#, "0".repeat(1 << 20));
+    assert!(!ask(huge).await.contains("result"));
+    let batch = format!("[{}]", vec![call; 100].join(","));
+    assert!(!ask(batch).await.contains("state_root"), "a batch over the limit was answered");
+
+    // Whoever comes when all places are taken is closed at once.
+    let mut held = Vec::new();
+    let impatient = RpcOptions {
+        attempt_timeout: Duration::from_millis(200),
+        call_timeout: Duration::from_millis(200),
+        ..RpcOptions::default()
+    };
+    while RpcChain::connect(&handle.url(), impatient.clone()).await.is_ok() {
+        held.push(tokio::net::TcpStream::connect(handle.address()).await.unwrap());
+    }
+    drop(held);
+    while RpcChain::connect(&handle.url(), impatient.clone()).await.is_err() {}
     handle.shutdown().await;
 }

@@ -183,7 +183,7 @@ pub fn epoch(input: &EpochInput) -> Vec<EpochTerms> {
 }
 
 /// Bonds are kept by permit holders; who loses the permit loses them.
-fn kept_bonds(permit: bool, former_permit: bool, bonds: &Row) -> Option<Vec<(u16, u16)>> {
+fn kept_bonds(permit: bool, former_permit: bool, bonds: &[(u16, I32F32)]) -> Option<Vec<(u16, u16)>> {
     match (permit, former_permit) {
         (true, _) => Some(bonds.iter().map(|(uid, value)| (*uid, value.to_proportion())).collect()),
         (false, true) => Some(Vec::new()),

@@ -6,7 +6,7 @@ use crate::fixed::I32F32;
 pub(super) type Row = Vec<(u16, I32F32)>;
 
 /// Scales a row to a sum of one, unless it is empty or all zeros.
-pub(super) fn normalise_row(row: &mut Row) {
+pub(super) fn normalise_row(row: &mut [(u16, I32F32)]) {
     let total: I32F32 = row.iter().map(|(_, value)| *value).sum();
     if total > I32F32::ZERO {
         for (_, value) in row {
@@ -81,7 +81,7 @@ pub(super) fn weighted_row_sums(matrix: &[Row], factors: &[I32F32]) -> Vec<I32F3
 }
 
 /// A row with an entry for each of `width` columns; of repeated columns the last counts.
-pub(super) fn dense(row: &Row, width: usize) -> Vec<I32F32> {
+pub(super) fn dense(row: &[(u16, I32F32)], width: usize) -> Vec<I32F32> {
     let mut values = vec![I32F32::ZERO; width];
     for (column, value) in row {
         values[usize::from(*column)] = *value;
@@ -90,7 +90,7 @@ pub(super) fn dense(row: &Row, width: usize) -> Vec<I32F32> {
 }
 
 /// A row as the chain reads it in step with another: entries that are not in ascending order are passed over.
-pub(super) fn dense_ascending(row: &Row, width: usize) -> Vec<I32F32> {
+pub(super) fn dense_ascending(row: &[(u16, I32F32)], width: usize) -> Vec<I32F32> {
     let mut values = vec![I32F32::ZERO; width];
     let mut entries = row.iter().peekable();
     for (column, cell) in values.iter_mut().enumerate() {

@@ -27,6 +27,7 @@ pub fn profile() -> Profile {
         tempo: 4,
         max_uids: 5,
         yuma: YumaRule { max_validators: 3, activity_cutoff_blocks: 100, ..YUMA },
+        commit_reveal: false,
         immunity_blocks: 6,
         weights_rate_limit_blocks: 2,
         commitment_bytes_per_tempo: 700,
