@@ -31,7 +31,7 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     write_values(&parameters, &initial_parameters(&config, [1; 32]))?;
     let subject = Subject { name, config: &config, parameters: &parameters };
     let mut contestants = start_all(subject, plan, progress)?;
-    let mut figures = Figures { model: name.to_owned(), parameters: config.parameter_count(), ..Figures::default() };
+    let mut figures = Figures::new(name, config.parameter_count());
     figures.versions = contestants.all().map(|(name, process)| (name.clone(), process.version().to_owned())).collect();
 
     let ours = contestants.get("templar").context("our own engine did not start")?;

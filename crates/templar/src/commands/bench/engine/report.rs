@@ -54,6 +54,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Nothing yet, of the model of this name and so many parameters.
+    pub fn new(model: &str, parameters: usize) -> Self {
+        Self { model: model.to_owned(), parameters, ..Self::default() }
+    }
+
     /// Takes a figure down, if there is one.
     pub fn set(&mut self, name: &'static str, value: Option<f64>) {
         if let Some(value) = value.filter(|value| value.is_finite()) {
@@ -129,7 +134,7 @@ mod tests {
     #[test]
     fn the_bench_shape_stands_at_the_top() {
         let figures = |model: &str, ratio| {
-            let mut figures = Figures { model: model.to_owned(), ..Figures::default() };
+            let mut figures = Figures::new(model, 1);
             figures.set("train_ratio_1_thread", Some(ratio));
             figures.set("memory_ratio", Some(f64::NAN));
             figures
