@@ -78,8 +78,8 @@ def make(folder, kind, sizes, saving, seed):
             parameter.add_(0.1 * torch.randn_like(parameter)) if parameter.dim() == 1 else parameter.mul_(3)
     dtype = saving.get("dtype", torch.float32)
     model.to(dtype).save_pretrained(folder, **{key: value for key, value in saving.items() if key != "dtype"})
-    # The figures are of the stored parameters, in f32.
-    model = model.to(torch.float32)
+    # The figures are of the stored parameters, in f32. Loaded anew: a cast there and back would round the rotation, too.
+    model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
     tokens = torch.randint(3, config.vocab_size, (2, 48))
     logits = model(input_ids=tokens).logits
