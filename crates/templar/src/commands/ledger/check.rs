@@ -54,7 +54,9 @@ impl Check {
 
 fn check_file(file: &Path) -> Checked<'_> {
     match read(file).and_then(|text| Ok(check(&text)?)) {
-        Ok(report) => Checked { file, within_tolerance: report.is_within_tolerance(), report: Some(report), error: None },
+        Ok(report) => {
+            Checked { file, within_tolerance: report.is_within_tolerance(), report: Some(report), error: None }
+        }
         Err(error) => Checked { file, within_tolerance: false, report: None, error: Some(format!("{error:#}")) },
     }
 }

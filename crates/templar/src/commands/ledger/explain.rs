@@ -39,7 +39,8 @@ impl Explain {
         let config = config.with(&self.ledger);
         let explanation = interrupt::runtime(1)?.block_on(async {
             let chain = crate::role::connect(&config).await;
-            let chain = chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
+            let chain =
+                chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
             let tempo = u64::from(chain.hyperparameters(SUBNET).await?.tempo);
             let at = self.epoch.map(|epoch| BlockNumber(epoch.saturating_mul(tempo)));
             let explained = chain.explain(SUBNET, Uid(self.uid), at).await;
@@ -76,7 +77,12 @@ fn people(paint: Paint, of: &Explanation) -> String {
     ];
     let rows: Vec<Vec<String>> = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     let mut pieces = vec![format!("{title}\n{}", table(paint, None, &rows))];
-    pieces.extend(section(paint, "R, by validator", &["validator", "A", "W", "min(W, C)", "A · min(W, C)"], &miner_rows(of)));
+    pieces.extend(section(
+        paint,
+        "R, by validator",
+        &["validator", "A", "W", "min(W, C)", "A · min(W, C)"],
+        &miner_rows(of),
+    ));
     pieces.extend(section(paint, "D, by miner", &["miner", "share of bonds", "I", "product"], &validator_rows(of)));
     let checks: Vec<Vec<String>> = (of.checks.iter())
         .map(|check| {
