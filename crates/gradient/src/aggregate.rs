@@ -20,6 +20,7 @@ use crate::metadata::Metadata;
 use crate::scale::UNIT;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use templar_base::{ContentHash, MergeMethod, RunId, StateHash, Uid, Window};
 
 const KIND: FrameKind = FrameKind {
@@ -213,6 +214,21 @@ impl Aggregate {
 
     /// The aggregate's only coding.
     pub fn encode(&self) -> Vec<u8> {
+        let segments = self.encode_segments(0..self.layout.segment_count());
+        Self::seal(self.header(), &segments)
+    }
+
+    /// The object of a header and all segments.
+    pub(crate) fn seal(header: Vec<u8>, segments: &[Vec<u8>]) -> Vec<u8> {
+        KIND.seal(header, segments).1
+    }
+
+    /// The hash of a segment's bytes, as it stands in the object's table.
+    pub(crate) fn leaf(segment: &[u8]) -> ContentHash {
+        ContentHash::new(blake3::derive_key(KIND.leaf_context, segment))
+    }
+
+    pub(crate) fn header(&self) -> Vec<u8> {
         let mut header = KIND.header();
         header.extend_from_slice(self.run.as_bytes());
         header.extend_from_slice(&self.window.0.to_le_bytes());
@@ -227,7 +243,11 @@ impl Aggregate {
         }
         header.extend_from_slice(&(self.layout.parameters() as u64).to_le_bytes());
         header.extend_from_slice(&(self.layout.chunk_count() as u64).to_le_bytes());
-        let segments: Vec<Vec<u8>> = (0..self.layout.segment_count())
+        header
+    }
+
+    pub(crate) fn encode_segments(&self, segments: Range<usize>) -> Vec<Vec<u8>> {
+        segments
             .into_par_iter()
             .map(|segment| {
                 let chunks = self.layout.segment_chunks(segment);
@@ -240,8 +260,7 @@ impl Aggregate {
                 };
                 aggregate_code::encode(&self.layout, chunks, &part)
             })
-            .collect();
-        KIND.seal(header, &segments).1
+            .collect()
     }
 
     /// BLAKE3 of the aggregate's bytes. Codes the whole aggregate: call it once.

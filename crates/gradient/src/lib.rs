@@ -44,6 +44,7 @@ mod scale;
 mod segment;
 mod select;
 mod shares;
+mod slice;
 
 pub use aggregate::{Aggregate, AggregateChunk, AggregateError, Contributor};
 pub use feedback::{ErrorFeedback, FeedbackError};
@@ -56,3 +57,4 @@ pub use outer::{LengthMismatch, drift, outer_step, rebase, state_hash};
 pub use payload::{Payload, PayloadChunk, PayloadError};
 pub use scale::{MAX_SCALE_EXPONENT, SCALE_MANTISSAS, Scale, UNIT_EXPONENT};
 pub use shares::shares_dot;
+pub use slice::{AggregateSlice, SliceError};

@@ -13,6 +13,7 @@ use crate::method::{self, Share};
 use crate::payload::{Payload, PayloadChunk};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use templar_base::{MergeMethod, Uid};
 
 /// Largest sum of weights in one merge. Contributions are under 2^46, so sums stay under 2^62; and a count fits a u16.
@@ -211,6 +212,16 @@ impl Aggregate {
     /// Merges payloads of one run, window and start state, each with its weight (ω); weight 0 leaves one out.
     /// The result depends on the set alone: not on its order, nor on the number of threads.
     pub fn merge(layout: &GradientLayout, payloads: &[(&Payload, u32)], rule: MergeRule) -> Result<Self, MergeError> {
+        Self::merge_segments(layout, payloads, rule, 0..layout.segment_count())
+    }
+
+    /// As [`Aggregate::merge`], with content in these segments only.
+    pub(crate) fn merge_segments(
+        layout: &GradientLayout,
+        payloads: &[(&Payload, u32)],
+        rule: MergeRule,
+        segments: Range<usize>,
+    ) -> Result<Self, MergeError> {
         let set = contributors_of(layout, payloads)?;
         let merged: Vec<&Payload> = set.iter().map(|(payload, _)| *payload).collect();
         let limits = ScaleLimits::of(layout, &merged, rule.scale_clip);
@@ -220,6 +231,9 @@ impl Aggregate {
         let parts = (0..layout.segment_count())
             .into_par_iter()
             .map_init(Accumulators::new, |accumulators, segment| match rule.method {
+                _ if !segments.contains(&segment) => {
+                    MergedChunks { entries: vec![0; layout.segment_chunks(segment).len()], ..MergedChunks::default() }
+                }
                 MergeMethod::TrimmedMean { .. } | MergeMethod::SignVote => {
                     combine_segment(layout, rule.method, &members, &limits, segment)
                 }

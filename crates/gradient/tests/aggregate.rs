@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use templar_base::{ContentHash, MergeMethod, Window};
 use templar_gradient::{
-    Aggregate, AggregateError, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule, Metadata, Payload,
-    ScaleLimits, UNIT_EXPONENT, outer_step, shares_dot,
+    Aggregate, AggregateError, AggregateSlice, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule,
+    Metadata, Payload, ScaleLimits, SliceError, UNIT_EXPONENT, outer_step, shares_dot,
 };
 
 fn peers(layout: &GradientLayout, count: u16) -> Vec<Payload> {
@@ -378,4 +378,27 @@ fn rows_and_columns_make_an_aggregate_small() {
         8 * aggregate.encode().len()
     };
     assert!(bits_with_rows_of(row) * 10 < bits_with_rows_of(100) * 9);
+}
+
+#[test]
+fn slices_of_several_aggregators_make_the_same_object() {
+    let layout = layout(&[(700 * 4096 + 17, 8), (5000, 64)]);
+    assert_eq!(layout.segment_count(), 3);
+    let payloads = peers(&layout, 4);
+    let set = weighted(&payloads);
+    let rule = MergeRule::default();
+    let slice = |segments| AggregateSlice::merge(&layout, &set, rule, segments).unwrap();
+    let whole = Aggregate::merge(&layout, &set, rule).unwrap().encode();
+    assert_eq!(AggregateSlice::join(&layout, &[slice(1..3), slice(0..1)]).unwrap(), whole);
+    assert_eq!(AggregateSlice::join(&layout, &[slice(0..9)]).unwrap(), whole);
+    assert_eq!(slice(1..3).hashes()[..], slice(0..3).hashes()[1..]);
+    assert_eq!(slice(0..2).disputed(&slice(1..3)), [0usize; 0]);
+    // Who merges something else is found out where it differs.
+    let fewer = AggregateSlice::merge(&layout, &set[..3], rule, 1..3).unwrap();
+    assert_eq!(fewer.disputed(&slice(0..3)), [1, 2]);
+    assert_eq!(AggregateSlice::join(&layout, &[slice(0..1), fewer]), Err(SliceError::OtherAggregate { segment: 1 }));
+    for (slices, segment) in [(vec![], 0), (vec![1..3], 0), (vec![0..2], 2), (vec![0..2, 1..3], 1)] {
+        let slices: Vec<AggregateSlice> = slices.into_iter().map(slice).collect();
+        assert_eq!(AggregateSlice::join(&layout, &slices), Err(SliceError::Coverage { segment }));
+    }
 }

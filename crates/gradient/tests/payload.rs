@@ -5,7 +5,8 @@ mod drifts;
 use drifts::{drift, layout, metadata, payload};
 use proptest::prelude::*;
 use templar_gradient::{
-    ErrorFeedback, FeedbackError, FrameError, GradientLayout, Metadata, MetadataError, Payload, PayloadError, Scale,
+    ErrorFeedback, FeedbackError, FrameError, GradientLayout, Metadata, MetadataError, Mode, Payload, PayloadError,
+    Scale,
 };
 
 const ODD_LENGTHS: [usize; 6] = [1, 2, 63, 4095, 4096, 4097];
@@ -168,9 +169,9 @@ fn a_payload_of_another_layout_or_version_says_so() {
     let denser = layout(&[(5000, 65)]);
     assert!(matches!(Payload::decode(&bytes, &denser), Err(PayloadError::TensorRow { tensor: 0, kept: 64, .. })));
     let mut newer = bytes.clone();
-    newer[4] = 2;
+    newer[4] = 3;
     let refused = Payload::decode(&newer, &small).unwrap_err();
-    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 2, known: 1 }));
+    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 3, known: 2 }));
     let huge = vec![0; small.max_payload_bytes() + 1];
     assert!(matches!(Payload::decode(&huge, &small), Err(PayloadError::Frame(FrameError::TooLarge { .. }))));
 }
@@ -246,6 +247,54 @@ proptest! {
         let layout = layout(&[(700, 300), (900, 64), (5, 4096)]);
         let bytes = payload(&layout, 1, &drift(layout.parameters(), 4, 1e-3)).encode();
         let forged = drifts::forge_payload(&bytes, |segment| *segment = body.clone());
+        if let Ok(payload) = Payload::decode(&forged, &layout) {
+            prop_assert_eq!(payload.encode(), forged);
+        }
+    }
+}
+
+#[test]
+fn a_tensor_of_unequal_magnitudes_is_sent_with_two_scales() {
+    let layout = layout(&[(3 * 4096, 64), (3 * 4096, 64)]);
+    // In the first tensor what is kept is near to equal; in the second every other value is three times as large.
+    let size = |j: usize| if j < 3 * 4096 || j % 128 == 0 { 3e-3 } else { 1e-3 };
+    let value = |j: usize| if j % 64 == 0 { size(j) * (1.0 + (j % 11) as f32 * 0.01) } else { 1e-5 };
+    let drift: Vec<f32> = (0..layout.parameters()).map(|j| value(j) * if j % 3 == 0 { -1.0 } else { 1.0 }).collect();
+    let mut feedback = ErrorFeedback::new(&layout);
+    feedback.accumulate(&drift, 0.95).unwrap();
+    let sent = feedback.compress(&layout, metadata(1)).unwrap();
+    assert_eq!(sent.modes(), [Mode::Sign, Mode::Magnitude]);
+    let bytes = sent.encode();
+    assert!(bytes.len() <= layout.max_payload_bytes());
+    assert_eq!(Payload::decode(&bytes, &layout).unwrap(), sent);
+    // Each value is sent within a few per cent, and the rest waits.
+    sent.for_each_value(|index, value| assert!((value - drift[index]).abs() < 0.12 * drift[index].abs()));
+    let mut remains = drift.clone();
+    sent.for_each_value(|index, value| remains[index] -= value);
+    assert_eq!(remains, feedback.residual);
+    let chunk = sent.chunk(4);
+    assert!(chunk.larger_scale > chunk.scale);
+    feedback.restore(&sent).unwrap();
+    assert!(drift.iter().zip(&feedback.residual).all(|(a, b)| (a - b).abs() < 1e-8));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn forged_magnitudes_are_refused_or_canonical(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let layout = layout(&[(700, 300), (63, 4096)]);
+        let value = |j: usize| if j % 2 == 0 { 3e-3 } else { 1e-3 };
+        let sent = payload(&layout, 1, &(0..layout.parameters()).map(value).collect::<Vec<f32>>());
+        prop_assert_eq!(sent.modes()[1], Mode::Magnitude);
+        let forged = drifts::forge_payload(&sent.encode(), |body| {
+            for (place, value) in &changes {
+                let place = place.index(body.len());
+                body[place] ^= value;
+            }
+        });
         if let Ok(payload) = Payload::decode(&forged, &layout) {
             prop_assert_eq!(payload.encode(), forged);
         }

@@ -119,7 +119,7 @@ impl Method {
             let rule = MergeRule { method, ..MergeRule::default() };
             Ok(Box::new(SparseSign { layout: ground.layout(kept)?, rule, decay: DECAY }))
         };
-        let exchange = match self.rule {
+        let exchange: Box<dyn Exchange> = match self.rule {
             Rule::EveryStep => return Ok(Joining::EveryStep),
             Rule::Diloco => Box::new(Diloco { rate: 0.7, momentum: 0.9 }),
             Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay: DECAY }),
