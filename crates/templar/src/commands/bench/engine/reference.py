@@ -111,8 +111,7 @@ class Trainer:
     def gradient(self, out):
         self.loss().backward()
         flat = torch.cat([getattr(self.model, name).grad.flatten() for name in self.model.names])
-        with open(out, "wb") as file:
-            file.write(bytes(flat.untyped_storage()))
+        torch.from_file(out, shared=True, size=flat.numel()).copy_(flat)
 
 
 class Generator:
