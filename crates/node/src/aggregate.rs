@@ -1,6 +1,7 @@
 //! Getting the aggregate of a window: merged from payloads, or downloaded and checked against the agreed hash.
 
 use crate::gather::Gathered;
+use crate::transfer::{self, Fetched, Wanted};
 use crate::{Network, NodeError, Run, payload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(crate) async fn build(
     Ok(Aggregate::merge(&run.layout, &payloads, merge_rule(&run.genesis))?)
 }
 
-/// Downloads the aggregate with this hash, of `selected` payloads at most, from the first peer that has it.
+/// Downloads the aggregate with this hash, of `selected` payloads at most, from all peers that have it at once; and says
+/// whose buckets failed or lied.
 pub(crate) async fn fetch(
     run: &Run,
     network: &Network,
@@ -43,34 +45,13 @@ pub(crate) async fn fetch(
     hash: ContentHash,
     from: &[PublicKey],
     selected: usize,
-) -> Result<Aggregate, NodeError> {
-    let mut last = NodeError::Missing { what: "the aggregate".to_owned(), window };
-    for hotkey in from {
-        match fetch_from(run, network, window, hash, *hotkey, selected).await {
-            Ok(aggregate) => return Ok(aggregate),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn fetch_from(
-    run: &Run,
-    network: &Network,
-    window: Window,
-    hash: ContentHash,
-    hotkey: PublicKey,
-    selected: usize,
-) -> Result<Aggregate, NodeError> {
-    let limit = run.layout.max_aggregate_bytes(selected) as u64;
-    let bucket = network.reader(hotkey).await?;
-    let bytes = bucket.get(&ObjectKey::Aggregate(window).to_string(), limit).await?;
-    if ContentHash::of(&bytes) != hash {
-        return Err(NodeError::NotAgreed { what: "the aggregate", window });
-    }
-    let aggregate = Aggregate::decode(&bytes, &run.layout)?;
+) -> Result<Fetched<Aggregate>, NodeError> {
+    let max_bytes = run.layout.max_aggregate_bytes(selected) as u64;
+    let wanted = Wanted { key: ObjectKey::Aggregate(window), hash, max_bytes };
+    let Fetched { content, complaints } = transfer::fetch(network, wanted, from).await?;
+    let aggregate = Aggregate::decode(&content, &run.layout)?;
     if aggregate.run() != run.id || aggregate.window() != window {
         return Err(NodeError::NotAgreed { what: "the aggregate", window });
     }
-    Ok(aggregate)
+    Ok(Fetched { content: aggregate, complaints })
 }

@@ -1,45 +1,39 @@
-//! Checkpoints: the model folder at the start of a window, in parts, for those who join or come back.
+//! Checkpoints: the model folder at the start of a window, for those who join or come back.
 
-use crate::{Network, NodeError, PublicRecord, Run};
-use bytes::Bytes;
+use crate::transfer::{self, Wanted};
+use crate::{DataFolderError, Network, NodeError, PublicRecord, Run};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::path::Path;
+use std::time::Duration;
 use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, Window};
-use templar_bucket::Bucket;
+use templar_bucket::{Bucket, BucketError, LargeSource, PART_BYTES};
 use templar_engine::checkpoint::{
     Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
 };
 use templar_gradient::state_hash;
 use templar_ledger::ChainError;
 use templar_round::{Majority, ObjectKey, Signed, applied_majority};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Size of a part: large enough for throughput, small enough to be fetched again after a fault.
-const PART_BYTES: usize = 8 << 20;
-const PARALLEL: usize = 4;
-const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Objects asked for at once, and deleted at a time, when old ones are removed.
+const DELETE_PAGE: usize = 256;
+const DELETE_PARALLEL: usize = 8;
+/// How often a file is begun or gone on with, and the pause between.
+const PUBLISH_ATTEMPTS: u32 = 10;
+const PUBLISH_PAUSE: Duration = Duration::from_secs(10);
 const MANIFEST: &str = "checkpoint";
 const MODEL_FILE: &str = "model.safetensors";
 
-/// One part of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckpointPart {
-    /// Its number in the checkpoint, which names the object.
-    pub number: u32,
-    /// Its size.
-    pub bytes: u64,
-    /// Hash of its bytes.
-    pub hash: ContentHash,
-}
-
-/// One file of the model folder.
+/// One file of the model folder. In the bucket it is a large object, named by its place in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointFile {
     /// Its name in the folder.
     pub name: String,
-    /// Its parts in order.
-    pub parts: Vec<CheckpointPart>,
+    /// Its size.
+    pub bytes: u64,
+    /// Hash of its bytes.
+    pub hash: ContentHash,
 }
 
 /// What a checkpoint consists of.
@@ -58,8 +52,7 @@ pub struct CheckpointManifest {
 impl CheckpointManifest {
     /// Size of all files; none where a peer's numbers do not add up to one.
     pub fn total_bytes(&self) -> Option<u64> {
-        let mut parts = self.files.iter().flat_map(|file| &file.parts);
-        parts.try_fold(0u64, |total, part| total.checked_add(part.bytes))
+        self.files.iter().try_fold(0u64, |total, file| total.checked_add(file.bytes))
     }
 }
 
@@ -79,27 +72,39 @@ fn model_folder(run: &Run, params: &[f32]) -> Result<Vec<(String, Vec<u8>)>, Nod
     ])
 }
 
-/// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all parts.
+/// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all files. A
+/// publication that broke off is gone on with.
 pub(crate) async fn publish(run: &Run, network: &Network, window: Window, params: Vec<f32>) -> Result<u64, NodeError> {
     let state = state_hash(&params);
+    let folder = model_folder(run, &params)?;
+    drop(params);
     let mut files = Vec::new();
-    let (mut number, mut total) = (0u32, 0u64);
-    for (name, bytes) in model_folder(run, &params)? {
-        let bytes = Bytes::from(bytes);
-        let mut parts = Vec::new();
-        for start in (0..bytes.len()).step_by(PART_BYTES) {
-            let part = bytes.slice(start..(start + PART_BYTES).min(bytes.len()));
-            parts.push(CheckpointPart { number, bytes: part.len() as u64, hash: ContentHash::of(&part) });
-            network.bucket.put(&ObjectKey::CheckpointPart(window, number).to_string(), part).await?;
-            number += 1;
-        }
-        total += bytes.len() as u64;
-        files.push(CheckpointFile { name, parts });
+    for (number, (name, content)) in (0..).zip(folder) {
+        let (bytes, content) = (content.len() as u64, LargeSource::Memory(content.into()));
+        let key = ObjectKey::CheckpointFile(window, number).to_string();
+        let hash = ContentHash::new(put_file(&network.bucket, &key, content).await?);
+        files.push(CheckpointFile { name, bytes, hash });
     }
     let manifest = CheckpointManifest { run: run.id, window, state, files };
+    let total = manifest.total_bytes().unwrap_or_default();
     let signed = Signed::new(manifest, run.id, window, MANIFEST, &network.hotkey)?;
     network.bucket.put(&ObjectKey::CheckpointManifest(window).to_string(), signed.to_bytes()?.into()).await?;
     Ok(total)
+}
+
+/// Stores one file. A bucket that is away for longer than a call waits is tried again; what was sent stays sent.
+async fn put_file(bucket: &Bucket, key: &str, content: LargeSource) -> Result<[u8; 32], BucketError> {
+    let mut attempt = 1;
+    loop {
+        match bucket.put_large(key, content.clone(), PART_BYTES).await {
+            Err(error) if error.is_retryable() && attempt < PUBLISH_ATTEMPTS => {
+                tracing::warn!(key, %error, "a file of the checkpoint is sent again from where it broke off");
+                tokio::time::sleep(PUBLISH_PAUSE).await;
+                attempt += 1;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Deletes the checkpoints of windows before `oldest`.
@@ -110,21 +115,22 @@ pub(crate) async fn delete_before(bucket: &Bucket, oldest: Window) -> Result<(),
 /// Deletes the objects whose names lie between `prefix` and `end`; names sort by window.
 pub(crate) async fn delete_sorted_before(bucket: &Bucket, prefix: &str, end: &str) -> Result<(), NodeError> {
     loop {
-        let page = bucket.list(prefix, None, 256).await?;
+        let page = bucket.list(prefix, None, DELETE_PAGE).await?;
         let old: Vec<_> = page.objects.into_iter().filter(|object| object.key.as_str() < end).collect();
-        for object in &old {
-            bucket.delete(&object.key).await?;
+        for group in old.chunks(DELETE_PARALLEL) {
+            let mut deleting = JoinSet::new();
+            for object in group {
+                let (bucket, key) = (bucket.clone(), object.key.clone());
+                deleting.spawn(async move { bucket.delete(&key).await });
+            }
+            while let Some(deleted) = deleting.join_next().await {
+                deleted.map_err(|_| NodeError::WorkerGone)??;
+            }
         }
-        if old.len() < 256 {
+        if old.len() < DELETE_PAGE {
             return Ok(());
         }
     }
-}
-
-/// The newest agreed checkpoint at or before the start of `window`: its window and parameters.
-pub(crate) async fn restore(run: &Run, record: &PublicRecord, window: Window) -> Result<(Window, Vec<f32>), NodeError> {
-    let (found, files) = fetch_latest_checkpoint(run, record, window).await?;
-    Ok((found, run.parameters_of(weights_of(&files, found)?)?))
 }
 
 /// Fetches the newest agreed checkpoint at or before the start of `window` that somebody still has, as
@@ -133,13 +139,25 @@ pub async fn fetch_latest_checkpoint(
     run: &Run,
     record: &PublicRecord,
     window: Window,
+    scratch: &Path,
 ) -> Result<(Window, Vec<(String, Vec<u8>)>), NodeError> {
+    let (found, params) = restore(run, record, window, scratch).await?;
+    Ok((found, model_folder(run, &params)?))
+}
+
+/// The newest agreed checkpoint at or before the start of `window` that somebody still has: its window and parameters.
+pub(crate) async fn restore(
+    run: &Run,
+    record: &PublicRecord,
+    window: Window,
+    scratch: &Path,
+) -> Result<(Window, Vec<f32>), NodeError> {
     let mut candidate = run.phases.checkpoint_at_or_before(window);
     let mut reason = "the run has not published one yet".to_owned();
     let oldest = run.phases.oldest_kept(window);
     while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
-        match fetch_checkpoint(run, record, next).await {
-            Ok(files) => return Ok((next, files)),
+        match fetch_parameters(run, record, next, scratch).await {
+            Ok(params) => return Ok((next, params)),
             Err(error) => reason = error.to_string(),
         }
         candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));
@@ -187,12 +205,23 @@ pub(crate) fn check_begun(run: &Run, window: Window, head: BlockNumber) -> Resul
 /// Fetches the checkpoint at the start of `window`: the files of a Hugging Face model folder.
 ///
 /// Of the peers' bytes only the parameters are used, and these have the state hash that most of the stake applied; the
-/// other files follow from the run's genesis and corpus.
+/// other files follow from the run's genesis and corpus. The download goes through the file `scratch`, by parts from all
+/// validators at once; one that breaks off is gone on with by the next call.
 pub async fn fetch_checkpoint(
     run: &Run,
     record: &PublicRecord,
     window: Window,
+    scratch: &Path,
 ) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
+    model_folder(run, &fetch_parameters(run, record, window, scratch).await?)
+}
+
+async fn fetch_parameters(
+    run: &Run,
+    record: &PublicRecord,
+    window: Window,
+    scratch: &Path,
+) -> Result<Vec<f32>, NodeError> {
     let missing = |what: &str| NodeError::Missing { what: what.to_owned(), window };
     if window == Window(0) {
         return Err(missing("a window before the checkpoint"));
@@ -200,8 +229,8 @@ pub async fn fetch_checkpoint(
     let majority = majority_before(run, record, window).await?.ok_or_else(|| missing("an agreed state"))?;
     let mut last = missing("the checkpoint");
     for hotkey in &majority.by {
-        match fetch_from(run, record, window, majority.applied.state, *hotkey, &majority.by).await {
-            Ok(files) => return Ok(files),
+        match fetch_from(run, record, window, &majority, *hotkey, scratch).await {
+            Ok(params) => return Ok(params),
             Err(error) => last = error,
         }
     }
@@ -231,23 +260,30 @@ async fn fetch_from(
     run: &Run,
     record: &PublicRecord,
     window: Window,
-    state: StateHash,
+    majority: &Majority,
     hotkey: PublicKey,
-    sources: &[PublicKey],
-) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
-    let mut manifest = fetch_manifest(run, record, window, hotkey).await?;
-    if manifest.state != state {
-        return Err(NodeError::NotAgreed { what: "the checkpoint", window });
+    scratch: &Path,
+) -> Result<Vec<f32>, NodeError> {
+    let not_agreed = || NodeError::NotAgreed { what: "the checkpoint", window };
+    let manifest = fetch_manifest(run, record, window, hotkey).await?;
+    let named = (0..).zip(&manifest.files).find(|(_, file)| file.name == MODEL_FILE);
+    let Some((number, file)) = named.filter(|_| manifest.state == majority.applied.state) else {
+        return Err(not_agreed());
+    };
+    let wanted = Wanted { key: ObjectKey::CheckpointFile(window, number), hash: file.hash, max_bytes: file.bytes };
+    // All of the majority have the same parameters, and the same bytes.
+    let fetched = transfer::fetch_to_file(record, wanted, &majority.by, scratch).await?;
+    for complaint in fetched.complaints {
+        tracing::warn!("{complaint}");
     }
-    manifest.files.retain(|file| file.name == MODEL_FILE);
-    manifest.files.truncate(1);
-    let files = fetch_parts(record, window, &manifest, sources).await?;
-    let params = run.parameters_of(weights_of(&files, window)?)?;
-    drop(files);
-    if state_hash(&params) != state {
-        return Err(NodeError::NotAgreed { what: "the checkpoint", window });
+    let failed = |source| DataFolderError::Io { path: scratch.to_owned(), source };
+    let params = run.parameters_of(&std::fs::read(scratch).map_err(failed)?);
+    std::fs::remove_file(scratch).map_err(failed)?;
+    let params = params?;
+    match state_hash(&params) == manifest.state {
+        true => Ok(params),
+        false => Err(not_agreed()),
     }
-    model_folder(run, &params)
 }
 
 /// The bytes of the parameters among the files of a checkpoint.
@@ -270,60 +306,4 @@ pub fn verify_checkpoint(
     } else {
         Err(NodeError::NotAgreed { what: "the checkpoint", window })
     }
-}
-
-/// Fetches all parts, several at a time, each from any source that has it.
-async fn fetch_parts(
-    record: &PublicRecord,
-    window: Window,
-    manifest: &CheckpointManifest,
-    sources: &[PublicKey],
-) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
-    let permits = Arc::new(Semaphore::new(PARALLEL));
-    let mut tasks = JoinSet::new();
-    for (file, entry) in manifest.files.iter().enumerate() {
-        for (place, part) in entry.parts.iter().enumerate() {
-            let (record, permits, part, sources) =
-                (record.clone(), Arc::clone(&permits), part.clone(), sources.to_vec());
-            tasks.spawn(async move {
-                let _permit = permits.acquire().await;
-                (file, place, fetch_part(&record, window, &part, &sources).await)
-            });
-        }
-    }
-    let mut fetched = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (file, place, part) = joined.map_err(|_| NodeError::WorkerGone)?;
-        fetched.push((file, place, part?));
-    }
-    fetched.sort_by_key(|(file, place, _)| (*file, *place));
-    let mut files: Vec<(String, Vec<u8>)> = manifest.files.iter().map(|file| (file.name.clone(), Vec::new())).collect();
-    for (file, _, part) in fetched {
-        files[file].1.extend_from_slice(&part);
-    }
-    Ok(files)
-}
-
-async fn fetch_part(
-    record: &PublicRecord,
-    window: Window,
-    part: &CheckpointPart,
-    sources: &[PublicKey],
-) -> Result<Bytes, NodeError> {
-    let mut last = NodeError::Missing { what: format!("part {} of the checkpoint", part.number), window };
-    // Different parts begin with different sources, so that the load spreads.
-    for offset in 0..sources.len() {
-        let hotkey = sources[(part.number as usize + offset) % sources.len()];
-        let key = ObjectKey::CheckpointPart(window, part.number).to_string();
-        let fetched = match record.reader(hotkey).await {
-            Ok(bucket) => bucket.get(&key, part.bytes).await.map_err(NodeError::from),
-            Err(error) => Err(error),
-        };
-        match fetched {
-            Ok(bytes) if ContentHash::of(&bytes) == part.hash => return Ok(bytes),
-            Ok(_) => last = NodeError::NotAgreed { what: "a part of the checkpoint", window },
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

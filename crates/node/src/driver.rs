@@ -24,6 +24,9 @@ const LEDGER_PAUSE: Duration = Duration::from_millis(500);
 /// How often the status file is written.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 
+/// The file of the data folder that a checkpoint is downloaded into.
+const INCOMING: &str = "incoming.safetensors";
+
 /// How a node runs.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
@@ -181,7 +184,11 @@ impl Context {
     async fn fetch_aggregate(self: Arc<Self>, window: Window, hash: ContentHash, from: Vec<PublicKey>) {
         let fetch = async {
             let selected = self.rules(window).await?.genesis.judging.selected;
-            aggregate::fetch(&self.run, &self.network, window, hash, &from, selected).await
+            let fetched = aggregate::fetch(&self.run, &self.network, window, hash, &from, selected).await?;
+            for complaint in fetched.complaints {
+                self.journal.warn(format!("window {window}: {complaint}"));
+            }
+            Ok(fetched.content)
         };
         self.take_aggregate(window, fetch.await).await;
     }
@@ -299,7 +306,7 @@ fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: 
 /// The parameters of the newest agreed checkpoint; those of the genesis while everything since is still kept.
 async fn newest_parameters(context: &Context, window: Window) -> Result<(Window, Vec<f32>), NodeError> {
     let (run, record) = (&context.run, &context.network.record);
-    match checkpoint::restore(run, record, window).await {
+    match checkpoint::restore(run, record, window, &context.folder.path().join(INCOMING)).await {
         Err(NodeError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
             Ok((Window(0), run.first_parameters(context.first_parameters.as_deref())?))
         }

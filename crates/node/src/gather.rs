@@ -1,6 +1,6 @@
 //! Gathering a window's payloads: all at once, until they are here or the time for it is over.
 
-use crate::{Network, Run, payload};
+use crate::{Network, NodeError, Run, payload, transfer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,8 +12,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Downloads at a time; a payload is held in memory while it is judged, so this bounds bandwidth, not memory.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 32;
+/// Downloads at a time from buckets that were slow or lied: they cannot keep others from being fetched.
+const PARALLEL_LATER: usize = 8;
 const PAUSE: Duration = Duration::from_millis(200);
+/// Pause after wrong bytes, which cost as much as right ones.
+const PAUSE_AFTER_LIE: Duration = Duration::from_secs(2);
+/// What a bucket may take at first, besides the bytes, and how fast these are to come.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const SLOWEST_BYTES_PER_SECOND: u32 = 512 << 10;
 
 /// What was gathered for one window.
 #[derive(Debug, Clone)]
@@ -80,13 +87,13 @@ impl Gatherer {
     ) -> Arc<Gathered> {
         let (close, closed) = watch::channel(false);
         *self.close.lock().unwrap_or_else(PoisonError::into_inner) = Some(close);
-        let permits = Arc::new(Semaphore::new(PARALLEL));
+        let lanes = Arc::new([Semaphore::new(PARALLEL), Semaphore::new(PARALLEL_LATER)]);
         let mut tasks = JoinSet::new();
         for record in records {
-            let (run, network, permits) = (run.clone(), Arc::clone(network), Arc::clone(&permits));
+            let (run, network, lanes) = (run.clone(), Arc::clone(network), Arc::clone(&lanes));
             let closed = closed.clone();
             tasks.spawn(async move {
-                let submission = until_closed(&run, &network, window, &record, &permits, closed).await;
+                let submission = until_closed(&run, &network, window, &record, &lanes, closed).await;
                 Entry { uid: record.uid, hotkey: record.hotkey, block: record.block, submission }
             });
         }
@@ -105,26 +112,53 @@ impl Gatherer {
     }
 }
 
+/// Fetches one payload, again and again until `closed`. What is not there by then is missing; where its bucket gave
+/// something else in its place, that is said.
 async fn until_closed(
     run: &Run,
     network: &Network,
     window: Window,
     record: &SealedRecord,
-    permits: &Semaphore,
+    lanes: &[Semaphore; 2],
     mut closed: watch::Receiver<bool>,
 ) -> Submission {
+    let hurried = ANSWER_PATIENCE + Duration::from_secs(u64::from(record.commitment.bytes / SLOWEST_BYTES_PER_SECOND));
+    let mut lie = None;
     let keep_trying = async {
+        let mut waits = false;
         loop {
-            if let Ok(_permit) = permits.acquire().await
-                && let Ok(submission) = payload::fetch(run, network, window, record).await
-            {
-                return submission;
-            }
-            tokio::time::sleep(PAUSE).await;
+            let Ok(permit) = lanes[usize::from(waits)].acquire().await else { std::future::pending().await };
+            let patience = if waits { Duration::MAX } else { hurried };
+            let fetched = tokio::time::timeout(patience, payload::fetch(run, network, window, record)).await;
+            drop(permit);
+            let pause = match fetched {
+                Ok(Ok(submission)) => return submission,
+                Ok(Err(error)) if is_lie(&error) => {
+                    (waits, lie) = (true, Some(error.to_string()));
+                    PAUSE_AFTER_LIE
+                }
+                Ok(Err(_)) => PAUSE,
+                Err(_) => {
+                    waits = true;
+                    PAUSE
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     };
-    tokio::select! {
-        submission = keep_trying => submission,
-        _ = closed.wait_for(|closed| *closed) => Submission::Refused(DoorFailure::Missing),
+    let submission = tokio::select! {
+        submission = keep_trying => Some(submission),
+        _ = closed.wait_for(|closed| *closed) => None,
+    };
+    let failure = || lie.map_or(DoorFailure::Missing, |reason| DoorFailure::Unopened { reason });
+    submission.unwrap_or_else(|| Submission::Refused(failure()))
+}
+
+/// Whether a miner's bucket has something else than the miner committed to.
+fn is_lie(error: &NodeError) -> bool {
+    match error {
+        NodeError::Seal(_) => true,
+        NodeError::Bucket(error) => transfer::is_lie(error),
+        _ => false,
     }
 }

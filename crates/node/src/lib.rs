@@ -23,13 +23,14 @@ mod published;
 mod record;
 mod run;
 mod snapshot;
+mod transfer;
 mod validator;
 mod validator_worker;
 mod weights;
 mod worker;
 
 pub use checkpoint::{
-    CheckpointFile, CheckpointManifest, CheckpointPart, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
+    CheckpointFile, CheckpointManifest, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
     verify_checkpoint,
 };
 pub use data_folder::{DataFolder, DataFolderError};

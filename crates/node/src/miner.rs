@@ -9,6 +9,7 @@ use crate::{JournalEntry, Network, NodeError, NodeStatus, Run};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{ContentHash, PublicKey, StateHash, Window};
+use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::Standing;
 use templar_ledger::Topic;
 use templar_round::{AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, SealCommitment, SealKey};
@@ -46,8 +47,9 @@ pub async fn run_miner(
 }
 
 async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
-    let key = ObjectKey::Payload(pending.window).to_string();
-    Ok(context.network.bucket.put(&key, pending.object.clone().into()).await?)
+    let (key, object) = (ObjectKey::Payload(pending.window).to_string(), pending.object.clone().into());
+    context.network.bucket.put_large(&key, LargeSource::Memory(object), PART_BYTES).await?;
+    Ok(())
 }
 
 impl Role for MinerRole {

@@ -1,14 +1,15 @@
 //! Fetching one sealed payload: object, key, payload, and the digest that its data must have.
 
 use crate::miner_worker::digest_of;
+use crate::transfer::{self, Wanted};
 use crate::{Network, NodeError, Run};
 use templar_base::{ContentHash, Uid, Window};
-use templar_bucket::BucketError;
 use templar_gauntlet::{DoorFailure, Submission};
 use templar_gradient::{Metadata, Payload};
 use templar_round::{ObjectKey, Reveal, SealedRecord, open};
 
-/// Fetches and opens what was committed. An error may pass: the miner or its bucket may still come.
+/// Fetches and opens what was committed. An error may pass: the miner or its bucket may still come, or come to its
+/// senses.
 pub(crate) async fn fetch(
     run: &Run,
     network: &Network,
@@ -16,18 +17,13 @@ pub(crate) async fn fetch(
     record: &SealedRecord,
 ) -> Result<Submission, NodeError> {
     let bucket = network.reader(record.hotkey).await?;
-    let size = u64::from(record.commitment.bytes);
-    let object = match bucket.get(&ObjectKey::Payload(window).to_string(), size).await {
-        Ok(object) => object,
-        Err(error @ BucketError::TooLarge { .. }) => {
-            return Ok(Submission::Refused(DoorFailure::Unopened { reason: error.to_string() }));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    // The key first: it is small, and until it is there the object is of no use.
     let key = bucket.get(&ObjectKey::Reveal(window).to_string(), Reveal::MAX_BYTES as u64).await?;
-    let opened = Reveal::from_bytes(&key, run.id, window, record.hotkey)
-        .and_then(|reveal| open(&object, &reveal, &record.commitment, run.id, record.hotkey, window));
-    let opened = match opened {
+    let reveal = Reveal::from_bytes(&key, run.id, window, record.hotkey)?;
+    let (hash, max_bytes) = (record.commitment.digest, u64::from(record.commitment.bytes));
+    let wanted = Wanted { key: ObjectKey::Payload(window), hash, max_bytes };
+    let object = transfer::fetch(network, wanted, &[record.hotkey]).await?.content;
+    let opened = match open(&object, &reveal, &record.commitment, run.id, record.hotkey, window) {
         Ok(opened) => opened,
         Err(error) => return Ok(Submission::Refused(DoorFailure::Unopened { reason: error.to_string() })),
     };

@@ -97,7 +97,7 @@ async fn published_at(run: &Run, record: &PublicRecord, window: Window) -> Resul
 mod tests {
     use super::*;
     use crate::checkpoint::{self, agreed_state, fetch_latest_checkpoint};
-    use crate::{CheckpointFile, CheckpointManifest, CheckpointPart, Network};
+    use crate::{CheckpointFile, CheckpointManifest, Network};
     use parity_scale_codec::Encode;
     use std::sync::Arc;
     use templar_base::*;
@@ -248,7 +248,8 @@ mod tests {
         assert_eq!(agreed_state(&run, &record, AT).await.unwrap(), Some(good));
         assert!(matches!(agreed_state(&run, &record, Window(4)).await, Err(NodeError::NotYet { .. })));
 
-        let (window, files) = fetch_latest_checkpoint(&run, &record, AT).await.unwrap();
+        let scratch = std::env::temp_dir().join(format!("templar-published-scratch-list-{}", std::process::id()));
+        let (window, files) = fetch_latest_checkpoint(&run, &record, AT, &scratch).await.unwrap();
         assert_eq!(window, AT);
         checkpoint::verify_checkpoint(&run, AT, good, &files).unwrap();
     }
@@ -269,16 +270,18 @@ mod tests {
         };
 
         let mut manifest = honest.clone();
-        manifest.files.insert(0, CheckpointFile { name: "../../evil".to_owned(), parts: Vec::new() });
-        manifest.files.retain(|file| file.name != "tokenizer.json");
+        let evil = |bytes| CheckpointFile { name: "../../evil".to_owned(), bytes, hash: ContentHash::default() };
+        // In the bucket files are named by their place in the manifest.
+        let tokenizer = manifest.files.iter_mut().find(|file| file.name == "tokenizer.json").unwrap();
+        *tokenizer = evil(0);
         publish(manifest).await;
-        let (_, files) = fetch_latest_checkpoint(&run, &record, AT).await.unwrap();
+        let scratch = std::env::temp_dir().join(format!("templar-published-scratch-hostile-{}", std::process::id()));
+        let (_, files) = fetch_latest_checkpoint(&run, &record, AT, &scratch).await.unwrap();
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"]);
 
-        let part = |bytes| CheckpointPart { number: 9, bytes, hash: ContentHash::default() };
         let mut manifest = honest;
-        manifest.files[0].parts = vec![part(u64::MAX), part(2)];
+        manifest.files.extend([evil(u64::MAX), evil(2)]);
         assert_eq!(manifest.total_bytes(), None);
         publish(manifest).await;
         let refused = fetch_manifest(&run, &record, AT, hostile.hotkey.public()).await;

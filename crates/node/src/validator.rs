@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{ContentHash, PublicKey, Window};
+use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::{Verdict, weights};
 use templar_ledger::Topic;
 use templar_round::{
@@ -204,8 +205,8 @@ async fn report(context: Arc<Context>, window: Window, applied: Applied) {
         if let Some((hash, aggregate)) = context.aggregate_of(window)
             && applied.aggregate == Some(hash)
         {
-            let bytes = aggregate.encode();
-            context.network.bucket.put(&ObjectKey::Aggregate(window).to_string(), bytes.into()).await?;
+            let (key, bytes) = (ObjectKey::Aggregate(window).to_string(), aggregate.encode());
+            context.network.bucket.put_large(&key, LargeSource::Memory(bytes.into()), PART_BYTES).await?;
         }
         context.network.commit(Topic::Applied, window.0, applied.encode()).await
     };

@@ -20,8 +20,8 @@ pub enum ObjectKey {
     Audit(Window, Uid),
     /// The manifest of the checkpoint at the start of a window.
     CheckpointManifest(Window),
-    /// One part of a file of a checkpoint.
-    CheckpointPart(Window, u32),
+    /// One file of a checkpoint, by its place in the manifest.
+    CheckpointFile(Window, u32),
 }
 
 impl ObjectKey {
@@ -46,7 +46,7 @@ impl fmt::Display for ObjectKey {
             Self::Aggregate(window) => write!(f, "{}aggregate", Self::window_prefix(*window)),
             Self::Audit(window, uid) => write!(f, "{}audit/{uid}", Self::window_prefix(*window)),
             Self::CheckpointManifest(window) => write!(f, "{}manifest.json", Self::checkpoint_prefix(*window)),
-            Self::CheckpointPart(window, part) => write!(f, "{}part/{part:05}", Self::checkpoint_prefix(*window)),
+            Self::CheckpointFile(window, file) => write!(f, "{}file/{file:05}", Self::checkpoint_prefix(*window)),
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! sealed object = "TPS1" ‖ key commitment (32) ‖ XChaCha20-Poly1305(key, nonce 0, payload; associated data)
-//! on the ledger = BLAKE3(sealed object ‖ hotkey ‖ window) ‖ length of the sealed object
+//! on the ledger = BLAKE3(sealed object) ‖ length of the sealed object
 //! reveal        = "TPR1" ‖ key (32) ‖ signature (64)
 //! ```
 //! A key is used once, so the nonce may be fixed. The cipher alone does not commit to its key (two keys can open one
-//! ciphertext to two texts), hence the key commitment, which the ledger's hash covers.
+//! ciphertext to two texts), hence the key commitment, which the ledger's hash covers. Run, miner and window are in the
+//! associated data: whoever commits to another's bytes cannot open them. The hash is that of the object alone, so that
+//! whoever fetches it can check each part by itself.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as AeadPayload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -32,7 +34,7 @@ impl std::fmt::Debug for SealKey {
 /// What a miner commits on the ledger before the window ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct SealCommitment {
-    /// Digest of the sealed object, the miner and the window.
+    /// Hash of the sealed object.
     pub digest: ContentHash,
     /// Length of the sealed object in bytes, so that its size is known before a download.
     pub bytes: u32,
@@ -101,12 +103,6 @@ fn key_commitment(key: &SealKey) -> [u8; 32] {
     blake3::derive_key("templar seal v1 key commitment", &key.0)
 }
 
-fn commitment_digest(object: &[u8], hotkey: PublicKey, window: Window) -> ContentHash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(object).update(hotkey.as_bytes()).update(&window.0.to_le_bytes());
-    ContentHash::new(*hasher.finalize().as_bytes())
-}
-
 fn reveal_message(run: RunId, window: Window, key: &SealKey) -> Vec<u8> {
     [b"templar reveal v1".as_slice(), run.as_bytes(), &window.0.to_le_bytes(), &key_commitment(key)].concat()
 }
@@ -124,7 +120,7 @@ pub fn seal(payload: &[u8], key: &SealKey, run: RunId, hotkey: PublicKey, window
     // Encrypting to memory fails only for texts over 256 GiB, and a payload's length fits in 32 bits.
     let ciphertext = cipher.encrypt(&XNonce::default(), message).expect("a payload is far under the cipher's limit");
     let object = [SEALED_MAGIC.as_slice(), &key_commitment(key), &ciphertext].concat();
-    let commitment = SealCommitment { digest: commitment_digest(&object, hotkey, window), bytes: object.len() as u32 };
+    let commitment = SealCommitment { digest: ContentHash::of(&object), bytes: object.len() as u32 };
     Sealed { object, commitment }
 }
 
@@ -186,7 +182,7 @@ pub fn open(
         let committed = u64::from(commitment.bytes);
         return Err(SealError::Length { actual: object.len() as u64, committed, limit: committed });
     }
-    if commitment_digest(object, hotkey, window) != commitment.digest || &object[..4] != SEALED_MAGIC {
+    if ContentHash::of(object) != commitment.digest || &object[..4] != SEALED_MAGIC {
         return Err(SealError::Digest);
     }
     if object[4..36] != key_commitment(&reveal.key) {
@@ -234,8 +230,7 @@ mod tests {
         let (key, author, thief) = (SealKey([7; 32]), miner(), Keypair::from_uri("//thief").unwrap());
         let sealed = seal(b"payload", &key, RUN, author.public(), WINDOW);
         // The thief commits to the author's bytes and reveals the author's key once it is public.
-        let digest = commitment_digest(&sealed.object, thief.public(), WINDOW);
-        let commitment = SealCommitment { digest, bytes: sealed.object.len() as u32 };
+        let commitment = sealed.commitment;
         let reveal = Reveal::new(key, RUN, WINDOW, &thief);
         let result = open(&sealed.object, &reveal, &commitment, RUN, thief.public(), WINDOW);
         assert_eq!(result, Err(SealError::Key));
@@ -254,7 +249,7 @@ mod tests {
             object[position] ^= 1;
             assert_eq!(open(&object, &reveal, WINDOW), Err(SealError::Digest));
         }
-        assert_eq!(open(&sealed.object, &reveal, Window(6)), Err(SealError::Digest));
+        assert_eq!(open(&sealed.object, &reveal, Window(6)), Err(SealError::Key));
         let wrong = Reveal::new(SealKey([8; 32]), RUN, WINDOW, &miner);
         assert_eq!(open(&sealed.object, &wrong, WINDOW), Err(SealError::Key));
         let mut bytes = reveal.to_bytes();

@@ -138,10 +138,7 @@ impl Adversary {
     async fn steal(&self, world: &World, window: Window) -> Option<Sealed> {
         let victim = &world.nodes["miner-0"].bucket;
         let object = victim.get(&ObjectKey::Payload(window).to_string(), 64 << 20).await.ok()?.to_vec();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&object).update(self.hotkey.public().as_bytes()).update(&window.0.to_le_bytes());
-        let digest = ContentHash::new(*hasher.finalize().as_bytes());
-        let commitment = SealCommitment { digest, bytes: object.len() as u32 };
+        let commitment = SealCommitment { digest: ContentHash::of(&object), bytes: object.len() as u32 };
         Some(Sealed { object, commitment })
     }
 

@@ -21,7 +21,7 @@ fn is_right(act: Act, window: Window, standing: Option<&Standing>) -> bool {
         Act::Zeros => refused(DoorFailure::Empty),
         Act::Garbage => matches!(standing, Standing::Refused(DoorFailure::Undecodable { .. })),
         Act::Oversize => unopened("4"),
-        Act::Mismatch => unopened("do not match the commitment"),
+        Act::Mismatch => unopened("not the one with the agreed hash"),
         Act::NoReveal => refused(DoorFailure::Missing),
         Act::WrongKey | Act::Thief => unopened("the key does not open"),
         Act::ForeignSignature => unopened("signature is not the miner's"),

@@ -5,4 +5,5 @@ mod honest;
 mod joining;
 mod outages;
 mod restart;
+mod storage;
 mod validators;

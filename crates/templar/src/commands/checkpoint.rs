@@ -9,7 +9,7 @@ use crate::{interrupt, role};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{Alpha, Window};
@@ -239,11 +239,15 @@ impl Fetch {
     fn run(self, config: Config) -> anyhow::Result<()> {
         // Refused before anything is downloaded.
         let _lock = checkpoint_folder::lock(&self.out)?;
+        // A download that breaks off is gone on with from here.
+        let scratch = config.data_folder().join("incoming");
+        std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        let scratch = scratch.join("checkpoint");
         let mut progress = Progress::new(config.is_quiet);
         let (run, window, files) = interrupt::runtime(2)?.block_on(async {
             let (run, record) = self.shared.open(config).await?;
             progress.say("fetching the checkpoint");
-            let (window, files) = self.fetch(&run, &record).await?;
+            let (window, files) = self.fetch(&run, &record, &scratch).await?;
             anyhow::Ok((run, window, files))
         })?;
         drop(progress);
@@ -263,13 +267,18 @@ impl Fetch {
         })
     }
 
-    async fn fetch(&self, run: &Run, record: &PublicRecord) -> anyhow::Result<(Window, Vec<(String, Vec<u8>)>)> {
+    async fn fetch(
+        &self,
+        run: &Run,
+        record: &PublicRecord,
+        scratch: &Path,
+    ) -> anyhow::Result<(Window, Vec<(String, Vec<u8>)>)> {
         let look = "see what there is with `templar checkpoint list`";
         let head = record.chain.head().await?.number;
         let current = run.phases.window_of(head);
         match self.window {
             Which::Latest => match current {
-                Some(current) => fetch_latest_checkpoint(run, record, current).await.advise(look),
+                Some(current) => fetch_latest_checkpoint(run, record, current, scratch).await.advise(look),
                 None => Err(NodeError::NotYet { window: Window(0), current }).advise(look),
             },
             Which::At(window) if !run.phases.is_checkpoint(window) => {
@@ -281,7 +290,7 @@ impl Fetch {
             Which::At(window) if current.is_none_or(|current| window > current) => {
                 Err(NodeError::NotYet { window, current }).advise(look)
             }
-            Which::At(window) => Ok((window, fetch_checkpoint(run, record, window).await.advise(look)?)),
+            Which::At(window) => Ok((window, fetch_checkpoint(run, record, window, scratch).await.advise(look)?)),
         }
     }
 }
