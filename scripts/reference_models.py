@@ -6,7 +6,8 @@
     for folder in models/*; do templar model check "$folder" || break; done
 
 Each folder holds a model as `transformers` saves it, `expected.safetensors` (input_ids, logits, loss) and
-`expected.json` (loss, L2 norm and first values of each gradient, a greedy continuation), all computed in f32. The set
+`expected.json` (loss, L2 norm and first values of each gradient, a greedy continuation, some steps of AdamW and of
+Muon), all computed in f32. The set
 covers tied and untied heads, grouped heads, heads of another width, the scaled rotation of Llama 3, normed queries and
 keys, other bases, shards, bf16 and f16.
 
@@ -16,6 +17,7 @@ With --logits FOLDER, compares instead: `transformers` loads the model of that f
 """
 
 import argparse
+import copy
 import json
 import pathlib
 
@@ -93,6 +95,7 @@ def make(folder, kind, sizes, saving, seed):
         )
         for name, parameter in model.named_parameters()
     }
+    training = [train(model, tokens, rule) for rule in ("adamw", "muon")]
     prompt = tokens[0, :8]
     greedy = [int(token) for token in prompt]
     with torch.no_grad():
@@ -105,8 +108,59 @@ def make(folder, kind, sizes, saving, seed):
         gradients=gradients,
         greedy_prompt=[int(token) for token in prompt],
         greedy_tokens=greedy,
+        training=training,
     )
     (folder / "expected.json").write_text(json.dumps(expected, indent=1))
+
+
+def orthogonal(update):
+    """Five rounds of the polynomial that brings all singular values near 1, in f32."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = update / (update.norm() + 1e-7)
+    x = x.T if update.size(0) > update.size(1) else x
+    for _ in range(5):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if update.size(0) > update.size(1) else x
+
+
+def train(model, tokens, rule, steps=8, rate=1e-2, decay=0.1, momentum=0.95):
+    """Some steps on the same tokens: PyTorch's AdamW, or Muon by its formulas with AdamW for the rest."""
+    model = copy.deepcopy(model)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    hidden, matrices, norms = [], [], []
+    for name, parameter in model.named_parameters():
+        is_hidden = rule == "muon" and parameter.dim() == 2 and ".layers." in name
+        (hidden if is_hidden else matrices if parameter.dim() == 2 else norms).append(parameter)
+    groups = [dict(params=matrices, weight_decay=decay), dict(params=norms, weight_decay=0.0)]
+    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=(0.9, 0.95), eps=1e-8)
+    momenta = [torch.zeros_like(parameter) for parameter in hidden]
+    losses = []
+    for _ in range(steps):
+        model.zero_grad()
+        logits = model(input_ids=tokens).logits[:, :-1]
+        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1))
+        losses.append(float(loss))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            for parameter, mean in zip(hidden, momenta):
+                mean.lerp_(parameter.grad, 1 - momentum)
+                direction = orthogonal(parameter.grad.lerp(mean, momentum))
+                parameter.mul_(1 - rate * decay).sub_(direction, alpha=rate * 0.2 * max(parameter.shape) ** 0.5)
+    moved = {name: float((parameter - before[name]).double().norm()) for name, parameter in model.named_parameters()}
+    return dict(
+        hidden_matrices=rule,
+        learning_rate=rate,
+        beta1=0.9,
+        beta2=0.95,
+        epsilon=1e-8,
+        weight_decay=decay,
+        clip_norm=1.0,
+        losses=losses,
+        moved=moved,
+    )
 
 
 def compare(folder, against):

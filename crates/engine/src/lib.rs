@@ -51,7 +51,7 @@ pub use optimiser::{OptimiserConfig, OptimiserState, OptimiserStateError};
 pub use presets::{UnknownPreset, preset, preset_names};
 pub use reference::{
     Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, GradientSummary, GreedyDifference, NamedDifference,
-    Reference, ReferenceError, Tolerance,
+    Reference, ReferenceError, Tolerance, TrainingDifference,
 };
 pub use schedule::{Decay, Schedule};
 pub use templar_base::{MatrixOptimiser, ModelConfig, RopeScaling};

@@ -66,6 +66,40 @@ fn recomputed_activations_change_no_bit() {
     }
 }
 
+/// AdamW's formulas in f64, three steps of it.
+#[test]
+fn adamw_follows_its_formulas() {
+    let settings = OptimiserConfig { clip_norm: 0.5, ..Default::default() };
+    let mut engine = CpuEngine::new(config(), settings, 1).unwrap();
+    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
+    let count = engine.parameters().len();
+    let (mut m, mut v) = (vec![0.0f64; count], vec![0.0f64; count]);
+    let [beta1, beta2, epsilon, decay] =
+        [settings.beta1, settings.beta2, settings.epsilon, settings.weight_decay].map(f64::from);
+    for step in 1..=3 {
+        let rate = 1e-2 / step as f32;
+        let before = engine.parameters().to_vec();
+        let mut gradient = vec![0.0; count];
+        engine.gradient(&before, &batch(step, 2, 40), &mut gradient).unwrap();
+        let report = engine.train_step(&[batch(step, 2, 40)], rate).unwrap();
+        let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        assert!((f64::from(report.gradient_norm) / norm - 1.0).abs() < 1e-5 && norm > 0.5);
+        let rate = f64::from(rate);
+        for tensor in engine.layout().tensors() {
+            for place in tensor.range.clone() {
+                let g = f64::from(gradient[place]) * 0.5 / norm;
+                m[place] = beta1 * m[place] + (1.0 - beta1) * g;
+                v[place] = beta2 * v[place] + (1.0 - beta2) * g * g;
+                let (m, v) = (m[place] / (1.0 - beta1.powi(step as i32)), v[place] / (1.0 - beta2.powi(step as i32)));
+                let kept = f64::from(before[place]) * if tensor.is_matrix() { 1.0 - rate * decay } else { 1.0 };
+                let expected = kept - rate * m / (v.sqrt() + epsilon);
+                let actual = f64::from(engine.parameters()[place]);
+                assert!((actual - expected).abs() < 1e-6, "{} {place}: {actual} for {expected}", tensor.name);
+            }
+        }
+    }
+}
+
 fn muon_bits(isa: Isa, threads: usize) -> String {
     let mut engine = engine(isa, threads, MatrixOptimiser::Muon);
     for step in 0..3 {

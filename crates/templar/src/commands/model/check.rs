@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use templar_engine::{Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, Reference, Tolerance};
+use templar_engine::{Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, MatrixOptimiser, Reference, Tolerance};
 
 /// Compare a model with what another implementation computed for it.
 ///
@@ -33,6 +33,9 @@ pub struct Check {
     /// Largest error of a gradient, as a share of its tensor's norm
     #[arg(long, value_name = "X", default_value_t = Tolerance::default().gradients)]
     gradients_tolerance: f64,
+    /// Largest error of a training's losses and of the ways that tensors went, as a share
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().training)]
+    training_tolerance: f64,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,6 +73,7 @@ impl Check {
                 "tensors": comparison.gradients,
             })),
             "greedy": comparison.greedy,
+            "training": comparison.training,
         });
         Output::new(self.json).facts(&facts, |paint| rows(paint, &comparison))?;
         if is_within {
@@ -81,14 +85,18 @@ impl Check {
 
     fn tolerance(&self) -> anyhow::Result<Tolerance> {
         let (logits, loss, gradients) = (self.logits_tolerance, self.loss_tolerance, self.gradients_tolerance);
-        for (flag, value) in
-            [("--logits-tolerance", logits), ("--loss-tolerance", loss), ("--gradients-tolerance", gradients)]
-        {
+        let training = self.training_tolerance;
+        for (flag, value) in [
+            ("--logits-tolerance", logits),
+            ("--loss-tolerance", loss),
+            ("--gradients-tolerance", gradients),
+            ("--training-tolerance", training),
+        ] {
             if value.is_nan() || value < 0.0 {
                 return Err(Usage(format!("{flag} is {value}; it must be 0 or more")).into());
             }
         }
-        Ok(Tolerance { logits, loss, gradients })
+        Ok(Tolerance { logits, loss, gradients, training })
     }
 
     fn reference(&self) -> anyhow::Result<Reference> {
@@ -128,5 +136,10 @@ fn rows(paint: Paint, comparison: &Comparison) -> String {
             vec!["greedy tokens".to_owned(), first, "equal".to_owned(), verdict(greedy.is_within), note]
         }
     });
+    for run in &comparison.training {
+        let note = format!("{} steps, worst way {}", run.steps, run.tensor.as_deref().unwrap_or("none"));
+        let name = format!("training, {}", if run.hidden_matrices == MatrixOptimiser::Muon { "Muon" } else { "AdamW" });
+        rows.push(row(&name, Some(run.difference), note));
+    }
     table(paint, Some(&["figure", "largest error", "tolerance", "verdict", ""]), &rows)
 }

@@ -1,9 +1,14 @@
 //! What another implementation computed for a model, and how far this engine is from it.
 
+mod training;
+
+pub use training::TrainingDifference;
+
 use crate::checkpoint::{CheckpointError, StoredTensor, stored_tensors};
 use crate::{Batch, CpuEngine, Engine, EngineError, GenerateOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use training::TrainingRun;
 
 /// The file beside a model with loss, gradients and greedy tokens.
 pub const EXPECTED_JSON: &str = "expected.json";
@@ -58,6 +63,8 @@ struct Document {
     gradients: BTreeMap<String, GradientSummary>,
     greedy_prompt: Option<Vec<u32>>,
     greedy_tokens: Option<Vec<u32>>,
+    #[serde(default)]
+    training: Vec<TrainingRun>,
 }
 
 /// What another implementation computed for a model; what it has not stays away.
@@ -71,6 +78,7 @@ pub struct Reference {
     gradients: BTreeMap<String, GradientSummary>,
     /// A prompt, and the same with its greedy continuation.
     greedy: Option<(Vec<u32>, Vec<u32>)>,
+    training: Vec<TrainingRun>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +93,8 @@ impl Reference {
     ///
     /// `expected.safetensors`: `input_ids` [sequences, length], `logits` [sequences, length, vocab], `loss` [1].
     /// `expected.json`: `loss`, the mean over the positions that have a next token; `gradients`, for each tensor its L2
-    /// `norm` and `first` values; `greedy_prompt`, and `greedy_tokens` that begin with it.
+    /// `norm` and `first` values; `greedy_prompt`, and `greedy_tokens` that begin with it; `training`, a list of runs on
+    /// the inputs with their settings, their `losses` and how far each tensor `moved`.
     pub fn parse(json: &str, tensors: &[u8]) -> Result<Self, ReferenceError> {
         let document: Document = serde_json::from_str(json).map_err(|error| ReferenceError::Json(error.to_string()))?;
         let tensors = stored_tensors(tensors, 0)?;
@@ -105,7 +114,8 @@ impl Reference {
             _ => return Err(ReferenceError::Json("`greedy_tokens` do not begin with a `greedy_prompt`".into())),
         };
         let loss = document.loss.or(stored_loss);
-        let reference = Self { inputs, logits, loss, gradients: document.gradients, greedy };
+        let (gradients, training) = (document.gradients, document.training);
+        let reference = Self { inputs, logits, loss, gradients, greedy, training };
         match reference.inputs {
             None if reference.greedy.is_none() => Err(ReferenceError::Empty),
             _ => Ok(reference),
@@ -114,13 +124,16 @@ impl Reference {
 
     /// Computes the same on the engine's own parameters.
     pub fn compare(&self, engine: &mut CpuEngine, tolerance: Tolerance) -> Result<Comparison, ReferenceError> {
-        let mut comparison = Comparison { logits: None, loss: None, gradients: Vec::new(), greedy: None };
+        let mut comparison = Comparison::default();
         if let Some(inputs) = &self.inputs {
             if let Some((logits, vocab)) = &self.logits {
                 comparison.logits = Some(compare_logits(engine, inputs, logits, *vocab, tolerance)?);
             }
             if inputs.length > 1 && (self.loss.is_some() || !self.gradients.is_empty()) {
                 self.compare_gradients(engine, inputs, tolerance, &mut comparison)?;
+            }
+            for run in self.training.iter().filter(|_| inputs.length > 1) {
+                comparison.training.push(run.compare(engine, inputs, tolerance)?);
             }
         }
         if let Some((prompt, all)) = &self.greedy {
@@ -237,11 +250,13 @@ pub struct Tolerance {
     pub loss: f64,
     /// Of a gradient, as a share of its tensor's norm.
     pub gradients: f64,
+    /// Of the losses of a training and of the ways that tensors went, as a share.
+    pub training: f64,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { logits: 1e-4, loss: 1e-5, gradients: 1e-5 }
+        Self { logits: 1e-4, loss: 1e-5, gradients: 1e-5, training: 1e-3 }
     }
 }
 
@@ -286,7 +301,7 @@ pub struct GreedyDifference {
 }
 
 /// How far this engine is from a reference; none of what the reference does not have.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Comparison {
     /// The largest difference of any logit.
     pub logits: Option<Difference>,
@@ -296,6 +311,8 @@ pub struct Comparison {
     pub gradients: Vec<NamedDifference>,
     /// The greedy continuation.
     pub greedy: Option<GreedyDifference>,
+    /// The trainings.
+    pub training: Vec<TrainingDifference>,
 }
 
 impl Comparison {
@@ -308,7 +325,8 @@ impl Comparison {
     /// Whether everything is within its tolerance.
     pub fn is_within(&self) -> bool {
         let singles = [self.logits, self.loss].into_iter().flatten();
-        let mut all = singles.chain(self.gradients.iter().map(|named| named.difference));
+        let gradients = self.gradients.iter().map(|named| named.difference);
+        let mut all = singles.chain(gradients).chain(self.training.iter().map(|run| run.difference));
         all.all(|difference| difference.is_within) && self.greedy.is_none_or(|greedy| greedy.is_within)
     }
 }
