@@ -304,7 +304,7 @@ fn the_formats_are_as_they_were() {
     let expected = [
         "9a6ce47f852e40993179cd47df11001be719a236a5978057d96dc78c24892f14",
         "73478d5c0613ac78d2d000a51728b3aaee8d0a11b7e46e8ce3a79d3f790e817d",
-        "eeefdf2627394c676914e62782d27d7d51fcd6ac4f3950cfcc2d5ec8c625ee17",
+        "4b4d34ead9be0faa586bd4cb5a34821f46b043ad8151ed2d2942c00f89626c5b",
         "3885e87994a67f2ef7fe7dd174421d1ef4fec0a28fc0ad0b0c83d9e58fa5fe1a",
     ];
     assert_eq!(digests, expected);

@@ -46,7 +46,7 @@ pub struct Convergence {
     /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
-    /// Steps of each worker; 1500, or 600 with --quick
+    /// Steps of each worker; 1500, or 300 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
     steps: Option<u32>,
     /// Simulated workers
@@ -137,7 +137,7 @@ impl Convergence {
         let corpus = corpus::open(self.corpus.as_deref(), size.vocabulary, config, progress)?;
         let model = (size.config)(corpus.manifest().vocab_size as usize)?;
         let seeds = self.seeds.unwrap_or(if self.quick { 1 } else { 3 });
-        let steps = self.steps.unwrap_or(if self.quick { 600 } else { 1500 }) as usize;
+        let steps = self.steps.unwrap_or(if self.quick { 300 } else { 1500 }) as usize;
         let ground = |seed| Ground {
             corpus: corpus.clone(),
             model: model.clone(),
