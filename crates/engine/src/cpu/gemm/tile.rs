@@ -122,7 +122,7 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
         let packed_steps = K_BLOCK.min(b.k - k_start);
         // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
         let piece = if a.row_stride == 1 { 8 } else { steps };
-        let first_packed = if can_stay(a) { rows / ROWS * ROWS } else { 0 };
+        let first_packed = if can_stay(a, columns.div_ceil(width)) { rows / ROWS * ROWS } else { 0 };
         for step in (0..steps).step_by(piece) {
             for row in (first_packed..rows).step_by(ROWS) {
                 let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
@@ -145,9 +145,14 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
                     };
                     let panel = b.data.as_ptr().add(panel);
                     if row < first_packed {
-                        let start = a.data.as_ptr().add(a.start + row * a.row_stride + k_done);
-                        let strip = StripInPlace { start, between: a.row_stride };
-                        compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
+                        let start = a.data.as_ptr().add(a.start + row * a.row_stride + k_done * a.column_stride);
+                        if a.row_stride == 1 {
+                            let strip = StripAcross { start, step: a.column_stride };
+                            compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
+                        } else {
+                            let strip = StripAlong { start, between: a.row_stride };
+                            compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
+                        }
                     } else {
                         let strip = PackedStrip::<ROWS>(a_pack.as_ptr().add(row * steps));
                         compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
@@ -167,10 +172,16 @@ struct Place {
     accumulate: bool,
 }
 
-/// Whether whole strips of `a` can be read where they are: their steps lie side by side, and their rows do not all fall
-/// on the same places of a first-level cache (which repeat after 4096 bytes).
-fn can_stay(a: Operand) -> bool {
-    a.column_stride == 1 && !a.row_stride.is_multiple_of(1024)
+/// Whether whole strips of `a` are best read where they are.
+///
+/// Where their steps lie side by side: unless their rows all fall on the same places of a first-level cache (which
+/// repeat after 4096 bytes). Where their rows do: if they are read only once or twice, as each step is a line of its own.
+fn can_stay(a: Operand, panels: usize) -> bool {
+    match (a.row_stride, a.column_stride) {
+        (1, _) => panels <= 2,
+        (row_stride, 1) => !row_stride.is_multiple_of(1024),
+        _ => false,
+    }
 }
 
 /// A strip of `a` at one of its steps.
@@ -204,12 +215,12 @@ impl<const ROWS: usize> Strip for PackedStrip<ROWS> {
 
 /// Rows of steps, `between` values from one row to the next.
 #[derive(Clone, Copy)]
-struct StripInPlace {
+struct StripAlong {
     start: *const f32,
     between: usize,
 }
 
-impl Strip for StripInPlace {
+impl Strip for StripAlong {
     #[inline(always)]
     unsafe fn get(self, row: usize) -> f32 {
         // SAFETY: the caller's promise.
@@ -219,6 +230,26 @@ impl Strip for StripInPlace {
     #[inline(always)]
     fn advance(&mut self) {
         self.start = self.start.wrapping_add(1);
+    }
+}
+
+/// Rows side by side, `step` values from one step to the next.
+#[derive(Clone, Copy)]
+struct StripAcross {
+    start: *const f32,
+    step: usize,
+}
+
+impl Strip for StripAcross {
+    #[inline(always)]
+    unsafe fn get(self, row: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *self.start.add(row) }
+    }
+
+    #[inline(always)]
+    fn advance(&mut self) {
+        self.start = self.start.wrapping_add(self.step);
     }
 }
 
