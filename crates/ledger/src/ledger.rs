@@ -166,8 +166,7 @@ impl Ledger {
             return Ok(view::metagraph(&self.state, block, neurons, weights));
         }
         self.check_kept(block)?;
-        let oldest = self.store.oldest()?;
-        let (neurons, weights) = self.store.metagraph(block)?.ok_or(ChainError::Pruned { block, oldest })?;
+        let (neurons, weights) = self.store.metagraph(block)?;
         Ok(view::metagraph(&self.state, block, neurons, weights))
     }
 

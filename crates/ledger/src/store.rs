@@ -22,11 +22,11 @@ const STATE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("state");
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const RECEIPTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("receipts");
-/// Slots without weights, at each block that changed them.
+/// Slots without weights, at each block that changed them; see [`slot_place`].
 const METAGRAPHS: TableDefinition<u64, &[u8]> = TableDefinition::new("metagraphs");
 /// Epochs as they were computed and paid, at the blocks that ended them.
 const EPOCHS: TableDefinition<u64, &[u8]> = TableDefinition::new("epochs");
-/// All weight rows, at each block that changed one.
+/// Weight rows, at each block that changed them; see [`slot_place`].
 const WEIGHTS: TableDefinition<u64, &[u8]> = TableDefinition::new("weights");
 
 /// Events by the keys that they concern: key, block and place in the block, both big-endian, so that a key's events lie
@@ -261,19 +261,19 @@ impl Store {
                 receipts.insert(receipt.transaction.as_bytes().as_slice(), receipt.encode().as_slice())?;
             }
             let mut metagraphs = transaction.open_table(METAGRAPHS)?;
-            if let Some(neurons) = &record.metagraph {
-                metagraphs.insert(number, neurons.encode().as_slice())?;
+            for neuron in record.metagraph.iter().flatten() {
+                put_if_changed(&mut metagraphs, neuron.uid, number, horizon, &neuron.encode())?;
             }
             let mut weights = transaction.open_table(WEIGHTS)?;
+            for (uid, row) in record.weights.iter().flatten() {
+                put_if_changed(&mut weights, *uid, number, horizon, &row.encode())?;
+            }
             let mut epochs = transaction.open_table(EPOCHS)?;
             if let Some(epoch) = record.epoch {
                 epochs.insert(number, epoch.encode().as_slice())?;
             }
             while let Some((oldest, _)) = first(&epochs)?.filter(|(oldest, _)| *oldest < horizon) {
                 epochs.remove(oldest)?;
-            }
-            if let Some(rows) = &record.weights {
-                weights.insert(number, rows.encode().as_slice())?;
             }
             while let Some((oldest, bytes)) = first(&blocks)?.filter(|(oldest, _)| *oldest < horizon) {
                 if let Ok(block) = Block::decode_all(&mut &bytes[..]) {
@@ -287,13 +287,6 @@ impl Store {
                     for key in event.accounts() {
                         history.remove(history_place(&key, oldest, place).as_slice())?;
                     }
-                }
-            }
-            // A snapshot holds until the next one, so the last one at or before the horizon stays.
-            for snapshots in [&mut metagraphs, &mut weights] {
-                let last = snapshots.range(..=horizon)?.next_back().transpose()?.map(|(block, _)| block.value());
-                while let Some((oldest, _)) = first(snapshots)?.filter(|(oldest, _)| Some(*oldest) < last) {
-                    snapshots.remove(oldest)?;
                 }
             }
             Ok(())
@@ -368,18 +361,26 @@ impl Store {
     }
 
     /// Slots and weights as they were after block `at`.
-    pub fn metagraph(&self, at: BlockNumber) -> Result<Option<(Vec<Neuron>, WeightRows)>, StoreError> {
-        let (neurons, weights) = self.read(|transaction| {
-            let latest = |table: TableDefinition<u64, &[u8]>| -> Result<Option<Vec<u8>>, redb::Error> {
-                let snapshots = transaction.open_table(table)?;
-                let entry = snapshots.range(..=at.0)?.next_back().transpose()?;
-                Ok(entry.map(|(_, bytes)| bytes.value().to_vec()))
-            };
-            Ok((latest(METAGRAPHS)?, latest(WEIGHTS)?))
+    pub fn metagraph(&self, at: BlockNumber) -> Result<(Vec<Neuron>, WeightRows), StoreError> {
+        let damaged = || StoreError::Damaged(self.path.clone(), "a slot's entry is not readable");
+        let entries = self.read(|transaction| {
+            let (slots, weights) = (transaction.open_table(METAGRAPHS)?, transaction.open_table(WEIGHTS)?);
+            let mut entries = Vec::new();
+            // Slots are numbered without gaps, and never given up.
+            while let Some(slot) = slot_entry(&slots, Uid(entries.len() as u16), at.0)? {
+                entries.push((slot, slot_entry(&weights, Uid(entries.len() as u16), at.0)?));
+            }
+            Ok(entries)
         })?;
-        let neurons = neurons.and_then(|bytes| Vec::<Neuron>::decode_all(&mut &bytes[..]).ok());
-        let weights = weights.and_then(|bytes| WeightRows::decode_all(&mut &bytes[..]).ok());
-        Ok(neurons.zip(weights))
+        let (mut neurons, mut rows) = (Vec::new(), WeightRows::new());
+        for (slot, row) in entries {
+            let neuron = Neuron::decode_all(&mut &slot[..]).map_err(|_| damaged())?;
+            if let Some(row) = row {
+                rows.push((neuron.uid, Vec::decode_all(&mut &row[..]).map_err(|_| damaged())?));
+            }
+            neurons.push(neuron);
+        }
+        Ok((neurons, rows))
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -424,6 +425,46 @@ fn remove_stale_draft(draft: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Locked(draft.to_owned()));
     }
     std::fs::remove_file(draft).map_err(|error| StoreError::Disk(draft.to_owned(), error.to_string()))
+}
+
+/// Where an entry of a slot stands that changed at a block: the slot's entries lie together, by block. There are fewer
+/// than 2^48 blocks.
+fn slot_place(uid: Uid, block: u64) -> u64 {
+    u64::from(uid.0) << 48 | block
+}
+
+/// A slot's entry as it was after a block, if it was there.
+fn slot_entry(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    uid: Uid,
+    block: u64,
+) -> Result<Option<Vec<u8>>, redb::StorageError> {
+    let entry = table.range(slot_place(uid, 0)..=slot_place(uid, block))?.next_back().transpose()?;
+    Ok(entry.map(|(_, bytes)| bytes.value().to_vec()))
+}
+
+/// Writes a slot's entry where it differs from the one before, and drops those that history no longer covers. An entry
+/// holds until the next one, so the last one at or before the horizon stays.
+fn put_if_changed(
+    table: &mut redb::Table<'_, u64, &'static [u8]>,
+    uid: Uid,
+    block: u64,
+    horizon: u64,
+    bytes: &[u8],
+) -> Result<(), redb::StorageError> {
+    if slot_entry(table, uid, block)?.as_deref() == Some(bytes) {
+        return Ok(());
+    }
+    table.insert(slot_place(uid, block), bytes)?;
+    let mut old = Vec::new();
+    for entry in table.range(slot_place(uid, 0)..=slot_place(uid, horizon))? {
+        old.push(entry?.0.value());
+    }
+    old.pop();
+    for place in old {
+        table.remove(place)?;
+    }
+    Ok(())
 }
 
 fn first(table: &redb::Table<'_, u64, &[u8]>) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {

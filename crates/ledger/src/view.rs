@@ -26,9 +26,9 @@ pub(crate) fn neurons(state: &State) -> Vec<Neuron> {
     state.slots.iter().map(view).collect()
 }
 
-/// All weight rows.
+/// The weight rows of all slots, the empty ones as well.
 pub(crate) fn weight_rows(state: &State) -> WeightRows {
-    state.weights.iter().map(|(uid, row)| (*uid, row.clone())).collect()
+    state.slots.iter().map(|(uid, _)| (*uid, state.weights.get(uid).cloned().unwrap_or_default())).collect()
 }
 
 /// Puts slots and weights together.
