@@ -1,11 +1,12 @@
 //! What one client may ask of a ledger, so that none can starve the others.
 //!
 //! A client is an address of the network; on this machine, where many nodes share one address, it is a connection. Each
-//! has a bucket of tokens that fills at a steady rate: a request takes one, and one more for every 16 KiB of its answer.
-//! Who has none left is told so and asks again. How many connections an address may hold is bounded too.
+//! has a bucket of tokens that fills at a steady rate: a request takes one (some take more), and one more for every 16
+//! KiB of its answer. Who has none left is told so and asks again. How many connections an address may hold is bounded
+//! too.
 
 use crate::ChainError;
-use jsonrpsee::core::middleware::{Batch, Notification, Request, RpcServiceT};
+use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT};
 use jsonrpsee::server::MethodResponse;
 use jsonrpsee::types::Id;
 use std::collections::BTreeMap;
@@ -15,6 +16,13 @@ use std::time::Instant;
 
 /// Bytes of an answer that cost a token more.
 const BYTES_PER_TOKEN: usize = 16 * 1024;
+
+/// Methods that read much for a short answer, and the tokens that they take instead of one.
+const DEAR_METHODS: [(&str, usize); 3] = [("market_summary", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
+
+fn price_of(method: &str) -> usize {
+    DEAR_METHODS.iter().find(|(name, _)| *name == method).map_or(1, |(_, price)| *price)
+}
 
 /// Limits of one client.
 #[derive(Debug, Clone, Copy)]
@@ -63,14 +71,13 @@ impl Client {
         tokens
     }
 
-    /// Takes the tokens of some requests, if the client has that many.
-    fn take(&self, now: Instant, requests: usize) -> Result<(), ChainError> {
-        let mut tokens = self.tokens(now);
-        let wanted = requests as f64;
-        if tokens.left < wanted {
+    /// Takes so many tokens, if the client has them.
+    fn take(&self, now: Instant, tokens: usize) -> Result<(), ChainError> {
+        let (mut held, wanted) = (self.tokens(now), tokens as f64);
+        if held.left < wanted {
             return Err(ChainError::TooManyRequests { per_second: self.limits.requests_per_second });
         }
-        tokens.left -= wanted;
+        held.left -= wanted;
         Ok(())
     }
 
@@ -168,7 +175,7 @@ where
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
         async move {
-            if let Err(error) = client.take(Instant::now(), 1) {
+            if let Err(error) = client.take(Instant::now(), price_of(&request.method)) {
                 return MethodResponse::error(request.id, super::refuse(error));
             }
             let answer = service.call(request).await;
@@ -180,7 +187,11 @@ where
     fn batch<'a>(&self, requests: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
         async move {
-            if let Err(error) = client.take(Instant::now(), requests.iter().count()) {
+            let price = |entry: &Result<BatchEntry<'_>, _>| match entry {
+                Ok(BatchEntry::Call(call)) => price_of(&call.method),
+                _ => 1,
+            };
+            if let Err(error) = client.take(Instant::now(), requests.iter().map(price).sum()) {
                 return MethodResponse::error(Id::Null, super::refuse(error));
             }
             let answer = service.batch(requests).await;
