@@ -291,6 +291,22 @@ proptest! {
     }
 
     #[test]
+    fn refused_calls_leave_no_trace(
+        blocks in proptest::collection::vec(proptest::collection::vec(any_call(), 0..8), 1..12),
+    ) {
+        let mut bench = Bench::new(profile());
+        for calls in blocks {
+            let mut without = Bench { state: bench.state.clone() };
+            let calls: Vec<(&Keypair, Call)> = calls.into_iter().map(|(signer, call)| (&keys()[signer], call)).collect();
+            let applied = bench.block(calls.clone());
+            let accepted = calls.into_iter().zip(&applied.receipts).filter(|(_, receipt)| receipt.result.is_ok());
+            let again = without.block(accepted.map(|(call, _)| call).collect());
+            prop_assert_eq!(again.root, applied.root);
+            prop_assert_eq!(again.events, applied.events);
+        }
+    }
+
+    #[test]
     fn the_least_earner_that_may_go_goes(
         emissions in proptest::collection::vec(0u16..4, 3),
         ages in proptest::collection::vec(0u64..3, 3),
