@@ -58,7 +58,7 @@ pub struct Convergence {
     /// Corpus made by `templar corpus build`, instead of one of the text
     #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
     corpus: Option<PathBuf>,
-    /// Print a line of JSON for each run and, last, one object with the table
+    /// Print the table as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -55,7 +55,7 @@ pub struct GradientBench {
     /// Corpus made by `templar corpus build`, instead of one of the text
     #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
     corpus: Option<PathBuf>,
-    /// Print one JSON object
+    /// Print the figures as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
