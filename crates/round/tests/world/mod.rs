@@ -255,7 +255,9 @@ impl World {
 
     fn answer(&mut self, node: usize, event: Event) {
         let due = self.soon();
-        if self.happens(self.faults.duplicate) && !matches!(event, Event::Restored { .. }) {
+        // What the own disk says of the parameters comes once; what crosses the network may come twice.
+        let is_of_disk = matches!(event, Event::Restored { .. } | Event::Failed { effect: FailedEffect::Apply, .. });
+        if self.happens(self.faults.duplicate) && !is_of_disk {
             let later = due + self.random.below(40);
             self.deliver(node, event.clone(), later);
         }
