@@ -11,6 +11,9 @@ use templar_engine::checkpoint::{
 };
 use templar_engine::{CpuEngine, Engine, OptimiserConfig};
 
+/// What `transformers` reads about a tokenizer beside `tokenizer.json`.
+pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
+
 /// A config.json has a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// An index names each tensor of a model.
@@ -52,7 +55,8 @@ impl Model {
             reader.finish().with_context(|| format!("cannot read the parameters in {}", path.display()))?;
         let tokenizer_path = path.join(TOKENIZER_FILE);
         let tokenizer = fs::read(&tokenizer_path).map_err(|error| format!("{}: {error}", tokenizer_path.display()));
-        Ok(Self { config, special, parameters, tokenizer, chat_template: None })
+        let chat_template = read_chat_template(path)?;
+        Ok(Self { config, special, parameters, tokenizer, chat_template })
     }
 
     fn of_gguf(path: &Path) -> anyhow::Result<Self> {
@@ -95,6 +99,17 @@ pub fn read_config(folder: &Path) -> anyhow::Result<(ModelConfig, SpecialTokens)
         }
     }
     Ok((config, special))
+}
+
+/// The template in a folder's `tokenizer_config.json`, if it has one.
+fn read_chat_template(folder: &Path) -> anyhow::Result<Option<String>> {
+    let path = folder.join(TOKENIZER_CONFIG_FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let fields: serde_json::Value = serde_json::from_str(&read_text(&path, MAX_INDEX_BYTES)?)
+        .with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(fields.get("chat_template").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
 /// `model.safetensors`, or what the index lists, or all shards in order of their names.

@@ -3,7 +3,7 @@
 use crate::checkpoint_folder::{CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE, lock, make, write_file};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::model_source::Model;
+use crate::model_source::{Model, TOKENIZER_CONFIG_FILE};
 use crate::output::{Output, count, size, table};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -13,9 +13,6 @@ use std::path::{Path, PathBuf};
 use templar_corpus::Tokenizer;
 use templar_engine::ParamLayout;
 use templar_engine::checkpoint::{INDEX_FILE, Precision, Shards, config_to_json, generation_config_to_json};
-
-/// What `transformers` reads about a tokenizer beside `tokenizer.json`.
-const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 
 /// Bring in a model of another program: a Hugging Face folder, or a GGUF file of llama.cpp.
 ///
