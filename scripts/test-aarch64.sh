@@ -2,7 +2,7 @@
 # Builds the engine for aarch64 and runs its tests under emulation, so that the NEON kernels are held to the same golden
 # bits as the others. For Debian; needs root to install, and some minutes.
 #
-# Usage: scripts/test-aarch64.sh [arguments of `cargo test`]
+# Usage: scripts/test-aarch64.sh [arguments of `cargo test`, such as --test determinism]
 set -eu
 cd "$(dirname "$0")/.."
 target=aarch64-unknown-linux-gnu
@@ -35,4 +35,5 @@ fi
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
 export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
-cargo test --release --target "$target" -p templar-engine --lib --tests "$@"
+[ $# -gt 0 ] || set -- --lib --tests
+cargo test --release --target "$target" -p templar-engine "$@"

@@ -201,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn every_tile_fits_the_blocks_that_attention_enters_at() {
+        for isa in Isa::ALL {
+            let (height, width) = tile(isa);
+            assert!(K_BLOCK.is_multiple_of(width) && task_rows(isa).is_multiple_of(height), "{isa}");
+        }
+    }
+
+    #[test]
     fn a_part_of_a_packed_operand_multiplies_like_the_part_alone() {
         let (k, n) = (600, 70);
         let b = random(k * n, 7);

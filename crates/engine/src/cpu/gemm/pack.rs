@@ -115,8 +115,8 @@ fn pack(isa: Isa, width: usize, lanes: Lanes, to: &mut [f32]) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, _) => unsafe { avx2::pack::<16>(lanes, to) },
-        (_, 8) => pack_plain::<8>(lanes, to),
-        (_, 12) => pack_plain::<12>(lanes, to),
+        (_, 6) => pack_plain::<6>(lanes, to),
+        (_, 16) => pack_plain::<16>(lanes, to),
         _ => pack_plain::<4>(lanes, to),
     }
 }
@@ -150,7 +150,7 @@ fn pack_plain<const W: usize>(lanes: Lanes, to: &mut [f32]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub(super) mod avx512 {
     use super::{Lanes, pack_plain};
     use std::arch::x86_64::*;
 
@@ -175,7 +175,7 @@ mod avx512 {
     }
 
     /// The lowest `count` lanes of a vector, as a mask.
-    fn first(count: usize) -> __mmask16 {
+    pub(in crate::cpu::gemm) fn first(count: usize) -> __mmask16 {
         if count >= 16 { u16::MAX } else { (1 << count) - 1 }
     }
 
@@ -228,7 +228,7 @@ mod avx512 {
     /// Transposes a square of 16 x 16: pairs, then fours, then the quarters of the vectors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-    fn transpose(square: &mut [__m512; 16]) {
+    pub(in crate::cpu::gemm) fn transpose(square: &mut [__m512; 16]) {
         let mut fours = [_mm512_setzero_ps(); 16];
         for i in 0..4 {
             let [a, b, c, d] = [square[4 * i], square[4 * i + 1], square[4 * i + 2], square[4 * i + 3]];

@@ -8,12 +8,12 @@ use crate::cpu::vector::Vector;
 /// The tile of each instruction set: rows and columns of `c` that are held in registers.
 ///
 /// AVX-512: 14 x 2 of 32 registers accumulate, the rest holds a row of `b` and a value of `a`. AVX2: 6 x 2 of 16.
-/// NEON: 8 x 3 of 32.
+/// NEON: 6 x 4 of 32. A width divides [`K_BLOCK`], since attention enters packed keys at multiples of that.
 pub(crate) fn tile(isa: Isa) -> (usize, usize) {
     match isa {
         Isa::Avx512 => (14, 32),
         Isa::Avx2 => (6, 16),
-        Isa::Neon => (8, 12),
+        Isa::Neon => (6, 16),
         Isa::Scalar => (4, 4),
     }
 }
@@ -82,7 +82,7 @@ pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
             Isa::Avx2 => unsafe { multiply_avx2(part, a_pack) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { body::<std::arch::aarch64::float32x4_t, 8, 3>(isa, part, a_pack) },
+            Isa::Neon => unsafe { body::<std::arch::aarch64::float32x4_t, 6, 4>(isa, part, a_pack) },
             // SAFETY: as above.
             _ => unsafe { body::<f32, 4, 4>(Isa::Scalar, part, a_pack) },
         }
