@@ -397,8 +397,8 @@ fn slices_of_several_aggregators_make_the_same_object() {
     let fewer = AggregateSlice::merge(&layout, &set[..3], rule, 1..3).unwrap();
     assert_eq!(fewer.disputed(&slice(0..3)), [1, 2]);
     assert_eq!(AggregateSlice::join(&layout, &[slice(0..1), fewer]), Err(SliceError::OtherAggregate { segment: 1 }));
-    for (slices, segment) in [(vec![], 0), (vec![1..3], 0), (vec![0..2], 2), (vec![0..2, 1..3], 1)] {
-        let slices: Vec<AggregateSlice> = slices.into_iter().map(slice).collect();
+    for (slices, segment) in [(&[][..], 0), (&[(1, 3)], 0), (&[(0, 2)], 2), (&[(0, 2), (1, 3)], 1)] {
+        let slices: Vec<AggregateSlice> = slices.iter().map(|(start, end)| slice(*start..*end)).collect();
         assert_eq!(AggregateSlice::join(&layout, &slices), Err(SliceError::Coverage { segment }));
     }
 }

@@ -257,9 +257,10 @@ proptest! {
 fn a_tensor_of_unequal_magnitudes_is_sent_with_two_scales() {
     let layout = layout(&[(3 * 4096, 64), (3 * 4096, 64)]);
     // In the first tensor what is kept is near to equal; in the second every other value is three times as large.
-    let size = |j: usize| if j < 3 * 4096 || j % 128 == 0 { 3e-3 } else { 1e-3 };
-    let value = |j: usize| if j % 64 == 0 { size(j) * (1.0 + (j % 11) as f32 * 0.01) } else { 1e-5 };
-    let drift: Vec<f32> = (0..layout.parameters()).map(|j| value(j) * if j % 3 == 0 { -1.0 } else { 1.0 }).collect();
+    let size = |j: usize| if j < 3 * 4096 || j.is_multiple_of(128) { 3e-3 } else { 1e-3 };
+    let value = |j: usize| if j.is_multiple_of(64) { size(j) * (1.0 + (j % 11) as f32 * 0.01) } else { 1e-5 };
+    let drift: Vec<f32> =
+        (0..layout.parameters()).map(|j| value(j) * if j.is_multiple_of(3) { -1.0 } else { 1.0 }).collect();
     let mut feedback = ErrorFeedback::new(&layout);
     feedback.accumulate(&drift, 0.95).unwrap();
     let sent = feedback.compress(&layout, metadata(1)).unwrap();
@@ -286,7 +287,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
     ) {
         let layout = layout(&[(700, 300), (63, 4096)]);
-        let value = |j: usize| if j % 2 == 0 { 3e-3 } else { 1e-3 };
+        let value = |j: usize| if j.is_multiple_of(2) { 3e-3 } else { 1e-3 };
         let sent = payload(&layout, 1, &(0..layout.parameters()).map(value).collect::<Vec<f32>>());
         prop_assert_eq!(sent.modes()[1], Mode::Magnitude);
         let forged = drifts::forge_payload(&sent.encode(), |body| {
