@@ -22,6 +22,8 @@ impl Bank {
         // Without emission the amounts are the same however long a test takes.
         rules["block_emission"] = 0.into();
         rules["block_time_ms"] = 200.into();
+        rules["governance"]["voting_blocks"] = 15.into();
+        rules["access"]["closing_blocks"] = 2.into();
         place.write("rules.json", rules.to_string());
         let mut ledger = place.start(&["ledger", "--profile", "rules.json", "--listen", "127.0.0.1:0", "--json"]);
         let url = ledger.event()["url"].as_str().unwrap().to_owned();
@@ -39,6 +41,16 @@ impl Bank {
 
     fn stdout(&self, arguments: &[&str]) -> String {
         self.place.stdout(&[&["token"], arguments, &["--ledger", &self.url]].concat())
+    }
+
+    /// Any command, in JSON.
+    fn ask(&self, arguments: &[&str]) -> Value {
+        self.place.json(&[arguments, &["--json", "--ledger", &self.url]].concat())
+    }
+
+    /// Any command, as people see it.
+    fn say(&self, arguments: &[&str]) -> String {
+        self.place.stdout(&[arguments, &["--ledger", &self.url]].concat())
     }
 
     fn failure(&self, code: i32, arguments: &[&str]) -> String {
@@ -69,7 +81,7 @@ fn a_transfer_arrives_and_what_is_not_there_cannot_be_sent() {
 fn a_slot_is_bought_once_and_only_with_consent() {
     let bank = Bank::new();
     let none = bank.stdout(&["metagraph"]);
-    assert!(none.contains("nobody holds a slot") && none.contains("plain emission"), "{none}");
+    assert!(none.contains("nobody holds a slot"), "{none}");
 
     let unasked = bank.failure(2, &["register"]);
     assert!(unasked.contains("costs 0.100000000 TAO") && unasked.contains("next: add --yes"), "{unasked}");
@@ -83,7 +95,6 @@ fn a_slot_is_bought_once_and_only_with_consent() {
     assert!(again.contains("HotKeyAlreadyRegisteredInSubNet") && again.contains("slot 0"), "{again}");
 
     let metagraph = bank.json(&["metagraph"]);
-    assert!(metagraph["emission_rule"].as_str().unwrap().contains("emission"));
     let slots = metagraph["slots"].as_array().unwrap();
     assert_eq!((slots.len(), &slots[0]["hotkey"]), (1, &bought["hotkey"]));
     assert_eq!(slots[0]["coldkey"], ALICE);
@@ -92,27 +103,81 @@ fn a_slot_is_bought_once_and_only_with_consent() {
 }
 
 #[test]
-fn stake_goes_onto_a_hotkey_and_comes_back() {
+fn stake_is_bought_and_sold_with_consent_and_within_the_slippage() {
     let bank = Bank::new();
-    let early = bank.failure(1, &["stake", "5"]);
+    let early = bank.failure(1, &["stake", "5", "--yes"]);
     assert!(early.contains("HotKeyAccountNotExists") && early.contains("templar token register"), "{early}");
     bank.json(&["register", "--yes"]);
-    let poor = bank.failure(1, &["stake", "10000"]);
+    let poor = bank.failure(1, &["stake", "10000", "--yes"]);
     assert!(poor.contains("NotEnoughBalanceToStake"), "{poor}");
-    let staked = bank.json(&["stake", "500"]);
-    assert_eq!(staked["stake_rao"].as_u64(), Some(500 * TAO), "{staked}");
+    let unasked = bank.failure(2, &["stake", "500"]);
+    assert!(unasked.contains("pay 500.000000000 TAO for 499.") && unasked.contains("next: add --yes"), "{unasked}");
+    let bought = bank.json(&["stake", "500", "--yes"]);
+    let (stake, paid) = (bought["stake_rao"].as_u64().unwrap(), bought["tao_rao"].as_u64().unwrap());
+    assert!(paid == 500 * TAO && stake > 499 * TAO && stake < 500 * TAO, "{bought}");
     let balance = bank.json(&["balance"]);
-    assert_eq!(balance["stakes"][0]["hotkey"], staked["hotkey"], "{balance}");
+    assert_eq!(balance["stakes"][0]["hotkey"], bought["hotkey"], "{balance}");
     assert_eq!(balance["stakes"][0]["uid"], 0);
     assert!(bank.stdout(&["balance"]).contains("(slot 0)"));
 
-    let greedy = bank.failure(1, &["unstake", "9000000"]);
+    // A hundredth of the pool moves the price by two hundredths.
+    let dear = bank.failure(1, &["buy", "9000", "--yes"]);
+    assert!(dear.contains("SlippageTooHigh") && dear.contains("--slippage"), "{dear}");
+    let part = bank.json(&["buy", "9000", "--yes", "--partial"]);
+    assert!(part["tao_rao"].as_u64().unwrap() < 3_000 * TAO, "{part}");
+
+    let greedy = bank.failure(1, &["unstake", "9000000", "--yes"]);
     assert!(greedy.contains("NotEnoughStakeToWithdraw"), "{greedy}");
-    let hotkey = staked["hotkey"].as_str().unwrap();
-    let back = bank.json(&["unstake", "499", "--hotkey-address", hotkey]);
-    assert_eq!(back["amount_rao"].as_u64(), Some(499 * TAO));
-    assert_eq!(back["free_rao"].as_u64(), staked["free_rao"].as_u64().map(|free| free + 499 * TAO));
-    assert_eq!(bank.json(&["unstake", "all"])["stake_rao"].as_u64(), Some(0));
+    let hotkey = bought["hotkey"].as_str().unwrap();
+    let back = bank.json(&["unstake", "100", "--yes", "--hotkey-address", hotkey]);
+    assert_eq!(back["alpha_rao"].as_u64(), Some(100 * TAO));
+    assert_eq!(bank.json(&["sell", "all", "--yes", "--slippage", "50"])["stake_rao"].as_u64(), Some(0));
+
+    let market = bank.json(&["price"]);
+    assert!(market["volume_day"].as_u64().unwrap() > 1_000 * TAO, "{market}");
+    let candles = bank.json(&["history", "--interval", "1d"]);
+    assert!(candles["candles"][0]["trades"].as_u64().unwrap() >= 4, "{candles}");
+    assert!(bank.stdout(&["history"]).contains("close") && bank.stdout(&["price"]).contains("capitalisation"));
+    let events = bank.ask(&["wallet", "history"]);
+    assert!(events["events"].as_array().unwrap().len() >= 5, "{events}");
+    assert!(bank.say(&["wallet", "history"]).contains("bought stake"));
+}
+
+#[test]
+fn a_setting_is_voted_on_and_access_is_paid_and_given_back() {
+    let bank = Bank::new();
+    bank.json(&["register", "--yes"]);
+    bank.json(&["stake", "500", "--yes"]);
+    let outside = bank.place.failure(1, &["governance", "propose", "selected", "0", "--yes", "--ledger", &bank.url]);
+    assert!(outside.contains("ProposalOutOfBounds"), "{outside}");
+    let unknown = bank.place.failure(2, &["governance", "propose", "weather", "fair", "--ledger", &bank.url]);
+    assert!(unknown.contains("cannot be proposed") && unknown.contains("--help"), "{unknown}");
+    let made = bank.ask(&["governance", "propose", "outer-alpha", "0.75", "--title", "calm", "--yes"]);
+    assert_eq!(made["proposal"]["id"], 0, "{made}");
+    let voted = bank.ask(&["governance", "vote", "0", "yes"]);
+    assert_eq!(voted["proposal"]["outcome"], "adopted", "{voted}");
+    assert!(bank.say(&["governance", "show", "0"]).contains("outer-alpha = 0.750000"));
+    assert!(bank.say(&["governance", "list"]).contains("calm"));
+
+    let (gateway, amount) = (BOB, 3 * TAO);
+    let opened = bank.ask(&["access", "open", "3", "--gateway", gateway, "--yes"]);
+    assert_eq!(opened["account"]["account"]["balance"].as_u64(), Some(amount), "{opened}");
+    assert!(bank.say(&["access", "show", "--gateway", gateway]).contains("3.000000000 alpha"));
+    assert_eq!(bank.ask(&["access", "accounts", "--gateway", gateway])["accounts"].as_array().unwrap().len(), 1);
+    bank.ask(&["access", "close", "--gateway", gateway]);
+    while !bank.ask(&["access", "show", "--gateway", gateway])["account"].is_null() {}
+    let terms = bank.ask(&["access", "terms"]);
+    assert_eq!(terms["totals"]["prepaid"], 0, "{terms}");
+
+    while bank.ask(&["governance", "show", "0"])["proposal"]["status"] == "open" {}
+    let settings = bank.ask(&["governance", "settings"]);
+    assert_eq!(settings["changes"][0]["setting"]["outer_alpha"], 750_000, "{settings}");
+    let late = bank.place.failure(1, &["governance", "vote", "0", "no", "--ledger", &bank.url]);
+    assert!(late.contains("ProposalClosed"), "{late}");
+
+    // Who replays all of it comes to the same roots.
+    let followed = bank.ask(&["ledger", "follow", "--once"]);
+    assert_eq!(followed["event"], "caught_up", "{followed}");
 }
 
 #[test]
@@ -122,6 +187,6 @@ fn without_a_ledger_or_a_wallet_the_next_step_is_named() {
     assert!(lost.contains("no ledger at ws://127.0.0.1:1") && lost.contains("next: start one with"), "{lost}");
     let bare = place.failure(1, &["token", "balance"]);
     assert!(bare.contains("wallet default") && bare.contains("templar wallet new"), "{bare}");
-    let bare = place.failure(1, &["token", "stake", "1"]);
+    let bare = place.failure(1, &["token", "stake", "1", "--yes"]);
     assert!(bare.contains("no hotkey default") && bare.contains("templar wallet new"), "{bare}");
 }

@@ -77,3 +77,38 @@ fn an_encrypted_coldkey_opens_with_its_password_alone() {
     assert_eq!(copy["address"], shown["coldkey"]["address"]);
     assert_eq!(with("wrong", &import).status.code(), Some(1));
 }
+
+/// However much is said: no phrase, no private key, no password.
+#[test]
+fn no_secret_reaches_the_output_or_the_log() {
+    const PASSWORD: &str = "correct-horse-battery";
+    let place = Place::new();
+    let run = |arguments: &[&str]| {
+        let output = place.templar(arguments).env("TEMPLAR_WALLET_PASSWORD", PASSWORD).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let made: serde_json::Value = serde_json::from_str(&run(&["wallet", "new", "--json"])).unwrap();
+    let exported = |key: &str| -> serde_json::Value {
+        serde_json::from_str(&run(&["wallet", "export", key, "--show-secret", "--json"])).unwrap()
+    };
+    let mut secrets = vec![PASSWORD.to_owned()];
+    for key in ["coldkey", "hotkey"] {
+        secrets.push(made[key]["phrase"].as_str().unwrap().to_owned());
+        secrets.push(exported(key)["private_key"].as_str().unwrap().trim_start_matches("0x").to_owned());
+    }
+    let ledger = ["--ledger", "ws://127.0.0.1:1"];
+    let said = [
+        run(&["-vv", "wallet", "show"]),
+        run(&["-vv", "wallet", "list", "--json"]),
+        run(&["-vv", "wallet", "export", "coldkey"]),
+        run(&["-vv", "wallet", "import", "coldkey", "--file", "missing"]),
+        run(&[["-vv", "token", "balance"].as_slice(), &ledger].concat()),
+        run(&[["-vv", "token", "transfer", ALICE, "1"].as_slice(), &ledger].concat()),
+        run(&[["-vv", "token", "stake", "1", "--yes"].as_slice(), &ledger].concat()),
+        run(&["-vv", "config"]),
+    ];
+    for text in &said {
+        assert!(!text.is_empty());
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "a secret is in: {text}");
+    }
+}
