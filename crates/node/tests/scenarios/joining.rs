@@ -10,12 +10,13 @@ async fn a_miner_that_comes_late_catches_up_by_aggregates_and_is_paid() {
     world.run_through(Window(2)).await;
     world.add("miner-late", Role::Miner).await;
     world.start("miner-late").await;
-    world.run_through(Window(6)).await;
+    // Weights stay hidden for an epoch, and pay by them comes an epoch later.
+    world.run_through(Window(8)).await;
     let outcomes = world.assert_all_equal();
     let story = world.story();
     let late = &world.nodes["miner-late"];
-    assert_eq!(late.next, Window(7), "{story}");
-    assert_eq!(late.applied().len(), 7, "it applies every window\n{story}");
+    assert_eq!(late.next, Window(9), "{story}");
+    assert_eq!(late.applied().len(), 9, "it applies every window\n{story}");
     assert!(outcomes.values().any(|(selected, _)| selected.contains(&late.uid)), "it is not selected\n{story}");
     assert!(world.stake(&late.hotkey) > Alpha(0), "it is not paid\n{story}");
 }
