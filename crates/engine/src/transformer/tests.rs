@@ -1,0 +1,91 @@
+//! Caches and memory of the passes.
+
+use super::*;
+use crate::{Cpu, Isa, MemoryNeeds, TrainingShape, initial_parameters, preset};
+
+#[test]
+fn a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass_bit_for_bit() {
+    let config = ModelConfig { head_dim: 10, qk_norm: true, initializer_range: 0.2, ..preset("nano", 50).unwrap() };
+    let parameters = initial_parameters(&config, [1; 32]);
+    let tokens: Vec<u32> = (0..300).map(|place| place * place % 47).collect();
+    for isa in Isa::available() {
+        let mut ops = Cpu::new(isa, 2).unwrap();
+        let mut model = Transformer::new(&mut ops, config.clone());
+        let whole = model.all_logits(&mut ops, &parameters, &Positions::of_prompt(&tokens));
+        let mut cache = model.cache(&mut ops, tokens.len());
+        for piece in [1, 1, 2, 80, 1, 170, 3, 1, 1, 40] {
+            let start = cache.filled;
+            let logits = model.extend(&mut ops, &parameters, &mut cache, &tokens[start..start + piece]);
+            let expected = &whole[(start + piece - 1) * 50..(start + piece) * 50];
+            assert_eq!(logits, expected, "{isa}, {} positions", start + piece);
+        }
+    }
+}
+
+/// Values that the passes of a model hold at present.
+fn held(model: &Transformer<Cpu>) -> usize {
+    let workspace = &model.workspace;
+    let layers = workspace.layers.iter().flat_map(|layer| {
+        let LayerMemory { input, normed_input, qkv, raw, attended, log_sum_exp, .. } = layer;
+        let LayerMemory { middle, normed_middle, gate_up, activated, .. } = layer;
+        [input, normed_input, qkv, raw, attended, log_sum_exp, middle, normed_middle, gate_up, activated]
+    });
+    let backward = workspace.backward.iter().flat_map(|backward| {
+        let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
+        [d_stream, d_normed, d_qkv, d_activated]
+    });
+    let single = [&workspace.stream, &workspace.normed, &workspace.logits, &model.table];
+    let all = layers.chain(backward).chain(&workspace.entries).chain(single);
+    all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum()
+}
+
+#[test]
+fn the_computed_memory_is_what_the_passes_hold() {
+    let config = ModelConfig { head_dim: 10, qk_norm: true, ..preset("nano", 50).unwrap() };
+    let parameters = initial_parameters(&config, [1; 32]);
+    let positions = Positions::new(&crate::Batch::new(vec![1; 3 * 31], 3, 30), 50).unwrap();
+    // Each buffer begins and ends at a cache line.
+    let check = |held: usize, needs: MemoryNeeds| {
+        let share = 4.0 * held as f64 / needs.activations as f64;
+        assert!((1.0..1.002).contains(&share), "{share}");
+    };
+    for is_recomputing in [false, true] {
+        let mut ops = Cpu::new(Isa::best(), 1).unwrap();
+        let mut model = Transformer::new(&mut ops, config.clone());
+        model.set_recomputing(is_recomputing);
+        let hidden_matrices = templar_base::MatrixOptimiser::AdamW;
+        let shape = TrainingShape { sequences: 3, length: 30, is_recomputing, hidden_matrices };
+        model.losses(&mut ops, &parameters, &positions);
+        check(held(&model), MemoryNeeds::judging(&config, shape));
+        let mut gradient = vec![0.0; parameters.len()];
+        model.gradient(&mut ops, &parameters, &positions, 1.0, &mut gradient, false);
+        check(held(&model), MemoryNeeds::training(&config, shape));
+    }
+}
+
+#[test]
+fn texts_that_grow_together_get_the_logits_that_each_gets_alone_bit_for_bit() {
+    let config = ModelConfig { qk_norm: true, initializer_range: 0.2, ..preset("nano", 50).unwrap() };
+    let parameters = initial_parameters(&config, [1; 32]);
+    for isa in Isa::available() {
+        let mut ops = Cpu::new(isa, 3).unwrap();
+        let mut model = Transformer::new(&mut ops, config.clone());
+        let prompts: [&[u32]; 3] = [&[1; 70], &[2, 3], &[4]];
+        let new = [[5, 6, 7], [8, 9, 10], [11, 12, 13]];
+        let mut alone = Vec::new();
+        for (prompt, new) in prompts.iter().zip(&new) {
+            let mut cache = model.cache(&mut ops, 80);
+            model.extend(&mut ops, &parameters, &mut cache, prompt);
+            alone.push(new.map(|token| model.extend(&mut ops, &parameters, &mut cache, &[token])));
+        }
+        let mut caches: Vec<_> = prompts.iter().map(|_| model.cache(&mut ops, 80)).collect();
+        for (prompt, cache) in prompts.iter().zip(&mut caches) {
+            model.extend(&mut ops, &parameters, cache, prompt);
+        }
+        for step in 0..3 {
+            let tokens = new.map(|tokens| tokens[step]);
+            let together = model.extend_each(&mut ops, &parameters, caches.iter_mut().collect(), &tokens);
+            assert_eq!(together, alone.iter().flat_map(|text| text[step].clone()).collect::<Vec<_>>(), "{isa}");
+        }
+    }
+}
