@@ -197,7 +197,7 @@ fn reduce_large(x: f32) -> (u32, f64) {
     let words = TWO_OVER_PI[first / 32..first / 32 + 4].iter().fold(0u128, |sum, &word| sum << 32 | u128::from(word));
     let digits = words >> (32 - first % 32) & ((1 << 96) - 1);
     // Quadrants with 94 binary places, but for multiples of four.
-    let product = mantissa * digits & ((1 << 96) - 1);
+    let product = (mantissa * digits) & ((1 << 96) - 1);
     let quadrant = (product + (1 << 93)) >> 94;
     let rest = product as i128 - (quadrant << 94) as i128;
     let unit = 1.0 / (1u128 << 94) as f64;
