@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use templar_base::{Rao, Uid};
+use templar_base::{Alpha, Uid};
 use templar_ledger::Chain;
 
 /// How often processes and journals are looked at.
@@ -204,7 +204,7 @@ impl Up {
 /// The stakes on the ledger, read now and then.
 #[derive(Default)]
 struct Stakes {
-    by_uid: BTreeMap<Uid, Rao>,
+    by_uid: BTreeMap<Uid, Alpha>,
     read: Option<Instant>,
 }
 
