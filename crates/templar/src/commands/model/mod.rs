@@ -28,7 +28,7 @@ pub struct Model {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    Train(train::Train),
+    Train(Box<train::Train>),
     Evaluate(evaluate::Evaluate),
     Generate(generate::Generate),
     Chat(chat::Chat),
