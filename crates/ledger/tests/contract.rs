@@ -279,7 +279,7 @@ async fn oversized_requests_and_crowds_are_turned_away() {
         let _ = socket.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     };
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"ledger_head"}"#;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"ledger_head","params":[]}"#;
     assert!(ask(call.to_owned()).await.contains("state_root"));
     let huge = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ledger_submit","params":["{}"]}}"#, "0".repeat(1 << 20));
     assert!(!ask(huge).await.contains("result"));

@@ -15,7 +15,10 @@ use tokio::sync::watch;
 const INVALID_PARAMS_CODE: i32 = -32_602;
 
 fn parse<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, ErrorObjectOwned> {
-    params.parse().map_err(|error| {
+    // Many clients send an empty list where there are no parameters.
+    let is_none = params.as_str().is_some_and(|text| text.trim() == "[]");
+    let parsed = if is_none { Params::new(None).parse() } else { params.parse() };
+    parsed.map_err(|error| {
         ErrorObjectOwned::owned(INVALID_PARAMS_CODE, format!("parameters: {}", error.message()), None::<()>)
     })
 }
