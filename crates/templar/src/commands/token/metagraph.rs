@@ -58,6 +58,9 @@ fn facts_of(neuron: &Neuron) -> serde_json::Value {
         "coldkey": neuron.coldkey,
         "stake_rao": neuron.stake,
         "permit": neuron.permit,
+        "active": neuron.active,
+        "consensus": share(neuron.consensus),
+        "validator_trust": share(neuron.validator_trust),
         "incentive": share(neuron.incentive),
         "dividends": share(neuron.dividends),
         "emission_rao": neuron.emission,
@@ -74,7 +77,8 @@ fn people(paint: Paint, metagraph: &Metagraph) -> String {
     if metagraph.neurons.is_empty() {
         return format!("{title}\n{rule}\nnobody holds a slot: take the first with `templar token register`");
     }
-    let head = ["uid", "hotkey", "coldkey", "stake", "permit", "incentive", "dividends", "emission", "last update"];
+    let head =
+        ["uid", "hotkey", "coldkey", "stake", "permit", "trust", "incentive", "dividends", "emission", "last update"];
     let rows: Vec<Vec<String>> = metagraph.neurons.iter().map(row).collect();
     format!("{title}\n{rule}\n{}", table(paint, Some(&head), &rows))
 }
@@ -87,6 +91,7 @@ fn row(neuron: &Neuron) -> Vec<String> {
         neuron.coldkey.short(),
         neuron.stake.to_string(),
         if neuron.permit { "yes" } else { "-" }.to_owned(),
+        format!("{:.4}", share(neuron.validator_trust)),
         format!("{:.4}", share(neuron.incentive)),
         format!("{:.4}", share(neuron.dividends)),
         neuron.emission.to_string(),
