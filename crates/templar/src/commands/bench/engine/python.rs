@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 const WITHOUT_CUDA: &str = include_str!("without_cuda.py");
 
 /// What PyTorch needs on a CPU. Its own list would bring some gigabytes of GPU libraries.
-const NEEDED: [&str; 7] = ["filelock", "typing-extensions", "sympy", "networkx", "jinja2", "fsspec", "setuptools"];
+const NEEDED: [&str; 7] = ["filelock", "typing-extensions", "sympy", "networkx", "jinja2", "fsspec", "setuptools>=77"];
 
 /// The interpreter of the environment in this folder.
 pub fn interpreter(folder: &Path) -> PathBuf {
