@@ -59,12 +59,10 @@ pub struct GradientSummary {
 #[derive(Deserialize)]
 struct Document {
     loss: Option<f64>,
-    #[serde(default)]
-    gradients: BTreeMap<String, GradientSummary>,
+    gradients: Option<BTreeMap<String, GradientSummary>>,
     greedy_prompt: Option<Vec<u32>>,
     greedy_tokens: Option<Vec<u32>>,
-    #[serde(default)]
-    training: Vec<TrainingRun>,
+    training: Option<Vec<TrainingRun>>,
 }
 
 /// What another implementation computed for a model; what it has not stays away.
@@ -114,7 +112,8 @@ impl Reference {
             _ => return Err(ReferenceError::Json("`greedy_tokens` do not begin with a `greedy_prompt`".into())),
         };
         let loss = document.loss.or(stored_loss);
-        let (gradients, training) = (document.gradients, document.training);
+        let gradients = document.gradients.unwrap_or_default();
+        let training = document.training.unwrap_or_default();
         let reference = Self { inputs, logits, loss, gradients, greedy, training };
         match reference.inputs {
             None if reference.greedy.is_none() => Err(ReferenceError::Empty),
