@@ -107,7 +107,12 @@ impl WindowRules {
             RunSetting::InnerSteps(steps) => {
                 self.inner_steps = original.data.batches_per_window.min(steps as usize);
             }
-            RunSetting::Selected(selected) => self.genesis.judging.selected = usize::from(selected),
+            RunSetting::Selected(selected) => {
+                let selected = usize::from(selected);
+                self.genesis.judging.selected = selected;
+                // Newcomers have places among the selected, never more than there are.
+                self.genesis.judging.newcomer_places = original.judging.newcomer_places.min(selected);
+            }
         }
     }
 }
