@@ -33,7 +33,8 @@ impl Plot<'_> {
         let visible = |(x, y): &&(f64, f64)| y.is_finite() && (*x > 0.0 || !self.is_logarithmic);
         let all = || self.curves.iter().flat_map(|curve| curve.points.iter().filter(visible));
         let bounds = |values: &mut dyn Iterator<Item = f64>| {
-            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+            let (low, high) =
+                values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
             if low < high { (low, high) } else { (low.min(0.0), low.min(0.0) + 1.0) }
         };
         let (x0, x1) = bounds(&mut all().map(|(x, _)| place(*x)));
@@ -49,8 +50,12 @@ impl Plot<'_> {
         self.axes(&mut svg, (x0, x1), (y0, y1));
         for (number, curve) in self.curves.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
-            let points: Vec<String> =
-                curve.points.iter().filter(visible).map(|(x, y)| format!("{:.1},{:.1}", across(*x), down(*y))).collect();
+            let points: Vec<String> = curve
+                .points
+                .iter()
+                .filter(visible)
+                .map(|(x, y)| format!("{:.1},{:.1}", across(*x), down(*y)))
+                .collect();
             let dashes = if number < COLOURS.len() { "" } else { " stroke-dasharray=\"5 3\"" };
             let label = TOP + 14.0 + 18.0 * number as f64;
             let side = WIDTH - RIGHT + 12.0;

@@ -111,7 +111,7 @@ pub fn table(paint: Paint, rows: &[Row]) -> String {
                 format!("{:.3}", row.sent_bits_per_parameter),
                 output::size(row.bytes),
             ];
-            cells.extend(row.seconds.iter().map(|seconds| format!("{seconds:.1}")));
+            cells.extend(row.seconds.iter().map(|seconds| format!("{seconds:.3}")));
             cells
         })
         .collect();

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::random::Stream;
 use templar_base::{Beacon, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
-use templar_engine::{
-    Batch, CpuEngine, Engine, OptimiserConfig, OptimiserState, ParamLayout, initial_parameters,
-};
+use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig, OptimiserState, ParamLayout, initial_parameters};
 use templar_gradient::GradientLayout;
 use templar_gradient::exchange::{Exchange, Message};
 
@@ -107,7 +105,10 @@ impl Ground {
     }
 
     fn key(&self) -> [u8; 32] {
-        *blake3::Hasher::new_derive_key("templar convergence bench v1").update(&self.seed.to_le_bytes()).finalize().as_bytes()
+        *blake3::Hasher::new_derive_key("templar convergence bench v1")
+            .update(&self.seed.to_le_bytes())
+            .finalize()
+            .as_bytes()
     }
 }
 
@@ -162,7 +163,13 @@ impl<'a> Simulation<'a> {
     }
 
     /// Runs to the end or until `stop`, and tells of each point.
-    pub fn run(mut self, joining: &Joining, points: usize, stop: &AtomicBool, tell: &mut dyn FnMut(Point)) -> anyhow::Result<()> {
+    pub fn run(
+        mut self,
+        joining: &Joining,
+        points: usize,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Point),
+    ) -> anyhow::Result<()> {
         tell(self.point(0)?);
         match joining {
             Joining::EveryStep => self.every_step(points, stop, tell),
@@ -190,7 +197,13 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn windows(&mut self, rule: &Windows, points: usize, stop: &AtomicBool, tell: &mut dyn FnMut(Point)) -> anyhow::Result<()> {
+    fn windows(
+        &mut self,
+        rule: &Windows,
+        points: usize,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Point),
+    ) -> anyhow::Result<()> {
         let count = self.ground.steps / rule.steps;
         let every = count.div_ceil(points);
         let mut workers = self.workers();
