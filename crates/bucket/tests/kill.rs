@@ -116,7 +116,8 @@ async fn a_killed_server_keeps_every_answered_write() {
         for (writer, writing) in writing.into_iter().enumerate() {
             from[writer] = writing.await.unwrap();
         }
-        check(folder.path(), &answered.lock().unwrap().clone()).await;
+        let so_far = answered.lock().unwrap().clone();
+        check(folder.path(), &so_far).await;
     }
     assert!(answered.lock().unwrap().len() > 10, "hardly anything was written");
 }

@@ -24,6 +24,9 @@ const LEDGER_PAUSE: Duration = Duration::from_millis(500);
 /// How often the status file is written.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 
+/// The wait before what the disk refused is tried again.
+const DISK_PAUSE: Duration = Duration::from_secs(2);
+
 /// The file of the data folder that a checkpoint is downloaded into.
 const INCOMING: &str = "incoming.safetensors";
 
@@ -264,7 +267,7 @@ fn apply<R: Send + 'static>(
     debug_assert_eq!(hash.is_some(), aggregate.is_some());
     // The votes that led here were read together with the window's rules.
     let Some(rules) = context.known_rules(window) else {
-        return context.journal.warn(format!("the rules of window {window} are not known; stop and restart"));
+        return context.journal.warn(format!("the rules of window {window} are not known; restart the node"));
     };
     let alpha = rules.genesis.outer.alpha(window);
     let done = worker.ask(move |reply| Command::Apply { window, aggregate, alpha, reply });
@@ -276,7 +279,11 @@ fn apply<R: Send + 'static>(
                 context.delete_old(window.next()).await;
             }
             // The disk is full or refuses: nothing was changed, and an operator must act before the node can go on.
-            Err(error) => context.journal.warn(format!("window {window} cannot be applied: {error}; stop and restart")),
+            Err(error) => {
+                context.journal.warn(format!("window {window} cannot be applied: {error}"));
+                tokio::time::sleep(DISK_PAUSE).await;
+                context.tell(Event::Failed { window, effect: FailedEffect::Apply }).await;
+            }
         }
     });
 }

@@ -172,6 +172,7 @@ pub struct NodeStatus {
 pub struct Journal {
     folder: PathBuf,
     file: Mutex<Option<File>>,
+    last_warning: Mutex<String>,
 }
 
 #[derive(Serialize)]
@@ -190,7 +191,7 @@ pub(crate) fn now_ms() -> u64 {
 impl Journal {
     /// A journal in `folder`, which is there.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), file: Mutex::new(None) }
+        Self { folder: folder.to_owned(), file: Mutex::new(None), last_warning: Mutex::default() }
     }
 
     /// Adds a line. A journal that cannot be written does not stop the node.
@@ -204,9 +205,15 @@ impl Journal {
         }
     }
 
-    /// Adds a warning.
+    /// Adds a warning. One that says again what the last one said is left out: whoever tries on until something gives
+    /// way says so once.
     pub fn warn(&self, message: impl Into<String>) {
-        self.add(&JournalEntry::Warning { message: message.into() });
+        let message = message.into();
+        let last =
+            std::mem::replace(&mut *self.last_warning.lock().unwrap_or_else(PoisonError::into_inner), message.clone());
+        if last != message {
+            self.add(&JournalEntry::Warning { message });
+        }
     }
 
     fn write(&self, entry: &JournalEntry) -> io::Result<()> {

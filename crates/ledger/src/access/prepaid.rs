@@ -345,7 +345,7 @@ mod tests {
     fn a_record_charges_once_however_often_it_comes() {
         let (mut state, gateway, account) = opened(1_000);
         let first = record(&gateway, 2, 0, 100);
-        let charged = state.settle_records(&GENESIS, &[first.clone()], &nobody).unwrap();
+        let charged = state.settle_records(&GENESIS, std::slice::from_ref(&first), &nobody).unwrap();
         assert_eq!(charged[0].1.charged, Alpha(150));
         assert_eq!(state.settle_records(&GENESIS, &[first.clone(), first.clone()], &nobody).unwrap(), []);
         let later = record(&gateway, 2, 0, 300);

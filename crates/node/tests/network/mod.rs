@@ -17,7 +17,11 @@ use recording::Recording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use templar_base::{Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser, InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass, Uid, Window, WindowBudget, WindowClock};
+use templar_base::{
+    Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
+    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass,
+    Uid, Window, WindowBudget, WindowClock,
+};
 use templar_bucket::{Bucket, BucketLocation};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters};
@@ -397,7 +401,10 @@ impl World {
         for node in self.nodes.values_mut() {
             node.read_journal();
         }
-        let running = self.nodes.iter().filter(|(_, node)| node.is_running() && expected(node) && !done(node));
+        let running = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_running() && !node.is_hindered && expected(node) && !done(node));
         running.map(|(name, _)| name.clone()).collect()
     }
 

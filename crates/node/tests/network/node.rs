@@ -22,6 +22,9 @@ pub enum Role {
 /// What runs, and what would end it in good order.
 type Task = (JoinHandle<Result<(), NodeError>>, watch::Sender<bool>);
 
+/// Where a node writes its state before it takes the old one's place.
+const HINDRANCES: [&str; 2] = ["shared.state.new", "miner.state.new"];
+
 /// A node of the network.
 pub struct Node {
     pub role: Role,
@@ -33,6 +36,8 @@ pub struct Node {
     pub entries: Vec<JournalEntry>,
     /// The window whose start it holds.
     pub next: Window,
+    /// Nobody waits for a node whose disk refuses.
+    pub is_hindered: bool,
     task: Option<Task>,
     bytes_read: usize,
 }
@@ -40,7 +45,23 @@ pub struct Node {
 impl Node {
     pub fn new(role: Role, hotkey: Keypair, uid: Uid, bucket: Bucket, data: PathBuf) -> Self {
         let (entries, next) = (Vec::new(), Window(0));
-        Self { role, hotkey, uid, bucket, data, entries, next, task: None, bytes_read: 0 }
+        Self { role, hotkey, uid, bucket, data, entries, next, is_hindered: false, task: None, bytes_read: 0 }
+    }
+
+    /// Makes the disk refuse what the node wants to keep: a folder stands where its files are written first.
+    pub fn hinder(&mut self) {
+        self.is_hindered = true;
+        for name in HINDRANCES {
+            std::fs::create_dir_all(self.data.join(name).join("full")).unwrap();
+        }
+    }
+
+    /// Makes the disk give way.
+    pub fn unhinder(&mut self) {
+        self.is_hindered = false;
+        for name in HINDRANCES {
+            std::fs::remove_dir_all(self.data.join(name)).unwrap();
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -118,6 +139,14 @@ impl Node {
             _ => None,
         });
         applied.collect()
+    }
+
+    /// What it warned of.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| match entry {
+            JournalEntry::Warning { message } => Some(message.as_str()),
+            _ => None,
+        })
     }
 
     /// Losses on the held-out text, by window.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, MergeMethod, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
-    WindowClock,
+    InnerOptimiser, InnerSchedule, JudgingRule, MergeMethod, ModelConfig, Netuid, OuterRule, StateHash, TensorClass,
+    WindowBudget, WindowClock,
 };
 use templar_corpus::Corpus;
 use templar_engine::{Batch, CpuEngine, Engine, NumericsId, OptimiserConfig, initial_parameters};

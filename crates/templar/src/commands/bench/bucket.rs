@@ -186,7 +186,8 @@ impl BucketBench {
         for round in 0..self.rounds {
             for (place, (name, bucket)) in stores.iter().enumerate() {
                 let done = f64::from(round) + place as f64 / stores.len() as f64;
-                progress.show(done / f64::from(self.rounds), &format!("{name}, round {} of {}", round + 1, self.rounds));
+                progress
+                    .show(done / f64::from(self.rounds), &format!("{name}, round {} of {}", round + 1, self.rounds));
                 rounds[place].push(self.round(bucket).await.with_context(|| format!("{name} failed"))?);
             }
         }
@@ -232,9 +233,8 @@ impl BucketBench {
             }
         }
         let listing = listing.elapsed().as_secs_f64();
-        let delete = self.time(small, bucket, |bucket, number| async move {
-            bucket.delete(&format!("small/{number:05}")).await
-        });
+        let delete = self
+            .time(small, bucket, |bucket, number| async move { bucket.delete(&format!("small/{number:05}")).await });
         let delete = delete.await?;
         Ok(Figures {
             large_put_mib_per_second: mebibytes / large_put,

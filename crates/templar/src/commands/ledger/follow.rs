@@ -104,14 +104,16 @@ impl Follow {
         output.event(&replica.facts("caught_up"), |_| {
             format!("blocks 0 to {newest} keep the rules; root {}", replica.state.root())
         })?;
-        while !self.once {
+        if self.once {
+            return Ok(());
+        }
+        loop {
             let head = heads.next().await?;
             catch_up(chain, &mut replica, head.number, &mut |_| {}).await?;
             check_conservation(&replica.state)?;
             output
                 .event(&replica.facts("block"), |_| format!("block {}: root {}", head.number, replica.state.root()))?;
         }
-        Ok(())
     }
 }
 

@@ -51,13 +51,16 @@ impl Balance {
             .iter()
             .map(|position| json!({"hotkey": position.hotkey, "uid": position.uid, "stake_rao": position.stake}))
             .collect();
-        let facts =
-            json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes});
+        let facts = json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes});
         Output::new(self.shared.json).facts(&facts, |paint| {
             let mut rows = vec![vec!["free".to_owned(), amount(balance, "TAO")]];
             for position in &positions {
                 let slot = position.uid.map_or("no slot now".to_owned(), |uid| format!("slot {uid}"));
-                rows.push(vec!["staked".to_owned(), amount(position.stake, "alpha"), format!("on {} ({slot})", position.hotkey)]);
+                rows.push(vec![
+                    "staked".to_owned(),
+                    amount(position.stake, "alpha"),
+                    format!("on {} ({slot})", position.hotkey),
+                ]);
             }
             format!("{address} at block {head}\n{}", table(paint, None, &rows))
         })

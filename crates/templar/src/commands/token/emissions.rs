@@ -48,12 +48,14 @@ fn people(paint: Paint, epochs: &[EpochRecord]) -> String {
         epochs.iter().map(|epoch| (epoch.owner.0 + epoch.miners.0 + epoch.validators.0) as f64).collect();
     let title = format!("alpha paid in each of {} epochs, blocks {} to {}", epochs.len(), first.block, last.block);
     let drawn = chart(&sums, true, |rao| format!("{:.3}", rao / RAO));
-    let sum = |part: fn(&EpochRecord) -> Alpha| Alpha(epochs.iter().map(|epoch| part(epoch).0).sum());
-    let parts: [(&str, fn(&EpochRecord) -> Alpha); 3] =
-        [("owner", |epoch| epoch.owner), ("miners", |epoch| epoch.miners), ("validators", |epoch| epoch.validators)];
-    let rows: Vec<_> = parts
-        .into_iter()
-        .map(|(name, part)| vec![name.to_owned(), part(last).to_string(), sum(part).to_string()])
-        .collect();
+    let row = |name: &str, part: fn(&EpochRecord) -> Alpha| {
+        let sum = Alpha(epochs.iter().map(|epoch| part(epoch).0).sum());
+        vec![name.to_owned(), part(last).to_string(), sum.to_string()]
+    };
+    let rows = [
+        row("owner", |epoch| epoch.owner),
+        row("miners", |epoch| epoch.miners),
+        row("validators", |epoch| epoch.validators),
+    ];
     format!("{}\n{drawn}{}", paint.bold(&title), table(paint, Some(&["part", "last epoch", "all shown"]), &rows))
 }

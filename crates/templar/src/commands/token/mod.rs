@@ -169,11 +169,11 @@ fn advice(error: &ChainError) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use templar_base::Rao;
+    use templar_base::Alpha;
 
     #[test]
     fn a_refusal_keeps_the_chains_name() {
-        let refusal = Refusal::NotEnoughStakeToWithdraw { needed: Rao(2), available: Rao(1) };
+        let refusal = Refusal::NotEnoughStakeToWithdraw { needed: Alpha(2), available: Alpha(1) };
         let error = explained::<()>(Err(ChainError::Refused { refusal })).unwrap_err();
         assert!(error.to_string().contains("NotEnoughStakeToWithdraw"), "{error}");
     }
