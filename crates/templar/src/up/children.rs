@@ -4,6 +4,7 @@ use super::folder::Folder;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -43,6 +44,13 @@ pub struct Children {
     members: BTreeMap<String, Member>,
 }
 
+/// This program's file. Where a newer build has taken its place meanwhile, Linux tells the old name with a remark.
+fn program() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("cannot find this program's own file")?;
+    let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.unwrap_or(path))
+}
+
 fn spawn(folder: &Folder, recipe: &Recipe) -> anyhow::Result<Child> {
     let logs = folder.path().join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
@@ -50,8 +58,7 @@ fn spawn(folder: &Folder, recipe: &Recipe) -> anyhow::Result<Child> {
     let too_long = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES);
     let log = OpenOptions::new().create(true).write(true).append(!too_long).truncate(too_long).open(&path);
     let log = log.with_context(|| format!("cannot write {}", path.display()))?;
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(program()?);
     command.args(&recipe.arguments).envs(recipe.variables.iter().map(|(name, value)| (name, value)));
     command.env(crate::interrupt::STOP_WITH_STDIN, "1");
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
@@ -69,6 +76,14 @@ fn give_way(child: &Child, recipe: &Recipe) {
     if recipe.arguments.first().is_some_and(|role| role == "miner") && process.is_some() {
         // Where the system does not allow it, a window takes a little longer.
         let _ = rustix::process::setpriority_process(process, MINER_NICENESS);
+    }
+}
+
+impl Member {
+    fn wait_for_restart(&mut self) {
+        let pause = Duration::from_millis(100 << self.deaths.min(6)).min(LONGEST_PAUSE);
+        self.deaths += 1;
+        self.restart_at = Some(Instant::now() + pause);
     }
 }
 
@@ -92,16 +107,21 @@ impl Children {
                 if member.started.elapsed() > Duration::from_secs(30) {
                     member.deaths = 0;
                 }
-                let pause = Duration::from_millis(100 << member.deaths.min(6)).min(LONGEST_PAUSE);
-                member.deaths += 1;
                 member.child = None;
-                member.restart_at = Some(Instant::now() + pause);
+                member.wait_for_restart();
                 let name = &member.recipe.name;
                 news.push(format!("{name} ended ({status}); it starts again. Its log: logs/{name}.log"));
             }
             if member.restart_at.is_some_and(|at| at <= Instant::now()) {
-                member.child = Some(spawn(folder, &member.recipe)?);
                 (member.started, member.restart_at) = (Instant::now(), None);
+                match spawn(folder, &member.recipe) {
+                    Ok(child) => member.child = Some(child),
+                    // The disk may be full, or this program's file just being replaced.
+                    Err(error) => {
+                        member.wait_for_restart();
+                        news.push(format!("{error:#}; it is tried again"));
+                    }
+                }
             }
         }
         self.write_processes(folder)?;
