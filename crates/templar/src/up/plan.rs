@@ -137,7 +137,8 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
         netuid: Netuid(3),
         clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: blocks },
         budget: WindowBudget {
-            seal_blocks: 2,
+            // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
+            seal_blocks: (blocks / 12).clamp(2, 6),
             reveal_blocks: blocks / 6,
             judge_blocks: blocks / 2,
             apply_blocks: blocks / 2 + 2,
