@@ -4,6 +4,8 @@
 //! over ascending k that starts from zero, and the blocks' sums are added to `c` in ascending order. Tile shapes,
 //! vector widths, packing and threads decide only which values are computed together, never how one is.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod pack;
 mod row;
 mod tile;

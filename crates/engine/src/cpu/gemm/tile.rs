@@ -1,13 +1,15 @@
 //! Tiles: the part of a product that is held in registers, and the loops around it.
 
 use super::K_BLOCK;
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::pack::{Operand, Packed, pack_strip, packed_b_len};
 use crate::Isa;
 use crate::cpu::vector::Vector;
 
 /// The tile of each instruction set: rows and columns of `c` that are held in registers.
 ///
-/// AVX-512: 14 x 2 of 32 registers accumulate, the rest holds a row of `b` and a value of `a`. AVX2: 6 x 2 of 16.
+/// AVX-512: 14 x 2 of 32 registers accumulate, see [`super::avx512`]. AVX2: 6 x 2 of 16.
 /// NEON: 6 x 4 of 32. A width divides [`K_BLOCK`], since attention enters packed keys at multiples of that.
 pub(crate) fn tile(isa: Isa) -> (usize, usize) {
     match isa {
@@ -18,8 +20,8 @@ pub(crate) fn tile(isa: Isa) -> (usize, usize) {
     }
 }
 
-/// Values of the largest tile.
-const LARGEST_TILE: usize = 14 * 32;
+/// Values of the largest tile that [`compute`] has.
+const LARGEST_TILE: usize = 6 * 16;
 
 /// Most rows of `c` in one task: some tiles, so that the packed `a` (about 140 KiB) stays near.
 pub(super) fn task_rows(isa: Isa) -> usize {
@@ -76,61 +78,60 @@ pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
         match isa {
             // SAFETY: the instruction set is available (`Cpu::new`); sizes are asserted above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { multiply_avx512(part, a_pack) },
+            Isa::Avx512 => unsafe { body::<{ avx512::ROWS }, { avx512::COLUMNS }>(isa, part, a_pack, avx512::compute) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { multiply_avx2(part, a_pack) },
+            Isa::Avx2 => unsafe { body::<6, 16>(isa, part, a_pack, compute_avx2) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { body::<std::arch::aarch64::float32x4_t, 6, 4>(isa, part, a_pack) },
+            Isa::Neon => unsafe { body::<6, 16>(isa, part, a_pack, compute::<std::arch::aarch64::float32x4_t, 6, 4>) },
             // SAFETY: as above.
-            _ => unsafe { body::<f32, 4, 4>(Isa::Scalar, part, a_pack) },
+            _ => unsafe { body::<4, 4>(Isa::Scalar, part, a_pack, compute::<f32, 4, 4>) },
         }
     }
 }
 
-/// # Safety
-/// As [`multiply`], on a machine with AVX-512.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn multiply_avx512(product: Product, a_pack: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    unsafe { body::<std::arch::x86_64::__m512, 14, 2>(Isa::Avx512, product, a_pack) }
-}
-
-/// # Safety
-/// As [`multiply`], on a machine with AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn multiply_avx2(product: Product, a_pack: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    unsafe { body::<std::arch::x86_64::__m256, 6, 2>(Isa::Avx2, product, a_pack) }
-}
-
-/// At most [`task_rows`] rows of a product.
+/// Computes a tile: `c (+)= a b` for a strip of `a` packed `[steps, rows]` and a panel of `b` packed `[steps, columns]`.
 ///
 /// # Safety
-/// As [`multiply`], on a machine with the instruction set of `V`, whose tile is `ROWS` x `VECTORS` registers.
-#[inline(always)]
-unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, product: Product, a_pack: &mut [f32]) {
-    let width = VECTORS * V::LANES;
+/// The instruction set must be there, and the pointers valid for these sizes.
+type Compute = unsafe fn(steps: usize, a: *const f32, b: *const f32, place: Place);
+
+/// # Safety
+/// As [`Compute`], on a machine with AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn compute_avx2(steps: usize, a: *const f32, b: *const f32, place: Place) {
+    // SAFETY: the caller's promise.
+    unsafe { compute::<std::arch::x86_64::__m256, 6, 2>(steps, a, b, place) }
+}
+
+/// At most [`task_rows`] rows of a product, in tiles of `ROWS` x `COLUMNS`.
+///
+/// # Safety
+/// As [`multiply`], on a machine with the instruction set of `compute`, whose tile has this size.
+unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
+    isa: Isa,
+    product: Product,
+    a_pack: &mut [f32],
+    compute: Compute,
+) {
     let Product { a, rows, columns, b, c_stride, .. } = product;
-    let b_padded = b.n.next_multiple_of(width);
+    let b_padded = b.n.next_multiple_of(COLUMNS);
     for k_done in (0..product.k).step_by(K_BLOCK) {
         let steps = K_BLOCK.min(product.k - k_done);
         let k_start = product.first_k + k_done;
         let packed_steps = K_BLOCK.min(b.k - k_start);
         // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
         let piece = if a.row_stride == 1 { 8 } else { steps };
-        let first_packed = if can_stay(a, columns.div_ceil(width)) { rows / ROWS * ROWS } else { 0 };
         for step in (0..steps).step_by(piece) {
-            for row in (first_packed..rows).step_by(ROWS) {
+            for row in (0..rows).step_by(ROWS) {
                 let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
                 pack_strip(isa, a.at(row, k_done + step), ROWS.min(rows - row), strip);
             }
         }
         // A panel of `b` stays in the first-level cache while the strips of `a` pass by.
-        for column in (0..columns).step_by(width) {
+        for column in (0..columns).step_by(COLUMNS) {
             let panel = k_start * b_padded + (product.first_column + column) * packed_steps;
             for row in (0..rows).step_by(ROWS) {
                 // SAFETY: strips and panels lie inside their buffers, `c` inside the caller's block, by the assertions
@@ -140,23 +141,10 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
                         c: product.c.add(row * c_stride + column),
                         stride: c_stride,
                         rows: ROWS.min(rows - row),
-                        columns: width.min(columns - column),
+                        columns: COLUMNS.min(columns - column),
                         accumulate: product.accumulate || k_done > 0,
                     };
-                    let panel = b.data.as_ptr().add(panel);
-                    if row < first_packed {
-                        let start = a.data.as_ptr().add(a.start + row * a.row_stride + k_done * a.column_stride);
-                        if a.row_stride == 1 {
-                            let strip = StripAcross { start, step: a.column_stride };
-                            compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
-                        } else {
-                            let strip = StripAlong { start, between: a.row_stride };
-                            compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
-                        }
-                    } else {
-                        let strip = PackedStrip::<ROWS>(a_pack.as_ptr().add(row * steps));
-                        compute::<V, _, ROWS, VECTORS>(steps, strip, panel, place);
-                    }
+                    compute(steps, a_pack.as_ptr().add(row * steps), b.data.as_ptr().add(panel), place);
                 }
             }
         }
@@ -164,103 +152,22 @@ unsafe fn body<V: Vector, const ROWS: usize, const VECTORS: usize>(isa: Isa, pro
 }
 
 /// Where a tile goes: the first `rows` x `columns` of it.
-struct Place {
-    c: *mut f32,
-    stride: usize,
-    rows: usize,
-    columns: usize,
-    accumulate: bool,
+pub(super) struct Place {
+    pub c: *mut f32,
+    pub stride: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub accumulate: bool,
 }
 
-/// Whether whole strips of `a` are best read where they are.
-///
-/// Where their steps lie side by side: unless their rows all fall on the same places of a first-level cache (which
-/// repeat after 4096 bytes). Where their rows do: if they are read only once or twice, as each step is a line of its own.
-fn can_stay(a: Operand, panels: usize) -> bool {
-    match (a.row_stride, a.column_stride) {
-        (1, _) => panels <= 2,
-        (row_stride, 1) => !row_stride.is_multiple_of(1024),
-        _ => false,
-    }
-}
-
-/// A strip of `a` at one of its steps.
-trait Strip: Copy {
-    /// The value of a row.
-    ///
-    /// # Safety
-    /// The strip must have that row and this step.
-    unsafe fn get(self, row: usize) -> f32;
-
-    /// Goes on to the next step.
-    fn advance(&mut self);
-}
-
-/// `[steps, ROWS]`.
-#[derive(Clone, Copy)]
-struct PackedStrip<const ROWS: usize>(*const f32);
-
-impl<const ROWS: usize> Strip for PackedStrip<ROWS> {
-    #[inline(always)]
-    unsafe fn get(self, row: usize) -> f32 {
-        // SAFETY: the caller's promise.
-        unsafe { *self.0.add(row) }
-    }
-
-    #[inline(always)]
-    fn advance(&mut self) {
-        self.0 = self.0.wrapping_add(ROWS);
-    }
-}
-
-/// Rows of steps, `between` values from one row to the next.
-#[derive(Clone, Copy)]
-struct StripAlong {
-    start: *const f32,
-    between: usize,
-}
-
-impl Strip for StripAlong {
-    #[inline(always)]
-    unsafe fn get(self, row: usize) -> f32 {
-        // SAFETY: the caller's promise.
-        unsafe { *self.start.add(row * self.between) }
-    }
-
-    #[inline(always)]
-    fn advance(&mut self) {
-        self.start = self.start.wrapping_add(1);
-    }
-}
-
-/// Rows side by side, `step` values from one step to the next.
-#[derive(Clone, Copy)]
-struct StripAcross {
-    start: *const f32,
-    step: usize,
-}
-
-impl Strip for StripAcross {
-    #[inline(always)]
-    unsafe fn get(self, row: usize) -> f32 {
-        // SAFETY: the caller's promise.
-        unsafe { *self.start.add(row) }
-    }
-
-    #[inline(always)]
-    fn advance(&mut self) {
-        self.start = self.start.wrapping_add(self.step);
-    }
-}
-
-/// One tile: `c (+)= a b` with a strip of `a` and `b` packed `[steps, VECTORS * LANES]`.
+/// A [`Compute`] for a tile of `ROWS` x `VECTORS` registers.
 ///
 /// # Safety
-/// The instruction set of `V`; pointers valid for these sizes.
+/// As [`Compute`], with the instruction set of `V`.
 #[inline(always)]
-unsafe fn compute<V: Vector, A: Strip, const ROWS: usize, const VECTORS: usize>(
+unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
     steps: usize,
-    mut a: A,
+    mut a: *const f32,
     mut b: *const f32,
     place: Place,
 ) {
@@ -279,12 +186,12 @@ unsafe fn compute<V: Vector, A: Strip, const ROWS: usize, const VECTORS: usize>(
                 *value = V::load(b.add(index * V::LANES));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let left = V::splat(a.get(row));
+                let left = V::splat(*a.add(row));
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = left.mul_add(right, *sum);
                 }
             }
-            a.advance();
+            a = a.add(ROWS);
             b = b.add(VECTORS * V::LANES);
         }
         if place.rows == ROWS && place.columns == VECTORS * V::LANES {
