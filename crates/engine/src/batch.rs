@@ -74,6 +74,25 @@ impl Positions {
         Self { sequences: 1, length: tokens.len(), inputs: tokens.to_vec(), ..Self::default() }
     }
 
+    /// These positions in parts of so many sequences; the last may have fewer.
+    pub(crate) fn parts(&self, sequences: usize) -> impl Iterator<Item = Self> {
+        let part = move |first: usize| {
+            let count = sequences.min(self.sequences - first);
+            let of = |values: &[u32]| match values {
+                [] => Vec::new(),
+                values => values[first * self.length..(first + count) * self.length].to_vec(),
+            };
+            Self {
+                sequences: count,
+                length: self.length,
+                inputs: of(&self.inputs),
+                targets: of(&self.targets),
+                document_starts: of(&self.document_starts),
+            }
+        };
+        (0..self.sequences).step_by(sequences).map(part)
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.sequences * self.length
     }

@@ -32,6 +32,7 @@ mod muon;
 mod numerics;
 pub mod ops;
 mod optimiser;
+mod parts;
 mod presets;
 mod reference;
 mod rope;

@@ -2,7 +2,7 @@
 
 use crate::ParamLayout;
 use crate::ops::Heads;
-use crate::transformer::logit_rows;
+use crate::parts::{judged_sequences, logit_rows, trained_sequences};
 use templar_base::{MatrixOptimiser, ModelConfig};
 
 /// Bytes of an f32.
@@ -21,6 +21,17 @@ pub struct TrainingShape {
     pub hidden_matrices: MatrixOptimiser,
 }
 
+impl TrainingShape {
+    fn rows(&self) -> usize {
+        self.sequences * self.length
+    }
+
+    /// What passes through the model at once.
+    fn in_parts_of(self, sequences: usize) -> Self {
+        Self { sequences: self.sequences.min(sequences), ..self }
+    }
+}
+
 /// Bytes that an engine on the CPU holds. Threads add some megabytes each for packed blocks of matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryNeeds {
@@ -30,7 +41,8 @@ pub struct MemoryNeeds {
     pub gradient: u64,
     /// What the optimiser remembers and works in; 0 for judging.
     pub optimiser: u64,
-    /// The activations of a micro-batch, and the working memory of both passes.
+    /// The activations of as much of a micro-batch as passes through the model at once, and the working memory of both
+    /// passes.
     pub activations: u64,
 }
 
@@ -38,7 +50,8 @@ impl MemoryNeeds {
     /// To train.
     pub fn training(config: &ModelConfig, shape: TrainingShape) -> Self {
         let parameters = config.parameter_count() as u64 * VALUE;
-        let rows = (shape.sequences * shape.length) as u64;
+        let part = shape.in_parts_of(trained_sequences(shape.length, config.vocab_size));
+        let (rows, all_rows) = (part.rows() as u64, shape.rows() as u64);
         let (layer, layers) = (layer_values(config), config.num_hidden_layers as u64);
         let kept = match shape.is_recomputing {
             true => layer + layers * config.hidden_size as u64,
@@ -52,14 +65,17 @@ impl MemoryNeeds {
             parameters,
             gradient: parameters,
             optimiser: 2 * parameters + muon * VALUE,
-            activations: (rows * (kept + backward_values(config)) + pass_values(config, shape)) * VALUE,
+            activations: VALUE
+                * (rows * (kept + backward_values(config))
+                    + pass_values(config, part)
+                    + all_rows * config.hidden_size as u64),
         }
     }
 
     /// To judge or generate.
     pub fn judging(config: &ModelConfig, shape: TrainingShape) -> Self {
-        let rows = (shape.sequences * shape.length) as u64;
-        let activations = (rows * layer_values(config) + pass_values(config, shape)) * VALUE;
+        let part = shape.in_parts_of(judged_sequences(shape.length));
+        let activations = (part.rows() as u64 * layer_values(config) + pass_values(config, part)) * VALUE;
         Self { parameters: config.parameter_count() as u64 * VALUE, gradient: 0, optimiser: 0, activations }
     }
 
@@ -90,7 +106,7 @@ fn backward_values(config: &ModelConfig) -> u64 {
 
 /// Stream and its norm for each row, the logits that exist at once, and the table of the rotation.
 fn pass_values(config: &ModelConfig, shape: TrainingShape) -> u64 {
-    let rows = shape.sequences * shape.length;
+    let rows = shape.rows();
     let table = shape.length.next_multiple_of(64) * config.head_dim;
     let logits = rows.min(logit_rows(config.vocab_size)) * config.vocab_size;
     (rows * 2 * config.hidden_size + logits + table) as u64

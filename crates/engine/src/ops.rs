@@ -56,6 +56,10 @@ pub enum Transposition {
     Left,
 }
 
+/// Terms of a product that are summed in one chain of fused multiply-adds from zero; the chains' sums are added in
+/// order. Part of the numerics.
+pub const SUM_BLOCK: usize = 256;
+
 /// The sizes of a product `c: [m, n]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gemm {

@@ -10,17 +10,10 @@
 use crate::batch::Positions;
 use crate::layout::ParamLayout;
 use crate::ops::{Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use crate::parts;
 use crate::rope::rope_table;
 use std::borrow::{Borrow, BorrowMut};
 use templar_base::ModelConfig;
-
-/// Values of the logits that exist at once, about; part of the numerics, since the head's gradient is summed in chunks.
-const LOGIT_VALUES: usize = 1 << 22;
-
-/// Rows whose logits are made at once.
-pub(crate) fn logit_rows(vocab_size: usize) -> usize {
-    (LOGIT_VALUES / vocab_size / 64 * 64).clamp(64, 512)
-}
 
 /// What a layer's backward pass needs of its forward pass; each `[rows, width]`.
 struct LayerMemory<B> {
@@ -54,6 +47,9 @@ struct Workspace<B> {
     logits: B,
     backward_rows: usize,
     backward: Option<BackwardMemory<B>>,
+    embedded_rows: usize,
+    /// The gradient of the embedded tokens of all parts.
+    d_embedded: B,
 }
 
 struct BackwardMemory<B> {
@@ -106,6 +102,8 @@ impl<O: Ops> Transformer<O> {
             logits: ops.allocate(0),
             backward_rows: 0,
             backward: None,
+            embedded_rows: 0,
+            d_embedded: ops.allocate(0),
         };
         let layout = ParamLayout::new(&config);
         let table = ops.allocate(0);
@@ -129,7 +127,7 @@ impl<O: Ops> Transformer<O> {
     }
 
     fn logit_rows(&self) -> usize {
-        logit_rows(self.config.vocab_size)
+        parts::logit_rows(self.config.vocab_size)
     }
 
     fn reserve_positions(&mut self, ops: &mut O, positions: usize) {
@@ -193,6 +191,13 @@ impl<O: Ops> Transformer<O> {
                 d_activated: ops.allocate(rows * config.intermediate_size),
             });
             workspace.backward_rows = rows;
+        }
+    }
+
+    fn reserve_embedded(&mut self, ops: &mut O, rows: usize) {
+        if rows > self.workspace.embedded_rows {
+            self.workspace.d_embedded = ops.allocate(rows * self.config.hidden_size);
+            self.workspace.embedded_rows = rows;
         }
     }
 
@@ -300,6 +305,11 @@ impl<O: Ops> Transformer<O> {
 
     /// The loss of every row: `[sequences, length]`, 0 where the target is ignored.
     pub(crate) fn losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
+        let parts = positions.parts(parts::judged_sequences(positions.length));
+        parts.flat_map(|part| self.part_losses(ops, parameters, &part)).collect()
+    }
+
+    fn part_losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
         self.run_layers(ops, parameters, positions, false, &mut []);
         self.final_norm(ops, parameters, 0, positions.rows());
         let mut losses = vec![0.0; positions.rows()];
@@ -309,182 +319,6 @@ impl<O: Ops> Transformer<O> {
             ops.cross_entropy(self.config.vocab_size, targets, None, write(&mut self.workspace.logits), losses);
         }
         losses
-    }
-
-    /// The losses as [`Self::losses`]; the gradient of `scale * sum(losses)` is written to `gradient`, or added if
-    /// `accumulate` is set.
-    pub(crate) fn gradient(
-        &mut self,
-        ops: &mut O,
-        parameters: &O::Memory,
-        positions: &Positions,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
-    ) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, true, &mut []);
-        self.reserve_backward(ops);
-        if !accumulate {
-            self.zero_added_gradients(ops, gradient);
-        }
-        let losses = self.head_backward(ops, parameters, positions, scale, gradient, accumulate);
-        for layer in (0..self.config.num_hidden_layers).rev() {
-            self.restore_layer(ops, parameters, positions, layer);
-            self.layer_backward(ops, parameters, positions, layer, gradient, accumulate);
-        }
-        if let Some(backward) = &self.workspace.backward {
-            let (inputs, hidden) = (&positions.inputs, self.config.hidden_size);
-            ops.embedding_backward(inputs, hidden, read(&backward.d_stream), ViewMut::new(gradient, 0));
-        }
-        losses
-    }
-
-    /// Computes a layer once more if its activations were not kept; those of the last layer always were.
-    fn restore_layer(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions, layer: usize) {
-        if !self.is_recomputing || layer + 1 == self.config.num_hidden_layers {
-            return;
-        }
-        let (entry, stream) = (&self.workspace.entries[layer], &mut self.workspace.stream);
-        ops.copy(read(entry), write(stream), positions.rows() * self.config.hidden_size);
-        self.run_layer(ops, parameters, positions, layer, true, &mut []);
-    }
-
-    /// Zeroes what the backward pass adds to: the norms, and the embedding unless the head writes it first.
-    fn zero_added_gradients(&self, ops: &mut O, gradient: &mut O::Memory) {
-        for (index, tensor) in self.layout.tensors().iter().enumerate() {
-            let embedding = index == 0 && !self.config.tie_word_embeddings;
-            if embedding || !tensor.is_matrix() {
-                ops.zero(ViewMut::new(gradient, tensor.range.start), tensor.range.len());
-            }
-        }
-    }
-
-    /// From the stream to the losses, and back to the gradient of the stream.
-    fn head_backward(
-        &mut self,
-        ops: &mut O,
-        parameters: &O::Memory,
-        positions: &Positions,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
-    ) -> Vec<f32> {
-        let rows = positions.rows();
-        self.final_norm(ops, parameters, 0, rows);
-        let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
-        let (chunk, norm, head) = (self.logit_rows(), self.norm(rows), self.layout.head());
-        let mut losses = vec![0.0; rows];
-        for (index, (targets, losses)) in positions.targets.chunks(chunk).zip(losses.chunks_mut(chunk)).enumerate() {
-            let (first, count) = (index * chunk, targets.len());
-            self.logits(ops, parameters, first, count);
-            let workspace = &mut self.workspace;
-            let Some(backward) = &mut workspace.backward else { continue };
-            ops.cross_entropy(vocab, targets, Some(scale), write(&mut workspace.logits), losses);
-            let input =
-                Gemm { m: count, n: hidden, k: vocab, transposition: Transposition::Neither, accumulate: false };
-            let to = ViewMut::new(backward.d_normed.borrow_mut(), first * hidden);
-            ops.gemm(input, read(&workspace.logits), View::new(parameters, head), to);
-            let weight = Gemm {
-                m: vocab,
-                n: hidden,
-                k: count,
-                transposition: Transposition::Left,
-                accumulate: accumulate || index > 0,
-            };
-            let normed = View::new(workspace.normed.borrow(), first * hidden);
-            ops.gemm(weight, read(&workspace.logits), normed, ViewMut::new(gradient, head));
-        }
-        let workspace = &mut self.workspace;
-        if let Some(backward) = &mut workspace.backward {
-            let at = self.layout.final_norm();
-            ops.zero(write(&mut backward.d_stream), rows * hidden);
-            ops.rms_norm_backward(
-                norm,
-                read(&workspace.stream),
-                View::new(parameters, at),
-                read(&backward.d_normed),
-                write(&mut backward.d_stream),
-                ViewMut::new(gradient, at),
-            );
-        }
-        losses
-    }
-
-    /// Takes the gradient of the stream from behind a layer to before it.
-    fn layer_backward(
-        &mut self,
-        ops: &mut O,
-        parameters: &O::Memory,
-        positions: &Positions,
-        layer: usize,
-        gradient: &mut O::Memory,
-        accumulate: bool,
-    ) {
-        let rows = positions.rows();
-        let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let at = self.layout.layer(layer);
-        let weight = |start| View::new(parameters, start);
-        // Of a linear layer from k to n values: the gradients of its input and of its weight.
-        let to_input = |n, k| Gemm { m: rows, n: k, k: n, transposition: Transposition::Neither, accumulate: false };
-        let to_weight = |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate };
-        let slot = self.memory_of(layer);
-        let memory = &mut self.workspace.layers[slot];
-        let Some(backward) = &mut self.workspace.backward else { return };
-        let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
-        let table = View::new(self.table.borrow(), 0);
-
-        ops.gemm(to_input(hidden, inner), read(d_stream), weight(at.down), write(d_activated));
-        let to = ViewMut::new(&mut *gradient, at.down);
-        ops.gemm(to_weight(hidden, inner), read(d_stream), read(&memory.activated), to);
-        ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up));
-        ops.gemm(to_input(2 * inner, hidden), read(&memory.gate_up), weight(at.gate_up), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.gate_up);
-        ops.gemm(to_weight(2 * inner, hidden), read(&memory.gate_up), read(&memory.normed_middle), to);
-        let to = ViewMut::new(&mut *gradient, at.middle_norm);
-        let (middle, weights) = (read(&memory.middle), weight(at.middle_norm));
-        ops.rms_norm_backward(norm, middle, weights, read(d_normed), write(d_stream), to);
-
-        let queries = heads.queries();
-        ops.gemm(to_input(hidden, queries), read(d_stream), weight(at.output), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.output);
-        ops.gemm(to_weight(hidden, queries), read(d_stream), read(&memory.attended), to);
-        let attention = Attention {
-            heads,
-            sequences: positions.sequences,
-            length: positions.length,
-            first_query: 0,
-            document_starts: &positions.document_starts,
-        };
-        ops.attention_backward(
-            attention,
-            read(&memory.qkv),
-            read(&memory.attended),
-            read(&memory.log_sum_exp),
-            read(d_normed),
-            write(d_qkv),
-        );
-        ops.rope(rows, positions.length, 0, heads, table, write(d_qkv), true);
-        if config.qk_norm {
-            ops.head_norm_backward(
-                rows,
-                heads,
-                config.rms_norm_eps,
-                read(&memory.raw),
-                weight(at.query_norm),
-                weight(at.key_norm),
-                write(d_qkv),
-                gradient,
-                at.query_norm,
-                at.key_norm,
-            );
-        }
-        ops.gemm(to_input(heads.row(), hidden), read(d_qkv), weight(at.query_key_value), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.query_key_value);
-        ops.gemm(to_weight(heads.row(), hidden), read(d_qkv), read(&memory.normed_input), to);
-        let to = ViewMut::new(&mut *gradient, at.input_norm);
-        let (input, weights) = (read(&memory.input), weight(at.input_norm));
-        ops.rms_norm_backward(norm, input, weights, read(d_normed), write(d_stream), to);
     }
 
     /// `normed[..count] = norm(stream[first..first + count])`.
@@ -594,5 +428,6 @@ pub(crate) fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M
     ViewMut::new(buffer.borrow_mut(), 0)
 }
 
+mod backward;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ fn held(model: &Transformer<Cpu>) -> usize {
         let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
         [d_stream, d_normed, d_qkv, d_activated]
     });
-    let single = [&workspace.stream, &workspace.normed, &workspace.logits, &model.table];
+    let single = [&workspace.stream, &workspace.normed, &workspace.logits, &workspace.d_embedded, &model.table];
     let all = layers.chain(backward).chain(&workspace.entries).chain(single);
     all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum()
 }
@@ -43,7 +43,10 @@ fn held(model: &Transformer<Cpu>) -> usize {
 fn the_computed_memory_is_what_the_passes_hold() {
     let config = ModelConfig { head_dim: 10, qk_norm: true, ..preset("nano", 50).unwrap() };
     let parameters = initial_parameters(&config, [1; 32]);
-    let positions = Positions::new(&crate::Batch::new(vec![1; 3 * 31], 3, 30), 50).unwrap();
+    // More than one part: 1024 positions pass through the model at once.
+    let (sequences, length) = (9, 128);
+    let batch = crate::Batch::new(vec![1; sequences * (length + 1)], sequences, length);
+    let positions = Positions::new(&batch, 50).unwrap();
     // Each buffer begins and ends at a cache line.
     let check = |held: usize, needs: MemoryNeeds| {
         let share = 4.0 * held as f64 / needs.activations as f64;
@@ -54,12 +57,42 @@ fn the_computed_memory_is_what_the_passes_hold() {
         let mut model = Transformer::new(&mut ops, config.clone());
         model.set_recomputing(is_recomputing);
         let hidden_matrices = templar_base::MatrixOptimiser::AdamW;
-        let shape = TrainingShape { sequences: 3, length: 30, is_recomputing, hidden_matrices };
+        let shape = TrainingShape { sequences, length, is_recomputing, hidden_matrices };
         model.losses(&mut ops, &parameters, &positions);
         check(held(&model), MemoryNeeds::judging(&config, shape));
         let mut gradient = vec![0.0; parameters.len()];
         model.gradient(&mut ops, &parameters, &positions, 1.0, &mut gradient, false);
         check(held(&model), MemoryNeeds::training(&config, shape));
+    }
+}
+
+#[test]
+fn parts_change_no_bit_of_losses_and_gradients() {
+    let (sequences, length) = (11, 128);
+    for (tie_word_embeddings, qk_norm, is_recomputing) in
+        [(true, false, false), (false, true, false), (true, true, true)]
+    {
+        let config = ModelConfig { tie_word_embeddings, qk_norm, ..preset("nano", 50).unwrap() };
+        let parameters = initial_parameters(&config, [1; 32]);
+        let tokens = (0..sequences * (length + 1)).map(|place| (place * place % 47) as u32).collect();
+        let mut batch = crate::Batch::new(tokens, sequences, length);
+        batch.end_of_text = Some(7);
+        let positions = Positions::new(&batch, 50).unwrap();
+        let of = |sequences| {
+            let mut ops = Cpu::new(Isa::best(), 2).unwrap();
+            let mut model = Transformer::new(&mut ops, config.clone());
+            model.set_recomputing(is_recomputing);
+            let mut gradient = vec![0.0; parameters.len()];
+            for accumulate in [false, true] {
+                let gradient = &mut gradient[..];
+                model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, 0.1, gradient, accumulate);
+            }
+            let losses = model.losses(&mut ops, &parameters, &positions);
+            assert!(losses == model.part_losses(&mut ops, &parameters, &positions));
+            gradient
+        };
+        // The head's chunks are of 512 rows here, which makes four sequences the fewest that are whole.
+        assert!(of(4) == of(sequences), "tied {tie_word_embeddings}");
     }
 }
 

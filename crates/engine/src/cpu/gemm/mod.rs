@@ -20,9 +20,9 @@ use crate::Isa;
 use pack::{Packed, pack_panel};
 use tile::{task_rows, tile};
 
-/// Terms in one chain of fused multiply-adds. A panel of `b` (32 x 256 values) and a strip of `a` (14 x 256) fit the
-/// first-level cache together. Part of the numerics.
-pub(crate) const K_BLOCK: usize = 256;
+/// Terms in one chain. A panel of `b` (32 x 256 values) and a strip of `a` (14 x 256) fit the first-level cache
+/// together.
+pub(crate) const K_BLOCK: usize = crate::ops::SUM_BLOCK;
 
 /// Values of packed `b` that one pass holds (1 MiB), so that it stays in the second-level cache of most machines.
 const PACKED_LIMIT: usize = 1 << 18;
