@@ -89,12 +89,12 @@ fn heads(config: &ModelConfig) -> Heads {
     Heads { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
 }
 
-/// Values that a layer keeps of a row: input, normed input, queries with keys and values, those before their norms,
-/// attention's output and log-sum-exp, the middle and its norm, and SwiGLU's three.
+/// Values that a layer keeps of a row: input, queries with keys and values, those before their norms, attention's output
+/// and log-sum-exp, the middle, and SwiGLU's two inputs.
 fn layer_values(config: &ModelConfig) -> u64 {
     let heads = heads(config);
     let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
-    (4 * config.hidden_size + heads.row() + raw + heads.queries() + heads.heads + 3 * config.intermediate_size) as u64
+    (2 * config.hidden_size + heads.row() + raw + heads.queries() + heads.heads + 2 * config.intermediate_size) as u64
 }
 
 /// Values of a row in the backward pass.
@@ -104,12 +104,12 @@ fn backward_values(config: &ModelConfig) -> u64 {
     (config.hidden_size + attended + heads.row() + config.intermediate_size) as u64
 }
 
-/// Stream and its norm for each row, the logits that exist at once, and the table of the rotation.
+/// Stream, its norm and SwiGLU's output for each row, the logits that exist at once, and the table of the rotation.
 fn pass_values(config: &ModelConfig, shape: TrainingShape) -> u64 {
     let rows = shape.rows();
     let table = shape.length.next_multiple_of(64) * config.head_dim;
     let logits = rows.min(logit_rows(config.vocab_size)) * config.vocab_size;
-    (rows * 2 * config.hidden_size + logits + table) as u64
+    (rows * (2 * config.hidden_size + config.intermediate_size) + logits + table) as u64
 }
 
 fn muon_values(config: &ModelConfig) -> u64 {

@@ -19,7 +19,6 @@ use templar_base::ModelConfig;
 struct LayerMemory<B> {
     /// Entering the layer.
     input: B,
-    normed_input: B,
     /// Queries, keys and values, rotated.
     qkv: B,
     /// Queries and keys before their norms (with QK-norm only).
@@ -29,9 +28,7 @@ struct LayerMemory<B> {
     log_sum_exp: B,
     /// Between attention and SwiGLU.
     middle: B,
-    normed_middle: B,
     gate_up: B,
-    activated: B,
 }
 
 /// Memory of the passes; it grows when a larger batch comes.
@@ -43,7 +40,11 @@ struct Workspace<B> {
     entries: Vec<B>,
     /// The residual stream `[rows, hidden]`.
     stream: B,
+    /// The norm of the stream where it was taken last; the backward pass makes those of the layers again, which costs
+    /// less than memory for them.
     normed: B,
+    /// SwiGLU's output `[rows, intermediate]`, made again like the norms.
+    activated: B,
     logits: B,
     backward_rows: usize,
     backward: Option<BackwardMemory<B>>,
@@ -99,6 +100,7 @@ impl<O: Ops> Transformer<O> {
             entries: Vec::new(),
             stream: ops.allocate(0),
             normed: ops.allocate(0),
+            activated: ops.allocate(0),
             logits: ops.allocate(0),
             backward_rows: 0,
             backward: None,
@@ -152,8 +154,10 @@ impl<O: Ops> Transformer<O> {
             workspace.entries.clear();
             workspace.stream = ops.allocate(0);
             workspace.normed = ops.allocate(0);
+            workspace.activated = ops.allocate(0);
             workspace.stream = ops.allocate(rows * config.hidden_size);
             workspace.normed = ops.allocate(rows * config.hidden_size);
+            workspace.activated = ops.allocate(rows * config.intermediate_size);
             workspace.logits = ops.allocate(rows.min(logit_rows) * config.vocab_size);
             workspace.rows = rows;
             workspace.layers.reserve(kept);
@@ -166,15 +170,12 @@ impl<O: Ops> Transformer<O> {
             let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
             workspace.layers.push(LayerMemory {
                 input: ops.allocate(rows * config.hidden_size),
-                normed_input: ops.allocate(rows * config.hidden_size),
                 qkv: ops.allocate(rows * heads.row()),
                 raw: ops.allocate(rows * raw),
                 attended: ops.allocate(rows * heads.queries()),
                 log_sum_exp: ops.allocate(rows * heads.heads),
                 middle: ops.allocate(rows * config.hidden_size),
-                normed_middle: ops.allocate(rows * config.hidden_size),
                 gate_up: ops.allocate(rows * 2 * config.intermediate_size),
-                activated: ops.allocate(rows * config.intermediate_size),
             });
         }
     }
@@ -258,16 +259,17 @@ impl<O: Ops> Transformer<O> {
         let at = self.layout.layer(layer);
         let weight = |start| View::new(parameters, start);
         let linear = |n, k, accumulate| Gemm { m: rows, n, k, transposition: Transposition::Right, accumulate };
-        let memory = &mut self.workspace.layers[slot];
-        let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
+        let Workspace { layers, stream, normed, activated, .. } = &mut self.workspace;
+        let memory = &mut layers[slot];
+        let stream: &mut O::Memory = stream.borrow_mut();
         let table = View::new(self.table.borrow(), 0);
 
         if keep {
             ops.copy(View::new(stream, 0), write(&mut memory.input), rows * hidden);
         }
-        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.input_norm), write(&mut memory.normed_input));
+        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.input_norm), write(normed));
         let projection = linear(heads.row(), hidden, false);
-        ops.gemm(projection, read(&memory.normed_input), weight(at.query_key_value), write(&mut memory.qkv));
+        ops.gemm(projection, read(normed), weight(at.query_key_value), write(&mut memory.qkv));
         if config.qk_norm {
             ops.head_norm_forward(
                 rows,
@@ -295,12 +297,12 @@ impl<O: Ops> Transformer<O> {
         if keep {
             ops.copy(View::new(stream, 0), write(&mut memory.middle), rows * hidden);
         }
-        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.middle_norm), write(&mut memory.normed_middle));
+        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.middle_norm), write(normed));
         let gate_up = linear(2 * inner, hidden, false);
-        ops.gemm(gate_up, read(&memory.normed_middle), weight(at.gate_up), write(&mut memory.gate_up));
-        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(&mut memory.activated));
+        ops.gemm(gate_up, read(normed), weight(at.gate_up), write(&mut memory.gate_up));
+        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(activated));
         let down = linear(hidden, inner, true);
-        ops.gemm(down, read(&memory.activated), weight(at.down), ViewMut::new(stream, 0));
+        ops.gemm(down, read(activated), weight(at.down), ViewMut::new(stream, 0));
     }
 
     /// The loss of every row: `[sequences, length]`, 0 where the target is ignored.

@@ -1,6 +1,6 @@
 //! The backward pass: from the losses to the gradient of every parameter, a part of the batch after the other.
 
-use super::{BackwardMemory, Positions, Transformer, read, write};
+use super::{BackwardMemory, Positions, Transformer, Workspace, read, write};
 use crate::ops::{Attention, Gemm, Ops, Transposition, View, ViewMut};
 use crate::parts;
 use std::borrow::{Borrow, BorrowMut};
@@ -162,20 +162,23 @@ impl<O: Ops> Transformer<O> {
         let to_input = |n, k| Gemm { m: rows, n: k, k: n, transposition: Transposition::Neither, accumulate: false };
         let to_weight = |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate };
         let slot = self.memory_of(layer);
-        let memory = &mut self.workspace.layers[slot];
-        let Some(backward) = &mut self.workspace.backward else { return };
+        let Workspace { layers, normed, activated, backward, .. } = &mut self.workspace;
+        let memory = &mut layers[slot];
+        let Some(backward) = backward else { return };
         let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
         let table = View::new(self.table.borrow(), 0);
 
         ops.gemm(to_input(hidden, inner), read(d_stream), weight(at.down), write(d_activated));
+        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(activated));
         let to = ViewMut::new(&mut *gradient, at.down);
-        ops.gemm(to_weight(hidden, inner), read(d_stream), read(&memory.activated), to);
+        ops.gemm(to_weight(hidden, inner), read(d_stream), read(activated), to);
         ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up));
         ops.gemm(to_input(2 * inner, hidden), read(&memory.gate_up), weight(at.gate_up), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.gate_up);
-        ops.gemm(to_weight(2 * inner, hidden), read(&memory.gate_up), read(&memory.normed_middle), to);
-        let to = ViewMut::new(&mut *gradient, at.middle_norm);
         let (middle, weights) = (read(&memory.middle), weight(at.middle_norm));
+        ops.rms_norm_forward(norm, middle, weights, write(normed));
+        let to = ViewMut::new(&mut *gradient, at.gate_up);
+        ops.gemm(to_weight(2 * inner, hidden), read(&memory.gate_up), read(normed), to);
+        let to = ViewMut::new(&mut *gradient, at.middle_norm);
         ops.rms_norm_backward(norm, middle, weights, read(d_normed), write(d_stream), to);
 
         let queries = heads.queries();
@@ -213,10 +216,11 @@ impl<O: Ops> Transformer<O> {
             );
         }
         ops.gemm(to_input(heads.row(), hidden), read(d_qkv), weight(at.query_key_value), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.query_key_value);
-        ops.gemm(to_weight(heads.row(), hidden), read(d_qkv), read(&memory.normed_input), to);
-        let to = ViewMut::new(&mut *gradient, at.input_norm);
         let (input, weights) = (read(&memory.input), weight(at.input_norm));
+        ops.rms_norm_forward(norm, input, weights, write(normed));
+        let to = ViewMut::new(&mut *gradient, at.query_key_value);
+        ops.gemm(to_weight(heads.row(), hidden), read(d_qkv), read(normed), to);
+        let to = ViewMut::new(&mut *gradient, at.input_norm);
         ops.rms_norm_backward(norm, input, weights, read(d_normed), write(d_stream), to);
     }
 }

@@ -26,15 +26,15 @@ fn a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass_bit_for_bit() {
 fn held(model: &Transformer<Cpu>) -> usize {
     let workspace = &model.workspace;
     let layers = workspace.layers.iter().flat_map(|layer| {
-        let LayerMemory { input, normed_input, qkv, raw, attended, log_sum_exp, .. } = layer;
-        let LayerMemory { middle, normed_middle, gate_up, activated, .. } = layer;
-        [input, normed_input, qkv, raw, attended, log_sum_exp, middle, normed_middle, gate_up, activated]
+        let LayerMemory { input, qkv, raw, attended, log_sum_exp, middle, gate_up } = layer;
+        [input, qkv, raw, attended, log_sum_exp, middle, gate_up]
     });
     let backward = workspace.backward.iter().flat_map(|backward| {
         let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
         [d_stream, d_normed, d_qkv, d_activated]
     });
-    let single = [&workspace.stream, &workspace.normed, &workspace.logits, &workspace.d_embedded, &model.table];
+    let Workspace { stream, normed, activated, logits, d_embedded, .. } = workspace;
+    let single = [stream, normed, activated, logits, d_embedded, &model.table];
     let all = layers.chain(backward).chain(&workspace.entries).chain(single);
     all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum()
 }
