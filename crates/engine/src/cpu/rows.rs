@@ -131,9 +131,15 @@ kernel! {
             }
         }
         let mut sum = sum_lanes(lanes);
-        for x in rest {
+        // As a whole block, so that the exponentials are taken together: rows of a causal mask have any length.
+        let mut last = [0.0f32; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for x in &mut last {
             *x = exp(x.mul_add(scale, -highest));
-            sum += *x;
+        }
+        for (x, e) in rest.iter_mut().zip(last) {
+            *x = e;
+            sum += e;
         }
         let inverse = 1.0 / sum;
         for x in x.iter_mut() {
@@ -171,15 +177,38 @@ kernel! {
     }
 }
 
+/// A block of [`attention_row_backward`].
+#[inline(always)]
+fn attention_block_backward(
+    scores: &mut [f32; LANES],
+    d_p: &mut [f32; LANES],
+    scale: f32,
+    log_sum_exp: f32,
+    delta: f32,
+) {
+    for (score, d) in scores.iter_mut().zip(d_p) {
+        let p = exp(score.mul_add(scale, -log_sum_exp));
+        *score = p;
+        *d = p * (*d - delta) * scale;
+    }
+}
+
 kernel! {
     /// From raw scores and `d_p`, in place: `p = exp(scale score - log_sum_exp)` and
     /// `d_score = p (d_p - delta) scale`, where `delta = sum(p d_p)`.
     fn attention_row_backward(scores: &mut [f32], d_p: &mut [f32], scale: f32, log_sum_exp: f32, delta: f32) {
-        for (score, d) in scores.iter_mut().zip(d_p) {
-            let p = exp(score.mul_add(scale, -log_sum_exp));
-            *score = p;
-            *d = p * (*d - delta) * scale;
+        let (blocks, rest) = scores.as_chunks_mut::<LANES>();
+        let (d_blocks, d_rest) = d_p.as_chunks_mut::<LANES>();
+        for (scores, d) in blocks.iter_mut().zip(d_blocks) {
+            attention_block_backward(scores, d, scale, log_sum_exp, delta);
         }
+        // As a whole block, so that the exponentials are taken together.
+        let (mut last, mut d_last) = ([0.0f32; LANES], [0.0f32; LANES]);
+        last[..rest.len()].copy_from_slice(rest);
+        d_last[..d_rest.len()].copy_from_slice(d_rest);
+        attention_block_backward(&mut last, &mut d_last, scale, log_sum_exp, delta);
+        rest.copy_from_slice(&last[..rest.len()]);
+        d_rest.copy_from_slice(&d_last[..d_rest.len()]);
     }
 }
 
