@@ -332,6 +332,12 @@ fn chain_code(element: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
+    #[test]
+    fn debug_tells_no_secret() {
+        let key = Keypair::from_seed([0xa7; 32]);
+        assert_eq!(format!("{key:?}"), format!("Keypair({})", key.public().short()));
+    }
+
     /// Addresses of the development keys as every Substrate tool prints them.
     #[test]
     fn development_keys_have_the_addresses_that_the_chain_gives_them() {

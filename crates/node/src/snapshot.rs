@@ -48,8 +48,8 @@ impl SharedState {
     }
 }
 
-/// A payload that was sealed and whose outcome is not known yet.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+/// A payload that was sealed and whose outcome is not known yet. The key never appears in `Debug`.
+#[derive(Clone, PartialEq, Encode, Decode)]
 pub(crate) struct Pending {
     /// Its window.
     pub window: Window,
@@ -61,6 +61,15 @@ pub(crate) struct Pending {
     pub object: Vec<u8>,
     /// The payload's bytes.
     pub payload: Vec<u8>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending")
+            .field("window", &self.window)
+            .field("commitment", &self.commitment)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a miner alone knows.
@@ -95,6 +104,14 @@ impl MinerState {
 mod tests {
     use super::*;
     use templar_base::RunId;
+
+    #[test]
+    fn debug_tells_no_key_before_it_is_revealed() {
+        let commitment = SealCommitment { digest: Default::default(), bytes: 3 };
+        let pending = Pending { window: Window(1), key: [0xa7; 32], commitment, object: vec![], payload: vec![] };
+        let told = format!("{:?}", MinerState { residual: vec![], optimiser: vec![], pending: Some(pending) });
+        assert!(told.contains("Pending") && !told.contains("167") && !told.contains("a7a7"), "{told}");
+    }
 
     #[test]
     fn a_damaged_or_cut_file_is_noticed_and_not_used() {

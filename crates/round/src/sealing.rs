@@ -215,6 +215,12 @@ mod tests {
     }
 
     #[test]
+    fn debug_tells_no_key_before_it_is_revealed() {
+        let told = format!("{:?}", SealKey([0xa7; 32]));
+        assert!(!told.contains("a7") && !told.contains("167"), "{told}");
+    }
+
+    #[test]
     fn what_was_sealed_opens_to_the_same_bytes() {
         let (key, miner) = (SealKey([7; 32]), miner());
         let sealed = seal(b"payload", &key, RUN, miner.public(), WINDOW);

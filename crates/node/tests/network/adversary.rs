@@ -15,6 +15,8 @@ use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
 pub enum Act {
     /// Nothing wrong: trains and sends. What shows that the others fail by their act alone.
     Honest,
+    /// Nothing wrong either, with a quarter of the steps.
+    Brief,
     /// Random values, everything else right.
     Noise,
     /// No value at all.
@@ -183,7 +185,8 @@ impl Adversary {
 
     fn metadata(&self, world: &World, window: Window) -> Metadata {
         let rules = &world.run.genesis.data;
-        let inner_steps = rules.batches_per_window as u32;
+        let steps = rules.batches_per_window as u32;
+        let inner_steps = if self.act == Act::Brief { steps / 4 } else { steps };
         let beacon = beacon(world, window);
         let assignment = world.run.assignments.assignment(window, self.uid, &beacon).unwrap();
         Metadata {

@@ -355,6 +355,7 @@ impl World {
         }
         tokio::time::sleep(BLOCK_PAUSE).await;
         self.chain.inner.advance(1).unwrap();
+        self.assert_conservation();
     }
 
     async fn wait_for_outcome(&mut self, head: BlockNumber, ended: Window) {
@@ -526,8 +527,8 @@ impl World {
         Signed::<Verdict>::from_bytes(&bytes, self.run.id, window, "verdict", author).unwrap().body
     }
 
-    /// What the ledger created and destroyed adds up.
-    pub fn assert_conservation(&self) {
+    /// What the ledger created and destroyed adds up to the last unit; checked after each block.
+    fn assert_conservation(&self) {
         self.chain.inner.with(|ledger| check_conservation(ledger.state())).unwrap();
     }
 

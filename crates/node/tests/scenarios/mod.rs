@@ -5,6 +5,7 @@ mod disk;
 mod honest;
 mod joining;
 mod outages;
+mod pay;
 mod restart;
 mod storage;
 mod validators;
