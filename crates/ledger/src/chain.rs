@@ -220,6 +220,12 @@ pub enum ChainError {
         /// The oldest kept.
         oldest: BlockNumber,
     },
+    /// No such part of a snapshot.
+    #[error("that part of the snapshot of block {block} is not offered; take the newest snapshot")]
+    NoSnapshot {
+        /// Asked for.
+        block: BlockNumber,
+    },
     /// More was asked for than one answer holds.
     #[error("{asked} blocks asked for, at most {limit} at once; ask in pieces")]
     RangeTooLarge {

@@ -35,7 +35,7 @@ impl Ledger {
     /// `secret` makes block hashes unpredictable for everybody but the authority; it is used only for a new ledger and
     /// kept in its folder. Draw it with [`Ledger::draw_secret`].
     pub fn open(folder: &Path, profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
-        Ok(Self::from_opened(Store::open(folder, Some(profile), secret)?))
+        Self::from_opened(Store::open(folder, Some(profile), secret)?)
     }
 
     /// A secret for a new ledger, from the system's random source.
@@ -47,17 +47,18 @@ impl Ledger {
 
     /// Opens the ledger in `folder` under the profile that it was made with.
     pub fn reopen(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self::from_opened(Store::open(folder, None, [0; 32])?))
+        Self::from_opened(Store::open(folder, None, [0; 32])?)
     }
 
     /// A ledger in memory, for tests and simulations; equal arguments give equal blocks.
     pub fn in_memory(profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
-        Ok(Self::from_opened(Store::in_memory(profile, secret)?))
+        Self::from_opened(Store::in_memory(profile, secret)?)
     }
 
-    fn from_opened(opened: crate::store::Opened) -> Self {
+    fn from_opened(opened: crate::store::Opened) -> Result<Self, StoreError> {
         let crate::store::Opened { store, state, head, secret } = opened;
-        Self { state, head, store, mempool: Mempool::default(), secret }
+        let secret = secret.ok_or_else(|| StoreError::Replica(store.path().to_owned()))?;
+        Ok(Self { state, head, store, mempool: Mempool::default(), secret })
     }
 
     /// The same ledger, except that blocks reach the disk only now and then: a kill loses the newest. For ledgers that
@@ -70,6 +71,11 @@ impl Ledger {
     /// The state after the newest block.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Shows every entry of the state, encoded, by table and key.
+    pub(crate) fn visit_entries(&mut self, entry: &mut dyn FnMut(u8, Vec<u8>, Vec<u8>)) {
+        self.state.visit_entries(entry);
     }
 
     /// The newest block.
@@ -240,7 +246,7 @@ impl Ledger {
     }
 }
 
-fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
+pub(crate) fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
     BlockRecord {
         block,
         events: &applied.events,

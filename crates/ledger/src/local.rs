@@ -1,10 +1,11 @@
 //! The ledger in this process: for tests, for the simulator, and behind the RPC server.
 
 use crate::access::AccessAccountView;
+use crate::snapshot::Snapshots;
 use crate::submission::{SubmissionPort, Ticket};
 use crate::{
     Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters, Ledger,
-    Metagraph, Profile, Receipt, SettingChanges, StoreError, Topic, Transaction, TransactionHash,
+    Metagraph, Profile, Receipt, SettingChanges, SnapshotOffer, StoreError, Topic, Transaction, TransactionHash,
 };
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,13 +28,15 @@ struct Shared {
     ledger: Mutex<Ledger>,
     newest: watch::Sender<Option<BlockHeader>>,
     next_salt: AtomicU64,
+    snapshots: Mutex<Snapshots>,
 }
 
 impl LocalChain {
     /// Shares `ledger`; blocks come from [`LocalChain::advance`] or [`LocalChain::make_block`].
     pub fn new(ledger: Ledger) -> Self {
         let (newest, _) = watch::channel(Some(ledger.head()));
-        let shared = Shared { ledger: Mutex::new(ledger), newest, next_salt: AtomicU64::new(1) };
+        let shared =
+            Shared { ledger: Mutex::new(ledger), newest, next_salt: AtomicU64::new(1), snapshots: Mutex::default() };
         Self { shared: Arc::new(shared), makes_block_on_submit: false }
     }
 
@@ -82,6 +85,21 @@ impl LocalChain {
     /// What became of a transaction; none while it waits, or when its block is no longer kept.
     pub fn receipt(&self, hash: &TransactionHash) -> Result<Option<Receipt>, ChainError> {
         self.lock().receipt(hash)
+    }
+
+    /// The newest snapshot of the state; a new one where that is [`SNAPSHOT_BLOCKS`](crate::SNAPSHOT_BLOCKS) old.
+    pub fn snapshot(&self) -> SnapshotOffer {
+        self.snapshots().offer(&mut self.lock())
+    }
+
+    /// A part of one of the newest snapshots.
+    pub fn snapshot_part(&self, block: BlockNumber, index: u32) -> Result<Vec<u8>, ChainError> {
+        self.snapshots().part(block, index)
+    }
+
+    fn snapshots(&self) -> MutexGuard<'_, Snapshots> {
+        // What is kept there is always whole: a snapshot comes in when it is made.
+        self.shared.snapshots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Reads the ledger under its lock.

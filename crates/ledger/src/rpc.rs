@@ -8,8 +8,8 @@ use crate::server::LEDGER_ERROR_CODE;
 use crate::submission::{SubmissionPort, Ticket};
 use crate::{
     AccessOverview, Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, Explanation,
-    HeadStream, Hyperparameters, Metagraph, Profile, Receipt, SettingChanges, Topic, Totals, Transaction,
-    TransactionHash,
+    HeadStream, Hyperparameters, Metagraph, Profile, Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
+    Transaction, TransactionHash,
 };
 use async_trait::async_trait;
 use jsonrpsee::core::client::{ClientT, Error as ClientError, SubscriptionClientT};
@@ -115,6 +115,18 @@ impl RpcChain {
             method: "ledger_block".to_owned(),
             reason: "the bytes are no block".to_owned(),
         })
+    }
+
+    /// The newest snapshot of the state that the ledger offers.
+    pub async fn snapshot(&self) -> Result<SnapshotOffer, ChainError> {
+        self.connection.call("ledger_snapshot", rpc_params![]).await
+    }
+
+    /// A part of the snapshot of `block`, as it came: to be held to its hash.
+    pub async fn snapshot_part(&self, block: BlockNumber, index: u32) -> Result<Vec<u8>, ChainError> {
+        let method = "ledger_snapshotPart";
+        let text: String = self.connection.call(method, rpc_params![block, index]).await?;
+        hex::decode(text).map_err(|error| self.connection.protocol(method, &error.to_string()))
     }
 
     /// Events that concern `key` in blocks before `before` (or all), the newest first.

@@ -71,6 +71,33 @@ impl State {
         })
     }
 
+    /// Counts the holders' positions anew.
+    pub(crate) fn index_holders(&mut self) {
+        let coldkeys: Vec<PublicKey> = self.positions().map(|(_, coldkey, _)| coldkey).collect();
+        self.positions_of.clear();
+        for coldkey in coldkeys {
+            self.note_position(self.profile.netuid, &coldkey);
+        }
+    }
+
+    fn note_position(&mut self, netuid: Netuid, coldkey: &PublicKey) {
+        if netuid == self.profile.netuid {
+            *self.positions_of.entry(*coldkey).or_default() += 1;
+        }
+    }
+
+    fn note_position_closed(&mut self, netuid: Netuid, coldkey: &PublicKey) {
+        if netuid != self.profile.netuid {
+            return;
+        }
+        if let Some(count) = self.positions_of.get_mut(coldkey) {
+            *count -= 1;
+            if *count == 0 {
+                self.positions_of.remove(coldkey);
+            }
+        }
+    }
+
     /// Adds to a position; the caller has taken the amount from elsewhere.
     pub(crate) fn add_stake(&mut self, netuid: Netuid, hotkey: &PublicKey, coldkey: &PublicKey, amount: u64) {
         if amount == 0 {
@@ -84,8 +111,11 @@ impl State {
             multiply_divide(amount.into(), total.shares, total.amount.into()).unwrap_or(0)
         };
         let key = (netuid, *hotkey, *coldkey);
-        let held = self.stake_shares.get(&key).copied().unwrap_or_default();
-        self.stake_shares.insert(key, held.saturating_add(bought));
+        let held = self.stake_shares.get(&key).copied();
+        if held.is_none() {
+            self.note_position(netuid, coldkey);
+        }
+        self.stake_shares.insert(key, held.unwrap_or_default().saturating_add(bought));
         // The supply bounds the amount; shares are 2^32 for a unit, so both fit.
         let (amount, shares) = (total.amount.saturating_add(amount), total.shares.saturating_add(bought));
         self.stake_totals.insert((netuid, *hotkey), StakeTotal { amount, shares });
@@ -108,7 +138,9 @@ impl State {
             multiply_divide_up(amount.into(), total.shares, total.amount.into()).unwrap_or(held).min(held)
         };
         if held == sold {
-            self.stake_shares.remove(&key);
+            if self.stake_shares.remove(&key).is_some() {
+                self.note_position_closed(netuid, coldkey);
+            }
         } else {
             self.stake_shares.insert(key, held - sold);
         }
@@ -162,6 +194,9 @@ mod tests {
                 prop_assert_eq!(state.alpha_behind(&key(1)).0, expected);
                 let held: u64 = state.positions().map(|(_, _, amount)| amount.0).sum();
                 prop_assert!(held <= expected);
+                let counted = state.positions_of.clone();
+                state.index_holders();
+                prop_assert_eq!(&counted, &state.positions_of);
             }
             for (_, holder, amount) in state.positions().collect::<Vec<_>>() {
                 prop_assert!(state.take_stake(netuid, &key(1), &holder, amount.0));

@@ -111,6 +111,8 @@ pub struct State {
     pub(crate) market: MarketState,
     // What follows is derived from the tables above, for speed; no digest covers it.
     uid_of: BTreeMap<PublicKey, Uid>,
+    /// Coldkeys with positions in the subnet's token, and how many.
+    pub(crate) positions_of: BTreeMap<PublicKey, u32>,
     commitments_by_block: BTreeSet<(BlockNumber, CommitmentKey)>,
 }
 
@@ -175,6 +177,7 @@ impl State {
             access: AccessState::default(),
             market: MarketState::default(),
             uid_of: BTreeMap::new(),
+            positions_of: BTreeMap::new(),
             commitments_by_block: BTreeSet::new(),
         })
     }
@@ -259,6 +262,18 @@ impl State {
         (self.root, changes)
     }
 
+    /// Coldkeys that hold any of the subnet's token.
+    pub fn holders(&self) -> u64 {
+        self.positions_of.len() as u64
+    }
+
+    /// Shows every entry of every table, encoded, in the order of tables and keys.
+    pub(crate) fn visit_entries(&mut self, entry: &mut dyn FnMut(u8, Vec<u8>, Vec<u8>)) {
+        for (number, table) in self.tables() {
+            table.visit(&mut |key, value| entry(number, key, value));
+        }
+    }
+
     /// The digest of the whole state, the profile included.
     pub fn root(&self) -> StateRoot {
         self.root
@@ -287,6 +302,7 @@ impl State {
         for (uid, slot) in state.slots.iter() {
             state.uid_of.insert(slot.hotkey, *uid);
         }
+        state.index_holders();
         for (key, commitment) in state.commitments.iter() {
             if key.0 != Topic::Bucket {
                 state.commitments_by_block.insert((commitment.block, *key));

@@ -69,6 +69,12 @@ pub enum StoreError {
     /// No ledger in the folder.
     #[error("{0} holds no ledger; make one with a profile first")]
     Missing(PathBuf),
+    /// The folder holds a follower's copy.
+    #[error(
+        "{0} is a follower's copy of a ledger and makes no blocks; go on with it by `templar ledger follow \
+         --from-snapshot`, or use another folder"
+    )]
+    Replica(PathBuf),
     /// The file's contents contradict each other.
     #[error("{0} is damaged: {1}; restore it from a copy")]
     Damaged(PathBuf, &'static str),
@@ -103,7 +109,8 @@ pub(crate) struct Opened {
     pub store: Store,
     pub state: State,
     pub head: Header,
-    pub secret: [u8; 32],
+    /// What makes block hashes unpredictable; none in a follower's copy.
+    pub secret: Option<[u8; 32]>,
 }
 
 /// An open ledger file.
@@ -126,6 +133,30 @@ impl Store {
             return Self::load(database, path, profile);
         }
         let profile = profile.ok_or_else(|| StoreError::Missing(folder.to_owned()))?;
+        Self::make_file(folder, |database| Self::create(database, path.clone(), profile, secret))
+    }
+
+    /// Opens the follower's copy in `folder`.
+    pub fn open_replica(folder: &Path) -> Result<Opened, StoreError> {
+        let opened = Self::open(folder, None, [0; 32])?;
+        match opened.secret {
+            None => Ok(opened),
+            Some(_) => Err(StoreError::Damaged(opened.store.path, "it is a ledger's own file, no follower's copy")),
+        }
+    }
+
+    /// Makes a follower's copy in `folder` that begins with a block and the whole state after it.
+    pub fn create_replica(folder: &Path, profile: &Profile, record: BlockRecord<'_>) -> Result<Self, StoreError> {
+        Self::make_file(folder, |database| {
+            let store = Self::begin(database, folder.join(FILE_NAME), profile, None)?;
+            store.commit(record)?;
+            Ok(store)
+        })
+    }
+
+    /// Makes the file in `folder`, which must have none.
+    fn make_file<T>(folder: &Path, fill: impl FnOnce(Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let path = folder.join(FILE_NAME);
         let disk = |error: std::io::Error| StoreError::Disk(folder.to_owned(), error.to_string());
         std::fs::create_dir_all(folder).map_err(disk)?;
         // A new file gets its name only when its genesis is committed, so that a kill cannot leave half a ledger.
@@ -135,11 +166,11 @@ impl Store {
         // The file holds the ledger's secret.
         #[cfg(unix)]
         std::fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(disk)?;
-        let opened = Self::create(database, path.clone(), profile, secret)?;
+        let filled = fill(database)?;
         // Unlike a renaming, a link fails where another process was faster.
         std::fs::hard_link(&draft, &path).map_err(disk)?;
         std::fs::remove_file(&draft).map_err(disk)?;
-        Ok(opened)
+        Ok(filled)
     }
 
     /// A ledger in memory.
@@ -161,14 +192,7 @@ impl Store {
             transactions_root: crate::block::transactions_root(&[]),
             state_root: state.root(),
         };
-        let store = Self { database, path, history_blocks: profile.history_blocks, blocks_per_sync: 1 };
-        store.write(true, |transaction| {
-            let mut meta = transaction.open_table(META)?;
-            meta.insert("version", STORE_VERSION.encode().as_slice())?;
-            meta.insert("profile", profile.encode().as_slice())?;
-            meta.insert("secret", secret.as_slice())?;
-            Ok(())
-        })?;
+        let store = Self::begin(database, path, profile, Some(secret))?;
         let block = Block { header: header.clone(), transactions: Vec::new() };
         let metagraph = Some(crate::view::neurons(&state));
         let weights = Some(Vec::new());
@@ -181,7 +205,33 @@ impl Store {
             weights,
             epoch: None,
         })?;
-        Ok(Opened { store, state, head: header, secret })
+        Ok(Opened { store, state, head: header, secret: Some(secret) })
+    }
+
+    /// An empty store under a profile.
+    fn begin(
+        database: Database,
+        path: PathBuf,
+        profile: &Profile,
+        secret: Option<[u8; 32]>,
+    ) -> Result<Self, StoreError> {
+        let store = Self { database, path, history_blocks: profile.history_blocks, blocks_per_sync: 1 };
+        store.write(true, |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("version", STORE_VERSION.encode().as_slice())?;
+            meta.insert("profile", profile.encode().as_slice())?;
+            match secret {
+                Some(secret) => meta.insert("secret", secret.as_slice())?,
+                None => meta.insert("replica", [].as_slice())?,
+            };
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn load(database: Database, path: PathBuf, wanted: Option<&Profile>) -> Result<Opened, StoreError> {
@@ -200,7 +250,9 @@ impl Store {
             return Err(StoreError::WrongChain { folder: path, found, wanted });
         }
         let secret = store.meta("secret")?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let secret = secret.ok_or_else(|| damaged("its secret is missing"))?;
+        if secret.is_none() && store.meta("replica")?.is_none() {
+            return Err(damaged("its secret is missing"));
+        }
         store.history_blocks = profile.history_blocks;
         let (state, head) = store.load_state(profile)?;
         Ok(Opened { store, state, head, secret })

@@ -33,6 +33,9 @@ pub(crate) trait Stored {
 
     /// Takes in an entry as the store kept it; false where the bytes are no entry of this table.
     fn restore(&mut self, key: &[u8], value: &[u8]) -> bool;
+
+    /// Shows every entry, encoded, in the order of the keys.
+    fn visit(&self, entry: &mut dyn FnMut(Vec<u8>, Vec<u8>));
 }
 
 /// The tables of a part of the state, each under the number that the store knows it by.
@@ -134,6 +137,12 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Stored fo
                 true
             }
             _ => false,
+        }
+    }
+
+    fn visit(&self, entry: &mut dyn FnMut(Vec<u8>, Vec<u8>)) {
+        for (key, value) in &self.entries {
+            entry(key.encode(), value.encode());
         }
     }
 }

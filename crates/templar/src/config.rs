@@ -191,8 +191,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The effective settings.
-#[derive(Debug, Clone)]
+/// The effective settings. Secrets never appear in `Debug`.
+#[derive(Clone)]
 pub struct Config {
     values: BTreeMap<Setting, (String, Origin)>,
     strangers: Vec<String>,
@@ -398,6 +398,13 @@ impl Config {
     }
 }
 
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.values.keys().filter_map(|setting| Some((setting, self.shown(*setting)?)));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
 /// A path relative to a folder, with `~/` as the user's.
 fn resolve(path: &str, folder: &Path) -> PathBuf {
     match path.strip_prefix("~/") {
@@ -575,5 +582,7 @@ mod tests {
         let mut config = empty();
         config.read_variables([("TEMPLAR_BUCKET_SECRET_KEY", "hush")].map(own).into_iter());
         assert_eq!(config.shown(Setting::BucketSecretKey).unwrap().0, "(hidden)");
+        let debug = format!("{config:?}");
+        assert!(debug.contains("BucketSecretKey") && !debug.contains("hush"), "{debug}");
     }
 }

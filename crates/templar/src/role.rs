@@ -1,7 +1,8 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
-use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, ThreadsFlag, WalletFlags};
+use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
+use crate::up::folder::read_settings;
 use crate::{interrupt, keys};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -83,10 +84,29 @@ pub fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<Run> {
     Ok(Run::new(genesis, Arc::new(corpus))?)
 }
 
-/// Connects to the ledger of the configuration.
+/// Connects to the ledger of the configuration. Where nobody named one, the ledger of the local network in the data
+/// folder comes first.
 pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
-    let chain = RpcChain::connect(config.ledger(), RpcOptions::default()).await;
-    chain.with_context(|| format!("no ledger at {}", config.ledger()))
+    let connect = |url| RpcChain::connect(url, RpcOptions::default());
+    let is_named = config.get(Setting::Ledger).is_some_and(|(_, origin)| *origin != Origin::Default);
+    let root = config.data_folder().join("up");
+    let local = if is_named { None } else { read_settings(&root)? };
+    let Some(url) = local.map(|settings| settings.ledger_url()) else {
+        return connect(config.ledger()).await.with_context(|| format!("no ledger at {}", config.ledger()));
+    };
+    match connect(&url).await {
+        Ok(chain) => {
+            if !config.is_quiet {
+                eprintln!("using the ledger of the local network in {}: {url}", root.display());
+            }
+            Ok(chain)
+        }
+        // The network may be stopped and a ledger of its own run.
+        Err(error) => match connect(config.ledger()).await {
+            Ok(chain) => Ok(chain),
+            Err(_) => Err(error).with_context(|| format!("no ledger answers at {url}; is `templar up` running?")),
+        },
+    }
 }
 
 /// Names tell roles: a validator's name begins with `validator`, as those of `templar up` do.
@@ -111,7 +131,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     };
     let run = open_run(&genesis, &corpus)?;
     let hotkey = keys::hotkey(&config)?;
-    config.set(crate::config::Setting::Bucket, "--bucket", flags.bucket.as_ref());
+    config.set(Setting::Bucket, "--bucket", flags.bucket.as_ref());
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
     let bucket = Bucket::open_writer_with(&location, config.bucket_credentials(), bucket_options())?;

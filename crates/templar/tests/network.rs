@@ -1,5 +1,7 @@
 //! A whole network of real processes: it trains, and goes on through kills of every kind of process.
 
+#[path = "support/secrets.rs"]
+mod secrets;
 #[path = "support/up.rs"]
 mod up;
 
@@ -77,10 +79,18 @@ fn join_late(up: &mut Up, data: &Path) {
     assert!(guest.wait().unwrap().success());
 }
 
+/// Every process logs everything that it and its libraries have to say, on the way through registration, kills, a
+/// restart and whole windows; none of it may be a secret.
 #[test]
-fn a_killed_supervisor_leaves_no_process_behind_and_its_network_goes_on() {
+fn a_killed_supervisor_leaves_no_process_behind_and_its_network_goes_on_and_no_log_tells_a_secret() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut up = Up::start(scratch.path(), &["--miners", "2", "--validators", "1"]);
+    let errors = |name: &str| {
+        let file = std::fs::File::options().create(true).append(true).open(scratch.path().join(name)).unwrap();
+        move |command: &mut Command| {
+            command.env("TEMPLAR_LOG", "trace").stderr(file);
+        }
+    };
+    let mut up = Up::start_with(scratch.path(), &["--miners", "2", "--validators", "1"], errors("first-errors"));
     up.window();
     let nodes: Vec<u64> =
         ["ledger", "bucket", "miner-0", "miner-1", "validator-0"].map(|name| up.process(name).unwrap()).into();
@@ -94,8 +104,13 @@ fn a_killed_supervisor_leaves_no_process_behind_and_its_network_goes_on() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    let mut again = Up::start(scratch.path(), &["--windows", "1"]);
+    let first_windows = format!("{:?}", up.windows);
+    let mut again = Up::start_with(scratch.path(), &["--windows", "1"], errors("second-errors"));
     again.window();
-    again.summary();
+    let summary = again.summary();
     again.check_states();
+    let told = |name: &str| std::fs::read_to_string(scratch.path().join(name)).unwrap();
+    let output = format!("{first_windows} {:?} {summary}", again.windows);
+    let others = [("first", told("first-errors")), ("second", told("second-errors")), ("output", output)];
+    secrets::assert_hidden(&again.data, &others);
 }

@@ -215,12 +215,11 @@ pub(crate) fn end_block(state: &mut State, block: &BlockInput, events: &[Event])
     }
 }
 
-/// The market after a block.
+/// The market after a block; its cost does not grow with the number of holders.
 pub(crate) fn summary(state: &State, head: &BlockHeader) -> MarketSummary {
     let token = state.token_supply();
     let (volume_day, price_day_ago) = state.market.last_day(head.time_ms);
     let total = Alpha(token.pool_alpha.0.saturating_add(token.circulating.0));
-    let holders: std::collections::BTreeSet<_> = state.token_positions().map(|(coldkey, _)| coldkey).collect();
     let totals = state.totals();
     MarketSummary {
         block: head.number,
@@ -230,7 +229,7 @@ pub(crate) fn summary(state: &State, head: &BlockHeader) -> MarketSummary {
         circulating: token.circulating,
         capitalisation: worth(total, token.price),
         fully_diluted: worth(Alpha(crate::MAX_ISSUANCE_RAO), token.price),
-        holders: holders.len() as u64,
+        holders: state.holders(),
         volume_day,
         price_day_ago,
         tao_issued: totals.issued,

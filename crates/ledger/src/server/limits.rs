@@ -18,7 +18,7 @@ use std::time::Instant;
 const BYTES_PER_TOKEN: usize = 16 * 1024;
 
 /// Methods that read much for a short answer, and the tokens that they take instead of one.
-const DEAR_METHODS: [(&str, usize); 3] = [("market_summary", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
+const DEAR_METHODS: [(&str, usize); 3] = [("ledger_snapshot", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
 
 fn price_of(method: &str) -> usize {
     DEAR_METHODS.iter().find(|(name, _)| *name == method).map_or(1, |(_, price)| *price)

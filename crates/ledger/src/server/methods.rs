@@ -49,6 +49,10 @@ pub(super) fn methods(chain: LocalChain) -> RpcModule<LocalChain> {
     register(m, "ledger_block", |chain, (block,): (BlockNumber,)| {
         Ok(hex::encode(chain.with(|ledger| ledger.block(block))?.encode()))
     });
+    register(m, "ledger_snapshot", |chain, (): ()| Ok(chain.snapshot()));
+    register(m, "ledger_snapshotPart", |chain, (block, index): (BlockNumber, u32)| {
+        Ok(hex::encode(chain.snapshot_part(block, index)?))
+    });
     register(m, "ledger_metagraph", |chain, (netuid, at): (Netuid, Option<BlockNumber>)| {
         chain.with(|ledger| ledger.metagraph(netuid, at))
     });

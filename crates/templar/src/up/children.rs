@@ -18,8 +18,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Logs are cut at a start when they are larger than this.
 const LOG_BYTES: u64 = 4 << 20;
 
-/// How to start one process.
-#[derive(Debug, Clone)]
+/// How to start one process. It has no `Debug`: its variables are secrets.
+#[derive(Clone)]
 pub struct Recipe {
     /// Its name, such as `miner-0`.
     pub name: String,

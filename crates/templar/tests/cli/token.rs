@@ -178,6 +178,25 @@ fn a_setting_is_voted_on_and_access_is_paid_and_given_back() {
     // Who replays all of it comes to the same roots.
     let followed = bank.ask(&["ledger", "follow", "--once"]);
     assert_eq!(followed["event"], "caught_up", "{followed}");
+    follow_from_a_snapshot(&bank);
+}
+
+/// Begins with the ledger's state instead of its past, is killed, and goes on.
+fn follow_from_a_snapshot(bank: &Bank) {
+    let follow = ["ledger", "follow", "--from-snapshot", "--ledger", &bank.url];
+    let error = bank.place.failure(1, &follow);
+    assert!(error.contains("whose hash is") && error.contains("--trust HASH"), "{error}");
+    let wrong = "ab".repeat(32);
+    let error = bank.place.failure(1, &[&follow[..], &["--trust", &wrong]].concat());
+    assert!(error.contains("has the trusted hash abab"), "{error}");
+    // Somebody who replayed everything tells a later hash.
+    let told = bank.ask(&["ledger", "follow", "--once"])["hash"].as_str().unwrap().to_owned();
+    let mut follower = bank.place.start(&[&follow[..], &["--json", "--trust", &told]].concat());
+    assert_eq!(follower.event()["event"], "caught_up");
+    let last = [follower.event(), follower.event()][1]["block"].as_u64().unwrap();
+    follower.kill();
+    let again = bank.place.json(&[&follow[..], &["--once", "--json"]].concat());
+    assert!(again["block"].as_u64().unwrap() >= last, "{again} after block {last}");
 }
 
 #[test]
@@ -189,4 +208,35 @@ fn without_a_ledger_or_a_wallet_the_next_step_is_named() {
     assert!(bare.contains("wallet default") && bare.contains("templar wallet new"), "{bare}");
     let bare = place.failure(1, &["token", "stake", "1", "--yes"]);
     assert!(bare.contains("no hotkey default") && bare.contains("templar wallet new"), "{bare}");
+}
+
+#[test]
+fn beside_a_local_network_its_ledger_is_found() {
+    let bank = Bank::new();
+    let port = bank.url.rsplit(':').next().unwrap();
+    let up = bank.place.path("home").join("templar").join("up");
+    std::fs::create_dir_all(&up).unwrap();
+    let network = |port: &str| {
+        let settings = format!(r#"{{"version":1,"validators":1,"miners":1,"ledger_port":{port},"bucket_port":1}}"#);
+        std::fs::write(up.join("network.json"), settings).unwrap();
+    };
+    network(port);
+    for command in
+        [["token", "price"].as_slice(), &["governance", "list"], &["access", "terms"], &["wallet", "history"]]
+    {
+        let output = bank.place.run(command);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command:?}: {told}");
+        assert!(told.contains("using the ledger of the local network") && told.contains(&bank.url), "{told}");
+    }
+    let quiet = bank.place.run(&["-q", "token", "price"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty(), "{quiet:?}");
+    // Who names a ledger means it.
+    let error = bank.place.failure(1, &["token", "price", "--ledger", "ws://127.0.0.1:1"]);
+    assert!(error.contains("no ledger at ws://127.0.0.1:1"), "{error}");
+    let variable = bank.place.templar(&["token", "price"]).env("TEMPLAR_LEDGER", "ws://127.0.0.1:1").output().unwrap();
+    assert!(String::from_utf8_lossy(&variable.stderr).contains("no ledger at ws://127.0.0.1:1"));
+    network("1");
+    let error = bank.place.failure(1, &["token", "price"]);
+    assert!(error.contains("no ledger answers at ws://127.0.0.1:1; is `templar up` running?"), "{error}");
 }

@@ -20,14 +20,16 @@ pub struct Up {
 
 impl Up {
     pub fn start(data: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
-            .args(["up", "--json", "--text", "synthetic", "--window-seconds", "14", "--data"])
-            .arg(data)
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_with(data, more, |_| {})
+    }
+
+    /// As [`Up::start`], with something changed about the process.
+    pub fn start_with(data: &Path, more: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
+        command.args(["up", "--json", "--text", "synthetic", "--window-seconds", "14", "--data"]).arg(data).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {

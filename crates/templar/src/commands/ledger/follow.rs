@@ -9,14 +9,18 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use templar_base::BlockNumber;
-use templar_ledger::{Block, Chain, Header, Ledger, RpcChain, State, StateRoot, check_conservation, replay};
+use templar_base::{BlockHash, BlockNumber};
+use templar_ledger::{Chain, ChainError, Ledger, Replica, ReplicaError, RpcChain, StateRoot, fetch_snapshot};
 
 /// Replay a running ledger from its first block, compare every root, and go on with each new block.
 ///
 /// Whoever does this trusts the block authority in nothing but its choice of transactions: a block that breaks a rule,
-/// makes money or rewrites the past has another root than its header says, and is told at once. The ledger must still
-/// keep its first block (see `history_blocks` of its profile).
+/// makes money or rewrites the past has another root than its header says, and is told at once.
+///
+/// Where the ledger no longer keeps its first block (see `history_blocks` of its profile), --from-snapshot begins with
+/// the whole state after a late block. Its digest must be the one in that block's header, and --trust names the hash of
+/// that block or of a later one, by somebody whom you trust: every follower prints them. The copy lies in the data
+/// folder, and the same command goes on with it.
 ///
 /// Example: templar ledger follow --ledger ws://127.0.0.1:9944
 #[derive(Debug, Args)]
@@ -25,11 +29,19 @@ pub struct Follow {
     /// Stop at the newest block instead of going on
     #[arg(long)]
     once: bool,
+    /// Begin with a snapshot of the state, and keep the copy in the data folder
+    #[arg(long)]
+    from_snapshot: bool,
+    /// Hash of a block that you trust: that of the snapshot, or a later one; needed once
+    #[arg(long, value_name = "HASH", requires = "from_snapshot")]
+    trust: Option<BlockHash>,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     ledger: LedgerFlag,
+    #[command(flatten)]
+    data: DataFlag,
 }
 
 /// Replay the blocks in a stopped ledger's folder from the first one and compare every root.
@@ -48,37 +60,10 @@ pub struct Verify {
     data: DataFlag,
 }
 
-/// A state that stands where its replayed blocks end.
-struct Replica {
-    state: State,
-    head: Header,
-}
-
-impl Replica {
-    /// Stands at block 0 of the ledger whose first block this is.
-    fn begin(profile: templar_ledger::Profile, first: &Block) -> anyhow::Result<Self> {
-        let state = State::genesis(profile)?;
-        if state.root() != first.header.state_root || first.header.number != BlockNumber(0) {
-            anyhow::bail!("the ledger's first block is not that of its profile; do not trust it");
-        }
-        Ok(Self { state, head: first.header.clone() })
-    }
-
-    fn apply(&mut self, block: &Block) -> anyhow::Result<()> {
-        replay(&mut self.state, &self.head, block)?;
-        self.head = block.header.clone();
-        Ok(())
-    }
-
-    fn facts(&self, event: &str) -> serde_json::Value {
-        json!({"event": event, "block": self.head.number, "root": self.state.root()})
-    }
-}
-
 impl Follow {
     /// Follows until it is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
+        let config = config.with(&self.ledger).with(&self.data);
         interrupt::runtime(1)?.block_on(async {
             let chain = crate::role::connect(&config).await.advise("name a running ledger with --ledger")?;
             tokio::select! {
@@ -90,9 +75,8 @@ impl Follow {
 
     async fn follow(&self, chain: &RpcChain, config: &Config) -> anyhow::Result<()> {
         let output = Output::new(self.json);
-        let first = chain.block(BlockNumber(0)).await;
-        let first = first.advise("follow it from the start, or verify a copy of its folder that is older")?;
-        let mut replica = Replica::begin(chain.profile().await?, &first)?;
+        let mut replica = self.begin(chain, config).await?;
+        let first = replica.head().number;
         let mut heads = chain.subscribe_heads().await?;
         let newest = heads.next().await?.number;
         let mut progress = Progress::new(config.is_quiet);
@@ -100,9 +84,8 @@ impl Follow {
             |done: u64| progress.show(done as f64 / newest.0.max(1) as f64, &format!("replaying block {done}"));
         catch_up(chain, &mut replica, newest, &mut show).await?;
         drop(progress);
-        check_conservation(&replica.state)?;
-        output.event(&replica.facts("caught_up"), |_| {
-            format!("blocks 0 to {newest} keep the rules; root {}", replica.state.root())
+        output.event(&facts(&replica, "caught_up"), |_| {
+            format!("blocks {first} to {} keep the rules; {}", replica.head().number, marks(&replica))
         })?;
         if self.once {
             return Ok(());
@@ -110,11 +93,50 @@ impl Follow {
         loop {
             let head = heads.next().await?;
             catch_up(chain, &mut replica, head.number, &mut |_| {}).await?;
-            check_conservation(&replica.state)?;
-            output
-                .event(&replica.facts("block"), |_| format!("block {}: root {}", head.number, replica.state.root()))?;
+            output.event(&facts(&replica, "block"), |_| {
+                format!("block {}: {}", replica.head().number, marks(&replica))
+            })?;
         }
     }
+
+    /// A copy at the first block, or the one in the data folder, which begins with a snapshot.
+    async fn begin(&self, chain: &RpcChain, config: &Config) -> anyhow::Result<Replica> {
+        if !self.from_snapshot {
+            let first = chain.block(BlockNumber(0)).await;
+            let first = first.advise("follow it with --from-snapshot, or verify a copy of its folder that is older")?;
+            return Ok(Replica::at_genesis(chain.profile().await?, &first)?);
+        }
+        let genesis = chain.genesis().await?;
+        let folder = config.data_folder().join("follower").join(genesis.to_string());
+        let what = || format!("cannot use the copy in {}", folder.display());
+        if let Some(replica) = Replica::open(&folder).with_context(what)? {
+            let next = replica.head().number.plus(1);
+            if let Err(error @ ChainError::Pruned { .. }) = chain.block(next).await {
+                let advice = format!("remove {} and begin again with a newer snapshot", folder.display());
+                return Err(error).context("the copy is too old to go on with").advise(advice);
+            }
+            return Ok(replica);
+        }
+        let mut progress = Progress::new(config.is_quiet);
+        let mut show = |done: usize, all: usize| {
+            progress.show(done as f64 / all.max(1) as f64, &format!("fetching part {done} of {all} of the state"));
+        };
+        match fetch_snapshot(chain, &folder, self.trust, &mut show).await {
+            Err(error @ (ReplicaError::Untrusted { .. } | ReplicaError::NotTrusted { .. })) => Err(error).advise(
+                "ask somebody who follows this ledger for the hash of its newest block, and name it with --trust HASH",
+            ),
+            fetched => fetched.with_context(|| format!("cannot begin with a snapshot of {}", config.ledger())),
+        }
+    }
+}
+
+fn facts(replica: &Replica, event: &str) -> serde_json::Value {
+    let head = replica.head();
+    json!({"event": event, "block": head.number, "hash": head.hash(), "root": replica.state().root()})
+}
+
+fn marks(replica: &Replica) -> String {
+    format!("root {}, hash {}", replica.state().root(), replica.head().hash())
 }
 
 async fn catch_up(
@@ -123,10 +145,10 @@ async fn catch_up(
     to: BlockNumber,
     done: &mut (dyn FnMut(u64) + Send),
 ) -> anyhow::Result<()> {
-    while replica.head.number < to {
-        let next = replica.head.number.plus(1);
+    while replica.head().number < to {
+        let next = replica.head().number.plus(1);
         let block = chain.block(next).await.with_context(|| format!("cannot fetch block {next}"))?;
-        replica.apply(&block)?;
+        replica.follow(&block)?;
         done(next.0);
     }
     Ok(())
@@ -141,21 +163,20 @@ impl Verify {
         let ledger = ledger.advise("a running ledger is replayed with `templar ledger follow`")?;
         let (head, root): (_, StateRoot) = (ledger.head(), ledger.state().root());
         let first = ledger.block(BlockNumber(0)).advise("its history no longer reaches back to the first block")?;
-        let mut replica = Replica::begin(ledger.state().profile().clone(), &first)?;
+        let mut replica = Replica::at_genesis(ledger.state().profile().clone(), &first)?;
         let mut progress = Progress::new(config.is_quiet);
         for number in 1..=head.number.0 {
-            replica.apply(&ledger.block(BlockNumber(number))?)?;
+            replica.follow(&ledger.block(BlockNumber(number))?)?;
             progress.show(number as f64 / head.number.0 as f64, &format!("replaying block {number}"));
         }
         drop(progress);
-        check_conservation(&replica.state)?;
-        if replica.state.root() != root {
+        if replica.state().root() != root {
             anyhow::bail!(
                 "the folder's state has root {root}, replay gives {}; restore it from a copy",
-                replica.state.root()
+                replica.state().root()
             );
         }
-        Output::new(self.json).facts(&replica.facts("verified"), |_| {
+        Output::new(self.json).facts(&facts(&replica, "verified"), |_| {
             format!("{}: blocks 0 to {} keep the rules; root {root}", folder.display(), head.number)
         })
     }
