@@ -120,6 +120,12 @@ pub fn assert_hidden(up: &Path, others: &[(&str, String)]) {
     for name in ["ledger.log", "bucket.log", "miner-0.log", "validator-0.log", "journal.jsonl", "status.json"] {
         assert!(texts.iter().any(|(path, text)| path.ends_with(name) && !text.is_empty()), "{name} is empty");
     }
+    for name in ["ledger.log", "bucket.log", "miner-0.log", "validator-0.log"] {
+        let is_whole = |(path, text): &(String, String)| {
+            path.ends_with(name) && (text.contains("TRACE") || text.contains("DEBUG"))
+        };
+        assert!(texts.iter().any(is_whole), "{name} does not hold everything that there is to log");
+    }
     for (place, text) in &texts {
         for secret in &secrets {
             let is_told = secret.forms.iter().any(|form| text.contains(form.as_str()));
