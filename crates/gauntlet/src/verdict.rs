@@ -86,9 +86,9 @@ impl Verdict {
         self.miners.iter().filter(|miner| miner.standing.is_accepted()).map(|miner| miner.uid).collect()
     }
 
-    /// Tokens of the merged payloads.
+    /// Tokens of the merged payloads, as their miners tell.
     pub fn tokens(&self) -> u64 {
         let merged = self.miners.iter().filter(|miner| miner.standing == Standing::Selected);
-        merged.map(|miner| miner.tokens).sum()
+        merged.fold(0, |sum, miner| sum.saturating_add(miner.tokens))
     }
 }

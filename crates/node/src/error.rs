@@ -134,6 +134,17 @@ pub enum NodeError {
     /// A thread of this node has ended.
     #[error("the node's computing thread has ended; see the message before, then start the node again")]
     WorkerGone,
+    /// The own bucket takes less than a window's payload in the time that there is for it.
+    #[error(
+        "the payload of {bytes} bytes was not in the bucket {seconds} s after it was made, when its window ended: \
+        the bucket is away, failing, or too slow for this run; its warnings before this one say more"
+    )]
+    TooSlow {
+        /// The payload, sealed.
+        bytes: u64,
+        /// How long it was under way.
+        seconds: u64,
+    },
     /// Something did not come in time.
     #[error("{what} did not happen within {seconds} s")]
     Deadline {

@@ -8,7 +8,8 @@ use crate::worker::{Command, Worker};
 use crate::{JournalEntry, Network, NodeError, NodeStatus, Run};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
-use templar_base::{ContentHash, PublicKey, StateHash, Window};
+use std::time::Instant;
+use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::Standing;
 use templar_ledger::Topic;
@@ -50,6 +51,19 @@ async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
     let (key, object) = (ObjectKey::Payload(pending.window).to_string(), pending.object.clone().into());
     context.network.bucket.put_large(&key, LargeSource::Memory(object), PART_BYTES).await?;
     Ok(())
+}
+
+/// Uploads a payload while its commitment can still be in time: what a slow bucket has not taken by then is of no use, and
+/// would only be in the way of the next one.
+async fn upload_in_time(context: &Context, pending: &Pending) -> Result<(), NodeError> {
+    let last = BlockNumber(context.run.phases.end(pending.window).0.saturating_sub(1));
+    let begun = Instant::now();
+    tokio::select! {
+        uploaded = upload(context, pending) => uploaded,
+        () = context.network.wait_for_block(last) => {
+            Err(NodeError::TooSlow { bytes: pending.object.len() as u64, seconds: begun.elapsed().as_secs() })
+        }
+    }
 }
 
 impl Role for MinerRole {
@@ -146,7 +160,7 @@ async fn seal(
         Ok(pending) => pending,
         Err(error) => return context.fail(window, FailedEffect::Seal, &error).await,
     };
-    if let Err(error) = upload(&context, &pending).await {
+    if let Err(error) = upload_in_time(&context, &pending).await {
         return context.fail(window, FailedEffect::Seal, &error).await;
     }
     let commitment = pending.commitment;

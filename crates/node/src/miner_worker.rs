@@ -172,7 +172,12 @@ impl MinerWorker {
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
                 let _ = reply.send(self.seal(window, start, &key));
             }
-            Command::Role(MinerCommand::Unsent { window }) => self.unsent = Some(window),
+            // A payload that could not be made took nothing out of the feedback.
+            Command::Role(MinerCommand::Unsent { window }) => {
+                if self.sent.as_ref().is_some_and(|sent| sent.window == window) {
+                    self.unsent = Some(window);
+                }
+            }
             Command::Role(MinerCommand::Forget { window }) => self.forget(window),
         }
     }

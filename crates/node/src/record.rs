@@ -3,6 +3,7 @@
 use crate::NodeError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_ledger::{Chain, Metagraph, SettingChanges, Topic};
@@ -13,6 +14,9 @@ use templar_round::{
 
 /// Beacons and electors of this many recent blocks are kept.
 const CACHE: usize = 64;
+
+/// Pause before the ledger is asked for its blocks again.
+const LEDGER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Buckets by their owner, each with the address it was opened at.
 type Readers = Mutex<BTreeMap<PublicKey, (Vec<u8>, Bucket)>>;
@@ -58,6 +62,20 @@ impl PublicRecord {
     /// The record of a subnet; nothing is contacted yet.
     pub fn new(chain: Arc<dyn Chain>, netuid: Netuid) -> Self {
         Self { chain, netuid, local_buckets: false, known: Arc::default() }
+    }
+
+    /// Waits until the ledger has this block, also while the ledger is away.
+    pub(crate) async fn wait_for_block(&self, block: BlockNumber) {
+        loop {
+            if let Ok(mut heads) = self.chain.subscribe_heads().await {
+                while let Ok(head) = heads.next().await {
+                    if head.number >= block {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(LEDGER_PAUSE).await;
+        }
     }
 
     /// The beacon of a block that exists.

@@ -133,11 +133,8 @@ impl Miner {
 
     fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
         match (effect, self.sealing) {
-            // Nothing was taken from the error feedback yet.
-            (FailedEffect::Seal, Sealing::Making(own)) if own == window => {
-                self.sealing = Sealing::Idle;
-                vec![Effect::Skip { window, reason: SkipReason::CommitLate }]
-            }
+            // Perhaps the payload was made, and only its upload failed.
+            (FailedEffect::Seal, Sealing::Making(own)) if own == window => self.give_up(window),
             (FailedEffect::CommitSeal, Sealing::Committing(own, _)) if own == window => self.give_up(window),
             (FailedEffect::Reveal, Sealing::Revealing(own)) if own == window => {
                 let late = self.follower.head() > self.follower.phases().judge(window);
@@ -219,6 +216,17 @@ mod tests {
         let effects = miner.step(&block(139));
         assert!(effects.contains(&Effect::Skip { window: Window(1), reason: SkipReason::NotInSync }));
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Seal { .. })));
+    }
+
+    #[test]
+    fn a_payload_that_was_made_and_not_uploaded_is_taken_back() {
+        let (mut miner, window) = (miner(0, None), Window(0));
+        miner.step(&block(100));
+        miner.step(&block(116));
+        let failed = Event::Failed { window, effect: FailedEffect::Seal };
+        let skip = Effect::Skip { window, reason: SkipReason::CommitLate };
+        assert_eq!(miner.step(&failed), [Effect::Unsend { window }, skip]);
+        assert_eq!(miner.step(&failed), [], "it is taken back once");
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Buckets that are away for a while.
+//! Buckets that are away, or too slow, for a while.
 
+use crate::fault_proxy::{Fault, FaultProxy};
 use crate::network::{Plan, World};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use templar_base::Window;
-use templar_bucket::Bucket;
+use templar_bucket::{Bucket, BucketLocation, BucketServer, KeyRing, WriteKey};
 use templar_node::JournalEntry;
 
 /// Says on the ledger that a node's bucket is this one.
@@ -79,4 +82,53 @@ async fn miners_build_the_aggregate_themselves_when_no_validator_serves_it() {
         assert!((0..3).map(warned).sum::<usize>() > 0, "{name}: the buckets were not away\n{story}");
         assert!((3..=LAST.0).map(warned).sum::<usize>() <= 1, "{name} still looks in the old buckets\n{story}");
     }
+}
+
+/// A bucket of a server of its own, behind a proxy.
+async fn bucket_behind_proxy(folder: &std::path::Path) -> (BucketServer, FaultProxy, Bucket) {
+    let key = WriteKey::new("miner", "secret-of-the-miner", "slow");
+    let keys = KeyRing::in_memory([key.clone()]).unwrap();
+    let server = BucketServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), folder, keys).await.unwrap();
+    let proxy = FaultProxy::start(server.local_addr()).await;
+    let location = BucketLocation::s3("slow", &format!("http://{}", proxy.address()), None).unwrap();
+    let bucket = Bucket::open_writer(&location, Some(key.credentials())).unwrap();
+    (server, proxy, bucket)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_miner_whose_bucket_is_too_slow_gives_those_windows_up_one_by_one_and_comes_back() {
+    const LAST: Window = Window(9);
+    let scratch = tempfile::tempdir().unwrap();
+    let (_server, proxy, bucket) = bucket_behind_proxy(scratch.path()).await;
+    let mut world = World::new(Plan::new("slow", 2, 3)).await;
+    world.run_through(Window(1)).await;
+    world.kill("miner-0").await;
+    world.nodes.get_mut("miner-0").unwrap().bucket = bucket;
+    world.start("miner-0").await;
+    world.run_through(Window(2)).await;
+
+    // A payload takes many windows at this rate.
+    proxy.set_by(|path| if path.ends_with("/payload") { Fault::Slow(50) } else { Fault::None });
+    proxy.take_requests();
+    world.nodes.get_mut("miner-0").unwrap().is_hindered = true;
+    world.run_through(Window(6)).await;
+    let uploads = proxy.take_requests();
+    let uploads: Vec<_> =
+        uploads.iter().filter(|(method, path)| method == "PUT" && path.ends_with("/payload")).collect();
+    let windows: BTreeSet<_> = uploads.iter().map(|(_, path)| path).collect();
+    let story = world.story();
+    assert!(windows.len() >= 2 && windows.len() == uploads.len(), "not one upload a window: {uploads:?}\n{story}");
+    let slow = &world.nodes["miner-0"];
+    let skipped: Vec<Window> = slow.skipped().into_iter().map(|(window, _)| window).collect();
+    assert!((3..6).all(|window| skipped.contains(&Window(window))), "{skipped:?}\n{story}");
+    assert!(slow.warnings().any(|warning| warning.contains("too slow for this run")), "{story}");
+
+    proxy.set(Fault::None);
+    world.nodes.get_mut("miner-0").unwrap().is_hindered = false;
+    world.run_through(LAST).await;
+    let outcomes = world.assert_all_equal();
+    world.assert_no_quorum_lost(&outcomes);
+    let uid = world.nodes["miner-0"].uid;
+    let standing = world.standing("validator-0", LAST, uid).await;
+    assert!(standing.is_some_and(|standing| standing.is_accepted()), "{}", world.story());
 }

@@ -1,10 +1,13 @@
 //! What the nodes keep in their buckets.
 
-use crate::network::{Plan, World};
+use crate::network::{Plan, Role, World};
 use std::collections::BTreeMap;
 use templar_base::Window;
 use templar_bucket::Bucket;
 use templar_round::ObjectKey;
+
+/// An object of the bucket's owner, which is none of the run's.
+const OWN: &str = "notes/of-the-owner";
 
 /// All objects of a bucket with their sizes.
 async fn objects(bucket: &Bucket) -> BTreeMap<String, u64> {
@@ -21,6 +24,15 @@ async fn buckets_grow_to_what_the_genesis_keeps_and_no_further() {
         (genesis.budget.retention_windows, genesis.budget.checkpoint_windows) = (KEPT, 2);
     };
     let mut world = World::new(plan).await;
+    // Parts of large objects, whole or left by a transfer that broke off, go with their windows.
+    for node in world.nodes.values() {
+        for key in
+            [ObjectKey::Payload(Window(1)), ObjectKey::Aggregate(Window(2)), ObjectKey::CheckpointFile(Window(2), 3)]
+        {
+            node.bucket.put(&format!("{key}.parts/of-a-hash/00000"), vec![1; 1000].into()).await.unwrap();
+        }
+        node.bucket.put(OWN, vec![1; 10].into()).await.unwrap();
+    }
     // By node: the size of its bucket after each window.
     let mut sizes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for window in 0..=LAST.0 {
@@ -39,11 +51,29 @@ async fn buckets_grow_to_what_the_genesis_keeps_and_no_further() {
         assert!(at_last <= at_first + at_first / 10, "{name}: {sizes:?}\n{story}");
         assert!(at_first > sizes[0], "{name} keeps nothing: {sizes:?}\n{story}");
     }
-    // The last deletion came with the outcome of the last window.
-    let oldest = world.run.phases.oldest_kept(LAST);
+    // The last deletion came with the outcome of the last window, as of the next one's start.
+    let phases = &world.run.phases;
+    let (oldest, strict) = (phases.oldest_kept(LAST), phases.oldest_kept(LAST.next()));
     for (name, node) in &world.nodes {
-        for key in objects(&node.bucket).await.keys().filter(|key| key.starts_with("window/")) {
-            assert!(*key >= ObjectKey::window_prefix(oldest), "{name} still has {key}\n{story}");
+        let keys: Vec<String> = objects(&node.bucket).await.into_keys().collect();
+        for key in &keys {
+            let is_kept = *key >= ObjectKey::window_prefix(oldest) || !key.starts_with("window/");
+            let is_new = *key >= ObjectKey::checkpoint_prefix(oldest) || !key.starts_with("checkpoint/");
+            assert!(is_kept && is_new, "{name} still has {key}\n{story}");
         }
+        // Everything of the windows that are kept is there: what miners publish, and what validators do.
+        for window in (strict.0..=LAST.0).map(Window).filter(|window| !node.has_skipped(*window)) {
+            let is_validator = node.role == Role::Validator;
+            let wanted = match is_validator {
+                true => vec![ObjectKey::Verdict(window), ObjectKey::CheckpointManifest(window)],
+                false => vec![ObjectKey::Payload(window), ObjectKey::Reveal(window)],
+            };
+            let is_due =
+                |key: &ObjectKey| !matches!(key, ObjectKey::CheckpointManifest(_)) || phases.is_checkpoint(window);
+            for key in wanted.into_iter().filter(is_due) {
+                assert!(keys.contains(&key.to_string()), "{name} has no {key}: {keys:?}\n{story}");
+            }
+        }
+        assert!(keys.contains(&OWN.to_owned()), "{name} lost what is none of the run's: {keys:?}");
     }
 }
