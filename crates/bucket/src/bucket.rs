@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::folder::FolderStore;
+use crate::identity::Identity;
 use crate::key::{check_key, folder_prefix};
 use crate::location::Place;
 use crate::memory::MemoryStore;
 use crate::retry::RetryBudget;
-use crate::s3::{Identity, S3Store};
+use crate::s3::S3Store;
 use crate::{BucketError, BucketLocation, BucketOptions, Credentials};
 
 /// What [`Bucket::put_if_absent`] found.
@@ -388,7 +389,12 @@ impl Bucket {
             let Some(pause) = budget.next_pause(&error).filter(|pause| Instant::now() + *pause < deadline) else {
                 return Err(error);
             };
-            tracing::debug!(operation, attempt, %error, "trying again");
+            // What is wrong with the own bucket is for its owner to mend.
+            if self.writable && attempt == 1 {
+                tracing::warn!(operation, %error, "the own bucket fails; trying again");
+            } else {
+                tracing::debug!(operation, attempt, %error, "trying again");
+            }
             last_error = error;
             sleep(pause).await;
         }

@@ -2,7 +2,7 @@
 //!
 //! The order is that of Amazon's own tools: the variables `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (with
 //! `AWS_SESSION_TOKEN`), then the profile `AWS_PROFILE` (or `default`) of `~/.aws/credentials` and `~/.aws/config`.
-//! Roles that a machine has by itself come last and only for Amazon's own endpoints; see `s3.rs`.
+//! Roles that a machine has by itself come last and only for Amazon's own endpoints; see `identity.rs`.
 
 use std::fmt;
 use std::fs::File;

@@ -14,6 +14,7 @@ mod index;
 mod upload;
 
 pub use download::{Complaint, Delivery, LargeObject, download, download_to_file};
+pub use index::PartIndex;
 pub use upload::LargeSource;
 
 /// The usual size of a part in bytes: large enough for throughput, small enough to be fetched again after a fault.

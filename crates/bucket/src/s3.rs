@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Method, StatusCode};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -21,51 +21,9 @@ use tokio::time::sleep;
 use crate::bucket::{ObjectEntry, ObjectFacts, PutOutcome, clip};
 use crate::connector::{AnswerTooLong, Connector, UnexpectedStatus};
 use crate::error::shorten;
+use crate::identity::Identity;
 use crate::retry::RetryBudget;
-use crate::{BucketError, BucketOptions, Credentials};
-
-/// Who asks.
-#[derive(Debug)]
-pub(crate) enum Identity {
-    /// Nobody in particular: requests are not signed.
-    Anybody,
-    /// Whoever has this access key.
-    Key(Credentials),
-    /// The machine, container or workload, which gets keys for an hour at a time from Amazon's own services.
-    Machine(Vec<(AmazonS3ConfigKey, String)>),
-}
-
-/// The variables by which Amazon's platforms tell a program how to get its keys.
-const ROLE_VARIABLES: [(&str, AmazonS3ConfigKey); 8] = [
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", AmazonS3ConfigKey::WebIdentityTokenFile),
-    ("AWS_ROLE_ARN", AmazonS3ConfigKey::RoleArn),
-    ("AWS_ROLE_SESSION_NAME", AmazonS3ConfigKey::RoleSessionName),
-    ("AWS_ENDPOINT_URL_STS", AmazonS3ConfigKey::StsEndpoint),
-    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", AmazonS3ConfigKey::ContainerCredentialsRelativeUri),
-    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", AmazonS3ConfigKey::ContainerCredentialsFullUri),
-    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
-    ("AWS_EC2_METADATA_SERVICE_ENDPOINT", AmazonS3ConfigKey::MetadataEndpoint),
-];
-
-impl Identity {
-    /// The writer: by the given key, by one that is found, and at Amazon's own endpoints by the machine's role.
-    pub(crate) fn of_writer(given: Option<Credentials>, endpoint: &str) -> Result<Self, BucketError> {
-        if let Some(credentials) = given {
-            return Ok(Self::Key(credentials));
-        }
-        if let Some(credentials) = Credentials::find()? {
-            return Ok(Self::Key(credentials));
-        }
-        // Another server could do nothing with such a role, and asking for one where there is none takes long.
-        if endpoint.ends_with(".amazonaws.com") || endpoint.ends_with(".amazonaws.com.cn") {
-            let told = ROLE_VARIABLES.into_iter().filter_map(|(name, key)| Some((key, std::env::var(name).ok()?)));
-            return Ok(Self::Machine(told.collect()));
-        }
-        let reason = "an S3 bucket needs its access key to be written: none is given, and none is in AWS_ACCESS_KEY_ID \
-                      and AWS_SECRET_ACCESS_KEY or in ~/.aws/credentials";
-        Err(BucketError::Refused { operation: "opening the bucket", reason: reason.to_owned() })
-    }
-}
+use crate::{BucketError, BucketOptions};
 
 /// One bucket of an S3-compatible server.
 #[derive(Debug)]
@@ -112,16 +70,7 @@ impl S3Store {
             // Retries are ours, under one deadline for the whole call.
             .with_retry(RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..RetryConfig::default() })
             .with_http_connector(Connector::new(options));
-        let builder = match identity {
-            Identity::Anybody => builder.with_skip_signature(true),
-            Identity::Key(key) => {
-                let builder = builder.with_access_key_id(key.access_key).with_secret_access_key(key.secret_key);
-                key.session_token.into_iter().fold(builder, AmazonS3Builder::with_token)
-            }
-            Identity::Machine(told) => {
-                told.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value))
-            }
-        };
+        let builder = identity.apply(builder);
         let client = builder.build().map_err(|error| BucketError::Failed {
             operation: "opening the bucket",
             reason: shorten(&error.to_string()),

@@ -18,9 +18,9 @@ const PART_LOGARITHMS: std::ops::RangeInclusive<u32> = 16..=26;
 /// Largest index that is read: half a million parts, which is 4 TiB in the usual size.
 pub(super) const MAX_INDEX_BYTES: u64 = 16 << 20;
 
-/// The parts of one object, at least two.
+/// The index of a large object: its size, and for each of its parts, at least two, the value of its subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartIndex {
+pub struct PartIndex {
     size: u64,
     part_logarithm: u32,
     values: Vec<ChainingValue>,
@@ -32,7 +32,7 @@ pub(super) fn is_part_size(bytes: u64) -> bool {
 }
 
 impl PartIndex {
-    /// An index without values for an object of `size` bytes, over one part.
+    /// An index without values for an object of `size` bytes, more than one part of `part_bytes`.
     pub(super) fn new(size: u64, part_bytes: u64) -> Self {
         Self { size, part_logarithm: part_bytes.ilog2(), values: Vec::new() }
     }
@@ -42,17 +42,18 @@ impl PartIndex {
         self.values.push(self.value_of(self.values.len(), bytes));
     }
 
-    pub(super) fn size(&self) -> u64 {
+    /// Size of the object in bytes.
+    pub fn size(&self) -> u64 {
         self.size
     }
 
     /// How many parts there are.
-    pub(super) fn parts(&self) -> usize {
+    pub fn parts(&self) -> usize {
         self.size.div_ceil(1 << self.part_logarithm) as usize
     }
 
-    /// Where a part begins and ends.
-    pub(super) fn range(&self, part: usize) -> Range<u64> {
+    /// Where a part begins and ends, in bytes.
+    pub fn range(&self, part: usize) -> Range<u64> {
         let start = (part as u64) << self.part_logarithm;
         start..self.size.min(start + (1 << self.part_logarithm))
     }
@@ -64,9 +65,9 @@ impl PartIndex {
     }
 
     /// Whether these are the bytes of this part.
-    pub(super) fn holds(&self, part: usize, bytes: &[u8]) -> bool {
+    pub fn holds(&self, part: usize, bytes: &[u8]) -> bool {
         let range = self.range(part);
-        bytes.len() as u64 == range.end - range.start && self.value_of(part, bytes) == self.values[part]
+        bytes.len() as u64 == range.end - range.start && self.values.get(part) == Some(&self.value_of(part, bytes))
     }
 
     /// BLAKE3 of the whole object.
@@ -75,7 +76,8 @@ impl PartIndex {
         *merge_subtrees_root(&merge(left), &merge(right), Mode::Hash).as_bytes()
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes of the index.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION, self.part_logarithm as u8];
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend(self.values.iter().flatten());
@@ -83,7 +85,7 @@ impl PartIndex {
     }
 
     /// The index of the object with this hash; none if these bytes are not it, or the object is over `max_bytes`.
-    pub(super) fn parse(bytes: &[u8], hash: &[u8; 32], max_bytes: u64) -> Option<Self> {
+    pub fn parse(bytes: &[u8], hash: &[u8; 32], max_bytes: u64) -> Option<Self> {
         let (head, values) = bytes.split_at_checked(HEAD_BYTES)?;
         let (part_logarithm, size) = (u32::from(head[1]), u64::from_le_bytes(head[2..].try_into().ok()?));
         let is_sound = head[0] == VERSION && PART_LOGARITHMS.contains(&part_logarithm) && size <= max_bytes;

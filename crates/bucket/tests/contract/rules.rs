@@ -283,10 +283,13 @@ pub async fn a_signed_url_reads_for_whoever_has_it(place: Place) {
         return;
     }
     assert!(fetch_url(&signed).await.ends_with("signed"), "{signed}");
-    let (url, signature) = signed.rsplit_once("X-Amz-Signature=").unwrap();
-    let forged: String = signature.chars().rev().collect();
-    let answer = fetch_url(&format!("{url}X-Amz-Signature={forged}")).await;
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    // A server that refuses no stranger looks at no signature.
+    if !place.strangers.is_empty() {
+        let (url, signature) = signed.rsplit_once("X-Amz-Signature=").unwrap();
+        let forged: String = signature.chars().rev().collect();
+        let answer = fetch_url(&format!("{url}X-Amz-Signature={forged}")).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
     assert!(matches!(
         place.reader.presigned_read("a/b", Duration::from_secs(60)).await,
         Err(BucketError::Refused { .. })
