@@ -42,7 +42,7 @@ pub use builder::{BuildError, BuildProgress, CorpusBuilder};
 pub use corpus::{Assignment, Assignments, Corpus, CorpusError};
 pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
 pub use permutation::Permutation;
-pub use shard::ShardError;
+pub use shard::{ShardError, read_shard};
 pub use source::{DEFAULT_FIELD, Documents, Source, SourceError};
 pub use synthetic::{synthetic, synthetic_document};
 pub use tokenizer::{END_OF_TEXT, StreamDecoder, TRAINING_SAMPLE_BYTES, Tokenizer, TokenizerError};

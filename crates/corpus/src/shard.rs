@@ -131,6 +131,13 @@ impl Tokens {
     }
 }
 
+/// The tokens of a shard's file; `vocab_size` bounds the ids.
+pub fn read_shard(bytes: &[u8], vocab_size: u32) -> Result<Vec<u32>, ShardError> {
+    let mut tokens = Tokens::for_vocabulary(vocab_size);
+    tokens.append_shard(bytes, vocab_size)?;
+    Ok(tokens.range(0, tokens.len()))
+}
+
 /// The bytes of a shard's file with so many tokens of this vocabulary.
 pub(crate) fn shard_bytes(tokens: u64, vocab_size: u32) -> Option<u64> {
     let width = if vocab_size <= 1 << 16 { 2 } else { 4 };

@@ -1,45 +1,14 @@
 //! What decoders take of memory, whatever the bytes: counted by the allocator.
 
 mod drifts;
+#[allow(dead_code)]
+#[path = "../../base/tests/decoders/replay.rs"]
+mod replay;
 
 use drifts::{drift, layout, payload};
 use proptest::prelude::*;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use replay::most_bytes_of;
 use templar_gradient::{Aggregate, GradientLayout, MergeRule, Payload};
-
-/// The system's allocator, which counts what is out and the most that ever was.
-struct Counting;
-
-static OUT: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came; only counters are moved beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let out = OUT.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(out, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        OUT.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most memory that `work` had at once beyond what was there before.
-fn most_bytes_of<T>(work: impl FnOnce() -> T) -> usize {
-    let before = OUT.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
-    drop(work());
-    MOST.load(Ordering::Relaxed).saturating_sub(before)
-}
 
 /// What a decoder may hold beside its stated bound: the threads' queues, the table of segments, errors.
 const ASIDE: usize = 256 << 10;

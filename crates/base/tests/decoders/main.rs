@@ -1,0 +1,12 @@
+//! Decoders of foreign bytes against what fuzzing began with and what it found.
+
+mod replay;
+mod targets;
+
+use replay::{Decoder, replay};
+
+#[test]
+fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {
+    let genesis = Decoder { name: "genesis", decode: targets::genesis, most_bytes: 64 << 10, most_bytes_per_byte: 32 };
+    replay(env!("CARGO_MANIFEST_DIR"), &[genesis]);
+}

@@ -1,0 +1,19 @@
+//! Decoders of foreign bytes against what fuzzing began with and what it found.
+
+#[path = "../../../base/tests/decoders/replay.rs"]
+mod replay;
+mod targets;
+
+use replay::{Decoder, replay};
+
+#[test]
+fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {
+    let of = |name, decode, most_bytes| Decoder { name, decode, most_bytes, most_bytes_per_byte: 32 };
+    let decoders = [
+        of("manifest", targets::manifest, 64 << 10),
+        of("shard", targets::shard, 64 << 10),
+        // Vocabulary and merges are kept in several tables.
+        of("tokenizer", targets::tokenizer, 4 << 20),
+    ];
+    replay(env!("CARGO_MANIFEST_DIR"), &decoders);
+}

@@ -1,0 +1,15 @@
+//! Decoders of foreign bytes against what fuzzing began with and what it found.
+
+#[path = "../../../base/tests/decoders/replay.rs"]
+mod replay;
+mod targets;
+
+use replay::{Decoder, replay};
+
+#[test]
+fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {
+    let of = |name, decode| Decoder { name, decode, most_bytes: 1 << 20, most_bytes_per_byte: 64 };
+    let decoders =
+        [of("safetensors", targets::safetensors), of("gguf", targets::gguf), of("model_config", targets::model_config)];
+    replay(env!("CARGO_MANIFEST_DIR"), &decoders);
+}

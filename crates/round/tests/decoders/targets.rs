@@ -1,0 +1,60 @@
+//! What is to hold for each decoder of this crate, whatever the bytes. Tests replay it and fuzzers search it.
+
+use parity_scale_codec::Encode;
+use std::sync::LazyLock;
+use templar_base::{ContentHash, Keypair, PublicKey, RunId, Window};
+use templar_round::{Applied, Reveal, SealCommitment, SealKey, Signed, Vote, open, seal};
+
+const RUN: RunId = RunId::new([1; 32]);
+const WINDOW: Window = Window(3);
+const MOST_PAYLOAD_BYTES: usize = 1 << 16;
+
+/// A sealed payload as a fuzzer begins with it: its author, the object and the reveal.
+pub static SEALED: LazyLock<(PublicKey, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let author = Keypair::from_seed([2; 32]);
+    let key = SealKey([3; 32]);
+    let sealed = seal(b"payload", &key, RUN, author.public(), WINDOW);
+    (author.public(), sealed.object, Reveal::new(key, RUN, WINDOW, &author).to_bytes())
+});
+
+/// What opens is what was sealed: no other bytes open with the author's key, although the commitment is made to fit.
+pub fn sealed(bytes: &[u8]) {
+    let (author, object, reveal) = &*SEALED;
+    let reveal = Reveal::from_bytes(reveal, RUN, WINDOW, *author).expect("the reveal is the author's");
+    let commitment = SealCommitment { digest: ContentHash::of(bytes), bytes: bytes.len() as u32 };
+    if let Ok(opened) = open(bytes, &reveal, &commitment, RUN, *author, WINDOW) {
+        assert_eq!((bytes, opened.payload.as_slice()), (object.as_slice(), b"payload".as_slice()));
+    }
+}
+
+/// What is read as a reveal is the one that the author signed.
+pub fn reveal(bytes: &[u8]) {
+    let (author, _, reveal) = &*SEALED;
+    if let Ok(read) = Reveal::from_bytes(bytes, RUN, WINDOW, *author) {
+        // Only the signature could have another form, and who makes one has the key.
+        assert_eq!((read.to_bytes(), &bytes[..36]), (bytes.to_vec(), &reveal[..36]));
+    }
+}
+
+/// What nodes commit on the ledger: votes, reports and seals have one form each.
+pub fn commitment(bytes: &[u8]) {
+    if let Ok(vote) = Vote::from_ledger(bytes) {
+        assert_eq!(vote.encode(), bytes, "a vote has one form");
+        assert!(vote.selected().iter().all(|uid| vote.accepts(*uid)));
+    }
+    if let Some(applied) = Applied::from_ledger(bytes) {
+        assert_eq!(applied.encode(), bytes, "a report has one form");
+    }
+    if let Ok(seal) = SealCommitment::from_ledger(bytes, MOST_PAYLOAD_BYTES) {
+        assert_eq!(seal.encode(), bytes, "a commitment has one form");
+        assert!(seal.bytes as usize <= 2 * MOST_PAYLOAD_BYTES);
+    }
+}
+
+/// What is read as a signed document of an author has that author's signature.
+pub fn signed(bytes: &[u8]) {
+    let author = SEALED.0;
+    if let Ok(signed) = Signed::<Vec<u32>>::from_bytes(bytes, RUN, WINDOW, "fuzzing", author) {
+        assert_eq!(signed.author, author);
+    }
+}
