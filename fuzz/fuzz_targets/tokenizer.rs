@@ -1,13 +1,9 @@
-//! The reader of tokenizers: what it accepts turns a text into tokens and back without a panic.
+//! The reader of tokenizers.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use templar_corpus::Tokenizer;
+#[allow(dead_code)]
+#[path = "../../crates/corpus/tests/decoders/targets.rs"]
+mod targets;
 
-fuzz_target!(|bytes: &[u8]| {
-    let Ok(tokenizer) = Tokenizer::from_json(bytes) else { return };
-    if let Ok(tokens) = tokenizer.encode("a text, ünd another") {
-        let _ = tokenizer.decode(&tokens);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::tokenizer(bytes));

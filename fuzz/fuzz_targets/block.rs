@@ -1,0 +1,9 @@
+//! The decoder and replay of blocks.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../crates/ledger/tests/decoders/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::block(bytes));

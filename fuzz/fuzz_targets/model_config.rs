@@ -1,0 +1,9 @@
+//! The readers of the JSON files beside a model.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../crates/engine/tests/decoders/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::model_config(bytes));

@@ -1,0 +1,9 @@
+//! The reader of verdicts.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../crates/node/tests/decoders/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::verdict(bytes));
