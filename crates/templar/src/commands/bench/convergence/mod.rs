@@ -1,6 +1,7 @@
 //! `templar bench convergence`.
 
 pub mod corpus;
+mod kept;
 mod plan;
 mod plot;
 mod report;
@@ -11,10 +12,12 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use anyhow::Context;
-use clap::Args;
-use plan::Method;
+use clap::{Args, ValueEnum};
+use kept::{KeptRuns, Run, Setting};
+use plan::{Choice, Method};
 use plot::{Curve, Plot};
-use report::{Run, World};
+use report::World;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,12 +29,14 @@ use workers::{Ground, Simulation};
 ///
 /// Eight simulated workers train one model in this process: AdamW on all gradients in every step, dense DiLoCo, the
 /// published 2-bit rule, and this system's rule with 64 and 104 kept values of 4096, in windows of three lengths; and at
-/// the middle length the mean over all, overlap of training and transfer, a forgetful inner optimiser, and windows that
-/// merge three quarters of the workers.
+/// the middle length the mean over all, overlap of training and transfer, a forgetful inner optimiser, windows that
+/// merge three quarters of the workers, and other decays of the error feedback.
 ///
-/// In full, with models of about 1 and 10 million parameters and three seeds, it takes hours on a small machine;
-/// --quick takes one model of 0.2 million and one seed. Time is simulated: a step takes six operations for each
-/// parameter and token at --teraflops, an exchange what the link takes, less what the overlap hides.
+/// In full, with models of about 1 and 10 million parameters and three seeds, it takes many hours on a small machine;
+/// --quick takes one model of 0.2 million and one seed, and --models, --rules, --windows, --steps and --seeds choose.
+/// With --out each finished run is kept, and a comparison that was stopped, or is asked for more, makes only what is
+/// missing. Time is simulated: a step takes six operations for each parameter and token at --teraflops, an exchange
+/// what the link takes, less what the overlap hides.
 ///
 /// Example: templar bench convergence --quick --out curves
 #[derive(Debug, Args)]
@@ -40,9 +45,21 @@ pub struct Convergence {
     /// One small model and one seed
     #[arg(long)]
     quick: bool,
-    /// Folder for points.csv and the plots
+    /// Folder for the finished runs, points.csv and the plots; what it keeps is not run again
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Train nothing: make table, points.csv and plots of the runs that this folder keeps
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "quick", "models", "rules", "seeds", "steps"])]
+    from: Option<PathBuf>,
+    /// Models by their size; 1m,10m, or 0.2m with --quick
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["0.2m", "1m", "10m"])]
+    models: Option<Vec<String>>,
+    /// Rules with windows of all lengths, and variants with the middle one; all of them if not given
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    rules: Option<Vec<Choice>>,
+    /// Steps of a window; 10,30,100, or 10,30,60 with --quick
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    windows: Option<Vec<NonZeroUsize>>,
     /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
@@ -79,9 +96,8 @@ struct Size {
     learning_rate: f32,
 }
 
-const QUICK: Size =
-    Size { name: "0.2m", config: micro, vocabulary: 512, sequence_length: 64, sequences: 2, learning_rate: 3e-3 };
-const FULL: [Size; 2] = [
+const SIZES: [Size; 3] = [
+    Size { name: "0.2m", config: micro, vocabulary: 512, sequence_length: 64, sequences: 2, learning_rate: 3e-3 },
     Size { name: "1m", config: tiny, vocabulary: 2048, sequence_length: 128, sequences: 4, learning_rate: 2e-3 },
     Size { name: "10m", config: small, vocabulary: 8192, sequence_length: 128, sequences: 4, learning_rate: 1e-3 },
 ];
@@ -108,29 +124,60 @@ impl Convergence {
     /// Runs the comparison and prints the table.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data).with(&self.threads).with(&self.text);
-        let threads = config.threads()?;
-        let stop = interrupt::stop_flag()?;
-        let mut progress = Progress::new(config.is_quiet);
-        let lengths = if self.quick { [10, 30, 60] } else { [10, 30, 100] };
-        let sizes: &[Size] = if self.quick { std::slice::from_ref(&QUICK) } else { &FULL };
         let output = Output::new(self.json);
-        let (mut runs, mut worlds) = (Vec::new(), Vec::new());
-        for size in sizes {
-            let grounds = self.grounds(size, &config, &mut progress)?;
-            let ground = &grounds[0];
-            worlds.push((size.name.to_owned(), World::of(ground, self.teraflops), ground.parameters()));
-            let jobs: Vec<(&Ground, Method)> = Method::all(lengths)
-                .into_iter()
-                .flat_map(|method| grounds.iter().map(move |ground| (ground, method)))
-                .collect();
-            runs.extend(run_all(size.name, &jobs, threads, &stop, &mut progress)?);
-            if let Some(folder) = &self.out {
-                write_files(folder, &runs, &worlds, lengths[1])?;
+        let folder = self.from.as_deref().or(self.out.as_deref());
+        let mut kept = KeptRuns::open(folder)?;
+        let lengths = self.lengths();
+        if self.from.is_none() {
+            let threads = config.threads()?;
+            let stop = interrupt::stop_flag()?;
+            let mut progress = Progress::new(config.is_quiet);
+            for size in self.sizes() {
+                let grounds = self.grounds(size, &config, &mut progress)?;
+                kept = run_all(
+                    size.name,
+                    self.missing(size, &grounds, &lengths, &kept),
+                    kept,
+                    threads,
+                    &stop,
+                    &mut progress,
+                )?;
             }
         }
-        drop(progress);
-        let rows = report::rows(&runs, &worlds);
+        let runs = kept.in_order();
+        anyhow::ensure!(!runs.is_empty(), "no run is kept there; give --from a folder that --out has filled");
+        if let Some(folder) = folder {
+            write_files(folder, &runs, self.teraflops, lengths[lengths.len() / 2])?;
+        }
+        let rows = report::rows(&runs, self.teraflops);
         output.facts(&rows, |paint| report::table(paint, &rows))
+    }
+
+    fn lengths(&self) -> Vec<usize> {
+        let usual = if self.quick { [10, 30, 60] } else { [10, 30, 100] };
+        // The parser takes no empty list.
+        self.windows.as_ref().map_or(usual.to_vec(), |lengths| lengths.iter().map(|length| length.get()).collect())
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = &'static Size> {
+        let usual: &[&str] = if self.quick { &["0.2m"] } else { &["1m", "10m"] };
+        SIZES.iter().filter(move |size| match &self.models {
+            Some(names) => names.iter().any(|name| name == size.name),
+            None => usual.contains(&size.name),
+        })
+    }
+
+    /// What is not kept yet: every method with the first seed, then with the next.
+    fn missing<'a>(
+        &self,
+        size: &Size,
+        grounds: &'a [Ground],
+        lengths: &[usize],
+        kept: &KeptRuns,
+    ) -> Vec<(&'a Ground, Method)> {
+        let methods = Method::all(self.rules.as_deref().unwrap_or(Choice::value_variants()), lengths);
+        let jobs = grounds.iter().flat_map(|ground| methods.iter().map(move |method| (ground, *method)));
+        jobs.filter(|(ground, method)| !kept.has(&Setting::of(size.name, ground), *method, ground.seed)).collect()
     }
 
     fn grounds(&self, size: &Size, config: &Config, progress: &mut Progress) -> anyhow::Result<Vec<Ground>> {
@@ -153,39 +200,43 @@ impl Convergence {
     }
 }
 
-/// Runs all jobs, as many at once as there are threads; the results stand in the order of the jobs.
+/// Runs all jobs, as many at once as there are threads, and keeps each when it is finished.
 fn run_all(
     model: &str,
-    jobs: &[(&Ground, Method)],
+    jobs: Vec<(&Ground, Method)>,
+    kept: KeptRuns,
     threads: usize,
     stop: &AtomicBool,
     progress: &mut Progress,
-) -> anyhow::Result<Vec<Run>> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, anyhow::Result<Run>)>> = Mutex::new(Vec::new());
-    let lock = || done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let work = || {
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some((ground, method)) = jobs.get(place) else { return };
-            let result = run_one(model, ground, *method, stop);
+) -> anyhow::Result<KeptRuns> {
+    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let kept = Mutex::new(kept);
+    let work = || -> anyhow::Result<()> {
+        while let Some((ground, method)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let keep = |run| kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).keep(run);
+            let result = run_one(model, ground, *method, stop).and_then(keep);
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
+                return result;
             }
-            lock().push((place, result));
+            finished.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(())
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
         while !workers.iter().all(|worker| worker.is_finished()) {
-            let finished = lock().len();
+            let finished = finished.load(Ordering::Relaxed);
             progress.show(finished as f64 / jobs.len() as f64, &format!("{model}: {finished} of {} runs", jobs.len()));
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
-    });
-    let mut done = std::mem::take(&mut *lock());
-    done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, run)| run).collect()
+        let results = workers.into_iter().map(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.collect::<anyhow::Result<()>>()
+    })?;
+    Ok(kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> anyhow::Result<Run> {
@@ -194,27 +245,21 @@ fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> a
     Simulation::new(ground)?
         .run(&joining, POINTS, stop, &mut |point| points.push(point))
         .with_context(|| format!("{} with windows of {} steps", method.name(), method.inner_steps))?;
-    Ok(Run { model: model.to_owned(), method, seed: ground.seed, points })
+    Ok(Run { setting: Setting::of(model, ground), method, seed: ground.seed, points })
 }
 
-/// Writes every point and the plots of each model.
-fn write_files(
-    folder: &Path,
-    runs: &[Run],
-    worlds: &[(String, World, usize)],
-    inner_steps: usize,
-) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+/// Writes every point, and the plots of each model with its training.
+fn write_files(folder: &Path, runs: &[Run], teraflops: f64, inner_steps: usize) -> anyhow::Result<()> {
     let write = |name: &str, text: String| {
         let path = folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    write("points.csv", report::csv(runs, worlds))?;
-    for (model, world, _) in worlds {
-        let shown: Vec<&Run> = runs
-            .iter()
-            .filter(|run| run.model == *model && run.seed == 0 && report::is_plotted(&run.method, inner_steps))
-            .collect();
+    write("points.csv", report::csv(runs, teraflops))?;
+    for group in runs.chunk_by(|a, b| a.setting == b.setting) {
+        let setting = &group[0].setting;
+        let world = World::of(setting, teraflops);
+        let shown: Vec<&Run> =
+            group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();
         let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
             let curve = |run: &&Run| Curve {
                 name: run.method.name(),
@@ -222,17 +267,18 @@ fn write_files(
             };
             shown.iter().map(curve).collect()
         };
-        let title = format!("{model} parameters, windows of {inner_steps} steps");
+        let title = format!("{} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
         let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
             Plot { title: &title, across, is_logarithmic, curves }.svg()
         };
-        write(&format!("{model}-tokens.svg"), plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
+        let name = |axis: &str| format!("{}-{}-{axis}.svg", setting.model, setting.steps);
+        write(&name("tokens"), plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
         let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
-        write(&format!("{model}-bytes.svg"), plot("bytes sent and received by a worker", true, &moved))?;
+        write(&name("bytes"), plot("bytes sent and received by a worker", true, &moved))?;
         for link in report::LINKS {
             let across = format!("simulated seconds at {link} Mb/s");
             let timed = curves(&|run, point| world.seconds(&run.method, point, link));
-            write(&format!("{model}-seconds-{link}.svg"), plot(&across, true, &timed))?;
+            write(&name(&format!("seconds-{link}")), plot(&across, true, &timed))?;
         }
     }
     Ok(())

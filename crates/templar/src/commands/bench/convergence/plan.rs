@@ -1,26 +1,33 @@
 //! Which runs are compared.
 
 use super::workers::{Ground, Joining, Windows};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use templar_base::MergeMethod;
 use templar_gradient::MergeRule;
 use templar_gradient::exchange::{Diloco, Exchange, QuantisedTopK, SparseSign};
 
-/// Decay of the error feedback of all sparse rules (β).
-pub const DECAY: f32 = 0.95;
+/// Decay of the error feedback of all sparse rules (β) in hundredths, but for the variants that try another.
+const DECAY_PERCENT: u8 = 95;
 
-/// One row of the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One row of the comparison; ordered as rows stand in tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Method {
-    pub rule: Rule,
+    /// Whether this is a usual rule with one thing changed.
+    pub is_variant: bool,
     /// Steps of a window (H).
     pub inner_steps: usize,
+    pub rule: Rule,
     pub overlap: Overlap,
     pub is_state_reset: bool,
     pub selection: Selection,
+    /// Decay of the error feedback (β) in hundredths.
+    pub decay_percent: u8,
 }
 
 /// What is exchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// AdamW on the mean gradient of all workers in every step.
     EveryStep,
@@ -35,7 +42,8 @@ pub enum Rule {
 }
 
 /// When what was merged arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overlap {
     /// At once: workers wait.
     None,
@@ -46,7 +54,8 @@ pub enum Overlap {
 }
 
 /// Whose messages are merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     All,
     /// Three quarters, drawn anew in each window; the others get back what they sent.
@@ -55,27 +64,68 @@ pub enum Selection {
     SomeLost,
 }
 
+/// A rule or variant as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    Adamw,
+    Diloco,
+    Published,
+    #[value(name = "ours-64")]
+    Ours64,
+    #[value(name = "ours-104")]
+    Ours104,
+    MeanOfAll,
+    OverlapFifth,
+    OverlapWhole,
+    StateReset,
+    SomeReturned,
+    SomeLost,
+    #[value(name = "decay-80")]
+    Decay80,
+    #[value(name = "decay-100")]
+    Decay100,
+}
+
+impl Choice {
+    /// With windows of this length.
+    fn method(self, inner_steps: usize) -> Method {
+        let usual = Method::new(Rule::Ours(64), inner_steps);
+        let variant = Method { is_variant: true, ..usual };
+        match self {
+            Self::Adamw => Method::new(Rule::EveryStep, 1),
+            Self::Diloco => Method::new(Rule::Diloco, inner_steps),
+            Self::Published => Method::new(Rule::Published, inner_steps),
+            Self::Ours64 => usual,
+            Self::Ours104 => Method::new(Rule::Ours(104), inner_steps),
+            Self::MeanOfAll => Method { rule: Rule::OursMeanOfAll(64), ..variant },
+            Self::OverlapFifth => Method { overlap: Overlap::Fifth, ..variant },
+            Self::OverlapWhole => Method { overlap: Overlap::Whole, ..variant },
+            Self::StateReset => Method { is_state_reset: true, ..variant },
+            Self::SomeReturned => Method { selection: Selection::SomeReturned, ..variant },
+            Self::SomeLost => Method { selection: Selection::SomeLost, ..variant },
+            Self::Decay80 => Method { decay_percent: 80, ..variant },
+            Self::Decay100 => Method { decay_percent: 100, ..variant },
+        }
+    }
+}
+
 impl Method {
     const fn new(rule: Rule, inner_steps: usize) -> Self {
-        Self { rule, inner_steps, overlap: Overlap::None, is_state_reset: false, selection: Selection::All }
+        let (overlap, selection) = (Overlap::None, Selection::All);
+        let decay_percent = DECAY_PERCENT;
+        Self { is_variant: false, inner_steps, rule, overlap, is_state_reset: false, selection, decay_percent }
     }
 
-    /// The comparison; `lengths` are the window lengths, the middle one is the one at which the variants are tried.
-    pub fn all(lengths: [usize; 3]) -> Vec<Self> {
-        let usual = Self::new(Rule::Ours(64), lengths[1]);
-        let mut methods = vec![Self::new(Rule::EveryStep, 1)];
-        for length in lengths {
-            let rules = [Rule::Diloco, Rule::Published, Rule::Ours(64), Rule::Ours(104)];
-            methods.extend(rules.map(|rule| Self::new(rule, length)));
-        }
-        methods.extend([
-            Self::new(Rule::OursMeanOfAll(64), lengths[1]),
-            Self { overlap: Overlap::Fifth, ..usual },
-            Self { overlap: Overlap::Whole, ..usual },
-            Self { is_state_reset: true, ..usual },
-            Self { selection: Selection::SomeReturned, ..usual },
-            Self { selection: Selection::SomeLost, ..usual },
-        ]);
+    /// The comparison of these choices: rules with windows of every length, variants with the middle one.
+    pub fn all(choices: &[Choice], lengths: &[usize]) -> Vec<Self> {
+        let middle = lengths.get(lengths.len() / 2).copied();
+        let mut methods: Vec<Self> = choices
+            .iter()
+            .flat_map(|choice| lengths.iter().map(|length| choice.method(*length)))
+            .filter(|method| !method.is_variant || Some(method.inner_steps) == middle)
+            .collect();
+        methods.sort();
+        methods.dedup();
         methods
     }
 
@@ -110,19 +160,23 @@ impl Method {
             Selection::SomeReturned => ", 3/4 merged, rest returned",
             Selection::SomeLost => ", 3/4 merged, rest lost",
         };
+        if self.decay_percent != DECAY_PERCENT {
+            name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
+        }
         name
     }
 
     /// What to run.
     pub fn joining(&self, ground: &Ground) -> anyhow::Result<Joining> {
+        let decay = f32::from(self.decay_percent) / 100.0;
         let sparse = |kept: u16, method| -> anyhow::Result<Box<dyn Exchange>> {
             let rule = MergeRule { method, ..MergeRule::default() };
-            Ok(Box::new(SparseSign { layout: ground.layout(kept)?, rule, decay: DECAY }))
+            Ok(Box::new(SparseSign { layout: ground.layout(kept)?, rule, decay }))
         };
         let exchange: Box<dyn Exchange> = match self.rule {
             Rule::EveryStep => return Ok(Joining::EveryStep),
             Rule::Diloco => Box::new(Diloco { rate: 0.7, momentum: 0.9 }),
-            Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay: DECAY }),
+            Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay }),
             Rule::Ours(kept) => sparse(kept, MergeMethod::MeanOfSenders)?,
             Rule::OursMeanOfAll(kept) => sparse(kept, MergeMethod::MeanOfAll)?,
         };
@@ -146,7 +200,8 @@ mod tests {
 
     #[test]
     fn every_method_has_a_name_of_its_own() {
-        let methods = Method::all([10, 30, 100]);
+        let methods = Method::all(Choice::value_variants(), &[10, 30, 100]);
+        assert_eq!(methods.len(), 1 + 3 * 4 + 8);
         let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
         names.sort();
         names.dedup();

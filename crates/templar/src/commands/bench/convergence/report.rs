@@ -1,7 +1,8 @@
 //! What the runs come to: a table, a CSV file of every point.
 
-use super::plan::{Method, Rule};
-use super::workers::{Ground, Point};
+use super::kept::{Run, Setting};
+use super::plan::{Method, Overlap, Rule};
+use super::workers::Point;
 use crate::output::{self, Paint};
 use serde::Serialize;
 use std::fmt::Write;
@@ -9,27 +10,18 @@ use std::fmt::Write;
 /// Links of a worker that simulated time is told for, in megabits a second, each way.
 pub const LINKS: [u32; 2] = [100, 500];
 
-/// One method on one model with one seed.
-#[derive(Debug, Clone)]
-pub struct Run {
-    pub model: String,
-    pub method: Method,
-    pub seed: u64,
-    pub points: Vec<Point>,
-}
-
 /// How long things take in the simulated world.
 #[derive(Debug, Clone, Copy)]
 pub struct World {
     /// A worker's step in seconds.
-    pub step_seconds: f64,
+    step_seconds: f64,
 }
 
 impl World {
     /// Six operations for each parameter and token at this many teraflops.
-    pub fn of(ground: &Ground, teraflops: f64) -> Self {
-        let tokens = (ground.sequences * ground.sequence_length) as f64;
-        Self { step_seconds: 6.0 * ground.parameters() as f64 * tokens / (teraflops * 1e12) }
+    pub fn of(setting: &Setting, teraflops: f64) -> Self {
+        let tokens = (setting.sequences * setting.sequence_length) as f64;
+        Self { step_seconds: 6.0 * setting.parameters as f64 * tokens / (teraflops * 1e12) }
     }
 
     /// Simulated seconds until a point: steps, and of each exchange what the overlap does not hide.
@@ -46,6 +38,8 @@ impl World {
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub model: String,
+    /// Steps of each worker.
+    pub steps: usize,
     pub method: String,
     pub inner_steps: usize,
     pub delay: usize,
@@ -63,23 +57,22 @@ pub struct Row {
     pub seconds: Vec<f64>,
 }
 
-/// The rows of all runs, which stand in the order of methods within each model.
-pub fn rows(runs: &[Run], worlds: &[(String, World, usize)]) -> Vec<Row> {
+/// The rows of all runs, which are in order.
+pub fn rows(runs: &[Run], teraflops: f64) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for group in runs.chunk_by(|a, b| a.model == b.model && a.method == b.method) {
+    for group in runs.chunk_by(|a, b| a.setting == b.setting && a.method == b.method) {
         let ends: Vec<Point> = group.iter().filter_map(|run| run.points.last().copied()).collect();
-        let (Some(end), Some((_, world, parameters))) =
-            (ends.first(), worlds.iter().find(|(model, _, _)| *model == group[0].model))
-        else {
-            continue;
-        };
+        let Some(end) = ends.first() else { continue };
+        let setting = &group[0].setting;
+        let world = World::of(setting, teraflops);
         let method = group[0].method;
         let count = ends.len() as f64;
         let loss = ends.iter().map(|point| f64::from(point.loss)).sum::<f64>() / count;
         let squares: f64 = ends.iter().map(|point| (f64::from(point.loss) - loss).powi(2)).sum();
         let exchanges = (end.steps / method.inner_steps).max(1) as f64;
         rows.push(Row {
-            model: group[0].model.clone(),
+            model: setting.model.clone(),
+            steps: setting.steps,
             method: method.name(),
             inner_steps: method.inner_steps,
             delay: method.delay(),
@@ -87,7 +80,7 @@ pub fn rows(runs: &[Run], worlds: &[(String, World, usize)]) -> Vec<Row> {
             loss,
             deviation: (ends.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
             tokens: end.tokens,
-            sent_bits_per_parameter: 8.0 * end.sent_bytes as f64 / exchanges / *parameters as f64,
+            sent_bits_per_parameter: 8.0 * end.sent_bytes as f64 / exchanges / setting.parameters as f64,
             bytes: end.sent_bytes + end.received_bytes,
             seconds: LINKS.iter().map(|link| world.seconds(&method, end, *link)).collect(),
         });
@@ -98,12 +91,13 @@ pub fn rows(runs: &[Run], worlds: &[(String, World, usize)]) -> Vec<Row> {
 /// The table for people.
 pub fn table(paint: Paint, rows: &[Row]) -> String {
     let links = LINKS.map(|link| format!("s at {link} Mb/s"));
-    let head = ["model", "method", "H", "loss", "±", "bits/param", "moved", &links[0], &links[1]];
+    let head = ["model", "steps", "method", "H", "loss", "±", "bits/param", "moved", &links[0], &links[1]];
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             let mut cells = vec![
                 row.model.clone(),
+                row.steps.to_string(),
                 row.method.clone(),
                 row.inner_steps.to_string(),
                 format!("{:.4}", row.loss),
@@ -119,7 +113,7 @@ pub fn table(paint: Paint, rows: &[Row]) -> String {
 }
 
 /// Every point as comma-separated values with a head.
-pub fn csv(runs: &[Run], worlds: &[(String, World, usize)]) -> String {
+pub fn csv(runs: &[Run], teraflops: f64) -> String {
     let mut text = "model,method,inner_steps,delay,seed,steps,tokens,sent_bytes,received_bytes,loss".to_owned();
     for link in LINKS {
         // Writing to a string cannot fail.
@@ -127,7 +121,7 @@ pub fn csv(runs: &[Run], worlds: &[(String, World, usize)]) -> String {
     }
     text.push('\n');
     for run in runs {
-        let world = worlds.iter().find(|(model, _, _)| *model == run.model).map(|(_, world, _)| *world);
+        let world = World::of(&run.setting, teraflops);
         for point in &run.points {
             let Method { inner_steps, .. } = run.method;
             let (name, delay) = (run.method.name(), run.method.delay());
@@ -135,10 +129,10 @@ pub fn csv(runs: &[Run], worlds: &[(String, World, usize)]) -> String {
             let _ = write!(
                 text,
                 "{},\"{name}\",{inner_steps},{delay},{},{steps},{tokens},{sent_bytes},{received_bytes},{loss}",
-                run.model, run.seed
+                run.setting.model, run.seed
             );
             for link in LINKS {
-                let _ = write!(text, ",{:.3}", world.map_or(0.0, |world| world.seconds(&run.method, point, link)));
+                let _ = write!(text, ",{:.3}", world.seconds(&run.method, point, link));
             }
             text.push('\n');
         }
@@ -149,8 +143,6 @@ pub fn csv(runs: &[Run], worlds: &[(String, World, usize)]) -> String {
 /// Whether a run belongs into the plots, which would be crowded with all of them: one window length, no variants but
 /// the overlaps.
 pub fn is_plotted(method: &Method, inner_steps: usize) -> bool {
-    method.rule == Rule::EveryStep
-        || (method.inner_steps == inner_steps
-            && !method.is_state_reset
-            && method.selection == super::plan::Selection::All)
+    let is_overlap = method.overlap != Overlap::None;
+    method.rule == Rule::EveryStep || (method.inner_steps == inner_steps && (!method.is_variant || is_overlap))
 }

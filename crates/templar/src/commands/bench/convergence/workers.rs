@@ -50,7 +50,7 @@ pub struct Windows {
 }
 
 /// A measured point of a run.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Point {
     /// Steps of each worker.
     pub steps: usize,
