@@ -1,4 +1,4 @@
-//! What a fuzzer found worth keeping, replayed.
+//! Inputs of the fuzz target `transaction`, replayed: every kind of call, in the orders that matter.
 
 #[path = "support/hostile.rs"]
 mod hostile;
