@@ -18,7 +18,7 @@ use std::ops::Range;
 /// Counts up to this are coded in unary under adaptive estimates.
 const UNARY_COUNTS: u16 = 16;
 const LENGTH_BITS: u32 = 6;
-/// Classes of counts that share the estimates of magnitudes.
+/// Classes of counts that share the estimates of signs and magnitudes.
 const COUNT_CLASSES: usize = 4;
 const STEP_BITS: u32 = 5;
 const LEVEL_COUNT_BITS: u32 = 4;
@@ -34,7 +34,8 @@ struct Estimates {
     present: Vec<[Bit; LEVELS]>,
     /// By the mean class of both.
     more: Vec<[Bit; UNARY_COUNTS as usize]>,
-    sign: [Bit; SIGN_CONTEXTS],
+    /// By how many sent the entry, and by what the signs around lead to expect.
+    sign: [[Bit; SIGN_CONTEXTS]; COUNT_CLASSES],
     /// By count: is it a sum where all agree; if not, where one is opposed.
     agree: [[Bit; 2]; MAX_COUNT + 1],
     length: [[Bit; 1 << LENGTH_BITS]; COUNT_CLASSES],
@@ -54,7 +55,7 @@ impl Estimates {
             empty: Bit::NEW,
             present: vec![[Bit::NEW; LEVELS]; LEVELS],
             more: vec![[Bit::NEW; UNARY_COUNTS as usize]; LEVELS],
-            sign: [Bit::NEW; SIGN_CONTEXTS],
+            sign: [[Bit::NEW; SIGN_CONTEXTS]; COUNT_CLASSES],
             agree: [[Bit::NEW; 2]; MAX_COUNT + 1],
             length: [[Bit::NEW; 1 << LENGTH_BITS]; COUNT_CLASSES],
             lead: vec![[Bit::NEW; 4]; COUNT_CLASSES << LENGTH_BITS],
@@ -212,7 +213,8 @@ impl<'a, C: Coder> Coding<'a, C> {
             if u32::from(count) > self.total_weight {
                 return None;
             }
-            let minus = self.coder.bit(&mut self.estimates.sign[self.around.sign_context()], sum < 0);
+            let signs = &mut self.estimates.sign[usize::from(count).min(COUNT_CLASSES) - 1];
+            let minus = self.coder.bit(&mut signs[self.around.sign_context()], sum < 0);
             let magnitude = self.magnitude(&mut sums, count, shift, sum.unsigned_abs())?;
             if magnitude > Scale::MAX.units() as u64 * u64::from(count) {
                 return None;

@@ -22,9 +22,9 @@ use templar_base::ContentHash;
 const KIND: FrameKind = FrameKind {
     name: "payload",
     magic: *b"TGRD",
-    version: 2,
-    root_context: "templar gradient payload root v2",
-    leaf_context: "templar gradient payload segment v2",
+    version: 3,
+    root_context: "templar gradient payload root v3",
+    leaf_context: "templar gradient payload segment v3",
 };
 
 /// Bytes of a row of the tensor table: mode, kept, Rice parameter, base exponent.
@@ -69,13 +69,13 @@ pub enum PayloadError {
         /// Its base exponent.
         base: u8,
     },
-    /// A scale byte without meaning.
-    #[error("chunk {chunk}: scale byte {byte:#04x} over base {base} is out of range; the peer is at fault")]
+    /// A scale without meaning.
+    #[error("chunk {chunk}: scale {code:#04x} over base {base} is out of range; the peer is at fault")]
     ScaleOutOfRange {
         /// The chunk's number.
         chunk: usize,
-        /// The scale byte.
-        byte: u8,
+        /// The scale as it is coded.
+        code: u8,
         /// The tensor's base exponent.
         base: u8,
     },

@@ -1,16 +1,16 @@
-//! The coding of a payload's segment: chunk after chunk, scale byte, then index gaps in Golomb-Rice code with signs.
+//! The coding of a payload's segment: chunk after chunk, its scale, then index gaps in Golomb-Rice code with signs.
 //!
 //! ```text
-//! chunk     = scale byte, then kept × value            as many as the layout allows
-//!           | 0                                        nothing is sent
-//!           | 1, count (12 bits), scale byte, count × value      fewer than the layout allows
+//! chunk     = scale (7 bits), then kept × value         as many as the layout allows
+//!           | 0                                         nothing is sent
+//!           | 1, count (12 bits), scale, count × value  fewer than the layout allows
 //! value     = quotient zeros, a one, remainder (r bits), sign bit (1 is minus)
 //! ```
-//! In mode 1 a scale byte is followed by four bits, the eighths of an octave from the smaller to the larger scale, and
-//! a value's sign bit by another one, which is 1 for the larger scale. Where the four bits are zero there is one scale
-//! and no value is marked; else there are values of both kinds. A value's gap to the index before it is `quotient · 2^r + remainder`, and a scale byte is
-//! `(exponent − base + 1) · 8 + mantissa` with the tensor's base exponent. Bits fill bytes from the least significant;
-//! a segment ends with zero bits up to the byte.
+//! In mode 1 a scale is followed by four bits, the quarters of an octave from the smaller to the larger scale, and a
+//! value's sign bit by another one, which is 1 for the larger scale. Where the four bits are zero there is one scale and
+//! no value is marked; else there are values of both kinds. A value's gap to the index before it is
+//! `quotient · 2^r + remainder`, and a scale is `(exponent − base + 1) · 4 + mantissa` with the tensor's base exponent.
+//! Bits fill bytes from the least significant; a segment ends with zero bits up to the byte.
 
 use crate::bits::{BitReader, BitWriter};
 use crate::layout::{ChunkLayout, GradientLayout, Mode};
@@ -20,14 +20,14 @@ use std::ops::Range;
 
 const EMPTY_CHUNK: u64 = 0;
 const PARTIAL_CHUNK: u64 = 1;
-const SCALE_BITS: u32 = 8;
+const SCALE_BITS: u32 = 7;
 const COUNT_BITS: u32 = 12;
 const STEPS_BITS: u32 = 4;
 
-/// Most eighths of an octave between the two scales of a chunk: a ratio of 3.7.
+/// Most quarters of an octave between the two scales of a chunk: a ratio of about 14.
 pub(crate) const MAX_STEPS: u8 = (1 << STEPS_BITS) - 1;
 
-/// Largest difference between the scale exponents of a tensor: the byte's exponent field is 1..=31.
+/// Largest difference between the scale exponents of a tensor: the exponent's field is 1..=31.
 pub(crate) const MAX_EXPONENT_SPREAD: u8 = 30;
 
 /// A kept value: its index in the chunk (12 bits) and, on top, 1 for minus.
@@ -52,7 +52,7 @@ pub(crate) struct TensorCode {
 pub(crate) struct ChunkContents {
     /// The scale, or the smaller one, by chunk.
     pub scales: Vec<Scale>,
-    /// Eighths of an octave from the smaller to the larger scale, by chunk.
+    /// Quarters of an octave from the smaller to the larger scale, by chunk.
     pub steps: Vec<u8>,
     /// Number of kept values, by chunk.
     pub counts: Vec<u16>,
@@ -95,7 +95,7 @@ pub(crate) fn encode<'a>(
             writer.push(kept.len() as u64, COUNT_BITS);
         }
         let field = scale.exponent() - base + 1;
-        writer.push(u64::from(field) << 3 | u64::from(scale.mantissa()), SCALE_BITS);
+        writer.push(u64::from(field) << 2 | u64::from(scale.mantissa()), SCALE_BITS);
         let rice_bits = layout.tensors()[chunk.tensor as usize].rice_bits();
         match mode {
             Mode::Sign => encode_values::<1>(&mut writer, kept, rice_bits),
@@ -185,21 +185,21 @@ fn decode_head(
     chunk_index: usize,
     base: u8,
 ) -> Result<(Scale, u16), PayloadError> {
-    let mut byte = reader.take(SCALE_BITS);
+    let mut code = reader.take(SCALE_BITS);
     let mut count = chunk.kept;
-    if byte == EMPTY_CHUNK {
+    if code == EMPTY_CHUNK {
         return Ok((Scale::EMPTY, 0));
     }
-    if byte == PARTIAL_CHUNK {
+    if code == PARTIAL_CHUNK {
         count = reader.take(COUNT_BITS) as u16;
         if count == 0 || count >= chunk.kept {
             return Err(PayloadError::PartialCount { chunk: chunk_index, count, allowed: chunk.kept });
         }
-        byte = reader.take(SCALE_BITS);
+        code = reader.take(SCALE_BITS);
     }
-    let field = (byte >> 3) as u8;
-    let scale = field.checked_sub(1).and_then(|step| Scale::new(base + step, (byte & 7) as u8));
-    let scale = scale.ok_or(PayloadError::ScaleOutOfRange { chunk: chunk_index, byte: byte as u8, base })?;
+    let field = (code >> 2) as u8;
+    let scale = field.checked_sub(1).and_then(|step| Scale::new(base + step, (code & 3) as u8));
+    let scale = scale.ok_or(PayloadError::ScaleOutOfRange { chunk: chunk_index, code: code as u8, base })?;
     Ok((scale, count))
 }
 

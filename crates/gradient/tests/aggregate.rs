@@ -302,10 +302,10 @@ fn the_formats_are_as_they_were() {
         templar_gradient::state_hash(&params).to_string(),
     ];
     let expected = [
-        "9a6ce47f852e40993179cd47df11001be719a236a5978057d96dc78c24892f14",
-        "73478d5c0613ac78d2d000a51728b3aaee8d0a11b7e46e8ce3a79d3f790e817d",
-        "4b4d34ead9be0faa586bd4cb5a34821f46b043ad8151ed2d2942c00f89626c5b",
-        "3885e87994a67f2ef7fe7dd174421d1ef4fec0a28fc0ad0b0c83d9e58fa5fe1a",
+        "160f18a9a5757ec3e352cb2016381940f9b7b3c8d51924cc34296acb308a5276",
+        "cb555696eed1dee87782c0d52ecb05eb4bc4f47d1e243ca656037172a29dc438",
+        "8d7a801696c805e9e1ad1196a75233cc7fde316170b908d0ff7db8e4e5f3cd17",
+        "7f157ae842dd899b5cfd6e931a7e8bf8cc181bf5d53f2e41528b258a83c2e762",
     ];
     assert_eq!(digests, expected);
 }

@@ -38,7 +38,7 @@ pub struct AggregateFigures {
     pub bits_per_parameter: f64,
     /// The payloads together, over the aggregate.
     pub times_smaller_than_payloads: f64,
-    /// Million parameters a second.
+    /// Million parameters a second, sent or not; `density` of them are entries.
     pub merge_million_per_second: f64,
     pub encode_million_per_second: f64,
     pub decode_million_per_second: f64,
@@ -160,14 +160,15 @@ pub fn coding_table(paint: Paint, codings: &[CodingFigures]) -> String {
 
 /// The aggregate for people.
 pub fn aggregate_lines(figures: &AggregateFigures, workers: usize) -> String {
+    let speed = |parameters: f64| format!("{parameters:.1} ({:.2})", figures.density * parameters);
     format!(
         "aggregate of {workers}: {:.4} bits/param, {:.4} of the parameters in it, {:.2} times smaller than the payloads\n\
-         merge {:.1}, encode {:.1}, decode {:.1} M parameters/s\n",
+         merge {}, encode {}, decode {} M parameters/s (M entries/s)\n",
         figures.bits_per_parameter,
         figures.density,
         figures.times_smaller_than_payloads,
-        figures.merge_million_per_second,
-        figures.encode_million_per_second,
-        figures.decode_million_per_second,
+        speed(figures.merge_million_per_second),
+        speed(figures.encode_million_per_second),
+        speed(figures.decode_million_per_second),
     )
 }
