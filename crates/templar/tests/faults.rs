@@ -86,8 +86,11 @@ fn has_said(up: &Path, node: &str, words: &str) -> bool {
     log.contains(words) || entries.iter().any(|entry| entry.to_string().contains(words))
 }
 
+/// What is waited for, and whether it holds in an `up` folder.
+type Wanted<'a> = (&'a str, &'a dyn Fn(&Path) -> bool);
+
 /// Lets windows pass until all of `wanted` hold.
-fn wait_for(up: &mut Up, wanted: &[(&str, &dyn Fn(&Path) -> bool)]) {
+fn wait_for(up: &mut Up, wanted: &[Wanted]) {
     for _ in 0..12 {
         if wanted.iter().all(|(_, holds)| holds(&up.data)) {
             return;
