@@ -8,7 +8,7 @@ use crate::muon::{self, Matrix, Muon, MuonMemory};
 use crate::numerics::{Isa, NumericsId};
 use crate::ops::{AdamW, Ops, View, ViewMut};
 use crate::optimiser::{OptimiserConfig, OptimiserState, bias_correction};
-use crate::transformer::Transformer;
+use crate::transformer::{GradientSum, Transformer};
 use crate::{EngineError, check_tokens};
 use templar_base::{MatrixOptimiser, ModelConfig};
 
@@ -334,8 +334,8 @@ impl Engine for CpuEngine {
         let scale = 1.0 / tokens as f32;
         let mut loss = 0.0;
         for (index, positions) in positions.iter().enumerate() {
-            let (ops, gradient) = (&mut self.ops, &mut self.gradient[..]);
-            loss += sum(&self.model.gradient(ops, &self.parameters, positions, scale, gradient, index > 0));
+            let gradient = GradientSum { memory: &mut self.gradient[..], scale, accumulate: index > 0 };
+            loss += sum(&self.model.gradient(&mut self.ops, &self.parameters, positions, gradient));
         }
         let loss = (loss / tokens as f64) as f32;
         let gradient_norm = self.ops.sum_of_squares(View::new(&self.gradient[..], 0), self.gradient.len()).sqrt();
@@ -374,7 +374,8 @@ impl Engine for CpuEngine {
         if tokens == 0 {
             return Err(EngineError::Empty("the set of targets"));
         }
-        let losses = self.model.gradient(&mut self.ops, parameters, &positions, 1.0 / tokens as f32, out, false);
+        let gradient = GradientSum { memory: out, scale: 1.0 / tokens as f32, accumulate: false };
+        let losses = self.model.gradient(&mut self.ops, parameters, &positions, gradient);
         Ok((sum(&losses) / tokens as f64) as f32)
     }
 

@@ -7,6 +7,10 @@
 //! logits = Whead norm(x)
 //! ```
 
+mod backward;
+
+pub(crate) use backward::GradientSum;
+
 use crate::batch::Positions;
 use crate::layout::ParamLayout;
 use crate::ops::{Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
@@ -430,6 +434,5 @@ pub(crate) fn write<M: ?Sized, B: BorrowMut<M>>(buffer: &mut B) -> ViewMut<'_, M
     ViewMut::new(buffer.borrow_mut(), 0)
 }
 
-mod backward;
 #[cfg(test)]
 mod tests;

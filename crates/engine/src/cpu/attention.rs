@@ -145,19 +145,17 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
     });
 }
 
+/// What attention read and what it made of it.
+pub(crate) struct Forward<'a> {
+    pub qkv: &'a [f32],
+    pub out: &'a [f32],
+    pub log_sum_exp: &'a [f32],
+}
+
 /// See [`crate::ops::Ops::attention_backward`]. With `s = scale q kᵀ`:
 /// `dv = pᵀ do`, `dp = do vᵀ`, `ds = p (dp - sum(p dp)) scale`, `dq = ds k`, `dk = dsᵀ q`; `sum(p dp) = sum(o do)`.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn backward(
-    isa: Isa,
-    pool: &Pool,
-    shape: Attention,
-    qkv: &[f32],
-    out: &[f32],
-    log_sum_exp: &[f32],
-    d_out: &[f32],
-    d_qkv: &mut [f32],
-) {
+pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward, d_out: &[f32], d_qkv: &mut [f32]) {
+    let Forward { qkv, out, log_sum_exp } = forward;
     let heads = shape.heads;
     let (length, width, stride) = (shape.length, heads.head_dim, heads.row());
     let group = heads.heads / heads.kv_heads;

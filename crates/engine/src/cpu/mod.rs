@@ -305,17 +305,14 @@ impl Ops for Cpu {
         d_out: Read,
         d_qkv: Write,
     ) {
-        let rows = shape.sequences * shape.length;
-        attention::backward(
-            self.isa,
-            &self.pool,
-            shape,
-            qkv.take(rows * shape.heads.row()),
-            out.take(rows * shape.heads.queries()),
-            log_sum_exp.take(rows * shape.heads.heads),
-            d_out.take(rows * shape.heads.queries()),
-            d_qkv.take(rows * shape.heads.row()),
-        );
+        let (rows, heads) = (shape.sequences * shape.length, shape.heads);
+        let forward = attention::Forward {
+            qkv: qkv.take(rows * heads.row()),
+            out: out.take(rows * heads.queries()),
+            log_sum_exp: log_sum_exp.take(rows * heads.heads),
+        };
+        let (d_out, d_qkv) = (d_out.take(rows * heads.queries()), d_qkv.take(rows * heads.row()));
+        attention::backward(self.isa, &self.pool, shape, forward, d_out, d_qkv);
     }
 
     fn swiglu_forward(&mut self, rows: usize, width: usize, gate_up: Read, out: Write) {

@@ -5,42 +5,45 @@ use crate::ops::{Attention, Gemm, Ops, Transposition, View, ViewMut};
 use crate::parts;
 use std::borrow::{Borrow, BorrowMut};
 
+/// Where the gradient of `scale * sum(losses)` goes.
+pub(crate) struct GradientSum<'a, M: ?Sized> {
+    pub memory: &'a mut M,
+    pub scale: f32,
+    /// Whether it is added to what stands there.
+    pub accumulate: bool,
+}
+
 impl<O: Ops> Transformer<O> {
-    /// The losses as [`Self::losses`]; the gradient of `scale * sum(losses)` is written to `gradient`, or added if
-    /// `accumulate` is set.
+    /// The losses as [`Self::losses`], and their gradient.
     pub(crate) fn gradient(
         &mut self,
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
+        gradient: GradientSum<O::Memory>,
     ) -> Vec<f32> {
         let sequences = parts::trained_sequences(positions.length, self.config.vocab_size);
-        self.gradient_in_parts(ops, parameters, positions, sequences, scale, gradient, accumulate)
+        self.gradient_in_parts(ops, parameters, positions, sequences, gradient)
     }
 
     /// [`Self::gradient`] by parts of so many sequences.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn gradient_in_parts(
         &mut self,
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
         sequences: usize,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
+        mut gradient: GradientSum<O::Memory>,
     ) -> Vec<f32> {
-        if !accumulate {
-            self.zero_added_gradients(ops, gradient);
+        if !gradient.accumulate {
+            self.zero_added_gradients(ops, gradient.memory);
         }
         let (hidden, mut losses) = (self.config.hidden_size, Vec::with_capacity(positions.rows()));
         self.reserve_embedded(ops, positions.rows());
         for part in positions.parts(sequences) {
             let first = losses.len();
-            losses.extend(self.part_gradient(ops, parameters, &part, scale, gradient, accumulate || first > 0));
+            losses.extend(self.part_gradient(ops, parameters, &part, &mut gradient));
+            gradient.accumulate = true;
             if let Some(backward) = &self.workspace.backward {
                 let to = ViewMut::new(self.workspace.d_embedded.borrow_mut(), first * hidden);
                 ops.copy(read(&backward.d_stream), to, part.rows() * hidden);
@@ -48,7 +51,7 @@ impl<O: Ops> Transformer<O> {
         }
         // After all parts, since a tied head adds to the same table before.
         let d_embedded = read(&self.workspace.d_embedded);
-        ops.embedding_backward(&positions.inputs, hidden, d_embedded, ViewMut::new(gradient, 0));
+        ops.embedding_backward(&positions.inputs, hidden, d_embedded, ViewMut::new(gradient.memory, 0));
         losses
     }
 
@@ -58,16 +61,14 @@ impl<O: Ops> Transformer<O> {
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
+        gradient: &mut GradientSum<O::Memory>,
     ) -> Vec<f32> {
         self.run_layers(ops, parameters, positions, true, &mut []);
         self.reserve_backward(ops);
-        let losses = self.head_backward(ops, parameters, positions, scale, gradient, accumulate);
+        let losses = self.head_backward(ops, parameters, positions, gradient);
         for layer in (0..self.config.num_hidden_layers).rev() {
             self.restore_layer(ops, parameters, positions, layer);
-            self.layer_backward(ops, parameters, positions, layer, gradient, accumulate);
+            self.layer_backward(ops, parameters, positions, layer, gradient);
         }
         losses
     }
@@ -98,9 +99,7 @@ impl<O: Ops> Transformer<O> {
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
-        scale: f32,
-        gradient: &mut O::Memory,
-        accumulate: bool,
+        gradient: &mut GradientSum<O::Memory>,
     ) -> Vec<f32> {
         let rows = positions.rows();
         self.final_norm(ops, parameters, 0, rows);
@@ -112,7 +111,7 @@ impl<O: Ops> Transformer<O> {
             self.logits(ops, parameters, first, count);
             let workspace = &mut self.workspace;
             let Some(backward) = &mut workspace.backward else { continue };
-            ops.cross_entropy(vocab, targets, Some(scale), write(&mut workspace.logits), losses);
+            ops.cross_entropy(vocab, targets, Some(gradient.scale), write(&mut workspace.logits), losses);
             let input =
                 Gemm { m: count, n: hidden, k: vocab, transposition: Transposition::Neither, accumulate: false };
             let to = ViewMut::new(backward.d_normed.borrow_mut(), first * hidden);
@@ -122,10 +121,10 @@ impl<O: Ops> Transformer<O> {
                 n: hidden,
                 k: count,
                 transposition: Transposition::Left,
-                accumulate: accumulate || index > 0,
+                accumulate: gradient.accumulate || index > 0,
             };
             let normed = View::new(workspace.normed.borrow(), first * hidden);
-            ops.gemm(weight, read(&workspace.logits), normed, ViewMut::new(gradient, head));
+            ops.gemm(weight, read(&workspace.logits), normed, ViewMut::new(&mut *gradient.memory, head));
         }
         let workspace = &mut self.workspace;
         if let Some(backward) = &mut workspace.backward {
@@ -137,7 +136,7 @@ impl<O: Ops> Transformer<O> {
                 View::new(parameters, at),
                 read(&backward.d_normed),
                 write(&mut backward.d_stream),
-                ViewMut::new(gradient, at),
+                ViewMut::new(&mut *gradient.memory, at),
             );
         }
         losses
@@ -150,9 +149,9 @@ impl<O: Ops> Transformer<O> {
         parameters: &O::Memory,
         positions: &Positions,
         layer: usize,
-        gradient: &mut O::Memory,
-        accumulate: bool,
+        gradient: &mut GradientSum<O::Memory>,
     ) {
+        let GradientSum { memory: gradient, accumulate, .. } = gradient;
         let rows = positions.rows();
         let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -160,7 +159,8 @@ impl<O: Ops> Transformer<O> {
         let weight = |start| View::new(parameters, start);
         // Of a linear layer from k to n values: the gradients of its input and of its weight.
         let to_input = |n, k| Gemm { m: rows, n: k, k: n, transposition: Transposition::Neither, accumulate: false };
-        let to_weight = |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate };
+        let to_weight =
+            |n, k| Gemm { m: n, n: k, k: rows, transposition: Transposition::Left, accumulate: *accumulate };
         let slot = self.memory_of(layer);
         let Workspace { layers, normed, activated, backward, .. } = &mut self.workspace;
         let memory = &mut layers[slot];
@@ -170,20 +170,20 @@ impl<O: Ops> Transformer<O> {
 
         ops.gemm(to_input(hidden, inner), read(d_stream), weight(at.down), write(d_activated));
         ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(activated));
-        let to = ViewMut::new(&mut *gradient, at.down);
+        let to = ViewMut::new(&mut **gradient, at.down);
         ops.gemm(to_weight(hidden, inner), read(d_stream), read(activated), to);
         ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up));
         ops.gemm(to_input(2 * inner, hidden), read(&memory.gate_up), weight(at.gate_up), write(d_normed));
         let (middle, weights) = (read(&memory.middle), weight(at.middle_norm));
         ops.rms_norm_forward(norm, middle, weights, write(normed));
-        let to = ViewMut::new(&mut *gradient, at.gate_up);
+        let to = ViewMut::new(&mut **gradient, at.gate_up);
         ops.gemm(to_weight(2 * inner, hidden), read(&memory.gate_up), read(normed), to);
-        let to = ViewMut::new(&mut *gradient, at.middle_norm);
+        let to = ViewMut::new(&mut **gradient, at.middle_norm);
         ops.rms_norm_backward(norm, middle, weights, read(d_normed), write(d_stream), to);
 
         let queries = heads.queries();
         ops.gemm(to_input(hidden, queries), read(d_stream), weight(at.output), write(d_normed));
-        let to = ViewMut::new(&mut *gradient, at.output);
+        let to = ViewMut::new(&mut **gradient, at.output);
         ops.gemm(to_weight(hidden, queries), read(d_stream), read(&memory.attended), to);
         let attention = Attention {
             heads,
@@ -218,9 +218,9 @@ impl<O: Ops> Transformer<O> {
         ops.gemm(to_input(heads.row(), hidden), read(d_qkv), weight(at.query_key_value), write(d_normed));
         let (input, weights) = (read(&memory.input), weight(at.input_norm));
         ops.rms_norm_forward(norm, input, weights, write(normed));
-        let to = ViewMut::new(&mut *gradient, at.query_key_value);
+        let to = ViewMut::new(&mut **gradient, at.query_key_value);
         ops.gemm(to_weight(heads.row(), hidden), read(d_qkv), read(normed), to);
-        let to = ViewMut::new(&mut *gradient, at.input_norm);
+        let to = ViewMut::new(&mut **gradient, at.input_norm);
         ops.rms_norm_backward(norm, input, weights, read(d_normed), write(d_stream), to);
     }
 }

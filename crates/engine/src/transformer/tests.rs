@@ -61,7 +61,8 @@ fn the_computed_memory_is_what_the_passes_hold() {
         model.losses(&mut ops, &parameters, &positions);
         check(held(&model), MemoryNeeds::judging(&config, shape));
         let mut gradient = vec![0.0; parameters.len()];
-        model.gradient(&mut ops, &parameters, &positions, 1.0, &mut gradient, false);
+        let gradient = GradientSum { memory: &mut gradient[..], scale: 1.0, accumulate: false };
+        model.gradient(&mut ops, &parameters, &positions, gradient);
         check(held(&model), MemoryNeeds::training(&config, shape));
     }
 }
@@ -84,8 +85,8 @@ fn parts_change_no_bit_of_losses_and_gradients() {
             model.set_recomputing(is_recomputing);
             let mut gradient = vec![0.0; parameters.len()];
             for accumulate in [false, true] {
-                let gradient = &mut gradient[..];
-                model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, 0.1, gradient, accumulate);
+                let gradient = GradientSum { memory: &mut gradient[..], scale: 0.1, accumulate };
+                model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, gradient);
             }
             let losses = model.losses(&mut ops, &parameters, &positions);
             assert!(losses == model.part_losses(&mut ops, &parameters, &positions));
