@@ -26,7 +26,7 @@ pub struct Genesis {
     pub budget: WindowBudget,
     /// Sizes of the model.
     pub model: ModelConfig,
-    /// Numerics profile and kernel version that every node must compute with, such as `strict-1`.
+    /// Numerics profile and kernel version that every node must compute with, such as `strict-2`.
     pub numerics: String,
     /// Where the first parameters come from.
     pub first_parameters: FirstParameters,

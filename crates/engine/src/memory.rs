@@ -51,10 +51,9 @@ impl MemoryNeeds {
     pub fn training(config: &ModelConfig, shape: TrainingShape) -> Self {
         let parameters = config.parameter_count() as u64 * VALUE;
         let part = shape.in_parts_of(trained_sequences(shape.length, config.vocab_size));
-        let (rows, all_rows) = (part.rows() as u64, shape.rows() as u64);
-        let (layer, layers) = (layer_values(config), config.num_hidden_layers as u64);
+        let (layer, layers) = (layer_values(config), config.num_hidden_layers);
         let kept = match shape.is_recomputing {
-            true => layer + layers * config.hidden_size as u64,
+            true => layer + layers * config.hidden_size,
             false => layers * layer,
         };
         let muon = match shape.hidden_matrices {
@@ -66,17 +65,22 @@ impl MemoryNeeds {
             gradient: parameters,
             optimiser: 2 * parameters + muon * VALUE,
             activations: VALUE
-                * (rows * (kept + backward_values(config))
+                * (part.rows() * (kept + backward_values(config))
                     + pass_values(config, part)
-                    + all_rows * config.hidden_size as u64),
+                    + shape.rows() * config.hidden_size) as u64,
         }
     }
 
     /// To judge or generate.
     pub fn judging(config: &ModelConfig, shape: TrainingShape) -> Self {
-        let part = shape.in_parts_of(judged_sequences(shape.length));
-        let activations = (part.rows() as u64 * layer_values(config) + pass_values(config, part)) * VALUE;
-        Self { parameters: config.parameter_count() as u64 * VALUE, gradient: 0, optimiser: 0, activations }
+        let (group, part) = judged_sequences(shape.length);
+        let (part, group) = (shape.in_parts_of(part), shape.in_parts_of(group));
+        let activations = part.rows() * (layer_values(config) + config.intermediate_size)
+            + group.rows() * 2 * config.hidden_size
+            + matrix_values(config)
+            + table_values(config, shape);
+        let parameters = config.parameter_count() as u64 * VALUE;
+        Self { parameters, gradient: 0, optimiser: 0, activations: activations as u64 * VALUE }
     }
 
     /// All of it.
@@ -85,31 +89,37 @@ impl MemoryNeeds {
     }
 }
 
-fn heads(config: &ModelConfig) -> Heads {
-    Heads { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
-}
-
 /// Values that a layer keeps of a row: input, queries with keys and values, those before their norms, attention's output
 /// and log-sum-exp, the middle, and SwiGLU's two inputs.
-fn layer_values(config: &ModelConfig) -> u64 {
-    let heads = heads(config);
+fn layer_values(config: &ModelConfig) -> usize {
+    let heads = Heads::of(config);
     let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
-    (2 * config.hidden_size + heads.row() + raw + heads.queries() + heads.heads + 2 * config.intermediate_size) as u64
+    2 * config.hidden_size + heads.row() + raw + heads.queries() + heads.heads + 2 * config.intermediate_size
 }
 
 /// Values of a row in the backward pass.
-fn backward_values(config: &ModelConfig) -> u64 {
-    let heads = heads(config);
+fn backward_values(config: &ModelConfig) -> usize {
+    let heads = Heads::of(config);
     let attended = config.hidden_size.max(heads.queries());
-    (config.hidden_size + attended + heads.row() + config.intermediate_size) as u64
+    config.hidden_size + attended + heads.row() + config.intermediate_size
 }
 
 /// Stream, its norm and SwiGLU's output for each row, the logits that exist at once, and the table of the rotation.
-fn pass_values(config: &ModelConfig, shape: TrainingShape) -> u64 {
+fn pass_values(config: &ModelConfig, shape: TrainingShape) -> usize {
     let rows = shape.rows();
-    let table = shape.length.next_multiple_of(64) * config.head_dim;
     let logits = rows.min(logit_rows(config.vocab_size)) * config.vocab_size;
-    (rows * (2 * config.hidden_size + config.intermediate_size) + logits + table) as u64
+    rows * (2 * config.hidden_size + config.intermediate_size) + logits + table_values(config, shape)
+}
+
+/// The table of the rotation.
+fn table_values(config: &ModelConfig, shape: TrainingShape) -> usize {
+    shape.length.next_multiple_of(64) * config.head_dim
+}
+
+/// The matrices of one layer.
+fn matrix_values(config: &ModelConfig) -> usize {
+    let heads = Heads::of(config);
+    config.hidden_size * (heads.row() + heads.queries() + 3 * config.intermediate_size)
 }
 
 fn muon_values(config: &ModelConfig) -> u64 {

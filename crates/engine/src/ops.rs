@@ -4,6 +4,7 @@
 //! live on the host. An implementation of the strict profile fixes the order of every sum (see `cpu`).
 
 use std::borrow::BorrowMut;
+use templar_base::ModelConfig;
 
 /// A place to read from, in values.
 #[derive(Debug)]
@@ -75,6 +76,19 @@ pub struct Gemm {
     pub accumulate: bool,
 }
 
+/// The sizes of the output head as it judges: `logits: [rows, vocab] = normed weightᵀ`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Width of the rows.
+    pub hidden: usize,
+    /// Number of logits of a row.
+    pub vocab: usize,
+}
+
+/// Logits of a row whose exponentials are summed against one largest logit; the blocks' sums are added in order. Part of
+/// the numerics.
+pub const LOSS_BLOCK: usize = 1024;
+
 /// Rows `[rows, width]` that are normalised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {
@@ -98,6 +112,11 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// Those of a model.
+    pub fn of(config: &ModelConfig) -> Self {
+        Self { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
+    }
+
     /// Values of one row of queries, keys and values.
     pub fn row(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
@@ -156,6 +175,8 @@ pub trait Ops: Send {
     type Memory: ?Sized;
     /// Device memory, owned.
     type Owned: BorrowMut<Self::Memory> + Send;
+    /// The weight of a linear layer in the order in which products read it.
+    type Packed: Default + Send;
 
     /// Zeroed memory for `len` values.
     fn allocate(&mut self, len: usize) -> Self::Owned;
@@ -177,6 +198,19 @@ pub trait Ops: Send {
 
     /// The product that `shape` describes.
     fn gemm(&mut self, shape: Gemm, a: View<Self::Memory>, b: View<Self::Memory>, c: ViewMut<Self::Memory>);
+
+    /// Packs `weight: [n, k]` into `to`, whose old content is lost.
+    fn pack(&mut self, n: usize, k: usize, weight: View<Self::Memory>, to: &mut Self::Packed);
+
+    /// `c (+)= a weightᵀ` with `a: [m, k]`, `c: [m, n]`: the bits of [`Ops::gemm`].
+    fn gemm_packed(
+        &mut self,
+        m: usize,
+        a: View<Self::Memory>,
+        weight: &Self::Packed,
+        c: ViewMut<Self::Memory>,
+        accumulate: bool,
+    );
 
     /// `out[i] = table[tokens[i]]`, `table: [vocab, width]`, `out: [tokens, width]`; zeros for the ignored token.
     fn embedding_forward(
@@ -290,16 +324,25 @@ pub trait Ops: Send {
     /// Replaces `gate_up` by its gradient.
     fn swiglu_backward(&mut self, rows: usize, width: usize, d_out: View<Self::Memory>, gate_up: ViewMut<Self::Memory>);
 
-    /// `losses[i] = log(sum(exp(logits[i]))) - logits[i][targets[i]]`, 0 for an ignored target.
-    ///
-    /// With a `gradient_scale`, the logits `[targets, vocab]` are replaced by their gradient times that scale; without,
-    /// they are left as they are.
+    /// `losses[i] = log(sum(exp(logits[i]))) - logits[i][targets[i]]`, 0 for an ignored target; the logits
+    /// `[targets, vocab]` are replaced by their gradient times `gradient_scale`.
     fn cross_entropy(
         &mut self,
         vocab: usize,
         targets: &[u32],
-        gradient_scale: Option<f32>,
+        gradient_scale: f32,
         logits: ViewMut<Self::Memory>,
+        losses: &mut [f32],
+    );
+
+    /// The losses of [`Ops::cross_entropy`], bit for bit, of the logits `normed weightᵀ`, which are never held at once.
+    /// `normed: [targets, hidden]`, `weight: [vocab, hidden]`.
+    fn head_losses(
+        &mut self,
+        shape: Head,
+        normed: View<Self::Memory>,
+        weight: View<Self::Memory>,
+        targets: &[u32],
         losses: &mut [f32],
     );
 

@@ -14,12 +14,20 @@ pub(crate) fn logit_rows(vocab_size: usize) -> usize {
     (LOGIT_VALUES / vocab_size / 64 * 64).clamp(64, 512)
 }
 
-/// Rows that a part has at least, if the batch does: enough that reading the weights again for each part costs little.
+/// Rows that a part has at least in training, if the batch does: enough that packing the weights again for each part
+/// costs little.
 const ROWS: usize = 1024;
 
-/// Sequences of a part in judging.
-pub(crate) fn judged_sequences(length: usize) -> usize {
-    ROWS.div_ceil(length.max(1))
+/// Rows that pass through a layer together in judging: few, so that they stay in the second-level cache.
+const JUDGED_ROWS: usize = 512;
+
+/// Rows of a group in judging, for which a layer is packed once.
+const GROUP_ROWS: usize = 4096;
+
+/// Sequences of a group in judging, and of a part of it.
+pub(crate) fn judged_sequences(length: usize) -> (usize, usize) {
+    let of = |rows: usize| rows.div_ceil(length.max(1));
+    (of(GROUP_ROWS), of(JUDGED_ROWS))
 }
 
 /// Sequences of a part in training: whole blocks of the sums over rows, and whole chunks of the head.

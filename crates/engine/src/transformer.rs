@@ -8,8 +8,12 @@
 //! ```
 
 mod backward;
+mod judging;
+mod matrices;
 
 pub(crate) use backward::GradientSum;
+
+use matrices::{LayerMatrices, Matrix, MatrixShapes, PackedLayer};
 
 use crate::batch::Positions;
 use crate::layout::ParamLayout;
@@ -35,9 +39,24 @@ struct LayerMemory<B> {
     gate_up: B,
 }
 
+/// How a layer is run.
+struct LayerRun<'a, P> {
+    layer: usize,
+    /// The row of the stream that the first position has.
+    first_row: usize,
+    /// Whether what the backward pass needs stays.
+    keep: bool,
+    /// The layer's matrices, if they were packed.
+    packed: Option<&'a PackedLayer<P>>,
+}
+
 /// Memory of the passes; it grows when a larger batch comes.
 struct Workspace<B> {
+    /// Rows of the stream and of its norm.
+    stream_rows: usize,
+    /// Rows of what layers work in.
     rows: usize,
+    logit_rows: usize,
     /// One for each layer in training, else one for all.
     layers: Vec<LayerMemory<B>>,
     /// The stream as it enters each layer, where layers are computed again in the backward pass.
@@ -86,6 +105,8 @@ pub(crate) struct Transformer<O: Ops> {
     table: O::Owned,
     table_positions: usize,
     workspace: Workspace<O::Owned>,
+    /// The layer that is judged.
+    packed: PackedLayer<O::Packed>,
     /// Whether training keeps a layer's entry only and computes the rest again in the backward pass.
     is_recomputing: bool,
 }
@@ -93,13 +114,11 @@ pub(crate) struct Transformer<O: Ops> {
 impl<O: Ops> Transformer<O> {
     /// A model of these (checked) sizes.
     pub(crate) fn new(ops: &mut O, config: ModelConfig) -> Self {
-        let heads = Heads {
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-        };
+        let heads = Heads::of(&config);
         let workspace = Workspace {
+            stream_rows: 0,
             rows: 0,
+            logit_rows: 0,
             layers: Vec::new(),
             entries: Vec::new(),
             stream: ops.allocate(0),
@@ -113,7 +132,16 @@ impl<O: Ops> Transformer<O> {
         };
         let layout = ParamLayout::new(&config);
         let table = ops.allocate(0);
-        Self { layout, heads, table, table_positions: 0, workspace, config, is_recomputing: false }
+        Self {
+            layout,
+            heads,
+            table,
+            table_positions: 0,
+            workspace,
+            packed: PackedLayer::default(),
+            config,
+            is_recomputing: false,
+        }
     }
 
     /// Whether training computes the layers a second time rather than keep their activations. No bit of a result
@@ -147,22 +175,39 @@ impl<O: Ops> Transformer<O> {
         self.table_positions = positions;
     }
 
-    /// Makes room for `rows` rows and the memory of `layers` layers, and of the entries of `entries` more.
+    /// Makes room for a stream of so many rows.
+    fn reserve_stream(&mut self, ops: &mut O, rows: usize) {
+        let workspace = &mut self.workspace;
+        if rows > workspace.stream_rows {
+            // The old memory goes before the new one comes.
+            workspace.stream = ops.allocate(0);
+            workspace.normed = ops.allocate(0);
+            workspace.stream = ops.allocate(rows * self.config.hidden_size);
+            workspace.normed = ops.allocate(rows * self.config.hidden_size);
+            workspace.stream_rows = rows;
+        }
+    }
+
+    /// Makes room for the logits of `rows` rows, or of as many of them as exist at once.
+    fn reserve_logits(&mut self, ops: &mut O, rows: usize) {
+        let rows = rows.min(self.logit_rows());
+        let workspace = &mut self.workspace;
+        if rows > workspace.logit_rows {
+            workspace.logits = ops.allocate(0);
+            workspace.logits = ops.allocate(rows * self.config.vocab_size);
+            workspace.logit_rows = rows;
+        }
+    }
+
+    /// Makes room for `rows` rows in the layers, the memory of `layers` of them, and the entries of `entries`.
     fn reserve(&mut self, ops: &mut O, rows: usize, layers: usize, entries: usize) {
-        let logit_rows = self.logit_rows();
         let (config, heads, workspace) = (&self.config, self.heads, &mut self.workspace);
         if rows > workspace.rows {
             let kept = workspace.layers.len();
-            // The old memory goes before the new one comes.
             workspace.layers.clear();
             workspace.entries.clear();
-            workspace.stream = ops.allocate(0);
-            workspace.normed = ops.allocate(0);
             workspace.activated = ops.allocate(0);
-            workspace.stream = ops.allocate(rows * config.hidden_size);
-            workspace.normed = ops.allocate(rows * config.hidden_size);
             workspace.activated = ops.allocate(rows * config.intermediate_size);
-            workspace.logits = ops.allocate(rows.min(logit_rows) * config.vocab_size);
             workspace.rows = rows;
             workspace.layers.reserve(kept);
         }
@@ -226,20 +271,26 @@ impl<O: Ops> Transformer<O> {
         self.reserve_positions(ops, reach.unwrap_or(positions.length));
         let entries = if keep && self.is_recomputing { layers } else { 0 };
         let memories = if keep && !self.is_recomputing { layers } else { 1 };
+        self.reserve_stream(ops, rows);
         self.reserve(ops, rows, memories, entries);
-        let hidden = self.config.hidden_size;
-        let table = View::new(parameters, 0);
-        let stream: &mut O::Memory = self.workspace.stream.borrow_mut();
-        ops.embedding_forward(&positions.inputs, hidden, table, ViewMut::new(stream, 0));
+        self.embed(ops, parameters, positions);
         for layer in 0..layers {
             if let Some(entry) = self.workspace.entries.get_mut(layer).filter(|_| entries > 0) {
-                ops.copy(View::new(self.workspace.stream.borrow(), 0), write(entry), rows * hidden);
+                let stream = View::new(self.workspace.stream.borrow(), 0);
+                ops.copy(stream, write(entry), rows * self.config.hidden_size);
             }
-            self.run_layer(ops, parameters, positions, layer, keep, extensions);
+            let run = LayerRun { layer, first_row: 0, keep, packed: None };
+            self.run_layer(ops, parameters, positions, run, extensions);
         }
         for new in extensions {
             new.cache.filled += new.count;
         }
+    }
+
+    /// The rows of the positions' tokens become the stream.
+    fn embed(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) {
+        let (table, stream) = (View::new(parameters, 0), write(&mut self.workspace.stream));
+        ops.embedding_forward(&positions.inputs, self.config.hidden_size, table, stream);
     }
 
     /// Which of the memories a layer uses in training.
@@ -252,28 +303,28 @@ impl<O: Ops> Transformer<O> {
         ops: &mut O,
         parameters: &O::Memory,
         positions: &Positions,
-        layer: usize,
-        keep: bool,
+        run: LayerRun<O::Packed>,
         extensions: &mut [Extension<O::Owned>],
     ) {
+        let LayerRun { layer, first_row, keep, packed } = run;
         let rows = positions.rows();
         let slot = if keep { self.memory_of(layer) } else { 0 };
         let (heads, config, norm) = (self.heads, &self.config, self.norm(rows));
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         let at = self.layout.layer(layer);
         let weight = |start| View::new(parameters, start);
-        let linear = |n, k, accumulate| Gemm { m: rows, n, k, transposition: Transposition::Right, accumulate };
+        let matrices = LayerMatrices { shapes: MatrixShapes::new(config), parameters, at, packed };
         let Workspace { layers, stream, normed, activated, .. } = &mut self.workspace;
         let memory = &mut layers[slot];
         let stream: &mut O::Memory = stream.borrow_mut();
+        let first = first_row * hidden;
         let table = View::new(self.table.borrow(), 0);
 
         if keep {
-            ops.copy(View::new(stream, 0), write(&mut memory.input), rows * hidden);
+            ops.copy(View::new(stream, first), write(&mut memory.input), rows * hidden);
         }
-        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.input_norm), write(normed));
-        let projection = linear(heads.row(), hidden, false);
-        ops.gemm(projection, read(normed), weight(at.query_key_value), write(&mut memory.qkv));
+        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.input_norm), write(normed));
+        matrices.apply(ops, Matrix::QueryKeyValue, rows, read(normed), write(&mut memory.qkv));
         if config.qk_norm {
             ops.head_norm_forward(
                 rows,
@@ -295,36 +346,15 @@ impl<O: Ops> Transformer<O> {
         } else {
             attend_to_caches(ops, heads, table, layer, memory, extensions);
         }
-        let output = linear(hidden, heads.queries(), true);
-        ops.gemm(output, read(&memory.attended), weight(at.output), ViewMut::new(stream, 0));
+        matrices.apply(ops, Matrix::Output, rows, read(&memory.attended), ViewMut::new(stream, first));
 
         if keep {
-            ops.copy(View::new(stream, 0), write(&mut memory.middle), rows * hidden);
+            ops.copy(View::new(stream, first), write(&mut memory.middle), rows * hidden);
         }
-        ops.rms_norm_forward(norm, View::new(stream, 0), weight(at.middle_norm), write(normed));
-        let gate_up = linear(2 * inner, hidden, false);
-        ops.gemm(gate_up, read(normed), weight(at.gate_up), write(&mut memory.gate_up));
-        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(activated));
-        let down = linear(hidden, inner, true);
-        ops.gemm(down, read(activated), weight(at.down), ViewMut::new(stream, 0));
-    }
-
-    /// The loss of every row: `[sequences, length]`, 0 where the target is ignored.
-    pub(crate) fn losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
-        let parts = positions.parts(parts::judged_sequences(positions.length));
-        parts.flat_map(|part| self.part_losses(ops, parameters, &part)).collect()
-    }
-
-    fn part_losses(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, false, &mut []);
-        self.final_norm(ops, parameters, 0, positions.rows());
-        let mut losses = vec![0.0; positions.rows()];
-        let chunk = self.logit_rows();
-        for (index, (targets, losses)) in positions.targets.chunks(chunk).zip(losses.chunks_mut(chunk)).enumerate() {
-            self.logits(ops, parameters, index * chunk, targets.len());
-            ops.cross_entropy(self.config.vocab_size, targets, None, write(&mut self.workspace.logits), losses);
-        }
-        losses
+        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.middle_norm), write(normed));
+        matrices.apply(ops, Matrix::GateUp, rows, read(normed), write(&mut memory.gate_up));
+        ops.swiglu_forward(rows, config.intermediate_size, read(&memory.gate_up), write(activated));
+        matrices.apply(ops, Matrix::Down, rows, read(activated), ViewMut::new(stream, first));
     }
 
     /// `normed[..count] = norm(stream[first..first + count])`.
@@ -338,6 +368,7 @@ impl<O: Ops> Transformer<O> {
     /// Writes the logits of some normed rows to the start of the workspace's logits.
     fn logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) {
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        self.reserve_logits(ops, count);
         let shape = Gemm { m: count, n: vocab, k: hidden, transposition: Transposition::Right, accumulate: false };
         let normed = View::new(self.workspace.normed.borrow(), first * hidden);
         let weight = View::new(parameters, self.layout.head());

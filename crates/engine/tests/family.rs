@@ -8,7 +8,7 @@ use templar_engine::{
 };
 
 /// The parameters after three steps of Muon in [`muon_bits`]. They change only with the kernel version.
-const GOLDEN_MUON: &str = "63d1b11fb72147ae6033e30d78e0d27fdbaeb0c0e1feef5400b643de9ce71845";
+const GOLDEN_MUON: &str = "11d8a3ed0de1d35d681aababa50efccf87a43d896366b8fc61694db141184fde";
 
 fn config() -> ModelConfig {
     ModelConfig {

@@ -396,7 +396,7 @@ fn bounds_hold_exactly_at_their_edge() {
             window: arena.window,
             uid: CHEAT,
             start_state: arena.metadata(CHEAT).start_state,
-            numerics: "strict-1",
+            numerics: "strict-2",
             tokens_per_step: 32,
             batches_per_window: 4,
             inner_steps: 4,

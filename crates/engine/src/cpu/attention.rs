@@ -1,6 +1,6 @@
 //! Causal attention over grouped heads, some query rows at a time.
 //!
-//! For a head: `p = softmax(scale q kᵀ)` over the positions that a query may see, `o = p v`. A task is one sequence and
+//! For a head: `e = exp(scale q kᵀ - highest)` over the positions that a query may see, `o = (e v) / sum(e)`. A task is one sequence and
 //! one key-value head with its group of query heads, so that keys and values are packed once for all of them, and the
 //! gradient of a key belongs to one task. Scores exist for [`QUERY_ROWS`] queries at a time; the backward pass makes
 //! them again from the saved log-sum-exp.
@@ -9,7 +9,7 @@ use super::gemm::{
     K_BLOCK, Operand, Product, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed,
 };
 use super::pool::{Disjoint, Pool};
-use super::rows;
+use super::rows::{self, Exponentials};
 use crate::Isa;
 use crate::ops::Attention;
 
@@ -58,7 +58,7 @@ fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [
     pool.run(shape.sequences * heads.heads, |task, scratch| {
         let (sequence, head) = (task / heads.heads, task % heads.heads);
         let at = place(&shape, sequence * heads.kv_heads + head * heads.kv_heads / heads.heads);
-        let [scores, sums, ..] = scratch.take([length, width, 0, 0, 0, 0]);
+        let [scores, sums, attended, ..] = scratch.take([length, width, width, 0, 0, 0]);
         let query = at.base + (length - 1) * stride + head * width;
         let (first, floor) = visible(&shape, sequence, length - 1);
         let scores = &mut scores[..length - floor];
@@ -67,8 +67,11 @@ fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [
         scores[..first - floor].fill(0.0);
         // SAFETY: each task has its own head of its own sequence.
         let (saved, out) = unsafe { (log_sum_exp.part(task, 1), out.part(task * width, width)) };
-        saved[0] = rows::softmax(isa, &mut scores[first - floor..], scale(width));
-        row_by_plain(isa, scores, &qkv[at.value + floor * stride..], stride, out, sums);
+        let exponentials = rows::exponentials(isa, &mut scores[first - floor..], scale(width));
+        let (mut inverse, attended) = ([0.0], &mut attended[..width]);
+        rows::logarithms(isa, &[exponentials], saved, &mut inverse);
+        row_by_plain(isa, scores, &qkv[at.value + floor * stride..], stride, attended, sums);
+        rows::scaled(isa, inverse[0], attended, out);
     });
 }
 
@@ -84,12 +87,12 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
     let log_sum_exp = Disjoint::new(log_sum_exp);
     pool.run(shape.sequences * heads.kv_heads, |task, scratch| {
         let at = place(&shape, task);
-        let [a_pack, keys, values, scores, ..] = scratch.take([
+        let [a_pack, keys, values, scores, attended, _] = scratch.take([
             packed_a_len(isa, K_BLOCK),
             packed_b_len(isa, width, length),
             packed_b_len(isa, length, width),
             QUERY_ROWS * length,
-            0,
+            QUERY_ROWS * width,
             0,
         ]);
         let keys = pack_b(isa, Operand::transposed(qkv, at.key, stride), width, length, keys);
@@ -115,18 +118,19 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 };
                 // SAFETY: `scores` holds count x seen values.
                 unsafe { multiply(isa, product, a_pack) };
-                let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
-                // SAFETY: rows of one sequence and head belong to one task.
-                let saved = unsafe { log_sum_exp.part(saved, count) };
+                let mut sums = [Exponentials { highest: 0.0, sum: 0.0 }; QUERY_ROWS];
                 for (index, scores) in scores.chunks_exact_mut(seen).enumerate() {
                     let first = visible(&shape, at.sequence, row + index).0 - floor;
                     let end = row + index + 1 - floor;
                     scores[..first].fill(0.0);
                     scores[end..].fill(0.0);
-                    saved[index] = rows::softmax(isa, &mut scores[first..end], scale(width));
+                    sums[index] = rows::exponentials(isa, &mut scores[first..end], scale(width));
                 }
-                let first_out = at.sequence * queries + row - shape.first_query;
-                let to = out.block(first_out * heads.queries() + head * width, count, width, heads.queries());
+                let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
+                let mut inverses = [0.0; QUERY_ROWS];
+                // SAFETY: rows of one sequence and head belong to one task.
+                let saved = unsafe { log_sum_exp.part(saved, count) };
+                rows::logarithms(isa, &sums[..count], saved, &mut inverses);
                 let product = Product {
                     a: Operand::rows(scores, 0, seen),
                     columns: width,
@@ -134,12 +138,18 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                     b: values,
                     first_k: floor,
                     first_column: 0,
-                    c: to,
-                    c_stride: heads.queries(),
+                    c: attended.as_mut_ptr(),
+                    c_stride: width,
                     ..product
                 };
-                // SAFETY: a head's columns of a sequence's rows belong to one task.
+                // SAFETY: `attended` holds QUERY_ROWS x width values.
                 unsafe { multiply(isa, product, a_pack) };
+                let first_out = at.sequence * queries + row - shape.first_query;
+                for (index, attended) in attended[..count * width].chunks_exact(width).enumerate() {
+                    let start = (first_out + index) * heads.queries() + head * width;
+                    // SAFETY: a head's columns of a sequence's rows belong to one task.
+                    rows::scaled(isa, inverses[index], attended, unsafe { out.part(start, width) });
+                }
             }
         }
     });

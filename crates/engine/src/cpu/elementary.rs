@@ -42,14 +42,11 @@ pub fn exp(x: f32) -> f32 {
 /// The natural logarithm, within 0.501 ulp; minus infinity at 0, not a number below.
 #[inline(always)]
 pub fn ln(x: f32) -> f32 {
-    if x > 0.0 && x < f32::INFINITY {
-        return ln_of_positive(f64::from(x)) as f32;
-    }
-    match x {
-        0.0 => f32::NEG_INFINITY,
-        f32::INFINITY => x,
-        _ => f32::NAN,
-    }
+    // Without branches, so that compilers take many at once.
+    let value = ln_of_positive(f64::from(x)) as f32;
+    let value = if x < f32::INFINITY { value } else { x };
+    let value = if x < 0.0 { f32::NAN } else { value };
+    if x == 0.0 { f32::NEG_INFINITY } else { value }
 }
 
 /// The logarithm of a positive, normal, finite f64, to 1e-13 of its size or of 1.

@@ -4,6 +4,7 @@ mod attention;
 mod crew;
 pub mod elementary;
 mod gemm;
+mod loss;
 mod memory;
 mod peak;
 mod pool;
@@ -15,9 +16,9 @@ pub(crate) use elementary::exp;
 pub use peak::fma_burst;
 
 use crate::batch::IGNORED_TOKEN;
-use crate::ops::{AdamW, Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use crate::ops::{AdamW, Attention, Gemm, Head, Heads, Norm, Ops, Transposition, View, ViewMut};
 use crate::{EngineError, Isa};
-use gemm::{Operand, Sizes};
+use gemm::{Operand, PackedMatrix, Sizes};
 use memory::Aligned;
 use pool::{Disjoint, Pool};
 
@@ -76,6 +77,7 @@ impl Cpu {
 impl Ops for Cpu {
     type Memory = [f32];
     type Owned = Aligned;
+    type Packed = PackedMatrix;
 
     fn allocate(&mut self, len: usize) -> Aligned {
         Aligned::new(len)
@@ -123,6 +125,16 @@ impl Ops for Cpu {
         };
         let sizes = Sizes { m, n, k, accumulate };
         gemm::gemm(self.isa, &self.pool, sizes, a, b, c.take(m * n), &mut self.packed);
+    }
+
+    fn pack(&mut self, n: usize, k: usize, weight: Read, to: &mut PackedMatrix) {
+        to.pack(self.isa, &self.pool, k, n, Operand::transposed(weight.take(n * k), 0, k));
+    }
+
+    fn gemm_packed(&mut self, m: usize, a: Read, weight: &PackedMatrix, c: Write, accumulate: bool) {
+        let (n, k) = (weight.columns(), weight.terms());
+        let a = Operand::rows(a.take(m * k), 0, k);
+        gemm::gemm_packed(self.isa, &self.pool, m, a, weight, c.take(m * n), accumulate);
     }
 
     fn embedding_forward(&mut self, tokens: &[u32], width: usize, table: Read, out: Write) {
@@ -333,40 +345,14 @@ impl Ops for Cpu {
         });
     }
 
-    fn cross_entropy(
-        &mut self,
-        vocab: usize,
-        targets: &[u32],
-        gradient_scale: Option<f32>,
-        logits: Write,
-        losses: &mut [f32],
-    ) {
-        assert_eq!(losses.len(), targets.len(), "a loss for each target");
-        let (logits, losses) = (Disjoint::new(logits.take(targets.len() * vocab)), Disjoint::new(losses));
-        // Eight rows: a row of a usual vocabulary is some 10 000 values.
-        self.pool.pieces(targets.len(), 8, |start, end, _| {
-            for (row, &target) in (start..end).zip(&targets[start..end]) {
-                // SAFETY: each row belongs to one piece.
-                let (x, loss) = unsafe { (logits.part(row * vocab, vocab), &mut losses.part(row, 1)[0]) };
-                if target == IGNORED_TOKEN {
-                    *loss = 0.0;
-                    if gradient_scale.is_some() {
-                        x.fill(0.0);
-                    }
-                    continue;
-                }
-                let target = target as usize;
-                let right = x[target];
-                match gradient_scale {
-                    None => *loss = rows::log_sum_exp(self.isa, x) - right,
-                    Some(factor) => {
-                        *loss = rows::softmax(self.isa, x, 1.0) - right;
-                        rows::scale(self.isa, x, factor);
-                        x[target] -= factor;
-                    }
-                }
-            }
-        });
+    fn cross_entropy(&mut self, vocab: usize, targets: &[u32], gradient_scale: f32, logits: Write, losses: &mut [f32]) {
+        let logits = logits.take(targets.len() * vocab);
+        loss::cross_entropy(self.isa, &self.pool, targets, gradient_scale, logits, losses);
+    }
+
+    fn head_losses(&mut self, shape: Head, normed: Read, weight: Read, targets: &[u32], losses: &mut [f32]) {
+        let (normed, weight) = (normed.take(targets.len() * shape.hidden), weight.take(shape.vocab * shape.hidden));
+        self.losses_of_head(shape, normed, weight, targets, losses);
     }
 
     fn sum_of_squares(&mut self, x: Read, len: usize) -> f64 {

@@ -35,10 +35,15 @@ pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
     sum
 }
 
+/// The larger value; not a number is passed over.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
 /// The largest value; not a number is passed over.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (blocks, rest) = x.as_chunks::<LANES>();
     for block in blocks {
@@ -46,6 +51,15 @@ pub(crate) fn max(x: &[f32]) -> f32 {
             lanes[i] = larger(lanes[i], block[i]);
         }
     }
-    let best = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
-    rest.iter().fold(best, |a, &b| larger(a, b))
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, value);
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = larger(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }

@@ -117,9 +117,35 @@ kernel! {
     }
 }
 
+/// Some exponentials: `highest = scale max x` and `sum = sum(exp(scale x - highest))`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Exponentials {
+    pub highest: f32,
+    pub sum: f32,
+}
+
+impl Exponentials {
+    /// Those of a row from those of its parts, in order.
+    pub(crate) fn joined(parts: impl Iterator<Item = Self> + Clone) -> Self {
+        let highest = parts.clone().fold(f32::NEG_INFINITY, |a, b| if b.highest > a { b.highest } else { a });
+        let whole = Self { highest, sum: 0.0 };
+        Self { sum: parts.fold(0.0, |sum, part| part.sum.mul_add(part.factor_in(whole), sum)), ..whole }
+    }
+
+    /// What this part's exponentials are multiplied by in the whole row.
+    pub(crate) fn factor_in(self, whole: Self) -> f32 {
+        exp(self.highest - whole.highest)
+    }
+
+    /// `log(sum(exp(scale x)))`.
+    pub(crate) fn logarithm(self) -> f32 {
+        self.highest + ln(self.sum)
+    }
+}
+
 kernel! {
-    /// `x = softmax(scale x)` in place; returns `log(sum(exp(scale x)))`.
-    fn softmax(x: &mut [f32], scale: f32) -> f32 {
+    /// `x = exp(scale x - highest)` in place, `highest = scale max x`.
+    fn exponentials(x: &mut [f32], scale: f32) -> Exponentials {
         let highest = max(x) * scale;
         let mut lanes = [0.0f32; LANES];
         let (blocks, rest) = x.as_chunks_mut::<LANES>();
@@ -130,28 +156,22 @@ kernel! {
                 lanes[i] += e;
             }
         }
-        let mut sum = sum_lanes(lanes);
         // As a whole block, so that the exponentials are taken together: rows of a causal mask have any length.
         let mut last = [0.0f32; LANES];
         last[..rest.len()].copy_from_slice(rest);
-        for x in &mut last {
-            *x = exp(x.mul_add(scale, -highest));
+        for i in 0..LANES {
+            let e = exp(last[i].mul_add(scale, -highest));
+            last[i] = e;
+            lanes[i] += if i < rest.len() { e } else { 0.0 };
         }
-        for (x, e) in rest.iter_mut().zip(last) {
-            *x = e;
-            sum += e;
-        }
-        let inverse = 1.0 / sum;
-        for x in x.iter_mut() {
-            *x *= inverse;
-        }
-        highest + ln(sum)
+        rest.copy_from_slice(&last[..rest.len()]);
+        Exponentials { highest, sum: sum_lanes(lanes) }
     }
 }
 
 kernel! {
-    /// `log(sum(exp(x)))`, the same bits as [`softmax`] returns for a scale of 1.
-    fn log_sum_exp(x: &[f32]) -> f32 {
+    /// What [`exponentials`] with a scale of 1 returns, without writing them.
+    fn sum_of_exponentials(x: &[f32]) -> Exponentials {
         let highest = max(x);
         let mut lanes = [0.0f32; LANES];
         let (blocks, rest) = x.as_chunks::<LANES>();
@@ -160,11 +180,29 @@ kernel! {
                 lanes[i] += exp(block[i] - highest);
             }
         }
-        let mut sum = sum_lanes(lanes);
-        for x in rest {
-            sum += exp(x - highest);
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane += exp(x - highest);
         }
-        highest + ln(sum)
+        Exponentials { highest, sum: sum_lanes(lanes) }
+    }
+}
+
+kernel! {
+    /// `logarithms = log(sum(exp))` of some rows, and `inverses = 1 / sum`.
+    fn logarithms(rows: &[Exponentials], logarithms: &mut [f32], inverses: &mut [f32]) {
+        for ((row, logarithm), inverse) in rows.iter().zip(logarithms).zip(inverses) {
+            *logarithm = row.logarithm();
+            *inverse = 1.0 / row.sum;
+        }
+    }
+}
+
+kernel! {
+    /// `to = factor from`.
+    fn scaled(factor: f32, from: &[f32], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = factor * from;
+        }
     }
 }
 
@@ -282,16 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn softmax_and_its_gradient_are_the_same_bits_everywhere() {
+    fn exponentials_and_the_gradient_of_attention_are_the_same_bits_everywhere() {
         same_everywhere(|isa, n| {
             let mut x = random(n, 1);
-            let plain = log_sum_exp(isa, &x);
+            let plain = sum_of_exponentials(isa, &x);
             let mut y = x.clone();
-            assert_eq!(softmax(isa, &mut y, 1.0), plain);
-            let scaled = softmax(isa, &mut x, 0.3);
+            assert_eq!(exponentials(isa, &mut y, 1.0), plain);
+            let rows = [plain, exponentials(isa, &mut x, 0.3)];
+            let (mut sums, mut inverses) = ([0.0; 2], [0.0; 2]);
+            logarithms(isa, &rows, &mut sums, &mut inverses);
+            assert_eq!(sums, rows.map(Exponentials::logarithm));
+            let joined = Exponentials::joined(rows.into_iter());
+            let mut out = vec![0.0; n];
+            scaled(isa, inverses[1], &x, &mut out);
             let (mut scores, mut d) = (random(n, 2), random(n, 3));
-            attention_row_backward(isa, &mut scores, &mut d, 0.3, scaled, 0.1);
-            [x, y, scores, d, vec![plain, scaled]].concat()
+            attention_row_backward(isa, &mut scores, &mut d, 0.3, sums[1], 0.1);
+            [x, y, out, scores, d, sums.to_vec(), inverses.to_vec(), vec![joined.highest, joined.sum]].concat()
         });
     }
 

@@ -1,6 +1,6 @@
 //! The backward pass: from the losses to the gradient of every parameter, a part of the batch after the other.
 
-use super::{BackwardMemory, Positions, Transformer, Workspace, read, write};
+use super::{BackwardMemory, LayerRun, Positions, Transformer, Workspace, read, write};
 use crate::ops::{Attention, Gemm, Ops, Transposition, View, ViewMut};
 use crate::parts;
 use std::borrow::{Borrow, BorrowMut};
@@ -80,7 +80,8 @@ impl<O: Ops> Transformer<O> {
         }
         let (entry, stream) = (&self.workspace.entries[layer], &mut self.workspace.stream);
         ops.copy(read(entry), write(stream), positions.rows() * self.config.hidden_size);
-        self.run_layer(ops, parameters, positions, layer, true, &mut []);
+        let run = LayerRun { layer, first_row: 0, keep: true, packed: None };
+        self.run_layer(ops, parameters, positions, run, &mut []);
     }
 
     /// Zeroes what the backward pass adds to: the norms, and the embedding unless the head writes it first.
@@ -111,7 +112,7 @@ impl<O: Ops> Transformer<O> {
             self.logits(ops, parameters, first, count);
             let workspace = &mut self.workspace;
             let Some(backward) = &mut workspace.backward else { continue };
-            ops.cross_entropy(vocab, targets, Some(gradient.scale), write(&mut workspace.logits), losses);
+            ops.cross_entropy(vocab, targets, gradient.scale, write(&mut workspace.logits), losses);
             let input =
                 Gemm { m: count, n: hidden, k: vocab, transposition: Transposition::Neither, accumulate: false };
             let to = ViewMut::new(backward.d_normed.borrow_mut(), first * hidden);

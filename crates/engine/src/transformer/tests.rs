@@ -33,18 +33,19 @@ fn held(model: &Transformer<Cpu>) -> usize {
         let BackwardMemory { d_stream, d_normed, d_qkv, d_activated } = backward;
         [d_stream, d_normed, d_qkv, d_activated]
     });
+    let packed: usize = model.packed.0.iter().map(|matrix| matrix.terms() * matrix.columns()).sum();
     let Workspace { stream, normed, activated, logits, d_embedded, .. } = workspace;
     let single = [stream, normed, activated, logits, d_embedded, &model.table];
     let all = layers.chain(backward).chain(&workspace.entries).chain(single);
-    all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum()
+    all.map(|buffer| Borrow::<[f32]>::borrow(buffer).len()).sum::<usize>() + packed
 }
 
 #[test]
 fn the_computed_memory_is_what_the_passes_hold() {
     let config = ModelConfig { head_dim: 10, qk_norm: true, ..preset("nano", 50).unwrap() };
     let parameters = initial_parameters(&config, [1; 32]);
-    // More than one part: 1024 positions pass through the model at once.
-    let (sequences, length) = (9, 128);
+    // More than one part, and more than one group.
+    let (sequences, length) = (35, 128);
     let batch = crate::Batch::new(vec![1; sequences * (length + 1)], sequences, length);
     let positions = Positions::new(&batch, 50).unwrap();
     // Each buffer begins and ends at a cache line.
@@ -54,12 +55,17 @@ fn the_computed_memory_is_what_the_passes_hold() {
     };
     for is_recomputing in [false, true] {
         let mut ops = Cpu::new(Isa::best(), 1).unwrap();
-        let mut model = Transformer::new(&mut ops, config.clone());
-        model.set_recomputing(is_recomputing);
+        let new = |ops: &mut Cpu| {
+            let mut model = Transformer::new(ops, config.clone());
+            model.set_recomputing(is_recomputing);
+            model
+        };
         let hidden_matrices = templar_base::MatrixOptimiser::AdamW;
         let shape = TrainingShape { sequences, length, is_recomputing, hidden_matrices };
+        let mut model = new(&mut ops);
         model.losses(&mut ops, &parameters, &positions);
         check(held(&model), MemoryNeeds::judging(&config, shape));
+        let mut model = new(&mut ops);
         let mut gradient = vec![0.0; parameters.len()];
         let gradient = GradientSum { memory: &mut gradient[..], scale: 1.0, accumulate: false };
         model.gradient(&mut ops, &parameters, &positions, gradient);
@@ -73,24 +79,24 @@ fn parts_change_no_bit_of_losses_and_gradients() {
     for (tie_word_embeddings, qk_norm, is_recomputing) in
         [(true, false, false), (false, true, false), (true, true, true)]
     {
-        let config = ModelConfig { tie_word_embeddings, qk_norm, ..preset("nano", 50).unwrap() };
+        // More logits than one block of a loss holds.
+        let config = ModelConfig { tie_word_embeddings, qk_norm, ..preset("nano", 1100).unwrap() };
         let parameters = initial_parameters(&config, [1; 32]);
-        let tokens = (0..sequences * (length + 1)).map(|place| (place * place % 47) as u32).collect();
+        let tokens = (0..sequences * (length + 1)).map(|place| (place * place % 1097) as u32).collect();
         let mut batch = crate::Batch::new(tokens, sequences, length);
         batch.end_of_text = Some(7);
-        let positions = Positions::new(&batch, 50).unwrap();
+        let positions = Positions::new(&batch, 1100).unwrap();
         let of = |sequences| {
             let mut ops = Cpu::new(Isa::best(), 2).unwrap();
             let mut model = Transformer::new(&mut ops, config.clone());
             model.set_recomputing(is_recomputing);
             let mut gradient = vec![0.0; parameters.len()];
+            let losses = model.losses_in_parts(&mut ops, &parameters, &positions, sequences, sequences / 3);
             for accumulate in [false, true] {
                 let gradient = GradientSum { memory: &mut gradient[..], scale: 0.1, accumulate };
-                model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, gradient);
+                assert!(losses == model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, gradient));
             }
-            let losses = model.losses(&mut ops, &parameters, &positions);
-            assert!(losses == model.part_losses(&mut ops, &parameters, &positions));
-            gradient
+            (losses, gradient)
         };
         // The head's chunks are of 512 rows here, which makes four sequences the fewest that are whole.
         assert!(of(4) == of(sequences), "tied {tie_word_embeddings}");

@@ -46,7 +46,7 @@ pub fn genesis() -> Genesis {
         clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: 32 },
         budget,
         model,
-        numerics: "strict-1".to_owned(),
+        numerics: "strict-2".to_owned(),
         first_parameters: FirstParameters::Seed(ContentHash::default()),
         first_state: StateHash::default(),
         data: DataRule {

@@ -18,6 +18,7 @@ use super::memory::Aligned;
 use super::pool::{Disjoint, Pool};
 use crate::Isa;
 use pack::{Packed, pack_panel};
+use std::borrow::Borrow;
 use tile::{task_rows, tile};
 
 /// Terms in one chain. A panel of `b` (32 x 256 values) and a strip of `a` (14 x 256) fit the first-level cache
@@ -69,7 +70,7 @@ pub(crate) fn gemm(isa: Isa, pool: &Pool, sizes: Sizes, a: Operand, b: Operand, 
                 accumulate: accumulate || first_k > 0,
                 ..sizes
             };
-            let packed = pack_pass(isa, pool, part, b.at(first_k, first_column), packed);
+            let packed = pack_pass(isa, pool, (part.k, part.n), b.at(first_k, first_column), packed);
             let to = Target { c: &c, first_column, stride: n };
             multiply_pass(isa, pool, part, a.at(0, first_k), packed, to);
         }
@@ -83,9 +84,89 @@ struct Target<'a, 'c> {
     stride: usize,
 }
 
-/// Packs a pass of `b`, a panel of a block of k to each task.
-fn pack_pass<'a>(isa: Isa, pool: &Pool, sizes: Sizes, b: Operand, packed: &'a mut Aligned) -> Packed<'a> {
-    let Sizes { n, k, .. } = sizes;
+/// A whole `b`, packed once for many products.
+#[derive(Default)]
+pub struct PackedMatrix {
+    values: Aligned,
+    k: usize,
+    n: usize,
+}
+
+impl PackedMatrix {
+    /// Packs `b: [k, n]`.
+    pub(crate) fn pack(&mut self, isa: Isa, pool: &Pool, k: usize, n: usize, b: Operand) {
+        b.assert_holds(k, n);
+        pack_pass(isa, pool, (k, n), b, &mut self.values);
+        (self.k, self.n) = (k, n);
+    }
+
+    /// Length of each sum.
+    pub(crate) fn terms(&self) -> usize {
+        self.k
+    }
+
+    /// Columns of the product.
+    pub(crate) fn columns(&self) -> usize {
+        self.n
+    }
+}
+
+/// [`gemm`] with a packed `b`.
+pub(crate) fn gemm_packed(
+    isa: Isa,
+    pool: &Pool,
+    m: usize,
+    a: Operand,
+    b: &PackedMatrix,
+    c: &mut [f32],
+    accumulate: bool,
+) {
+    let PackedMatrix { k, n, .. } = *b;
+    assert_eq!(c.len(), m * n, "c of another size");
+    a.assert_holds(m, k);
+    let packed = Packed { data: b.values.borrow(), k, n };
+    let to = Target { c: &Disjoint::new(c), first_column: 0, stride: n };
+    multiply_pass(isa, pool, Sizes { m, n, k, accumulate }, a, packed, to);
+}
+
+/// Makes `a b` in strips of some rows, of which no more exist at once than there are threads, and hands each to
+/// `visit` with its first row; `b: [k, n]` is packed into `packed`.
+pub(crate) fn for_strips(
+    isa: Isa,
+    pool: &Pool,
+    (m, k, n): (usize, usize, usize),
+    a: Operand,
+    b: Operand,
+    packed: &mut Aligned,
+    visit: impl Fn(usize, &[f32]) + Sync,
+) {
+    a.assert_holds(m, k);
+    b.assert_holds(k, n);
+    let packed = pack_pass(isa, pool, (k, n), b, packed);
+    pool.pieces(m, task_rows(isa), |row, row_end, scratch| {
+        let rows = row_end - row;
+        let [a_pack, strip, ..] = scratch.take([packed_a_len(isa, k), rows * n, 0, 0, 0, 0]);
+        let strip = &mut strip[..rows * n];
+        let product = Product {
+            a: a.at(row, 0),
+            rows,
+            columns: n,
+            k,
+            b: packed,
+            first_k: 0,
+            first_column: 0,
+            c: strip.as_mut_ptr(),
+            c_stride: n,
+            accumulate: false,
+        };
+        // SAFETY: the strip holds rows x n values.
+        unsafe { multiply(isa, product, a_pack) };
+        visit(row, strip);
+    });
+}
+
+/// Packs a pass of `b: [k, n]`, a panel of a block of k to each task.
+fn pack_pass<'a>(isa: Isa, pool: &Pool, (k, n): (usize, usize), b: Operand, packed: &'a mut Aligned) -> Packed<'a> {
     let (_, width) = tile(isa);
     let panels = n.div_ceil(width);
     let len = panels * width * k;
