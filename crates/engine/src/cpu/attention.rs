@@ -12,6 +12,7 @@ use super::pool::{Disjoint, Pool};
 use super::rows::{self, Exponentials};
 use crate::Isa;
 use crate::ops::Attention;
+use std::ops::Range;
 
 /// Query rows whose scores are held at once: whole tiles of 14 (AVX-512) and of 6 (AVX2). Part of the numerics, since
 /// the gradients of keys and values are summed block by block.
@@ -119,13 +120,11 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 // SAFETY: `scores` holds count x seen values.
                 unsafe { multiply(isa, product, a_pack) };
                 let mut sums = [Exponentials { highest: 0.0, sum: 0.0 }; QUERY_ROWS];
-                for (index, scores) in scores.chunks_exact_mut(seen).enumerate() {
-                    let first = visible(&shape, at.sequence, row + index).0 - floor;
-                    let end = row + index + 1 - floor;
-                    scores[..first].fill(0.0);
-                    scores[end..].fill(0.0);
-                    sums[index] = rows::exponentials(isa, &mut scores[first..end], scale(width));
-                }
+                let spans: [Range<usize>; QUERY_ROWS] = std::array::from_fn(|index| {
+                    let row = (row + index).min(row_end - 1);
+                    visible(&shape, at.sequence, row).0 - floor..row + 1 - floor
+                });
+                rows::masked_exponentials(isa, scores, &spans[..count], scale(width), &mut sums);
                 let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
                 let mut inverses = [0.0; QUERY_ROWS];
                 // SAFETY: rows of one sequence and head belong to one task.

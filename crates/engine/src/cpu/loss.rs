@@ -4,7 +4,7 @@
 //! largest; so a block's part of it can be had as soon as the block is there.
 
 use super::Cpu;
-use super::gemm::{Operand, for_strips};
+use super::gemm::{Operand, for_rows};
 use super::pool::{Disjoint, Pool};
 use super::rows::{self, Exponentials};
 use crate::Isa;
@@ -70,16 +70,14 @@ impl Cpu {
             let columns = weight.len() / hidden;
             let sizes = (targets.len(), hidden, columns);
             let weight = Operand::transposed(weight, 0, hidden);
-            for_strips(isa, &self.pool, sizes, normed, weight, &mut self.packed, |first, logits| {
-                for (logits, row) in logits.chunks_exact(columns).zip(first..) {
-                    // SAFETY: each row belongs to one strip.
-                    let known = unsafe { known.part(row * width, width) };
-                    let Exponentials { highest, sum } = rows::sum_of_exponentials(isa, logits);
-                    (known[1 + 2 * index], known[2 + 2 * index]) = (highest, sum);
-                    let place = (targets[row] as usize).checked_sub(index * LOSS_BLOCK);
-                    if let Some(right) = place.and_then(|place| logits.get(place)) {
-                        known[0] = *right;
-                    }
+            for_rows(isa, &self.pool, sizes, normed, weight, &mut self.packed, |row, logits| {
+                // SAFETY: each row is visited once.
+                let known = unsafe { known.part(row * width, width) };
+                let Exponentials { highest, sum } = rows::sum_of_exponentials(isa, logits);
+                (known[1 + 2 * index], known[2 + 2 * index]) = (highest, sum);
+                let place = (targets[row] as usize).checked_sub(index * LOSS_BLOCK);
+                if let Some(right) = place.and_then(|place| logits.get(place)) {
+                    known[0] = *right;
                 }
             });
         }

@@ -4,6 +4,7 @@ use super::elementary::{exp, ln};
 use super::reduction::{LANES, dot, max, sum_lanes};
 use super::vector::kernel;
 use crate::ops::AdamW;
+use std::ops::Range;
 
 kernel! {
     /// `y += alpha x`.
@@ -72,6 +73,12 @@ kernel! {
     }
 }
 
+/// A pair, turned.
+#[inline(always)]
+fn rotated(a: f32, b: f32, cosine: f32, sine: f32) -> (f32, f32) {
+    (a * cosine - b * sine, b * cosine + a * sine)
+}
+
 kernel! {
     /// Rotates the pairs (i, i + width/2) of each vector in `x` (Hugging Face's half-split convention).
     ///
@@ -79,12 +86,19 @@ kernel! {
     fn rope(x: &mut [f32], table: &[f32], sign: f32) {
         let half = table.len() / 2;
         let (cosines, sines) = table.split_at(half);
+        let (cosine_blocks, cosine_rest) = cosines.as_chunks::<LANES>();
+        let (sine_blocks, sine_rest) = sines.as_chunks::<LANES>();
         for vector in x.chunks_exact_mut(2 * half) {
             let (first, second) = vector.split_at_mut(half);
-            for i in 0..half {
-                let (a, b, sine) = (first[i], second[i], sines[i] * sign);
-                first[i] = a * cosines[i] - b * sine;
-                second[i] = b * cosines[i] + a * sine;
+            let (first, first_rest) = first.as_chunks_mut::<LANES>();
+            let (second, second_rest) = second.as_chunks_mut::<LANES>();
+            for (((a, b), cosines), sines) in first.iter_mut().zip(second).zip(cosine_blocks).zip(sine_blocks) {
+                for i in 0..LANES {
+                    (a[i], b[i]) = rotated(a[i], b[i], cosines[i], sines[i] * sign);
+                }
+            }
+            for (((a, b), cosine), sine) in first_rest.iter_mut().zip(second_rest).zip(cosine_rest).zip(sine_rest) {
+                (*a, *b) = rotated(*a, *b, *cosine, sine * sign);
             }
         }
     }
@@ -143,29 +157,51 @@ impl Exponentials {
     }
 }
 
+/// `x = exp(scale x - highest)` in place; returns the sum.
+#[inline(always)]
+fn exponentials_and_sum(x: &mut [f32], scale: f32, highest: f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (blocks, rest) = x.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            let e = exp(block[i].mul_add(scale, -highest));
+            block[i] = e;
+            lanes[i] += e;
+        }
+    }
+    // As a whole block, so that the exponentials are taken together: rows of a causal mask have any length.
+    let mut last = [0.0f32; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    for i in 0..LANES {
+        let e = exp(last[i].mul_add(scale, -highest));
+        last[i] = e;
+        lanes[i] += if i < rest.len() { e } else { 0.0 };
+    }
+    rest.copy_from_slice(&last[..rest.len()]);
+    sum_lanes(lanes)
+}
+
 kernel! {
     /// `x = exp(scale x - highest)` in place, `highest = scale max x`.
     fn exponentials(x: &mut [f32], scale: f32) -> Exponentials {
         let highest = max(x) * scale;
-        let mut lanes = [0.0f32; LANES];
-        let (blocks, rest) = x.as_chunks_mut::<LANES>();
-        for block in blocks {
-            for i in 0..LANES {
-                let e = exp(block[i].mul_add(scale, -highest));
-                block[i] = e;
-                lanes[i] += e;
-            }
+        Exponentials { highest, sum: exponentials_and_sum(x, scale, highest) }
+    }
+}
+
+kernel! {
+    /// [`exponentials`] of a part of each row of `x: [spans, width]`; the rest of the row becomes 0. All largest values
+    /// come first, so that a row need not wait for the one before.
+    fn masked_exponentials(x: &mut [f32], spans: &[Range<usize>], scale: f32, known: &mut [Exponentials]) {
+        let width = x.len() / spans.len().max(1);
+        for ((x, span), known) in x.chunks_exact_mut(width).zip(spans).zip(&mut *known) {
+            x[..span.start].fill(0.0);
+            x[span.end..].fill(0.0);
+            known.highest = max(&x[span.clone()]) * scale;
         }
-        // As a whole block, so that the exponentials are taken together: rows of a causal mask have any length.
-        let mut last = [0.0f32; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        for i in 0..LANES {
-            let e = exp(last[i].mul_add(scale, -highest));
-            last[i] = e;
-            lanes[i] += if i < rest.len() { e } else { 0.0 };
+        for ((x, span), known) in x.chunks_exact_mut(width).zip(spans).zip(known) {
+            known.sum = exponentials_and_sum(&mut x[span.clone()], scale, known.highest);
         }
-        rest.copy_from_slice(&last[..rest.len()]);
-        Exponentials { highest, sum: sum_lanes(lanes) }
     }
 }
 
@@ -326,6 +362,10 @@ mod tests {
             let plain = sum_of_exponentials(isa, &x);
             let mut y = x.clone();
             assert_eq!(exponentials(isa, &mut y, 1.0), plain);
+            let mut masked = vec![[7.0].as_slice(), &x, &[8.0]].concat().repeat(2);
+            let mut both = [Exponentials { highest: 0.0, sum: 0.0 }; 2];
+            masked_exponentials(isa, &mut masked, &[1..n + 1, 1..n + 1], 1.0, &mut both);
+            assert_eq!((both, &masked[..n + 2]), ([plain; 2], &*[[0.0].as_slice(), &y, &[0.0]].concat()));
             let rows = [plain, exponentials(isa, &mut x, 0.3)];
             let (mut sums, mut inverses) = ([0.0; 2], [0.0; 2]);
             logarithms(isa, &rows, &mut sums, &mut inverses);

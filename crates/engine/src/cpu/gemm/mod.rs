@@ -129,9 +129,9 @@ pub(crate) fn gemm_packed(
     multiply_pass(isa, pool, Sizes { m, n, k, accumulate }, a, packed, to);
 }
 
-/// Makes `a b` in strips of some rows, of which no more exist at once than there are threads, and hands each to
-/// `visit` with its first row; `b: [k, n]` is packed into `packed`.
-pub(crate) fn for_strips(
+/// Makes `a b` in strips of some rows, of which no more exist at once than there are threads, and hands each row to
+/// `visit` with its number; `b: [k, n]` is packed into `packed`.
+pub(crate) fn for_rows(
     isa: Isa,
     pool: &Pool,
     (m, k, n): (usize, usize, usize),
@@ -145,8 +145,10 @@ pub(crate) fn for_strips(
     let packed = pack_pass(isa, pool, (k, n), b, packed);
     pool.pieces(m, task_rows(isa), |row, row_end, scratch| {
         let rows = row_end - row;
-        let [a_pack, strip, ..] = scratch.take([packed_a_len(isa, k), rows * n, 0, 0, 0, 0]);
-        let strip = &mut strip[..rows * n];
+        // Rows a power of two apart would meet in few places of the first-level cache.
+        let stride = n + tile(isa).1;
+        let [a_pack, strip, ..] = scratch.take([packed_a_len(isa, k), rows * stride, 0, 0, 0, 0]);
+        let strip = &mut strip[..rows * stride];
         let product = Product {
             a: a.at(row, 0),
             rows,
@@ -156,12 +158,14 @@ pub(crate) fn for_strips(
             first_k: 0,
             first_column: 0,
             c: strip.as_mut_ptr(),
-            c_stride: n,
+            c_stride: stride,
             accumulate: false,
         };
-        // SAFETY: the strip holds rows x n values.
+        // SAFETY: the strip holds so many rows, a stride apart.
         unsafe { multiply(isa, product, a_pack) };
-        visit(row, strip);
+        for (values, row) in strip.chunks_exact(stride).zip(row..) {
+            visit(row, &values[..n]);
+        }
     });
 }
 
