@@ -9,6 +9,7 @@ use super::gemm::{
     K_BLOCK, Operand, Product, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed,
 };
 use super::pool::{Disjoint, Pool};
+use super::reduction::LANES;
 use super::rows::{self, Exponentials};
 use crate::Isa;
 use crate::ops::Attention;
@@ -59,20 +60,21 @@ fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [
     pool.run(shape.sequences * heads.heads, |task, scratch| {
         let (sequence, head) = (task / heads.heads, task % heads.heads);
         let at = place(&shape, sequence * heads.kv_heads + head * heads.kv_heads / heads.heads);
-        let [scores, sums, attended, ..] = scratch.take([length, width, width, 0, 0, 0]);
-        let query = at.base + (length - 1) * stride + head * width;
         let (first, floor) = visible(&shape, sequence, length - 1);
-        let scores = &mut scores[..length - floor];
+        let seen = length - floor;
+        let row = seen.next_multiple_of(LANES);
+        let [scores, sums, attended, ..] = scratch.take([row, width, width, 0, 0, 0]);
+        let query = at.base + (length - 1) * stride + head * width;
+        let (scores, attended) = (&mut scores[..row], &mut attended[..width]);
         let keys = &qkv[at.key + floor * stride..];
-        row_by_transposed(isa, &qkv[query..query + width], keys, stride, scores, false);
-        scores[..first - floor].fill(0.0);
+        row_by_transposed(isa, &qkv[query..query + width], keys, stride, &mut scores[..seen], false);
         // SAFETY: each task has its own head of its own sequence.
         let (saved, out) = unsafe { (log_sum_exp.part(task, 1), out.part(task * width, width)) };
-        let exponentials = rows::exponentials(isa, &mut scores[first - floor..], scale(width));
-        let (mut inverse, attended) = ([0.0], &mut attended[..width]);
-        rows::logarithms(isa, &[exponentials], saved, &mut inverse);
-        row_by_plain(isa, scores, &qkv[at.value + floor * stride..], stride, attended, sums);
-        rows::scaled(isa, inverse[0], attended, out);
+        let (mut sum, mut inverse) = ([Exponentials::default()], [0.0]);
+        rows::masked_exponentials(isa, scores, &[first - floor..seen], scale(width), &mut sum);
+        rows::logarithms(isa, &sum, saved, &mut inverse);
+        row_by_plain(isa, &scores[..seen], &qkv[at.value + floor * stride..], stride, attended, sums);
+        rows::scaled_rows(isa, &inverse, attended, &mut [out]);
     });
 }
 
@@ -92,7 +94,7 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
             packed_a_len(isa, K_BLOCK),
             packed_b_len(isa, width, length),
             packed_b_len(isa, length, width),
-            QUERY_ROWS * length,
+            QUERY_ROWS * length.next_multiple_of(LANES),
             QUERY_ROWS * width,
             0,
         ]);
@@ -103,7 +105,8 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 let row_end = length.min(row + QUERY_ROWS);
                 let floor = visible(&shape, at.sequence, row).1;
                 let (count, seen) = (row_end - row, row_end - floor);
-                let scores = &mut scores[..count * seen];
+                let between = seen.next_multiple_of(LANES);
+                let scores = &mut scores[..count * between];
                 let query = Operand::rows(qkv, at.base + row * stride + head * width, stride);
                 let product = Product {
                     a: query,
@@ -114,12 +117,12 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                     first_k: 0,
                     first_column: floor,
                     c: scores.as_mut_ptr(),
-                    c_stride: seen,
+                    c_stride: between,
                     accumulate: false,
                 };
-                // SAFETY: `scores` holds count x seen values.
+                // SAFETY: `scores` holds count rows of seen values.
                 unsafe { multiply(isa, product, a_pack) };
-                let mut sums = [Exponentials { highest: 0.0, sum: 0.0 }; QUERY_ROWS];
+                let mut sums = [Exponentials::default(); QUERY_ROWS];
                 let spans: [Range<usize>; QUERY_ROWS] = std::array::from_fn(|index| {
                     let row = (row + index).min(row_end - 1);
                     visible(&shape, at.sequence, row).0 - floor..row + 1 - floor
@@ -131,7 +134,7 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 let saved = unsafe { log_sum_exp.part(saved, count) };
                 rows::logarithms(isa, &sums[..count], saved, &mut inverses);
                 let product = Product {
-                    a: Operand::rows(scores, 0, seen),
+                    a: Operand::rows(scores, 0, between),
                     columns: width,
                     k: seen,
                     b: values,
@@ -144,11 +147,12 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                 // SAFETY: `attended` holds QUERY_ROWS x width values.
                 unsafe { multiply(isa, product, a_pack) };
                 let first_out = at.sequence * queries + row - shape.first_query;
-                for (index, attended) in attended[..count * width].chunks_exact(width).enumerate() {
-                    let start = (first_out + index) * heads.queries() + head * width;
-                    // SAFETY: a head's columns of a sequence's rows belong to one task.
-                    rows::scaled(isa, inverses[index], attended, unsafe { out.part(start, width) });
-                }
+                let mut to: [&mut [f32]; QUERY_ROWS] = std::array::from_fn(|index| {
+                    let start = (first_out + index.min(count - 1)) * heads.queries() + head * width;
+                    // SAFETY: a head's columns of a sequence's rows belong to one task, which takes each row once.
+                    unsafe { out.part(start, if index < count { width } else { 0 }) }
+                });
+                rows::scaled_rows(isa, &inverses[..count], &attended[..count * width], &mut to);
             }
         }
     });

@@ -36,7 +36,7 @@ pub(super) fn cross_entropy(
             }
             let right = x[target as usize];
             blocks.clear();
-            blocks.extend(x.chunks_mut(LOSS_BLOCK).map(|block| rows::exponentials(isa, block, 1.0)));
+            blocks.extend(x.chunks_mut(LOSS_BLOCK).map(|block| rows::exponentials(isa, block)));
             let all = Exponentials::joined(blocks.iter().copied());
             *loss = all.logarithm() - right;
             let factor = gradient_scale / all.sum;

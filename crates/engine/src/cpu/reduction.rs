@@ -37,7 +37,7 @@ pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
 
 /// The larger value; not a number is passed over.
 #[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
@@ -54,6 +54,12 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane = larger(*lane, value);
     }
+    max_of_lanes(lanes)
+}
+
+/// The largest lane.
+#[inline(always)]
+pub(crate) fn max_of_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {

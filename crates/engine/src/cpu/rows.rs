@@ -1,7 +1,7 @@
 //! Kernels over rows and over single values; each is compiled for every instruction set.
 
 use super::elementary::{exp, ln};
-use super::reduction::{LANES, dot, max, sum_lanes};
+use super::reduction::{LANES, dot, larger, max, max_of_lanes, sum_lanes};
 use super::vector::kernel;
 use crate::ops::AdamW;
 use std::ops::Range;
@@ -132,7 +132,7 @@ kernel! {
 }
 
 /// Some exponentials: `highest = scale max x` and `sum = sum(exp(scale x - highest))`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Exponentials {
     pub highest: f32,
     pub sum: f32,
@@ -157,56 +157,104 @@ impl Exponentials {
     }
 }
 
-/// `x = exp(scale x - highest)` in place; returns the sum.
+kernel! {
+    /// `x = exp(x - highest)` in place, `highest = max x`.
+    fn exponentials(x: &mut [f32]) -> Exponentials {
+        let highest = max(x);
+        let mut lanes = [0.0f32; LANES];
+        let (blocks, rest) = x.as_chunks_mut::<LANES>();
+        for block in blocks {
+            for i in 0..LANES {
+                let e = exp(block[i] - highest);
+                block[i] = e;
+                lanes[i] += e;
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *x = exp(*x - highest);
+            *lane += *x;
+        }
+        Exponentials { highest, sum: sum_lanes(lanes) }
+    }
+}
+
+/// All bits of a value, or none.
+type Mask = [u32; LANES];
+
+/// Every lane.
+const ALL: Mask = [u32::MAX; LANES];
+
+/// `value` where the mask is set, else `other`.
 #[inline(always)]
-fn exponentials_and_sum(x: &mut [f32], scale: f32, highest: f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for i in 0..LANES {
-            let e = exp(block[i].mul_add(scale, -highest));
-            block[i] = e;
-            lanes[i] += e;
+fn masked(value: f32, mask: u32, other: f32) -> f32 {
+    f32::from_bits(value.to_bits() & mask | other.to_bits() & !mask)
+}
+
+/// The blocks of a row that a span touches, each with its mask: the first, those between, and the last.
+#[inline(always)]
+fn for_blocks(blocks: &mut [[f32; LANES]], span: &Range<usize>, mut each: impl FnMut(&mut [f32; LANES], &Mask)) {
+    /// Sixteen lanes out, sixteen in, sixteen out.
+    const STEPS: [u32; 3 * LANES] = {
+        let mut steps = [0; 3 * LANES];
+        let mut lane = LANES;
+        while lane < 2 * LANES {
+            steps[lane] = u32::MAX;
+            lane += 1;
+        }
+        steps
+    };
+    let sixteen = |place: usize| STEPS[place..].first_chunk::<LANES>().unwrap_or(&ALL);
+    let is_behind_start = sixteen(LANES - span.start % LANES);
+    let is_before_end = sixteen(2 * LANES - 1 - (span.end - 1) % LANES);
+    match &mut blocks[span.start / LANES..span.end.div_ceil(LANES)] {
+        [] => {}
+        [only] => each(only, &std::array::from_fn(|lane| is_behind_start[lane] & is_before_end[lane])),
+        [first, between @ .., last] => {
+            each(first, is_behind_start);
+            for block in between {
+                each(block, &ALL);
+            }
+            each(last, is_before_end);
         }
     }
-    // As a whole block, so that the exponentials are taken together: rows of a causal mask have any length.
-    let mut last = [0.0f32; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    for i in 0..LANES {
-        let e = exp(last[i].mul_add(scale, -highest));
-        last[i] = e;
-        lanes[i] += if i < rest.len() { e } else { 0.0 };
-    }
-    rest.copy_from_slice(&last[..rest.len()]);
-    sum_lanes(lanes)
 }
 
 kernel! {
-    /// `x = exp(scale x - highest)` in place, `highest = scale max x`.
-    fn exponentials(x: &mut [f32], scale: f32) -> Exponentials {
-        let highest = max(x) * scale;
-        Exponentials { highest, sum: exponentials_and_sum(x, scale, highest) }
-    }
-}
-
-kernel! {
-    /// [`exponentials`] of a part of each row of `x: [spans, width]`; the rest of the row becomes 0. All largest values
-    /// come first, so that a row need not wait for the one before.
+    /// `x = exp(scale x - highest)` in place in a span of each row of `x: [spans, width]`, `highest = scale max x`; 0
+    /// outside the span. The width is whole lanes; a value's lane is its place in the row.
+    ///
+    /// All largest values come first, so that a row need not wait for the one before.
     fn masked_exponentials(x: &mut [f32], spans: &[Range<usize>], scale: f32, known: &mut [Exponentials]) {
-        let width = x.len() / spans.len().max(1);
-        for ((x, span), known) in x.chunks_exact_mut(width).zip(spans).zip(&mut *known) {
-            x[..span.start].fill(0.0);
-            x[span.end..].fill(0.0);
-            known.highest = max(&x[span.clone()]) * scale;
+        let (blocks, _) = x.as_chunks_mut::<LANES>();
+        let width = blocks.len() / spans.len().max(1);
+        for ((blocks, span), known) in blocks.chunks_exact_mut(width).zip(spans).zip(&mut *known) {
+            let mut lanes = [f32::NEG_INFINITY; LANES];
+            for_blocks(blocks, span, |block, mask| {
+                for i in 0..LANES {
+                    lanes[i] = larger(lanes[i], masked(block[i], mask[i], f32::NEG_INFINITY));
+                }
+            });
+            known.highest = max_of_lanes(lanes) * scale;
         }
-        for ((x, span), known) in x.chunks_exact_mut(width).zip(spans).zip(known) {
-            known.sum = exponentials_and_sum(&mut x[span.clone()], scale, known.highest);
+        for ((blocks, span), known) in blocks.chunks_exact_mut(width).zip(spans).zip(known) {
+            blocks[..span.start / LANES].as_flattened_mut().fill(0.0);
+            blocks[span.end.div_ceil(LANES)..].as_flattened_mut().fill(0.0);
+            let mut lanes = [0.0f32; LANES];
+            let highest = known.highest;
+            for_blocks(blocks, span, |block, mask| {
+                for i in 0..LANES {
+                    let e = masked(exp(block[i].mul_add(scale, -highest)), mask[i], 0.0);
+                    block[i] = e;
+                    lanes[i] += e;
+                }
+            });
+            known.sum = sum_lanes(lanes);
         }
     }
 }
 
 kernel! {
-    /// What [`exponentials`] with a scale of 1 returns, without writing them.
+    /// What [`exponentials`] returns, without writing them.
     fn sum_of_exponentials(x: &[f32]) -> Exponentials {
         let highest = max(x);
         let mut lanes = [0.0f32; LANES];
@@ -234,10 +282,13 @@ kernel! {
 }
 
 kernel! {
-    /// `to = factor from`.
-    fn scaled(factor: f32, from: &[f32], to: &mut [f32]) {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = factor * from;
+    /// `to[row] = factors[row] from[row]`, `from: [rows, width]`.
+    fn scaled_rows(factors: &[f32], from: &[f32], to: &mut [&mut [f32]]) {
+        let width = from.len() / factors.len().max(1);
+        for ((factor, from), to) in factors.iter().zip(from.chunks_exact(width)).zip(to) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = factor * from;
+            }
         }
     }
 }
@@ -358,24 +409,30 @@ mod tests {
     #[test]
     fn exponentials_and_the_gradient_of_attention_are_the_same_bits_everywhere() {
         same_everywhere(|isa, n| {
-            let mut x = random(n, 1);
+            let x = random(n, 1);
             let plain = sum_of_exponentials(isa, &x);
             let mut y = x.clone();
-            assert_eq!(exponentials(isa, &mut y, 1.0), plain);
-            let mut masked = vec![[7.0].as_slice(), &x, &[8.0]].concat().repeat(2);
-            let mut both = [Exponentials { highest: 0.0, sum: 0.0 }; 2];
-            masked_exponentials(isa, &mut masked, &[1..n + 1, 1..n + 1], 1.0, &mut both);
-            assert_eq!((both, &masked[..n + 2]), ([plain; 2], &*[[0.0].as_slice(), &y, &[0.0]].concat()));
-            let rows = [plain, exponentials(isa, &mut x, 0.3)];
+            assert_eq!(exponentials(isa, &mut y), plain);
+            // A span that starts with a row's lanes has the bits of the whole, whatever else is in the row.
+            let width = (n + 5).next_multiple_of(LANES);
+            let mut masked = vec![f32::NAN; 2 * width];
+            masked[..n].copy_from_slice(&x);
+            masked[width + 3..width + 3 + n].copy_from_slice(&x);
+            let mut rows = [Exponentials { highest: 0.0, sum: 0.0 }; 2];
+            masked_exponentials(isa, &mut masked, &[0..n, 3..3 + n], 1.0, &mut rows);
+            assert_eq!((rows[0], &masked[..n]), (plain, &y[..]));
+            assert_eq!((rows[1].highest, &masked[width + 3..width + 3 + n]), (plain.highest, &y[..]));
+            assert!((rows[1].sum - plain.sum).abs() < 1e-5 * plain.sum);
+            assert_eq!(masked.iter().filter(|&&e| e == 0.0).count(), 2 * (width - n));
             let (mut sums, mut inverses) = ([0.0; 2], [0.0; 2]);
             logarithms(isa, &rows, &mut sums, &mut inverses);
             assert_eq!(sums, rows.map(Exponentials::logarithm));
             let joined = Exponentials::joined(rows.into_iter());
-            let mut out = vec![0.0; n];
-            scaled(isa, inverses[1], &x, &mut out);
+            let mut out = vec![0.0; 2 * width];
+            scaled_rows(isa, &inverses, &masked, &mut out.chunks_exact_mut(width).collect::<Vec<_>>());
             let (mut scores, mut d) = (random(n, 2), random(n, 3));
             attention_row_backward(isa, &mut scores, &mut d, 0.3, sums[1], 0.1);
-            [x, y, out, scores, d, sums.to_vec(), inverses.to_vec(), vec![joined.highest, joined.sum]].concat()
+            [y, out, scores, d, sums.to_vec(), inverses.to_vec(), vec![joined.highest, joined.sum]].concat()
         });
     }
 

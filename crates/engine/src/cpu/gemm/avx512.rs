@@ -15,6 +15,9 @@ pub(super) const ROWS: usize = 14;
 /// Columns of the tile.
 pub(super) const COLUMNS: usize = 32;
 
+/// Steps of a product so small (attention's) that its result is at hand.
+const SHORT: usize = 64;
+
 /// A row of a step: its two sums are numbered; `a` is entered at the step's and the row's place.
 macro_rules! row {
     ($step:literal, $row:literal, $left:literal, $right:literal) => {
@@ -61,11 +64,13 @@ macro_rules! step {
 /// AVX-512 must be there; `a` holds `steps` x 14 values, `b` `steps` x 32, and `place` may be written to.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
 pub(super) unsafe fn compute(steps: usize, a: *const f32, b: *const f32, place: Place) {
-    // What the sums go to is far away in memory: it is fetched while they are computed.
-    for row in 0..place.rows {
-        let to = place.c.wrapping_add(row * place.stride);
-        _mm_prefetch::<_MM_HINT_T0>(to.cast());
-        _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(16).cast());
+    // What the sums of a long chain go to is far away in memory: it is fetched while they are computed.
+    if steps > SHORT {
+        for row in 0..place.rows {
+            let to = place.c.wrapping_add(row * place.stride);
+            _mm_prefetch::<_MM_HINT_T0>(to.cast());
+            _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(16).cast());
+        }
     }
     // SAFETY: the caller's promise.
     let sums = unsafe { chains(steps, a, b) };
