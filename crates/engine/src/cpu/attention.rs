@@ -70,8 +70,8 @@ fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [
         row_by_transposed(isa, &qkv[query..query + width], keys, stride, &mut scores[..seen], false);
         // SAFETY: each task has its own head of its own sequence.
         let (saved, out) = unsafe { (log_sum_exp.part(task, 1), out.part(task * width, width)) };
-        let (mut sum, mut inverse) = ([Exponentials::default()], [0.0]);
-        rows::masked_exponentials(isa, scores, &[first - floor..seen], scale(width), &mut sum);
+        let (span, mut sum, mut inverse) = (first - floor..seen, [Exponentials::default()], [0.0]);
+        rows::masked_exponentials(isa, scores, std::slice::from_ref(&span), scale(width), &mut sum);
         rows::logarithms(isa, &sum, saved, &mut inverse);
         row_by_plain(isa, &scores[..seen], &qkv[at.value + floor * stride..], stride, attended, sums);
         rows::scaled_rows(isa, &inverse, attended, &mut [out]);
