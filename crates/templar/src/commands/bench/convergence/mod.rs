@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use kept::{KeptRuns, Run, Setting};
-use plan::{Choice, Method};
+use plan::{Choice, DECAY_PERCENT, Method};
 use plot::{Curve, Plot};
 use report::World;
 use std::num::NonZeroUsize;
@@ -60,6 +60,10 @@ pub struct Convergence {
     /// Steps of a window; 10,30,100, or 10,30,60 with --quick
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     windows: Option<Vec<NonZeroUsize>>,
+    /// Decays of the error feedback that our rules are tried with, in hundredths
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [DECAY_PERCENT])]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    decays: Vec<u8>,
     /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
@@ -175,7 +179,8 @@ impl Convergence {
         lengths: &[usize],
         kept: &KeptRuns,
     ) -> Vec<(&'a Ground, Method)> {
-        let methods = Method::all(self.rules.as_deref().unwrap_or(Choice::value_variants()), lengths);
+        let choices = self.rules.as_deref().unwrap_or(Choice::value_variants());
+        let methods = Method::all(choices, lengths, &self.decays);
         let jobs = grounds.iter().flat_map(|ground| methods.iter().map(move |method| (ground, *method)));
         jobs.filter(|(ground, method)| !kept.has(&Setting::of(size.name, ground), *method, ground.seed)).collect()
     }

@@ -7,8 +7,8 @@ use templar_base::MergeMethod;
 use templar_gradient::MergeRule;
 use templar_gradient::exchange::{Diloco, Exchange, QuantisedTopK, SparseSign};
 
-/// Decay of the error feedback of all sparse rules (β) in hundredths, but for the variants that try another.
-const DECAY_PERCENT: u8 = 95;
+/// Decay of the error feedback of all sparse rules (β) in hundredths, but where ours is tried with another.
+pub const DECAY_PERCENT: u8 = 95;
 
 /// One row of the comparison; ordered as rows stand in tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,10 +80,6 @@ pub enum Choice {
     StateReset,
     SomeReturned,
     SomeLost,
-    #[value(name = "decay-80")]
-    Decay80,
-    #[value(name = "decay-100")]
-    Decay100,
 }
 
 impl Choice {
@@ -103,8 +99,6 @@ impl Choice {
             Self::StateReset => Method { is_state_reset: true, ..variant },
             Self::SomeReturned => Method { selection: Selection::SomeReturned, ..variant },
             Self::SomeLost => Method { selection: Selection::SomeLost, ..variant },
-            Self::Decay80 => Method { decay_percent: 80, ..variant },
-            Self::Decay100 => Method { decay_percent: 100, ..variant },
         }
     }
 }
@@ -116,17 +110,29 @@ impl Method {
         Self { is_variant: false, inner_steps, rule, overlap, is_state_reset: false, selection, decay_percent }
     }
 
-    /// The comparison of these choices: rules with windows of every length, variants with the middle one.
-    pub fn all(choices: &[Choice], lengths: &[usize]) -> Vec<Self> {
+    /// The comparison of these choices: rules with windows of every length, variants with the middle one; ours with
+    /// each of these decays of the error feedback.
+    pub fn all(choices: &[Choice], lengths: &[usize], decay_percents: &[u8]) -> Vec<Self> {
         let middle = lengths.get(lengths.len() / 2).copied();
         let mut methods: Vec<Self> = choices
             .iter()
             .flat_map(|choice| lengths.iter().map(|length| choice.method(*length)))
             .filter(|method| !method.is_variant || Some(method.inner_steps) == middle)
+            .flat_map(|method| method.with_decays(decay_percents))
             .collect();
         methods.sort();
         methods.dedup();
         methods
+    }
+
+    /// A rule of ours with each of these decays; another as it is.
+    fn with_decays(self, decay_percents: &[u8]) -> Vec<Self> {
+        match self.rule {
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) => {
+                decay_percents.iter().map(|&decay_percent| Self { decay_percent, ..self }).collect()
+            }
+            _ => vec![self],
+        }
     }
 
     /// Steps until what was merged arrives (τ).
@@ -200,8 +206,8 @@ mod tests {
 
     #[test]
     fn every_method_has_a_name_of_its_own() {
-        let methods = Method::all(Choice::value_variants(), &[10, 30, 100]);
-        assert_eq!(methods.len(), 1 + 3 * 4 + 8);
+        let methods = Method::all(Choice::value_variants(), &[10, 30, 100], &[80, DECAY_PERCENT]);
+        assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 6);
         let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
         names.sort();
         names.dedup();
