@@ -30,7 +30,7 @@ use workers::{Ground, Simulation};
 /// Eight simulated workers train one model in this process: AdamW on all gradients in every step, dense DiLoCo, the
 /// published 2-bit rule, and this system's rule with 64 and 104 kept values of 4096, in windows of three lengths; and at
 /// the middle length the mean over all, overlap of training and transfer, a forgetful inner optimiser, windows that
-/// merge three quarters of the workers, and other decays of the error feedback.
+/// merge three quarters of the workers. Ours are tried with each of the --decays of the error feedback.
 ///
 /// In full, with models of about 1 and 10 million parameters and three seeds, it takes many hours on a small machine;
 /// --quick takes one model of 0.2 million and one seed, and --models, --rules, --windows, --steps and --seeds choose.

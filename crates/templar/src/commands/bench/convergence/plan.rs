@@ -7,8 +7,11 @@ use templar_base::MergeMethod;
 use templar_gradient::MergeRule;
 use templar_gradient::exchange::{Diloco, Exchange, QuantisedTopK, SparseSign};
 
-/// Decay of the error feedback of all sparse rules (β) in hundredths, but where ours is tried with another.
-pub const DECAY_PERCENT: u8 = 95;
+/// Decay of the published rule's error feedback (β) in hundredths.
+const PUBLISHED_DECAY_PERCENT: u8 = 95;
+
+/// Ours, where it is not tried with another.
+pub const DECAY_PERCENT: u8 = 80;
 
 /// One row of the comparison; ordered as rows stand in tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -106,7 +109,10 @@ impl Choice {
 impl Method {
     const fn new(rule: Rule, inner_steps: usize) -> Self {
         let (overlap, selection) = (Overlap::None, Selection::All);
-        let decay_percent = DECAY_PERCENT;
+        let decay_percent = match rule {
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) => DECAY_PERCENT,
+            _ => PUBLISHED_DECAY_PERCENT,
+        };
         Self { is_variant: false, inner_steps, rule, overlap, is_state_reset: false, selection, decay_percent }
     }
 
@@ -166,7 +172,7 @@ impl Method {
             Selection::SomeReturned => ", 3/4 merged, rest returned",
             Selection::SomeLost => ", 3/4 merged, rest lost",
         };
-        if self.decay_percent != DECAY_PERCENT {
+        if self.decay_percent != Self::new(self.rule, self.inner_steps).decay_percent {
             name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
         }
         name
@@ -206,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_method_has_a_name_of_its_own() {
-        let methods = Method::all(Choice::value_variants(), &[10, 30, 100], &[80, DECAY_PERCENT]);
+        let methods = Method::all(Choice::value_variants(), &[10, 30, 100], &[DECAY_PERCENT, 95]);
         assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 6);
         let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
         names.sort();

@@ -101,7 +101,7 @@ impl Plot<'_> {
         let _ = write!(
             svg,
             "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
-             <text x=\"14\" y=\"{TOP}\">nats</text>\n",
+             <text x=\"14\" y=\"20\">nats</text>\n",
             HEIGHT - 10.0,
             escaped(self.across)
         );
