@@ -98,7 +98,8 @@ pub(crate) fn encode(layout: &GradientLayout, chunks: Range<usize>, merged: &Mer
     coding.coder.finish()
 }
 
-/// Decodes chunks `chunks` from all of `bytes`; what it accepts is coded so by `encode`.
+/// Decodes chunks `chunks` from all of `bytes`; what it accepts is coded so by `encode`: wherever the encoder has a
+/// choice of words, the decoder looks whether it would have taken those that stand there.
 /// Allocates at most twelve bytes for each value of the chunks, and four for each column of a tensor.
 pub(crate) fn decode(
     layout: &GradientLayout,
@@ -113,16 +114,23 @@ pub(crate) fn decode(
         let chunk = &layout.chunks()[chunk_index];
         let before = merged.indices.len();
         let nothing = Source { indices: &[], sums: &[], counts: &[] };
-        coding.chunk(chunk_index, nothing, &mut merged).ok_or(AggregateError::Entry { chunk: chunk_index })?;
-        let entries = merged.indices.len() - before;
-        let sent: u64 = merged.counts[before..].iter().map(|count| u64::from(*count)).sum();
+        let head = coding.chunk(chunk_index, nothing, &mut merged);
+        let head = head.ok_or(AggregateError::Entry { chunk: chunk_index })?;
+        let found = Source {
+            indices: &merged.indices[before..],
+            sums: &merged.sums[before..],
+            counts: &merged.counts[before..],
+        };
+        let entries = found.indices.len();
+        let sent: u64 = found.counts.iter().map(|count| u64::from(*count)).sum();
         let most_sent = u64::from(total_weight) * u64::from(chunk.kept);
         if entries > contributors.saturating_mul(usize::from(chunk.kept)) || sent > most_sent {
             return Err(AggregateError::TooManyEntries { chunk: chunk_index, entries });
         }
+        coding.is_canonical &= head.is_of(&found);
         merged.entries.push(entries as u16);
     }
-    if encode(layout, chunks.clone(), &merged) != bytes {
+    if !coding.is_canonical || !coding.coder.is_exact() {
         return Err(AggregateError::NotCanonical { first_chunk: chunks.start });
     }
     Ok(merged)
@@ -158,6 +166,26 @@ impl Source<'_> {
     }
 }
 
+/// What is said of a chunk before its entries.
+enum ChunkHead {
+    Empty,
+    Entries { shift: u32, levels: Option<LevelSums> },
+}
+
+impl ChunkHead {
+    /// Whether an encoder says this of these entries.
+    fn is_of(&self, entries: &Source<'_>) -> bool {
+        match self {
+            Self::Empty => entries.indices.is_empty(),
+            Self::Entries { shift, levels } => {
+                !entries.indices.is_empty()
+                    && *shift == entries.shared_shift()
+                    && levels.as_ref().map(LevelSums::levels) == entries.levels().as_ref().map(LevelSums::levels)
+            }
+        }
+    }
+}
+
 /// Where the decoder's entries go.
 trait Sink {
     fn entry(&mut self, index: u16, sum: i64, count: u16);
@@ -184,20 +212,23 @@ struct Coding<'a, C> {
     around: Neighbourhood,
     layout: &'a GradientLayout,
     total_weight: u32,
+    /// Whether an encoder would have coded everything so; kept by the decoder.
+    is_canonical: bool,
 }
 
 impl<'a, C: Coder> Coding<'a, C> {
     fn new(coder: C, layout: &'a GradientLayout, total_weight: u32) -> Self {
-        Self { coder, estimates: Estimates::new(), around: Neighbourhood::default(), layout, total_weight }
+        let (estimates, around) = (Estimates::new(), Neighbourhood::default());
+        Self { coder, estimates, around, layout, total_weight, is_canonical: true }
     }
 
     /// Codes one chunk; None if what is decoded cannot be an aggregate's.
-    fn chunk(&mut self, chunk: usize, mut source: Source<'_>, sink: &mut impl Sink) -> Option<()> {
+    fn chunk(&mut self, chunk: usize, mut source: Source<'_>, sink: &mut impl Sink) -> Option<ChunkHead> {
         self.around.enter(self.layout, chunk);
         let len = self.layout.chunks()[chunk].len;
         if self.coder.bit(&mut self.estimates.empty, source.indices.is_empty()) {
             (0..len).for_each(|_| self.around.step(0, 0));
-            return Some(());
+            return Some(ChunkHead::Empty);
         }
         let shift = self.coder.raw(u64::from(source.shared_shift()), 6) as u32;
         let mut sums = self.levels(source.levels())?;
@@ -219,11 +250,12 @@ impl<'a, C: Coder> Coding<'a, C> {
             if magnitude > Scale::MAX.units() as u64 * u64::from(count) {
                 return None;
             }
+            self.is_canonical &= !(minus && magnitude == 0);
             let magnitude = magnitude as i64;
             sink.entry(position, if minus { -magnitude } else { magnitude }, count);
             self.around.step(count, if minus { -1 } else { 1 });
         }
-        Some(())
+        Some(ChunkHead::Entries { shift, levels: sums })
     }
 
     /// The levels: whether there are any, their number, the first, the steps from one to the next, the frequencies.
@@ -267,25 +299,37 @@ impl<'a, C: Coder> Coding<'a, C> {
         }
         let rest = count.saturating_sub(coded);
         let bits = self.coder.raw(u64::from(u16::BITS - rest.leading_zeros()), 5) as u32;
-        let rest = self.coder.raw(u64::from(rest), bits);
-        u16::try_from(rest).ok()?.checked_add(coded)
+        let rest = u16::try_from(self.coder.raw(u64::from(rest), bits)).ok()?;
+        self.is_canonical &= bits == u16::BITS - rest.leading_zeros();
+        rest.checked_add(coded)
     }
 
     /// A magnitude by the table of its count, or as it is.
     fn magnitude(&mut self, sums: &mut Option<LevelSums>, count: u16, shift: u32, magnitude: u64) -> Option<u64> {
         let places = usize::from(count);
-        if let Some(sums) = sums.as_mut().filter(|_| places <= MAX_COUNT) {
-            let place = if C::READS { None } else { sums.place(places, magnitude) };
-            let agree = &mut self.estimates.agree[places];
-            let is_agreed = self.coder.bit(&mut agree[0], place.is_some_and(|(opposed, _)| opposed == 0));
-            if is_agreed || (places > 1 && self.coder.bit(&mut agree[1], place.is_some())) {
-                let opposed = usize::from(!is_agreed);
-                let (table, _) = sums.table(places, opposed);
-                let place = self.coder.symbol(table, place.map_or(0, |(_, place)| place));
-                return sums.magnitude(places, opposed, place);
-            }
+        let Some(sums) = sums.as_mut().filter(|_| places <= MAX_COUNT) else {
+            return self.shifted_value(places, shift, magnitude);
+        };
+        let place = if C::READS { None } else { sums.place(places, magnitude) };
+        let agree = &mut self.estimates.agree[places];
+        let is_agreed = self.coder.bit(&mut agree[0], place.is_some_and(|(opposed, _)| opposed == 0));
+        if !is_agreed && (places == 1 || !self.coder.bit(&mut agree[1], place.is_some())) {
+            let magnitude = self.shifted_value(places, shift, magnitude)?;
+            self.is_canonical &= !C::READS || sums.place(places, magnitude).is_none();
+            return Some(magnitude);
         }
-        let value = self.value(places.min(COUNT_CLASSES) - 1, magnitude >> shift);
+        let opposed = usize::from(!is_agreed);
+        let (table, _) = sums.table(places, opposed);
+        let place = self.coder.symbol(table, place.map_or(0, |(_, place)| place));
+        let magnitude = sums.magnitude(places, opposed, place)?;
+        // Where nobody is opposed there is one way to code a sum.
+        self.is_canonical &= is_agreed || !C::READS || sums.place(places, magnitude) == Some((opposed, place));
+        Some(magnitude)
+    }
+
+    /// A magnitude as it is, over the power of two that all of the chunk share.
+    fn shifted_value(&mut self, count: usize, shift: u32, magnitude: u64) -> Option<u64> {
+        let value = self.value(count.min(COUNT_CLASSES) - 1, magnitude >> shift);
         (value <= u64::MAX >> shift).then_some(value << shift)
     }
 
@@ -311,9 +355,9 @@ impl<'a, C: Coder> Coding<'a, C> {
 fn code_first_level(coder: &mut impl Coder, estimates: &mut Estimates, number: u16) -> Option<u16> {
     const FAR: u32 = (1 << NEAR_BITS) - 1;
     let lowest = estimates.first_level.saturating_sub(NEAR);
-    let distance = number.checked_sub(lowest).map_or(FAR, u32::from).min(FAR);
-    match coder.tree(&mut estimates.near, distance, NEAR_BITS) {
-        FAR => Some(coder.raw(u64::from(number), NUMBER_BITS) as u16),
+    let distance = |number: u16| number.checked_sub(lowest).map_or(FAR, u32::from).min(FAR);
+    match coder.tree(&mut estimates.near, distance(number), NEAR_BITS) {
+        FAR => Some(coder.raw(u64::from(number), NUMBER_BITS) as u16).filter(|number| distance(*number) == FAR),
         near => lowest.checked_add(near as u16),
     }
 }

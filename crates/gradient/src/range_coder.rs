@@ -155,18 +155,31 @@ impl Coder for Encoder {
 /// The reading side; behind the end there are zeros.
 #[derive(Debug)]
 pub(crate) struct Decoder<'a> {
+    /// How far the bytes, as a number, lie over the low end of what was decoded. Always under the range, if they can
+    /// come from an encoder.
     code: u32,
     range: u32,
     bytes: std::slice::Iter<'a, u8>,
+    /// Whether the bytes left what any encoder writes.
+    is_outside: bool,
+    ends_with_zero: bool,
 }
 
 impl<'a> Decoder<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter() };
+        let ends_with_zero = bytes.last() == Some(&0);
+        let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter(), is_outside: false, ends_with_zero };
         for _ in 0..4 {
             decoder.code = decoder.code << 8 | decoder.next();
         }
+        decoder.is_outside = decoder.code == decoder.range;
         decoder
+    }
+
+    /// Whether an encoder of all that was decoded writes these bytes and no others: it writes the low end, to the last
+    /// byte that is not zero.
+    pub fn is_exact(&self) -> bool {
+        !self.is_outside && self.code == 0 && self.bytes.as_slice().is_empty() && !self.ends_with_zero
     }
 
     fn next(&mut self) -> u32 {
@@ -206,6 +219,7 @@ impl Coder for Decoder<'_> {
             if bit {
                 self.code -= self.range;
             }
+            self.is_outside |= self.code >= self.range;
             value = value << 1 | u64::from(bit);
             self.normalise();
         }
@@ -215,7 +229,9 @@ impl Coder for Decoder<'_> {
     fn symbol(&mut self, cumulative: &[u32], _: usize) -> usize {
         let total = cumulative[cumulative.len() - 1];
         let step = self.range / total;
-        let found = (self.code / step).min(total - 1);
+        let found = self.code / step;
+        self.is_outside |= found >= total;
+        let found = found.min(total - 1);
         // The first weight begins at 0, so at least one sum is not over `found`; symbols without weight are passed.
         let place = cumulative.partition_point(|sum| *sum <= found) - 1;
         self.code -= step * cumulative[place];
@@ -253,7 +269,33 @@ mod tests {
             let mut encoder = Encoder::new();
             let written = code(&mut encoder, &symbols);
             let bytes = encoder.finish();
-            prop_assert_eq!(code(&mut Decoder::new(&bytes), &symbols), written);
+            let mut decoder = Decoder::new(&bytes);
+            prop_assert_eq!(code(&mut decoder, &symbols), written);
+            prop_assert!(decoder.is_exact());
+        }
+
+        #[test]
+        fn bytes_are_exact_where_an_encoder_writes_them(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(255)], 0..40),
+            contexts in prop::collection::vec(any::<u8>(), 0..100),
+            is_mended in any::<bool>(),
+        ) {
+            let symbols: Vec<(u8, bool, u64)> = contexts.into_iter().map(|context| (context, false, 0)).collect();
+            let read = |bytes: &[u8]| {
+                let mut decoder = Decoder::new(bytes);
+                let found = code(&mut decoder, &symbols);
+                // The encoder takes symbols by number: those with weight are 0, 2 and 3.
+                let number = |context: u8, value: u64| if context % 4 == 3 { [0, 0, 1, 2][value as usize] } else { value };
+                let again = symbols.iter().zip(&found).map(|(symbol, found)| (symbol.0, found.0, number(symbol.0, found.1)));
+                let mut encoder = Encoder::new();
+                code(&mut encoder, &again.collect::<Vec<_>>());
+                (decoder.is_exact(), encoder.finish())
+            };
+            let (is_exact, written) = read(&bytes);
+            prop_assert_eq!(is_exact, written == bytes);
+            if is_mended {
+                prop_assert!(read(&written) == (true, written.clone()));
+            }
         }
     }
 
