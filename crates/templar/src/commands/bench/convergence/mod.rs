@@ -1,7 +1,7 @@
 //! `templar bench convergence`.
 
 pub mod corpus;
-mod kept;
+pub mod kept;
 mod plan;
 mod plot;
 mod report;

@@ -302,32 +302,31 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// The accumulated values (`a`) of every worker after some windows of this system's rule, as they stand before they are
+/// Trains `count` windows, and tells of each the accumulated values (`a`) of every worker as they stand before they are
 /// compressed.
 pub fn accumulators(
     ground: &Ground,
     rule: &Windows,
     decay: f32,
+    count: usize,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(usize),
-) -> anyhow::Result<Vec<Vec<f32>>> {
+    tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut simulation = Simulation::new(ground)?;
     let mut workers = simulation.workers();
     let mut momentum = vec![0f32; simulation.shared.len()];
-    let count = ground.steps / rule.steps;
     for window in 0..count {
         let memories: Vec<Vec<f32>> = workers.iter().map(|worker| worker.memory.clone()).collect();
         let anchors = simulation.shared.clone();
         let messages = simulation.train_window(&mut workers, rule, window, stop)?;
-        tell(window + 1);
-        if window + 1 == count {
-            let accumulated = |(memory, worker): (Vec<f32>, &Worker)| {
-                let drift = anchors.iter().zip(&worker.parameters).map(|(start, end)| start - end);
-                memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect()
-            };
-            return Ok(memories.into_iter().zip(&workers).map(accumulated).collect());
+        let accumulated = |(memory, worker): (Vec<f32>, &Worker)| {
+            let drift = anchors.iter().zip(&worker.parameters).map(|(start, end)| start - end);
+            memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect()
+        };
+        tell(window, memories.into_iter().zip(&workers).map(accumulated).collect())?;
+        if window + 1 < count {
+            simulation.merge(&mut workers, rule, window, &messages, &mut momentum)?;
         }
-        simulation.merge(&mut workers, rule, window, &messages, &mut momentum)?;
     }
-    anyhow::bail!("no window to take accumulated values from")
+    Ok(())
 }

@@ -33,9 +33,12 @@ pub struct CodingFigures {
 /// The aggregate of all workers' payloads.
 #[derive(Debug, Serialize)]
 pub struct AggregateFigures {
+    /// Counted from 1.
+    pub window: usize,
     /// Share of the parameters that somebody sent.
     pub density: f64,
     pub bits_per_parameter: f64,
+    pub bits_per_entry: f64,
     /// The payloads together, over the aggregate.
     pub times_smaller_than_payloads: f64,
     /// Million parameters a second, sent or not; `density` of them are entries.
@@ -111,7 +114,7 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<Co
 }
 
 /// Compresses what each worker has, and merges it.
-pub fn aggregate(layout: &GradientLayout, accumulated: &[Vec<f32>]) -> anyhow::Result<AggregateFigures> {
+pub fn aggregate(layout: &GradientLayout, window: usize, accumulated: &[Vec<f32>]) -> anyhow::Result<AggregateFigures> {
     let compress = |(uid, values): (usize, &Vec<f32>)| {
         let metadata = Metadata { uid: Uid(uid as u16), ..Metadata::default() };
         ErrorFeedback { residual: values.clone() }.compress(layout, metadata)
@@ -126,8 +129,10 @@ pub fn aggregate(layout: &GradientLayout, accumulated: &[Vec<f32>]) -> anyhow::R
     anyhow::ensure!(decoded? == merged, "the aggregate did not come back as it went");
     let sent: usize = payloads.iter().map(|payload| payload.encode().len()).sum();
     Ok(AggregateFigures {
+        window,
         density: merged.entries() as f64 / parameters as f64,
         bits_per_parameter: 8.0 * bytes.len() as f64 / parameters as f64,
+        bits_per_entry: 8.0 * bytes.len() as f64 / merged.entries().max(1) as f64,
         times_smaller_than_payloads: sent as f64 / bytes.len() as f64,
         merge_million_per_second: merge,
         encode_million_per_second: encode,
@@ -158,17 +163,26 @@ pub fn coding_table(paint: Paint, codings: &[CodingFigures]) -> String {
     output::table(paint, Some(&head), &cells)
 }
 
-/// The aggregate for people.
-pub fn aggregate_lines(figures: &AggregateFigures, workers: usize) -> String {
-    let speed = |parameters: f64| format!("{parameters:.1} ({:.2})", figures.density * parameters);
-    format!(
-        "aggregate of {workers}: {:.4} bits/param, {:.4} of the parameters in it, {:.2} times smaller than the payloads\n\
-         merge {}, encode {}, decode {} M parameters/s (M entries/s)\n",
-        figures.bits_per_parameter,
-        figures.density,
-        figures.times_smaller_than_payloads,
-        speed(figures.merge_million_per_second),
-        speed(figures.encode_million_per_second),
-        speed(figures.decode_million_per_second),
-    )
+/// The aggregates for people: a line for each window. Speeds are in million parameters a second, in brackets entries.
+pub fn aggregate_table(paint: Paint, aggregates: &[AggregateFigures]) -> String {
+    let sizes = ["in it", "bits/param", "bits/entry", "smaller"];
+    let head = [&["window"], &sizes[..], &["merge M/s", "encode M/s", "decode M/s"]].concat();
+    let speed =
+        |figures: &AggregateFigures, parameters: f64| format!("{parameters:.1} ({:.2})", figures.density * parameters);
+    let cells: Vec<Vec<String>> = aggregates
+        .iter()
+        .map(|figures| {
+            vec![
+                figures.window.to_string(),
+                format!("{:.3}", figures.density),
+                format!("{:.3}", figures.bits_per_parameter),
+                format!("{:.2}", figures.bits_per_entry),
+                format!("{:.2}x", figures.times_smaller_than_payloads),
+                speed(figures, figures.merge_million_per_second),
+                speed(figures, figures.encode_million_per_second),
+                speed(figures, figures.decode_million_per_second),
+            ]
+        })
+        .collect();
+    output::table(paint, Some(&head), &cells)
 }

@@ -1,31 +1,35 @@
 //! `templar bench gradient`.
 
+mod kept;
 mod measure;
 
 use super::convergence::corpus;
+use super::convergence::kept::Setting;
 use super::convergence::workers::{Ground, Windows, accumulators};
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags};
 use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use clap::Args;
+use kept::{KeptValues, Training};
 use measure::{AggregateFigures, CodingFigures};
 use serde::Serialize;
 use std::path::PathBuf;
 use templar_base::random::Stream;
 use templar_engine::preset;
-use templar_gradient::MergeRule;
 use templar_gradient::exchange::SparseSign;
+use templar_gradient::{GradientLayout, MergeRule};
 
 /// Decay of the error feedback of the simulated workers.
 const DECAY: f32 = 0.95;
 
 /// Measure what pseudo-gradients cost: bits, error and speed of the codings, and of the aggregate of many.
 ///
-/// Simulated workers train one model on real text, each on its own part, for some windows; what they then would send is
-/// coded. Beside this system's coding stand the published ones with 14 and 20 bits for each value. Error is that of what
-/// is sent, relative to that of sending the same number of largest values exactly, so that 1 is the best. The same is
-/// measured on synthetic values, which are the same for everybody. Everything runs on one core.
+/// Simulated workers train one model on real text, each on its own part, for some windows; what they would send is coded,
+/// and the aggregate of each window. Beside this system's coding stand the published ones with 14 and 20 bits for each
+/// value. Error is that of what is sent, relative to that of sending the same number of largest values exactly, so that
+/// 1 is the best. The same is measured on synthetic values, which are the same for everybody. Speeds are in millions a
+/// second: of kept values for codings, of parameters for aggregates, with their entries in brackets.
 ///
 /// Example: templar bench gradient --workers 20
 #[derive(Debug, Args)]
@@ -34,24 +38,33 @@ pub struct GradientBench {
     /// Simulated workers, each of which contributes to the aggregate
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// Windows to train before measuring
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Windows to train, the last of which has the codings measured on it
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     windows: u16,
     /// Steps of a window
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     inner_steps: u16,
+    /// Steps of the run that begins with them: its rate warms up over a twentieth and falls over the last third
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(1..))]
+    run_steps: u32,
     /// Sequences of 128 tokens in a worker's step
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     sequences: u16,
     /// Kept values of each 4096
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     kept: u16,
+    /// Keep the values there, and measure kept ones of the same training without training again
+    #[arg(long, value_name = "FOLDER", conflicts_with = "synthetic_only")]
+    keep: Option<PathBuf>,
     /// Measure on synthetic values only, without training
     #[arg(long)]
     synthetic_only: bool,
     /// Synthetic values of each worker
     #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..))]
     synthetic_values: u32,
+    /// Threads to measure on; trained is on one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// Corpus made by `templar corpus build`, instead of one of the text
     #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
     corpus: Option<PathBuf>,
@@ -73,7 +86,7 @@ struct Figures {
     parameters: usize,
     workers: usize,
     codings: Vec<CodingFigures>,
-    aggregate: AggregateFigures,
+    aggregates: Vec<AggregateFigures>,
 }
 
 impl GradientBench {
@@ -93,21 +106,22 @@ impl GradientBench {
             let part = |figures: &Figures| {
                 let head = format!("{} values, {} parameters", figures.values, figures.parameters);
                 let codings = measure::coding_table(paint, &figures.codings);
-                let aggregate = measure::aggregate_lines(&figures.aggregate, figures.workers);
-                format!("{}\n{codings}{aggregate}", paint.bold(&head))
+                let aggregates = measure::aggregate_table(paint, &figures.aggregates);
+                let of = format!("aggregate of {}", figures.workers);
+                format!("{}\n{codings}\n{}\n{aggregates}", paint.bold(&head), paint.bold(&of))
             };
             all.iter().map(part).collect::<Vec<_>>().join("\n")
         })
     }
 
     fn real(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Figures> {
-        let stop = interrupt::stop_flag()?;
         let corpus = corpus::open(self.corpus.as_deref(), 2048, config, progress)?;
+        let inner_steps = usize::from(self.inner_steps);
         let ground = Ground {
             model: preset(config.preset(), corpus.manifest().vocab_size as usize)?,
             corpus,
             workers: usize::from(self.workers),
-            steps: usize::from(self.windows) * usize::from(self.inner_steps),
+            steps: self.run_steps as usize,
             sequence_length: 128,
             sequences: usize::from(self.sequences),
             learning_rate: 2e-3,
@@ -115,6 +129,45 @@ impl GradientBench {
             seed: 0,
         };
         let layout = ground.layout(self.kept)?;
+        let mut figures = Figures::of("real", &layout, ground.workers);
+        let training = Training {
+            setting: Setting::of(config.preset(), &ground),
+            windows: usize::from(self.windows),
+            inner_steps,
+            kept_per_chunk: self.kept,
+        };
+        let kept = self.keep.as_deref().map(|folder| KeptValues::open(folder, training)).transpose()?;
+        match kept {
+            Some(kept) if kept.is_whole() => {
+                for window in 0..usize::from(self.windows) {
+                    progress.say(&format!("measuring window {} of {}", window + 1, self.windows));
+                    self.measure(&mut figures, &layout, &kept.read(window)?)?;
+                }
+            }
+            kept => {
+                self.train(&ground, &layout, progress, &mut |window, accumulated| {
+                    if let Some(kept) = &kept {
+                        kept.write(window, &accumulated)?;
+                    }
+                    self.measure(&mut figures, &layout, &accumulated)
+                })?;
+                if let Some(kept) = kept {
+                    kept.finish()?;
+                }
+            }
+        }
+        Ok(figures)
+    }
+
+    /// Trains, and tells of each window.
+    fn train(
+        &self,
+        ground: &Ground,
+        layout: &GradientLayout,
+        progress: &mut Progress,
+        measure: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let stop = interrupt::stop_flag()?;
         let windows = Windows {
             exchange: Box::new(SparseSign { layout: layout.clone(), rule: MergeRule::default(), decay: DECAY }),
             steps: usize::from(self.inner_steps),
@@ -123,17 +176,18 @@ impl GradientBench {
             selected: ground.workers,
             is_returned: false,
         };
-        let count = f64::from(self.windows);
-        let accumulated = accumulators(&ground, &windows, DECAY, &stop, &mut |window| {
-            progress.show(window as f64 / count, &format!("training: window {window} of {}", self.windows));
-        })?;
-        self.figures("real", &layout, &accumulated)
+        let count = usize::from(self.windows);
+        accumulators(ground, &windows, DECAY, count, &stop, &mut |window, accumulated| {
+            let trained = window + 1;
+            progress.show(trained as f64 / count as f64, &format!("training: window {trained} of {count}"));
+            measure(window, accumulated)
+        })
     }
 
     /// A part common to all, the larger own part, both heavy-tailed; rows and columns are all alike.
     fn synthetic(&self) -> anyhow::Result<Figures> {
         let parameters = self.synthetic_values as usize;
-        let layout = templar_gradient::GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
+        let layout = GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
         let peaked = |stream: &mut Stream| {
             let sum: f32 = (0..3).map(|_| stream.unit_f32() - 0.5).sum();
             sum * (1.0 + sum * sum)
@@ -144,25 +198,25 @@ impl GradientBench {
             (0..parameters).map(|_| 1e-3 * (0.35 * peaked(&mut shared) + peaked(&mut own))).collect()
         };
         let accumulated: Vec<Vec<f32>> = (0..self.workers).map(values).collect();
-        self.figures("synthetic", &layout, &accumulated)
+        let mut figures = Figures::of("synthetic", &layout, accumulated.len());
+        self.measure(&mut figures, &layout, &accumulated)?;
+        Ok(figures)
     }
 
-    fn figures(
-        &self,
-        values: &'static str,
-        layout: &templar_gradient::GradientLayout,
-        accumulated: &[Vec<f32>],
-    ) -> anyhow::Result<Figures> {
-        // One core, so that figures compare.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    /// Measures what the workers have at the end of one more window. The codings are those of the last one's.
+    fn measure(&self, figures: &mut Figures, layout: &GradientLayout, accumulated: &[Vec<f32>]) -> anyhow::Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(self.threads)).build()?;
         pool.install(|| {
-            Ok(Figures {
-                values,
-                parameters: layout.parameters(),
-                workers: accumulated.len(),
-                codings: measure::codings(layout, &accumulated[0])?,
-                aggregate: measure::aggregate(layout, accumulated)?,
-            })
+            let window = figures.aggregates.len() + 1;
+            figures.aggregates.push(measure::aggregate(layout, window, accumulated)?);
+            figures.codings = measure::codings(layout, &accumulated[0])?;
+            Ok(())
         })
+    }
+}
+
+impl Figures {
+    fn of(values: &'static str, layout: &GradientLayout, workers: usize) -> Self {
+        Self { values, parameters: layout.parameters(), workers, codings: Vec::new(), aggregates: Vec::new() }
     }
 }
