@@ -36,10 +36,15 @@ impl Ledger {
         Ok(self.state().governance.newest(entries(limit)))
     }
 
-    /// A proposal with its votes.
-    pub fn proposal(&self, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
+    /// A proposal with its votes by key, those after `after`, [`MAX_ENTRIES`] at most.
+    pub fn proposal(
+        &self,
+        netuid: Netuid,
+        id: ProposalId,
+        after: Option<PublicKey>,
+    ) -> Result<Option<ProposalView>, ChainError> {
         self.check_netuid(netuid)?;
-        Ok(self.state().governance.view(&self.state().profile().governance, id))
+        Ok(self.state().governance.view(&self.state().profile().governance, id, after, MAX_ENTRIES as usize))
     }
 
     /// All adopted run settings.

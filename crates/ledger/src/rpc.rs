@@ -164,9 +164,14 @@ impl RpcChain {
         self.connection.call("governance_proposals", rpc_params![netuid, limit]).await
     }
 
-    /// A proposal with its votes.
-    pub async fn proposal(&self, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
-        self.connection.call("governance_proposal", rpc_params![netuid, id]).await
+    /// A proposal with its votes by key, those after `after`, [`crate::MAX_ENTRIES`] at most.
+    pub async fn proposal(
+        &self,
+        netuid: Netuid,
+        id: ProposalId,
+        after: Option<PublicKey>,
+    ) -> Result<Option<ProposalView>, ChainError> {
+        self.connection.call("governance_proposal", rpc_params![netuid, id, after]).await
     }
 
     /// Terms and sums of access.

@@ -71,28 +71,34 @@ impl State {
         })
     }
 
-    /// Counts the holders' positions anew.
+    /// All that `coldkey` has in the subnet's token, in time linear in its own positions.
+    pub(crate) fn held(&self, coldkey: &PublicKey) -> Alpha {
+        let hotkeys = self.positions_of.get(coldkey).into_iter().flatten();
+        Alpha(hotkeys.fold(0, |sum, hotkey| self.stake(hotkey, coldkey).0.saturating_add(sum)))
+    }
+
+    /// Lists the holders' positions anew.
     pub(crate) fn index_holders(&mut self) {
-        let coldkeys: Vec<PublicKey> = self.positions().map(|(_, coldkey, _)| coldkey).collect();
+        let positions: Vec<_> = self.positions().map(|(hotkey, coldkey, _)| (hotkey, coldkey)).collect();
         self.positions_of.clear();
-        for coldkey in coldkeys {
-            self.note_position(self.profile.netuid, &coldkey);
+        for (hotkey, coldkey) in positions {
+            self.note_position(self.profile.netuid, &hotkey, &coldkey);
         }
     }
 
-    fn note_position(&mut self, netuid: Netuid, coldkey: &PublicKey) {
+    fn note_position(&mut self, netuid: Netuid, hotkey: &PublicKey, coldkey: &PublicKey) {
         if netuid == self.profile.netuid {
-            *self.positions_of.entry(*coldkey).or_default() += 1;
+            self.positions_of.entry(*coldkey).or_default().insert(*hotkey);
         }
     }
 
-    fn note_position_closed(&mut self, netuid: Netuid, coldkey: &PublicKey) {
+    fn note_position_closed(&mut self, netuid: Netuid, hotkey: &PublicKey, coldkey: &PublicKey) {
         if netuid != self.profile.netuid {
             return;
         }
-        if let Some(count) = self.positions_of.get_mut(coldkey) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(hotkeys) = self.positions_of.get_mut(coldkey) {
+            hotkeys.remove(hotkey);
+            if hotkeys.is_empty() {
                 self.positions_of.remove(coldkey);
             }
         }
@@ -113,7 +119,7 @@ impl State {
         let key = (netuid, *hotkey, *coldkey);
         let held = self.stake_shares.get(&key).copied();
         if held.is_none() {
-            self.note_position(netuid, coldkey);
+            self.note_position(netuid, hotkey, coldkey);
         }
         self.stake_shares.insert(key, held.unwrap_or_default().saturating_add(bought));
         // The supply bounds the amount; shares are 2^32 for a unit, so both fit.
@@ -139,7 +145,7 @@ impl State {
         };
         if held == sold {
             if self.stake_shares.remove(&key).is_some() {
-                self.note_position_closed(netuid, coldkey);
+                self.note_position_closed(netuid, hotkey, coldkey);
             }
         } else {
             self.stake_shares.insert(key, held - sold);
@@ -180,7 +186,7 @@ mod tests {
 
         #[test]
         fn holders_never_have_more_than_there_is(
-            steps in proptest::collection::vec((0u8..3, 0u8..3, 0u64..1 << 50), 1..40),
+            steps in proptest::collection::vec((0u8..4, 0u8..3, 0u64..1 << 50), 1..40),
         ) {
             let mut state = State::genesis(Profile::local(key(9), &[])).unwrap();
             let netuid = state.profile.netuid;
@@ -189,17 +195,22 @@ mod tests {
                 match kind {
                     0 => { state.add_stake(netuid, &key(1), &key(holder), amount); expected += amount; }
                     1 => { if state.take_stake(netuid, &key(1), &key(holder), amount) { expected -= amount; } }
-                    _ => { state.grow_stake(netuid, &key(1), &key(7), amount); expected += amount; }
+                    2 => { state.grow_stake(netuid, &key(1), &key(7), amount); expected += amount; }
+                    _ => state.add_stake(netuid, &key(2), &key(holder), amount),
                 }
                 prop_assert_eq!(state.alpha_behind(&key(1)).0, expected);
-                let held: u64 = state.positions().map(|(_, _, amount)| amount.0).sum();
-                prop_assert!(held <= expected);
+                let held = |behind: u8| -> u64 {
+                    state.positions().filter(|(hotkey, ..)| *hotkey == key(behind)).map(|(_, _, amount)| amount.0).sum()
+                };
+                prop_assert!(held(1) <= expected);
+                let all: u64 = state.positions_of.keys().map(|holder| state.held(holder).0).sum();
+                prop_assert_eq!(all, held(1) + held(2));
                 let counted = state.positions_of.clone();
                 state.index_holders();
                 prop_assert_eq!(&counted, &state.positions_of);
             }
-            for (_, holder, amount) in state.positions().collect::<Vec<_>>() {
-                prop_assert!(state.take_stake(netuid, &key(1), &holder, amount.0));
+            for (hotkey, holder, amount) in state.positions().collect::<Vec<_>>() {
+                prop_assert!(state.take_stake(netuid, &hotkey, &holder, amount.0));
             }
             prop_assert!(state.alpha_behind(&key(1)).0 < 64, "only dust stays");
         }

@@ -111,8 +111,8 @@ pub struct State {
     pub(crate) market: MarketState,
     // What follows is derived from the tables above, for speed; no digest covers it.
     uid_of: BTreeMap<PublicKey, Uid>,
-    /// Coldkeys with positions in the subnet's token, and how many.
-    pub(crate) positions_of: BTreeMap<PublicKey, u32>,
+    /// Coldkeys with positions in the subnet's token, and the hotkeys that they are behind.
+    pub(crate) positions_of: BTreeMap<PublicKey, BTreeSet<PublicKey>>,
     commitments_by_block: BTreeSet<(BlockNumber, CommitmentKey)>,
 }
 

@@ -83,7 +83,7 @@ impl Town {
     }
 
     fn status(&self, id: u32) -> Status {
-        let view = self.chain.with(|ledger| ledger.proposal(self.profile.netuid, ProposalId(id))).unwrap();
+        let view = self.chain.with(|ledger| ledger.proposal(self.profile.netuid, ProposalId(id), None)).unwrap();
         view.unwrap().proposal.status
     }
 

@@ -88,10 +88,12 @@ pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall
             if available < cost {
                 return Err(Refusal::InsufficientBalance { needed: cost, available });
             }
+            let proposed = (title.as_str(), action);
+            state.governance.admit(&profile.governance, proposed, state.held(signer))?;
+            // Only what is admitted, and paid for, is worth a walk through all positions.
             let stakes: Vec<(PublicKey, Alpha)> = state.token_positions().collect();
             let now = state.block;
-            let proposed = (title.as_str(), action);
-            let proposal = state.governance.propose(&profile.governance, now, signer, proposed, stakes.into_iter())?;
+            let proposal = state.governance.propose(&profile.governance, now, signer, proposed, stakes.into_iter());
             state.debit(signer, cost, |needed, available| Refusal::InsufficientBalance { needed, available })?;
             state.set_totals(|totals| totals.burned = Rao(totals.burned.0.saturating_add(cost.0)));
             GovernanceEvent::Proposed { proposal, proposer: *signer, action: action.clone(), burned: cost }

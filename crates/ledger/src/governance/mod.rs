@@ -173,14 +173,14 @@ impl Proposal {
     }
 }
 
-/// A proposal with what one key may do about it.
+/// A proposal as it stands, with a page of its votes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposalView {
     /// The proposal.
     pub proposal: Proposal,
     /// How it would be decided as the votes stand, or was.
     pub outcome: Status,
-    /// Every vote with its weight, by key.
+    /// Votes with their weights, by key.
     pub votes: Vec<(PublicKey, Ballot, Alpha)>,
 }
 

@@ -40,15 +40,13 @@ impl GovernanceState {
         self.open = open.map(|(id, _)| *id).collect();
     }
 
-    /// Makes a proposal. `stakes` are all positions of the token now, a coldkey as often as it has any.
-    pub fn propose(
-        &mut self,
+    /// Whether a proposer who has `own` in all may propose this now.
+    pub fn admit(
+        &self,
         rule: &GovernanceRule,
-        now: BlockNumber,
-        proposer: &PublicKey,
         (title, action): (&str, &Action),
-        stakes: impl Iterator<Item = (PublicKey, Alpha)>,
-    ) -> Result<ProposalId, GovernanceRefusal> {
+        own: Alpha,
+    ) -> Result<(), GovernanceRefusal> {
         if title.len() > MAX_TITLE_BYTES {
             let (actual, limit) = (title.len() as u32, MAX_TITLE_BYTES as u32);
             return Err(GovernanceRefusal::TitleTooLong { actual, limit });
@@ -57,16 +55,27 @@ impl GovernanceState {
         if self.open.len() >= usize::from(rule.max_open) {
             return Err(GovernanceRefusal::TooManyProposals { limit: rule.max_open });
         }
+        if own < rule.proposer_stake {
+            return Err(GovernanceRefusal::NotEnoughStakeToPropose { held: own, wanted: rule.proposer_stake });
+        }
+        Ok(())
+    }
+
+    /// Makes a proposal that was admitted. `stakes` are all positions of the token now, a coldkey as often as it has any.
+    pub fn propose(
+        &mut self,
+        rule: &GovernanceRule,
+        now: BlockNumber,
+        proposer: &PublicKey,
+        (title, action): (&str, &Action),
+        stakes: impl Iterator<Item = (PublicKey, Alpha)>,
+    ) -> ProposalId {
         let mut electorate = 0u64;
         let mut held: BTreeMap<PublicKey, u64> = BTreeMap::new();
         for (coldkey, amount) in stakes {
             let sum = held.entry(coldkey).or_default();
             *sum = sum.saturating_add(amount.0);
             electorate = electorate.saturating_add(amount.0);
-        }
-        let own = Alpha(held.get(proposer).copied().unwrap_or_default());
-        if own < rule.proposer_stake {
-            return Err(GovernanceRefusal::NotEnoughStakeToPropose { held: own, wanted: rule.proposer_stake });
         }
         // Proposals are never removed, so their number is the next one's name.
         let id = ProposalId(self.proposals.len() as u32);
@@ -88,7 +97,7 @@ impl GovernanceState {
             abstain: Alpha::ZERO,
         };
         self.proposals.insert(id, proposal);
-        Ok(id)
+        id
     }
 
     /// Votes, or changes a vote; returns the vote's weight.
@@ -149,12 +158,19 @@ impl GovernanceState {
         }
     }
 
-    /// A proposal with its votes.
-    pub fn view(&self, rule: &GovernanceRule, id: ProposalId) -> Option<ProposalView> {
+    /// A proposal with its votes of keys after `after`, `limit` of them at most.
+    pub fn view(
+        &self,
+        rule: &GovernanceRule,
+        id: ProposalId,
+        after: Option<PublicKey>,
+        limit: usize,
+    ) -> Option<ProposalView> {
         let proposal = self.proposals.get(&id)?.clone();
         let outcome = if proposal.status == Status::Open { proposal.outcome(rule) } else { proposal.status };
-        let (first, last) = (PublicKey::new([0; 32]), PublicKey::new([255; 32]));
-        let votes = self.votes.range((id, first)..=(id, last)).map(|(place, ballot)| {
+        let (first, last) = (after.unwrap_or(PublicKey::new([0; 32])), PublicKey::new([255; 32]));
+        let found = self.votes.range((id, first)..=(id, last)).filter(|(place, _)| Some(place.1) != after);
+        let votes = found.take(limit).map(|(place, ballot)| {
             let weight = self.snapshots.get(place).copied().unwrap_or_default();
             (place.1, *ballot, weight)
         });
@@ -204,7 +220,7 @@ mod tests {
     fn proposed(stakes: &[u64]) -> (GovernanceState, ProposalId) {
         let mut state = GovernanceState::default();
         let held = stakes.iter().enumerate().map(|(place, amount)| (key(place as u8 + 1), Alpha(*amount)));
-        let id = state.propose(&rule(), BlockNumber(100), &key(1), ("seven", &ACTION), held).unwrap();
+        let id = state.propose(&rule(), BlockNumber(100), &key(1), ("seven", &ACTION), held);
         (state, id)
     }
 
@@ -217,18 +233,18 @@ mod tests {
         let (mut state, id) = proposed(&[40, 60]);
         assert_eq!(state.vote(id, &key(1), Ballot::Yes).unwrap(), Alpha(40));
         state.vote(id, &key(2), Ballot::No).unwrap();
-        assert_eq!(state.view(&rule(), id).unwrap().outcome, Status::NoMajority);
+        assert_eq!(state.view(&rule(), id, None, 9).unwrap().outcome, Status::NoMajority);
         state.vote(id, &key(2), Ballot::Abstain).unwrap();
         assert_eq!(state.close_due(&rule(), BlockNumber(109)), []);
         let decided = state.close_due(&rule(), BlockNumber(110));
         assert_eq!(decided, [Decided { id, status: Status::Adopted, action: ACTION }]);
         let change = SettingChange { decided_at: BlockNumber(110), setting: RunSetting::Selected(7) };
         assert_eq!(state.changes(), [change]);
-        let closed = state.view(&rule(), id).unwrap();
+        let closed = state.view(&rule(), id, None, 9).unwrap();
         let late = state.vote(id, &key(2), Ballot::No).unwrap_err();
         assert_eq!(late, GovernanceRefusal::ProposalClosed { id, at: BlockNumber(110) });
         assert_eq!(state.close_due(&rule(), BlockNumber(111)), []);
-        assert_eq!(state.view(&rule(), id).unwrap(), closed);
+        assert_eq!(state.view(&rule(), id, None, 9).unwrap(), closed);
     }
 
     #[test]
@@ -259,7 +275,8 @@ mod tests {
         let mut state = GovernanceState::default();
         let mut propose = |action: Action, stake| {
             let held = std::iter::once((key(1), Alpha(stake)));
-            state.propose(&rule(), BlockNumber(1), &key(1), ("", &action), held)
+            state.admit(&rule(), ("", &action), Alpha(stake))?;
+            Ok(state.propose(&rule(), BlockNumber(1), &key(1), ("", &action), held))
         };
         let outside = [
             Action::Setting(RunSetting::LearningRateFactor(0)),
@@ -279,6 +296,25 @@ mod tests {
             propose(ACTION, 5).unwrap();
         }
         assert_eq!(propose(ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
+        // Of several reasons the first is told: what is wrong with the proposal, then the others', then the proposer's.
+        let (long, wrong) = ("t".repeat(MAX_TITLE_BYTES + 1), Action::Setting(RunSetting::InnerSteps(0)));
+        let refused = |title: &str, action: &Action| state.admit(&rule(), (title, action), Alpha(4)).unwrap_err();
+        assert!(matches!(refused(&long, &wrong), GovernanceRefusal::TitleTooLong { .. }));
+        assert!(matches!(refused("", &wrong), GovernanceRefusal::OutOfBounds { .. }));
+        assert!(matches!(refused("", &ACTION), GovernanceRefusal::TooManyProposals { .. }));
+    }
+
+    #[test]
+    fn votes_are_told_by_pages() {
+        let (mut state, id) = proposed(&[9; 5]);
+        for voter in 1..=5 {
+            state.vote(id, &key(voter), Ballot::Yes).unwrap();
+        }
+        let page = |after: Option<u8>| -> Vec<PublicKey> {
+            let view = state.view(&rule(), id, after.map(key), 2).unwrap();
+            view.votes.into_iter().map(|(voter, ..)| voter).collect()
+        };
+        assert_eq!([page(None), page(Some(2)), page(Some(4)), page(Some(5))].concat(), [1, 2, 3, 4, 5].map(key));
     }
 
     proptest! {
@@ -307,7 +343,7 @@ mod tests {
             }
             let sum = |wanted| last.iter().filter(|(_, ballot)| **ballot == wanted)
                 .map(|(voter, _)| stakes[usize::from(*voter) - 1]).sum::<u64>();
-            let proposal = state.view(&rule(), id).unwrap().proposal;
+            let proposal = state.view(&rule(), id, None, 9).unwrap().proposal;
             prop_assert_eq!([proposal.yes.0, proposal.no.0, proposal.abstain.0], [sum(Ballot::Yes), sum(Ballot::No), sum(Ballot::Abstain)]);
             prop_assert_eq!(proposal.electorate.0, stakes.iter().sum::<u64>());
             let mut restored = GovernanceState::default();

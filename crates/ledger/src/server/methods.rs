@@ -116,8 +116,8 @@ fn governance_methods(m: &mut RpcModule<LocalChain>) {
     register(m, "governance_proposals", |chain, (netuid, limit): (Netuid, u32)| {
         chain.with(|ledger| ledger.proposals(netuid, limit))
     });
-    register(m, "governance_proposal", |chain, (netuid, id): (Netuid, ProposalId)| {
-        chain.with(|ledger| ledger.proposal(netuid, id))
+    register(m, "governance_proposal", |chain, (netuid, id, after): (Netuid, ProposalId, Option<PublicKey>)| {
+        chain.with(|ledger| ledger.proposal(netuid, id, after))
     });
     register(m, "governance_settings", |chain, (netuid,): (Netuid,)| {
         chain.with(|ledger| ledger.setting_changes(netuid))

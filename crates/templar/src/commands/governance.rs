@@ -13,7 +13,7 @@ use std::str::FromStr;
 use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting};
 use templar_ledger::access::Service;
 use templar_ledger::governance::{Action, Ballot, GovernanceCall, Proposal, ProposalId, ProposalView, Status};
-use templar_ledger::{Call, Chain};
+use templar_ledger::{Call, Chain, ChainError, MAX_ENTRIES, RpcChain};
 
 /// Decide with the other holders of the subnet's token: settings of the run, prices of access, the treasury.
 ///
@@ -200,7 +200,7 @@ impl Vote {
             let coldkey = keys::coldkey(&config)?;
             let call = GovernanceCall::Vote { proposal: self.proposal, ballot };
             let receipt = submit(&chain, &coldkey, Call::Governance { netuid: SUBNET, call }).await?;
-            let view = explained(chain.proposal(SUBNET, self.proposal).await)?;
+            let view = explained(whole(&chain, self.proposal).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "proposal": view});
             Output::new(self.shared.json).facts(&facts, |paint| match &view {
                 Some(view) => describe(paint, view),
@@ -243,7 +243,7 @@ impl Show {
         let config = config.with(&self.ledger);
         let view = interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            anyhow::Ok(chain.proposal(SUBNET, self.proposal).await?)
+            anyhow::Ok(whole(&chain, self.proposal).await?)
         })?;
         let missing = || anyhow::anyhow!("there is no proposal {}", self.proposal);
         let view = view.ok_or_else(missing).advise("list them with `templar governance list`")?;
@@ -278,6 +278,18 @@ fn status(status: Status) -> &'static str {
         Status::NoMajority => "no majority",
         Status::Failed => "failed",
     }
+}
+
+/// A proposal with all its votes, which come by pages.
+async fn whole(chain: &RpcChain, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
+    let Some(mut view) = chain.proposal(SUBNET, id, None).await? else { return Ok(None) };
+    let mut is_full = view.votes.len() >= MAX_ENTRIES as usize;
+    while let Some((last, ..)) = view.votes.last().filter(|_| is_full) {
+        let Some(page) = chain.proposal(SUBNET, id, Some(*last)).await? else { break };
+        is_full = page.votes.len() >= MAX_ENTRIES as usize;
+        view.votes.extend(page.votes);
+    }
+    Ok(Some(view))
 }
 
 fn percent(part: Alpha, whole: Alpha) -> String {
