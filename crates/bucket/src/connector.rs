@@ -8,6 +8,7 @@
 use std::error::Error;
 
 use async_trait::async_trait;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::HttpsConnector;
@@ -40,6 +41,11 @@ pub(crate) struct UnexpectedStatus {
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes")]
 pub(crate) struct AnswerTooLong;
+
+/// The endpoint sends an object and does not say how long it is. No honest one does so; it may never end.
+#[derive(Debug, thiserror::Error)]
+#[error("the object comes without its length")]
+pub(crate) struct NoLength;
 
 /// Makes clients for one endpoint.
 #[derive(Debug)]
@@ -85,6 +91,9 @@ impl HttpService for Service {
             HttpError::new(kind, error)
         })?;
         let (parts, body) = response.into_parts();
+        if holds_object && parts.status.is_success() && !parts.headers.contains_key(CONTENT_LENGTH) {
+            return Err(HttpError::new(HttpErrorKind::Decode, NoLength));
+        }
         if parts.status.is_success() || (!has_query && is_meaningful(parts.status)) {
             let body = match holds_object && parts.status.is_success() {
                 // The reader of an object stops at its own limit.

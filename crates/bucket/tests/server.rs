@@ -257,6 +257,14 @@ async fn garbage_and_broken_bodies_end_in_typed_errors() {
 }
 
 #[tokio::test]
+async fn an_object_without_a_length_breaks_the_protocol() {
+    let location = canned("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\netag: \"x\"\r\nlast-modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n4\r\nlies\r\n").await;
+    let error = reader(&location).get("a", 1000).await.unwrap_err();
+    assert!(matches!(error, BucketError::Misbehaved { .. }), "{error}");
+    assert!(error.to_string().contains("without its length"), "{error}");
+}
+
+#[tokio::test]
 async fn a_silent_server_meets_the_deadline() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let location = BucketLocation::s3("bucket-1", &format!("http://{}", listener.local_addr().unwrap()), None).unwrap();

@@ -164,6 +164,7 @@ fn a_network_stays_in_sync_over_faults_and_lies_and_punishes_nobody_for_long() {
                 has_said(up, "miner-0", "500 Internal Server Error") && has_said(up, "miner-0", "not in the bucket")
             }),
             ("the bucket without end", &|up| is_refused_after(up, "miner-1", begun)),
+            ("what it is refused for", &|up| has_said(up, "miner-1", "comes without its length")),
             ("the bucket with wrong bytes", &|up| has_said(up, "miner-2", "does not open")),
             ("the slow bucket's miner", &|up| is_accepted_after(up, "miner-3", begun)),
             ("the bucket with old bytes", &|up| {
