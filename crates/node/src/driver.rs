@@ -4,6 +4,7 @@ use crate::book_keeper::BookKeeper;
 use crate::gather::Gatherer;
 use crate::journal::now_ms;
 use crate::snapshot::SharedState;
+use crate::transfer::KnownComplaints;
 use crate::worker::{Command, Worker};
 use crate::{DataFolder, Journal, JournalEntry, Network, NodeError, NodeStatus, Run, aggregate, checkpoint};
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub(crate) struct Context {
     pub books: Arc<AsyncMutex<BookKeeper>>,
     /// The aggregates that may be applied or published.
     aggregates: Mutex<BTreeMap<Window, (ContentHash, Arc<Aggregate>)>>,
+    /// What was said of peers whose aggregates could not be had.
+    complaints: KnownComplaints,
 }
 
 /// A node that is open and not yet running.
@@ -101,8 +104,21 @@ pub(crate) async fn open(
     let books = Arc::new(AsyncMutex::new(BookKeeper::load(&folder)?));
     let (network, gatherer, aggregates) = (Arc::new(network), Gatherer::default(), Mutex::default());
     let first_parameters = options.first_parameters.clone();
-    let context =
-        Context { run, network, uid, role, folder, journal, first_parameters, events, gatherer, books, aggregates };
+    let complaints = KnownComplaints::default();
+    let context = Context {
+        run,
+        network,
+        uid,
+        role,
+        folder,
+        journal,
+        first_parameters,
+        events,
+        gatherer,
+        books,
+        aggregates,
+        complaints,
+    };
     context.journal.add(&JournalEntry::Started { role: role.to_owned(), uid, next: shared.next, state: shared.state });
     Ok(Opened { context: Arc::new(context), shared, events: receiver, heads })
 }
@@ -188,7 +204,7 @@ impl Context {
         let fetch = async {
             let selected = self.rules(window).await?.genesis.judging.selected;
             let fetched = aggregate::fetch(&self.run, &self.network, window, hash, &from, selected).await?;
-            for complaint in fetched.complaints {
+            for complaint in fetched.complaints.iter().filter(|complaint| self.complaints.is_news(complaint)) {
                 self.journal.warn(format!("window {window}: {complaint}"));
             }
             Ok(fetched.content)
