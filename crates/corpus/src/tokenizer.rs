@@ -124,8 +124,9 @@ impl Tokenizer {
             return Err(TokenizerError::Malformed { reason });
         }
         let malformed = |error: tokenizers::Error| TokenizerError::Malformed { reason: error.to_string() };
-        // The library panics on some files that are no JSON, so that is found out before.
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
+        // The library panics on some files that are no JSON, so that is found out before; by a whole reading, as one that
+        // skips values does not look into strings and numbers.
+        serde_json::from_slice::<serde_json::Value>(json)
             .map_err(|error| TokenizerError::Malformed { reason: error.to_string() })?;
         let mut inner = Inner::from_bytes(json).map_err(malformed)?;
         // Some files carry the limits of the model they came with; a text is never cut or padded here.
