@@ -131,6 +131,11 @@ impl Method {
         methods
     }
 
+    /// Whether its error feedback decays as it usually does.
+    pub fn has_usual_decay(&self) -> bool {
+        self.decay_percent == Self::new(self.rule, self.inner_steps).decay_percent
+    }
+
     /// A rule of ours with each of these decays; another as it is.
     fn with_decays(self, decay_percents: &[u8]) -> Vec<Self> {
         match self.rule {
@@ -172,7 +177,7 @@ impl Method {
             Selection::SomeReturned => ", 3/4 merged, rest returned",
             Selection::SomeLost => ", 3/4 merged, rest lost",
         };
-        if self.decay_percent != Self::new(self.rule, self.inner_steps).decay_percent {
+        if !self.has_usual_decay() {
             name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
         }
         name
