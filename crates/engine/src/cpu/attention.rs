@@ -5,12 +5,13 @@
 //! gradient of a key belongs to one task. Scores exist for [`QUERY_ROWS`] queries at a time; the backward pass makes
 //! them again from the saved log-sum-exp.
 
+use super::exponentials::{self, Exponentials};
 use super::gemm::{
     K_BLOCK, Operand, Product, multiply, pack_b, packed_a_len, packed_b_len, row_by_plain, row_by_transposed,
 };
 use super::pool::{Disjoint, Pool};
 use super::reduction::LANES;
-use super::rows::{self, Exponentials};
+use super::rows;
 use crate::Isa;
 use crate::ops::Attention;
 use std::ops::Range;
@@ -71,8 +72,8 @@ fn forward_one(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out: &mut [
         // SAFETY: each task has its own head of its own sequence.
         let (saved, out) = unsafe { (log_sum_exp.part(task, 1), out.part(task * width, width)) };
         let (span, mut sum, mut inverse) = (first - floor..seen, [Exponentials::default()], [0.0]);
-        rows::masked_exponentials(isa, scores, std::slice::from_ref(&span), scale(width), &mut sum);
-        rows::logarithms(isa, &sum, saved, &mut inverse);
+        exponentials::masked_exponentials(isa, scores, std::slice::from_ref(&span), scale(width), &mut sum);
+        exponentials::logarithms(isa, &sum, saved, &mut inverse);
         row_by_plain(isa, &scores[..seen], &qkv[at.value + floor * stride..], stride, attended, sums);
         rows::scaled_rows(isa, &inverse, attended, &mut [out]);
     });
@@ -127,12 +128,12 @@ pub(crate) fn forward(isa: Isa, pool: &Pool, shape: Attention, qkv: &[f32], out:
                     let row = (row + index).min(row_end - 1);
                     visible(&shape, at.sequence, row).0 - floor..row + 1 - floor
                 });
-                rows::masked_exponentials(isa, scores, &spans[..count], scale(width), &mut sums);
+                exponentials::masked_exponentials(isa, scores, &spans[..count], scale(width), &mut sums);
                 let saved = (at.sequence * heads.heads + head) * queries + row - shape.first_query;
                 let mut inverses = [0.0; QUERY_ROWS];
                 // SAFETY: rows of one sequence and head belong to one task.
                 let saved = unsafe { log_sum_exp.part(saved, count) };
-                rows::logarithms(isa, &sums[..count], saved, &mut inverses);
+                exponentials::logarithms(isa, &sums[..count], saved, &mut inverses);
                 let product = Product {
                     a: Operand::rows(scores, 0, between),
                     columns: width,

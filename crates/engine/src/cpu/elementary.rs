@@ -12,6 +12,8 @@
 //! assert!((ln(tanh(0.5)) + 0.771_936_8).abs() < 1e-6);
 //! ```
 
+use super::vector::Vector;
+
 /// `e^x`: relative error under 2e-7, at most 1.02 ulp, for x in -87 ..= 88; outside x is clamped to that, so that the
 /// result is always positive and finite. Not a number stays what it is.
 ///
@@ -19,24 +21,34 @@
 /// polynomial of degree 7 (Cephes' coefficients), `2^t` by its bits.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
+    // SAFETY: a plain value needs no instruction set.
+    unsafe { exp_of(x) }
+}
+
+/// [`exp`] of each lane.
+///
+/// # Safety
+/// The instruction set of `V` must be there.
+#[inline(always)]
+pub(super) unsafe fn exp_of<V: Vector>(x: V) -> V {
     /// Adding and taking off 1.5 * 2^23 rounds to the nearest integer without a rounding instruction.
     const ROUND: f32 = 12_582_912.0;
-    // Compared such that not a number stays what it is.
-    let x = if x < -87.0 { -87.0 } else { x };
-    let x = if x > 88.0 { 88.0 } else { x };
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
-    let t = shifted - ROUND;
-    let r = t.mul_add(-0.693_359_4, x);
-    let r = t.mul_add(2.121_944_4e-4, r);
-    let p = 1.987_569_1e-4f32;
-    let p = p.mul_add(r, 1.398_199_9e-3);
-    let p = p.mul_add(r, 8.333_452e-3);
-    let p = p.mul_add(r, 4.166_579_6e-2);
-    let p = p.mul_add(r, 1.666_666_5e-1);
-    let p = p.mul_add(r, 0.5);
-    let y = p.mul_add(r * r, r) + 1.0;
-    // The lowest bits of `shifted` are t.
-    y * f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = V::splat(-87.0).max(x);
+        let x = V::splat(88.0).min(x);
+        let shifted = x.mul_add(V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
+        let t = shifted.sub(V::splat(ROUND));
+        let r = t.mul_add(V::splat(-0.693_359_4), x);
+        let r = t.mul_add(V::splat(2.121_944_4e-4), r);
+        let mut p = V::splat(1.987_569_1e-4);
+        for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = p.mul_add(r, V::splat(coefficient));
+        }
+        let y = p.mul_add(r.mul(r), r).add(V::splat(1.0));
+        // The lowest bits of `shifted` are t.
+        y.mul(shifted.power_of_two())
+    }
 }
 
 /// The natural logarithm, within 0.501 ulp; minus infinity at 0, not a number below.

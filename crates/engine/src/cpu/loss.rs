@@ -4,9 +4,10 @@
 //! largest; so a block's part of it can be had as soon as the block is there.
 
 use super::Cpu;
+use super::exponentials::{self, Exponentials};
 use super::gemm::{Operand, for_rows};
 use super::pool::{Disjoint, Pool};
-use super::rows::{self, Exponentials};
+use super::rows;
 use crate::Isa;
 use crate::batch::IGNORED_TOKEN;
 use crate::ops::{Head, LOSS_BLOCK};
@@ -36,7 +37,7 @@ pub(super) fn cross_entropy(
             }
             let right = x[target as usize];
             blocks.clear();
-            blocks.extend(x.chunks_mut(LOSS_BLOCK).map(|block| rows::exponentials(isa, block)));
+            blocks.extend(x.chunks_mut(LOSS_BLOCK).map(|block| exponentials::exponentials(isa, block)));
             let all = Exponentials::joined(blocks.iter().copied());
             *loss = all.logarithm() - right;
             let factor = gradient_scale / all.sum;
@@ -73,7 +74,7 @@ impl Cpu {
             for_rows(isa, &self.pool, sizes, normed, weight, &mut self.packed, |row, logits| {
                 // SAFETY: each row is visited once.
                 let known = unsafe { known.part(row * width, width) };
-                let Exponentials { highest, sum } = rows::sum_of_exponentials(isa, logits);
+                let Exponentials { highest, sum } = exponentials::sum_of_exponentials(isa, logits);
                 (known[1 + 2 * index], known[2 + 2 * index]) = (highest, sum);
                 let place = (targets[row] as usize).checked_sub(index * LOSS_BLOCK);
                 if let Some(right) = place.and_then(|place| logits.get(place)) {

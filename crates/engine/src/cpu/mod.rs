@@ -3,6 +3,7 @@
 mod attention;
 mod crew;
 pub mod elementary;
+mod exponentials;
 mod gemm;
 mod loss;
 mod memory;

@@ -1,5 +1,7 @@
 //! Reductions in fixed lanes: the same bits on every machine.
 
+use super::vector::Vector;
+
 /// Number of lanes of every reduction; part of the numerics.
 pub(crate) const LANES: usize = 16;
 
@@ -17,15 +19,25 @@ pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
 }
 
 /// `sum(x y)`: a chain of fused multiply-adds in each lane, the lanes' tree, then what is left over in order.
+///
+/// # Safety
+/// The instruction set of `V` must be there; `N` of its registers are [`LANES`] lanes.
 #[inline(always)]
-pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let y = &y[..x.len()];
-    let mut lanes = [0.0f32; LANES];
+pub(crate) unsafe fn dot<V: Vector, const N: usize>(x: &[f32], y: &[f32]) -> f32 {
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
-    let (y_blocks, y_rest) = y.as_chunks::<LANES>();
-    for (x, y) in x_blocks.iter().zip(y_blocks) {
-        for i in 0..LANES {
-            lanes[i] = x[i].mul_add(y[i], lanes[i]);
+    let (y_blocks, y_rest) = y[..x.len()].as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    // SAFETY: the caller's promise; a block holds `N` registers.
+    unsafe {
+        let mut sums = [V::zero(); N];
+        for (x, y) in x_blocks.iter().zip(y_blocks) {
+            for (register, sum) in sums.iter_mut().enumerate() {
+                let place = register * V::LANES;
+                *sum = V::load(x.as_ptr().add(place)).mul_add(V::load(y.as_ptr().add(place)), *sum);
+            }
+        }
+        for (register, sum) in sums.into_iter().enumerate() {
+            sum.store(lanes.as_mut_ptr().add(register * V::LANES));
         }
     }
     let mut sum = sum_lanes(lanes);
@@ -39,22 +51,6 @@ pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
-}
-
-/// The largest value; not a number is passed over.
-#[inline(always)]
-pub(crate) fn max(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    for block in blocks {
-        for i in 0..LANES {
-            lanes[i] = larger(lanes[i], block[i]);
-        }
-    }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
-        *lane = larger(*lane, value);
-    }
-    max_of_lanes(lanes)
 }
 
 /// The largest lane.

@@ -5,7 +5,7 @@
 //! are what a core runs short of when its other hardware thread is busy: 1.15 times the time then.
 
 use super::pack::avx512::first;
-use super::tile::Place;
+use super::tile::{Left, Place};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -18,62 +18,90 @@ pub(super) const COLUMNS: usize = 32;
 /// Steps of a product so small (attention's) that its result is at hand.
 const SHORT: usize = 64;
 
-/// A row of a step: its two sums are numbered; `a` is entered at the step's and the row's place.
+/// A row of a step: its two sums are numbered; its value of `a` lies at a place.
 macro_rules! row {
-    ($step:literal, $row:literal, $left:literal, $right:literal) => {
+    ([$($place:literal),*], $left:literal, $right:literal) => {
         concat!(
-            "vfmadd231ps zmm",
-            $left,
-            ", zmm28, dword ptr [{a} + 56 * ",
-            $step,
-            " + 4 * ",
-            $row,
-            "]{{1to16}}\n",
-            "vfmadd231ps zmm",
-            $right,
-            ", zmm29, dword ptr [{a} + 56 * ",
-            $step,
-            " + 4 * ",
-            $row,
-            "]{{1to16}}\n",
+            "vfmadd231ps zmm", $left, ", zmm28, dword ptr [", $($place,)* "]{{1to16}}\n",
+            "vfmadd231ps zmm", $right, ", zmm29, dword ptr [", $($place,)* "]{{1to16}}\n",
         )
     };
 }
 
-/// A step of all sums.
-#[rustfmt::skip]
+/// A step of all sums, whose vectors of `b` lie at a place, and the values of `a` from `{a}`, `{a5}` and `{a10}` on.
 macro_rules! step {
-    ($step:literal) => {
+    ([$($b:literal),*], $([$($place:literal),*] $left:literal $right:literal)*) => {
         concat!(
-            "vmovups zmm28, [{b} + 128 * ", $step, "]\n",
-            "vmovups zmm29, [{b} + 128 * ", $step, " + 64]\n",
-            row!($step, 0, 0, 1), row!($step, 1, 2, 3),
-            row!($step, 2, 4, 5), row!($step, 3, 6, 7),
-            row!($step, 4, 8, 9), row!($step, 5, 10, 11),
-            row!($step, 6, 12, 13), row!($step, 7, 14, 15),
-            row!($step, 8, 16, 17), row!($step, 9, 18, 19),
-            row!($step, 10, 20, 21), row!($step, 11, 22, 23),
-            row!($step, 12, 24, 25), row!($step, 13, 26, 27),
+            "vmovups zmm28, [", $($b,)* "]\n",
+            "vmovups zmm29, [", $($b,)* " + 64]\n",
+            $(row!([$($place),*], $left, $right),)*
         )
+    };
+}
+
+/// A step with `a` packed: a step's values side by side, a step after the other.
+macro_rules! packed {
+    ($step:literal) => {
+        step!(["{b} + 128 * ", $step],
+            ["{a} + 56 * ", $step] 0 1 ["{a} + 56 * ", $step, " + 4"] 2 3
+            ["{a} + 56 * ", $step, " + 8"] 4 5 ["{a} + 56 * ", $step, " + 12"] 6 7
+            ["{a} + 56 * ", $step, " + 16"] 8 9 ["{a} + 56 * ", $step, " + 20"] 10 11
+            ["{a} + 56 * ", $step, " + 24"] 12 13 ["{a} + 56 * ", $step, " + 28"] 14 15
+            ["{a} + 56 * ", $step, " + 32"] 16 17 ["{a} + 56 * ", $step, " + 36"] 18 19
+            ["{a} + 56 * ", $step, " + 40"] 20 21 ["{a} + 56 * ", $step, " + 44"] 22 23
+            ["{a} + 56 * ", $step, " + 48"] 24 25 ["{a} + 56 * ", $step, " + 52"] 26 27)
+    };
+}
+
+/// A step with `a` as it lies in rows, `{between}` bytes apart; `{three}` is three times that.
+macro_rules! in_rows {
+    ($step:literal) => {
+        step!(["{b} + 128 * ", $step],
+            ["{a} + 4 * ", $step] 0 1 ["{a} + {between} + 4 * ", $step] 2 3
+            ["{a} + 2 * {between} + 4 * ", $step] 4 5 ["{a} + {three} + 4 * ", $step] 6 7
+            ["{a} + 4 * {between} + 4 * ", $step] 8 9 ["{a5} + 4 * ", $step] 10 11
+            ["{a5} + {between} + 4 * ", $step] 12 13 ["{a5} + 2 * {between} + 4 * ", $step] 14 15
+            ["{a5} + {three} + 4 * ", $step] 16 17 ["{a5} + 4 * {between} + 4 * ", $step] 18 19
+            ["{a10} + 4 * ", $step] 20 21 ["{a10} + {between} + 4 * ", $step] 22 23
+            ["{a10} + 2 * {between} + 4 * ", $step] 24 25 ["{a10} + {three} + 4 * ", $step] 26 27)
     };
 }
 
 /// See [`super::tile`]'s `Compute`.
 ///
 /// # Safety
-/// AVX-512 must be there; `a` holds `steps` x 14 values, `b` `steps` x 32, and `place` may be written to.
+/// AVX-512 must be there; `a` holds `steps` values of 14 rows, `b` `steps` x 32, and `place` may be written to.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-pub(super) unsafe fn compute(steps: usize, a: *const f32, b: *const f32, place: Place) {
+pub(super) unsafe fn compute(steps: usize, a: Left, b: *const f32, place: Place) {
     // What the sums of a long chain go to is far away in memory: it is fetched while they are computed.
     if steps > SHORT {
-        for row in 0..place.rows {
-            let to = place.c.wrapping_add(row * place.stride);
+        let mut to = place.c;
+        for _ in 0..place.rows {
             _mm_prefetch::<_MM_HINT_T0>(to.cast());
             _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(16).cast());
+            to = to.wrapping_add(place.stride);
         }
     }
     // SAFETY: the caller's promise.
-    let sums = unsafe { chains(steps, a, b) };
+    let sums = unsafe { sums(steps, a, b) };
+    if place.rows == ROWS && place.columns == COLUMNS {
+        let mut to = place.c;
+        for [left, right] in sums {
+            // SAFETY: the place has all rows and columns.
+            unsafe {
+                let (left, right) = match place.accumulate {
+                    true => {
+                        (_mm512_add_ps(_mm512_loadu_ps(to), left), _mm512_add_ps(_mm512_loadu_ps(to.add(16)), right))
+                    }
+                    false => (left, right),
+                };
+                _mm512_storeu_ps(to, left);
+                _mm512_storeu_ps(to.add(16), right);
+            }
+            to = to.wrapping_add(place.stride);
+        }
+        return;
+    }
     let columns = [first(place.columns), first(place.columns.saturating_sub(16))];
     for (row, sums) in sums.into_iter().enumerate().take(place.rows) {
         for (half, sum) in sums.into_iter().enumerate() {
@@ -90,42 +118,37 @@ pub(super) unsafe fn compute(steps: usize, a: *const f32, b: *const f32, place: 
     }
 }
 
-/// The sums of a tile: for each a chain of multiply-adds from zero on.
-///
-/// # Safety
-/// As [`compute`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn chains(steps: usize, a: *const f32, b: *const f32) -> [[__m512; 2]; ROWS] {
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let [
-        [s0, s1],
-        [s2, s3],
-        [s4, s5],
-        [s6, s7],
-        [s8, s9],
-        [s10, s11],
-        [s12, s13],
-        [s14, s15],
-        [s16, s17],
-        [s18, s19],
-        [s20, s21],
-        [s22, s23],
-        [s24, s25],
-        [s26, s27],
-    ] = &mut sums;
-    // SAFETY: `a` and `b` are read for as many steps as the caller promises; every register that changes is named.
-    unsafe {
+/// The sums of a tile, for each a chain of multiply-adds from zero on: steps by fours, then one by one. The operands are
+/// those of `a`, which moves on by some bytes with every step.
+macro_rules! chains {
+    ($step:ident, $by:literal, [$($pointer:literal),*], $steps:expr, $b:expr, $($operands:tt)*) => {{
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        let [
+            [s0, s1],
+            [s2, s3],
+            [s4, s5],
+            [s6, s7],
+            [s8, s9],
+            [s10, s11],
+            [s12, s13],
+            [s14, s15],
+            [s16, s17],
+            [s18, s19],
+            [s20, s21],
+            [s22, s23],
+            [s24, s25],
+            [s26, s27],
+        ] = &mut sums;
         asm!(
             "test {fours}, {fours}",
             "jz 3f",
             ".p2align 5",
             "2:",
-            step!(0),
-            step!(1),
-            step!(2),
-            step!(3),
-            "add {a}, 4 * 56",
+            $step!(0),
+            $step!(1),
+            $step!(2),
+            $step!(3),
+            $(concat!("add ", $pointer, ", 4 * ", $by),)*
             "add {b}, 4 * 128",
             "dec {fours}",
             "jnz 2b",
@@ -133,16 +156,16 @@ unsafe fn chains(steps: usize, a: *const f32, b: *const f32) -> [[__m512; 2]; RO
             "test {rest}, {rest}",
             "jz 5f",
             "4:",
-            step!(0),
-            "add {a}, 56",
+            $step!(0),
+            $(concat!("add ", $pointer, ", ", $by),)*
             "add {b}, 128",
             "dec {rest}",
             "jnz 4b",
             "5:",
-            fours = inout(reg) steps / 4 => _,
-            rest = inout(reg) steps % 4 => _,
-            a = inout(reg) a => _,
-            b = inout(reg) b => _,
+            fours = inout(reg) $steps / 4 => _,
+            rest = inout(reg) $steps % 4 => _,
+            b = inout(reg) $b => _,
+            $($operands)*
             inout("zmm0") *s0,
             inout("zmm1") *s1,
             inout("zmm2") *s2,
@@ -175,6 +198,29 @@ unsafe fn chains(steps: usize, a: *const f32, b: *const f32) -> [[__m512; 2]; RO
             out("zmm29") _,
             options(pure, readonly, nostack),
         );
+        sums
+    }};
+}
+
+/// [`chains!`] with `a` packed or in rows.
+///
+/// # Safety
+/// As [`compute`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn sums(steps: usize, a: Left, b: *const f32) -> [[__m512; 2]; ROWS] {
+    // SAFETY: `a` and `b` are read for as many steps as the caller promises; every register that changes is named.
+    unsafe {
+        match a {
+            Left::Packed(a) => chains!(packed, 56, ["{a}"], steps, b, a = inout(reg) a => _,),
+            Left::Rows { from, between } => chains!(
+                in_rows, 4, ["{a}", "{a5}", "{a10}"], steps, b,
+                a = inout(reg) from => _,
+                a5 = inout(reg) from.wrapping_add(5 * between) => _,
+                a10 = inout(reg) from.wrapping_add(10 * between) => _,
+                between = in(reg) 4 * between,
+                three = in(reg) 12 * between,
+            ),
+        }
     }
-    sums
 }

@@ -263,6 +263,8 @@ mod tests {
             (230, 65, 520),
             (6, 1030, 9),
             (20, 1100, 513),
+            (44, 32, 40),
+            (30, 17, 300),
         ];
         for (index, (m, n, k)) in sizes.into_iter().enumerate() {
             let (a, b) = (random(m * k, 2 * index as u64), random(k * n, 2 * index as u64 + 1));

@@ -91,17 +91,26 @@ pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
     }
 }
 
-/// Computes a tile: `c (+)= a b` for a strip of `a` packed `[steps, rows]` and a panel of `b` packed `[steps, columns]`.
+/// A strip of `a`, as many rows as a tile has.
+#[derive(Clone, Copy)]
+pub(super) enum Left {
+    /// `[steps, rows]`, zeros where a row is missing.
+    Packed(*const f32),
+    /// As it lies, a row `between` values after the other.
+    Rows { from: *const f32, between: usize },
+}
+
+/// Computes a tile: `c (+)= a b` for a strip of `a` and a panel of `b` packed `[steps, columns]`.
 ///
 /// # Safety
 /// The instruction set must be there, and the pointers valid for these sizes.
-type Compute = unsafe fn(steps: usize, a: *const f32, b: *const f32, place: Place);
+type Compute = unsafe fn(steps: usize, a: Left, b: *const f32, place: Place);
 
 /// # Safety
 /// As [`Compute`], on a machine with AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn compute_avx2(steps: usize, a: *const f32, b: *const f32, place: Place) {
+unsafe fn compute_avx2(steps: usize, a: Left, b: *const f32, place: Place) {
     // SAFETY: the caller's promise.
     unsafe { compute::<std::arch::x86_64::__m256, 6, 2>(steps, a, b, place) }
 }
@@ -118,6 +127,8 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
 ) {
     let Product { a, rows, columns, b, c_stride, .. } = product;
     let b_padded = b.n.next_multiple_of(COLUMNS);
+    // A strip that one panel passes by is not worth packing.
+    let is_direct = |row: usize| a.column_stride == 1 && columns <= COLUMNS && row + ROWS <= rows;
     for k_done in (0..product.k).step_by(K_BLOCK) {
         let steps = K_BLOCK.min(product.k - k_done);
         let k_start = product.first_k + k_done;
@@ -125,7 +136,7 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
         // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
         let piece = if a.row_stride == 1 { 8 } else { steps };
         for step in (0..steps).step_by(piece) {
-            for row in (0..rows).step_by(ROWS) {
+            for row in (0..rows).step_by(ROWS).filter(|row| !is_direct(*row)) {
                 let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
                 pack_strip(isa, a.at(row, k_done + step), ROWS.min(rows - row), strip);
             }
@@ -144,7 +155,14 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
                         columns: COLUMNS.min(columns - column),
                         accumulate: product.accumulate || k_done > 0,
                     };
-                    compute(steps, a_pack.as_ptr().add(row * steps), b.data.as_ptr().add(panel), place);
+                    let left = match is_direct(row) {
+                        true => {
+                            let from = a.data.as_ptr().add(a.at(row, k_done).start);
+                            Left::Rows { from, between: a.row_stride }
+                        }
+                        false => Left::Packed(a_pack.as_ptr().add(row * steps)),
+                    };
+                    compute(steps, left, b.data.as_ptr().add(panel), place);
                 }
             }
         }
@@ -160,6 +178,38 @@ pub(super) struct Place {
     pub accumulate: bool,
 }
 
+/// The sums of a tile, for each a chain of multiply-adds from zero on; a row's values of `a` lie `between` apart.
+///
+/// # Safety
+/// As [`Compute`], with the instruction set of `V`.
+#[inline(always)]
+unsafe fn chains<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    steps: usize,
+    mut rows: [*const f32; ROWS],
+    between: usize,
+    mut b: *const f32,
+) -> [[V; VECTORS]; ROWS] {
+    // SAFETY: the caller's promise; a pointer is moved behind its last value and not read there.
+    unsafe {
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        for _ in 0..steps {
+            let mut right = [V::zero(); VECTORS];
+            for (index, value) in right.iter_mut().enumerate() {
+                *value = V::load(b.add(index * V::LANES));
+            }
+            for (sums, row) in sums.iter_mut().zip(&mut rows) {
+                let left = V::splat(**row);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = left.mul_add(right, *sum);
+                }
+                *row = row.wrapping_add(between);
+            }
+            b = b.add(VECTORS * V::LANES);
+        }
+        sums
+    }
+}
+
 /// A [`Compute`] for a tile of `ROWS` x `VECTORS` registers.
 ///
 /// # Safety
@@ -167,8 +217,8 @@ pub(super) struct Place {
 #[inline(always)]
 unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
     steps: usize,
-    mut a: *const f32,
-    mut b: *const f32,
+    a: Left,
+    b: *const f32,
     place: Place,
 ) {
     // SAFETY: the caller's promise covers every pointer below.
@@ -179,21 +229,12 @@ unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
                 V::prefetch(place.c.wrapping_add(row * place.stride + index * V::LANES));
             }
         }
-        let mut sums = [[V::zero(); VECTORS]; ROWS];
-        for _ in 0..steps {
-            let mut right = [V::zero(); VECTORS];
-            for (index, value) in right.iter_mut().enumerate() {
-                *value = V::load(b.add(index * V::LANES));
+        let sums = match a {
+            Left::Packed(a) => chains::<V, ROWS, VECTORS>(steps, std::array::from_fn(|row| a.add(row)), ROWS, b),
+            Left::Rows { from, between } => {
+                chains::<V, ROWS, VECTORS>(steps, std::array::from_fn(|row| from.add(row * between)), 1, b)
             }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let left = V::splat(*a.add(row));
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = left.mul_add(right, *sum);
-                }
-            }
-            a = a.add(ROWS);
-            b = b.add(VECTORS * V::LANES);
-        }
+        };
         if place.rows == ROWS && place.columns == VECTORS * V::LANES {
             for (row, sums) in sums.into_iter().enumerate() {
                 for (index, sum) in sums.into_iter().enumerate() {
