@@ -212,6 +212,9 @@ pub trait Ops: Send {
         accumulate: bool,
     );
 
+    /// [`Ops::swiglu_forward`] of the product `a weightᵀ`, which is never held at once: the bits of the two.
+    fn swiglu_packed(&mut self, m: usize, a: View<Self::Memory>, weight: &Self::Packed, out: ViewMut<Self::Memory>);
+
     /// `out[i] = table[tokens[i]]`, `table: [vocab, width]`, `out: [tokens, width]`; zeros for the ignored token.
     fn embedding_forward(
         &mut self,

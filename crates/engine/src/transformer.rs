@@ -352,8 +352,7 @@ impl<O: Ops> Transformer<O> {
             ops.copy(View::new(stream, first), write(&mut memory.middle), rows * hidden);
         }
         ops.rms_norm_forward(norm, View::new(stream, first), weight(at.middle_norm), write(normed));
-        matrices.apply(ops, Matrix::GateUp, rows, read(normed), write(&mut memory.gate_up));
-        ops.swiglu_forward(rows, config.intermediate_size, read(&memory.gate_up), write(activated));
+        matrices.activate(ops, rows, read(normed), &mut memory.gate_up, write(activated));
         matrices.apply(ops, Matrix::Down, rows, read(activated), ViewMut::new(stream, first));
     }
 

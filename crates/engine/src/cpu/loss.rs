@@ -69,9 +69,8 @@ impl Cpu {
         let normed = Operand::rows(normed, 0, hidden);
         for (index, weight) in weight.chunks(LOSS_BLOCK * hidden).enumerate() {
             let columns = weight.len() / hidden;
-            let sizes = (targets.len(), hidden, columns);
-            let weight = Operand::transposed(weight, 0, hidden);
-            for_rows(isa, &self.pool, sizes, normed, weight, &mut self.packed, |row, logits| {
+            self.packed_head.pack(isa, &self.pool, hidden, columns, Operand::transposed(weight, 0, hidden));
+            for_rows(isa, &self.pool, targets.len(), normed, &self.packed_head, |row, logits| {
                 // SAFETY: each row is visited once.
                 let known = unsafe { known.part(row * width, width) };
                 let Exponentials { highest, sum } = exponentials::sum_of_exponentials(isa, logits);

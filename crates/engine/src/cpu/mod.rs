@@ -41,6 +41,8 @@ pub struct Cpu {
     pool: Pool,
     /// The packed right side of a product.
     packed: Aligned,
+    /// A block of the head, packed.
+    packed_head: PackedMatrix,
     /// Partial sums of a reduction over rows.
     partial: Vec<f32>,
 }
@@ -66,7 +68,13 @@ impl Cpu {
         if !isa.is_available() {
             return Err(EngineError::IsaMissing(isa));
         }
-        Ok(Self { isa, pool: Pool::new(threads)?, packed: Aligned::default(), partial: Vec::new() })
+        Ok(Self {
+            isa,
+            pool: Pool::new(threads)?,
+            packed: Aligned::default(),
+            packed_head: PackedMatrix::default(),
+            partial: Vec::new(),
+        })
     }
 
     /// The instructions in use.
@@ -136,6 +144,16 @@ impl Ops for Cpu {
         let (n, k) = (weight.columns(), weight.terms());
         let a = Operand::rows(a.take(m * k), 0, k);
         gemm::gemm_packed(self.isa, &self.pool, m, a, weight, c.take(m * n), accumulate);
+    }
+
+    fn swiglu_packed(&mut self, m: usize, a: Read, weight: &PackedMatrix, out: Write) {
+        let (width, k) = (weight.columns() / 2, weight.terms());
+        let out = Disjoint::new(out.take(m * width));
+        gemm::for_rows(self.isa, &self.pool, m, Operand::rows(a.take(m * k), 0, k), weight, |row, gate_up| {
+            // SAFETY: each row is visited once.
+            let out = unsafe { out.part(row * width, width) };
+            rows::swiglu_forward(self.isa, gate_up, out, width);
+        });
     }
 
     fn embedding_forward(&mut self, tokens: &[u32], width: usize, table: Read, out: Write) {

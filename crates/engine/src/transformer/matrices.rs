@@ -1,5 +1,6 @@
 //! The four matrices of a layer, as they lie among the parameters or packed.
 
+use super::{read, write};
 use crate::layout::LayerOffsets;
 use crate::ops::{Gemm, Heads, Ops, Transposition, View, ViewMut};
 use templar_base::ModelConfig;
@@ -99,5 +100,21 @@ impl<O: Ops> LayerMatrices<'_, O> {
                 ops.gemm(shape, from, View::new(self.parameters, matrix.start(&self.at)), to);
             }
         }
+    }
+
+    /// The inner values of the feed-forward part; those that make them are left in `gate_up`, except in judging.
+    pub(super) fn activate(
+        &self,
+        ops: &mut O,
+        rows: usize,
+        from: View<O::Memory>,
+        gate_up: &mut O::Owned,
+        to: ViewMut<O::Memory>,
+    ) {
+        if let Some(PackedLayer(matrices)) = self.packed {
+            return ops.swiglu_packed(rows, from, &matrices[Matrix::GateUp as usize], to);
+        }
+        self.apply(ops, Matrix::GateUp, rows, from, write(gate_up));
+        ops.swiglu_forward(rows, self.shapes.intermediate, read(gate_up), to);
     }
 }

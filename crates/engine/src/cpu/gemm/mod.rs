@@ -130,23 +130,25 @@ pub(crate) fn gemm_packed(
 }
 
 /// Makes `a b` in strips of some rows, of which no more exist at once than there are threads, and hands each row to
-/// `visit` with its number; `b: [k, n]` is packed into `packed`.
+/// `visit` with its number.
 pub(crate) fn for_rows(
     isa: Isa,
     pool: &Pool,
-    (m, k, n): (usize, usize, usize),
+    m: usize,
     a: Operand,
-    b: Operand,
-    packed: &mut Aligned,
+    b: &PackedMatrix,
     visit: impl Fn(usize, &[f32]) + Sync,
 ) {
+    let PackedMatrix { k, n, .. } = *b;
     a.assert_holds(m, k);
-    b.assert_holds(k, n);
-    let packed = pack_pass(isa, pool, (k, n), b, packed);
-    pool.pieces(m, task_rows(isa), |row, row_end, scratch| {
-        let rows = row_end - row;
-        // Rows a power of two apart would meet in few places of the first-level cache.
-        let stride = n + tile(isa).1;
+    let packed = Packed { data: b.values.borrow(), k, n };
+    let (height, width) = tile(isa);
+    let (tasks, strips) = (row_tasks(isa, pool, m), m.div_ceil(height));
+    // Rows a power of two apart would meet in few places of the first-level cache.
+    let stride = n.next_multiple_of(width) + width;
+    pool.run(tasks, |task, scratch| {
+        let row = m.min(share(strips, tasks, task) * height);
+        let rows = m.min(share(strips, tasks, task + 1) * height) - row;
         let [a_pack, strip, ..] = scratch.take([packed_a_len(isa, k), rows * stride, 0, 0, 0, 0]);
         let strip = &mut strip[..rows * stride];
         let product = Product {
@@ -191,6 +193,11 @@ fn share(whole: usize, parts: usize, index: usize) -> usize {
     whole * index / parts
 }
 
+/// In how many tasks rows are cut, so that each thread gets as many.
+fn row_tasks(isa: Isa, pool: &Pool, rows: usize) -> usize {
+    rows.div_ceil(task_rows(isa)).next_multiple_of(pool.threads())
+}
+
 /// Multiplies by a packed pass. Tasks are cut in whole tiles and as evenly as it goes; with several threads there are
 /// some for each, and few rows are cut by columns too.
 fn multiply_pass(isa: Isa, pool: &Pool, sizes: Sizes, a: Operand, packed: Packed, to: Target) {
@@ -198,7 +205,7 @@ fn multiply_pass(isa: Isa, pool: &Pool, sizes: Sizes, a: Operand, packed: Packed
     let (height, width) = tile(isa);
     let (strips, panels) = (m.div_ceil(height), n.div_ceil(width));
     let wanted = if pool.threads() == 1 { 1 } else { TASKS_PER_THREAD * pool.threads() };
-    let row_tasks = m.div_ceil(task_rows(isa)).max(wanted.min(strips.div_ceil(4)));
+    let row_tasks = row_tasks(isa, pool, m).max(wanted.min(strips.div_ceil(4)));
     let column_tasks = wanted.div_ceil(row_tasks).min(panels);
     pool.run(row_tasks * column_tasks, |task, scratch| {
         let (row_task, column_task) = (task / column_tasks, task % column_tasks);

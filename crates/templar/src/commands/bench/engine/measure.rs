@@ -44,10 +44,10 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let train = |steps| Request::Train { steps };
     let times = contestants.take_turns(plan.rounds, train, progress, &format!("{name}: training"));
     figures.train_tokens_per_second = times.tokens_per_second(tokens);
-    figures.set("train_ratio_1_thread", times.ratio("templar", "PyTorch eager"));
-    figures.set("train_ratio_2_threads", times.ratio("templar, 2 threads", "PyTorch eager, 2 threads"));
-    figures.set("train_ratio_compiled", times.ratio("templar", "PyTorch compiled"));
-    figures.set("thread_scaling", times.ratio("templar, 2 threads", "templar"));
+    figures.set_ratio("train_ratio_1_thread", &times, "templar", "PyTorch eager");
+    figures.set_ratio("train_ratio_2_threads", &times, "templar, 2 threads", "PyTorch eager, 2 threads");
+    figures.set_ratio("train_ratio_compiled", &times, "templar", "PyTorch compiled");
+    figures.set_ratio("thread_scaling", &times, "templar, 2 threads", "templar");
     let share = figures.train_tokens_per_second.get("templar").map(|rate| 3.0 * flops * rate / peak);
     figures.set("train_peak_share", share);
     compare_memory(&mut contestants, &mut figures);
@@ -55,8 +55,8 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let evaluate = |steps| Request::Evaluate { steps };
     let times = contestants.take_turns(plan.rounds, evaluate, progress, &format!("{name}: evaluation"));
     figures.evaluate_tokens_per_second = times.tokens_per_second(tokens);
-    figures.set("evaluate_ratio_1_thread", times.ratio("templar", "PyTorch eager"));
-    figures.set("evaluate_ratio_compiled", times.ratio("templar", "PyTorch compiled"));
+    figures.set_ratio("evaluate_ratio_1_thread", &times, "templar", "PyTorch eager");
+    figures.set_ratio("evaluate_ratio_compiled", &times, "templar", "PyTorch compiled");
     let share = figures.evaluate_tokens_per_second.get("templar").map(|rate| flops * rate / peak);
     figures.set("evaluate_peak_share", share);
 
@@ -67,7 +67,7 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let generate = |texts| Request::Generate { tokens: TEXT_TOKENS, texts };
     let times = contestants.take_turns(plan.rounds, generate, progress, &format!("{name}: generation"));
     figures.generate_tokens_per_second = times.tokens_per_second(TEXT_TOKENS);
-    figures.set("generate_ratio", times.ratio("templar", "transformers"));
+    figures.set_ratio("generate_ratio", &times, "templar", "transformers");
     figures.missing = contestants.missing;
     Ok(figures)
 }

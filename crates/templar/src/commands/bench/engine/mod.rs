@@ -20,8 +20,9 @@ use std::path::PathBuf;
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
 ///
 /// Each engine runs in a process of its own, and they take turns for some rounds: a ratio is the median over the
-/// rounds, so that other load on the machine hits all alike. PyTorch lies in a scratch Python environment, which
-/// --setup makes (some hundred megabytes, from the Python registry). Without it only our own engine is measured.
+/// rounds, so that other load on the machine hits all alike; beside it stands the ratio of the best turns, which is
+/// nearer to what a machine without other load would show. PyTorch lies in a scratch Python environment, which --setup
+/// makes (some hundred megabytes, from the Python registry). Without it only our own engine is measured.
 ///
 /// With --json the last line is one object: ratios over 1 mean that ours is faster, `memory_ratio` under 1 that it
 /// needs less.
@@ -34,7 +35,7 @@ pub struct EngineBench {
     #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(models::names()))]
     models: Vec<String>,
     /// Turns of each engine
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Make the Python environment first, where it is missing
     #[arg(long)]

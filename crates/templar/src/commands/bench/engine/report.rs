@@ -1,6 +1,7 @@
 //! What was measured, for people and for programs.
 
 use super::models::BENCH_SHAPE;
+use super::turns::Times;
 use crate::output::{Paint, count, size, table};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Figures {
     /// Ratios and shares by name; one that was not measured is absent. Ratios over 1 mean that ours is faster.
     #[serde(flatten)]
     values: BTreeMap<&'static str, f64>,
+    /// The ratios again, of each engine's best turn instead of the median over the turns.
+    pub of_best_turns: BTreeMap<&'static str, f64>,
     /// Median tokens per second by engine: `templar`, `templar, 2 threads`, `PyTorch eager`, ...
     pub train_tokens_per_second: BTreeMap<String, f64>,
     /// As above, forward only.
@@ -64,6 +67,12 @@ impl Figures {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             self.values.insert(name, value);
         }
+    }
+
+    /// Takes down how many times as fast `ours` is as `theirs`, if both took their turns.
+    pub fn set_ratio(&mut self, name: &'static str, times: &Times, ours: &str, theirs: &str) {
+        self.set(name, times.ratio(ours, theirs));
+        self.of_best_turns.extend(times.ratio_of_best(ours, theirs).map(|ratio| (name, ratio)));
     }
 
     fn text(&self, paint: Paint) -> String {
@@ -96,9 +105,10 @@ impl Figures {
                 _ => "missed",
             };
             let number = |value: f64| if value < 1e-3 { format!("{value:.1e}") } else { format!("{value:.2}") };
-            rows.push(vec![what.to_string(), number(*value), number(*least), number(*aim), verdict.to_owned()]);
+            let best = self.of_best_turns.get(name).map_or(String::new(), |value| number(*value));
+            rows.push(vec![what.to_string(), number(*value), best, number(*least), number(*aim), verdict.to_owned()]);
         }
-        text += &table(paint, Some(&["figure", "measured", "at least", "aim", ""]), &rows);
+        text += &table(paint, Some(&["figure", "measured", "best turns", "at least", "aim", ""]), &rows);
         for missing in &self.missing {
             text += &format!("{}\n", paint.dim(&format!("not measured: {missing}")));
         }

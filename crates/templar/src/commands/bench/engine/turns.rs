@@ -53,29 +53,38 @@ impl Contestants {
         progress: &mut Progress,
         what: &str,
     ) -> Times {
-        let mut steps = BTreeMap::new();
+        let mut steps = Vec::new();
         progress.restart();
-        let names: Vec<String> = self.processes.keys().cloned().collect();
+        let names = self.order();
         for name in &names {
             progress.say(&format!("{what}: warming up {name}"));
             // The first step makes buffers, or compiles; the second tells how long one takes.
             if let Some(seconds) = self.turn(name, &request(1)).and_then(|_| self.turn(name, &request(1))) {
-                steps.insert(name.clone(), (TURN_SECONDS / seconds).ceil().clamp(1.0, 1000.0) as usize);
+                steps.push((name.clone(), (TURN_SECONDS / seconds).ceil().clamp(1.0, 1000.0) as usize));
             }
         }
         let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         progress.restart();
         for round in 0..rounds {
             progress.show(round as f64 / rounds as f64, what);
-            for (name, &steps) in &steps {
-                if let Some(seconds) = self.turn(name, &request(steps)) {
-                    times.entry(name.clone()).or_default().push(seconds / steps as f64);
+            for (name, steps) in &steps {
+                if let Some(seconds) = self.turn(name, &request(*steps)) {
+                    times.entry(name.clone()).or_default().push(seconds / *steps as f64);
                 }
             }
+            // There and back, so that a machine that gets slower or faster favours nobody.
+            steps.reverse();
         }
         // Whoever failed on the way has no figure at all, so that turns stay pairs.
         times.retain(|_, turns| turns.len() == rounds);
         Times(times)
+    }
+
+    /// The engines by threads and name: those that are compared follow each other.
+    fn order(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.processes.keys().cloned().collect();
+        names.sort_by_key(|name| name.contains("threads"));
+        names
     }
 
     fn turn(&mut self, name: &str, request: &Request) -> Option<f64> {
@@ -101,6 +110,12 @@ impl Times {
         let pairs = self.0.get(ours)?.iter().zip(self.0.get(theirs)?);
         Some(median(pairs.map(|(ours, theirs)| theirs / ours).collect()))
     }
+
+    /// The same of each one's best turn: what a machine without other load would come to.
+    pub fn ratio_of_best(&self, ours: &str, theirs: &str) -> Option<f64> {
+        let best = |name: &str| self.0.get(name)?.iter().copied().min_by(f64::total_cmp);
+        Some(best(theirs)? / best(ours)?)
+    }
 }
 
 /// The middle value; the upper of the two middle ones.
@@ -120,7 +135,8 @@ mod tests {
         let all = [("a", times(&[1.0, 1.0, 9.0])), ("b", times(&[3.0, 2.0, 27.0]))];
         let times = Times(all.into_iter().map(|(name, turns)| (name.to_owned(), turns)).collect());
         assert_eq!(times.ratio("a", "b"), Some(3.0));
-        assert_eq!(times.ratio("a", "c"), None);
+        assert_eq!(times.ratio_of_best("a", "b"), Some(2.0));
+        assert_eq!((times.ratio("a", "c"), times.ratio_of_best("c", "a")), (None, None));
         assert_eq!(times.tokens_per_second(8)["a"], 8.0);
     }
 }
