@@ -3,6 +3,7 @@
 //! A command is a file in `commands/`: its arguments as a clap type, and a `run`. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage.
 
+mod axis;
 mod checkpoint_folder;
 mod commands;
 mod config;

@@ -1,5 +1,6 @@
 //! Charts one below the other, as SVG.
 
+use crate::axis::{Axis, escaped, number};
 use std::fmt::Write;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
@@ -130,60 +131,6 @@ fn draw_series(svg: &mut String, series: &Series, place: &dyn Fn((f64, f64)) -> 
     )
 }
 
-/// From the lowest to the highest value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Axis {
-    low: f64,
-    high: f64,
-}
-
-impl Axis {
-    fn new(values: impl Iterator<Item = f64>) -> Self {
-        let (low, high) =
-            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        match high - low {
-            span if span > 0.0 => Self { low, high },
-            // One value, or none.
-            _ if low.is_finite() => Self { low: low - 0.5, high: low + 0.5 },
-            _ => Self { low: 0.0, high: 1.0 },
-        }
-    }
-
-    fn share(self, value: f64) -> f64 {
-        (value - self.low) / (self.high - self.low)
-    }
-
-    /// About five round values.
-    fn ticks(self) -> Vec<f64> {
-        let rough = (self.high - self.low) / 5.0;
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= rough);
-        let step = step.unwrap_or(rough);
-        let first = (self.low / step).ceil() as i64;
-        (first..first.saturating_add(12)).map(|k| k as f64 * step).take_while(|value| *value <= self.high).collect()
-    }
-}
-
-/// A short form: `1.5M`, `300k`, `0.003`, `1e-5`.
-fn number(value: f64) -> String {
-    let trimmed = |text: String| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    };
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if size >= 1e9 => trimmed(format!("{:.2}", value / 1e9)) + "G",
-        size if size >= 1e6 => trimmed(format!("{:.2}", value / 1e6)) + "M",
-        size if size >= 1e4 => trimmed(format!("{:.2}", value / 1e3)) + "k",
-        size if size >= 1e-4 => trimmed(format!("{value:.5}")),
-        _ => format!("{value:.1e}"),
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,12 +146,5 @@ mod tests {
         assert!(svg.len() < 60_000);
         let empty = draw(&[Chart { title: "loss", series: vec![Series::line(0, String::new(), Vec::new())] }], "steps");
         assert!(!empty.contains("NaN") && !empty.contains("inf"), "{empty}");
-    }
-
-    #[test]
-    fn ticks_are_round_and_within() {
-        assert_eq!(Axis { low: 0.3, high: 9.7 }.ticks(), [2.0, 4.0, 6.0, 8.0]);
-        assert_eq!(Axis::new([5.0].into_iter()).ticks().len(), 5);
-        assert_eq!([0.0, 1.5e6, 300e3, 0.003, 12.0, 2e-5].map(number), ["0", "1.5M", "300k", "0.003", "12", "2.0e-5"]);
     }
 }

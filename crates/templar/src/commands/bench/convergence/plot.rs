@@ -1,5 +1,6 @@
 //! Curves as SVG.
 
+use crate::axis::{Axis, escaped, number};
 use std::fmt::Write;
 
 const WIDTH: f64 = 860.0;
@@ -32,22 +33,17 @@ impl Plot<'_> {
         let place = |x: f64| if self.is_logarithmic { x.log10() } else { x };
         let visible = |(x, y): &&(f64, f64)| y.is_finite() && (*x > 0.0 || !self.is_logarithmic);
         let all = || self.curves.iter().flat_map(|curve| curve.points.iter().filter(visible));
-        let bounds = |values: &mut dyn Iterator<Item = f64>| {
-            let (low, high) =
-                values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-            if low < high { (low, high) } else { (low.min(0.0), low.min(0.0) + 1.0) }
-        };
-        let (x0, x1) = bounds(&mut all().map(|(x, _)| place(*x)));
-        let (y0, y1) = bounds(&mut all().map(|(_, y)| *y));
-        let across = |x: f64| LEFT + (place(x) - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
-        let down = |y: f64| HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM);
+        let x_axis = Axis::new(all().map(|(x, _)| place(*x)));
+        let y_axis = Axis::new(all().map(|(_, y)| *y));
+        let across = |x: f64| LEFT + x_axis.share(place(x)) * (WIDTH - LEFT - RIGHT);
+        let down = |y: f64| HEIGHT - BOTTOM - y_axis.share(y) * (HEIGHT - TOP - BOTTOM);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
              font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
              <text x=\"{LEFT}\" y=\"20\" font-size=\"15\">{}</text>\n",
             escaped(self.title)
         );
-        self.axes(&mut svg, (x0, x1), (y0, y1));
+        self.axes(&mut svg, (x_axis, &across), (y_axis, &down));
         for (number, curve) in self.curves.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
             let points: Vec<String> = curve
@@ -76,25 +72,27 @@ impl Plot<'_> {
         svg + "</svg>\n"
     }
 
-    /// Five marks on each axis, with lines.
-    fn axes(&self, svg: &mut String, (x0, x1): (f64, f64), (y0, y1): (f64, f64)) {
-        for mark in 0..=4 {
-            let share = f64::from(mark) / 4.0;
-            let x = LEFT + share * (WIDTH - LEFT - RIGHT);
-            let y = HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
-            let value = x0 + share * (x1 - x0);
-            let value = if self.is_logarithmic { 10f64.powf(value) } else { value };
+    /// Lines at round values, with the values; each axis comes with the place of a value on it.
+    fn axes(&self, svg: &mut String, x: (Axis, &dyn Fn(f64) -> f64), y: (Axis, &dyn Fn(f64) -> f64)) {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        // Writing to a string cannot fail.
+        for value in y.0.ticks() {
+            let (down, label) = (y.1(value), number(value));
             let _ = write!(
                 svg,
-                "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>\n\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{:.2}</text>\n\
-                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-                WIDTH - RIGHT,
+                "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{down:.1}\" y2=\"{down:.1}\" stroke=\"#ddd\"/>\n\
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
                 LEFT - 6.0,
-                y + 4.0,
-                y0 + share * (y1 - y0),
-                HEIGHT - BOTTOM + 18.0,
-                short(value)
+                down + 4.0,
+            );
+        }
+        for value in if self.is_logarithmic { x.0.logarithmic_ticks() } else { x.0.ticks() } {
+            let (across, label) = (x.1(value), number(value));
+            let _ = write!(
+                svg,
+                "<line x1=\"{across:.1}\" x2=\"{across:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"#eee\"/>\n\
+                 <text x=\"{across:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>\n",
+                bottom + 18.0,
             );
         }
         let middle = LEFT + (WIDTH - LEFT - RIGHT) / 2.0;
@@ -106,20 +104,6 @@ impl Plot<'_> {
             escaped(self.across)
         );
     }
-}
-
-/// A number with its thousands as letters.
-fn short(value: f64) -> String {
-    for (size, letter) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
-        if value.abs() >= size {
-            return format!("{:.3}", value / size).trim_end_matches('0').trim_end_matches('.').to_owned() + letter;
-        }
-    }
-    format!("{value:.2}")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

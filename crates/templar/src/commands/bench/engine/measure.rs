@@ -37,10 +37,18 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let ours = contestants.get("templar").context("our own engine did not start")?;
     let peak = ours.ask(&Request::Peak)?.flops_per_second;
     figures.set("peak_gflops", Some(peak / 1e9));
-    figures.set("gradient_relative_error", compare_gradients(&mut contestants, subject, &folder.0)?);
-
     let flops = forward_flops_per_token(&config);
     let tokens = SEQUENCES * LENGTH;
+    // Before anything else, as in a process that only judges: what training leaves behind helps some engines later.
+    let evaluate = |steps| Request::Evaluate { steps };
+    let times = contestants.take_turns(plan.rounds, evaluate, progress, &format!("{name}: evaluation"));
+    figures.evaluate_tokens_per_second = times.tokens_per_second(tokens);
+    figures.set_ratio("evaluate_ratio_1_thread", &times, "templar", "PyTorch eager");
+    figures.set_ratio("evaluate_ratio_compiled", &times, "templar", "PyTorch compiled");
+    let share = figures.evaluate_tokens_per_second.get("templar").map(|rate| flops * rate / peak);
+    figures.set("evaluate_peak_share", share);
+
+    figures.set("gradient_relative_error", compare_gradients(&mut contestants, subject, &folder.0)?);
     let train = |steps| Request::Train { steps };
     let times = contestants.take_turns(plan.rounds, train, progress, &format!("{name}: training"));
     figures.train_tokens_per_second = times.tokens_per_second(tokens);
@@ -51,14 +59,6 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let share = figures.train_tokens_per_second.get("templar").map(|rate| 3.0 * flops * rate / peak);
     figures.set("train_peak_share", share);
     compare_memory(&mut contestants, &mut figures);
-
-    let evaluate = |steps| Request::Evaluate { steps };
-    let times = contestants.take_turns(plan.rounds, evaluate, progress, &format!("{name}: evaluation"));
-    figures.evaluate_tokens_per_second = times.tokens_per_second(tokens);
-    figures.set_ratio("evaluate_ratio_1_thread", &times, "templar", "PyTorch eager");
-    figures.set_ratio("evaluate_ratio_compiled", &times, "templar", "PyTorch compiled");
-    let share = figures.evaluate_tokens_per_second.get("templar").map(|rate| flops * rate / peak);
-    figures.set("evaluate_peak_share", share);
 
     contestants.keep_only("templar");
     if let Some(python) = &plan.python {

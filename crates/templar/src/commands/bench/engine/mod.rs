@@ -21,8 +21,9 @@ use std::path::PathBuf;
 ///
 /// Each engine runs in a process of its own, and they take turns for some rounds: a ratio is the median over the
 /// rounds, so that other load on the machine hits all alike; beside it stands the ratio of the best turns, which is
-/// nearer to what a machine without other load would show. PyTorch lies in a scratch Python environment, which --setup
-/// makes (some hundred megabytes, from the Python registry). Without it only our own engine is measured.
+/// nearer to what a machine without other load would show. Evaluation comes first, as in a process that only judges.
+/// PyTorch lies in a scratch Python environment, which --setup makes (some hundred megabytes, from the Python registry).
+/// Without it only our own engine is measured.
 ///
 /// With --json the last line is one object: ratios over 1 mean that ours is faster, `memory_ratio` under 1 that it
 /// needs less.

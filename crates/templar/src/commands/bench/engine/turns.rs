@@ -4,9 +4,13 @@ use super::process::Process;
 use super::worker::Request;
 use crate::progress::Progress;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A turn lasts about this long, so that the clock's grain and a short disturbance do not matter.
 const TURN_SECONDS: f64 = 0.5;
+
+/// Before a turn: threads of the engine before may go on for a while, waiting busily for more work.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// The engines of one comparison, by the names that figures have.
 #[derive(Default)]
@@ -68,6 +72,7 @@ impl Contestants {
         for round in 0..rounds {
             progress.show(round as f64 / rounds as f64, what);
             for (name, steps) in &steps {
+                std::thread::sleep(PAUSE);
                 if let Some(seconds) = self.turn(name, &request(*steps)) {
                     times.entry(name.clone()).or_default().push(seconds / *steps as f64);
                 }
