@@ -52,7 +52,12 @@ impl Node {
     pub fn hinder(&mut self) {
         self.is_hindered = true;
         for name in HINDRANCES {
-            std::fs::create_dir_all(self.data.join(name).join("full")).unwrap();
+            let begun = Instant::now();
+            // A file that the node writes this very moment stands there until it gets its name.
+            while let Err(error) = std::fs::create_dir_all(self.data.join(name).join("full")) {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{name} stays in the way: {error}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
