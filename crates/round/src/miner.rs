@@ -1,7 +1,13 @@
 //! A miner's windows: train without a pause, seal before the end, reveal after it, follow the outcome.
+//!
+//! Training goes on while a payload is made and sent, and the steps from then on are carried into the next payload: to
+//! seal early costs nothing but freshness. So a miner whose disk, bucket or processor is slow learns how early it must.
 
 use crate::{Effect, Event, FailedEffect, Follower, SealCommitment, SkipReason};
 use templar_base::{BlockNumber, Window};
+
+/// What a miner allows itself beyond the blocks that its last payload took from the seal to the ledger.
+const MARGIN_BLOCKS: u64 = 2;
 
 /// How far the payload of one window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +35,10 @@ pub struct Miner {
     /// The newest window that was sealed, given up or begun too late.
     settled: Option<Window>,
     sealing: Sealing,
+    /// The head when the payload at hand was begun; none for one from before a restart.
+    sealing_since: Option<BlockNumber>,
+    /// Blocks before the window's end at which it seals, as its last payloads needed them.
+    lead: u64,
     /// What failed is not tried again before this block.
     retry_at: BlockNumber,
 }
@@ -39,7 +49,8 @@ impl Miner {
     pub fn new(follower: Follower, pending: Option<(Window, SealCommitment)>) -> Self {
         let sealing = pending.map_or(Sealing::Idle, |(window, commitment)| Sealing::Sealed(window, commitment));
         let settled = pending.map(|(window, _)| window);
-        Self { follower, training: None, settled, sealing, retry_at: BlockNumber(0) }
+        let (training, sealing_since, lead, retry_at) = (None, None, 0, BlockNumber(0));
+        Self { follower, training, settled, sealing, sealing_since, lead, retry_at }
     }
 
     /// The part that follows the run.
@@ -76,7 +87,8 @@ impl Miner {
             self.training = Some(current);
             effects.push(Effect::BeginWindow { window: current });
         }
-        if head >= self.follower.phases().seal(current) && self.settled.is_none_or(|settled| settled < current) {
+        let seal = self.follower.phases().seal_with_lead(current, self.lead);
+        if head >= seal && self.settled.is_none_or(|settled| settled < current) {
             effects.extend(self.seal_or_skip(current, next, head));
         }
         effects
@@ -92,6 +104,7 @@ impl Miner {
             }
             self.settled = Some(current);
             self.sealing = Sealing::Making(current);
+            self.sealing_since = Some(head);
             return Some(Effect::Seal { window: current, start: self.follower.standing().state });
         }
         self.settled = Some(current);
@@ -121,6 +134,10 @@ impl Miner {
         }
         if block < self.follower.phases().end(window) {
             self.sealing = Sealing::Committed(window);
+            if let Some(since) = self.sealing_since.take() {
+                let needed = block.0.saturating_sub(since.0) + MARGIN_BLOCKS;
+                self.lead = needed.max(self.lead.saturating_sub(1));
+            }
             return Vec::new();
         }
         self.give_up(window)
@@ -128,6 +145,9 @@ impl Miner {
 
     fn give_up(&mut self, window: Window) -> Vec<Effect> {
         self.sealing = Sealing::Idle;
+        if let Some(since) = self.sealing_since.take() {
+            self.lead = 2 * self.follower.phases().end(window).0.saturating_sub(since.0);
+        }
         vec![Effect::Unsend { window }, Effect::Skip { window, reason: SkipReason::CommitLate }]
     }
 
@@ -198,6 +218,33 @@ mod tests {
         miner.step(&block(127));
         assert_eq!(reveals(&miner.step(&failed)), 0);
         assert_eq!(reveals(&miner.step(&block(128))), 0, "no vote counts any more");
+    }
+
+    /// Bug: on a machine that was busy for a while, all miners missed window after window by half a second.
+    #[test]
+    fn a_miner_that_was_late_seals_earlier_and_comes_back_to_the_usual_time() {
+        let mut miner = miner(0, None);
+        let seals = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Seal { .. }));
+        // The block of the seal, and the blocks that the commitment takes; none where it is late.
+        let mut run = |window: u64, took: Option<u64>| {
+            miner.follower = Follower::new(
+                Phases::for_tests(),
+                AggregateSource::Download,
+                Standing { next: Window(window), state: STATE },
+            );
+            let start = 100 + 20 * window;
+            let sealed = (start..start + 20).find(|at| seals(&miner.step(&block(*at)))).expect("it seals");
+            let window = Window(window);
+            miner.step(&Event::Sealed { window, commitment: COMMITMENT });
+            let committed = took.map_or(start + 20, |took| sealed + took);
+            miner.step(&Event::SealCommitted { window, block: BlockNumber(committed) });
+            miner.step(&block(start + 20));
+            miner.step(&Event::Revealed { window });
+            start + 20 - sealed
+        };
+        let outcomes = [Some(1), None, None, Some(6), Some(6), Some(1), Some(1), Some(1), Some(1), Some(1), Some(1)];
+        let leads: Vec<u64> = (0..).zip(outcomes).map(|(window, took)| run(window, took)).collect();
+        assert_eq!(leads, [4, 4, 8, 11, 11, 11, 11, 11, 11, 10, 9]);
     }
 
     #[test]

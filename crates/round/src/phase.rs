@@ -35,6 +35,13 @@ impl Phases {
         BlockNumber(self.end(window).0.saturating_sub(self.budget.seal_blocks))
     }
 
+    /// From this block on a miner seals that needs `lead` blocks for it: never later than [`Phases::seal`], and not
+    /// before the step of the window before is expected to be applied.
+    pub fn seal_with_lead(&self, window: Window, lead: u64) -> BlockNumber {
+        let early = BlockNumber(self.end(window).0.saturating_sub(lead));
+        early.max(self.start(window).plus(self.budget.apply_blocks)).min(self.seal(window))
+    }
+
     /// From this block on a validator stops waiting for reveals.
     pub fn reveal(&self, window: Window) -> BlockNumber {
         self.end(window).plus(self.budget.reveal_blocks)
@@ -106,6 +113,13 @@ mod tests {
             assert_eq!(phases.window_of(phases.end(window)), Some(window.next()));
         }
         assert_eq!(phases.window_of(BlockNumber(99)), None);
+    }
+
+    #[test]
+    fn a_slow_miner_seals_earlier_between_the_outer_step_and_the_usual_time() {
+        let phases = Phases::for_tests();
+        let seal = |lead| phases.seal_with_lead(Window(2), lead).0;
+        assert_eq!([0, 4, 5, 9, 11, 12, u64::MAX].map(seal), [156, 156, 155, 151, 149, 149, 149]);
     }
 
     #[test]

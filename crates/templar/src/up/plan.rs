@@ -138,7 +138,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
         clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: blocks },
         budget: WindowBudget {
             // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
-            seal_blocks: (blocks / 12).clamp(2, 6),
+            seal_blocks: (blocks / 12).clamp(4, 6),
             reveal_blocks: blocks / 6,
             judge_blocks: blocks / 2,
             apply_blocks: blocks / 2 + 2,
