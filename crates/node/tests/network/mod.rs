@@ -314,6 +314,25 @@ impl World {
         }
     }
 
+    /// Makes blocks until these nodes stand where all stand, and to the end of that window's outcome; gives that window.
+    /// They have time: what holds them up goes by the clock and not by blocks.
+    pub async fn run_until_caught_up(&mut self, names: &[&str]) -> Window {
+        let begun = Instant::now();
+        loop {
+            self.nodes.values_mut().for_each(Node::read_journal);
+            let furthest = self.nodes.values().map(|node| node.next).max();
+            if names.iter().all(|name| Some(self.nodes[*name].next) == furthest) {
+                break;
+            }
+            assert!(begun.elapsed() < 10 * PATIENCE, "{names:?} do not catch up\n{}", self.story());
+            tokio::time::sleep(APPLY_PAUSE).await;
+            self.next_block().await;
+        }
+        let last = self.run.phases.window_of(self.head()).unwrap_or(Window(0));
+        self.run_through(last).await;
+        last
+    }
+
     /// Makes blocks up to `block`.
     pub async fn run_to(&mut self, block: BlockNumber) {
         while self.head() < block {
