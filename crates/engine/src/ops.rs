@@ -324,8 +324,15 @@ pub trait Ops: Send {
     /// `out = gate * sigmoid(gate) * up`, `gate_up: [rows, 2 * width]`, `out: [rows, width]`.
     fn swiglu_forward(&mut self, rows: usize, width: usize, gate_up: View<Self::Memory>, out: ViewMut<Self::Memory>);
 
-    /// Replaces `gate_up` by its gradient.
-    fn swiglu_backward(&mut self, rows: usize, width: usize, d_out: View<Self::Memory>, gate_up: ViewMut<Self::Memory>);
+    /// Replaces `gate_up` by its gradient, and makes what [`Ops::swiglu_forward`] had made of it once more.
+    fn swiglu_backward(
+        &mut self,
+        rows: usize,
+        width: usize,
+        d_out: View<Self::Memory>,
+        gate_up: ViewMut<Self::Memory>,
+        out: ViewMut<Self::Memory>,
+    );
 
     /// `losses[i] = log(sum(exp(logits[i]))) - logits[i][targets[i]]`, 0 for an ignored target; the logits
     /// `[targets, vocab]` are replaced by their gradient times `gradient_scale`.

@@ -183,7 +183,7 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
             packed_b_len(isa, width, length),
             packed_b_len(isa, length, width),
             packed_b_len(isa, width, length),
-            2 * QUERY_ROWS * length,
+            2 * QUERY_ROWS * length.next_multiple_of(LANES),
             2 * query_pack_len,
         ]);
         let (small_query, small_out) = small.split_at_mut(query_pack_len);
@@ -201,8 +201,9 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
                 let row_end = length.min(row + QUERY_ROWS);
                 let floor = visible(&shape, at.sequence, row).1;
                 let (count, seen) = (row_end - row, row_end - floor);
-                let (p, d_s) = work.split_at_mut(QUERY_ROWS * length);
-                let (p, d_s) = (&mut p[..count * seen], &mut d_s[..count * seen]);
+                let between = seen.next_multiple_of(LANES);
+                let (p, d_s) = work.split_at_mut(QUERY_ROWS * length.next_multiple_of(LANES));
+                let (p, d_s) = (&mut p[..count * between], &mut d_s[..count * between]);
                 let query_start = at.base + row * stride + head * width;
                 let query = Operand::rows(qkv, query_start, stride);
                 let out_start = (at.sequence * length + row) * out_stride + head * width;
@@ -216,16 +217,16 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
                     first_k: 0,
                     first_column: floor,
                     c: p.as_mut_ptr(),
-                    c_stride: seen,
+                    c_stride: between,
                     accumulate: false,
                 };
-                // SAFETY: `p` and `d_s` hold count x seen values.
+                // SAFETY: `p` and `d_s` hold count rows of seen values.
                 unsafe {
                     multiply(isa, scores, a_pack);
                     multiply(isa, Product { a: d_o, b: values, c: d_s.as_mut_ptr(), ..scores }, a_pack);
                 }
                 let saved = (at.sequence * heads.heads + head) * length + row;
-                for (index, (p, d_s)) in p.chunks_exact_mut(seen).zip(d_s.chunks_exact_mut(seen)).enumerate() {
+                for (index, (p, d_s)) in p.chunks_exact_mut(between).zip(d_s.chunks_exact_mut(between)).enumerate() {
                     let first = visible(&shape, at.sequence, row + index).0 - floor;
                     let end = row + index + 1 - floor;
                     let from = out_start + index * out_stride;
@@ -238,7 +239,7 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
                     rows::attention_row_backward(isa, p, d_s, scale(width), log_sum_exp[saved + index], delta);
                 }
                 let to_query = Product {
-                    a: Operand::rows(d_s, 0, seen),
+                    a: Operand::rows(d_s, 0, between),
                     columns: width,
                     k: seen,
                     b: keys_along,
@@ -249,7 +250,7 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
                     ..scores
                 };
                 let to_key = Product {
-                    a: Operand::transposed(d_s, 0, seen),
+                    a: Operand::transposed(d_s, 0, between),
                     rows: seen,
                     k: count,
                     b: pack_b(isa, query, count, width, small_query),
@@ -259,7 +260,7 @@ pub(crate) fn backward(isa: Isa, pool: &Pool, shape: Attention, forward: Forward
                     ..to_query
                 };
                 let to_value = Product {
-                    a: Operand::transposed(p, 0, seen),
+                    a: Operand::transposed(p, 0, between),
                     b: pack_b(isa, d_o, count, width, small_out),
                     c: d_qkv.block(at.value + floor * stride, seen, width, stride),
                     ..to_key

@@ -355,12 +355,15 @@ impl Ops for Cpu {
         });
     }
 
-    fn swiglu_backward(&mut self, rows: usize, width: usize, d_out: Read, gate_up: Write) {
+    fn swiglu_backward(&mut self, rows: usize, width: usize, d_out: Read, gate_up: Write, out: Write) {
         let (d_out, gate_up) = (d_out.take(rows * width), Disjoint::new(gate_up.take(rows * 2 * width)));
+        let out = Disjoint::new(out.take(rows * width));
         self.pool.pieces(rows, ROW_CHUNK, |start, end, _| {
+            let count = end - start;
             // SAFETY: pieces do not overlap.
-            let gate_up = unsafe { gate_up.part(start * 2 * width, (end - start) * 2 * width) };
-            rows::swiglu_backward(self.isa, gate_up, &d_out[start * width..end * width], width);
+            let (gate_up, out) =
+                unsafe { (gate_up.part(start * 2 * width, count * 2 * width), out.part(start * width, count * width)) };
+            rows::swiglu_backward(self.isa, gate_up, &d_out[start * width..end * width], out, width);
         });
     }
 

@@ -1,6 +1,6 @@
 //! Kernels over rows and over single values; each is compiled for every instruction set.
 
-use super::elementary::exp;
+use super::elementary::{exp, exp_of};
 use super::reduction::{LANES, dot};
 use super::vector::{Vector, kernel};
 use crate::ops::AdamW;
@@ -132,12 +132,16 @@ kernel! {
 }
 
 kernel! {
-    /// With `s = sigmoid(gate)`: `d_gate = d up s (1 + gate (1 - s))`, `d_up = d gate s`, written over gate and up.
-    fn swiglu_backward(gate_up: &mut [f32], d_out: &[f32], width: usize) {
-        for (gate_up, d) in gate_up.chunks_exact_mut(2 * width).zip(d_out.chunks_exact(width)) {
+    /// With `s = sigmoid(gate)`: `d_gate = d up s (1 + gate (1 - s))`, `d_up = d gate s`, written over gate and up, and
+    /// what [`swiglu_forward`] makes of these in `out`.
+    fn swiglu_backward(gate_up: &mut [f32], d_out: &[f32], out: &mut [f32], width: usize) {
+        let rows = gate_up.chunks_exact_mut(2 * width).zip(d_out.chunks_exact(width));
+        for ((gate_up, d), out) in rows.zip(out.chunks_exact_mut(width)) {
             let (gate, up) = gate_up.split_at_mut(width);
             for i in 0..width {
-                let s = 1.0 / (1.0 + exp(-gate[i]));
+                let inverse = 1.0 + exp(-gate[i]);
+                out[i] = gate[i] / inverse * up[i];
+                let s = 1.0 / inverse;
                 let d_gate = d[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
                 up[i] = d[i] * gate[i] * s;
                 gate[i] = d_gate;
@@ -167,36 +171,43 @@ kernel! {
     }
 }
 
-/// A block of [`attention_row_backward`].
-#[inline(always)]
-fn attention_block_backward(
-    scores: &mut [f32; LANES],
-    d_p: &mut [f32; LANES],
-    scale: f32,
-    log_sum_exp: f32,
-    delta: f32,
-) {
-    for (score, d) in scores.iter_mut().zip(d_p) {
-        let p = exp(score.mul_add(scale, -log_sum_exp));
-        *score = p;
-        *d = p * (*d - delta) * scale;
-    }
-}
-
 kernel! {
     /// From raw scores and `d_p`, in place: `p = exp(scale score - log_sum_exp)` and
     /// `d_score = p (d_p - delta) scale`, where `delta = sum(p d_p)`.
-    fn attention_row_backward(scores: &mut [f32], d_p: &mut [f32], scale: f32, log_sum_exp: f32, delta: f32) {
+    fn attention_row_backward<V, N>(scores: &mut [f32], d_p: &mut [f32], scale: f32, log_sum_exp: f32, delta: f32) {
+        /// # Safety
+        /// The instruction set of `V` must be there; both hold `N` registers.
+        #[inline(always)]
+        unsafe fn block<V: Vector, const N: usize>(
+            scores: &mut [f32; LANES],
+            d_p: &mut [f32; LANES],
+            [scale, lowered, delta]: [f32; 3],
+        ) {
+            for register in 0..N {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let score = scores.as_mut_ptr().add(register * V::LANES);
+                    let d = d_p.as_mut_ptr().add(register * V::LANES);
+                    let p = exp_of(V::load(score).mul_add(V::splat(scale), V::splat(lowered)));
+                    p.store(score);
+                    p.mul(V::load(d).sub(V::splat(delta))).mul(V::splat(scale)).store(d);
+                }
+            }
+        }
+        let factors = [scale, -log_sum_exp, delta];
         let (blocks, rest) = scores.as_chunks_mut::<LANES>();
         let (d_blocks, d_rest) = d_p.as_chunks_mut::<LANES>();
-        for (scores, d) in blocks.iter_mut().zip(d_blocks) {
-            attention_block_backward(scores, d, scale, log_sum_exp, delta);
-        }
         // As a whole block, so that the exponentials are taken together.
         let (mut last, mut d_last) = ([0.0f32; LANES], [0.0f32; LANES]);
         last[..rest.len()].copy_from_slice(rest);
         d_last[..d_rest.len()].copy_from_slice(d_rest);
-        attention_block_backward(&mut last, &mut d_last, scale, log_sum_exp, delta);
+        // SAFETY: the kernel's promise.
+        unsafe {
+            for (scores, d) in blocks.iter_mut().zip(d_blocks) {
+                block::<V, N>(scores, d, factors);
+            }
+            block::<V, N>(&mut last, &mut d_last, factors);
+        }
         rest.copy_from_slice(&last[..rest.len()]);
         d_rest.copy_from_slice(&d_last[..d_rest.len()]);
     }
@@ -259,7 +270,9 @@ pub(super) mod tests {
             let mut gate_up = random(6 * n, 1);
             let mut out = vec![0.0; 3 * n];
             swiglu_forward(isa, &gate_up, &mut out, n);
-            swiglu_backward(isa, &mut gate_up, &random(3 * n, 2), n);
+            let mut again = vec![0.0; 3 * n];
+            swiglu_backward(isa, &mut gate_up, &random(3 * n, 2), &mut again, n);
+            assert_eq!(again, out);
             let mut rotated = random(6 * n, 3);
             rope(isa, &mut rotated, &random(2 * n, 4), -1.0);
             let (mut y, mut z) = (random(n, 5), random(n, 6));

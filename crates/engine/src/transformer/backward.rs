@@ -170,10 +170,9 @@ impl<O: Ops> Transformer<O> {
         let table = View::new(self.table.borrow(), 0);
 
         ops.gemm(to_input(hidden, inner), read(d_stream), weight(at.down), write(d_activated));
-        ops.swiglu_forward(rows, inner, read(&memory.gate_up), write(activated));
+        ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up), write(activated));
         let to = ViewMut::new(&mut **gradient, at.down);
         ops.gemm(to_weight(hidden, inner), read(d_stream), read(activated), to);
-        ops.swiglu_backward(rows, inner, read(d_activated), write(&mut memory.gate_up));
         ops.gemm(to_input(2 * inner, hidden), read(&memory.gate_up), weight(at.gate_up), write(d_normed));
         let (middle, weights) = (read(&memory.middle), weight(at.middle_norm));
         ops.rms_norm_forward(norm, middle, weights, write(normed));

@@ -53,6 +53,30 @@ macro_rules! packed {
     };
 }
 
+/// A step with `a` as it lies in columns: a step's values side by side, a step `{between}` bytes after the other.
+macro_rules! in_columns {
+    (0) => {
+        in_columns!(0, "")
+    };
+    (1) => {
+        in_columns!(1, " + {between}")
+    };
+    (2) => {
+        in_columns!(2, " + 2 * {between}")
+    };
+    (3) => {
+        in_columns!(3, " + {three}")
+    };
+    ($step:literal, $at:literal) => {
+        step!(["{b} + 128 * ", $step],
+            ["{a}", $at] 0 1 ["{a}", $at, " + 4"] 2 3 ["{a}", $at, " + 8"] 4 5 ["{a}", $at, " + 12"] 6 7
+            ["{a}", $at, " + 16"] 8 9 ["{a}", $at, " + 20"] 10 11 ["{a}", $at, " + 24"] 12 13
+            ["{a}", $at, " + 28"] 14 15 ["{a}", $at, " + 32"] 16 17 ["{a}", $at, " + 36"] 18 19
+            ["{a}", $at, " + 40"] 20 21 ["{a}", $at, " + 44"] 22 23 ["{a}", $at, " + 48"] 24 25
+            ["{a}", $at, " + 52"] 26 27)
+    };
+}
+
 /// A step with `a` as it lies in rows, `{between}` bytes apart; `{three}` is three times that.
 macro_rules! in_rows {
     ($step:literal) => {
@@ -119,9 +143,9 @@ pub(super) unsafe fn compute(steps: usize, a: Left, b: *const f32, place: Place)
 }
 
 /// The sums of a tile, for each a chain of multiply-adds from zero on: steps by fours, then one by one. The operands are
-/// those of `a`, which moves on by some bytes with every step.
+/// those of `a`, whose pointers are moved on behind a step and behind four.
 macro_rules! chains {
-    ($step:ident, $by:literal, [$($pointer:literal),*], $steps:expr, $b:expr, $($operands:tt)*) => {{
+    ($step:ident, [$($by:literal),*], [$($by_four:literal),*], $steps:expr, $b:expr, $($operands:tt)*) => {{
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
         let [
             [s0, s1],
@@ -148,7 +172,7 @@ macro_rules! chains {
             $step!(1),
             $step!(2),
             $step!(3),
-            $(concat!("add ", $pointer, ", 4 * ", $by),)*
+            $($by_four,)*
             "add {b}, 4 * 128",
             "dec {fours}",
             "jnz 2b",
@@ -157,7 +181,7 @@ macro_rules! chains {
             "jz 5f",
             "4:",
             $step!(0),
-            $(concat!("add ", $pointer, ", ", $by),)*
+            $($by,)*
             "add {b}, 128",
             "dec {rest}",
             "jnz 4b",
@@ -212,9 +236,20 @@ unsafe fn sums(steps: usize, a: Left, b: *const f32) -> [[__m512; 2]; ROWS] {
     // SAFETY: `a` and `b` are read for as many steps as the caller promises; every register that changes is named.
     unsafe {
         match a {
-            Left::Packed(a) => chains!(packed, 56, ["{a}"], steps, b, a = inout(reg) a => _,),
+            Left::Packed(a) => {
+                chains!(packed, ["add {a}, 56"], ["add {a}, 4 * 56"], steps, b, a = inout(reg) a => _,)
+            }
+            Left::Columns { from, between } => chains!(
+                in_columns, ["add {a}, {between}"], ["lea {a}, [{a} + 4 * {between}]"], steps, b,
+                a = inout(reg) from => _,
+                between = in(reg) 4 * between,
+                three = in(reg) 12 * between,
+            ),
             Left::Rows { from, between } => chains!(
-                in_rows, 4, ["{a}", "{a5}", "{a10}"], steps, b,
+                in_rows,
+                ["add {a}, 4", "add {a5}, 4", "add {a10}, 4"],
+                ["add {a}, 16", "add {a5}, 16", "add {a10}, 16"],
+                steps, b,
                 a = inout(reg) from => _,
                 a5 = inout(reg) from.wrapping_add(5 * between) => _,
                 a10 = inout(reg) from.wrapping_add(10 * between) => _,

@@ -31,8 +31,11 @@ const PACKED_LIMIT: usize = 1 << 18;
 /// Outputs of one task of a product with one row.
 const ROW_OUTPUTS: usize = 256;
 
-/// Tasks for each thread: enough that an unlucky share is a small part of the whole.
-const TASKS_PER_THREAD: usize = 8;
+/// Tasks for each thread, where there are rows enough: an unlucky share is a small part of the whole then.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Tasks for each thread that are worth cutting by columns for: each part of the columns packs `a` again.
+const LEAST_TASKS_PER_THREAD: usize = 2;
 
 /// `c (+)= a b` with `a: [m, k]`, `b: [k, n]`, `c: [m, n]`.
 #[derive(Clone, Copy)]
@@ -143,7 +146,7 @@ pub(crate) fn for_rows(
     a.assert_holds(m, k);
     let packed = Packed { data: b.values.borrow(), k, n };
     let (height, width) = tile(isa);
-    let (tasks, strips) = (row_tasks(isa, pool, m), m.div_ceil(height));
+    let (tasks, strips) = (row_tasks(isa, pool, m, a, 1), m.div_ceil(height));
     // Rows a power of two apart would meet in few places of the first-level cache.
     let stride = n.next_multiple_of(width) + width;
     pool.run(tasks, |task, scratch| {
@@ -193,9 +196,10 @@ fn share(whole: usize, parts: usize, index: usize) -> usize {
     whole * index / parts
 }
 
-/// In how many tasks rows are cut, so that each thread gets as many.
-fn row_tasks(isa: Isa, pool: &Pool, rows: usize) -> usize {
-    rows.div_ceil(task_rows(isa)).next_multiple_of(pool.threads())
+/// In how many tasks rows are cut, so that each thread gets as many, and `least` at least.
+fn row_tasks(isa: Isa, pool: &Pool, rows: usize, a: Operand, least: usize) -> usize {
+    let tasks = rows.div_ceil(task_rows(isa, a.is_by_columns())).max(least);
+    tasks.next_multiple_of(pool.threads()).min(rows.div_ceil(tile(isa).0))
 }
 
 /// Multiplies by a packed pass. Tasks are cut in whole tiles and as evenly as it goes; with several threads there are
@@ -204,9 +208,13 @@ fn multiply_pass(isa: Isa, pool: &Pool, sizes: Sizes, a: Operand, packed: Packed
     let Sizes { m, n, k, accumulate } = sizes;
     let (height, width) = tile(isa);
     let (strips, panels) = (m.div_ceil(height), n.div_ceil(width));
-    let wanted = if pool.threads() == 1 { 1 } else { TASKS_PER_THREAD * pool.threads() };
-    let row_tasks = row_tasks(isa, pool, m).max(wanted.min(strips.div_ceil(4)));
-    let column_tasks = wanted.div_ceil(row_tasks).min(panels);
+    let (row_tasks, column_tasks) = match pool.threads() {
+        1 => (row_tasks(isa, pool, m, a, 1), 1),
+        threads => {
+            let row_tasks = row_tasks(isa, pool, m, a, (TASKS_PER_THREAD * threads).min(strips.div_ceil(4)));
+            (row_tasks, (LEAST_TASKS_PER_THREAD * threads).div_ceil(row_tasks.max(1)).min(panels))
+        }
+    };
     pool.run(row_tasks * column_tasks, |task, scratch| {
         let (row_task, column_task) = (task / column_tasks, task % column_tasks);
         let row = share(strips, row_tasks, row_task) * height;
@@ -300,7 +308,8 @@ mod tests {
     fn every_tile_fits_the_blocks_that_attention_enters_at() {
         for isa in Isa::ALL {
             let (height, width) = tile(isa);
-            assert!(K_BLOCK.is_multiple_of(width) && task_rows(isa).is_multiple_of(height), "{isa}");
+            let whole = [false, true].map(|a_by_columns| task_rows(isa, a_by_columns));
+            assert!(K_BLOCK.is_multiple_of(width) && whole.iter().all(|rows| rows.is_multiple_of(height)), "{isa}");
         }
     }
 

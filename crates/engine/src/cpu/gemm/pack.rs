@@ -24,6 +24,11 @@ impl<'a> Operand<'a> {
         Self { data, start, row_stride: 1, column_stride: stride }
     }
 
+    /// Whether the values of a column lie side by side.
+    pub(super) fn is_by_columns(&self) -> bool {
+        self.row_stride == 1
+    }
+
     /// The part from (`row`, `column`) on.
     pub(super) fn at(self, row: usize, column: usize) -> Self {
         Self { start: self.start + row * self.row_stride + column * self.column_stride, ..self }

@@ -24,8 +24,12 @@ pub(crate) fn tile(isa: Isa) -> (usize, usize) {
 const LARGEST_TILE: usize = 6 * 16;
 
 /// Most rows of `c` in one task: some tiles, so that the packed `a` (42 KiB with AVX-512) stays near.
-pub(super) fn task_rows(isa: Isa) -> usize {
+///
+/// More of them where the columns of `a` lie side by side in memory: a task reads a piece of each, and a short piece
+/// costs as much as a long one.
+pub(super) fn task_rows(isa: Isa, a_by_columns: bool) -> usize {
     match isa {
+        Isa::Avx512 if a_by_columns => 252,
         Isa::Avx512 => 42,
         Isa::Avx2 | Isa::Neon => 96,
         Isa::Scalar => 64,
@@ -34,7 +38,7 @@ pub(super) fn task_rows(isa: Isa) -> usize {
 
 /// Length of the packing buffer that [`multiply`] needs for `a`.
 pub(crate) fn packed_a_len(isa: Isa, k: usize) -> usize {
-    task_rows(isa) * k.min(K_BLOCK)
+    task_rows(isa, true) * k.min(K_BLOCK)
 }
 
 /// A product `c (+)= a b` for a `b` that is packed: `a: [rows, k]`, `c: [rows, columns]`.
@@ -70,7 +74,7 @@ pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
     assert!(first_k + k <= b.k && first_column + columns <= b.n, "outside b");
     assert!(first_k.is_multiple_of(K_BLOCK) && first_column.is_multiple_of(width), "start inside a panel");
     assert!(b.data.len() >= packed_b_len(isa, b.k, b.n), "b is not packed whole");
-    let step = task_rows(isa);
+    let step = task_rows(isa, a.is_by_columns());
     for first in (0..rows).step_by(step) {
         // SAFETY: a row inside the caller's block.
         let c = unsafe { product.c.add(first * product.c_stride) };
@@ -98,6 +102,8 @@ pub(super) enum Left {
     Packed(*const f32),
     /// As it lies, a row `between` values after the other.
     Rows { from: *const f32, between: usize },
+    /// As it lies, a step `between` values after the other.
+    Columns { from: *const f32, between: usize },
 }
 
 /// Computes a tile: `c (+)= a b` for a strip of `a` and a panel of `b` packed `[steps, columns]`.
@@ -128,13 +134,14 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
     let Product { a, rows, columns, b, c_stride, .. } = product;
     let b_padded = b.n.next_multiple_of(COLUMNS);
     // A strip that one panel passes by is not worth packing.
-    let is_direct = |row: usize| a.column_stride == 1 && columns <= COLUMNS && row + ROWS <= rows;
+    let is_direct =
+        |row: usize| (a.column_stride == 1 || a.is_by_columns()) && columns <= COLUMNS && row + ROWS <= rows;
     for k_done in (0..product.k).step_by(K_BLOCK) {
         let steps = K_BLOCK.min(product.k - k_done);
         let k_start = product.first_k + k_done;
         let packed_steps = K_BLOCK.min(b.k - k_start);
         // Where the rows of `a` lie side by side in memory, what is near is read together: a few steps of all strips.
-        let piece = if a.row_stride == 1 { 8 } else { steps };
+        let piece = if a.is_by_columns() { 8 } else { steps };
         for step in (0..steps).step_by(piece) {
             for row in (0..rows).step_by(ROWS).filter(|row| !is_direct(*row)) {
                 let strip = &mut a_pack[row * steps + step * ROWS..row * steps + steps.min(step + piece) * ROWS];
@@ -158,7 +165,10 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
                     let left = match is_direct(row) {
                         true => {
                             let from = a.data.as_ptr().add(a.at(row, k_done).start);
-                            Left::Rows { from, between: a.row_stride }
+                            match a.column_stride {
+                                1 => Left::Rows { from, between: a.row_stride },
+                                between => Left::Columns { from, between },
+                            }
                         }
                         false => Left::Packed(a_pack.as_ptr().add(row * steps)),
                     };
@@ -231,6 +241,9 @@ unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>(
         }
         let sums = match a {
             Left::Packed(a) => chains::<V, ROWS, VECTORS>(steps, std::array::from_fn(|row| a.add(row)), ROWS, b),
+            Left::Columns { from, between } => {
+                chains::<V, ROWS, VECTORS>(steps, std::array::from_fn(|row| from.add(row)), between, b)
+            }
             Left::Rows { from, between } => {
                 chains::<V, ROWS, VECTORS>(steps, std::array::from_fn(|row| from.add(row * between)), 1, b)
             }
