@@ -109,6 +109,14 @@ impl Figures {
             rows.push(vec![what.to_string(), number(*value), best, number(*least), number(*aim), verdict.to_owned()]);
         }
         text += &table(paint, Some(&["figure", "measured", "best turns", "at least", "aim", ""]), &rows);
+        let [machine, reference] =
+            ["thread_scaling_of_machine", "thread_scaling_of_pytorch"].map(|name| self.values.get(name));
+        if let Some(machine) = machine {
+            text += &format!("A second thread of this machine: {machine:.2} times the multiply-adds of one");
+            text +=
+                &reference.map_or(String::new(), |reference| format!("; PyTorch trains {reference:.2} times as fast"));
+            text.push('\n');
+        }
         for missing in &self.missing {
             text += &format!("{}\n", paint.dim(&format!("not measured: {missing}")));
         }

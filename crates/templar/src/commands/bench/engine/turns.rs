@@ -124,7 +124,7 @@ impl Times {
 }
 
 /// The middle value; the upper of the two middle ones.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

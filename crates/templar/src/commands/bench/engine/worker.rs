@@ -66,6 +66,9 @@ pub struct Answer {
     pub version: String,
 }
 
+/// Rounds of a burst: some milliseconds.
+const BURST_ROUNDS: u64 = 1 << 21;
+
 impl EngineWorker {
     /// Answers requests until the input ends.
     pub fn run(self) -> anyhow::Result<()> {
@@ -80,7 +83,7 @@ impl EngineWorker {
         answer(&Answer { version, idle_bytes, ..Answer::default() })?;
         for line in std::io::stdin().lock().lines() {
             let request = serde_json::from_str(&line?).context("a request that is none")?;
-            let mut result = carry_out(&mut engine, &batch, request)?;
+            let mut result = carry_out(&mut engine, self.threads, &batch, request)?;
             (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
             answer(&result)?;
         }
@@ -92,7 +95,7 @@ fn answer(answer: &Answer) -> anyhow::Result<()> {
     print(&serde_json::to_string(answer)?)
 }
 
-fn carry_out(engine: &mut CpuEngine, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
+fn carry_out(engine: &mut CpuEngine, threads: usize, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
     let started = Instant::now();
     match request {
         Request::Train { steps } => {
@@ -119,16 +122,19 @@ fn carry_out(engine: &mut CpuEngine, batch: &Batch, request: Request) -> anyhow:
                 engine.generate(&batch.tokens[..tokens], &options, &mut |_| true)?;
             }
         }
-        Request::Peak => return Ok(Answer { flops_per_second: peak(engine.isa()), ..Answer::default() }),
+        Request::Peak => return Ok(Answer { flops_per_second: peak(engine.isa(), threads), ..Answer::default() }),
     }
     Ok(Answer { seconds: started.elapsed().as_secs_f64(), ..Answer::default() })
 }
 
-/// The best of some bursts of fused multiply-adds: what one core can do at all.
-fn peak(isa: Isa) -> f64 {
+/// The best of some bursts of fused multiply-adds, on all threads at once: what the cores can do at all.
+fn peak(isa: Isa, threads: usize) -> f64 {
     let rate = |_| {
         let started = Instant::now();
-        let operations = fma_burst(isa, 1 << 20);
+        let operations: u64 = std::thread::scope(|scope| {
+            let bursts: Vec<_> = (0..threads).map(|_| scope.spawn(|| fma_burst(isa, BURST_ROUNDS))).collect();
+            bursts.into_iter().map(|burst| burst.join().unwrap_or(0)).sum()
+        });
         operations as f64 / started.elapsed().as_secs_f64()
     };
     (0..8).map(rate).fold(0.0, f64::max)
