@@ -147,9 +147,10 @@ fn rows(criterion: &mut Criterion) {
         let out = ViewMut::new(&mut activated[..], 0);
         cpu.swiglu_forward(ROWS, INNER, View::new(black_box(&gate_up[..]), 0), out);
     });
-    bench_bytes(criterion, "swiglu backward", 20 * ROWS * INNER, || {
-        let gate_up = ViewMut::new(&mut gate_up[..], 0);
-        cpu.swiglu_backward(ROWS, INNER, View::new(black_box(&activated[..]), 0), gate_up);
+    let mut again = values(ROWS * INNER);
+    bench_bytes(criterion, "swiglu backward", 24 * ROWS * INNER, || {
+        let (gate_up, again) = (ViewMut::new(&mut gate_up[..], 0), ViewMut::new(&mut again[..], 0));
+        cpu.swiglu_backward(ROWS, INNER, View::new(black_box(&activated[..]), 0), gate_up, again);
     });
     let (mut qkv, table) = (values(ROWS * HEADS.row()), values(LENGTH * HEADS.head_dim));
     bench_bytes(criterion, "rotation", 8 * ROWS * HEADS.rotated() * HEADS.head_dim, || {
