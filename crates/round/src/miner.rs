@@ -140,22 +140,36 @@ impl Miner {
             }
             return Vec::new();
         }
+        self.seal_earlier(window);
         self.give_up(window)
+    }
+
+    /// The time from the seal to the window's end was too short: twice as much from now on.
+    fn seal_earlier(&mut self, window: Window) {
+        if let Some(since) = self.sealing_since.take() {
+            self.lead = 2 * self.follower.phases().end(window).0.saturating_sub(since.0);
+        }
     }
 
     fn give_up(&mut self, window: Window) -> Vec<Effect> {
         self.sealing = Sealing::Idle;
-        if let Some(since) = self.sealing_since.take() {
-            self.lead = 2 * self.follower.phases().end(window).0.saturating_sub(since.0);
-        }
         vec![Effect::Unsend { window }, Effect::Skip { window, reason: SkipReason::CommitLate }]
     }
 
     fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
+        // What fails at once, such as for want of training after a restart, would fail earlier too. The head may be a
+        // block behind the one at which an upload was given up.
+        let has_run_out_of_time = self.follower.head().plus(2) >= self.follower.phases().end(window);
         match (effect, self.sealing) {
             // Perhaps the payload was made, and only its upload failed.
-            (FailedEffect::Seal, Sealing::Making(own)) if own == window => self.give_up(window),
-            (FailedEffect::CommitSeal, Sealing::Committing(own, _)) if own == window => self.give_up(window),
+            (FailedEffect::Seal, Sealing::Making(own)) | (FailedEffect::CommitSeal, Sealing::Committing(own, _))
+                if own == window =>
+            {
+                if has_run_out_of_time {
+                    self.seal_earlier(window);
+                }
+                self.give_up(window)
+            }
             (FailedEffect::Reveal, Sealing::Revealing(own)) if own == window => {
                 let late = self.follower.head() > self.follower.phases().judge(window);
                 self.retry_at = self.follower.head().plus(1);
@@ -245,6 +259,18 @@ mod tests {
         let outcomes = [Some(1), None, None, Some(6), Some(6), Some(1), Some(1), Some(1), Some(1), Some(1), Some(1)];
         let leads: Vec<u64> = (0..).zip(outcomes).map(|(window, took)| run(window, took)).collect();
         assert_eq!(leads, [4, 4, 8, 11, 11, 11, 11, 11, 11, 10, 9]);
+    }
+
+    #[test]
+    fn only_a_failure_for_want_of_time_makes_a_miner_seal_earlier() {
+        for (failed_at, expected) in [(116, 136), (118, 132)] {
+            let mut miner = miner(0, None);
+            miner.step(&block(116));
+            miner.step(&block(failed_at));
+            miner.step(&Event::Failed { window: Window(0), effect: FailedEffect::Seal });
+            let seal = miner.follower.phases().seal_with_lead(Window(1), miner.lead);
+            assert_eq!(seal, BlockNumber(expected), "failed in block {failed_at}");
+        }
     }
 
     #[test]

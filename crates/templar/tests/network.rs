@@ -17,20 +17,20 @@ fn a_network_of_processes_survives_kills_outages_and_newcomers() {
     let mut up = Up::start(scratch.path(), &["--miners", "3", "--validators", "2"]);
     let first = up.window_in_sync(5);
     for (victim, nulls) in [("miner-1", 0), ("validator-0", 1)] {
-        let before = up.null_windows();
+        let before = up.unexplained_null_windows();
         up.kill(victim);
         // The window at hand may miss the victim; the one after must not.
         up.window();
         up.window_in_sync(5);
-        let lost = up.null_windows().saturating_sub(before);
+        let lost = up.unexplained_null_windows().saturating_sub(before);
         assert!(lost <= nulls, "{lost} null windows after a kill of {victim}: {:?}; {}", up.windows, up.logs());
     }
     for service in ["bucket", "ledger"] {
-        let before = up.null_windows();
+        let before = up.unexplained_null_windows();
         up.keep_down(service);
         up.window();
         up.window_in_sync(5);
-        let lost = up.null_windows().saturating_sub(before);
+        let lost = up.unexplained_null_windows().saturating_sub(before);
         assert!(lost <= 1, "{lost} null windows after ten seconds without the {service}: {:?}", up.windows);
     }
     join_late(&mut up, scratch.path());

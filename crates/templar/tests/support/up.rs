@@ -1,7 +1,7 @@
 //! `templar up` as a process, and what its nodes write.
 
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,27 +72,21 @@ impl Up {
 
     /// Windows without an outer step that no lack of time explains. On a machine that others keep busy, every miner may
     /// miss a window's end, or a validator the last block in which votes count; their journals say so.
-    pub fn null_windows(&self) -> usize {
-        let is_late =
-            |reason: &str| reason.contains("was not committed before") || reason.contains("was not ready before");
-        let mut late: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    pub fn unexplained_null_windows(&self) -> usize {
         let journals = journals(&self.data);
-        for (node, entries) in &journals {
-            for entry in entries.iter().filter(|entry| entry["event"] == "skipped") {
-                if is_late(entry["reason"].as_str().unwrap()) {
-                    late.entry(entry["window"].as_u64().unwrap()).or_default().insert(node.clone());
-                }
-            }
-        }
-        let has_time = |window: &Value| {
-            let late = late.get(&window["window"].as_u64().unwrap()).cloned().unwrap_or_default();
-            let is_miner = |node: &&String| node.starts_with("miner");
-            let (late_miners, miners) =
-                (late.iter().filter(is_miner).count(), journals.keys().filter(is_miner).count());
-            late_miners == late.len() && late_miners < miners
+        let is_late = |node: &str, window: u64| {
+            journals[node].iter().any(|entry| {
+                let reason = entry["reason"].as_str().unwrap_or_default();
+                let is_of_time = reason.contains("was not committed before") || reason.contains("was not ready before");
+                entry["event"] == "skipped" && entry["window"] == window && is_of_time
+            })
+        };
+        let of = |role: &'static str| journals.keys().filter(move |node| node.starts_with(role));
+        let is_explained = |window: u64| {
+            of("validator").any(|node| is_late(node, window)) || of("miner").all(|node| is_late(node, window))
         };
         let null = self.windows.iter().filter(|window| window["selected"].as_array().unwrap().is_empty());
-        null.filter(|window| has_time(window)).count()
+        null.filter(|window| !is_explained(window["window"].as_u64().unwrap())).count()
     }
 
     pub fn process(&self, name: &str) -> Option<u64> {
