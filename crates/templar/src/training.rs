@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
+use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
 use templar_engine::checkpoint::{
     Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
@@ -44,8 +44,11 @@ const SAMPLE_TOKENS: usize = 40;
 /// What is fixed from the first step on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Name of the model's sizes.
+    /// Name of the model's sizes, or of the model that it began with.
     pub preset: String,
+    /// The model that it began with; none where it began with random parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Where the corpus is.
     pub corpus: PathBuf,
     /// The corpus, by its manifest.
@@ -152,8 +155,14 @@ pub struct Training {
 }
 
 impl Training {
-    /// A training that has not begun. Fails where the text is too small for the plan.
-    pub fn new(plan: Plan, limits: Limits, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
+    /// A training that has not begun, of `model` or of a new one. Fails where the text is too small for the plan.
+    pub fn new(
+        plan: Plan,
+        limits: Limits,
+        corpus: Arc<Corpus>,
+        threads: usize,
+        model: Option<folder::Checkpoint>,
+    ) -> anyhow::Result<Self> {
         let record = Record {
             tokenizer: corpus.tokenizer().hash(),
             plan,
@@ -164,9 +173,15 @@ impl Training {
             first_held_out_loss: None,
             last_held_out_loss: None,
         };
-        let mut training = Self::with_record(record, corpus, threads)?;
-        let seed = training.seed("parameters");
-        let first = initial_parameters(training.engine.config(), seed);
+        let (config, first) = match model {
+            Some(model) => (model.config, model.parameters),
+            None => {
+                let config = preset(&record.plan.preset, corpus.manifest().vocab_size as usize)?;
+                let first = initial_parameters(&config, seed(record.plan.seed, "parameters"));
+                (config, first)
+            }
+        };
+        let mut training = Self::with_record(record, config, corpus, threads)?;
         training.engine.parameters_mut().copy_from_slice(&first);
         Ok(training)
     }
@@ -180,18 +195,19 @@ impl Training {
         let state_path = path.join(OPTIMISER_FILE);
         let state = std::fs::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
         let state = OptimiserState::from_bytes(&state).with_context(|| format!("in {}", state_path.display()))?;
-        let mut training = Self::with_record(record, corpus, threads)?;
-        if *training.engine.config() != checkpoint.config {
+        let plan = &record.plan;
+        let vocab_size = corpus.manifest().vocab_size as usize;
+        if plan.from.is_none() && preset(&plan.preset, vocab_size)? != checkpoint.config {
             anyhow::bail!("{} is of another model than {RECORD_FILE} says", path.join(folder::CONFIG_FILE).display());
         }
+        let mut training = Self::with_record(record, checkpoint.config, corpus, threads)?;
         training.engine.parameters_mut().copy_from_slice(&checkpoint.parameters);
         training.engine.load_optimiser_state(state)?;
         Ok(training)
     }
 
-    fn with_record(record: Record, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
+    fn with_record(record: Record, config: ModelConfig, corpus: Arc<Corpus>, threads: usize) -> anyhow::Result<Self> {
         let plan = &record.plan;
-        let config = preset(&plan.preset, corpus.manifest().vocab_size as usize)?;
         let rule = AssignmentRule {
             sequence_length: plan.sequence_length,
             sequences_per_batch: plan.batch,
@@ -206,10 +222,6 @@ impl Training {
         let engine = CpuEngine::new(config, optimiser, threads)?;
         let seconds_before = record.seconds;
         Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
-    }
-
-    fn seed(&self, purpose: &str) -> [u8; 32] {
-        seed(self.record.plan.seed, purpose)
     }
 
     /// The engine.
@@ -370,6 +382,7 @@ mod tests {
     fn record(step: u64, limits: Limits) -> Record {
         let plan = Plan {
             preset: "nano".into(),
+            from: None,
             corpus: PathBuf::new(),
             corpus_hash: ContentHash::default(),
             sequence_length: 8,

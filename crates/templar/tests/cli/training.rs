@@ -146,3 +146,35 @@ fn a_corpus_is_built_inspected_and_trained_on() {
     let error = place.failure(1, &["model", "generate", "m"]);
     assert!(error.contains("it is another model's tokenizer.json"), "{error}");
 }
+
+#[test]
+fn a_model_that_is_there_is_trained_on() {
+    let place = Place::new();
+    place.stdout(&train("base", &["--steps", "60"]));
+    // Another text, in the tokens of the base; a learning rate of nothing leaves it as it was.
+    let book = place.write("book.txt", "Leon had a green boat. Rosa was a quiet gardener. ".repeat(400));
+    let on = ["model", "train", "--from", "base", "--text", crate::program::text(&book), "--batch", "2", "--json"];
+    let size = ["--sequence-length", "32", "--evaluate-every", "1000"];
+    let on = |out: &'static str, more: &[&'static str]| [&on[..], &size, &["--out", out], more].concat();
+    place.stdout(&on("same", &["--steps", "2", "--learning-rate", "0"]));
+    let read = |folder: &str, file: &str| fs::read(place.path(folder).join(file)).unwrap();
+    for file in ["model.safetensors", "config.json", "tokenizer.json"] {
+        assert!(read("base", file) == read("same", file), "{file} differs");
+    }
+    let whole = events(&place.stdout(&on("tuned", &["--steps", "40"])));
+    assert_eq!(whole[0]["preset"], "base");
+    let loss = |name: &str| whole.last().unwrap()[name].as_f64().unwrap();
+    assert!(loss("last_held_out_loss") < loss("first_held_out_loss"), "{whole:?}");
+
+    // It goes on without the model that it began with.
+    place.stdout(&on("halted", &["--steps", "15"]));
+    fs::rename(place.path("base"), place.path("moved")).unwrap();
+    place.stdout(&["model", "train", "--out", "halted", "--resume", "--steps", "20", "--json"]);
+    let error = place.failure(2, &["model", "train", "--out", "halted", "--resume", "--from", "moved"]);
+    assert!(error.contains("--from differs"), "{error}");
+    let error = place.failure(1, &on("other", &[]));
+    assert!(error.contains("cannot use the checkpoint base"), "{error}");
+    place.stdout(&["corpus", "build", "--synthetic", "120000", "--vocab-size", "300", "--out", "foreign"]);
+    let error = place.failure(1, &["model", "train", "--from", "moved", "--corpus", "foreign", "--out", "other"]);
+    assert!(error.contains("is in the tokens of another model"), "{error}");
+}

@@ -110,7 +110,10 @@ impl Plot {
         });
         let held_out = lines(&|step| step.held_out_loss, &unnamed).into_iter().map(Series::dots);
         [
-            Chart { title: "loss (nats per token)", series: raw.chain(smooth).chain(held_out).collect() },
+            Chart {
+                title: "loss (nats per token): each step, running mean, held-out text (dots)",
+                series: raw.chain(smooth).chain(held_out).collect(),
+            },
             Chart { title: "gradient norm", series: lines(&|step| step.gradient_norm, &unnamed) },
             Chart { title: "learning rate", series: lines(&|step| step.learning_rate, &unnamed) },
         ]

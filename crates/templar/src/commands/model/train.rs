@@ -14,7 +14,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use templar_corpus::{BuildError, Corpus, CorpusBuilder, TokenizerError};
+use templar_base::ModelConfig;
+use templar_corpus::{BuildError, Corpus, CorpusBuilder, Tokenizer, TokenizerError};
 use templar_engine::{Decay, Engine, MatrixOptimiser, preset};
 
 /// Train a model alone, on this machine.
@@ -24,6 +25,9 @@ use templar_engine::{Decay, Engine, MatrixOptimiser, preset};
 /// --resume does. With --steps or --tokens the result is the same, bit for bit, on every machine and however often it
 /// was stopped. Beside the checkpoint `first` lies `first.history`: every step as steps.jsonl and steps.csv, and the
 /// checkpoints that are kept; `templar model plot first` draws it.
+///
+/// With --from it begins with a model that is there, in a folder of Hugging Face or a .gguf file: its sizes, its
+/// tokenizer, its parameters.
 ///
 /// Example: templar model train --text book.txt --preset nano --minutes 2 --out first
 #[derive(Debug, Args)]
@@ -111,6 +115,9 @@ struct LimitFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeFlags {
+    /// Begin with this model (a folder of Hugging Face or a .gguf file) instead of random parameters
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["preset", "vocab_size"])]
+    from: Option<PathBuf>,
     #[command(flatten)]
     preset: PresetFlag,
     /// Tokens of a sequence; 256, or as many as the model sees
@@ -119,7 +126,7 @@ struct RecipeFlags {
     /// Sequences of a step; 16
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// Highest learning rate; 0.003 for the smallest model, less for larger ones
+    /// Highest learning rate; 0.003 for the smallest model, less for larger ones, a tenth of it with --from
     #[arg(long, value_name = "X")]
     learning_rate: Option<f32>,
     /// Steps until the highest learning rate; 50, or a tenth of --steps if that is less
@@ -204,11 +211,16 @@ impl Train {
                 Training::resume(&self.out, record, corpus, threads)?
             }
             None => {
-                let (path, corpus) = self.source.open(&config)?;
+                let model = self.recipe.from.as_deref().map(folder::Checkpoint::open).transpose()?;
+                let (path, corpus) = self.source.open(&config, model.as_ref().map(|model| &model.tokenizer))?;
                 let limits =
                     if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
-                let plan = self.recipe.plan(&config, &limits, path, &corpus)?;
-                Training::new(plan, limits, corpus, threads)?
+                let sizes = match &model {
+                    Some(model) => model.config.clone(),
+                    None => preset(config.preset(), corpus.manifest().vocab_size as usize)?,
+                };
+                let plan = self.recipe.plan(&config, &sizes, &limits, path, &corpus)?;
+                Training::new(plan, limits, corpus, threads, model)?
             }
         };
         training.set_recomputing(self.recompute);
@@ -402,21 +414,36 @@ impl LimitFlags {
 }
 
 impl RecipeFlags {
-    fn plan(&self, config: &Config, limits: &Limits, path: PathBuf, corpus: &Corpus) -> anyhow::Result<Plan> {
-        let sizes = preset(config.preset(), corpus.manifest().vocab_size as usize)?;
+    /// The plan for a model of these sizes.
+    fn plan(
+        &self,
+        config: &Config,
+        sizes: &ModelConfig,
+        limits: &Limits,
+        path: PathBuf,
+        corpus: &Corpus,
+    ) -> anyhow::Result<Plan> {
+        let from = self.from.as_deref().map(absolute);
+        let preset = match &from {
+            Some(from) => from.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => config.preset().to_owned(),
+        };
         let longest = u32::try_from(sizes.max_position_embeddings).unwrap_or(u32::MAX);
         let sequence_length = self.sequence_length.unwrap_or(longest.min(256));
         if sequence_length > longest {
-            let what = format!("{} sees {longest} tokens: take a --sequence-length up to that", config.preset());
+            let what = format!("{preset} sees {longest} tokens: take a --sequence-length up to that");
             return Err(Usage(what).into());
         }
-        let learning_rate = self.learning_rate.unwrap_or(match sizes.parameter_count() {
+        let usual = match sizes.parameter_count() {
             0..1_000_000 => 3e-3,
             1_000_000..4_000_000 => 2e-3,
             4_000_000..20_000_000 => 1.5e-3,
             20_000_000..60_000_000 => 1e-3,
             _ => 6e-4,
-        });
+        };
+        // A model that knows something would forget it.
+        let usual = if from.is_some() { usual / 10.0 } else { usual };
+        let learning_rate = self.learning_rate.unwrap_or(usual);
         if !(learning_rate.is_finite() && learning_rate >= 0.0) {
             return Err(Usage(format!("--learning-rate is {learning_rate}; it must be 0 or more")).into());
         }
@@ -426,7 +453,8 @@ impl RecipeFlags {
             }
         }
         Ok(Plan {
-            preset: config.preset().to_owned(),
+            preset,
+            from,
             corpus: path,
             corpus_hash: corpus.manifest_hash(),
             sequence_length,
@@ -444,6 +472,7 @@ impl RecipeFlags {
     /// A training that goes on keeps its recipe; a flag that says otherwise is a mistake.
     fn check_same(&self, plan: &Plan) -> anyhow::Result<()> {
         let is_other = [
+            ("--from", self.from.as_ref().is_some_and(|from| Some(absolute(from)) != plan.from)),
             ("--preset", self.preset.preset.as_ref().is_some_and(|preset| *preset != plan.preset)),
             ("--sequence-length", self.sequence_length.is_some_and(|length| length != plan.sequence_length)),
             ("--batch", self.batch.is_some_and(|batch| batch != plan.batch)),
@@ -463,6 +492,10 @@ impl RecipeFlags {
     }
 }
 
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn open_corpus(folder: &Path) -> anyhow::Result<Arc<Corpus>> {
     let corpus = Corpus::open(folder).with_context(|| format!("cannot open the corpus {}", folder.display()));
     Ok(Arc::new(corpus.advise("build one with `templar corpus build --out FOLDER`, or give --text")?))
@@ -472,11 +505,16 @@ fn open_corpus(folder: &Path) -> anyhow::Result<Arc<Corpus>> {
 const USUAL_VOCABULARY: u32 = 2048;
 
 impl SourceFlags {
-    /// The corpus, and where it lies: the one that is named, or one of the text, which is kept for the next time.
-    fn open(&self, config: &Config) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
+    /// The corpus, and where it lies: the one that is named, or one of the text, which is kept for the next time. It is
+    /// in the tokens of `tokenizer`, where there is one.
+    fn open(&self, config: &Config, tokenizer: Option<&Tokenizer>) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
         if let Some(folder) = &self.corpus {
             let corpus = open_corpus(folder)?;
-            return Ok((std::path::absolute(folder).unwrap_or_else(|_| folder.clone()), corpus));
+            if tokenizer.is_some_and(|tokenizer| tokenizer.hash() != corpus.tokenizer().hash()) {
+                return Err(anyhow::anyhow!("{} is in the tokens of another model", folder.display()))
+                    .advise("give --text, or make a corpus with `templar corpus build --tokenizer FILE`");
+            }
+            return Ok((absolute(folder), corpus));
         }
         let mut progress = Progress::new(config.is_quiet);
         let chosen = text::choose(config, self.synthetic, None, &mut progress)?;
@@ -484,14 +522,21 @@ impl SourceFlags {
             progress.note(remark);
         }
         let key = chosen.key(|bytes| progress.say(&format!("reading: {}", crate::output::size(bytes))))?;
-        let corpora =
-            std::path::absolute(config.data_folder()).unwrap_or_else(|_| config.data_folder()).join("corpora");
+        let corpora = absolute(&config.data_folder()).join("corpora");
         std::fs::create_dir_all(&corpora).with_context(|| format!("cannot make the folder {}", corpora.display()))?;
-        let vocabulary = self.vocab_size.map_or("auto".to_owned(), |size| size.to_string());
+        let vocabulary = match (tokenizer, self.vocab_size) {
+            (Some(tokenizer), _) => tokenizer.hash().to_string(),
+            (None, Some(size)) => size.to_string(),
+            (None, None) => "auto".to_owned(),
+        };
         let folder = corpora.join(format!("{key}-{vocabulary}"));
         if !folder.exists() {
             let builder = || chosen.clone().builder();
-            match build(builder().vocab_size(self.vocab_size.unwrap_or(USUAL_VOCABULARY)), &folder, &mut progress) {
+            let first = match tokenizer {
+                Some(tokenizer) => builder().tokenizer(Tokenizer::from_json(tokenizer.to_json())?),
+                None => builder().vocab_size(self.vocab_size.unwrap_or(USUAL_VOCABULARY)),
+            };
+            match build(first, &folder, &mut progress) {
                 // A text that is too plain for the usual vocabulary gets the one that it gives.
                 Err(BuildError::Tokenizer(TokenizerError::TextTooPlain { reached, .. }))
                     if self.vocab_size.is_none() =>

@@ -3,7 +3,8 @@
 use super::models::{LENGTH, SEQUENCES, forward_flops_per_token, model};
 use super::process::{Kind, Process, Subject};
 use super::report::Figures;
-use super::turns::{Contestants, median};
+use super::second_thread;
+use super::turns::Contestants;
 use super::worker::{Request, read_values, write_values};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -34,7 +35,7 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     let mut figures = Figures::new(name, config.parameter_count());
     figures.versions = contestants.all().map(|(name, process)| (name.clone(), process.version().to_owned())).collect();
 
-    let peak = peak(&mut contestants, "templar")?.context("our own engine did not start")?;
+    let peak = second_thread::peak(&mut contestants, "templar")?.context("our own engine did not start")?;
     figures.set("peak_gflops", Some(peak / 1e9));
     let flops = forward_flops_per_token(&config);
     let tokens = SEQUENCES * LENGTH;
@@ -56,7 +57,10 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     figures.set_ratio("train_ratio_compiled", &times, "templar", "PyTorch compiled");
     figures.set_ratio("thread_scaling", &times, "templar, 2 threads", "templar");
     figures.set_ratio("thread_scaling_of_pytorch", &times, "PyTorch eager, 2 threads", "PyTorch eager");
-    figures.set("thread_scaling_of_machine", machine_scaling(&mut contestants, plan.rounds)?);
+    figures.set("thread_scaling_of_multiply_adds", second_thread::of_multiply_adds(&mut contestants, plan.rounds)?);
+    progress.say(&format!("{name}: two engines apart"));
+    let apart = second_thread::of_engines_apart(&mut contestants, subject, plan.rounds)?;
+    figures.set("thread_scaling_of_engines_apart", apart);
     let share = figures.train_tokens_per_second.get("templar").map(|rate| 3.0 * flops * rate / peak);
     figures.set("train_peak_share", share);
     compare_memory(&mut contestants, &mut figures);
@@ -71,23 +75,6 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut Progress) -> anyhow::Resu
     figures.set_ratio("generate_ratio", &times, "templar", "transformers");
     figures.missing = contestants.missing;
     Ok(figures)
-}
-
-/// What the cores of an engine of ours can do at all, in operations per second; none where it does not run.
-fn peak(contestants: &mut Contestants, name: &str) -> anyhow::Result<Option<f64>> {
-    let Some(process) = contestants.get(name) else { return Ok(None) };
-    Ok(Some(process.ask(&Request::Peak)?.flops_per_second))
-}
-
-/// What a second thread adds to multiply-adds that need nothing but a core each: the most that it can add to training.
-fn machine_scaling(contestants: &mut Contestants, rounds: usize) -> anyhow::Result<Option<f64>> {
-    let mut ratios = Vec::new();
-    for _ in 0..rounds {
-        let rates = (peak(contestants, "templar")?, peak(contestants, "templar, 2 threads")?);
-        let (Some(one), Some(two)) = rates else { return Ok(None) };
-        ratios.push(two / one);
-    }
-    Ok(Some(median(ratios)))
 }
 
 /// Starts all engines that the plan has.

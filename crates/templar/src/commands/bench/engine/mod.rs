@@ -5,6 +5,7 @@ mod models;
 mod process;
 mod python;
 mod report;
+mod second_thread;
 mod turns;
 mod worker;
 

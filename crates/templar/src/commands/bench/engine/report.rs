@@ -109,18 +109,28 @@ impl Figures {
             rows.push(vec![what.to_string(), number(*value), best, number(*least), number(*aim), verdict.to_owned()]);
         }
         text += &table(paint, Some(&["figure", "measured", "best turns", "at least", "aim", ""]), &rows);
-        let [machine, reference] =
-            ["thread_scaling_of_machine", "thread_scaling_of_pytorch"].map(|name| self.values.get(name));
-        if let Some(machine) = machine {
-            text += &format!("A second thread of this machine: {machine:.2} times the multiply-adds of one");
-            text +=
-                &reference.map_or(String::new(), |reference| format!("; PyTorch trains {reference:.2} times as fast"));
-            text.push('\n');
-        }
+        text += &self.second_thread();
         for missing in &self.missing {
             text += &format!("{}\n", paint.dim(&format!("not measured: {missing}")));
         }
         text
+    }
+
+    /// What a second thread could bring, beside what it brings.
+    fn second_thread(&self) -> String {
+        let said = [
+            ("of_multiply_adds", "multiply-adds that need only a core each"),
+            ("of_engines_apart", "training by two engines that share nothing"),
+            ("of_pytorch", "training by PyTorch"),
+        ];
+        let said = said.iter().filter_map(|(name, what)| {
+            let value = self.values.get(format!("thread_scaling_{name}").as_str())?;
+            Some(format!("{value:.2} times as much {what}"))
+        });
+        match said.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => none,
+            said => format!("On two threads of this machine instead of one: {said}.\n"),
+        }
     }
 }
 

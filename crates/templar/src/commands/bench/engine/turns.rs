@@ -64,7 +64,7 @@ impl Contestants {
             progress.say(&format!("{what}: warming up {name}"));
             // The first step makes buffers, or compiles; the second tells how long one takes.
             if let Some(seconds) = self.turn(name, &request(1)).and_then(|_| self.turn(name, &request(1))) {
-                steps.push((name.clone(), (TURN_SECONDS / seconds).ceil().clamp(1.0, 1000.0) as usize));
+                steps.push((name.clone(), turn_steps(seconds)));
             }
         }
         let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -121,6 +121,11 @@ impl Times {
         let best = |name: &str| self.0.get(name)?.iter().copied().min_by(f64::total_cmp);
         Some(best(theirs)? / best(ours)?)
     }
+}
+
+/// Steps of a turn, if one takes so long.
+pub fn turn_steps(seconds: f64) -> usize {
+    (TURN_SECONDS / seconds).ceil().clamp(1.0, 1000.0) as usize
 }
 
 /// The middle value; the upper of the two middle ones.
