@@ -26,9 +26,9 @@ use templar_base::{ContentHash, MergeMethod, RunId, StateHash, Uid, Window};
 const KIND: FrameKind = FrameKind {
     name: "aggregate",
     magic: *b"TGAG",
-    version: 3,
-    root_context: "templar gradient aggregate root v3",
-    leaf_context: "templar gradient aggregate segment v3",
+    version: 4,
+    root_context: "templar gradient aggregate root v4",
+    leaf_context: "templar gradient aggregate segment v4",
 };
 
 const RULE_BYTES: usize = 1 + 2 + 2 + 4 + 4 + 4;

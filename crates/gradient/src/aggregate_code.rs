@@ -20,12 +20,12 @@ const UNARY_COUNTS: u16 = 16;
 const LENGTH_BITS: u32 = 6;
 /// Classes of counts that share the estimates of signs and magnitudes.
 const COUNT_CLASSES: usize = 4;
-const STEP_BITS: u32 = 5;
-const LEVEL_COUNT_BITS: u32 = 4;
+const STEP_BITS: u32 = 3;
+const LEVEL_COUNT_BITS: u32 = 3;
 /// The first level is coded by its distance from the chunk's before, where that is at most this.
-const NEAR: u16 = 7;
-const NEAR_BITS: u32 = 4;
-const NUMBER_BITS: u32 = 9;
+const NEAR: u8 = 3;
+const NEAR_BITS: u32 = 3;
+const NUMBER_BITS: u32 = 6;
 
 /// The adaptive estimates of one segment.
 struct Estimates {
@@ -46,7 +46,7 @@ struct Estimates {
     step: [Bit; 1 << STEP_BITS],
     frequency: [Bit; 1 << FREQUENCY_BITS],
     /// Number of the first level of the last chunk that had some.
-    first_level: u16,
+    first_level: u8,
 }
 
 impl Estimates {
@@ -274,8 +274,8 @@ impl<'a, C: Coder> Coding<'a, C> {
             if place == 0 {
                 number = code_first_level(coder, estimates, number)?;
             } else {
-                let step = level.0.number().saturating_sub(number).min(u16::from(MAX_STEP));
-                number += coder.tree(&mut estimates.step, u32::from(step), STEP_BITS) as u16;
+                let step = level.0.number().saturating_sub(number).min(MAX_STEP);
+                number += coder.tree(&mut estimates.step, u32::from(step), STEP_BITS) as u8;
             }
             let frequency = coder.tree(&mut estimates.frequency, u32::from(level.1), FREQUENCY_BITS) as u8;
             list.push((Scale::of_number(number)?, frequency));
@@ -352,12 +352,12 @@ impl<'a, C: Coder> Coding<'a, C> {
 }
 
 /// The number of a chunk's first level: by its distance from the last chunk's, or, where that is far, as it is.
-fn code_first_level(coder: &mut impl Coder, estimates: &mut Estimates, number: u16) -> Option<u16> {
+fn code_first_level(coder: &mut impl Coder, estimates: &mut Estimates, number: u8) -> Option<u8> {
     const FAR: u32 = (1 << NEAR_BITS) - 1;
     let lowest = estimates.first_level.saturating_sub(NEAR);
-    let distance = |number: u16| number.checked_sub(lowest).map_or(FAR, u32::from).min(FAR);
+    let distance = |number: u8| number.checked_sub(lowest).map_or(FAR, u32::from).min(FAR);
     match coder.tree(&mut estimates.near, distance(number), NEAR_BITS) {
-        FAR => Some(coder.raw(u64::from(number), NUMBER_BITS) as u16).filter(|number| distance(*number) == FAR),
-        near => lowest.checked_add(near as u16),
+        FAR => Some(coder.raw(u64::from(number), NUMBER_BITS) as u8).filter(|number| distance(*number) == FAR),
+        near => lowest.checked_add(near as u8),
     }
 }

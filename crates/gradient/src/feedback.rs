@@ -170,13 +170,14 @@ impl ErrorFeedback {
             select_largest(values, usize::from(chunk.kept), &mut scratch, &mut kept);
             let magnitudes = kept.iter().map(|index| values[usize::from(*index)].abs());
             let sum: f64 = magnitudes.clone().map(f64::from).sum();
-            let scale = if kept.is_empty() { Scale::EMPTY } else { Scale::nearest(sum / kept.len() as f64) };
+            let mean = if kept.is_empty() { 0.0 } else { sum / kept.len() as f64 };
+            let scale = Scale::nearest(mean);
             if scale.is_empty() {
                 two.push(TwoScales::default());
                 kept.clear();
             } else {
                 let rice_bits = layout.tensors()[chunk.tensor as usize].rice_bits();
-                two.push(TwoScales::of(magnitudes, scale, rice_bits));
+                two.push(TwoScales::of(magnitudes, mean, rice_bits));
             }
             contents.scales.push(scale);
             contents.steps.push(0);

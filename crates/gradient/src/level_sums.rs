@@ -7,11 +7,11 @@
 use crate::scale::Scale;
 
 /// Most levels of a chunk.
-pub(crate) const MAX_LEVELS: usize = 15;
+pub(crate) const MAX_LEVELS: usize = 7;
 /// Largest count that has a table.
 pub(crate) const MAX_COUNT: usize = 16;
-/// Largest step from level to level, in quarters of an octave.
-pub(crate) const MAX_STEP: u8 = 31;
+/// Largest step from level to level, in octaves.
+pub(crate) const MAX_STEP: u8 = 7;
 /// Frequencies of levels are 1..=15.
 pub(crate) const FREQUENCY_BITS: u32 = 4;
 /// Levels further apart than this many grid steps have no tables: they bound a decoder's work.
@@ -67,7 +67,7 @@ impl LevelSums {
                 Err(place) => found.insert(place, (scale, 1)),
             }
         }
-        if found.windows(2).any(|pair| pair[1].0.steps_above(pair[0].0, u8::MAX) > MAX_STEP) {
+        if found.windows(2).any(|pair| pair[1].0.octaves_above(pair[0].0, u8::MAX) > MAX_STEP) {
             return None;
         }
         let most = found.iter().map(|(_, count)| *count).max()?;
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn tables_hold_every_sum_of_levels() {
-        let scales: Vec<Scale> = [(3, 3), (4, 0), (4, 1)].map(|(e, m)| Scale::new(e, m).unwrap()).to_vec();
+        let scales: Vec<Scale> = [3, 4, 6].map(|exponent| Scale::new(exponent).unwrap()).to_vec();
         let units: Vec<u64> = scales.iter().map(|scale| scale.units() as u64).collect();
         let mut sums = LevelSums::of_singles(units.iter().copied()).unwrap();
         for a in &units {
@@ -184,8 +184,7 @@ mod tests {
 
     #[test]
     fn the_heaviest_table_stays_within_its_words() {
-        let levels: Vec<(Scale, u8)> =
-            (0..15).map(|step| (Scale::new(0, 0).unwrap().raised(step).unwrap(), 15)).collect();
+        let levels: Vec<(Scale, u8)> = (0..MAX_LEVELS as u8).map(|octave| (Scale::new(octave).unwrap(), 15)).collect();
         let mut sums = LevelSums::new(levels).unwrap();
         for count in 2..=MAX_COUNT {
             let (table, _) = sums.table(count, 1);

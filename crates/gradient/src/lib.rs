@@ -55,6 +55,6 @@ pub use merkle::{ChunkProof, MerkleTree};
 pub use metadata::{MAX_NUMERICS_BYTES, Metadata, MetadataError};
 pub use outer::{LengthMismatch, drift, outer_step, rebase, state_hash};
 pub use payload::{Payload, PayloadChunk, PayloadError};
-pub use scale::{MAX_SCALE_EXPONENT, SCALE_MANTISSAS, Scale, UNIT_EXPONENT};
+pub use scale::{MAX_SCALE_EXPONENT, Scale, UNIT_EXPONENT};
 pub use shares::shares_dot;
 pub use slice::{AggregateSlice, SliceError};

@@ -17,7 +17,7 @@ use crate::segment::{ChunkContents, INDEX, LARGE, MAX_STEPS};
 const BITS_BESIDE_REMAINDER: f64 = 3.5;
 
 /// Bits of the second scale of a chunk.
-const STEPS_BITS: f64 = 4.0;
+const STEPS_BITS: f64 = 3.0;
 
 /// A chunk's two scales, and what they are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,10 +31,9 @@ pub(crate) struct TwoScales {
 }
 
 impl TwoScales {
-    /// The two scales of a chunk's kept magnitudes, of which `scale` stands for the mean: means of what lies over and
-    /// under it.
-    pub fn of(magnitudes: impl Iterator<Item = f32> + Clone, scale: Scale, rice_bits: u32) -> Self {
-        let split = scale.value();
+    /// The two scales of a chunk's kept magnitudes: means of what lies over and under the mean of all.
+    pub fn of(magnitudes: impl Iterator<Item = f32> + Clone, mean_of_all: f64, rice_bits: u32) -> Self {
+        let (scale, split) = (Scale::nearest(mean_of_all), mean_of_all as f32);
         let mean = |large: bool| {
             let (mut sum, mut count) = (0f64, 0u32);
             for magnitude in magnitudes.clone().filter(|magnitude| (*magnitude > split) == large) {
@@ -46,7 +45,7 @@ impl TwoScales {
         let none = Self { smaller: scale, steps: 0, split: f32::INFINITY, gain: 0.0, price: 0.0 };
         let (Some(small), Some(large)) = (mean(false), mean(true)) else { return none };
         let smaller = Scale::nearest(small);
-        let steps = Scale::nearest(large).steps_above(smaller, MAX_STEPS);
+        let steps = Scale::nearest(large).octaves_above(smaller, MAX_STEPS);
         let Some(larger) = smaller.raised(steps).filter(|_| steps > 0) else { return none };
         let (mut gain, mut smallest, mut count) = (0f64, f32::INFINITY, 0u32);
         for magnitude in magnitudes {
@@ -91,7 +90,7 @@ mod tests {
 
     fn two(magnitudes: &[f32]) -> TwoScales {
         let mean = magnitudes.iter().map(|value| f64::from(*value)).sum::<f64>() / magnitudes.len() as f64;
-        TwoScales::of(magnitudes.iter().copied(), Scale::nearest(mean), 5)
+        TwoScales::of(magnitudes.iter().copied(), mean, 5)
     }
 
     #[test]

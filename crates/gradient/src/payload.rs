@@ -22,9 +22,9 @@ use templar_base::ContentHash;
 const KIND: FrameKind = FrameKind {
     name: "payload",
     magic: *b"TGRD",
-    version: 3,
-    root_context: "templar gradient payload root v3",
-    leaf_context: "templar gradient payload segment v3",
+    version: 4,
+    root_context: "templar gradient payload root v4",
+    leaf_context: "templar gradient payload segment v4",
 };
 
 /// Bytes of a row of the tensor table: mode, kept, Rice parameter, base exponent.

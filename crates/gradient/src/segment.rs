@@ -1,15 +1,15 @@
 //! The coding of a payload's segment: chunk after chunk, its scale, then index gaps in Golomb-Rice code with signs.
 //!
 //! ```text
-//! chunk     = scale (7 bits), then kept × value         as many as the layout allows
+//! chunk     = scale (5 bits), then kept × value         as many as the layout allows
 //!           | 0                                         nothing is sent
 //!           | 1, count (12 bits), scale, count × value  fewer than the layout allows
 //! value     = quotient zeros, a one, remainder (r bits), sign bit (1 is minus)
 //! ```
-//! In mode 1 a scale is followed by four bits, the quarters of an octave from the smaller to the larger scale, and a
-//! value's sign bit by another one, which is 1 for the larger scale. Where the four bits are zero there is one scale and
+//! In mode 1 a scale is followed by three bits, the octaves from the smaller to the larger scale, and a value's sign bit
+//! by another one, which is 1 for the larger scale. Where the three bits are zero there is one scale and
 //! no value is marked; else there are values of both kinds. A value's gap to the index before it is
-//! `quotient · 2^r + remainder`, and a scale is `(exponent − base + 1) · 4 + mantissa` with the tensor's base exponent.
+//! `quotient · 2^r + remainder`, and a scale is `exponent − base + 2` with the tensor's base exponent.
 //! Bits fill bytes from the least significant; a segment ends with zero bits up to the byte.
 
 use crate::bits::{BitReader, BitWriter};
@@ -20,15 +20,17 @@ use std::ops::Range;
 
 const EMPTY_CHUNK: u64 = 0;
 const PARTIAL_CHUNK: u64 = 1;
-const SCALE_BITS: u32 = 7;
+/// The code of a tensor's smallest scale.
+const BASE_SCALE: u8 = 2;
+const SCALE_BITS: u32 = 5;
 const COUNT_BITS: u32 = 12;
-const STEPS_BITS: u32 = 4;
+const STEPS_BITS: u32 = 3;
 
-/// Most quarters of an octave between the two scales of a chunk: a ratio of about 14.
+/// Most octaves between the two scales of a chunk.
 pub(crate) const MAX_STEPS: u8 = (1 << STEPS_BITS) - 1;
 
-/// Largest difference between the scale exponents of a tensor: the exponent's field is 1..=31.
-pub(crate) const MAX_EXPONENT_SPREAD: u8 = 30;
+/// Largest difference between the scale exponents of a tensor.
+pub(crate) const MAX_EXPONENT_SPREAD: u8 = (1 << SCALE_BITS) - 1 - BASE_SCALE;
 
 /// A kept value: its index in the chunk (12 bits) and, on top, 1 for minus.
 pub(crate) const MINUS: u16 = 1 << 15;
@@ -52,7 +54,7 @@ pub(crate) struct TensorCode {
 pub(crate) struct ChunkContents {
     /// The scale, or the smaller one, by chunk.
     pub scales: Vec<Scale>,
-    /// Quarters of an octave from the smaller to the larger scale, by chunk.
+    /// Octaves from the smaller to the larger scale, by chunk.
     pub steps: Vec<u8>,
     /// Number of kept values, by chunk.
     pub counts: Vec<u16>,
@@ -94,8 +96,7 @@ pub(crate) fn encode<'a>(
             writer.push(PARTIAL_CHUNK, SCALE_BITS);
             writer.push(kept.len() as u64, COUNT_BITS);
         }
-        let field = scale.exponent() - base + 1;
-        writer.push(u64::from(field) << 2 | u64::from(scale.mantissa()), SCALE_BITS);
+        writer.push(u64::from(scale.exponent() - base + BASE_SCALE), SCALE_BITS);
         let rice_bits = layout.tensors()[chunk.tensor as usize].rice_bits();
         match mode {
             Mode::Sign => encode_values::<1>(&mut writer, kept, rice_bits),
@@ -197,8 +198,7 @@ fn decode_head(
         }
         code = reader.take(SCALE_BITS);
     }
-    let field = (code >> 2) as u8;
-    let scale = field.checked_sub(1).and_then(|step| Scale::new(base + step, (code & 3) as u8));
+    let scale = (code as u8).checked_sub(BASE_SCALE).and_then(|step| Scale::new(base + step));
     let scale = scale.ok_or(PayloadError::ScaleOutOfRange { chunk: chunk_index, code: code as u8, base })?;
     Ok((scale, count))
 }

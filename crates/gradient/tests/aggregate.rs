@@ -302,10 +302,10 @@ fn the_formats_are_as_they_were() {
         templar_gradient::state_hash(&params).to_string(),
     ];
     let expected = [
-        "160f18a9a5757ec3e352cb2016381940f9b7b3c8d51924cc34296acb308a5276",
-        "cb555696eed1dee87782c0d52ecb05eb4bc4f47d1e243ca656037172a29dc438",
-        "8d7a801696c805e9e1ad1196a75233cc7fde316170b908d0ff7db8e4e5f3cd17",
-        "7f157ae842dd899b5cfd6e931a7e8bf8cc181bf5d53f2e41528b258a83c2e762",
+        "334d0d6746ec6ef3cf579c40a5af94c16acd13674699081faa47998533b99ba8",
+        "b5752b98a6d64d05170e595075a92dc2cc746259a18e50fc93d56f893b15a0b9",
+        "eee99019347d2b3cb99e9b1ea46ff6f0595437b0b5ae55bd06d802f0b07d2978",
+        "601f0341bc7189be2dbdc8b942ac65ef31062c32043193cfe9770849234d0e19",
     ];
     assert_eq!(digests, expected);
 }

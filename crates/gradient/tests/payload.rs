@@ -169,9 +169,9 @@ fn a_payload_of_another_layout_or_version_says_so() {
     let denser = layout(&[(5000, 65)]);
     assert!(matches!(Payload::decode(&bytes, &denser), Err(PayloadError::TensorRow { tensor: 0, kept: 64, .. })));
     let mut newer = bytes.clone();
-    newer[4] = 4;
+    newer[4] = 5;
     let refused = Payload::decode(&newer, &small).unwrap_err();
-    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 4, known: 3 }));
+    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 5, known: 4 }));
     let huge = vec![0; small.max_payload_bytes() + 1];
     assert!(matches!(Payload::decode(&huge, &small), Err(PayloadError::Frame(FrameError::TooLarge { .. }))));
 }
@@ -268,8 +268,8 @@ fn a_tensor_of_unequal_magnitudes_is_sent_with_two_scales() {
     let bytes = sent.encode();
     assert!(bytes.len() <= layout.max_payload_bytes());
     assert_eq!(Payload::decode(&bytes, &layout).unwrap(), sent);
-    // Each value is sent within a few per cent, and the rest waits.
-    sent.for_each_value(|index, value| assert!((value - drift[index]).abs() < 0.12 * drift[index].abs()));
+    // Each value is sent as the nearest power of two, and the rest waits.
+    sent.for_each_value(|index, value| assert!((value - drift[index]).abs() < 0.34 * drift[index].abs()));
     let mut remains = drift.clone();
     sent.for_each_value(|index, value| remains[index] -= value);
     assert_eq!(remains, feedback.residual);

@@ -43,8 +43,8 @@ fn with_hashes(head: &[u8], segment: &[u8]) -> Vec<u8> {
     let mut bytes = head.to_vec();
     bytes.extend_from_slice(&1u32.to_le_bytes());
     bytes.extend_from_slice(&(segment.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&blake3::derive_key("templar gradient payload segment v3", segment));
-    let root = blake3::derive_key("templar gradient payload root v3", &bytes);
+    bytes.extend_from_slice(&blake3::derive_key("templar gradient payload segment v4", segment));
+    let root = blake3::derive_key("templar gradient payload root v4", &bytes);
     bytes.extend_from_slice(&root);
     bytes.extend_from_slice(segment);
     bytes
@@ -105,8 +105,8 @@ fn aggregate_object(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut object = AGGREGATE_HEADS[usize::from(choice % 4 == 2)].clone();
     object.extend_from_slice(&1u32.to_le_bytes());
     object.extend_from_slice(&(rest.len() as u32).to_le_bytes());
-    object.extend_from_slice(&blake3::derive_key("templar gradient aggregate segment v3", rest));
-    let root = blake3::derive_key("templar gradient aggregate root v3", &object);
+    object.extend_from_slice(&blake3::derive_key("templar gradient aggregate segment v4", rest));
+    let root = blake3::derive_key("templar gradient aggregate root v4", &object);
     object.extend_from_slice(&root);
     object.extend_from_slice(rest);
     Some(object)

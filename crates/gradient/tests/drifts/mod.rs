@@ -37,12 +37,12 @@ pub fn payload(layout: &GradientLayout, uid: u16, drift: &[f32]) -> Payload {
 
 /// Changes the segment of a payload of one segment, and repairs length, leaf and root.
 pub fn forge_payload(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    forge(bytes, "templar gradient payload root v3", "templar gradient payload segment v3", change)
+    forge(bytes, "templar gradient payload root v4", "templar gradient payload segment v4", change)
 }
 
 /// Changes the segment of an aggregate of one segment, and repairs length, leaf and root.
 pub fn forge_aggregate(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    forge(bytes, "templar gradient aggregate root v3", "templar gradient aggregate segment v3", change)
+    forge(bytes, "templar gradient aggregate root v4", "templar gradient aggregate segment v4", change)
 }
 
 fn forge(bytes: &[u8], root: &str, leaf: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
