@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Set for the processes of `templar up`: they stop when their standard input ends, which happens however `up` ends.
 pub const STOP_WITH_STDIN: &str = "TEMPLAR_STOP_WITH_STDIN";
 
-/// Returns when the process is asked to stop.
-pub async fn asked_to_stop() -> anyhow::Result<()> {
-    if std::env::var_os(STOP_WITH_STDIN).is_some() {
-        tokio::select! {
-            asked = signalled() => asked,
-            () = stdin_ends() => Ok(()),
+/// Listens from this call on for requests to stop; the future ends at the first. Call it before the process says that it
+/// runs: a request that came earlier would be lost, or end it at once.
+pub fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let signalled = signalled()?;
+    Ok(async move {
+        if std::env::var_os(STOP_WITH_STDIN).is_none() {
+            return signalled.await;
         }
-    } else {
-        signalled().await
-    }
+        tokio::select! {
+            () = signalled => (),
+            () = stdin_ends() => (),
+        }
+    })
 }
 
 async fn stdin_ends() {
@@ -30,18 +33,25 @@ async fn stdin_ends() {
     let _ = wait.await;
 }
 
-async fn signalled() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+#[cfg(unix)]
+fn signalled() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    Ok(async move {
         tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed.context("cannot listen for Ctrl-C"),
-            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")
+    })
+}
+
+#[cfg(windows)]
+fn signalled() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let mut pressed = tokio::signal::windows::ctrl_c().context("cannot listen for Ctrl-C")?;
+    Ok(async move {
+        let _ = pressed.recv().await;
+    })
 }
 
 /// A flag that turns true when the process is asked to stop, for work that looks now and then. Asked twice, the process
@@ -50,15 +60,19 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     let runtime = runtime(1)?;
+    let first = {
+        let _inside = runtime.enter();
+        asked_to_stop()?
+    };
     std::thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                if asked_to_stop().await.is_ok() {
-                    raised.store(true, Ordering::Relaxed);
-                }
+                first.await;
+                raised.store(true, Ordering::Relaxed);
                 // Not the end of stdin, which has come already where that was the first request.
-                if signalled().await.is_ok() {
+                if let Ok(second) = signalled() {
+                    second.await;
                     std::process::exit(130);
                 }
             });

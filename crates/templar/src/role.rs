@@ -145,10 +145,10 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         let netuid = run.genesis.netuid;
         let network = Network::new(Arc::new(chain), netuid, hotkey, bucket);
         let (stop, shutdown) = tokio::sync::watch::channel(false);
+        let asked_to_stop = interrupt::asked_to_stop()?;
         let interrupted = tokio::spawn(async move {
-            let asked = interrupt::asked_to_stop().await;
+            asked_to_stop.await;
             stop.send_replace(true);
-            asked
         });
         match role {
             Role::Miner => run_miner(run, network, options, shutdown).await?,

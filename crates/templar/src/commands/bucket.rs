@@ -95,6 +95,7 @@ impl Run {
         let keys = KeyRing::from_file(&keys_file)?;
         let output = Output::new(self.json);
         interrupt::runtime(4)?.block_on(async {
+            let asked_to_stop = interrupt::asked_to_stop()?;
             let server = BucketServer::bind(listen, &folder, keys).await?;
             let url = format!("http://{}", server.local_addr());
             let facts = json!({"event": "listening", "url": url, "folder": folder, "keys": keys_file});
@@ -108,7 +109,7 @@ impl Run {
                     paint.dim(hint)
                 )
             })?;
-            interrupt::asked_to_stop().await?;
+            asked_to_stop.await;
             server.shutdown().await;
             if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
         })

@@ -216,6 +216,7 @@ impl GenesisFlags {
 async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Output) -> anyhow::Result<()> {
     let profile = ledger.state().profile().clone();
     let (genesis, head) = (ledger.state().genesis_hash(), ledger.head());
+    let asked_to_stop = interrupt::asked_to_stop()?;
     let server = LedgerServer::start(ledger, ServerOptions::new(listen)).await?;
     let funded: Rao = Rao(profile.initial_balances.iter().map(|(_, balance)| balance.0).sum());
     let facts = json!({
@@ -246,7 +247,7 @@ async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Out
         let note = "This process alone makes the blocks: a single block authority, no consensus protocol.";
         format!("{}\n{}", lines.concat(), paint.dim(&format!("{note} Ctrl-C stops it.")))
     })?;
-    interrupt::asked_to_stop().await?;
+    asked_to_stop.await;
     server.shutdown().await;
     if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
 }

@@ -100,9 +100,10 @@ impl Up {
     async fn run_network(&self, config: &Config, wishes: &Wishes, folder: &Folder) -> anyhow::Result<()> {
         let mut children = Children::default();
         let mut progress = Progress::new(config.is_quiet || self.json);
+        let asked_to_stop = interrupt::asked_to_stop()?;
         let brought_up = tokio::select! {
             network = bring_up(folder, config, wishes, &mut children, &mut progress) => Some(network),
-            asked = interrupt::asked_to_stop() => asked.map(|()| None)?,
+            () = asked_to_stop => None,
         };
         drop(progress);
         let ended = match brought_up {
@@ -128,7 +129,7 @@ impl Up {
             print(&format!("run {}, in {}", network.genesis.run_id().short(), folder.path().display()))?;
         }
         let mut screen = self.open_screen()?;
-        let stop = interrupt::asked_to_stop();
+        let stop = interrupt::asked_to_stop()?;
         tokio::pin!(stop);
         let mut view;
         loop {
@@ -158,8 +159,7 @@ impl Up {
                 break;
             }
             tokio::select! {
-                asked = &mut stop => {
-                    asked?;
+                () = &mut stop => {
                     break;
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// A folder with nothing of the user's in reach: no settings, no wallets, no cached text.
 pub struct Place {
@@ -72,8 +75,10 @@ impl Place {
     /// Starts it and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut child = self.templar(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Running { child, lines }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (read, heard) = mpsc::channel();
+        thread::spawn(move || lines.map_while(Result::ok).all(|line| read.send(line).is_ok()));
+        Running { child, lines: heard }
     }
 }
 
@@ -84,18 +89,29 @@ pub fn succeeded(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// How long a process may be silent while it is waited for.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// A process that goes on; it is killed when this is dropped.
 pub struct Running {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// Its stdout, until it ends.
+    lines: Receiver<String>,
 }
 
 impl Running {
+    /// The next line on its stdout; none at the end.
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the process said nothing for {PATIENCE:?}"),
+        }
+    }
+
     /// The next line of JSON on its stdout.
     pub fn event(&mut self) -> serde_json::Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the process ended: {:?}", self.child.wait());
+        let line = self.line().unwrap_or_else(|| panic!("the process ended: {:?}", self.child.wait()));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
@@ -114,10 +130,8 @@ impl Running {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         let mut last = serde_json::Value::Null;
-        let mut line = String::new();
-        while self.lines.read_line(&mut line).unwrap() > 0 {
+        while let Some(line) = self.line() {
             last = serde_json::from_str(&line).unwrap();
-            line.clear();
         }
         (self.child.wait().unwrap().code(), last)
     }

@@ -66,9 +66,10 @@ impl Follow {
         let config = config.with(&self.ledger).with(&self.data);
         interrupt::runtime(1)?.block_on(async {
             let chain = crate::role::connect(&config).await.advise("name a running ledger with --ledger")?;
+            let asked_to_stop = interrupt::asked_to_stop()?;
             tokio::select! {
                 followed = self.follow(&chain, &config) => followed,
-                stopped = interrupt::asked_to_stop() => stopped,
+                () = asked_to_stop => Ok(()),
             }
         })
     }
