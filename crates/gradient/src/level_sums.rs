@@ -24,9 +24,9 @@ const SHARE_BITS: u32 = 7;
 pub(crate) struct LevelSums {
     /// Scales and their frequencies, ascending.
     levels: Vec<(Scale, u8)>,
-    /// The smallest level over the grid, and the levels' distances from it with their probabilities.
-    lowest: u64,
+    /// The levels' distances from the smallest, in units of that one, with their probabilities.
     distances: Vec<(usize, u32)>,
+    /// The power of two that the smallest level is.
     grid_bits: u32,
     /// By count and number of opposed senders: weights of the sums, summed up.
     tables: Vec<Option<Vec<u32>>>,
@@ -38,22 +38,22 @@ impl LevelSums {
     /// The levels and how often each occurs, ascending; None where there are none, too many, or too far apart.
     pub fn new(levels: Vec<(Scale, u8)>) -> Option<Self> {
         let (first, last) = (levels.first()?.0, levels.last()?.0);
-        let grid_bits = levels.iter().map(|(level, _)| level.units().trailing_zeros()).min()?;
-        let grid = |scale: Scale| (scale.units() >> grid_bits) as u64;
-        let span = grid(last) - grid(first);
+        let grid_bits = first.units().trailing_zeros();
+        let over_first = |scale: Scale| (scale.units() >> grid_bits) as u64 - 1;
+        let span = over_first(last);
         if levels.len() > MAX_LEVELS || span > MAX_SPAN as u64 {
             return None;
         }
         let total: u32 = levels.iter().map(|(_, frequency)| u32::from(*frequency)).sum();
         let share = |frequency: u8| ((u32::from(frequency) << SHARE_BITS) / total.max(1)).max(1);
-        let distance = |(level, frequency): &(Scale, u8)| ((grid(*level) - grid(first)) as usize, share(*frequency));
+        let distance = |(level, frequency): &(Scale, u8)| (over_first(*level) as usize, share(*frequency));
         let distances: Vec<(usize, u32)> = levels.iter().map(distance).collect();
         let mut single = vec![0u32; span as usize + 1];
         for (distance, share) in &distances {
             single[*distance] = share << SHARE_BITS;
         }
         let tables = vec![None; 2 * (MAX_COUNT + 1)];
-        Some(Self { lowest: grid(first), levels, distances, grid_bits, tables, weights: vec![Vec::new(), single] })
+        Some(Self { levels, distances, grid_bits, tables, weights: vec![Vec::new(), single] })
     }
 
     /// The levels of a chunk with these entries of one sender, where those are scales near enough to each other.
@@ -97,9 +97,8 @@ impl LevelSums {
             };
             self.tables[slot] = Some(cumulative);
         }
-        let lowest = self.lowest as i64;
         let span = self.distances.last().map_or(0, |(distance, _)| *distance) as i64;
-        let first = agreeing as i64 * lowest - opposed as i64 * (lowest + span);
+        let first = agreeing as i64 - opposed as i64 * (1 + span);
         (self.tables[slot].as_deref().unwrap_or(&[]), first)
     }
 

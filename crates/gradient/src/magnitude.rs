@@ -10,14 +10,11 @@
 
 use crate::layout::{GradientLayout, Mode};
 use crate::scale::Scale;
-use crate::segment::{ChunkContents, INDEX, LARGE, MAX_STEPS};
+use crate::segment::{ChunkContents, INDEX, LARGE, MAX_STEPS, STEPS_BITS};
 
 /// What a kept value costs in bits beside the remainder of its gap: sign, end of the quotient, and about 1.5 for the
 /// quotient, the scale's share and the frame.
 const BITS_BESIDE_REMAINDER: f64 = 3.5;
-
-/// Bits of the second scale of a chunk.
-const STEPS_BITS: f64 = 3.0;
 
 /// A chunk's two scales, and what they are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -55,7 +52,7 @@ impl TwoScales {
             smallest = smallest.min(magnitude);
             count += 1;
         }
-        let further = (f64::from(count) + STEPS_BITS) / (f64::from(rice_bits) + BITS_BESIDE_REMAINDER);
+        let further = f64::from(count + STEPS_BITS) / (f64::from(rice_bits) + BITS_BESIDE_REMAINDER);
         Self { smaller, steps, split, gain, price: further * f64::from(smallest).powi(2) }
     }
 }

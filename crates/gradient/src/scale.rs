@@ -8,8 +8,8 @@ pub const UNIT_EXPONENT: i32 = -42;
 /// The unit as a float.
 pub(crate) const UNIT: f32 = 1.0 / (1u64 << 42) as f32;
 
-/// The smallest scale is two to this many units.
-const UNIT_BITS: u8 = 5;
+/// The smallest scale is two to the power of this, in units.
+const SMALLEST_BITS: u8 = 5;
 
 /// Largest exponent of a scale. A contribution is then at most 2^45; with weights that sum to less than 2^16
 /// ([`crate::MAX_TOTAL_WEIGHT`]) every sum stays under 2^62, within an i64.
@@ -36,7 +36,7 @@ impl Scale {
 
     /// The scale of exactly this many units, if there is one.
     pub(crate) fn of_units(units: u64) -> Option<Self> {
-        let exponent = units.checked_ilog2()?.checked_sub(u32::from(UNIT_BITS))?;
+        let exponent = units.checked_ilog2()?.checked_sub(u32::from(SMALLEST_BITS))?;
         Self::new(u8::try_from(exponent).ok()?).filter(|_| units.is_power_of_two())
     }
 
@@ -54,14 +54,14 @@ impl Scale {
     pub fn nearest(mean: f64) -> Self {
         // Scaling by a power of two is exact, and so is every comparison below: no rounding decides a scale.
         let units = mean / f64::from(UNIT);
-        if units.is_nan() || units < f64::from(1u32 << UNIT_BITS) {
+        if units.is_nan() || units < f64::from(1u32 << SMALLEST_BITS) {
             return Self::EMPTY;
         }
-        let exponent = ((units.to_bits() >> 52) & 0x7ff) as i32 - 1023 - i32::from(UNIT_BITS);
+        let exponent = ((units.to_bits() >> 52) & 0x7ff) as i32 - 1023 - i32::from(SMALLEST_BITS);
         if exponent >= i32::from(MAX_SCALE_EXPONENT) {
             return Self::MAX;
         }
-        let is_nearer_to_next = units / (1u64 << (exponent + i32::from(UNIT_BITS))) as f64 >= 1.5;
+        let is_nearer_to_next = units / (1u64 << (exponent + i32::from(SMALLEST_BITS))) as f64 >= 1.5;
         Self(exponent as u8 + 1 + u8::from(is_nearer_to_next))
     }
 
@@ -88,7 +88,7 @@ impl Scale {
 
     /// The scale as an integer number of units; 0 for the empty scale.
     pub fn units(self) -> i64 {
-        if self.is_empty() { 0 } else { 1 << (self.exponent() + UNIT_BITS) }
+        if self.is_empty() { 0 } else { 1 << (self.exponent() + SMALLEST_BITS) }
     }
 
     /// The scale as a float; exact.

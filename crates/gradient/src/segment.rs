@@ -24,7 +24,8 @@ const PARTIAL_CHUNK: u64 = 1;
 const BASE_SCALE: u8 = 2;
 const SCALE_BITS: u32 = 5;
 const COUNT_BITS: u32 = 12;
-const STEPS_BITS: u32 = 3;
+/// Bits of the octaves from the smaller to the larger scale of a chunk.
+pub(crate) const STEPS_BITS: u32 = 3;
 
 /// Most octaves between the two scales of a chunk.
 pub(crate) const MAX_STEPS: u8 = (1 << STEPS_BITS) - 1;
