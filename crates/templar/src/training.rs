@@ -155,13 +155,15 @@ pub struct Training {
 }
 
 impl Training {
-    /// A training that has not begun, of `model` or of a new one. Fails where the text is too small for the plan.
+    /// A training that has not begun, of a model of this size and with these parameters, or random ones. Fails where the
+    /// text is too small for the plan.
     pub fn new(
         plan: Plan,
         limits: Limits,
+        config: ModelConfig,
+        parameters: Option<Vec<f32>>,
         corpus: Arc<Corpus>,
         threads: usize,
-        model: Option<folder::Checkpoint>,
     ) -> anyhow::Result<Self> {
         let record = Record {
             tokenizer: corpus.tokenizer().hash(),
@@ -173,16 +175,10 @@ impl Training {
             first_held_out_loss: None,
             last_held_out_loss: None,
         };
-        let (config, first) = match model {
-            Some(model) => (model.config, model.parameters),
-            None => {
-                let config = preset(&record.plan.preset, corpus.manifest().vocab_size as usize)?;
-                let first = initial_parameters(&config, seed(record.plan.seed, "parameters"));
-                (config, first)
-            }
-        };
+        let random = || initial_parameters(&config, seed(record.plan.seed, "parameters"));
+        let parameters = parameters.unwrap_or_else(random);
         let mut training = Self::with_record(record, config, corpus, threads)?;
-        training.engine.parameters_mut().copy_from_slice(&first);
+        training.engine.parameters_mut().copy_from_slice(&parameters);
         Ok(training)
     }
 

@@ -215,12 +215,12 @@ impl Train {
                 let (path, corpus) = self.source.open(&config, model.as_ref().map(|model| &model.tokenizer))?;
                 let limits =
                     if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
-                let sizes = match &model {
-                    Some(model) => model.config.clone(),
-                    None => preset(config.preset(), corpus.manifest().vocab_size as usize)?,
+                let (sizes, parameters) = match model {
+                    Some(model) => (model.config, Some(model.parameters)),
+                    None => (preset(config.preset(), corpus.manifest().vocab_size as usize)?, None),
                 };
                 let plan = self.recipe.plan(&config, &sizes, &limits, path, &corpus)?;
-                Training::new(plan, limits, corpus, threads, model)?
+                Training::new(plan, limits, sizes, parameters, corpus, threads)?
             }
         };
         training.set_recomputing(self.recompute);

@@ -6,17 +6,11 @@ use super::worker::Request;
 use anyhow::bail;
 use std::thread;
 
-/// What the cores of an engine of ours can do at all, in operations per second; none where it does not run.
-pub fn peak(contestants: &mut Contestants, name: &str) -> anyhow::Result<Option<f64>> {
-    let Some(process) = contestants.get(name) else { return Ok(None) };
-    Ok(Some(process.ask(&Request::Peak)?.flops_per_second))
-}
-
 /// What it adds to multiply-adds that need nothing but a core each.
 pub fn of_multiply_adds(contestants: &mut Contestants, rounds: usize) -> anyhow::Result<Option<f64>> {
     let mut ratios = Vec::new();
     for _ in 0..rounds {
-        let rates = (peak(contestants, "templar")?, peak(contestants, "templar, 2 threads")?);
+        let rates = (contestants.peak("templar")?, contestants.peak("templar, 2 threads")?);
         let (Some(one), Some(two)) = rates else { return Ok(None) };
         ratios.push(two / one);
     }

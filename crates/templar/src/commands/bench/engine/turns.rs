@@ -42,6 +42,12 @@ impl Contestants {
         self.processes.get_mut(name)
     }
 
+    /// What the cores of an engine of ours can do at all, in operations per second; none where it does not run.
+    pub fn peak(&mut self, name: &str) -> anyhow::Result<Option<f64>> {
+        let Some(process) = self.get(name) else { return Ok(None) };
+        Ok(Some(process.ask(&Request::Peak)?.flops_per_second))
+    }
+
     /// All engines by name.
     pub fn all(&self) -> impl Iterator<Item = (&String, &Process)> {
         self.processes.iter()
