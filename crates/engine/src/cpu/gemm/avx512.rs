@@ -18,23 +18,31 @@ pub(super) const COLUMNS: usize = 32;
 /// Steps of a product so small (attention's) that its result is at hand.
 const SHORT: usize = 64;
 
-/// A row of a step: its two sums are numbered; its value of `a` lies at a place.
+/// A row of a step: its two sums are numbered; its value of `a` lies at a place, and is spread over the lanes by each
+/// multiply-add for itself (`both`) or once for the two, in a register that is numbered, too.
 macro_rules! row {
-    ([$($place:literal),*], $left:literal, $right:literal) => {
+    (both [$($place:literal),*], $left:literal, $right:literal) => {
         concat!(
             "vfmadd231ps zmm", $left, ", zmm28, dword ptr [", $($place,)* "]{{1to16}}\n",
             "vfmadd231ps zmm", $right, ", zmm29, dword ptr [", $($place,)* "]{{1to16}}\n",
+        )
+    };
+    ($spread:literal [$($place:literal),*], $left:literal, $right:literal) => {
+        concat!(
+            "vbroadcastss zmm", $spread, ", dword ptr [", $($place,)* "]\n",
+            "vfmadd231ps zmm", $left, ", zmm28, zmm", $spread, "\n",
+            "vfmadd231ps zmm", $right, ", zmm29, zmm", $spread, "\n",
         )
     };
 }
 
 /// A step of all sums, whose vectors of `b` lie at a place, and the values of `a` from `{a}`, `{a5}` and `{a10}` on.
 macro_rules! step {
-    ([$($b:literal),*], $([$($place:literal),*] $left:literal $right:literal)*) => {
+    ([$($b:literal),*], $($spread:tt [$($place:literal),*] $left:literal $right:literal)*) => {
         concat!(
             "vmovups zmm28, [", $($b,)* "]\n",
             "vmovups zmm29, [", $($b,)* " + 64]\n",
-            $(row!([$($place),*], $left, $right),)*
+            $(row!($spread [$($place),*], $left, $right),)*
         )
     };
 }
@@ -43,13 +51,13 @@ macro_rules! step {
 macro_rules! packed {
     ($step:literal) => {
         step!(["{b} + 128 * ", $step],
-            ["{a} + 56 * ", $step] 0 1 ["{a} + 56 * ", $step, " + 4"] 2 3
-            ["{a} + 56 * ", $step, " + 8"] 4 5 ["{a} + 56 * ", $step, " + 12"] 6 7
-            ["{a} + 56 * ", $step, " + 16"] 8 9 ["{a} + 56 * ", $step, " + 20"] 10 11
-            ["{a} + 56 * ", $step, " + 24"] 12 13 ["{a} + 56 * ", $step, " + 28"] 14 15
-            ["{a} + 56 * ", $step, " + 32"] 16 17 ["{a} + 56 * ", $step, " + 36"] 18 19
-            ["{a} + 56 * ", $step, " + 40"] 20 21 ["{a} + 56 * ", $step, " + 44"] 22 23
-            ["{a} + 56 * ", $step, " + 48"] 24 25 ["{a} + 56 * ", $step, " + 52"] 26 27)
+            both ["{a} + 56 * ", $step] 0 1 30 ["{a} + 56 * ", $step, " + 4"] 2 3
+            31 ["{a} + 56 * ", $step, " + 8"] 4 5 30 ["{a} + 56 * ", $step, " + 12"] 6 7
+            both ["{a} + 56 * ", $step, " + 16"] 8 9 31 ["{a} + 56 * ", $step, " + 20"] 10 11
+            30 ["{a} + 56 * ", $step, " + 24"] 12 13 31 ["{a} + 56 * ", $step, " + 28"] 14 15
+            both ["{a} + 56 * ", $step, " + 32"] 16 17 30 ["{a} + 56 * ", $step, " + 36"] 18 19
+            31 ["{a} + 56 * ", $step, " + 40"] 20 21 30 ["{a} + 56 * ", $step, " + 44"] 22 23
+            both ["{a} + 56 * ", $step, " + 48"] 24 25 31 ["{a} + 56 * ", $step, " + 52"] 26 27)
     };
 }
 
@@ -69,11 +77,11 @@ macro_rules! in_columns {
     };
     ($step:literal, $at:literal) => {
         step!(["{b} + 128 * ", $step],
-            ["{a}", $at] 0 1 ["{a}", $at, " + 4"] 2 3 ["{a}", $at, " + 8"] 4 5 ["{a}", $at, " + 12"] 6 7
-            ["{a}", $at, " + 16"] 8 9 ["{a}", $at, " + 20"] 10 11 ["{a}", $at, " + 24"] 12 13
-            ["{a}", $at, " + 28"] 14 15 ["{a}", $at, " + 32"] 16 17 ["{a}", $at, " + 36"] 18 19
-            ["{a}", $at, " + 40"] 20 21 ["{a}", $at, " + 44"] 22 23 ["{a}", $at, " + 48"] 24 25
-            ["{a}", $at, " + 52"] 26 27)
+            30 ["{a}", $at] 0 1 31 ["{a}", $at, " + 4"] 2 3 30 ["{a}", $at, " + 8"] 4 5
+            31 ["{a}", $at, " + 12"] 6 7 30 ["{a}", $at, " + 16"] 8 9 31 ["{a}", $at, " + 20"] 10 11
+            30 ["{a}", $at, " + 24"] 12 13 31 ["{a}", $at, " + 28"] 14 15 30 ["{a}", $at, " + 32"] 16 17
+            31 ["{a}", $at, " + 36"] 18 19 30 ["{a}", $at, " + 40"] 20 21 31 ["{a}", $at, " + 44"] 22 23
+            30 ["{a}", $at, " + 48"] 24 25 31 ["{a}", $at, " + 52"] 26 27)
     };
 }
 
@@ -81,13 +89,13 @@ macro_rules! in_columns {
 macro_rules! in_rows {
     ($step:literal) => {
         step!(["{b} + 128 * ", $step],
-            ["{a} + 4 * ", $step] 0 1 ["{a} + {between} + 4 * ", $step] 2 3
-            ["{a} + 2 * {between} + 4 * ", $step] 4 5 ["{a} + {three} + 4 * ", $step] 6 7
-            ["{a} + 4 * {between} + 4 * ", $step] 8 9 ["{a5} + 4 * ", $step] 10 11
-            ["{a5} + {between} + 4 * ", $step] 12 13 ["{a5} + 2 * {between} + 4 * ", $step] 14 15
-            ["{a5} + {three} + 4 * ", $step] 16 17 ["{a5} + 4 * {between} + 4 * ", $step] 18 19
-            ["{a10} + 4 * ", $step] 20 21 ["{a10} + {between} + 4 * ", $step] 22 23
-            ["{a10} + 2 * {between} + 4 * ", $step] 24 25 ["{a10} + {three} + 4 * ", $step] 26 27)
+            30 ["{a} + 4 * ", $step] 0 1 31 ["{a} + {between} + 4 * ", $step] 2 3
+            30 ["{a} + 2 * {between} + 4 * ", $step] 4 5 31 ["{a} + {three} + 4 * ", $step] 6 7
+            30 ["{a} + 4 * {between} + 4 * ", $step] 8 9 31 ["{a5} + 4 * ", $step] 10 11
+            30 ["{a5} + {between} + 4 * ", $step] 12 13 31 ["{a5} + 2 * {between} + 4 * ", $step] 14 15
+            30 ["{a5} + {three} + 4 * ", $step] 16 17 31 ["{a5} + 4 * {between} + 4 * ", $step] 18 19
+            30 ["{a10} + 4 * ", $step] 20 21 31 ["{a10} + {between} + 4 * ", $step] 22 23
+            30 ["{a10} + 2 * {between} + 4 * ", $step] 24 25 31 ["{a10} + {three} + 4 * ", $step] 26 27)
     };
 }
 
@@ -97,17 +105,8 @@ macro_rules! in_rows {
 /// AVX-512 must be there; `a` holds `steps` values of 14 rows, `b` `steps` x 32, and `place` may be written to.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
 pub(super) unsafe fn compute(steps: usize, a: Left, b: *const f32, place: Place) {
-    // What the sums of a long chain go to is far away in memory: it is fetched while they are computed.
-    if steps > SHORT {
-        let mut to = place.c;
-        for _ in 0..place.rows {
-            _mm_prefetch::<_MM_HINT_T0>(to.cast());
-            _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(16).cast());
-            to = to.wrapping_add(place.stride);
-        }
-    }
     // SAFETY: the caller's promise.
-    let sums = unsafe { sums(steps, a, b) };
+    let sums = unsafe { sums(steps, a, b, &place) };
     if place.rows == ROWS && place.columns == COLUMNS {
         let mut to = place.c;
         for [left, right] in sums {
@@ -145,8 +144,10 @@ pub(super) unsafe fn compute(steps: usize, a: Left, b: *const f32, place: Place)
 /// The sums of a tile, for each a chain of multiply-adds from zero on: steps by fours, then one by one. The operands are
 /// those of `a`, whose pointers are moved on behind a step and behind four.
 macro_rules! chains {
-    ($step:ident, [$($by:literal),*], [$($by_four:literal),*], $steps:expr, $b:expr, $($operands:tt)*) => {{
+    ($step:ident, [$($by:literal),*], [$($by_four:literal),*], $steps:expr, $b:expr, $place:expr, $($operands:tt)*) => {{
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        // Of a product so small that its result is at hand nothing is fetched.
+        let far = if $steps > SHORT { $place.rows } else { 0 };
         let [
             [s0, s1],
             [s2, s3],
@@ -164,6 +165,23 @@ macro_rules! chains {
             [s26, s27],
         ] = &mut sums;
         asm!(
+            // A row of what the sums go to is fetched with each four steps: all at once would keep `b` waiting.
+            "test {far}, {far}",
+            "jz 7f",
+            ".p2align 5",
+            "6:",
+            "prefetcht0 [{to}]",
+            "prefetcht0 [{to} + 64]",
+            "add {to}, {stride}",
+            $step!(0),
+            $step!(1),
+            $step!(2),
+            $step!(3),
+            $($by_four,)*
+            "add {b}, 4 * 128",
+            "dec {far}",
+            "jnz 6b",
+            "7:",
             "test {fours}, {fours}",
             "jz 3f",
             ".p2align 5",
@@ -186,7 +204,10 @@ macro_rules! chains {
             "dec {rest}",
             "jnz 4b",
             "5:",
-            fours = inout(reg) $steps / 4 => _,
+            far = inout(reg) far => _,
+            to = inout(reg) $place.c => _,
+            stride = in(reg) 4 * $place.stride,
+            fours = inout(reg) $steps / 4 - far => _,
             rest = inout(reg) $steps % 4 => _,
             b = inout(reg) $b => _,
             $($operands)*
@@ -220,6 +241,8 @@ macro_rules! chains {
             inout("zmm27") *s27,
             out("zmm28") _,
             out("zmm29") _,
+            out("zmm30") _,
+            out("zmm31") _,
             options(pure, readonly, nostack),
         );
         sums
@@ -232,15 +255,15 @@ macro_rules! chains {
 /// As [`compute`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn sums(steps: usize, a: Left, b: *const f32) -> [[__m512; 2]; ROWS] {
+unsafe fn sums(steps: usize, a: Left, b: *const f32, place: &Place) -> [[__m512; 2]; ROWS] {
     // SAFETY: `a` and `b` are read for as many steps as the caller promises; every register that changes is named.
     unsafe {
         match a {
             Left::Packed(a) => {
-                chains!(packed, ["add {a}, 56"], ["add {a}, 4 * 56"], steps, b, a = inout(reg) a => _,)
+                chains!(packed, ["add {a}, 56"], ["add {a}, 4 * 56"], steps, b, place, a = inout(reg) a => _,)
             }
             Left::Columns { from, between } => chains!(
-                in_columns, ["add {a}, {between}"], ["lea {a}, [{a} + 4 * {between}]"], steps, b,
+                in_columns, ["add {a}, {between}"], ["lea {a}, [{a} + 4 * {between}]"], steps, b, place,
                 a = inout(reg) from => _,
                 between = in(reg) 4 * between,
                 three = in(reg) 12 * between,
@@ -249,7 +272,7 @@ unsafe fn sums(steps: usize, a: Left, b: *const f32) -> [[__m512; 2]; ROWS] {
                 in_rows,
                 ["add {a}, 4", "add {a5}, 4", "add {a10}, 4"],
                 ["add {a}, 16", "add {a5}, 16", "add {a10}, 16"],
-                steps, b,
+                steps, b, place,
                 a = inout(reg) from => _,
                 a5 = inout(reg) from.wrapping_add(5 * between) => _,
                 a10 = inout(reg) from.wrapping_add(10 * between) => _,

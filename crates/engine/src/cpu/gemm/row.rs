@@ -22,7 +22,13 @@ mod avx512 {
     use crate::cpu::gemm::pack::avx512::{first, transpose};
     use std::arch::x86_64::*;
 
+    /// Squares of the rows that are fetched ahead.
+    const AHEAD: usize = 32;
+
     /// Sixteen outputs at a time: squares of 16 x 16 are transposed, so that a vector holds a step of every chain.
+    ///
+    /// Rows that lie one behind the other are fetched in that order, some squares ahead: the order in which the squares
+    /// read them is none that a processor foresees. Parameters come from far away here, each is used once.
     ///
     /// # Safety
     /// AVX-512 must be there, and `rows` must hold as many rows as `out` has values.
@@ -31,10 +37,17 @@ mod avx512 {
         for (group, out) in out.chunks_mut(16).enumerate() {
             let rows = rows.as_ptr().wrapping_add(group * 16 * stride);
             let wanted = first(out.len());
+            let terms = x.len();
             for (block, x) in x.chunks(K_BLOCK).enumerate() {
                 let mut sums = _mm512_setzero_ps();
                 for (part, x) in x.chunks(16).enumerate() {
                     let column = block * K_BLOCK + part * 16;
+                    if stride == terms {
+                        let ahead = rows.wrapping_add(16 * (column + 16 * AHEAD));
+                        for line in 0..16 {
+                            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(16 * line).cast());
+                        }
+                    }
                     let mut square = [_mm512_setzero_ps(); 16];
                     for (lane, values) in square.iter_mut().enumerate().take(out.len()) {
                         let from = rows.wrapping_add(lane * stride + column);
