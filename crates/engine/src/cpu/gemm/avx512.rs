@@ -5,7 +5,8 @@
 //! the peak. If each value is spread once for its two uses, it is 16 loads and 44 instructions, which a core runs short of
 //! when its other hardware thread is busy. So four of the fourteen rows do the one and ten the other: 20 loads and
 //! 40 instructions, 0.95 to 0.98 of the peak on a core left alone (in a loop over the tile only, on a Cascade Lake
-//! core; seven and seven reach 0.93 to 0.95).
+//! core; seven and seven reach 0.93 to 0.95). Where `a` is read as it lies, all spread once: a multiply-add whose place
+//! has an index would be two instructions again.
 
 use super::pack::avx512::first;
 use super::tile::{Left, Place};
@@ -20,6 +21,9 @@ pub(super) const COLUMNS: usize = 32;
 
 /// Steps of a product so small (attention's) that its result is at hand.
 const SHORT: usize = 64;
+
+// A longer product has four steps for each row of its result, with which the row is fetched.
+const _: () = assert!(SHORT >= 4 * ROWS);
 
 /// A row of a step: its two sums are numbered; its value of `a` lies at a place, and is spread over the lanes by each
 /// multiply-add for itself (`both`) or once for the two, in a register that is numbered, too.
@@ -144,6 +148,13 @@ pub(super) unsafe fn compute(steps: usize, a: Left, b: *const f32, place: Place)
     }
 }
 
+/// Four steps, behind which the pointers are moved on.
+macro_rules! four_steps {
+    ($step:ident, $($by_four:literal),*) => {
+        concat!($step!(0), $step!(1), $step!(2), $step!(3), $($by_four, "\n",)* "add {b}, 4 * 128")
+    };
+}
+
 /// The sums of a tile, for each a chain of multiply-adds from zero on: steps by fours, then one by one. The operands are
 /// those of `a`, whose pointers are moved on behind a step and behind four.
 macro_rules! chains {
@@ -176,12 +187,7 @@ macro_rules! chains {
             "prefetcht0 [{to}]",
             "prefetcht0 [{to} + 64]",
             "add {to}, {stride}",
-            $step!(0),
-            $step!(1),
-            $step!(2),
-            $step!(3),
-            $($by_four,)*
-            "add {b}, 4 * 128",
+            four_steps!($step, $($by_four),*),
             "dec {far}",
             "jnz 6b",
             "7:",
@@ -189,12 +195,7 @@ macro_rules! chains {
             "jz 3f",
             ".p2align 5",
             "2:",
-            $step!(0),
-            $step!(1),
-            $step!(2),
-            $step!(3),
-            $($by_four,)*
-            "add {b}, 4 * 128",
+            four_steps!($step, $($by_four),*),
             "dec {fours}",
             "jnz 2b",
             "3:",
