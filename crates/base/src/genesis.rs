@@ -1,6 +1,8 @@
 //! The genesis document: everything that the nodes of a run must agree on before it starts. Its hash names the run.
 
-use crate::{BlockHash, ContentHash, ModelConfig, ModelConfigError, Netuid, RunId, StateHash, Window, WindowClock};
+use crate::{
+    BlockHash, ContentHash, ModelConfig, ModelConfigError, Netuid, OuterRule, RunId, StateHash, Window, WindowClock,
+};
 use serde::{Deserialize, Serialize};
 
 /// Version of the document's form and of the protocol behind it.
@@ -161,105 +163,6 @@ impl InnerSchedule {
     }
 }
 
-/// How many values a tensor sends: the first class whose `suffix` ends the tensor's name decides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorClass {
-    /// End of the tensor's name, such as `embed_tokens.weight`; empty for all.
-    pub suffix: String,
-    /// Kept values of each chunk of 4096.
-    pub kept_per_chunk: u16,
-}
-
-/// What a miner sends, and how it is merged and applied.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OuterRule {
-    /// Decay of the error feedback from window to window (beta).
-    pub error_feedback_decay: f32,
-    /// Kept values by tensor class; the first match decides, so the last one should match all.
-    pub tensor_classes: Vec<TensorClass>,
-    /// Step of the outer update (alpha).
-    pub alpha: f32,
-    /// Alpha at the end of the decay.
-    pub final_alpha: f32,
-    /// First window of alpha's linear decay.
-    pub decay_from_window: u64,
-    /// Last window of alpha's linear decay.
-    pub decay_to_window: u64,
-    /// A chunk's scale is clipped to this multiple of the median over the merged peers; 0 turns it off.
-    pub scale_clip: u32,
-    /// How what was sent of a coordinate becomes one value.
-    #[serde(default)]
-    pub merge: MergeMethod,
-}
-
-/// How what the merged miners sent of a coordinate becomes one value. The first is the rule of this system; the others
-/// are what is known from the literature, to compare with. With any but the first two an aggregate cannot be undone
-/// payload by payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum MergeMethod {
-    /// The mean over those who sent the coordinate.
-    #[default]
-    MeanOfSenders,
-    /// The mean over all merged miners, those who sent nothing counting as zero.
-    MeanOfAll,
-    /// The mean over all after each payload was drawn towards the centre to at most `radius_percent` of the median norm
-    /// from it, `iterations` times (Karimireddy, He and Jaggi 2021).
-    CentredClipping {
-        /// Radius in percent of the payloads' median norm.
-        radius_percent: u16,
-        /// How often the centre is moved.
-        iterations: u16,
-    },
-    /// The mean over all without the `trimmed` largest and the `trimmed` smallest values (Yin and others 2018).
-    TrimmedMean {
-        /// Weight taken off at each end; less than half of all is taken where this is more.
-        trimmed: u16,
-    },
-    /// The mean of the `chosen` payloads that lie closest to their neighbours, of which `faulty` may be anything
-    /// (Blanchard and others 2017).
-    Krum {
-        /// Payloads that may be anything.
-        faulty: u16,
-        /// Payloads that are merged; 1 is Krum, more is multi-Krum.
-        chosen: u16,
-    },
-    /// The sign that most of the senders' weight has, times the chunk's median scale (Bernstein and others 2018).
-    SignVote,
-}
-
-impl MergeMethod {
-    /// Whether the parameters make sense.
-    fn is_sound(self) -> bool {
-        match self {
-            Self::MeanOfSenders | Self::MeanOfAll | Self::SignVote | Self::TrimmedMean { .. } => true,
-            Self::CentredClipping { radius_percent, iterations } => {
-                radius_percent > 0 && (1..=16).contains(&iterations)
-            }
-            Self::Krum { chosen, .. } => chosen > 0,
-        }
-    }
-}
-
-impl OuterRule {
-    /// The outer step's alpha in `window`.
-    pub fn alpha(&self, window: Window) -> f32 {
-        let span = self.decay_to_window.saturating_sub(self.decay_from_window);
-        let done = window.0.saturating_sub(self.decay_from_window).min(span);
-        if span == 0 || done == 0 {
-            return self.alpha;
-        }
-        self.alpha - (self.alpha - self.final_alpha) * (done as f32 / span as f32)
-    }
-
-    /// Kept values of each chunk of the tensor called `name`; 64 where no class matches.
-    pub fn kept_per_chunk(&self, name: &str) -> u16 {
-        self.tensor_classes.iter().find(|class| name.ends_with(&class.suffix)).map_or(64, |class| class.kept_per_chunk)
-    }
-}
-
 /// How contributions are measured, rated and selected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -406,18 +309,6 @@ impl Genesis {
                 "betas must be in [0, 1], epsilon over 0",
             ),
             (rate(inner.clip_norm) && share(f64::from(inner.weight_decay)), "inner", "clip_norm or weight_decay"),
-            (share(f64::from(outer.error_feedback_decay)), "outer.error_feedback_decay", "must be in [0, 1]"),
-            (rate(outer.alpha) && rate(outer.final_alpha), "outer.alpha", "must be over 0"),
-            (
-                outer.tensor_classes.iter().all(|class| (1..=4096).contains(&class.kept_per_chunk)),
-                "outer.tensor_classes",
-                "kept_per_chunk must be 1 to 4096",
-            ),
-            (
-                outer.merge.is_sound(),
-                "outer.merge",
-                "wants a radius over 0, 1 to 16 iterations, at least one chosen payload",
-            ),
             ((2..=64).contains(&judging.evaluation_parts), "judging.evaluation_parts", "must be 2 to 64"),
             (
                 judging.evaluation_sequences >= judging.evaluation_parts
@@ -438,7 +329,10 @@ impl Genesis {
             (share(self.economics.unselected_share), "economics.unselected_share", "must be in [0, 1]"),
             (self.economics.averaged_windows >= 1, "economics.averaged_windows", "must be at least 1"),
             (self.economics.weights_every_windows >= 1, "economics.weights_every_windows", "must be at least 1"),
-        ] {
+        ]
+        .into_iter()
+        .chain(outer.checks())
+        {
             if !holds {
                 return Err(GenesisError::Field { field, reason });
             }

@@ -20,6 +20,7 @@ mod hash;
 mod id;
 mod keys;
 mod model;
+mod outer_rule;
 pub mod random;
 mod setting;
 mod window;
@@ -27,11 +28,12 @@ mod window;
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use genesis::{
     DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
-    JudgingRule, MatrixOptimiser, MergeMethod, OuterRule, TensorClass, WindowBudget,
+    JudgingRule, MatrixOptimiser, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
+pub use outer_rule::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use window::WindowClock;

@@ -4,7 +4,7 @@ use crate::contribution::MeasureError;
 use crate::{Model, ModelError, Nats};
 use serde::{Deserialize, Serialize};
 use templar_base::Uid;
-use templar_gradient::{Aggregate, MergeRule, Payload, outer_step};
+use templar_gradient::{Aggregate, MergeRule, OuterState, OuterStep, Payload};
 
 /// What the full step of the selected payloads really brings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,8 +13,11 @@ pub struct Confirmation {
     pub loss_before: f64,
     /// The same after the full step of the confirmed payloads; none where none was confirmed.
     pub loss_after: Option<f64>,
-    /// Sum of the confirmed payloads' contributions.
+    /// Sum of the confirmed payloads' contributions, and of what is carried.
     pub predicted: Nats,
+    /// What the momentum of windows before was to bring.
+    #[serde(default, skip_serializing_if = "Nats::is_zero")]
+    pub carried: Nats,
     /// The payloads whose full step was confirmed, best first.
     pub confirmed: Vec<Uid>,
     /// Evaluations of the model that it took.
@@ -26,41 +29,43 @@ pub(crate) type Candidate<'a> = (Uid, &'a Payload, Nats);
 
 struct Confirmer<'a> {
     model: &'a mut dyn Model,
-    params: &'a [f32],
+    start: &'a OuterState,
     rule: MergeRule,
-    alpha: f32,
+    step: OuterStep,
     share: f64,
+    carried: Nats,
     loss_before: f64,
     evaluations: u32,
 }
 
 /// Checks that the full step of `candidates` (best rated first) lowers the loss by at least `share` of the predicted
-/// decrease. If it does not, halves are tested until the culprits are out.
+/// decrease, which is their contributions and what is `carried` by a momentum. If it does not, halves are tested until the culprits are out.
 pub fn confirm(
     model: &mut dyn Model,
-    params: &[f32],
+    start: &OuterState,
     candidates: &[(Uid, &Payload, Nats)],
     rule: MergeRule,
-    alpha: f32,
+    step: OuterStep,
     share: f64,
+    carried: Nats,
 ) -> Result<Confirmation, MeasureError> {
-    let loss_before = model.loss(params)?;
+    let loss_before = model.loss(&start.params)?;
     if !loss_before.is_finite() {
         // A verdict with such a number could not be written down and read back.
         return Err(ModelError(format!("its loss at the window's start is {loss_before}")).into());
     }
-    let mut confirmer = Confirmer { model, params, rule, alpha, share, loss_before, evaluations: 1 };
+    let mut confirmer = Confirmer { model, start, rule, step, share, carried, loss_before, evaluations: 1 };
     let (confirmed, loss_after) = match confirmer.largest_confirmed(candidates)? {
         Some((set, loss)) => (set, Some(loss)),
         None => (Vec::new(), None),
     };
-    let predicted = predicted(&confirmed);
+    let predicted = predicted(&confirmed, carried);
     let confirmed = confirmed.into_iter().map(|(uid, _, _)| uid).collect();
-    Ok(Confirmation { loss_before, loss_after, predicted, confirmed, evaluations: confirmer.evaluations })
+    Ok(Confirmation { loss_before, loss_after, predicted, carried, confirmed, evaluations: confirmer.evaluations })
 }
 
-fn predicted(candidates: &[Candidate<'_>]) -> Nats {
-    Nats(candidates.iter().fold(0i64, |sum, (_, _, contribution)| sum.saturating_add(contribution.0)))
+fn predicted(candidates: &[Candidate<'_>], carried: Nats) -> Nats {
+    Nats(candidates.iter().fold(carried.0, |sum, (_, _, contribution)| sum.saturating_add(contribution.0)))
 }
 
 impl Confirmer<'_> {
@@ -69,12 +74,12 @@ impl Confirmer<'_> {
         let Some((_, first, _)) = set.first() else { return Ok(None) };
         let weighted: Vec<(&Payload, u32)> = set.iter().map(|(_, payload, _)| (*payload, 1)).collect();
         let aggregate = Aggregate::merge(first.layout(), &weighted, self.rule)?;
-        let mut stepped = self.params.to_vec();
-        outer_step(&mut stepped, &aggregate, self.alpha)?;
-        let loss = self.model.loss(&stepped)?;
+        let mut stepped = self.start.clone();
+        self.step.apply(&mut stepped, &aggregate)?;
+        let loss = self.model.loss(&stepped.params)?;
         self.evaluations += 1;
         let gain = self.loss_before - loss;
-        Ok((gain > 0.0 && gain >= self.share * predicted(set).to_f64()).then_some(loss))
+        Ok((gain > 0.0 && gain >= self.share * predicted(set, self.carried).to_f64()).then_some(loss))
     }
 
     /// Group testing: at most about two evaluations for each candidate, one where all is well.

@@ -4,12 +4,13 @@
 //! ```text
 //! φ_i = α ⟨g, share of i in G⟩
 //! ```
-//! is the Aumann–Shapley share of the loss decrease (its one-point quadrature): additive, so that splitting into
+//! (where the run's step is another: half of that step, and its [`OuterStep::share_factor`] for α; where the merge is no
+//! mean: times [`linear_factor`]) is the Aumann–Shapley share of the loss decrease (its one-point quadrature): additive, so that splitting into
 //! sybils gains nothing, and `Σ φ_i` is what G really brings, within the error of the midpoint rule.
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};
-use templar_gradient::{Aggregate, MergeError, MergeRule, Payload, outer_step, shares_dot};
+use templar_gradient::{Aggregate, MergeError, MergeRule, OuterState, OuterStep, Payload, linear_factor, shares_dot};
 
 /// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -23,6 +24,11 @@ impl Nats {
     pub fn from_f64(nats: f64) -> Self {
         // A float-to-integer cast saturates, and gives 0 for NaN.
         Self((nats * Self::UNITS).round() as i64)
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
     }
 
     /// In nats.
@@ -70,6 +76,8 @@ pub struct Measurement {
     pub aggregate: Aggregate,
     /// Mean loss at the midpoint.
     pub midpoint_loss: f64,
+    /// What the momentum of windows before brings, on top of all contributions; nothing where there is none.
+    pub carried: Nats,
     /// One for each payload, in the order given.
     pub contributions: Vec<Contribution>,
 }
@@ -91,27 +99,31 @@ pub enum MeasureError {
 /// Measures all `payloads` with one gradient of each part of the evaluation batch.
 pub fn measure(
     model: &mut dyn Model,
-    params: &[f32],
+    start: &OuterState,
     payloads: &[&Payload],
     rule: MergeRule,
-    alpha: f32,
+    step: OuterStep,
 ) -> Result<Measurement, MeasureError> {
     let weighted: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (*payload, 1)).collect();
     let layout = payloads.first().ok_or(MergeError::NoContributors)?.layout();
     let aggregate = Aggregate::merge(layout, &weighted, rule)?;
-    let mut midpoint = params.to_vec();
-    outer_step(&mut midpoint, &aggregate, 0.5 * alpha)?;
-    let mut gradient = vec![0f32; params.len()];
+    let mut midpoint = start.clone();
+    OuterStep { alpha: 0.5 * step.alpha, ..step }.apply(&mut midpoint, &aggregate)?;
+    let factor = step.share_factor(&aggregate) * linear_factor(&aggregate, payloads)?;
+    let mut gradient = vec![0f32; start.params.len()];
     let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
-    let mut loss = 0f64;
+    let (mut loss, mut carried) = (0f64, 0f64);
     for part in 0..model.parts() {
-        loss += model.gradient(&midpoint, part, &mut gradient)?;
+        loss += model.gradient(&midpoint.params, part, &mut gradient)?;
+        carried += step.carried(start, &gradient);
+        step.to_domain(layout, &mut gradient)?;
         for (own, dot) in parts.iter_mut().zip(shares_dot(&aggregate, payloads, &gradient)?) {
-            own.push(Nats::from_f64(f64::from(alpha) * dot));
+            own.push(Nats::from_f64(factor * dot));
         }
     }
-    let midpoint_loss = loss / model.parts().max(1) as f64;
-    Ok(Measurement { aggregate, midpoint_loss, contributions: parts.into_iter().map(Contribution::of).collect() })
+    let count = model.parts().max(1) as f64;
+    let contributions = parts.into_iter().map(Contribution::of).collect();
+    Ok(Measurement { aggregate, midpoint_loss: loss / count, carried: Nats::from_f64(carried / count), contributions })
 }
 
 #[cfg(test)]

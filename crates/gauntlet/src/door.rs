@@ -77,7 +77,7 @@ pub enum DoorFailure {
     Copy {
         /// The earlier miner.
         of: Uid,
-        /// Kept coordinates with the same sign.
+        /// Kept coordinates with the same sign, and nearly the same size where sizes are sent.
         percent: u32,
     },
 }
@@ -153,6 +153,5 @@ pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<()
 
 /// Sum of a payload's kept magnitudes, in the units of the wire format.
 pub(crate) fn magnitude_units(payload: &Payload) -> u64 {
-    let chunks = payload.chunks().map(|chunk| (chunk.scale.units() as u64).saturating_mul(chunk.kept() as u64));
-    chunks.fold(0u64, u64::saturating_add)
+    payload.chunks().map(|chunk| chunk.magnitude()).fold(0u64, u64::saturating_add)
 }

@@ -3,12 +3,12 @@
 use crate::contribution::MeasureError;
 use crate::door::magnitude_units;
 use crate::{
-    Book, Confirmation, Contribution, DoorFailure, Expectation, MinerRecord, MinerVerdict, Model, Rating, Standing,
-    Verdict, admitted, check_payload, confirm, find_copies, measure, select,
+    Book, Confirmation, Contribution, DoorFailure, Expectation, MinerRecord, MinerVerdict, Model, Nats, Rating,
+    Standing, Verdict, admitted, check_payload, confirm, find_copies, measure, select,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window};
-use templar_gradient::{MergeRule, Payload};
+use templar_gradient::{MergeRule, OuterState, OuterStep, Payload};
 
 /// Contributions are measured again when the admitted set changes, at most this often in all.
 const MAX_MEASUREMENTS: usize = 3;
@@ -68,9 +68,9 @@ pub struct WindowInput<'a> {
     pub window: Window,
     /// Drawn after sealing.
     pub beacon: Beacon,
-    /// The agreed parameters at the window's start.
-    pub params: &'a [f32],
-    /// Their state hash.
+    /// The agreed parameters at the window's start, and the momentum where the run has one.
+    pub start: &'a OuterState,
+    /// Its hash.
     pub start_state: StateHash,
     /// Who is registered at the window's end.
     pub registered: &'a BTreeMap<Uid, PublicKey>,
@@ -108,11 +108,11 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
     let mut book = input.book.clone();
     book.keep_registered(input.registered);
     let mut cases = open_cases(input, &book);
-    measure_cases(input, model, &mut cases).map_err(failed)?;
+    let carried = measure_cases(input, model, &mut cases).map_err(failed)?;
     rate(input, &mut book, &cases);
     let admitted: Vec<Uid> = cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
     let ranked = select(&book, &admitted, &input.genesis.judging, input.window, input.beacon);
-    let confirmation = confirm_ranked(input, model, &cases, &ranked).map_err(failed)?;
+    let confirmation = confirm_ranked(input, model, &cases, &ranked, carried).map_err(failed)?;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
     pay(input, &mut book, &cases, &ranked, &selected);
     let miners = cases.iter().map(|case| miner_verdict(case, input.book, &book, &selected)).collect();
@@ -182,16 +182,19 @@ fn refuse_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
-/// Measures the candidates, and again without those that are not admitted, until the set is stable.
-fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Case<'_>]) -> Result<(), MeasureError> {
+/// Measures the candidates, and again without those that are not admitted, until the set is stable; gives what the momentum
+/// brings beside them.
+fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Case<'_>]) -> Result<Nats, MeasureError> {
     let mut places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
-    let alpha = input.genesis.outer.alpha(input.window);
+    let step = OuterStep::of(&input.genesis.outer, input.window);
+    let mut carried = Nats::default();
     for _ in 0..MAX_MEASUREMENTS {
         let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
         if payloads.is_empty() {
             break;
         }
-        let measured = measure(model, input.params, &payloads, merge_rule(input.genesis), alpha)?;
+        let measured = measure(model, input.start, &payloads, merge_rule(input.genesis), step)?;
+        carried = measured.carried;
         let passes =
             admitted(&measured.contributions.iter().collect::<Vec<_>>(), input.genesis.judging.admission_share);
         for ((place, contribution), pass) in places.iter().zip(measured.contributions).zip(&passes) {
@@ -204,7 +207,7 @@ fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Ca
             break;
         }
     }
-    Ok(())
+    Ok(carried)
 }
 
 /// Moves the ratings: a share is observed, an absence or a failure makes less sure, harm starts over.
@@ -249,6 +252,7 @@ fn confirm_ranked(
     model: &mut dyn Model,
     cases: &[Case<'_>],
     ranked: &[Uid],
+    carried: Nats,
 ) -> Result<Option<Confirmation>, MeasureError> {
     if ranked.is_empty() {
         return Ok(None);
@@ -262,8 +266,9 @@ fn confirm_ranked(
         })
         .collect();
     let rule = merge_rule(input.genesis);
-    let (alpha, share) = (input.genesis.outer.alpha(input.window), input.genesis.judging.confirmation_share);
-    confirm(model, input.params, &candidates, rule, alpha, share).map(Some)
+    let step = OuterStep::of(&input.genesis.outer, input.window);
+    let share = input.genesis.judging.confirmation_share;
+    confirm(model, input.start, &candidates, rule, step, share, carried).map(Some)
 }
 
 /// Moves the averages that the weights come from. Who was ranked and failed the confirmation earns nothing.

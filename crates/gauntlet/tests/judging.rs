@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
 use templar_gauntlet::{
-    Contribution, DoorFailure, Entry, Expectation, Model, Standing, Submission, check_payload, confirm, measure,
+    Contribution, DoorFailure, Entry, Expectation, Model, Nats, Standing, Submission, check_payload, confirm, measure,
 };
-use templar_gradient::{Aggregate, Metadata, Payload, outer_step};
+use templar_gradient::{Aggregate, Metadata, Payload};
 
 const HONEST: std::ops::Range<u16> = 0..8;
 const CHEAT: Uid = Uid(40);
@@ -76,10 +76,10 @@ fn contributions_sum_to_what_the_step_really_brings() {
     assert!((confirmation.predicted.to_f64() - contributions).abs() < 1e-6);
 
     let merged: Vec<(&Payload, u32)> = entries.iter().map(|entry| (payload_of(entry), 1)).collect();
-    let mut stepped = arena.params.clone();
+    let mut stepped = arena.start.clone();
     let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
-    outer_step(&mut stepped, &aggregate, arena.genesis.outer.alpha(arena.window)).unwrap();
-    let real = arena.model().loss(&arena.params).unwrap() - arena.model().loss(&stepped).unwrap();
+    arena.step().apply(&mut stepped, &aggregate).unwrap();
+    let real = arena.model().loss(&arena.start.params).unwrap() - arena.model().loss(&stepped.params).unwrap();
     assert!(real > 0.0);
     assert!((contributions - real).abs() < 0.02 * real, "{contributions} was promised, {real} came");
     assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);
@@ -300,10 +300,9 @@ fn splitting_a_payload_among_sybils_gains_nothing() {
     };
     let (first, second) = (half(40, 0), half(41, 1));
     assert_eq!(first.kept() + second.kept(), whole.kept());
-    let alpha = arena.genesis.outer.alpha(arena.window);
     let measured = |own: &[&Payload]| -> f64 {
         let all: Vec<&Payload> = own.iter().chain(&rest).copied().collect();
-        let measured = measure(&mut arena.model(), &arena.params, &all, arena.rule(), alpha).unwrap();
+        let measured = measure(&mut arena.model(), &arena.start, &all, arena.rule(), arena.step()).unwrap();
         measured.contributions[..own.len()].iter().map(|contribution| contribution.mean.to_f64()).sum()
     };
     let (alone, together) = (measured(&[whole]), measured(&[&first, &second]));
@@ -357,20 +356,20 @@ fn a_payload_that_is_good_for_half_a_step_only_is_isolated() {
 #[test]
 fn group_testing_finds_every_culprit_wherever_it_stands() {
     let (arena, honest) = scene();
-    let alpha = arena.genesis.outer.alpha(arena.window);
     let traps: Vec<Payload> = [40, 41].map(|uid| trap(&arena, Uid(uid))).into();
     for place in 0..=honest.len() {
         let mut payloads: Vec<&Payload> = honest.iter().map(payload_of).collect();
         payloads.insert(place, &traps[0]);
         payloads.insert(honest.len() - place, &traps[1]);
-        let measured = measure(&mut arena.model(), &arena.params, &payloads, arena.rule(), alpha).unwrap();
+        let measured = measure(&mut arena.model(), &arena.start, &payloads, arena.rule(), arena.step()).unwrap();
         let mean = |contribution: &Contribution| contribution.mean;
         let candidates: Vec<_> = payloads
             .iter()
             .zip(&measured.contributions)
             .map(|(payload, contribution)| (payload.metadata().uid, *payload, mean(contribution)))
             .collect();
-        let confirmation = confirm(&mut arena.model(), &arena.params, &candidates, arena.rule(), alpha, 0.5).unwrap();
+        let confirmation =
+            confirm(&mut arena.model(), &arena.start, &candidates, arena.rule(), arena.step(), 0.5, Nats(0)).unwrap();
         assert_eq!(confirmation.confirmed.into_iter().collect::<BTreeSet<_>>(), uids(HONEST), "place {place}");
     }
 }

@@ -12,6 +12,7 @@ use crate::magnitude::{self, TwoScales};
 use crate::merkle::MerkleTree;
 use crate::metadata::{Metadata, MetadataError};
 use crate::payload::Payload;
+use crate::rounding;
 use crate::scale::Scale;
 use crate::segment::{ChunkContents, MAX_EXPONENT_SPREAD, MINUS};
 use crate::select::select_largest;
@@ -94,7 +95,7 @@ impl ErrorFeedback {
     ///
     /// Of each chunk the largest magnitudes, ties by the lower index, zeros never; the scale is the one nearest to
     /// their mean. A tensor gets [`Mode::Magnitude`] where the second scale takes more off the error than the same
-    /// bits of further values would. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
+    /// bits of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
     /// sends nothing and waits. `metadata.error_feedback_root` is set here, to the root of what remains.
     /// On an error the residual is unchanged.
     pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
@@ -111,8 +112,14 @@ impl ErrorFeedback {
             (0..layout.segment_count()).into_par_iter().map(|segment| self.select_segment(layout, segment)).collect();
         let (mut parts, two): (Vec<ChunkContents>, Vec<Vec<TwoScales>>) = selected.into_iter().unzip();
         let two = two.concat();
-        let modes = magnitude::choose_modes(layout, &two);
-        self.apply_modes(layout, &modes, &two, &mut parts);
+        let modes = match layout.rounded_bits() {
+            Some(_) => vec![Mode::Rounded; layout.tensors().len()],
+            None => {
+                let modes = magnitude::choose_modes(layout, &two);
+                self.apply_modes(layout, &modes, &two, &mut parts);
+                modes
+            }
+        };
         drop_faint_chunks(layout, &mut parts);
         let payload = Payload::join(layout, metadata, modes, parts);
         payload.for_each_value(|index, value| self.residual[index] -= value);
@@ -168,6 +175,10 @@ impl ErrorFeedback {
         for chunk in &layout.chunks()[layout.segment_chunks(segment)] {
             let values = &self.residual[chunk.range()];
             select_largest(values, usize::from(chunk.kept), &mut scratch, &mut kept);
+            if let Some(bits) = layout.rounded_bits() {
+                round_chunk(values, &mut kept, bits, &mut contents);
+                continue;
+            }
             let magnitudes = kept.iter().map(|index| values[usize::from(*index)].abs());
             let sum: f64 = magnitudes.clone().map(f64::from).sum();
             let mean = if kept.is_empty() { 0.0 } else { sum / kept.len() as f64 };
@@ -201,6 +212,19 @@ impl ErrorFeedback {
             }
         });
     }
+}
+
+/// Rounds a chunk's selected values; those that come to nothing are left out.
+fn round_chunk(values: &[f32], kept: &mut Vec<u16>, bits: u8, contents: &mut ChunkContents) {
+    let magnitude = |index: &u16| values[usize::from(*index)].abs();
+    let step = rounding::step_for(kept.iter().map(magnitude).fold(0.0, f32::max), bits);
+    kept.retain(|index| !step.is_empty() && rounding::size_of(magnitude(index), step, bits) > 0);
+    contents.scales.push(step);
+    contents.steps.push(0);
+    contents.counts.push(kept.len() as u16);
+    contents.sizes.extend(kept.iter().map(|index| rounding::size_of(magnitude(index), step, bits)));
+    let signed = |index: &u16| if values[usize::from(*index)] < 0.0 { index | MINUS } else { *index };
+    contents.kept.extend(kept.iter().map(signed));
 }
 
 /// The first faulty index that `check` finds in any block of `0..len`; `check` answers with an offset in its block.
@@ -241,7 +265,7 @@ fn drop_faint_chunks(layout: &GradientLayout, parts: &mut [ChunkContents]) {
         if !faint.contains(&true) {
             continue;
         }
-        let mut kept = Vec::with_capacity(part.kept.len());
+        let (mut kept, mut sizes) = (Vec::with_capacity(part.kept.len()), Vec::with_capacity(part.sizes.len()));
         let mut start = 0;
         for (position, is_faint) in faint.into_iter().enumerate() {
             let end = start + usize::from(part.counts[position]);
@@ -251,9 +275,10 @@ fn drop_faint_chunks(layout: &GradientLayout, parts: &mut [ChunkContents]) {
                 part.counts[position] = 0;
             } else {
                 kept.extend_from_slice(&part.kept[start..end]);
+                sizes.extend_from_slice(part.sizes.get(start..end).unwrap_or(&[]));
             }
             start = end;
         }
-        part.kept = kept;
+        (part.kept, part.sizes) = (kept, sizes);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use templar_base::ValueCoding;
 
 /// Values of a chunk; the last chunk of a tensor may be shorter.
 pub const CHUNK_VALUES: usize = 4096;
@@ -25,6 +26,8 @@ pub enum Mode {
     Sign = 0,
     /// Each kept value is its sign times the smaller or the larger of its chunk's two scales, as a further bit says.
     Magnitude = 1,
+    /// Each kept value is a size of its own, as many steps of its chunk's. The only mode of a run with rounded values.
+    Rounded = 2,
 }
 
 impl Mode {
@@ -33,6 +36,7 @@ impl Mode {
         match byte {
             0 => Some(Self::Sign),
             1 => Some(Self::Magnitude),
+            2 => Some(Self::Rounded),
             _ => None,
         }
     }
@@ -91,6 +95,7 @@ struct Inner {
     chunks: Vec<ChunkLayout>,
     parameters: usize,
     kept: usize,
+    values: ValueCoding,
 }
 
 /// The tensors of a model in the order of the flat parameters, cut into chunks and segments. Cheap to clone.
@@ -125,6 +130,12 @@ pub enum LayoutError {
         /// Tensors.
         tensors: usize,
     },
+    /// Rounded values of too few or too many bits.
+    #[error("rounded values of {bits} bits are outside 2..=24; correct the genesis' outer.values")]
+    ValueBits {
+        /// The refused number.
+        bits: u8,
+    },
     /// More parameters than any model has, or a name longer than any tensor's.
     #[error("tensor `{name}` brings the layout over its limit of 2^40 parameters, or its name over 512 bytes")]
     TooLarge {
@@ -137,7 +148,8 @@ impl GradientLayout {
     /// A layout of tensors given as (name, number of values, kept values of each chunk of 4096), in the order of the
     /// flat parameters. A short chunk of n values keeps `⌊kept · n / 4096⌋` and at least one.
     pub fn new(tensors: impl IntoIterator<Item = (String, usize, u16)>) -> Result<Self, LayoutError> {
-        let mut inner = Inner { tensors: Vec::new(), chunks: Vec::new(), parameters: 0, kept: 0 };
+        let mut inner =
+            Inner { tensors: Vec::new(), chunks: Vec::new(), parameters: 0, kept: 0, values: ValueCoding::Signs };
         for (name, len, kept_per_chunk) in tensors {
             if len == 0 {
                 return Err(LayoutError::EmptyTensor { name });
@@ -192,6 +204,22 @@ impl GradientLayout {
             tensor.row_len = *row_len;
         }
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// The same layout with kept values that are sent so. Rounded ones have 2 to 24 bits.
+    pub fn with_values(self, values: ValueCoding) -> Result<Self, LayoutError> {
+        match values {
+            ValueCoding::Rounded { bits } if !(2..=24).contains(&bits) => Err(LayoutError::ValueBits { bits }),
+            _ => Ok(Self(Arc::new(Inner { values, ..Arc::unwrap_or_clone(self.0) }))),
+        }
+    }
+
+    /// Bits of a rounded value; None where values are sent by their signs.
+    pub fn rounded_bits(&self) -> Option<u8> {
+        match self.0.values {
+            ValueCoding::Signs => None,
+            ValueCoding::Rounded { bits } => Some(bits),
+        }
     }
 
     /// The tensors in the order of the flat parameters.
@@ -281,5 +309,9 @@ mod tests {
         assert!(matches!(one(5, 0), Err(LayoutError::KeptOutOfRange { .. })));
         assert!(matches!(one(5, 4097), Err(LayoutError::KeptOutOfRange { .. })));
         assert!(matches!(one(MAX_PARAMETERS + 1, 64), Err(LayoutError::TooLarge { .. })));
+        for bits in [0, 1, 25] {
+            let layout = one(5, 64).unwrap().with_values(ValueCoding::Rounded { bits });
+            assert_eq!(layout.unwrap_err(), LayoutError::ValueBits { bits });
+        }
     }
 }

@@ -14,8 +14,9 @@
 use crate::frame::{FRAME_BYTES, FrameError, FrameKind, Reader, SEGMENT_ROW_BYTES};
 use crate::layout::{GradientLayout, Mode, TensorLayout};
 use crate::metadata::{Metadata, MetadataError};
+use crate::rounding;
 use crate::scale::{MAX_SCALE_EXPONENT, Scale, UNIT};
-use crate::segment::{self, ChunkContents, INDEX, LARGE, MINUS, TensorCode};
+use crate::segment::{self, ChunkContent, ChunkContents, INDEX, LARGE, MINUS, TensorCode};
 use rayon::prelude::*;
 use templar_base::ContentHash;
 
@@ -107,6 +108,12 @@ pub enum PayloadError {
         /// Eighths of an octave between the scales.
         steps: u8,
     },
+    /// Rounded values of which one is zero, or whose step is not the smallest that they fit.
+    #[error("chunk {chunk}: its rounded values are not in their form; the peer is at fault")]
+    Rounding {
+        /// The chunk's number.
+        chunk: usize,
+    },
     /// A segment's bits end inside a chunk.
     #[error("chunk {chunk} runs over the end of its segment; the peer is at fault")]
     SegmentOverrun {
@@ -130,6 +137,8 @@ pub struct Payload {
     /// Where each chunk's kept values start; one more for the end.
     starts: Vec<usize>,
     kept: Vec<u16>,
+    /// Sizes of rounded values, one for each kept; empty where values are signs.
+    sizes: Vec<u32>,
     root: ContentHash,
 }
 
@@ -140,11 +149,13 @@ pub struct PayloadChunk<'a> {
     pub chunk: usize,
     /// The chunk's first value in the flat parameters.
     pub start: usize,
-    /// The chunk's scale, or the smaller one.
+    /// The chunk's scale, or the smaller one, or the step of its rounded values.
     pub scale: Scale,
     /// The larger scale; the same where there is one.
     pub larger_scale: Scale,
     kept: &'a [u16],
+    sizes: &'a [u32],
+    rounded_bits: Option<u8>,
 }
 
 impl<'a> PayloadChunk<'a> {
@@ -163,18 +174,43 @@ impl<'a> PayloadChunk<'a> {
         self.units_by(std::convert::identity as fn(i64) -> i64)
     }
 
-    /// As [`Self::units`], each magnitude changed by `change`, which is called for the chunk's two scales only.
+    /// As [`Self::units`], each magnitude changed by `change`, which of values sent by their signs is called for the
+    /// chunk's two scales only.
     pub(crate) fn units_by<F: Fn(i64) -> i64>(
         &self,
         change: F,
     ) -> impl ExactSizeIterator<Item = (usize, i64)> + use<'a, F> {
-        let (small, large) = (change(self.scale.units()), change(self.larger_scale.units()));
+        let step = self.scale.units();
+        let (small, large) = (change(step), change(self.larger_scale.units()));
         let by_marks = [small, large, -small, -large];
-        self.kept.iter().map(move |value| (usize::from(value & INDEX), by_marks[usize::from(value >> 14)]))
+        let sizes = self.sizes;
+        self.kept.iter().enumerate().map(move |(place, value)| {
+            let units = match sizes.get(place) {
+                None => by_marks[usize::from(value >> 14)],
+                Some(size) => {
+                    let units = change(i64::from(*size) * step);
+                    if value & MINUS == 0 { units } else { -units }
+                }
+            };
+            (usize::from(value & INDEX), units)
+        })
     }
 
-    fn raw(&self) -> &'a [u16] {
-        self.kept
+    /// What stands for the size of the chunk's values where payloads are compared, in units: the scale, or the power of
+    /// two that rounded values stay under.
+    pub(crate) fn level(&self) -> i64 {
+        self.scale.units() << self.rounded_bits.map_or(0, rounding::span_bits)
+    }
+
+    /// What the kept values' magnitudes add up to, in units of 2^[`crate::UNIT_EXPONENT`]; of two scales the smaller
+    /// one counts for all.
+    pub fn magnitude(&self) -> u64 {
+        let step = self.scale.units() as u64;
+        match self.rounded_bits {
+            None => step.saturating_mul(self.kept() as u64),
+            // At most 4096 contributions, each under 2^45.
+            Some(_) => self.sizes.iter().map(|size| u64::from(*size) * step).sum(),
+        }
     }
 }
 
@@ -190,7 +226,8 @@ impl GradientLayout {
 
 impl Payload {
     /// Parses a payload of `layout`. Total: any bytes give a payload or a typed error, in time linear in their length
-    /// and the layout's, allocating at most about two bytes for each value that the layout lets a payload keep.
+    /// and the layout's, allocating at most about two bytes (six of rounded ones) for each value that the layout lets a
+    /// payload keep.
     /// What it accepts, [`Payload::encode`] gives back to the byte.
     pub fn decode(bytes: &[u8], layout: &GradientLayout) -> Result<Self, PayloadError> {
         let limit = layout.max_payload_bytes();
@@ -248,6 +285,7 @@ impl Payload {
         let mut scales = Vec::with_capacity(layout.chunk_count());
         let mut steps = Vec::with_capacity(layout.chunk_count());
         let mut kept = Vec::with_capacity(parts.iter().map(|part| part.kept.len()).sum());
+        let mut sizes = Vec::with_capacity(parts.iter().map(|part| part.sizes.len()).sum());
         let mut start = 0;
         starts.push(start);
         for part in parts {
@@ -258,9 +296,10 @@ impl Payload {
             scales.extend_from_slice(&part.scales);
             steps.extend_from_slice(&part.steps);
             kept.extend_from_slice(&part.kept);
+            sizes.extend_from_slice(&part.sizes);
         }
         let root = ContentHash::default();
-        let mut payload = Self { layout: layout.clone(), metadata, modes, scales, steps, starts, kept, root };
+        let mut payload = Self { layout: layout.clone(), metadata, modes, scales, steps, starts, kept, sizes, root };
         payload.modes = payload.tensor_codes().iter().map(|code| code.mode).collect();
         payload
     }
@@ -281,7 +320,8 @@ impl Payload {
             .into_par_iter()
             .map(|index| {
                 segment::encode(&self.layout, &codes, self.layout.segment_chunks(index), |chunk| {
-                    (self.scales[chunk], self.steps[chunk], self.chunk(chunk).kept)
+                    let PayloadChunk { scale, kept, sizes, .. } = self.chunk(chunk);
+                    ChunkContent { scale, steps: self.steps[chunk], kept, sizes }
                 })
             })
             .collect();
@@ -331,7 +371,7 @@ impl Payload {
         &self.modes
     }
 
-    /// The scale, or the smaller one, of each chunk.
+    /// The scale, or the smaller one, or the step of rounded values, of each chunk.
     pub fn scales(&self) -> &[Scale] {
         &self.scales
     }
@@ -339,13 +379,16 @@ impl Payload {
     /// What is sent of the chunk with this number; panics if the layout has no such chunk.
     pub fn chunk(&self, chunk: usize) -> PayloadChunk<'_> {
         let scale = self.scales[chunk];
+        let range = self.starts[chunk]..self.starts[chunk + 1];
         PayloadChunk {
             chunk,
             start: self.layout.chunks()[chunk].start,
             scale,
             // Whoever made the payload checked that the larger scale is in range.
             larger_scale: scale.raised(self.steps[chunk]).unwrap_or(scale),
-            kept: &self.kept[self.starts[chunk]..self.starts[chunk + 1]],
+            kept: &self.kept[range.clone()],
+            sizes: self.sizes.get(range).unwrap_or(&[]),
+            rounded_bits: self.layout.rounded_bits(),
         }
     }
 
@@ -369,8 +412,8 @@ impl Payload {
         self.for_each(|index, units| visit(index, units as f32 * UNIT));
     }
 
-    /// The share of this payload's kept coordinates that `other` keeps too, with the same sign; 0 if this one keeps
-    /// nothing or the layouts differ.
+    /// The share of this payload's kept coordinates that `other` keeps too, with the same sign, and of rounded values
+    /// with sizes within an eighth of each other; 0 if this one keeps nothing or the layouts differ.
     ///
     /// The share is of this payload's own coordinates and so not symmetric: a tiny payload that was sealed early
     /// cannot make an honest later one look like its copy.
@@ -378,7 +421,10 @@ impl Payload {
         if self.kept.is_empty() || self.layout != other.layout {
             return 0.0;
         }
-        let shared = |chunk| shared_values(self.chunk(chunk).raw(), other.chunk(chunk).raw());
+        let shared = |chunk| match self.layout.rounded_bits() {
+            None => shared_values(self.chunk(chunk).kept, other.chunk(chunk).kept),
+            Some(_) => close_values(&self.chunk(chunk), &other.chunk(chunk)),
+        };
         (0..self.layout.chunk_count()).map(shared).sum::<usize>() as f64 / self.kept.len() as f64
     }
 }
@@ -395,6 +441,18 @@ fn shared_values(left: &[u16], right: &[u16]) -> usize {
     shared
 }
 
+/// Number of rounded values that both keep, with the same sign, the smaller at least seven eighths of the larger.
+fn close_values(left: &PayloadChunk<'_>, right: &PayloadChunk<'_>) -> usize {
+    let mut others = right.units().peekable();
+    let is_close = |(index, units): &(usize, i64)| {
+        while others.next_if(|(other, _)| other < index).is_some() {}
+        let Some((_, other)) = others.next_if(|(other, _)| other == index) else { return false };
+        let (smaller, larger) = (units.abs().min(other.abs()), units.abs().max(other.abs()));
+        units.signum() == other.signum() && larger - smaller <= larger / 8
+    };
+    left.units().filter(is_close).count()
+}
+
 fn read_tensor_table(reader: &mut Reader<'_>, layout: &GradientLayout) -> Result<Vec<TensorCode>, PayloadError> {
     let (parameters, tensors) = (reader.u64()?, reader.u32()?);
     if parameters != layout.parameters() as u64 || tensors as usize != layout.tensors().len() {
@@ -403,7 +461,11 @@ fn read_tensor_table(reader: &mut Reader<'_>, layout: &GradientLayout) -> Result
     let mut codes = Vec::with_capacity(layout.tensors().len());
     for (tensor, expected) in layout.tensors().iter().enumerate() {
         let (mode, kept, rice_bits, base) = (reader.u8()?, reader.u16()?, reader.u8()?, reader.u8()?);
+        // A tensor that sends nothing is of mode 0, whatever the run's values are.
+        let is_allowed =
+            |mode: &Mode| *mode == Mode::Sign || (*mode == Mode::Rounded) == layout.rounded_bits().is_some();
         let known = Mode::from_byte(mode)
+            .filter(is_allowed)
             .filter(|_| kept == expected.kept_per_chunk && u32::from(rice_bits) == expected.rice_bits());
         let mode = known.ok_or(PayloadError::TensorRow { tensor, mode, kept, rice_bits })?;
         if base > MAX_SCALE_EXPONENT {

@@ -8,6 +8,7 @@ mod replay;
 use drifts::{drift, layout, payload};
 use proptest::prelude::*;
 use replay::most_bytes_of;
+use templar_base::ValueCoding;
 use templar_gradient::{Aggregate, GradientLayout, MergeRule, Payload};
 
 /// What a decoder may hold beside its stated bound: the threads' queues, the table of segments, errors.
@@ -21,14 +22,18 @@ fn wide_layout() -> GradientLayout {
 /// the limit, random and constant, beside honest ones.
 #[test]
 fn decoders_keep_to_their_bounds_whatever_the_bytes() {
-    let layout = wide_layout();
+    keep_to_their_bounds(wide_layout(), 2);
+    keep_to_their_bounds(wide_layout().with_values(ValueCoding::Rounded { bits: 16 }).unwrap(), 6);
+}
+
+fn keep_to_their_bounds(layout: GradientLayout, value_bytes: usize) {
     let payloads: Vec<Payload> =
         (1..=6).map(|uid| payload(&layout, uid, &drift(layout.parameters(), u64::from(uid), 1e-3))).collect();
     let set: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (payload, 1)).collect();
     let of_payload = payloads[0].encode();
     let of_aggregate = Aggregate::merge(&layout, &set, MergeRule::default()).unwrap().encode();
     // Twice, as the parts are joined; a chunk has its scale, count and place beside.
-    let payload_bound = 2 * (2 * layout.kept() + 32 * layout.chunk_count()) + ASIDE;
+    let payload_bound = 2 * (value_bytes * layout.kept() + 32 * layout.chunk_count()) + ASIDE;
     // Stated: 24 bytes for each parameter.
     let aggregate_bound = 24 * layout.parameters() + ASIDE;
     let check = |bytes: &[u8]| {

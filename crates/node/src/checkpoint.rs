@@ -5,12 +5,12 @@ use crate::{DataFolderError, Network, NodeError, PublicRecord, Run};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
-use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, Window};
+use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, StepRule, Window};
 use templar_bucket::{Bucket, BucketError, LargeSource, PART_BYTES};
 use templar_engine::checkpoint::{
     Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
 };
-use templar_gradient::state_hash;
+use templar_gradient::OuterState;
 use templar_ledger::ChainError;
 use templar_round::{Majority, ObjectKey, Signed, applied_majority};
 use tokio::task::JoinSet;
@@ -24,6 +24,8 @@ const PUBLISH_ATTEMPTS: u32 = 10;
 const PUBLISH_PAUSE: Duration = Duration::from_secs(10);
 const MANIFEST: &str = "checkpoint";
 const MODEL_FILE: &str = "model.safetensors";
+/// The outer step's momentum, by the names of the parameters; there where the run has one and a step was done.
+pub const MOMENTUM_FILE: &str = "outer_momentum.safetensors";
 
 /// One file of the model folder. In the bucket it is a large object, named by its place in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +45,9 @@ pub struct CheckpointManifest {
     pub run: RunId,
     /// The window whose start it is.
     pub window: Window,
-    /// State hash of the parameters.
+    /// State hash of the parameters, and of the momentum where there is one.
     pub state: StateHash,
-    /// The files of a Hugging Face model folder.
+    /// The files of a Hugging Face model folder, and the momentum.
     pub files: Vec<CheckpointFile>,
 }
 
@@ -56,28 +58,34 @@ impl CheckpointManifest {
     }
 }
 
-/// The files of the model folder with these parameters.
-fn model_folder(run: &Run, params: &[f32]) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
+/// The files of the model folder with these parameters, and the momentum beside them.
+fn model_folder(run: &Run, outer: &OuterState) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
     let model = &run.genesis.model;
     let tokenizer = run.assignments.corpus().tokenizer();
     let end = tokenizer.end_of_text();
     let tokens = SpecialTokens { begin: None, end: vec![end], padding: None };
-    let weights = write_safetensors(model, params, Precision::F32);
-    let weights = weights.map_err(|error| NodeError::Missing { what: error.to_string(), window: Window(0) })?;
-    Ok(vec![
+    let values = |values: &[f32]| {
+        let written = write_safetensors(model, values, Precision::F32);
+        written.map_err(|error| NodeError::Missing { what: error.to_string(), window: Window(0) })
+    };
+    let mut files = vec![
         ("config.json".to_owned(), config_to_json(model, &tokens, Precision::F32).into_bytes()),
         ("generation_config.json".to_owned(), generation_config_to_json(&tokens).into_bytes()),
         ("tokenizer.json".to_owned(), tokenizer.to_json().to_vec()),
-        (MODEL_FILE.to_owned(), weights),
-    ])
+        (MODEL_FILE.to_owned(), values(&outer.params)?),
+    ];
+    if !outer.momentum.is_empty() {
+        files.push((MOMENTUM_FILE.to_owned(), values(&outer.momentum)?));
+    }
+    Ok(files)
 }
 
 /// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all files. A
 /// publication that broke off is gone on with.
-pub(crate) async fn publish(run: &Run, network: &Network, window: Window, params: Vec<f32>) -> Result<u64, NodeError> {
-    let state = state_hash(&params);
-    let folder = model_folder(run, &params)?;
-    drop(params);
+pub(crate) async fn publish(run: &Run, network: &Network, window: Window, outer: OuterState) -> Result<u64, NodeError> {
+    let state = outer.hash();
+    let folder = model_folder(run, &outer)?;
+    drop(outer);
     let mut files = Vec::new();
     for (number, (name, content)) in (0..).zip(folder) {
         let (bytes, content) = (content.len() as u64, LargeSource::Memory(content.into()));
@@ -141,23 +149,23 @@ pub async fn fetch_latest_checkpoint(
     window: Window,
     scratch: &Path,
 ) -> Result<(Window, Vec<(String, Vec<u8>)>), NodeError> {
-    let (found, params) = restore(run, record, window, scratch).await?;
-    Ok((found, model_folder(run, &params)?))
+    let (found, outer) = restore(run, record, window, scratch).await?;
+    Ok((found, model_folder(run, &outer)?))
 }
 
-/// The newest agreed checkpoint at or before the start of `window` that somebody still has: its window and parameters.
+/// The newest agreed checkpoint at or before the start of `window` that somebody still has: its window and state.
 pub(crate) async fn restore(
     run: &Run,
     record: &PublicRecord,
     window: Window,
     scratch: &Path,
-) -> Result<(Window, Vec<f32>), NodeError> {
+) -> Result<(Window, OuterState), NodeError> {
     let mut candidate = run.phases.checkpoint_at_or_before(window);
     let mut reason = "the run has not published one yet".to_owned();
     let oldest = run.phases.oldest_kept(window);
     while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
-        match fetch_parameters(run, record, next, scratch).await {
-            Ok(params) => return Ok((next, params)),
+        match fetch_state(run, record, next, scratch).await {
+            Ok(outer) => return Ok((next, outer)),
             Err(error) => reason = error.to_string(),
         }
         candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));
@@ -204,7 +212,7 @@ pub(crate) fn check_begun(run: &Run, window: Window, head: BlockNumber) -> Resul
 
 /// Fetches the checkpoint at the start of `window`: the files of a Hugging Face model folder.
 ///
-/// Of the peers' bytes only the parameters are used, and these have the state hash that most of the stake applied; the
+/// Of the peers' bytes only parameters and momentum are used, and these have the state hash that most of the stake applied; the
 /// other files follow from the run's genesis and corpus. The download goes through the file `scratch`, by parts from all
 /// validators at once; one that breaks off is gone on with by the next call.
 pub async fn fetch_checkpoint(
@@ -213,15 +221,15 @@ pub async fn fetch_checkpoint(
     window: Window,
     scratch: &Path,
 ) -> Result<Vec<(String, Vec<u8>)>, NodeError> {
-    model_folder(run, &fetch_parameters(run, record, window, scratch).await?)
+    model_folder(run, &fetch_state(run, record, window, scratch).await?)
 }
 
-async fn fetch_parameters(
+async fn fetch_state(
     run: &Run,
     record: &PublicRecord,
     window: Window,
     scratch: &Path,
-) -> Result<Vec<f32>, NodeError> {
+) -> Result<OuterState, NodeError> {
     let missing = |what: &str| NodeError::Missing { what: what.to_owned(), window };
     if window == Window(0) {
         return Err(missing("a window before the checkpoint"));
@@ -230,7 +238,7 @@ async fn fetch_parameters(
     let mut last = missing("the checkpoint");
     for hotkey in &majority.by {
         match fetch_from(run, record, window, &majority, *hotkey, scratch).await {
-            Ok(params) => return Ok(params),
+            Ok(outer) => return Ok(outer),
             Err(error) => last = error,
         }
     }
@@ -263,47 +271,48 @@ async fn fetch_from(
     majority: &Majority,
     hotkey: PublicKey,
     scratch: &Path,
-) -> Result<Vec<f32>, NodeError> {
+) -> Result<OuterState, NodeError> {
     let not_agreed = || NodeError::NotAgreed { what: "the checkpoint", window };
     let manifest = fetch_manifest(run, record, window, hotkey).await?;
-    let named = (0..).zip(&manifest.files).find(|(_, file)| file.name == MODEL_FILE);
-    let Some((number, file)) = named.filter(|_| manifest.state == majority.applied.state) else {
+    if manifest.state != majority.applied.state {
         return Err(not_agreed());
-    };
-    let wanted = Wanted { key: ObjectKey::CheckpointFile(window, number), hash: file.hash, max_bytes: file.bytes };
-    // All of the majority have the same parameters, and the same bytes.
-    let fetched = transfer::fetch_to_file(record, wanted, &majority.by, scratch).await?;
-    for complaint in fetched.complaints {
-        tracing::warn!("{complaint}");
     }
-    let failed = |source| DataFolderError::Io { path: scratch.to_owned(), source };
-    let params = run.parameters_of(&std::fs::read(scratch).map_err(failed)?);
-    std::fs::remove_file(scratch).map_err(failed)?;
-    let params = params?;
-    match state_hash(&params) == manifest.state {
-        true => Ok(params),
+    let number = |name: &str| (0..).zip(&manifest.files).find(|(_, file)| file.name == name);
+    let (place, file) = number(MODEL_FILE).ok_or_else(not_agreed)?;
+    let fetch = |place, file| fetch_values(run, record, window, (place, file), &majority.by, scratch);
+    let params = fetch(place, file).await?;
+    let momentum = match number(MOMENTUM_FILE) {
+        Some((place, file)) if has_momentum(run) => fetch(place, file).await?,
+        _ => Vec::new(),
+    };
+    let outer = OuterState { params, momentum };
+    match outer.hash() == manifest.state {
+        true => Ok(outer),
         false => Err(not_agreed()),
     }
 }
 
-/// The bytes of the parameters among the files of a checkpoint.
-fn weights_of(files: &[(String, Vec<u8>)], window: Window) -> Result<&[u8], NodeError> {
-    let weights = files.iter().find(|(name, _)| name == MODEL_FILE);
-    weights
-        .map(|(_, bytes)| bytes.as_slice())
-        .ok_or(NodeError::NotAgreed { what: "the checkpoint's file list", window })
+fn has_momentum(run: &Run) -> bool {
+    matches!(run.genesis.outer.step, StepRule::Nesterov { .. })
 }
 
-/// Checks that the files hold parameters with the agreed state hash.
-pub fn verify_checkpoint(
+/// Downloads one file of values, one for each parameter, through the file `scratch`. All of the majority have the same
+/// ones, and the same bytes.
+async fn fetch_values(
     run: &Run,
+    record: &PublicRecord,
     window: Window,
-    state: StateHash,
-    files: &[(String, Vec<u8>)],
-) -> Result<(), NodeError> {
-    if state_hash(&run.parameters_of(weights_of(files, window)?)?) == state {
-        Ok(())
-    } else {
-        Err(NodeError::NotAgreed { what: "the checkpoint", window })
+    (number, file): (u32, &CheckpointFile),
+    from: &[PublicKey],
+    scratch: &Path,
+) -> Result<Vec<f32>, NodeError> {
+    let wanted = Wanted { key: ObjectKey::CheckpointFile(window, number), hash: file.hash, max_bytes: file.bytes };
+    let fetched = transfer::fetch_to_file(record, wanted, from, scratch).await?;
+    for complaint in fetched.complaints {
+        tracing::warn!("{complaint}");
     }
+    let failed = |source| DataFolderError::Io { path: scratch.to_owned(), source };
+    let values = run.parameters_of(&std::fs::read(scratch).map_err(failed)?);
+    std::fs::remove_file(scratch).map_err(failed)?;
+    values
 }

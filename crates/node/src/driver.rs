@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window, WindowRules};
-use templar_gradient::Aggregate;
+use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_ledger::HeadStream;
 use templar_round::{Effect, Event, FailedEffect, Follower, ObjectKey, Standing};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
@@ -95,7 +95,7 @@ pub(crate) async fn open(
         Some(shared) => shared,
         None => {
             let params = run.first_parameters(options.first_parameters.as_deref())?;
-            let shared = SharedState { next: Window(0), state: run.genesis.first_state, params };
+            let shared = SharedState::new(Window(0), OuterState::new(params));
             shared.save(&folder)?;
             shared
         }
@@ -285,8 +285,8 @@ fn apply<R: Send + 'static>(
     let Some(rules) = context.known_rules(window) else {
         return context.journal.warn(format!("the rules of window {window} are not known; restart the node"));
     };
-    let alpha = rules.genesis.outer.alpha(window);
-    let done = worker.ask(move |reply| Command::Apply { window, aggregate, alpha, reply });
+    let step = OuterStep::of(&rules.genesis.outer, window);
+    let done = worker.ask(move |reply| Command::Apply { window, aggregate, step, reply });
     tasks.spawn(async move {
         match done.await {
             Ok(state) => {
@@ -308,8 +308,8 @@ fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: 
     let commands = worker.clone();
     tasks.spawn(async move {
         let restored = async {
-            let (next, params) = newest_parameters(&context, window).await?;
-            let state: StateHash = commands.ask(move |reply| Command::Install { next, params, reply }).await?;
+            let (next, outer) = newest_state(&context, window).await?;
+            let state: StateHash = commands.ask(move |reply| Command::Install { next, outer, reply }).await?;
             let mut books = context.books.lock().await;
             if context.role == "validator" {
                 books.adopt_latest(&context.run, &context.network, &context.folder, next).await?;
@@ -326,12 +326,12 @@ fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: 
     });
 }
 
-/// The parameters of the newest agreed checkpoint; those of the genesis while everything since is still kept.
-async fn newest_parameters(context: &Context, window: Window) -> Result<(Window, Vec<f32>), NodeError> {
+/// The newest agreed checkpoint; the parameters of the genesis while everything since is still kept.
+async fn newest_state(context: &Context, window: Window) -> Result<(Window, OuterState), NodeError> {
     let (run, record) = (&context.run, &context.network.record);
     match checkpoint::restore(run, record, window, &context.folder.path().join(INCOMING)).await {
         Err(NodeError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
-            Ok((Window(0), run.first_parameters(context.first_parameters.as_deref())?))
+            Ok((Window(0), OuterState::new(run.first_parameters(context.first_parameters.as_deref())?)))
         }
         restored => restored,
     }

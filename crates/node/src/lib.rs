@@ -30,7 +30,7 @@ mod weights;
 mod worker;
 
 pub use checkpoint::{
-    CheckpointFile, CheckpointManifest, agreed_state, fetch_checkpoint, fetch_latest_checkpoint, verify_checkpoint,
+    CheckpointFile, CheckpointManifest, MOMENTUM_FILE, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
 };
 pub use data_folder::{DataFolder, DataFolderError};
 pub use driver::NodeOptions;

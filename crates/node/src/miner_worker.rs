@@ -10,7 +10,7 @@ use std::time::Instant;
 use templar_base::{ContentHash, StateHash, Window, WindowRules};
 use templar_corpus::Assignment;
 use templar_engine::{Batch, CpuEngine, Engine, OptimiserState};
-use templar_gradient::{ErrorFeedback, Metadata, Payload, drift, outer_step, rebase, state_hash};
+use templar_gradient::{ErrorFeedback, Metadata, OuterState, OuterStep, Payload, drift, rebase, state_hash};
 use templar_round::{SealKey, seal};
 
 /// What only a miner's thread does.
@@ -100,7 +100,7 @@ impl MinerWorker {
     ) -> Result<Self, NodeError> {
         let run = &context.run;
         let mut engine = run.engine(threads)?;
-        engine.parameters_mut().copy_from_slice(&shared.params);
+        engine.parameters_mut().copy_from_slice(&shared.outer.params);
         let mut feedback = ErrorFeedback::new(&run.layout);
         let mut sent = None;
         if let Some(state) = MinerState::load(&context.folder)? {
@@ -162,11 +162,11 @@ impl MinerWorker {
     fn obey(&mut self, command: Command<MinerCommand>) {
         // A reply that nobody waits for any more is of no use to anybody.
         match command {
-            Command::Apply { window, aggregate, alpha, reply } => {
-                let _ = reply.send(self.apply(window, aggregate.as_deref(), alpha));
+            Command::Apply { window, aggregate, step, reply } => {
+                let _ = reply.send(self.apply(window, aggregate.as_deref(), step));
             }
-            Command::Install { next, params, reply } => {
-                let _ = reply.send(self.install(next, params));
+            Command::Install { next, outer, reply } => {
+                let _ = reply.send(self.install(next, outer));
             }
             Command::Role(MinerCommand::Begin { window, assignment, rules }) => self.begin(window, assignment, rules),
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
@@ -217,7 +217,7 @@ impl MinerWorker {
         let sealed = self.sent.as_ref().is_some_and(|sent| sent.window.next() == window);
         if !sealed && self.steps.total() > 0 {
             // The window before was not sent: its steps belong to no payload, and the next one begins clean.
-            let from = self.anchor.take().unwrap_or_else(|| self.shared.params.clone());
+            let from = self.anchor.take().unwrap_or_else(|| self.shared.outer.params.clone());
             self.engine.parameters_mut().copy_from_slice(&from);
             self.steps = Steps::default();
         }
@@ -245,8 +245,10 @@ impl MinerWorker {
             return Err(wrong("training"));
         }
         let metadata = self.metadata(window, start)?;
-        let mut delta = vec![0f32; self.shared.params.len()];
-        drift(&self.shared.params, self.engine.parameters(), &mut delta)?;
+        let shared = &self.shared.outer.params;
+        let mut delta = vec![0f32; shared.len()];
+        drift(shared, self.engine.parameters(), &mut delta)?;
+        OuterStep::of(&self.context.run.genesis.outer, window).to_domain(&self.context.run.layout, &mut delta)?;
         let before = self.feedback.clone();
         let payload = match self.accumulate_and_compress(&delta, metadata) {
             Ok(payload) => payload,
@@ -363,38 +365,41 @@ impl MinerWorker {
         &mut self,
         window: Window,
         aggregate: Option<&templar_gradient::Aggregate>,
-        alpha: f32,
+        step: OuterStep,
     ) -> Result<StateHash, NodeError> {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
-        let mut params = self.shared.params.clone();
+        let mut outer = self.shared.outer.clone();
         match aggregate {
             Some(aggregate) => {
                 if self.unsent == Some(window) {
                     self.forget(window);
                 }
-                outer_step(&mut params, aggregate, alpha)?;
+                step.apply(&mut outer, aggregate)?;
             }
-            None => self.unsend(window)?,
+            None => {
+                outer.rest();
+                self.unsend(window)?;
+            }
         }
-        self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })
+        self.move_to(SharedState::new(window.next(), outer))
     }
 
     /// Takes over new shared parameters, keeping the drift that has not been sent.
     fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
         shared.save(&self.context.folder)?;
-        let from = self.anchor.take().unwrap_or_else(|| std::mem::take(&mut self.shared.params));
-        rebase(self.engine.parameters_mut(), &from, &shared.params)?;
+        let from = self.anchor.take().unwrap_or_else(|| std::mem::take(&mut self.shared.outer.params));
+        rebase(self.engine.parameters_mut(), &from, &shared.outer.params)?;
         self.steps.before_rebase = self.steps.total();
         self.shared = shared;
         Ok(self.shared.state)
     }
 
-    fn install(&mut self, next: Window, params: Vec<f32>) -> Result<StateHash, NodeError> {
-        let shared = SharedState { next, state: state_hash(&params), params };
+    fn install(&mut self, next: Window, outer: OuterState) -> Result<StateHash, NodeError> {
+        let shared = SharedState::new(next, outer);
         shared.save(&self.context.folder)?;
-        self.engine.parameters_mut().copy_from_slice(&shared.params);
+        self.engine.parameters_mut().copy_from_slice(&shared.outer.params);
         (self.anchor, self.data, self.steps) = (None, None, Steps::default());
         self.shared = shared;
         Ok(self.shared.state)

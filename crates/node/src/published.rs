@@ -104,7 +104,7 @@ mod tests {
     use templar_bucket::{Bucket, BucketLocation};
     use templar_corpus::{Corpus, CorpusBuilder, Source};
     use templar_engine::{NumericsId, initial_parameters, preset};
-    use templar_gradient::state_hash;
+    use templar_gradient::{OuterState, state_hash};
     use templar_ledger::{Call, Chain, LocalChain, Profile, Topic};
     use templar_round::{Applied, ObjectKey, Signed};
 
@@ -170,7 +170,10 @@ mod tests {
                 decay_from_window: 200,
                 decay_to_window: 1000,
                 scale_clip: 4,
-                merge: templar_base::MergeMethod::default(),
+                merge: Default::default(),
+                domain: Default::default(),
+                values: Default::default(),
+                step: Default::default(),
             },
             judging: JudgingRule {
                 evaluation_sequences: 8,
@@ -232,11 +235,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_sees_who_offers_the_agreed_state_and_fetches_only_that() {
-        let run = run("list");
-        let (params, strange) = (vec![0.5; run.layout.parameters()], vec![0.25; run.layout.parameters()]);
-        let good = state_hash(&params);
-        let (record, networks) = validators(&run, "list", good, state_hash(&strange)).await;
-        checkpoint::publish(&run, &networks[1], AT, params.clone()).await.unwrap();
+        let mut run = run("list");
+        // A run with a momentum, which is part of the state: the stranger has another one and the same parameters.
+        Arc::make_mut(&mut run.genesis).outer.step = StepRule::Nesterov { momentum: 0.9 };
+        let (params, momentum) = (vec![0.5; run.layout.parameters()], vec![0.125; run.layout.parameters()]);
+        let agreed = OuterState { params, momentum };
+        let strange = OuterState { momentum: vec![0.25; run.layout.parameters()], ..agreed.clone() };
+        let good = agreed.hash();
+        let (record, networks) = validators(&run, "list", good, strange.hash()).await;
+        checkpoint::publish(&run, &networks[1], AT, agreed.clone()).await.unwrap();
         checkpoint::publish(&run, &networks[2], AT, strange).await.unwrap();
 
         let published = published_checkpoints(&run, &record, 9).await.unwrap();
@@ -251,7 +258,12 @@ mod tests {
         let scratch = std::env::temp_dir().join(format!("templar-published-scratch-list-{}", std::process::id()));
         let (window, files) = fetch_latest_checkpoint(&run, &record, AT, &scratch).await.unwrap();
         assert_eq!(window, AT);
-        checkpoint::verify_checkpoint(&run, AT, good, &files).unwrap();
+        let values = |name: &str| {
+            let (_, bytes) = files.iter().find(|(other, _)| other == name).unwrap();
+            run.parameters_of(bytes).unwrap()
+        };
+        let (params, momentum) = (values("model.safetensors"), values(checkpoint::MOMENTUM_FILE));
+        assert_eq!(OuterState { params, momentum }, agreed);
     }
 
     #[tokio::test]
@@ -261,7 +273,7 @@ mod tests {
         let good = state_hash(&params);
         let (record, networks) = validators(&run, "hostile", good, good).await;
         let hostile = &networks[0];
-        checkpoint::publish(&run, hostile, AT, params).await.unwrap();
+        checkpoint::publish(&run, hostile, AT, OuterState::new(params)).await.unwrap();
         let honest = fetch_manifest(&run, &record, AT, hostile.hotkey.public()).await.unwrap();
         let key = ObjectKey::CheckpointManifest(AT).to_string();
         let publish = async |manifest: CheckpointManifest| {

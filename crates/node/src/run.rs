@@ -32,7 +32,7 @@ pub fn gradient_layout(genesis: &Genesis) -> Result<GradientLayout, NodeError> {
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.range.len(), genesis.outer.kept_per_chunk(&tensor.name)));
     let row_lengths: Vec<usize> = layout.tensors().iter().filter_map(|tensor| tensor.shape.last().copied()).collect();
-    Ok(GradientLayout::new(tensors)?.with_row_lengths(&row_lengths)?)
+    Ok(GradientLayout::new(tensors)?.with_row_lengths(&row_lengths)?.with_values(genesis.outer.values)?)
 }
 
 fn optimiser_config(inner: &InnerOptimiser) -> OptimiserConfig {

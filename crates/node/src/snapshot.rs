@@ -3,7 +3,7 @@
 use crate::{DataFolder, NodeError};
 use parity_scale_codec::{Decode, Encode};
 use templar_base::{StateHash, Window};
-use templar_gradient::state_hash;
+use templar_gradient::OuterState;
 use templar_round::SealCommitment;
 
 const SHARED_FILE: &str = "shared.state";
@@ -14,9 +14,9 @@ const MINER_FILE: &str = "miner.state";
 pub(crate) struct SharedState {
     /// The window whose start they are.
     pub next: Window,
-    /// The parameters.
-    pub params: Vec<f32>,
-    /// Their state hash.
+    /// The parameters, and the outer step's momentum where the run has one.
+    pub outer: OuterState,
+    /// Their hash.
     pub state: StateHash,
 }
 
@@ -29,10 +29,16 @@ fn from_bytes(bytes: &[u8]) -> Vec<f32> {
 }
 
 impl SharedState {
-    /// Writes the parameters.
+    /// What holds at the start of window `next`.
+    pub(crate) fn new(next: Window, outer: OuterState) -> Self {
+        Self { next, state: outer.hash(), outer }
+    }
+
+    /// Writes the parameters, then the momentum.
     pub(crate) fn save(&self, folder: &DataFolder) -> Result<(), NodeError> {
         let header = (self.next, self.state).encode();
-        Ok(folder.write(SHARED_FILE, &[&header, &to_bytes(&self.params)])?)
+        let OuterState { params, momentum } = &self.outer;
+        Ok(folder.write(SHARED_FILE, &[&header, &to_bytes(params), &to_bytes(momentum)])?)
     }
 
     /// Reads the parameters; none if there are none, or if the file is damaged: the node then fetches a checkpoint.
@@ -40,11 +46,12 @@ impl SharedState {
         let Some(bytes) = folder.read(SHARED_FILE)? else { return Ok(None) };
         let mut rest = bytes.as_slice();
         let Ok((next, state)) = <(Window, StateHash)>::decode(&mut rest) else { return Ok(None) };
-        if rest.len() != parameters * 4 {
+        if rest.len() != parameters * 4 && rest.len() != parameters * 8 {
             return Ok(None);
         }
-        let params = from_bytes(rest);
-        Ok((state_hash(&params) == state).then_some(Self { next, params, state }))
+        let (params, momentum) = rest.split_at(parameters * 4);
+        let shared = Self::new(next, OuterState { params: from_bytes(params), momentum: from_bytes(momentum) });
+        Ok((shared.state == state).then_some(shared))
     }
 }
 
@@ -118,10 +125,14 @@ mod tests {
         let path = std::env::temp_dir().join(format!("templar-snapshot-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         let folder = DataFolder::open(&path, RunId::default(), "miner").unwrap();
-        let params = vec![1.0, -2.5, 3.25];
-        let shared = SharedState { next: Window(7), state: state_hash(&params), params };
-        shared.save(&folder).unwrap();
-        assert_eq!(SharedState::load(&folder, 3).unwrap(), Some(shared));
+        let outer = OuterState::new(vec![1.0, -2.5, 3.25]);
+        let moving = OuterState { momentum: vec![0.5, 0.0, -1.0], ..outer.clone() };
+        assert_ne!(moving.hash(), outer.hash());
+        for outer in [moving, outer] {
+            let shared = SharedState::new(Window(7), outer);
+            shared.save(&folder).unwrap();
+            assert_eq!(SharedState::load(&folder, 3).unwrap(), Some(shared));
+        }
         assert_eq!(SharedState::load(&folder, 4).unwrap(), None);
         let miner = MinerState { residual: vec![1; 12], optimiser: vec![2; 9], pending: None };
         miner.save(&folder).unwrap();

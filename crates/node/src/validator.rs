@@ -12,6 +12,7 @@ use std::time::Instant;
 use templar_base::{ContentHash, PublicKey, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::{Verdict, weights};
+use templar_gradient::OuterState;
 use templar_ledger::Topic;
 use templar_round::{
     AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, SealedRecord, Signed, Validator, Vote,
@@ -227,7 +228,7 @@ async fn set_weights(context: Arc<Context>, window: Window) {
 async fn publish_checkpoint(
     context: Arc<Context>,
     window: Window,
-    copy: impl Future<Output = Result<Vec<f32>, NodeError>>,
+    copy: impl Future<Output = Result<OuterState, NodeError>>,
 ) {
     let publish = async { checkpoint::publish(&context.run, &context.network, window, copy.await?).await };
     match publish.await {

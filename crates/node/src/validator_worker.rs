@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, CpuEngine};
 use templar_gauntlet::{Book, Verdict, WindowInput, judge};
-use templar_gradient::{Aggregate, outer_step, state_hash};
+use templar_gradient::{Aggregate, OuterState, OuterStep};
 
 /// Everything that a judgement needs from outside the thread.
 pub(crate) struct JudgeRequest {
@@ -27,8 +27,8 @@ pub(crate) struct JudgeRequest {
 pub(crate) enum ValidatorCommand {
     /// Judge what was gathered for the window whose start is held.
     Judge { request: Box<JudgeRequest>, reply: Reply<Verdict> },
-    /// A copy of the shared parameters at the start of a window.
-    Copy { window: Window, reply: Reply<Vec<f32>> },
+    /// A copy of what is shared at the start of a window.
+    Copy { window: Window, reply: Reply<OuterState> },
 }
 
 pub(crate) struct ValidatorWorker {
@@ -50,20 +50,19 @@ impl ValidatorWorker {
         for command in commands {
             // A reply that nobody waits for any more is of no use to anybody.
             match command {
-                Command::Apply { window, aggregate, alpha, reply } => {
-                    let _ = reply.send(self.apply(window, aggregate.as_deref(), alpha));
+                Command::Apply { window, aggregate, step, reply } => {
+                    let _ = reply.send(self.apply(window, aggregate.as_deref(), step));
                     self.measure_held_out();
                 }
-                Command::Install { next, params, reply } => {
-                    let shared = SharedState { next, state: state_hash(&params), params };
-                    let _ = reply.send(self.move_to(shared));
+                Command::Install { next, outer, reply } => {
+                    let _ = reply.send(self.move_to(SharedState::new(next, outer)));
                     self.measure_held_out();
                 }
                 Command::Role(ValidatorCommand::Judge { request, reply }) => {
                     let _ = reply.send(self.judge(&request));
                 }
                 Command::Role(ValidatorCommand::Copy { window, reply }) => {
-                    let held = (window == self.shared.next).then(|| self.shared.params.clone());
+                    let held = (window == self.shared.next).then(|| self.shared.outer.clone());
                     let missing = || NodeError::Missing { what: "the parameters".to_owned(), window };
                     let _ = reply.send(held.ok_or_else(missing));
                 }
@@ -83,7 +82,7 @@ impl ValidatorWorker {
             run: run.id,
             window,
             beacon: request.beacon,
-            params: &self.shared.params,
+            start: &self.shared.outer,
             start_state: self.shared.state,
             registered: &request.registered,
             entries: &request.gathered.entries,
@@ -92,15 +91,21 @@ impl ValidatorWorker {
         Ok(judge(&input, &mut EvaluationModel::new(&mut self.engine, &parts))?)
     }
 
-    fn apply(&mut self, window: Window, aggregate: Option<&Aggregate>, alpha: f32) -> Result<StateHash, NodeError> {
+    fn apply(
+        &mut self,
+        window: Window,
+        aggregate: Option<&Aggregate>,
+        step: OuterStep,
+    ) -> Result<StateHash, NodeError> {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
-        let mut params = self.shared.params.clone();
-        if let Some(aggregate) = aggregate {
-            outer_step(&mut params, aggregate, alpha)?;
+        let mut outer = self.shared.outer.clone();
+        match aggregate {
+            Some(aggregate) => step.apply(&mut outer, aggregate)?,
+            None => outer.rest(),
         }
-        self.move_to(SharedState { next: window.next(), state: state_hash(&params), params })
+        self.move_to(SharedState::new(window.next(), outer))
     }
 
     fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
@@ -110,7 +115,7 @@ impl ValidatorWorker {
     }
 
     fn measure_held_out(&mut self) {
-        match mean_loss(&mut self.engine, &self.shared.params, &self.held_out) {
+        match mean_loss(&mut self.engine, &self.shared.outer.params, &self.held_out) {
             Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
             Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),
         }

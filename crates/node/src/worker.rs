@@ -4,7 +4,7 @@ use crate::NodeError;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use templar_base::{StateHash, Window};
-use templar_gradient::Aggregate;
+use templar_gradient::{Aggregate, OuterState, OuterStep};
 use tokio::sync::oneshot;
 
 /// A node sends few commands a window; more than this waiting means that the thread hangs.
@@ -16,9 +16,9 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 /// What every role's computing thread does.
 pub(crate) enum Command<R> {
     /// Do the outer step of a window (none in a null window), keep the result on disk, give the state hash.
-    Apply { window: Window, aggregate: Option<Arc<Aggregate>>, alpha: f32, reply: Reply<StateHash> },
-    /// Take over the parameters of a checkpoint.
-    Install { next: Window, params: Vec<f32>, reply: Reply<StateHash> },
+    Apply { window: Window, aggregate: Option<Arc<Aggregate>>, step: OuterStep, reply: Reply<StateHash> },
+    /// Take over a checkpoint.
+    Install { next: Window, outer: OuterState, reply: Reply<StateHash> },
     /// What only this role does.
     Role(R),
 }

@@ -1,4 +1,5 @@
 //! A small exact model, miners that train on it, and the attacks that judging must withstand.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 mod rules;
 
@@ -6,13 +7,13 @@ pub use rules::genesis;
 
 use std::collections::BTreeMap;
 use templar_base::random::Stream;
-use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, Uid, Window};
+use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, OuterRule, PublicKey, RunId, Uid, Window};
 use templar_gauntlet::{
     Book, DoorFailure, Entry, MinerVerdict, Model, ModelError, Standing, Submission, Verdict, WindowInput, judge,
-    weights,
+    merge_rule, weights,
 };
 use templar_gradient::{
-    Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload, drift, outer_step, state_hash,
+    Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload, drift,
 };
 
 /// Values of the tensors that honest miners train.
@@ -85,7 +86,7 @@ impl Model for Bowl {
 pub struct Arena {
     pub genesis: Genesis,
     pub layout: GradientLayout,
-    pub params: Vec<f32>,
+    pub start: OuterState,
     pub window: Window,
     pub book: Book,
     pub registered: BTreeMap<Uid, PublicKey>,
@@ -103,10 +104,21 @@ impl Arena {
         let genesis = genesis();
         let kept = |len: usize, kept| (format!("tensor of {len}"), len, kept);
         let layout = GradientLayout::new([kept(4096, 128), kept(4096, 128), kept(WALLED, 128)]).unwrap();
+        Self::with(genesis, layout)
+    }
+
+    /// An arena of this rule, which keeps so many of 4096.
+    pub fn of_rule(outer: OuterRule, kept: u16) -> Self {
+        let tensors = [4096, 4096, WALLED].map(|len| (format!("tensor of {len}"), len, kept));
+        let layout = GradientLayout::new(tensors).unwrap().with_values(outer.values).unwrap();
+        Self::with(Genesis { outer, ..genesis() }, layout)
+    }
+
+    fn with(genesis: Genesis, layout: GradientLayout) -> Self {
         Self {
             genesis,
             layout,
-            params: vec![0.0; PARAMETERS],
+            start: OuterState::new(vec![0.0; PARAMETERS]),
             window: Window(0),
             book: Book::default(),
             registered: (0..64).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
@@ -137,7 +149,7 @@ impl Arena {
             run: self.run(),
             window: self.window,
             uid,
-            start_state: state_hash(&self.params),
+            start_state: self.start.hash(),
             data_digest: self.data_digest(uid),
             tokens_trained: u64::from(STEPS) * 32,
             inner_steps: STEPS,
@@ -149,7 +161,9 @@ impl Arena {
     /// A payload that sends `wanted` and nothing else.
     pub fn payload_of(&self, uid: Uid, wanted: &[f32]) -> Payload {
         let mut feedback = ErrorFeedback::new(&self.layout);
-        feedback.accumulate(wanted, 0.0).unwrap();
+        let mut wanted = wanted.to_vec();
+        self.step().to_domain(&self.layout, &mut wanted).unwrap();
+        feedback.accumulate(&wanted, 0.0).unwrap();
         feedback.compress(&self.layout, self.metadata(uid)).unwrap()
     }
 
@@ -157,20 +171,21 @@ impl Arena {
     pub fn honest_drift(&self, uid: Uid, effort: f32) -> Vec<f32> {
         let bowl = self.model();
         let mut data = Stream::new([uid.0 as u8 + 1; 32], "own data", self.window.0);
-        let mut x = self.params.clone();
+        let mut x = self.start.params.clone();
         for (j, x) in x.iter_mut().enumerate().take(TRAINED) {
-            let slope = bowl.curvature[j] * (self.params[j] - bowl.optimum[j]);
+            let slope = bowl.curvature[j] * (self.start.params[j] - bowl.optimum[j]);
             // Small, for error feedback collects up to ten windows of it before a coordinate is sent.
             *x -= 0.05 * (effort * slope + effort.sqrt() * self.noise * bowl.curvature[j] * normal(&mut data));
         }
         let mut delta = vec![0.0; PARAMETERS];
-        drift(&self.params, &x, &mut delta).unwrap();
+        drift(&self.start.params, &x, &mut delta).unwrap();
         delta
     }
 
     /// The payload of an honest miner, which carries on its error feedback.
     pub fn honest(&mut self, uid: Uid, effort: f32) -> Payload {
-        let delta = self.honest_drift(uid, effort);
+        let mut delta = self.honest_drift(uid, effort);
+        self.step().to_domain(&self.layout, &mut delta).unwrap();
         let metadata = self.metadata(uid);
         let feedback = self.feedback.entry(uid).or_insert_with(|| ErrorFeedback::new(&self.layout));
         feedback.accumulate(&delta, self.genesis.outer.error_feedback_decay).unwrap();
@@ -214,8 +229,8 @@ impl Arena {
             run: self.run(),
             window: self.window,
             beacon: self.beacon(),
-            params: &self.params,
-            start_state: state_hash(&self.params),
+            start: &self.start,
+            start_state: self.start.hash(),
             registered: &self.registered,
             entries,
             book: &self.book,
@@ -233,16 +248,22 @@ impl Arena {
                 Submission::Refused(_) => None,
             })
             .collect();
-        if !merged.is_empty() {
+        if merged.is_empty() {
+            self.start.rest();
+        } else {
             let aggregate = Aggregate::merge(&self.layout, &merged, self.rule()).unwrap();
-            outer_step(&mut self.params, &aggregate, self.genesis.outer.alpha(self.window)).unwrap();
+            self.step().apply(&mut self.start, &aggregate).unwrap();
         }
         self.book = verdict.book.clone();
         self.window = self.window.next();
     }
 
+    pub fn step(&self) -> OuterStep {
+        OuterStep::of(&self.genesis.outer, self.window)
+    }
+
     pub fn rule(&self) -> MergeRule {
-        MergeRule { scale_clip: self.genesis.outer.scale_clip, ..MergeRule::default() }
+        merge_rule(&self.genesis)
     }
 
     /// The weights that follow from a book after the present window.

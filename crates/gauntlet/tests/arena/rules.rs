@@ -74,7 +74,10 @@ pub fn genesis() -> Genesis {
             decay_from_window: 0,
             decay_to_window: 0,
             scale_clip: 4,
-            merge: templar_base::MergeMethod::default(),
+            merge: Default::default(),
+            domain: Default::default(),
+            values: Default::default(),
+            step: Default::default(),
         },
         judging: JudgingRule {
             evaluation_sequences: 8,

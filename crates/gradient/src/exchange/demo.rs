@@ -2,12 +2,9 @@
 //! Quesnelle and Kingma 2024).
 
 use super::{Content, Exchange, ExchangeError, Message, accumulate, check_length, sparse_mean};
-use crate::layout::{CHUNK_VALUES, GradientLayout};
+use crate::frequencies;
+use crate::layout::GradientLayout;
 use crate::select::select_largest;
-use std::sync::LazyLock;
-
-/// Values that are transformed together; a short tail of a chunk is filled up with zeros.
-const BLOCK: usize = 64;
 
 /// DeMo's rule. With D the orthonormal cosine transform (DCT-II) of each block of 64 values:
 /// ```text
@@ -25,72 +22,15 @@ pub struct Demo {
     pub decay: f32,
 }
 
-/// The transform's matrix, `[frequency, place]`.
-static TRANSFORM: LazyLock<[[f32; BLOCK]; BLOCK]> = LazyLock::new(|| {
-    // All angles are multiples of π/128, whose cosines follow from the first by cos((n+1)x) = 2 cos x cos nx − cos((n−1)x):
-    // the platform's cosine may differ from machine to machine.
-    const FIRST: f64 = 0.999_698_818_696_204_2;
-    let mut cosines = [1.0f64; 4 * BLOCK];
-    cosines[1] = FIRST;
-    for n in 2..4 * BLOCK {
-        cosines[n] = 2.0 * FIRST * cosines[n - 1] - cosines[n - 2];
-    }
-    let mut matrix = [[0f32; BLOCK]; BLOCK];
-    for (frequency, row) in matrix.iter_mut().enumerate() {
-        let norm = if frequency == 0 { 1.0 / BLOCK as f64 } else { 2.0 / BLOCK as f64 }.sqrt();
-        for (place, value) in row.iter_mut().enumerate() {
-            *value = (norm * cosines[(2 * place + 1) * frequency % (4 * BLOCK)]) as f32;
-        }
-    }
-    matrix
-});
-
-/// Transforms a block forwards or back.
-fn transform(values: &[f32; BLOCK], forwards: bool) -> [f32; BLOCK] {
-    let mut out = [0f32; BLOCK];
-    for (frequency, row) in TRANSFORM.iter().enumerate() {
-        for (place, factor) in row.iter().enumerate() {
-            let (to, from) = if forwards { (frequency, place) } else { (place, frequency) };
-            out[to] += factor * values[from];
-        }
-    }
-    out
-}
-
-/// Transforms each block of a chunk; the result is whole blocks, so it may be longer.
-fn transform_chunk(values: &[f32], forwards: bool) -> Vec<f32> {
-    let blocks = values.chunks(BLOCK).map(|block| {
-        let mut whole = [0f32; BLOCK];
-        whole[..block.len()].copy_from_slice(block);
-        transform(&whole, forwards)
-    });
-    blocks.flatten().collect()
-}
-
 impl Demo {
-    /// Coefficients have places of their own: 4096 for each chunk, as the last of a chunk's blocks may be short.
-    fn coefficients(&self) -> usize {
-        self.layout.chunk_count() * CHUNK_VALUES
-    }
-
-    /// Adds the values of coefficients, in units of `sign` times their size, to a buffer over the parameters.
-    fn add_back(&self, buffer: &mut [f32], coefficients: &[(usize, f32)], sign: f32) -> Result<(), ExchangeError> {
-        let mut rest = coefficients;
-        for (number, chunk) in self.layout.chunks().iter().enumerate() {
-            let end = rest.partition_point(|(place, _)| *place < (number + 1) * CHUNK_VALUES);
-            let (own, later) = rest.split_at(end);
-            rest = later;
-            if own.is_empty() {
-                continue;
-            }
-            let mut frequencies = vec![0f32; usize::from(chunk.len).next_multiple_of(BLOCK)];
-            for (place, value) in own {
-                *frequencies.get_mut(place % CHUNK_VALUES).ok_or(ExchangeError::Foreign)? = *value;
-            }
-            let values = transform_chunk(&frequencies, false);
-            buffer[chunk.range()].iter_mut().zip(values).for_each(|(out, value)| *out += sign * value);
+    /// The values of these coefficients, over the parameters.
+    fn values_of(&self, coefficients: &[(usize, f32)]) -> Result<Vec<f32>, ExchangeError> {
+        let mut values = vec![0f32; self.layout.parameters()];
+        for (place, coefficient) in coefficients {
+            *values.get_mut(*place).ok_or(ExchangeError::Foreign)? = *coefficient;
         }
-        if rest.is_empty() { Ok(()) } else { Err(ExchangeError::Foreign) }
+        frequencies::backwards(&self.layout, &mut values);
+        Ok(values)
     }
 }
 
@@ -98,22 +38,24 @@ impl Exchange for Demo {
     fn send(&self, memory: &mut Vec<f32>, drift: &[f32]) -> Result<Message, ExchangeError> {
         check_length(drift.len(), self.layout.parameters())?;
         accumulate(memory, drift, self.decay)?;
+        let mut frequencies = memory.clone();
+        frequencies::forwards(&self.layout, &mut frequencies);
         let mut sent = Vec::with_capacity(self.layout.kept());
         let (mut scratch, mut kept) = (Vec::new(), Vec::new());
-        for (number, chunk) in self.layout.chunks().iter().enumerate() {
-            let frequencies = transform_chunk(&memory[chunk.range()], true);
-            select_largest(&frequencies, usize::from(chunk.kept), &mut scratch, &mut kept);
-            let place = |index: &u16| (number * CHUNK_VALUES + usize::from(*index), frequencies[usize::from(*index)]);
-            sent.extend(kept.iter().map(place));
+        for chunk in self.layout.chunks() {
+            select_largest(&frequencies[chunk.range()], usize::from(chunk.kept), &mut scratch, &mut kept);
+            let place = |index: &u16| chunk.start + usize::from(*index);
+            sent.extend(kept.iter().map(|index| (place(index), frequencies[place(index)])));
         }
-        self.add_back(memory, &sent, -1.0)?;
+        memory.iter_mut().zip(self.values_of(&sent)?).for_each(|(m, value)| *m -= value);
         Ok(Message { bytes: (sent.len() * 44).div_ceil(8), content: Content::Sparse(sent) })
     }
 
     fn take_back(&self, memory: &mut Vec<f32>, message: &Message) -> Result<(), ExchangeError> {
         let Content::Sparse(sent) = &message.content else { return Err(ExchangeError::Foreign) };
         check_length(memory.len(), self.layout.parameters())?;
-        self.add_back(memory, sent, 1.0)
+        memory.iter_mut().zip(self.values_of(sent)?).for_each(|(m, value)| *m += value);
+        Ok(())
     }
 
     fn apply(
@@ -124,10 +66,8 @@ impl Exchange for Demo {
         alpha: f32,
     ) -> Result<usize, ExchangeError> {
         check_length(params.len(), self.layout.parameters())?;
-        let mean = sparse_mean(messages, self.coefficients())?;
-        let sent: Vec<(usize, f32)> = mean.into_iter().enumerate().filter(|(_, value)| *value != 0.0).collect();
-        let mut step = vec![0f32; params.len()];
-        self.add_back(&mut step, &sent, 1.0)?;
+        let mut step = sparse_mean(messages, params.len())?;
+        frequencies::backwards(&self.layout, &mut step);
         for (theta, value) in params.iter_mut().zip(step) {
             // A value that is no direction does not step.
             *theta -= if value == 0.0 { 0.0 } else { alpha * value.signum() };
@@ -140,22 +80,11 @@ impl Exchange for Demo {
 mod tests {
     use super::*;
 
+    const BLOCK: usize = 64;
+
     fn wave(frequency: usize) -> [f32; BLOCK] {
         let angle = |place: usize| std::f64::consts::PI * ((2 * place + 1) * frequency) as f64 / (2 * BLOCK) as f64;
         std::array::from_fn(|place| angle(place).cos() as f32)
-    }
-
-    #[test]
-    fn the_transform_finds_a_wave_and_turns_back() {
-        for frequency in [1, 7, 63] {
-            let found = transform(&wave(frequency), true);
-            for (other, value) in found.iter().enumerate() {
-                let expected = if other == frequency { (BLOCK as f32 / 2.0).sqrt() } else { 0.0 };
-                assert!((value - expected).abs() < 1e-5, "{frequency} {other} {value}");
-            }
-            let back = transform(&found, false);
-            assert!(back.iter().zip(wave(frequency)).all(|(a, b)| (a - b).abs() < 1e-5));
-        }
     }
 
     #[test]

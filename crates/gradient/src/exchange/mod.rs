@@ -1,18 +1,18 @@
 //! Whole rules of a window behind one trait: what a worker sends of its drift, and what everybody does with it.
 //!
-//! The rule of this system and its kin ([`SparseSign`], by [`templar_base::MergeMethod`]) go over the wire as payloads
-//! and aggregates. The others are here to be compared with: dense DiLoCo, the published sparse rules with their 14 and
-//! 20 bits a value, DeMo's.
+//! Whatever a genesis can name ([`PayloadExchange`]) goes over the wire as payloads and aggregates: this system's rule,
+//! those that merge otherwise, and, with rounded values, DiLoCo and DeMo's. The others are here to be compared with: the
+//! published sparse rules with their 14 and 20 bits a value, and DiLoCo and DeMo as their papers have them, in f32.
 
 mod demo;
 mod diloco;
+mod payload_exchange;
 mod quantised;
-mod sparse_sign;
 
 pub use demo::Demo;
 pub use diloco::Diloco;
+pub use payload_exchange::PayloadExchange;
 pub use quantised::{QuantisedError, QuantisedTopK};
-pub use sparse_sign::SparseSign;
 
 use crate::feedback::FeedbackError;
 use crate::merge::MergeError;
@@ -102,14 +102,39 @@ mod tests {
     use super::*;
     use crate::layout::GradientLayout;
     use crate::merge::MergeRule;
-    use templar_base::MergeMethod;
+    use templar_base::{Domain, MergeMethod, StepRule, ValueCoding};
+
+    fn layout(kept: u16, values: ValueCoding) -> GradientLayout {
+        GradientLayout::new([("t".to_owned(), 5000, kept)]).unwrap().with_values(values).unwrap()
+    }
+
+    fn mean_of_all() -> MergeRule {
+        MergeRule { method: MergeMethod::MeanOfAll, scale_clip: 0, ..MergeRule::default() }
+    }
+
+    /// Dense DiLoCo as a genesis names it; alpha is its rate.
+    fn diloco_of_payloads() -> PayloadExchange {
+        PayloadExchange {
+            step: StepRule::Nesterov { momentum: 0.9 },
+            ..PayloadExchange::new(layout(4096, ValueCoding::Rounded { bits: 20 }), mean_of_all(), 1.0)
+        }
+    }
+
+    /// DeMo's rule as a genesis names it.
+    fn demo_of_payloads() -> PayloadExchange {
+        PayloadExchange {
+            domain: Domain::Frequencies,
+            step: StepRule::Sign,
+            ..PayloadExchange::new(layout(64, ValueCoding::Rounded { bits: 20 }), mean_of_all(), 0.95)
+        }
+    }
 
     /// Every rule, on a layout of 5000 values.
     fn rules() -> Vec<Box<dyn Exchange>> {
-        let layout = GradientLayout::new([("t".to_owned(), 5000, 64)]).unwrap();
+        let layout = layout(64, ValueCoding::Signs);
         let sparse = |method| -> Box<dyn Exchange> {
             let rule = MergeRule { method, ..MergeRule::default() };
-            Box::new(SparseSign { layout: layout.clone(), rule, decay: 0.95 })
+            Box::new(PayloadExchange::new(layout.clone(), rule, 0.95))
         };
         vec![
             sparse(MergeMethod::MeanOfSenders),
@@ -122,6 +147,8 @@ mod tests {
             Box::new(QuantisedTopK { layout: layout.clone(), bits: 2, decay: 0.95 }),
             Box::new(QuantisedTopK { layout: layout.clone(), bits: 8, decay: 0.95 }),
             Box::new(Demo { layout, decay: 0.95 }),
+            Box::new(diloco_of_payloads()),
+            Box::new(demo_of_payloads()),
         ]
     }
 
@@ -145,14 +172,54 @@ mod tests {
         }
     }
 
+    /// Parameters and momentum after four windows of three workers, each of which goes where its number says.
+    fn run(rule: &dyn Exchange, alpha: f32) -> (Vec<f32>, Vec<f32>) {
+        let (mut params, mut momentum) = (vec![0f32; 5000], vec![0f32; 5000]);
+        let mut memories = vec![vec![0f32; 5000]; 3];
+        for window in 0..4 {
+            let send =
+                |(worker, memory): (usize, &mut Vec<f32>)| rule.send(memory, &drift(5 * worker + 3 * window)).unwrap();
+            let messages: Vec<Message> = memories.iter_mut().enumerate().map(send).collect();
+            rule.apply(&mut params, &mut momentum, &messages, alpha).unwrap();
+        }
+        (params, momentum)
+    }
+
+    fn largest_gap(left: &[f32], right: &[f32]) -> f32 {
+        left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max)
+    }
+
+    #[test]
+    fn diloco_by_payloads_is_diloco() {
+        let (by_payloads, its_momentum) = run(&diloco_of_payloads(), 0.7);
+        let (params, momentum) = run(&Diloco { rate: 0.7, momentum: 0.9 }, 1.0);
+        let furthest = params.iter().fold(0f32, |most, value| value.abs().max(most));
+        assert!(furthest > 1e-2);
+        assert!(largest_gap(&by_payloads, &params) < 1e-5 * furthest);
+        assert!(largest_gap(&its_momentum, &momentum) < 1e-5 * furthest);
+    }
+
+    #[test]
+    fn demo_by_payloads_is_demos_rule() {
+        let (by_payloads, _) = run(&demo_of_payloads(), 0.25);
+        let (params, _) = run(&Demo { layout: layout(64, ValueCoding::Signs), decay: 0.95 }, 0.25);
+        // A step is a sign, so a value so near to zero that rounding turns it differs by two steps; few are.
+        let differing = by_payloads.iter().zip(&params).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
+        assert!(differing < 10, "{differing} of 5000 values went elsewhere");
+        assert!(params.iter().any(|value| *value != 0.0));
+    }
+
     #[test]
     fn what_nobody_merged_comes_back() {
         for (number, rule) in rules().iter().enumerate() {
             let mut memory = vec![0f32; 5000];
             let message = rule.send(&mut memory, &drift(1)).unwrap();
             rule.take_back(&mut memory, &message).unwrap();
-            let furthest = memory.iter().zip(drift(1)).map(|(e, d)| (e - d).abs()).fold(0f32, f32::max);
-            assert!(furthest < 1e-6, "rule {number}: {furthest}");
+            if number + 1 == rules().len() {
+                // What waits is in the domain that is sent; the last rule's are frequencies.
+                crate::frequencies::backwards(&layout(64, ValueCoding::Signs), &mut memory);
+            }
+            assert!(largest_gap(&memory, &drift(1)) < 1e-6, "rule {number}");
         }
     }
 

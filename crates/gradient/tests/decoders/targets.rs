@@ -2,16 +2,22 @@
 //! `seeds` makes what a search begins with.
 //!
 //! The first byte chooses: the bytes as they are, or as the one segment of an object whose hashes are made to fit, so
-//! that the decoders behind them are reached.
+//! that the decoders behind them are reached. Its highest bit is for payloads of rounded values.
 
 use std::sync::LazyLock;
-use templar_base::{MergeMethod, Uid};
+use templar_base::{MergeMethod, Uid, ValueCoding};
 use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload};
 
 static PAYLOAD_LAYOUT: LazyLock<GradientLayout> = LazyLock::new(|| {
     let tensors = [("a", 5000, 64), ("b", 3, 64), ("c", 700, 1024), ("d", 63, 4096)];
     GradientLayout::new(tensors.map(|(name, len, kept)| (name.to_owned(), len, kept))).expect("the layout is sound")
 });
+
+/// Dense and sparse rounded values.
+static ROUNDED_LAYOUT: LazyLock<GradientLayout> =
+    LazyLock::new(|| PAYLOAD_LAYOUT.clone().with_values(ROUNDED).expect("the bits are in range"));
+const ROUNDED: ValueCoding = ValueCoding::Rounded { bits: 9 };
+const OF_ROUNDED: u8 = 0x80;
 
 /// What follows the head of either object: segment count, one row of length and leaf, root.
 const TABLE_BYTES: usize = 4 + 36 + 32;
@@ -34,9 +40,11 @@ fn payload_of(layout: &GradientLayout, uid: u16, rare: usize) -> Payload {
     ErrorFeedback { residual }.compress(layout, metadata).expect("the values are finite")
 }
 
-/// The bytes of a payload up to its segment table.
-static PAYLOAD_HEAD: LazyLock<Vec<u8>> =
-    LazyLock::new(|| payload_of(&PAYLOAD_LAYOUT, 1, usize::MAX).encode()[..PAYLOAD_HEAD_BYTES].to_vec());
+/// The bytes of a payload up to its segment table, of signs and of rounded values.
+static PAYLOAD_HEADS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let head = |layout| payload_of(layout, 1, usize::MAX).encode()[..PAYLOAD_HEAD_BYTES].to_vec();
+    [head(&PAYLOAD_LAYOUT), head(&ROUNDED_LAYOUT)]
+});
 
 /// A payload with this one segment.
 fn with_hashes(head: &[u8], segment: &[u8]) -> Vec<u8> {
@@ -50,27 +58,33 @@ fn with_hashes(head: &[u8], segment: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn payload_object(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The object that is to be decoded, and of which layout.
+fn payload_object(bytes: &[u8]) -> Option<(Vec<u8>, &'static GradientLayout)> {
     let (choice, rest) = bytes.split_first()?;
-    match choice % 3 {
-        0 => Some(rest.to_vec()),
-        1 => Some(with_hashes(&PAYLOAD_HEAD, rest)),
+    let is_rounded = choice & OF_ROUNDED != 0;
+    let layout = if is_rounded { &*ROUNDED_LAYOUT } else { &*PAYLOAD_LAYOUT };
+    let head = &PAYLOAD_HEADS[usize::from(is_rounded)];
+    let object = match (choice & !OF_ROUNDED) % 3 {
+        0 => rest.to_vec(),
+        1 => with_hashes(head, rest),
         _ => {
             // The tensor table, too, is the fuzzer's: it begins behind the counts.
             let (rows, segment) = rest.split_at_checked(PAYLOAD_ROWS)?;
-            let mut head = PAYLOAD_HEAD.clone();
+            let mut head = head.clone();
             head[PAYLOAD_HEAD_BYTES - PAYLOAD_ROWS..].copy_from_slice(rows);
-            Some(with_hashes(&head, segment))
+            with_hashes(&head, segment)
         }
-    }
+    };
+    Some((object, layout))
 }
 
 /// What is read as a payload has that one coding.
 pub fn payload(bytes: &[u8]) {
-    let Some(object) = payload_object(bytes) else { return };
-    if let Ok(payload) = Payload::decode(&object, &PAYLOAD_LAYOUT) {
+    let Some((object, layout)) = payload_object(bytes) else { return };
+    if let Ok(payload) = Payload::decode(&object, layout) {
         assert_eq!(payload.encode(), object, "a payload has one coding");
-        assert!(payload.kept() <= PAYLOAD_LAYOUT.kept());
+        assert!(payload.kept() <= layout.kept());
+        payload.for_each_value(|index, value| assert!(index < layout.parameters() && value.abs() <= 8.0));
     }
 }
 
@@ -130,10 +144,12 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .expect("zeros are finite");
     let of_payload = |choice: u8, from: usize, payload: &Payload| {
         let bytes = payload.encode();
-        let rows = if choice == 2 { &bytes[PAYLOAD_HEAD_BYTES - PAYLOAD_ROWS..PAYLOAD_HEAD_BYTES] } else { &[] };
+        let rows =
+            if choice & !OF_ROUNDED == 2 { &bytes[PAYLOAD_HEAD_BYTES - PAYLOAD_ROWS..PAYLOAD_HEAD_BYTES] } else { &[] };
         [&[choice], rows, &bytes[from..]].concat()
     };
     let behind = PAYLOAD_HEAD_BYTES + TABLE_BYTES;
+    let rounded = payload_of(&ROUNDED_LAYOUT, 1, 11);
     let of_aggregate = |choice: u8, weights, method| {
         let bytes = aggregate_of(weights, method);
         [&[choice], &bytes[AGGREGATE_HEAD_BYTES + TABLE_BYTES..]].concat()
@@ -144,6 +160,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("payload/silent", of_payload(0, 0, &silent)),
         ("payload/segment", of_payload(1, behind, &alike)),
         ("payload/table_and_segment", of_payload(2, behind, &heavy_tailed)),
+        ("payload/rounded_whole", of_payload(OF_ROUNDED, 0, &rounded)),
+        ("payload/rounded_segment", of_payload(OF_ROUNDED | 1, behind, &payload_of(&ROUNDED_LAYOUT, 1, usize::MAX))),
+        ("payload/rounded_table_and_segment", of_payload(OF_ROUNDED | 2, behind, &rounded)),
         ("aggregate/whole", [&[0], &aggregate_of([1; 3], MergeMethod::SignVote)[..]].concat()),
         ("aggregate/segment", of_aggregate(1, [1; 3], MergeMethod::default())),
         ("aggregate/heavy_segment", of_aggregate(2, HEAVY, MergeMethod::default())),
@@ -155,7 +174,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
 pub fn is_accepted(name: &str, bytes: &[u8]) -> bool {
     match name.split_once('/') {
         Some(("payload", _)) => {
-            payload_object(bytes).is_some_and(|object| Payload::decode(&object, &PAYLOAD_LAYOUT).is_ok())
+            payload_object(bytes).is_some_and(|(object, layout)| Payload::decode(&object, layout).is_ok())
         }
         _ => aggregate_object(bytes)
             .and_then(|object| Aggregate::decode(&object, &AGGREGATE_LAYOUT).ok())

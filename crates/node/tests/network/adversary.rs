@@ -210,7 +210,7 @@ fn beacon(world: &World, window: Window) -> templar_base::Beacon {
 
 /// The drift of real training from the agreed parameters on the data of `uid`.
 fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
-    let (genesis, shared) = (&world.run.genesis, &world.observer.params);
+    let (genesis, shared) = (&world.run.genesis, &world.observer.held.params);
     let (rules, inner) = (&genesis.data, &genesis.inner);
     let optimiser = OptimiserConfig {
         beta1: inner.beta1,

@@ -3,22 +3,22 @@
 use super::{Node, Role};
 use std::collections::BTreeMap;
 use templar_base::{StateHash, Window};
-use templar_gradient::{Aggregate, outer_step, state_hash};
+use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_node::Run;
 use templar_round::ObjectKey;
 
 pub struct Observer {
-    pub params: Vec<f32>,
+    pub held: OuterState,
     pub next: Window,
 }
 
 impl Observer {
     pub fn new(params: Vec<f32>) -> Self {
-        Self { params, next: Window(0) }
+        Self { held: OuterState::new(params), next: Window(0) }
     }
 
     pub fn state(&self) -> StateHash {
-        state_hash(&self.params)
+        self.held.hash()
     }
 
     /// Applies what the validators published, and checks that it comes to what they say.
@@ -29,7 +29,9 @@ impl Observer {
             outcomes.extend(node.applied());
         }
         while let Some((selected, state)) = outcomes.get(&self.next) {
-            if !selected.is_empty() && !self.take(run, nodes, *state).await {
+            if selected.is_empty() {
+                self.held.rest();
+            } else if !self.take(run, nodes, *state).await {
                 return;
             }
             assert_eq!(self.state(), *state, "the published aggregates of window {} lead elsewhere", self.next);
@@ -44,10 +46,10 @@ impl Observer {
                 continue;
             };
             let Ok(aggregate) = Aggregate::decode(&bytes, &run.layout) else { continue };
-            let mut params = self.params.clone();
-            outer_step(&mut params, &aggregate, run.genesis.outer.alpha(self.next)).unwrap();
-            if state_hash(&params) == state {
-                self.params = params;
+            let mut stepped = self.held.clone();
+            OuterStep::of(&run.genesis.outer, self.next).apply(&mut stepped, &aggregate).unwrap();
+            if stepped.hash() == state {
+                self.held = stepped;
                 return true;
             }
         }

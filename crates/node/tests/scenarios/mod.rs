@@ -7,5 +7,6 @@ mod joining;
 mod outages;
 mod pay;
 mod restart;
+mod rules;
 mod storage;
 mod validators;

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use templar_base::{Alpha, Window};
+use templar_base::{Alpha, StateHash, Window};
 use templar_bucket::BucketError;
-use templar_gradient::state_hash;
+use templar_engine::checkpoint::read_safetensors;
+use templar_gradient::OuterState;
 use templar_node::{
-    NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
-    published_checkpoints,
+    MOMENTUM_FILE, NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint,
+    fetch_latest_checkpoint, published_checkpoints,
 };
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
@@ -254,7 +255,7 @@ impl Fetch {
         let views: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         checkpoint_folder::replace(&self.out, &views)?;
         // Read back from the disk: what is said below is true of the folder.
-        let state = state_hash(&Folder::open(&self.out)?.parameters);
+        let state = state_of(&self.out, Folder::open(&self.out)?)?;
         let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         Output::new(self.shared.json).facts(&facts, |_| {
@@ -295,6 +296,19 @@ impl Fetch {
     }
 }
 
+/// The state hash of a folder: that of its parameters, and of the momentum where one lies beside them.
+fn state_of(path: &Path, folder: Folder) -> anyhow::Result<StateHash> {
+    let file = path.join(MOMENTUM_FILE);
+    let momentum = match std::fs::read(&file) {
+        Ok(bytes) => read_safetensors(&folder.config, &[&bytes])
+            .with_context(|| format!("{} is not of this model", file.display()))
+            .advise("fetch the folder anew with `templar checkpoint fetch`")?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    };
+    Ok(OuterState { params: folder.parameters, momentum }.hash())
+}
+
 impl Verify {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let window = Window(self.window);
@@ -307,9 +321,10 @@ impl Verify {
         let agreed =
             agreed.with_context(|| format!("the ledger holds no agreed state for the start of window {window}"));
         let agreed = agreed.advise("take a window that is kept: see `templar checkpoint list`")?;
-        let state = state_hash(&folder.parameters);
+        let is_same_model = folder.config == run.genesis.model;
+        let state = state_of(&self.folder, folder)?;
         // The state hash covers the values of the parameters, not how the model computes with them.
-        let is_same = state == agreed && folder.config == run.genesis.model;
+        let is_same = state == agreed && is_same_model;
         let path = self.folder.display();
         let facts = json!({
             "run": run.id,
@@ -317,7 +332,7 @@ impl Verify {
             "folder": self.folder,
             "state": state,
             "agreed_state": agreed,
-            "is_same_model": folder.config == run.genesis.model,
+            "is_same_model": is_same_model,
             "is_agreed": is_same,
         });
         // A check that fails is a failure for scripts too, so its facts go out before the error.

@@ -8,6 +8,7 @@ use crate::progress::Progress;
 use crate::up::children::Children;
 use crate::up::folder::Folder;
 use crate::up::report::{Summary, tell_summary, tell_window};
+use crate::up::rule::RuleName;
 use crate::up::screen::{Key, Screen};
 use crate::up::setup::{Network, Wishes, bring_up};
 use crate::up::watch::{View, Watch};
@@ -50,6 +51,9 @@ pub struct Up {
     /// Length of a window in seconds, for a new network [chosen by the speed of the machine]
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<u64>,
+    /// How pseudo-gradients are merged and applied, for a new network [mean-of-senders]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<RuleName>,
     /// Tokens of the vocabulary, for a new network [4096; 512 for synthetic text]
     #[arg(long, value_name = "N")]
     vocab_size: Option<u32>,
@@ -90,6 +94,7 @@ impl Up {
             vocab_size: self.vocab_size,
             preset,
             window_seconds: self.window_seconds,
+            rule: self.rule,
             miners: self.miners,
             validators: self.validators,
         };

@@ -1,10 +1,11 @@
 //! The rules of a local run, fitted to this machine and its text.
 
+use crate::up::rule::RuleName;
 use std::time::Instant;
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, MergeMethod, ModelConfig, Netuid, OuterRule, StateHash, TensorClass,
-    WindowBudget, WindowClock,
+    InnerOptimiser, InnerSchedule, JudgingRule, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
+    WindowClock,
 };
 use templar_corpus::Corpus;
 use templar_engine::{Batch, CpuEngine, Engine, NumericsId, OptimiserConfig, initial_parameters};
@@ -56,6 +57,8 @@ pub struct Inputs<'a> {
     pub validators: usize,
     /// Cores of this machine.
     pub cores: usize,
+    /// How pseudo-gradients are merged and applied.
+    pub rule: RuleName,
     /// Length of a window in seconds; chosen by the measured speed where it is not given.
     pub window_seconds: Option<u64>,
 }
@@ -172,16 +175,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
                 final_share: FINAL_SHARE,
             },
         },
-        outer: OuterRule {
-            error_feedback_decay: ERROR_FEEDBACK_DECAY,
-            tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
-            alpha: 1.0,
-            final_alpha: 0.65,
-            decay_from_window: 200,
-            decay_to_window: 1000,
-            scale_clip: 2,
-            merge: MergeMethod::default(),
-        },
+        outer: inputs.rule.outer(usual_outer(), inputs.miners),
         judging: JudgingRule {
             evaluation_sequences: EVALUATION_SEQUENCES,
             evaluation_parts: 8,
@@ -195,5 +189,22 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             held_out_sequences: 64,
         },
         economics: Economics { averaged_windows: 8, unselected_share: 0.15, ramp_windows: 4, weights_every_windows: 1 },
+    }
+}
+
+/// The rule of this system, fitted to local windows.
+pub(super) fn usual_outer() -> OuterRule {
+    OuterRule {
+        error_feedback_decay: ERROR_FEEDBACK_DECAY,
+        tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
+        alpha: 1.0,
+        final_alpha: 0.65,
+        decay_from_window: 200,
+        decay_to_window: 1000,
+        scale_clip: 2,
+        merge: Default::default(),
+        domain: Default::default(),
+        values: Default::default(),
+        step: Default::default(),
     }
 }

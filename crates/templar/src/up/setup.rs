@@ -3,8 +3,9 @@
 use super::children::{Children, Recipe};
 use super::folder::{Folder, Settings, read_settings};
 use super::plan::{self, Plan};
+use super::rule::RuleName;
 use crate::config::{Config, Setting};
-use crate::failure::Advise;
+use crate::failure::{Advise, Usage};
 use crate::progress::Progress;
 use crate::text;
 use anyhow::Context;
@@ -45,6 +46,8 @@ pub struct Wishes {
     pub preset: String,
     /// Length of a window in seconds.
     pub window_seconds: Option<u64>,
+    /// How pseudo-gradients are merged and applied; this system's rule where it is not given.
+    pub rule: Option<RuleName>,
     /// Number of miners.
     pub miners: Option<usize>,
     /// Number of validators.
@@ -88,7 +91,8 @@ pub async fn bring_up(
     settings.miners = wishes.miners.unwrap_or(settings.miners).max(if is_new { 1 } else { settings.miners });
     settings.validators =
         wishes.validators.unwrap_or(settings.validators).max(if is_new { 1 } else { settings.validators });
-    let (corpus, remarks) = open_corpus(folder, config, wishes, progress)?;
+    check_rule(folder, wishes.rule)?;
+    let (corpus, mut remarks) = open_corpus(folder, config, wishes, progress)?;
     for name in settings.node_names().iter().map(String::as_str).chain([OWNER]) {
         make_wallet(folder.path(), name)?;
     }
@@ -117,8 +121,24 @@ pub async fn bring_up(
         Some(plan) => make_genesis(folder, &chain, plan).await?,
         None => crate::role::read_genesis(&folder.path().join("genesis.json"))?,
     };
+    let rule = RuleName::of(&genesis.outer);
+    remarks.extend(rule.filter(|rule| *rule != RuleName::default()).map(|rule| format!("rule: {rule}")));
     start_nodes(folder, &settings, children)?;
     Ok(Network { settings, chain, genesis, remarks })
+}
+
+/// A network keeps the rule that it was made with.
+fn check_rule(folder: &Folder, wished: Option<RuleName>) -> anyhow::Result<()> {
+    let path = folder.path().join("genesis.json");
+    let Some(wished) = wished.filter(|_| path.is_file()) else { return Ok(()) };
+    match RuleName::of(&crate::role::read_genesis(&path)?.outer) {
+        Some(rule) if rule == wished => Ok(()),
+        rule => {
+            let rule = rule.map_or("a rule of its own".to_owned(), |rule| format!("the rule {rule}"));
+            Err(Usage(format!("the network in {} has {rule}", folder.path().display())))
+                .advise("leave --rule out to go on with it, or start over with --fresh")
+        }
+    }
 }
 
 fn open_corpus(
@@ -131,9 +151,6 @@ fn open_corpus(
     let mut remarks = Vec::new();
     if !path.join(templar_corpus::MANIFEST_FILE).is_file() {
         let chosen = text::choose(config, wishes.synthetic_bytes, None, progress)?;
-        for remark in &chosen.remarks {
-            progress.note(remark);
-        }
         remarks = chosen.remarks.clone();
         let is_synthetic = chosen.sources.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }));
         let vocab_size = wishes.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
@@ -176,6 +193,7 @@ fn make_plan(corpus: &Corpus, wishes: &Wishes, settings: &Settings) -> anyhow::R
         miners: settings.miners,
         validators: settings.validators,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
+        rule: wishes.rule.unwrap_or_default(),
         window_seconds: wishes.window_seconds,
     })
 }

@@ -66,7 +66,10 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             decay_from_window: 200,
             decay_to_window: 1000,
             scale_clip: 4,
-            merge: templar_base::MergeMethod::default(),
+            merge: Default::default(),
+            domain: Default::default(),
+            values: Default::default(),
+            step: Default::default(),
         },
         judging: JudgingRule {
             evaluation_sequences: 8,

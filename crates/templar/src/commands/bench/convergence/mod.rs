@@ -17,6 +17,7 @@ use kept::{KeptRuns, Run, Setting};
 use plan::{Choice, DECAY_PERCENT, Method};
 use plot::{Curve, Plot};
 use report::World;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -151,7 +152,7 @@ impl Convergence {
         let runs = kept.in_order();
         anyhow::ensure!(!runs.is_empty(), "no run is kept there; give --from a folder that --out has filled");
         if let Some(folder) = folder {
-            write_files(folder, &runs, self.teraflops, lengths[lengths.len() / 2])?;
+            write_files(folder, &runs, self.teraflops)?;
         }
         let rows = report::rows(&runs, self.teraflops);
         output.facts(&rows, |paint| report::table(paint, &rows))
@@ -253,38 +254,51 @@ fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> a
     Ok(Run { setting: Setting::of(model, ground), method, seed: ground.seed, points })
 }
 
-/// Writes every point, and the plots of each model with its training.
-fn write_files(folder: &Path, runs: &[Run], teraflops: f64, inner_steps: usize) -> anyhow::Result<()> {
-    let write = |name: &str, text: String| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
-    write("points.csv", report::csv(runs, teraflops))?;
+/// Writes every point, and the plots of each model with its training for each length of the windows.
+fn write_files(folder: &Path, runs: &[Run], teraflops: f64) -> anyhow::Result<()> {
+    write_file(folder, "points.csv", report::csv(runs, teraflops))?;
     for group in runs.chunk_by(|a, b| a.setting == b.setting) {
-        let setting = &group[0].setting;
-        let world = World::of(setting, teraflops);
-        let shown: Vec<&Run> =
-            group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();
-        let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
-            let curve = |run: &&Run| Curve {
-                name: run.method.name(),
-                points: run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect(),
-            };
-            shown.iter().map(curve).collect()
-        };
-        let title = format!("{} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
-        let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
-            Plot { title: &title, across, is_logarithmic, curves }.svg()
-        };
-        let name = |axis: &str| format!("{}-{}-{axis}.svg", setting.model, setting.steps);
-        write(&name("tokens"), plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
-        let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
-        write(&name("bytes"), plot("bytes sent and received by a worker", true, &moved))?;
-        for link in report::LINKS {
-            let across = format!("simulated seconds at {link} Mb/s");
-            let timed = curves(&|run, point| world.seconds(&run.method, point, link));
-            write(&name(&format!("seconds-{link}")), plot(&across, true, &timed))?;
+        // What has no windows stands in every plot.
+        let lengths: BTreeSet<usize> =
+            group.iter().map(|run| run.method.inner_steps).filter(|length| *length > 1).collect();
+        for length in lengths {
+            write_plots(folder, group, World::of(&group[0].setting, teraflops), length)?;
         }
+    }
+    Ok(())
+}
+
+fn write_file(folder: &Path, name: &str, text: String) -> anyhow::Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The plots of one model's runs with windows of this length.
+fn write_plots(folder: &Path, group: &[Run], world: World, inner_steps: usize) -> anyhow::Result<()> {
+    let setting = &group[0].setting;
+    let shown: Vec<&Run> =
+        group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();
+    let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
+        let curve = |run: &&Run| Curve {
+            name: run.method.name(),
+            points: run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect(),
+        };
+        shown.iter().map(curve).collect()
+    };
+    let title = format!("{} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
+    let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
+        Plot { title: &title, across, is_logarithmic, curves }.svg()
+    };
+    let write = |axis: &str, text| {
+        write_file(folder, &format!("{}-{}-h{inner_steps}-{axis}.svg", setting.model, setting.steps), text)
+    };
+    write("tokens", plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
+    let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
+    write("bytes", plot("bytes sent and received by a worker", true, &moved))?;
+    for link in report::LINKS {
+        let across = format!("simulated seconds at {link} Mb/s");
+        let timed = curves(&|run, point| world.seconds(&run.method, point, link));
+        write(&format!("seconds-{link}"), plot(&across, true, &timed))?;
     }
     Ok(())
 }

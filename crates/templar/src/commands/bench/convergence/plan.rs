@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use templar_base::MergeMethod;
 use templar_gradient::MergeRule;
-use templar_gradient::exchange::{Diloco, Exchange, QuantisedTopK, SparseSign};
+use templar_gradient::exchange::{Diloco, Exchange, PayloadExchange, QuantisedTopK};
 
 /// Decay of the published rule's error feedback (β) in hundredths.
 const PUBLISHED_DECAY_PERCENT: u8 = 95;
@@ -188,7 +188,7 @@ impl Method {
         let decay = f32::from(self.decay_percent) / 100.0;
         let sparse = |kept: u16, method| -> anyhow::Result<Box<dyn Exchange>> {
             let rule = MergeRule { method, ..MergeRule::default() };
-            Ok(Box::new(SparseSign { layout: ground.layout(kept)?, rule, decay }))
+            Ok(Box::new(PayloadExchange::new(ground.layout(kept)?, rule, decay)))
         };
         let exchange: Box<dyn Exchange> = match self.rule {
             Rule::EveryStep => return Ok(Joining::EveryStep),

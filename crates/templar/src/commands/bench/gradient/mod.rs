@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use templar_base::random::Stream;
 use templar_engine::preset;
-use templar_gradient::exchange::SparseSign;
+use templar_gradient::exchange::PayloadExchange;
 use templar_gradient::{GradientLayout, MergeRule};
 
 /// Decay of the error feedback of the simulated workers.
@@ -169,7 +169,7 @@ impl GradientBench {
     ) -> anyhow::Result<()> {
         let stop = interrupt::stop_flag()?;
         let windows = Windows {
-            exchange: Box::new(SparseSign { layout: layout.clone(), rule: MergeRule::default(), decay: DECAY }),
+            exchange: Box::new(PayloadExchange::new(layout.clone(), MergeRule::default(), DECAY)),
             steps: usize::from(self.inner_steps),
             delay: 0,
             is_state_reset: false,

@@ -1,4 +1,4 @@
-//! This system's rule, and those that differ from it in merging only.
+//! The rules that a genesis can name: what goes over the wire as payloads and aggregates.
 
 use super::{Content, Exchange, ExchangeError, Message, check_length};
 use crate::aggregate::Aggregate;
@@ -6,26 +6,43 @@ use crate::feedback::ErrorFeedback;
 use crate::layout::GradientLayout;
 use crate::merge::MergeRule;
 use crate::metadata::Metadata;
-use crate::outer::outer_step;
+use crate::outer::{OuterState, OuterStep};
 use crate::payload::Payload;
-use templar_base::Uid;
+use templar_base::{Domain, StepRule, Uid};
 
-/// Error feedback, the largest values of each chunk by sign and scale, merged by a [`MergeRule`].
+/// Error feedback, the largest values of each chunk as the layout codes them, merged by a [`MergeRule`], and a step.
 #[derive(Debug, Clone)]
-pub struct SparseSign {
-    /// What is kept of each tensor.
+pub struct PayloadExchange {
+    /// What is kept of each tensor, and how.
     pub layout: GradientLayout,
     /// How payloads are merged.
     pub rule: MergeRule,
     /// Decay of the error feedback (β).
     pub decay: f32,
+    /// What is sent.
+    pub domain: Domain,
+    /// How the merged values move the parameters.
+    pub step: StepRule,
 }
 
-impl Exchange for SparseSign {
+impl PayloadExchange {
+    /// This system's rule, or one that differs from it in merging only.
+    pub fn new(layout: GradientLayout, rule: MergeRule, decay: f32) -> Self {
+        Self { layout, rule, decay, domain: Domain::default(), step: StepRule::default() }
+    }
+
+    fn step(&self, alpha: f32) -> OuterStep {
+        OuterStep { domain: self.domain, rule: self.step, alpha }
+    }
+}
+
+impl Exchange for PayloadExchange {
     fn send(&self, memory: &mut Vec<f32>, drift: &[f32]) -> Result<Message, ExchangeError> {
+        let mut drift = drift.to_vec();
+        self.step(1.0).to_domain(&self.layout, &mut drift)?;
         let mut feedback = ErrorFeedback { residual: std::mem::take(memory) };
         let payload =
-            feedback.accumulate(drift, self.decay).and_then(|()| feedback.compress(&self.layout, Metadata::default()));
+            feedback.accumulate(&drift, self.decay).and_then(|()| feedback.compress(&self.layout, Metadata::default()));
         *memory = feedback.residual;
         let payload = payload?;
         Ok(Message { bytes: payload.encode().len(), content: Content::Payload(Box::new(payload)) })
@@ -42,11 +59,12 @@ impl Exchange for SparseSign {
     fn apply(
         &self,
         params: &mut [f32],
-        _momentum: &mut [f32],
+        momentum: &mut [f32],
         messages: &[Message],
         alpha: f32,
     ) -> Result<usize, ExchangeError> {
         check_length(params.len(), self.layout.parameters())?;
+        check_length(momentum.len(), params.len())?;
         let numbered = |(uid, message): (usize, &Message)| {
             let Content::Payload(payload) = &message.content else { return Err(ExchangeError::Foreign) };
             let metadata = Metadata { uid: Uid(uid as u16), ..payload.metadata().clone() };
@@ -56,7 +74,10 @@ impl Exchange for SparseSign {
         let payloads = messages.iter().enumerate().map(numbered).collect::<Result<Vec<Payload>, _>>()?;
         let set: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (payload, 1)).collect();
         let aggregate = Aggregate::merge(&self.layout, &set, self.rule)?;
-        outer_step(params, &aggregate, alpha)?;
+        let mut state = OuterState { params: params.to_vec(), momentum: momentum.to_vec() };
+        self.step(alpha).apply(&mut state, &aggregate)?;
+        params.copy_from_slice(&state.params);
+        momentum.copy_from_slice(&state.momentum);
         Ok(aggregate.encode().len())
     }
 }
