@@ -252,7 +252,7 @@ fn steps_are_the_same_for_any_thread_count() {
 fn the_formats_are_as_they_were() {
     let layout = rounded(&TENSORS, 16);
     let sent = payload(&layout, 3, &drift(layout.parameters(), 5, 1e-2));
-    let aggregate = merged(&layout, &[sent.clone()], mean_of_all());
+    let aggregate = merged(&layout, std::slice::from_ref(&sent), mean_of_all());
     let mut state = OuterState::new(vec![1.0; layout.parameters()]);
     let rule = StepRule::Nesterov { momentum: 0.9 };
     OuterStep { domain: Domain::Frequencies, rule, alpha: 0.7 }.apply(&mut state, &aggregate).unwrap();
