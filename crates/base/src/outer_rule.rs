@@ -7,8 +7,8 @@
 //! merge    how what was sent of a coordinate becomes one value
 //! step     down along it, under Nesterov's momentum, or by its sign
 //! ```
-//! So dense DiLoCo keeps all 4096 of 4096 with rounded values, takes the mean of all and steps by Nesterov; DeMo keeps a
-//! few rounded coefficients, takes the mean of all and steps by the sign.
+//! So dense DiLoCo keeps all 4096 of 4096 with rounded values, takes the mean of all and steps by Nesterov; DeMo keeps
+//! a few rounded coefficients, takes the mean of all and steps by the sign.
 
 use crate::Window;
 use serde::{Deserialize, Serialize};
@@ -93,8 +93,8 @@ pub enum StepRule {
     /// By alpha against them.
     #[default]
     Descent,
-    /// By alpha against them under Nesterov's momentum, which every node keeps (Douillard and others 2023; there 0.9, and
-    /// an alpha of 0.7).
+    /// By alpha against them under Nesterov's momentum, which every node keeps (Douillard and others 2023; there 0.9,
+    /// and an alpha of 0.7).
     Nesterov {
         /// What a window leaves of the momentum (mu), in [0, 1).
         momentum: f32,
@@ -170,8 +170,8 @@ impl OuterRule {
         }
     }
 
-    /// This rule as DeMo's (Peng, Quesnelle and Kingma 2024): of the cosine coefficients as many as this rule keeps, rounded
-    /// to 16 bits, the mean of all, and a step of `alpha` by the sign.
+    /// This rule as DeMo's (Peng, Quesnelle and Kingma 2024): of the cosine coefficients as many as this rule keeps,
+    /// rounded to 16 bits, the mean of all, and a step of `alpha` by the sign.
     pub fn into_demo(self, alpha: f32) -> Self {
         Self {
             error_feedback_decay: 0.999,

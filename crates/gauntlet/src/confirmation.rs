@@ -39,7 +39,8 @@ struct Confirmer<'a> {
 }
 
 /// Checks that the full step of `candidates` (best rated first) lowers the loss by at least `share` of the predicted
-/// decrease, which is their contributions and what is `carried` by a momentum. If it does not, halves are tested until the culprits are out.
+/// decrease, which is their contributions and what is `carried` by a momentum. If it does not, halves are tested until
+/// the culprits are out.
 pub fn confirm(
     model: &mut dyn Model,
     start: &OuterState,

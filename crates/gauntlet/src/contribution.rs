@@ -4,9 +4,10 @@
 //! ```text
 //! φ_i = α ⟨g, share of i in G⟩
 //! ```
-//! (where the run's step is another: half of that step, and its [`OuterStep::share_factor`] for α; where the merge is no
-//! mean: times [`linear_factor`]) is the Aumann–Shapley share of the loss decrease (its one-point quadrature): additive, so that splitting into
-//! sybils gains nothing, and `Σ φ_i` is what G really brings, within the error of the midpoint rule.
+//! (where the run's step is another: half of that step, and its [`OuterStep::share_factor`] for α; where the merge is
+//! no mean: times [`linear_factor`]) is the Aumann–Shapley share of the loss decrease (its one-point quadrature):
+//! additive, so that splitting into sybils gains nothing, and `Σ φ_i` is what G really brings, within the error of the
+//! midpoint rule.
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};

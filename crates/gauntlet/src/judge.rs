@@ -182,8 +182,8 @@ fn refuse_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
-/// Measures the candidates, and again without those that are not admitted, until the set is stable; gives what the momentum
-/// brings beside them.
+/// Measures the candidates, and again without those that are not admitted, until the set is stable; gives what the
+/// momentum brings beside them.
 fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Case<'_>]) -> Result<Nats, MeasureError> {
     let mut places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
     let step = OuterStep::of(&input.genesis.outer, input.window);

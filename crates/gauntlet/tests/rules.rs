@@ -1,5 +1,5 @@
-//! Judging under the other rules that a genesis can name: honest work is selected and promised what it brings, copies and
-//! noise are not.
+//! Judging under the other rules that a genesis can name: honest work is selected and promised what it brings, copies
+//! and noise are not.
 
 mod arena;
 
@@ -23,8 +23,8 @@ fn payload_of(entry: &Entry) -> &Payload {
     }
 }
 
-/// Some windows of honest miners under a rule, then one with a copy and a payload of noise among them. `nearness` is how
-/// far from the promise, in parts of it, the selected's step may end.
+/// Some windows of honest miners under a rule, then one with a copy and a payload of noise among them. `nearness` is
+/// how far from the promise, in parts of it, the selected's step may end.
 fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
     let mut arena = Arena::of_rule(outer, kept);
     let before = arena.model().loss(&arena.start.params).unwrap();

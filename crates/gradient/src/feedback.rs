@@ -94,10 +94,10 @@ impl ErrorFeedback {
     /// Selects and codes what is sent of the accumulated values, and takes it out of them.
     ///
     /// Of each chunk the largest magnitudes, ties by the lower index, zeros never; the scale is the one nearest to
-    /// their mean. A tensor gets [`Mode::Magnitude`] where the second scale takes more off the error than the same
-    /// bits of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is under the smallest scale, or more than 2^30 times under the tensor's largest,
-    /// sends nothing and waits. `metadata.error_feedback_root` is set here, to the root of what remains.
-    /// On an error the residual is unchanged.
+    /// their mean. A tensor gets [`Mode::Magnitude`] where the second scale takes more off the error than the same bits
+    /// of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is under
+    /// the smallest scale, or more than 2^30 times under the tensor's largest, sends nothing and waits.
+    /// `metadata.error_feedback_root` is set here, to the root of what remains. On an error the residual is unchanged.
     pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
         metadata.check()?;
         if self.residual.len() != layout.parameters() {

@@ -68,8 +68,8 @@ fn transform(layout: &GradientLayout, buffer: &mut [f32], rows: fn(&Matrix) -> &
     });
 }
 
-/// `block ← Σ_i block[i] · row i`, in the order of i: the same bits on every machine. Zeros are passed over, which changes
-/// no sum; most coefficients of a merge are zero.
+/// `block ← Σ_i block[i] · row i`, in the order of i: the same bits on every machine. Zeros are passed over, which
+/// changes no sum; most coefficients of a merge are zero.
 fn multiply(rows: &[f32], block: &mut [f32]) {
     let len = block.len();
     let mut sums = [0f32; BLOCK];

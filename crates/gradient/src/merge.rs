@@ -114,9 +114,10 @@ pub struct ScaleLimits {
 }
 
 impl ScaleLimits {
-    /// `scale_clip` times the median (the lower one of an even number) of each chunk's scales (of rounded values: of the
-    /// powers of two that they stay under) over the payloads that send something of it; no limits for a `scale_clip` of 0. The payloads are of `layout`. Payloads that send
-    /// nothing do not count, so that nobody can lower a limit by sending nothing.
+    /// `scale_clip` times the median (the lower one of an even number) of each chunk's scales (of rounded values: of
+    /// the powers of two that they stay under) over the payloads that send something of it; no limits for a
+    /// `scale_clip` of 0. The payloads are of `layout`. Payloads that send nothing do not count, so that nobody can
+    /// lower a limit by sending nothing.
     pub fn of(layout: &GradientLayout, payloads: &[&Payload], scale_clip: u32) -> Self {
         let median = |chunk: usize, scales: &mut Vec<i64>| {
             scales.clear();

@@ -51,8 +51,9 @@ impl OuterState {
         Self { params, momentum: Vec::new() }
     }
 
-    /// A window in which nothing is merged: the parameters stay, and the momentum begins anew. Where its step does not do what
-    /// it promises, that is what helps (O'Donoghue and Candès 2015); kept, it would make the next windows null as well.
+    /// A window in which nothing is merged: the parameters stay, and the momentum begins anew. Where its step does not
+    /// do what it promises, that is what helps (O'Donoghue and Candès 2015); kept, it would make the next windows null
+    /// as well.
     pub fn rest(&mut self) {
         self.momentum.clear();
     }
@@ -120,17 +121,17 @@ impl OuterStep {
         Ok(())
     }
 
-    /// What the momentum of windows before brings of the decrease, by the gradient at the step's midpoint, in nats: `α·μ²·⟨∇, m⟩`.
-    /// `gradient` has one value for each parameter. In f64, summed in a fixed order.
+    /// What the momentum of windows before brings of the decrease, by the gradient at the step's midpoint, in nats:
+    /// `α·μ²·⟨∇, m⟩`. `gradient` has one value for each parameter. In f64, summed in a fixed order.
     pub fn carried(&self, state: &OuterState, gradient: &[f32]) -> f64 {
         let StepRule::Nesterov { momentum: mu } = self.rule else { return 0.0 };
         let products = state.momentum.iter().zip(gradient).map(|(m, g)| f64::from(*m) * f64::from(*g));
         f64::from(self.alpha) * f64::from(mu) * f64::from(mu) * products.sum::<f64>()
     }
 
-    /// What a payload's share of the merged values is multiplied by in the step, as far as it is the payload's doing: the
-    /// momentum of windows before is nobody's ([`Self::carried`]). A step by the sign is taken for the linear one that comes closest to it,
-    /// `α·Σ|g| / Σ g²` times the values, so that shares of it still add up.
+    /// What a payload's share of the merged values is multiplied by in the step, as far as it is the payload's doing:
+    /// the momentum of windows before is nobody's ([`Self::carried`]). A step by the sign is taken for the linear one
+    /// that comes closest to it, `α·Σ|g| / Σ g²` times the values, so that shares of it still add up.
     pub fn share_factor(&self, aggregate: &Aggregate) -> f64 {
         let alpha = f64::from(self.alpha);
         match self.rule {
@@ -158,8 +159,8 @@ impl OuterStep {
     }
 }
 
-/// The digest of parameters without a momentum: BLAKE3 under its own context over the values as little-endian f32, bit for
-/// bit.
+/// The digest of parameters without a momentum: BLAKE3 under its own context over the values as little-endian f32, bit
+/// for bit.
 pub fn state_hash(params: &[f32]) -> StateHash {
     hash_of(&[params])
 }

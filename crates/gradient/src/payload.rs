@@ -7,9 +7,9 @@
 //! per tensor                     mode u8, kept per chunk u16, Rice parameter u8, base exponent u8
 //! segment table, root, segments  as `frame` and `segment` tell
 //! ```
-//! One byte string encodes a payload: kept count and Rice parameter are the layout's, the base exponent is the
-//! smallest scale exponent of the tensor (0, and mode 0, for a tensor that sends nothing), a partial chunk is really partial, and
-//! padding is zero. The decoder insists on all of it.
+//! One byte string encodes a payload: kept count and Rice parameter are the layout's, the base exponent is the smallest
+//! scale exponent of the tensor (0, and mode 0, for a tensor that sends nothing), a partial chunk is really partial,
+//! and padding is zero. The decoder insists on all of it.
 
 use crate::frame::{FRAME_BYTES, FrameError, FrameKind, Reader, SEGMENT_ROW_BYTES};
 use crate::layout::{GradientLayout, Mode, TensorLayout};

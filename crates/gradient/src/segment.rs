@@ -6,12 +6,11 @@
 //!           | 1, count (12 bits), scale, count × value  fewer than the layout allows
 //! value     = quotient zeros, a one, remainder (r bits), sign bit (1 is minus)
 //! ```
-//! In mode 1 a scale is followed by three bits, the octaves from the smaller to the larger scale, and a value's sign bit
-//! by another one, which is 1 for the larger scale. Where the three bits are zero there is one scale and
-//! no value is marked; else there are values of both kinds. A value's gap to the index before it is
-//! `quotient · 2^r + remainder`, and a scale is `exponent − base + 2` with the tensor's base exponent.
-//! In mode 2 the scale is the chunk's step, a value is followed by its size, and a chunk that may send all of its values
-//! has no indices:
+//! In mode 1 a scale is followed by three bits, the octaves from the smaller to the larger scale, and a value's sign
+//! bit by another one, which is 1 for the larger scale. Where the three bits are zero there is one scale and no value
+//! is marked; else there are values of both kinds. A value's gap to the index before it is `quotient · 2^r +
+//! remainder`, and a scale is `exponent − base + 2` with the tensor's base exponent. In mode 2 the scale is the chunk's
+//! step, a value is followed by its size, and a chunk that may send all of its values has no indices:
 //! ```text
 //! value = quotient zeros, a one, remainder, sign bit, size (bits − 1)
 //! chunk = scale, then len × (sign bit, size)            where all may be sent; a size of zero sends nothing

@@ -51,9 +51,9 @@ pub fn shares_dot(aggregate: &Aggregate, payloads: &[&Payload], gradient: &[f32]
     Ok(totals.into_iter().map(|total| total * f64::from(UNIT)).collect())
 }
 
-/// What the shares of [`shares_dot`] are multiplied by to come closest to the merged values: `⟨u, G⟩ / ⟨u, u⟩` with u their
-/// sum; 1 for the means, whose shares sum to G. A trimmed mean or a vote leaves out part of what was sent, and a promise
-/// by the whole of it would not be kept. In f64, summed in a fixed order.
+/// What the shares of [`shares_dot`] are multiplied by to come closest to the merged values: `⟨u, G⟩ / ⟨u, u⟩` with u
+/// their sum; 1 for the means, whose shares sum to G. A trimmed mean or a vote leaves out part of what was sent, and a
+/// promise by the whole of it would not be kept. In f64, summed in a fixed order.
 pub fn linear_factor(aggregate: &Aggregate, payloads: &[&Payload]) -> Result<f64, MergeError> {
     if matches!(aggregate.rule().method, MergeMethod::MeanOfSenders | MergeMethod::MeanOfAll) {
         return Ok(1.0);
@@ -81,7 +81,8 @@ pub fn linear_factor(aggregate: &Aggregate, payloads: &[&Payload]) -> Result<f64
     let chunks = (0..layout.chunk_count()).into_par_iter();
     let products: Vec<(f64, f64)> = chunks.map_init(|| vec![0f64; CHUNK_VALUES], products_of).collect();
     let (with_merged, with_itself) = products.into_iter().fold((0.0, 0.0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
-    Ok(if with_itself > 0.0 { with_merged / with_itself } else { 0.0 })
+    // Never negative: nobody is to gain by what others vote down.
+    Ok(if with_itself > 0.0 { (with_merged / with_itself).max(0.0) } else { 0.0 })
 }
 
 /// `g_j / divisor_j` at the chunk's entries, zero elsewhere: an aggregate from a peer may lack what a payload sent.

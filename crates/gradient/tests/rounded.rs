@@ -126,7 +126,8 @@ fn a_giant_among_rounded_values_is_clipped_to_the_median() {
         aggregate.for_each(|_, value| most = most.max(value.abs()));
         most
     };
-    // Values stay under a power of two, of which the median is 2^-13 at most here; a quarter of four of those comes out.
+    // Values stay under a power of two, of which the median is 2^-13 at most here; a quarter of four of those comes
+    // out.
     assert!(furthest(0) > 0.05 && furthest(4) < 1.1e-3, "{} {}", furthest(0), furthest(4));
 }
 

@@ -212,9 +212,9 @@ pub(crate) fn check_begun(run: &Run, window: Window, head: BlockNumber) -> Resul
 
 /// Fetches the checkpoint at the start of `window`: the files of a Hugging Face model folder.
 ///
-/// Of the peers' bytes only parameters and momentum are used, and these have the state hash that most of the stake applied; the
-/// other files follow from the run's genesis and corpus. The download goes through the file `scratch`, by parts from all
-/// validators at once; one that breaks off is gone on with by the next call.
+/// Of the peers' bytes only parameters and momentum are used, and these have the state hash that most of the stake
+/// applied; the other files follow from the run's genesis and corpus. The download goes through the file `scratch`, by
+/// parts from all validators at once; one that breaks off is gone on with by the next call.
 pub async fn fetch_checkpoint(
     run: &Run,
     record: &PublicRecord,

@@ -1,8 +1,8 @@
 //! Whole rules of a window behind one trait: what a worker sends of its drift, and what everybody does with it.
 //!
 //! Whatever a genesis can name ([`PayloadExchange`]) goes over the wire as payloads and aggregates: this system's rule,
-//! those that merge otherwise, and, with rounded values, DiLoCo and DeMo's. The others are here to be compared with: the
-//! published sparse rules with their 14 and 20 bits a value, and DiLoCo and DeMo as their papers have them, in f32.
+//! those that merge otherwise, and, with rounded values, DiLoCo and DeMo's. The others are here to be compared with:
+//! the published sparse rules with their 14 and 20 bits a value, and DiLoCo and DeMo as their papers have them, in f32.
 
 mod demo;
 mod diloco;

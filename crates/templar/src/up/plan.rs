@@ -20,12 +20,12 @@ const EVALUATION_SEQUENCES: usize = 64;
 const SPARE_BATCHES: f64 = 2.0;
 /// Slots beyond the nodes of the start, for miners that join later.
 const SPARE_SLOTS: u16 = 2;
-/// Eight times the default of 64 of 4096: on one machine bytes cost nothing, and windows of many steps leave less behind
-/// in the error feedback.
+/// Eight times the default of 64 of 4096: on one machine bytes cost nothing, and windows of many steps leave less
+/// behind in the error feedback.
 const KEPT_PER_CHUNK: u16 = 512;
-/// Lower than the usual 0.95: a local window has a hundred inner steps, so that what waits is soon out of date. Measured
-/// on the default text with four miners: with 0.95 half of the payloads were refused from the fourth window on, with
-/// 0.7 none.
+/// Lower than the usual 0.95: a local window has a hundred inner steps, so that what waits is soon out of date.
+/// Measured on the default text with four miners: with 0.95 half of the payloads were refused from the fourth window
+/// on, with 0.7 none.
 const ERROR_FEEDBACK_DECAY: f32 = 0.7;
 /// The learning rate falls early: once the simple things are learnt, the drift of many steps at a high rate is mostly
 /// noise, and payloads can no longer be told from it.

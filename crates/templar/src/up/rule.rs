@@ -5,8 +5,8 @@ use std::fmt;
 use std::mem::discriminant;
 use templar_base::{MergeMethod, OuterRule};
 
-/// DeMo's step has one size for all parameters. After six windows of a hundred steps on the default text 0.01 stands at 5.78
-/// nats, half of it at 6.54.
+/// DeMo's step has one size for all parameters. After six windows of a hundred steps on the default text 0.01 stands at
+/// 5.78 nats, half of it at 6.54.
 const DEMO_ALPHA: f32 = 1e-2;
 
 /// How pseudo-gradients are merged, and how they move the model.
@@ -47,7 +47,8 @@ impl RuleName {
         Self::value_variants().iter().copied().find(|name| kind(&name.outer(outer.clone(), 1)) == kind(outer))
     }
 
-    /// The rule of this name in a network of so many miners; what it has in common with the usual one is taken from there.
+    /// The rule of this name in a network of so many miners; what it has in common with the usual one is taken from
+    /// there.
     pub fn outer(self, usual: OuterRule, miners: usize) -> OuterRule {
         let merge = match self {
             Self::MeanOfSenders => MergeMethod::MeanOfSenders,
