@@ -353,3 +353,21 @@ pub async fn join(root: &Path, name: &str, config: &Config) -> anyhow::Result<(C
     }
     Ok((config, root.join("genesis.json"), root.join("corpus")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_keeps_the_rule_that_it_was_made_with() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&root.path().join("up"), false).unwrap();
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/demo");
+        check_rule(&folder, Some(RuleName::Krum)).unwrap();
+        folder.write("genesis.json", &std::fs::read(demo).unwrap()).unwrap();
+        check_rule(&folder, None).unwrap();
+        check_rule(&folder, Some(RuleName::Demo)).unwrap();
+        let refused = check_rule(&folder, Some(RuleName::Krum)).unwrap_err();
+        assert!(format!("{refused:#}").contains("has the rule demo"), "{refused:#}");
+    }
+}
