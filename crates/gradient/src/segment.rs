@@ -8,9 +8,11 @@
 //! ```
 //! In mode 1 a scale is followed by three bits, the octaves from the smaller to the larger scale, and a value's sign
 //! bit by another one, which is 1 for the larger scale. Where the three bits are zero there is one scale and no value
-//! is marked; else there are values of both kinds. A value's gap to the index before it is `quotient · 2^r +
-//! remainder`, and a scale is `exponent − base + 2` with the tensor's base exponent. In mode 2 the scale is the chunk's
-//! step, a value is followed by its size, and a chunk that may send all of its values has no indices:
+//! is marked; else there are values of both kinds. A value's gap to the index before it is
+//! `quotient · 2^r + remainder`, and a scale is `exponent − base + 2` with the tensor's base exponent.
+//!
+//! In mode 2 the scale is the chunk's step, a value is followed by its size, and a chunk that may send all of its
+//! values has no indices:
 //! ```text
 //! value = quotient zeros, a one, remainder, sign bit, size (bits − 1)
 //! chunk = scale, then len × (sign bit, size)            where all may be sent; a size of zero sends nothing
@@ -259,7 +261,6 @@ fn decode_head(
         return Ok((Scale::EMPTY, 0));
     }
     if code == PARTIAL_CHUNK {
-        // A chunk without indices has no partial form either: its values are all there, some of them zero.
         count = reader.take(COUNT_BITS) as u16;
         if count == 0 || count >= chunk.kept {
             return Err(PayloadError::PartialCount { chunk: chunk_index, count, allowed: chunk.kept });
@@ -357,6 +358,7 @@ fn decode_dense(
 ) -> Result<u16, PayloadError> {
     let Place { chunk, chunk_index, count, .. } = place;
     let wrong = Err(PayloadError::Rounding { chunk: chunk_index });
+    // There is no partial form: all values are there, some of them zero.
     if count < chunk.kept {
         return wrong;
     }

@@ -1,6 +1,7 @@
 //! What the tests of payloads and aggregates share.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use proptest::sample::Index;
 use templar_base::random::Stream;
 use templar_base::{Uid, Window};
 use templar_gradient::{ErrorFeedback, GradientLayout, Metadata, Payload};
@@ -43,6 +44,13 @@ pub fn forge_payload(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8>
 /// Changes the segment of an aggregate of one segment, and repairs length, leaf and root.
 pub fn forge_aggregate(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     forge(bytes, "templar gradient aggregate root v4", "templar gradient aggregate segment v4", change)
+}
+
+/// Flips bits of the bytes at these places.
+pub fn flip(body: &mut [u8], changes: &[(Index, u8)]) {
+    for (place, value) in changes {
+        body[place.index(body.len())] ^= value;
+    }
 }
 
 fn forge(bytes: &[u8], root: &str, leaf: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
