@@ -315,5 +315,4 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
 }
 
 #[cfg(test)]
-#[path = "screen_tests.rs"]
 mod tests;
