@@ -14,11 +14,11 @@ pub enum AmountError {
     /// The sum does not fit in 64 bits.
     #[error("amount overflows: {0} and {1} rao do not fit together")]
     Overflow(u64, u64),
-    /// More would be taken than is there.
+    /// More would be taken than is held.
     #[error("amount underflows: {1} rao cannot be taken from {0}")]
     Underflow(u64, u64),
-    /// Text that is no amount.
-    #[error("`{0}` is no amount: write a number with at most nine decimals, such as 1.5")]
+    /// Text that is not an amount.
+    #[error("`{0}` is not an amount: write a number with at most nine decimals, such as 1.5")]
     Malformed(String),
 }
 
@@ -32,6 +32,33 @@ macro_rules! amount {
         impl $name {
             /// Nothing.
             pub const ZERO: Self = Self(0);
+            /// The largest amount that the type holds.
+            pub const MAX: Self = Self(u64::MAX);
+
+            /// The amount of this many smallest units.
+            pub const fn from_rao(rao: u64) -> Self {
+                Self(rao)
+            }
+
+            /// The amount of this many whole units; [`Self::MAX`] where that does not fit.
+            pub const fn from_whole(units: u64) -> Self {
+                Self(units.saturating_mul(RAO_PER_TAO))
+            }
+
+            /// The number of smallest units: for formats, databases and products in wider types.
+            pub const fn as_rao(self) -> u64 {
+                self.0
+            }
+
+            /// Whole units as a float: for charts and percentages only, never for an amount that moves.
+            pub fn as_whole_f64(self) -> f64 {
+                self.0 as f64 / RAO_PER_TAO as f64
+            }
+
+            /// Whether this is nothing.
+            pub const fn is_zero(self) -> bool {
+                self.0 == 0
+            }
 
             /// The sum, or an error where it does not fit.
             pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
@@ -41,6 +68,52 @@ macro_rules! amount {
             /// The difference, or an error where `other` is more.
             pub fn checked_sub(self, other: Self) -> Result<Self, AmountError> {
                 self.0.checked_sub(other.0).map(Self).ok_or(AmountError::Underflow(self.0, other.0))
+            }
+
+            /// The sum, at most [`Self::MAX`].
+            pub const fn saturating_add(self, other: Self) -> Self {
+                Self(self.0.saturating_add(other.0))
+            }
+
+            /// The difference, at least nothing.
+            pub const fn saturating_sub(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
+            }
+
+            /// What remains after `part`, which the caller took out of this very amount and which is therefore not more.
+            ///
+            /// Use it where the invariant holds and [`Self::checked_sub`] where it has to be checked: a larger `part` is
+            /// a bug of the caller, on which a debug build panics and a release build leaves nothing.
+            pub fn minus_within(self, part: Self) -> Self {
+                debug_assert!(part.0 <= self.0, "{} rao are no part of {}", part.0, self.0);
+                self.saturating_sub(part)
+            }
+
+            /// This amount `count` times, at most [`Self::MAX`].
+            pub const fn saturating_mul(self, count: u64) -> Self {
+                Self(self.0.saturating_mul(count))
+            }
+
+            /// `per_mille` thousandths of this amount, rounded down; over a thousand gives more than the whole.
+            pub fn part_per_mille(self, per_mille: u16) -> Self {
+                self.fraction(u64::from(per_mille), 1_000)
+            }
+
+            /// `numerator / denominator` of this amount, rounded down, at most [`Self::MAX`]; nothing for a denominator
+            /// of 0.
+            pub fn fraction(self, numerator: u64, denominator: u64) -> Self {
+                let product = u128::from(self.0) * u128::from(numerator);
+                Self(product.checked_div(u128::from(denominator)).map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX)))
+            }
+
+            /// The sum of `amounts`, or an error where it does not fit.
+            pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Result<Self, AmountError> {
+                amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
+            }
+
+            /// The sum of `amounts`, at most [`Self::MAX`].
+            pub fn saturating_sum(amounts: impl IntoIterator<Item = Self>) -> Self {
+                amounts.into_iter().fold(Self::ZERO, Self::saturating_add)
             }
         }
 
@@ -97,5 +170,19 @@ mod tests {
     fn arithmetic_never_wraps() {
         assert!(Rao(u64::MAX).checked_add(Rao(1)).is_err());
         assert!(Rao(1).checked_sub(Rao(2)).is_err());
+        assert_eq!(Rao(1).saturating_sub(Rao(2)), Rao::ZERO);
+        assert_eq!(Rao::MAX.saturating_add(Rao(1)), Rao::MAX);
+        assert_eq!(Rao::from_whole(u64::MAX), Rao::MAX);
+        assert!(Alpha::checked_sum([Alpha::MAX, Alpha(1)]).is_err());
+        assert_eq!(Alpha::saturating_sum([Alpha(2), Alpha(3)]), Alpha(5));
+    }
+
+    #[test]
+    fn parts_round_down_and_never_overflow() {
+        assert_eq!(Alpha(1_999).part_per_mille(500), Alpha(999));
+        assert_eq!(Alpha::MAX.part_per_mille(1_000), Alpha::MAX);
+        assert_eq!(Alpha::MAX.fraction(u64::MAX, 1), Alpha::MAX);
+        assert_eq!(Alpha(7).fraction(1, 0), Alpha::ZERO);
+        assert_eq!(Alpha(7).minus_within(Alpha(7)), Alpha::ZERO);
     }
 }

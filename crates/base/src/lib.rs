@@ -15,6 +15,7 @@
 //! ```
 
 mod amount;
+mod fault;
 mod genesis;
 mod hash;
 mod id;
@@ -26,6 +27,7 @@ mod setting;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
+pub use fault::{AtFault, Fault};
 pub use genesis::{
     DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
     JudgingRule, MatrixOptimiser, WindowBudget,
