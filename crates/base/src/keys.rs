@@ -23,12 +23,12 @@ const DEVELOPMENT_PHRASE: &str = "bottom drive obey lake curtain smoke basket ho
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// An address that does not decode.
-    #[error("`{0}` is no SS58 address: {1}")]
+    #[error("`{0}` is not an SS58 address: {1}")]
     Address(String, &'static str),
-    /// A phrase that is no BIP-39 phrase; the phrase itself is never repeated.
+    /// A phrase that is not a BIP-39 phrase; the phrase itself is never repeated.
     #[error("the secret phrase is not valid: {0}; check the spelling and the order of its words")]
     Phrase(String),
-    /// Bytes that are no secret key.
+    /// Bytes that are not a secret key.
     #[error("the secret key is malformed: {0}")]
     Secret(&'static str),
     /// A derivation path that cannot be followed.
@@ -45,6 +45,14 @@ pub struct PublicKey([u8; 32]);
 pub struct Signature(pub [u8; 64]);
 
 /// A secret key and its public key. The secret is wiped when dropped and never printed.
+///
+/// ```
+/// use templar_base::Keypair;
+///
+/// let alice = Keypair::from_uri("//Alice").unwrap();
+/// assert_eq!(alice.public().to_string(), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+/// assert!(alice.public().verify(b"hello", &alice.sign(b"hello")));
+/// ```
 #[derive(Clone)]
 pub struct Keypair {
     inner: schnorrkel::Keypair,

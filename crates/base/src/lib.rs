@@ -1,24 +1,29 @@
-//! The ground that every other crate of templar stands on: ids, hashes, keys and signatures, amounts, window
-//! arithmetic, seeded randomness, and the genesis document of a run.
+//! What every other crate of templar builds on: ids, hashes, amounts, window arithmetic, seeded randomness, the genesis
+//! document of a run and, with the feature `keys`, keys and signatures.
 //!
-//! Nothing here does I/O or reads a clock. Values check themselves when they are made, so that the rest of the code
-//! may rely on them.
+//! Nothing here does I/O or reads a clock. Constructors check their values, so that the rest of the code may rely on
+//! them.
 //!
 //! ```
-//! use templar_base::{BlockNumber, Keypair, Window, WindowClock};
+//! use templar_base::{BlockNumber, Rao, Window, WindowClock};
 //!
-//! let alice = Keypair::from_uri("//Alice").unwrap();
-//! assert_eq!(alice.public().to_string(), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+//! let clock = WindowClock { start_block: BlockNumber::new(10), blocks_per_window: 20 };
+//! assert_eq!(clock.window_of(BlockNumber::new(30)), Some(Window::new(1)));
 //!
-//! let clock = WindowClock { start_block: BlockNumber(10), blocks_per_window: 20 };
-//! assert_eq!(clock.window_of(BlockNumber(30)), Some(Window(1)));
+//! let fee: Rao = "0.25".parse().unwrap();
+//! assert_eq!(Rao::from_whole(1).checked_sub(fee).unwrap().to_string(), "0.750000000");
 //! ```
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `keys` | `Keypair`, `PublicKey`, `Signature`: sr25519, BIP-39 phrases, SS58 addresses |
 
 mod amount;
 mod fault;
 mod genesis;
 mod hash;
 mod id;
+#[cfg(feature = "keys")]
 mod keys;
 mod model;
 mod outer_rule;
@@ -34,6 +39,7 @@ pub use genesis::{
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
+#[cfg(feature = "keys")]
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use outer_rule::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
