@@ -1,13 +1,35 @@
 //! The genesis document: everything that the nodes of a run must agree on before it starts. Its hash names the run.
 
+mod budget;
+mod data;
+mod economics;
+mod inner;
+mod judging;
+mod outer;
+mod problem;
+
+pub use budget::WindowBudget;
+pub use data::{CorpusHashes, DataRule, Documents};
+pub use economics::Economics;
+pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser};
+pub use judging::JudgingRule;
+pub use outer::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
+pub use problem::Problem;
+
 use crate::{
-    BlockHash, ContentHash, ModelConfig, ModelConfigError, Netuid, OuterRule, RunId, StateHash, Window, WindowClock,
+    BlockHash, BlockNumber, ContentHash, ModelConfig, ModelConfigError, Netuid, RunId, StateHash, WindowClock,
 };
+use problem::Checks;
 use serde::{Deserialize, Serialize};
 
-/// Version of the document's form and of the protocol behind it.
-pub const GENESIS_VERSION: u32 = 1;
-/// A document is a few kilobytes; more than this is refused before it is parsed.
+/// Version of the document's form and of the protocol behind it. Version 2: choices are always written out, documents
+/// are apart, the state hash is a root over segments.
+pub const GENESIS_VERSION: u32 = 2;
+/// The subnet that a run is on where nobody names another: templar's on Bittensor.
+pub const DEFAULT_NETUID: Netuid = Netuid::new(3);
+/// The numerics that the engine of this version computes with.
+pub const DEFAULT_NUMERICS: &str = "strict-2";
+/// A document is a few kilobytes; a larger one than this is rejected before it is parsed.
 const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
 /// The rules of one run.
@@ -46,24 +68,6 @@ pub struct Genesis {
     pub economics: Economics,
 }
 
-/// Deadlines in blocks. Those after a window's end count from its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WindowBudget {
-    /// A miner seals this many blocks before the end of its window, so that its commitment is in time.
-    pub seal_blocks: u64,
-    /// Reveals later than this are not gathered.
-    pub reveal_blocks: u64,
-    /// Votes in later blocks do not count. Agreement is reached before if all the permitted stake has voted.
-    pub judge_blocks: u64,
-    /// Votes on the ledger say what was applied by then; a node that has not applied goes without its payload.
-    pub apply_blocks: u64,
-    /// Objects of windows older than this many windows are deleted.
-    pub retention_windows: u64,
-    /// A checkpoint is published every so many windows.
-    pub checkpoint_windows: u64,
-}
-
 /// Where the first parameters come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -74,137 +78,9 @@ pub enum FirstParameters {
     Folder,
 }
 
-/// Text, tokens, and how they are shared out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataRule {
-    /// Hash of the `tokenizer.json`.
-    pub tokenizer: ContentHash,
-    /// Hash of the manifest of the token shards.
-    pub manifest: ContentHash,
-    /// Tokens that the model sees at once.
-    pub sequence_length: usize,
-    /// Sequences in one batch, which is one inner step.
-    pub sequences_per_batch: usize,
-    /// Batches of one miner in one window: the most inner steps that it can do (H).
-    pub batches_per_window: usize,
-    /// How many miners have disjoint data in one window; uids from here on get none.
-    pub slots: u16,
-}
-
-/// What moves the matrices within the layers. Embedding, output head and norms are moved by AdamW in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MatrixOptimiser {
-    /// AdamW like the rest.
-    #[default]
-    AdamW,
-    /// Along the momentum made orthogonal.
-    Muon,
-}
-
-impl MatrixOptimiser {
-    fn is_adamw(&self) -> bool {
-        *self == Self::AdamW
-    }
-}
-
-/// What a miner does with its batches: AdamW with these constants, or Muon beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InnerOptimiser {
-    /// Decay of the first moment.
-    pub beta1: f32,
-    /// Decay of the second moment.
-    pub beta2: f32,
-    /// Added to the root of the second moment.
-    pub epsilon: f32,
-    /// Decoupled decay of the matrices.
-    pub weight_decay: f32,
-    /// Largest global norm of a gradient.
-    pub clip_norm: f32,
-    /// What moves the matrices within the layers. A document that does not say means AdamW, and has the hash that it
-    /// had before there was a choice.
-    #[serde(default, skip_serializing_if = "MatrixOptimiser::is_adamw")]
-    pub hidden_matrices: MatrixOptimiser,
-    /// Learning rate by window.
-    pub schedule: InnerSchedule,
-}
-
-/// Learning rate by window: linear warm-up, flat, then linear decay to a part of the peak.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InnerSchedule {
-    /// Highest learning rate.
-    pub peak: f32,
-    /// Windows until the peak.
-    pub warm_up_windows: u64,
-    /// First window of the decay.
-    pub decay_from_window: u64,
-    /// Last window of the decay; the rate stays at `final_share` of the peak from here on.
-    pub decay_to_window: u64,
-    /// Part of the peak at the end.
-    pub final_share: f32,
-}
-
-impl InnerSchedule {
-    /// The learning rate of every inner step of `window`.
-    pub fn learning_rate(&self, window: Window) -> f32 {
-        if window.0 < self.warm_up_windows {
-            return self.peak * ((window.0 + 1) as f32 / self.warm_up_windows as f32);
-        }
-        let span = self.decay_to_window.saturating_sub(self.decay_from_window);
-        let done = window.0.saturating_sub(self.decay_from_window).min(span);
-        if span == 0 || done == 0 {
-            return self.peak;
-        }
-        let progress = done as f32 / span as f32;
-        self.peak * (1.0 - progress * (1.0 - self.final_share))
-    }
-}
-
-/// How contributions are measured, rated and selected.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JudgingRule {
-    /// Sequences of a window's evaluation batch.
-    pub evaluation_sequences: usize,
-    /// Parts that the evaluation batch is split into, for standard errors.
-    pub evaluation_parts: usize,
-    /// Most miners whose payloads are merged.
-    pub selected: usize,
-    /// Places among the selected that a beacon gives to admitted newcomers.
-    pub newcomer_places: usize,
-    /// A miner counts as a newcomer in its first windows.
-    pub newcomer_windows: u64,
-    /// Admission: the share of the upper half's median contribution that a miner must surely reach (kappa).
-    pub admission_share: f64,
-    /// Confirmation: the part of the predicted decrease that the full step must bring.
-    pub confirmation_share: f64,
-    /// From this share of equal kept coordinates with an earlier payload on, a payload is a copy.
-    pub copy_agreement: f64,
-    /// Variance that a rating gains in each window.
-    pub rating_process_noise: f64,
-    /// Sequences of the fixed held-out part whose loss is reported in every window.
-    pub held_out_sequences: usize,
-}
-
-/// Who is paid what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Economics {
-    /// Recent windows whose contributions are averaged into the weights.
-    pub averaged_windows: u64,
-    /// Part of the weights that goes to admitted miners that were not selected.
-    pub unselected_share: f64,
-    /// Windows over which a newcomer's weight rises to its full size.
-    pub ramp_windows: u64,
-    /// Windows between two settings of a validator's weights.
-    pub weights_every_windows: u64,
-}
-
 /// A genesis document that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GenesisError {
     /// The document is not JSON of the right form.
     #[error("genesis document does not parse: {0}")]
@@ -217,34 +93,110 @@ pub enum GenesisError {
         /// The limit.
         limit: usize,
     },
-    /// Another version of the protocol.
-    #[error("genesis document has version {actual}, this program speaks {GENESIS_VERSION}; use the matching release")]
-    Version {
+    /// A run of an earlier version of the protocol.
+    #[error(
+        "genesis document has version {actual}, this program runs version {GENESIS_VERSION}: a run keeps the version it \
+         began with. Make a new run with `templar run new`, or a new local network with `templar up --fresh`; the models \
+         of the old run can be fetched with the release that made it"
+    )]
+    Outdated {
+        /// The document's version.
+        actual: u32,
+    },
+    /// A run of a later version of the protocol.
+    #[error("genesis document has version {actual}, this program runs version {GENESIS_VERSION}: update templar")]
+    Newer {
         /// The document's version.
         actual: u32,
     },
     /// The model's sizes do not fit each other.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
-    /// A rule with a value that makes no sense.
-    #[error("genesis field `{field}`: {reason}")]
-    Field {
-        /// The field at fault.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: &'static str,
+    /// Values that cannot be used.
+    #[error("genesis field {}{}", first(.problems), more(.problems))]
+    Values {
+        /// All of them, at least one.
+        problems: Vec<Problem>,
     },
 }
 
+fn first(problems: &[Problem]) -> String {
+    problems.first().map(Problem::to_string).unwrap_or_default()
+}
+
+fn more(problems: &[Problem]) -> String {
+    match problems.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more; `templar run check` lists all)", count - 1),
+    }
+}
+
+/// The one field that documents of all versions have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 impl Genesis {
+    /// A run of `model` on this corpus, with the defaults of every section: windows of 50 blocks from block 0, parameters
+    /// from a seed of zeros. The caller sets what it knows better: ledger, subnet, clock, seed and first state.
+    pub fn new(model: ModelConfig, corpus: CorpusHashes) -> Self {
+        let clock = WindowClock { start_block: BlockNumber::ZERO, blocks_per_window: 50 };
+        Self {
+            version: GENESIS_VERSION,
+            name: "run".to_owned(),
+            ledger: BlockHash::default(),
+            netuid: DEFAULT_NETUID,
+            clock,
+            budget: WindowBudget::for_window(clock.blocks_per_window),
+            numerics: DEFAULT_NUMERICS.to_owned(),
+            first_parameters: FirstParameters::Seed(ContentHash::default()),
+            first_state: StateHash::default(),
+            data: DataRule::of(corpus, model.max_position_embeddings),
+            model,
+            inner: InnerOptimiser::default(),
+            outer: OuterRule::default(),
+            judging: JudgingRule::default(),
+            economics: Economics::default(),
+        }
+    }
+
+    /// A run for tests and trials: [`Genesis::new`] with short windows of 32 blocks, 4 batches of one sequence, few
+    /// evaluation sequences, and a checkpoint every 3 windows.
+    pub fn small(model: ModelConfig, corpus: CorpusHashes) -> Self {
+        let mut genesis = Self::new(model, corpus);
+        genesis.clock.blocks_per_window = 32;
+        genesis.budget = WindowBudget {
+            seal_blocks: 6,
+            reveal_blocks: 4,
+            judge_blocks: 11,
+            apply_blocks: 16,
+            retention_windows: 8,
+            checkpoint_windows: 3,
+        };
+        let data = &mut genesis.data;
+        data.sequence_length = data.sequence_length.min(32);
+        (data.sequences_per_batch, data.batches_per_window, data.slots) = (1, 4, 64);
+        let judging = &mut genesis.judging;
+        (judging.evaluation_sequences, judging.held_out_sequences) = (8, 1);
+        genesis
+    }
+
     /// Reads and checks a document.
     pub fn from_json(bytes: &[u8]) -> Result<Self, GenesisError> {
+        let genesis = Self::from_json_unchecked(bytes)?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// Reads a document of this version whose values may be anything: [`Genesis::problems`] lists what is wrong.
+    pub fn from_json_unchecked(bytes: &[u8]) -> Result<Self, GenesisError> {
         if bytes.len() > MAX_DOCUMENT_BYTES {
             return Err(GenesisError::TooLarge { actual: bytes.len(), limit: MAX_DOCUMENT_BYTES });
         }
-        let genesis: Self = serde_json::from_slice(bytes)?;
-        genesis.check()?;
-        Ok(genesis)
+        // The version first: a document of another version may have other fields, and should be rejected for its version.
+        check_version(serde_json::from_slice::<Versioned>(bytes)?.version)?;
+        Ok(serde_json::from_slice(bytes)?)
     }
 
     /// The document's canonical text: the fields in their order, indented.
@@ -262,81 +214,127 @@ impl Genesis {
 
     /// Checks that the values fit each other; the rest of the program may rely on it.
     pub fn check(&self) -> Result<(), GenesisError> {
-        if self.version != GENESIS_VERSION {
-            return Err(GenesisError::Version { actual: self.version });
-        }
+        check_version(self.version)?;
         self.model.check()?;
-        let budget = &self.budget;
-        let (judging, outer, inner) = (&self.judging, &self.outer, &self.inner);
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        let rate = |x: f32| x.is_finite() && x > 0.0;
-        for (holds, field, reason) in [
-            (self.name.len() <= 64, "name", "has over 64 bytes"),
-            (self.numerics.len() <= 32, "numerics", "has over 32 bytes"),
-            (self.clock.blocks_per_window >= 4, "clock.blocks_per_window", "must be at least 4"),
-            (
-                budget.seal_blocks >= 2 && budget.seal_blocks < self.clock.blocks_per_window,
-                "budget.seal_blocks",
-                "must be at least 2, since a commitment takes a block, and under a window",
-            ),
-            (
-                budget.reveal_blocks >= 1
-                    && budget.reveal_blocks < budget.judge_blocks
-                    && budget.judge_blocks < budget.apply_blocks
-                    && budget.apply_blocks + budget.seal_blocks < self.clock.blocks_per_window,
-                "budget",
-                "wants 1 <= reveal < judge < apply, and apply + seal within a window",
-            ),
-            (budget.checkpoint_windows >= 1, "budget.checkpoint_windows", "must be at least 1"),
-            (
-                budget.retention_windows >= 2 * budget.checkpoint_windows,
-                "budget.retention_windows",
-                "must hold two checkpoints",
-            ),
-            (
-                (1..=self.model.max_position_embeddings).contains(&self.data.sequence_length),
-                "data.sequence_length",
-                "must be 1 to the model's max_position_embeddings",
-            ),
-            ((1..=4096).contains(&self.data.sequences_per_batch), "data.sequences_per_batch", "must be 1 to 4096"),
-            ((1..=65_536).contains(&self.data.batches_per_window), "data.batches_per_window", "must be 1 to 65536"),
-            ((1..=4096).contains(&self.data.slots), "data.slots", "must be 1 to 4096"),
-            (rate(inner.schedule.peak) && inner.schedule.peak < 1.0, "inner.schedule.peak", "must be in (0, 1)"),
-            (share(f64::from(inner.schedule.final_share)), "inner.schedule.final_share", "must be in [0, 1]"),
-            (
-                share(f64::from(inner.beta1)) && share(f64::from(inner.beta2)) && rate(inner.epsilon),
-                "inner",
-                "betas must be in [0, 1], epsilon over 0",
-            ),
-            (rate(inner.clip_norm) && share(f64::from(inner.weight_decay)), "inner", "clip_norm or weight_decay"),
-            ((2..=64).contains(&judging.evaluation_parts), "judging.evaluation_parts", "must be 2 to 64"),
-            (
-                judging.evaluation_sequences >= judging.evaluation_parts
-                    && judging.evaluation_sequences.is_multiple_of(judging.evaluation_parts)
-                    && judging.evaluation_sequences <= 65_536,
-                "judging.evaluation_sequences",
-                "must be a multiple of evaluation_parts, 65536 at most",
-            ),
-            ((1..=256).contains(&judging.selected), "judging.selected", "must be 1 to 256"),
-            (judging.newcomer_places <= judging.selected, "judging.newcomer_places", "must be at most `selected`"),
-            (
-                share(judging.admission_share) && share(judging.confirmation_share) && share(judging.copy_agreement),
-                "judging",
-                "shares must be in [0, 1]",
-            ),
-            (judging.rating_process_noise > 0.0, "judging.rating_process_noise", "must be over 0"),
-            (judging.held_out_sequences >= 1, "judging.held_out_sequences", "must be at least 1"),
-            (share(self.economics.unselected_share), "economics.unselected_share", "must be in [0, 1]"),
-            (self.economics.averaged_windows >= 1, "economics.averaged_windows", "must be at least 1"),
-            (self.economics.weights_every_windows >= 1, "economics.weights_every_windows", "must be at least 1"),
-        ]
-        .into_iter()
-        .chain(outer.checks())
-        {
-            if !holds {
-                return Err(GenesisError::Field { field, reason });
-            }
+        let problems = self.problems();
+        if problems.is_empty() { Ok(()) } else { Err(GenesisError::Values { problems }) }
+    }
+
+    /// All values that cannot be used, section by section.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("");
+        checks.require(
+            "name",
+            format!("{} bytes long", self.name.len()),
+            self.name.len() <= 64,
+            "at most 64 bytes long",
+        );
+        let length = self.numerics.len();
+        checks.require("numerics", format!("{length} bytes long"), length <= 32, "at most 32 bytes long");
+        checks.at_least("clock.blocks_per_window", self.clock.blocks_per_window, 4);
+        if let Err(ModelConfigError { field, reason }) = self.model.check() {
+            checks.require(
+                "model",
+                format!("not usable in `{field}`"),
+                false,
+                format!("a model that can be built ({reason})"),
+            );
         }
-        Ok(())
+        let mut problems = checks.into_problems();
+        problems.extend(self.budget.problems(&self.clock));
+        problems.extend(self.data.problems(&self.model));
+        problems.extend(self.inner.problems());
+        problems.extend(self.outer.problems());
+        problems.extend(self.judging.problems());
+        problems.extend(self.economics.problems());
+        problems
+    }
+}
+
+fn check_version(actual: u32) -> Result<(), GenesisError> {
+    match actual.cmp(&GENESIS_VERSION) {
+        std::cmp::Ordering::Less => Err(GenesisError::Outdated { actual }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(GenesisError::Newer { actual }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Genesis {
+        Genesis::small(ModelConfig::tiny(256), CorpusHashes::default())
+    }
+
+    #[test]
+    fn defaults_are_sound_and_come_back_from_their_document() {
+        for genesis in [small(), Genesis::new(ModelConfig::tiny(256), CorpusHashes::default())] {
+            assert_eq!(genesis.problems(), []);
+            assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
+        }
+    }
+
+    #[test]
+    fn default_deadlines_fit_windows_of_all_lengths() {
+        for blocks in 16..400 {
+            let clock = WindowClock { start_block: BlockNumber::ZERO, blocks_per_window: blocks };
+            assert_eq!(WindowBudget::for_window(blocks).problems(&clock), [], "{blocks} blocks");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_listed_with_its_field() {
+        let mut genesis = small();
+        genesis.name = "n".repeat(65);
+        genesis.clock.blocks_per_window = 3;
+        genesis.data.slots = 0;
+        genesis.inner.schedule.peak = f32::NAN;
+        genesis.outer.alpha = 0.0;
+        genesis.judging.selected = 0;
+        genesis.economics.unselected_share = 1.5;
+        let problems = genesis.problems();
+        let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        let expected = [
+            "name",
+            "clock.blocks_per_window",
+            "budget.seal_blocks",
+            "budget.apply_blocks",
+            "data.slots",
+            "inner.schedule.peak",
+            "outer.alpha",
+            "judging.selected",
+            "judging.newcomer_places",
+            "economics.unselected_share",
+        ];
+        assert_eq!(fields, expected);
+        let text = GenesisError::Values { problems }.to_string();
+        assert!(text.starts_with("genesis field `name` is 65 bytes long") && text.contains("and 9 more"), "{text}");
+    }
+
+    #[test]
+    fn a_document_of_another_version_is_rejected_with_what_to_do() {
+        let version = |number: u32| small().to_json().replace("\"version\": 2", &format!("\"version\": {number}"));
+        let old = Genesis::from_json(version(1).as_bytes()).unwrap_err();
+        assert!(matches!(old, GenesisError::Outdated { actual: 1 }));
+        assert!(old.to_string().contains("templar up --fresh") && old.to_string().contains("templar run new"));
+        assert!(matches!(Genesis::from_json(b"{\"version\": 3, \"more\": 1}"), Err(GenesisError::Newer { actual: 3 })));
+    }
+
+    #[test]
+    fn a_choice_that_a_document_leaves_out_is_the_default_and_is_written_out() {
+        let mut document: serde_json::Value = serde_json::from_str(&small().to_json()).unwrap();
+        document["data"].as_object_mut().unwrap().remove("documents");
+        for choice in ["merge", "domain", "values", "step"] {
+            document["outer"].as_object_mut().unwrap().remove(choice);
+        }
+        document["inner"].as_object_mut().unwrap().remove("hidden_matrices");
+        let read = Genesis::from_json(document.to_string().as_bytes()).unwrap();
+        assert_eq!(read, small());
+        assert_eq!(read.run_id(), small().run_id());
+        let text = read.to_json();
+        for written in ["\"documents\": \"apart\"", "\"values\": \"signs\"", "\"hidden_matrices\": \"adamw\""] {
+            assert!(text.contains(written), "{written} in {text}");
+        }
     }
 }

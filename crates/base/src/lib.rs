@@ -26,7 +26,6 @@ mod id;
 #[cfg(feature = "keys")]
 mod keys;
 mod model;
-mod outer_rule;
 pub mod random;
 mod setting;
 mod window;
@@ -34,14 +33,14 @@ mod window;
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use fault::{AtFault, Fault};
 pub use genesis::{
-    DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
-    JudgingRule, MatrixOptimiser, WindowBudget,
+    CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FirstParameters,
+    GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MatrixOptimiser, MergeMethod,
+    OuterRule, Problem, StepRule, TensorClass, ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
 #[cfg(feature = "keys")]
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
-pub use outer_rule::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use window::WindowClock;

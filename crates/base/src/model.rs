@@ -61,6 +61,26 @@ pub struct ModelConfigError {
 }
 
 impl ModelConfig {
+    /// A model of one layer and 16 values a token, for tests and examples.
+    pub fn tiny(vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            hidden_size: 16,
+            intermediate_size: 32,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            num_key_value_heads: 1,
+            head_dim: 16,
+            max_position_embeddings: 32,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            rope_scaling: None,
+            tie_word_embeddings: true,
+            qk_norm: false,
+            initializer_range: 0.02,
+        }
+    }
+
     /// Checks that the sizes fit each other; every other function may rely on it.
     pub fn check(&self) -> Result<(), ModelConfigError> {
         let bad = |field, reason: &str| Err(ModelConfigError { field, reason: reason.to_owned() });

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-    use templar_base::ContentHash;
+    use templar_base::CorpusHashes;
 
     fn beacon(number: u64) -> Beacon {
         Beacon::new(*blake3::hash(&number.to_le_bytes()).as_bytes())
@@ -348,14 +348,8 @@ mod tests {
 
     #[test]
     fn the_rule_of_a_genesis_is_taken_over() {
-        let mut data = DataRule {
-            tokenizer: ContentHash::default(),
-            manifest: ContentHash::default(),
-            sequence_length: 128,
-            sequences_per_batch: 8,
-            batches_per_window: 30,
-            slots: 16,
-        };
+        let mut data = DataRule::of(CorpusHashes::default(), 128);
+        data.batches_per_window = 30;
         let rule = AssignmentRule::of_genesis(&data).unwrap();
         assert_eq!((rule.sequences_per_slot(), rule.sequences_per_window()), (240, 3840));
         data.batches_per_window = usize::MAX;

@@ -145,6 +145,7 @@ mod tests {
                 sequences_per_batch: 2,
                 batches_per_window: 2,
                 slots: 4,
+                documents: Default::default(),
             },
             model,
             inner: InnerOptimiser {

@@ -100,6 +100,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             sequences_per_batch: 8,
             batches_per_window: 8,
             slots: SLOTS,
+            documents: Default::default(),
         },
         model,
         inner: InnerOptimiser {

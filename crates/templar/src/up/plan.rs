@@ -158,6 +158,7 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
             sequences_per_batch: SEQUENCES_PER_BATCH,
             batches_per_window: batches,
             slots,
+            documents: Default::default(),
         },
         model: inputs.model.clone(),
         inner: InnerOptimiser {

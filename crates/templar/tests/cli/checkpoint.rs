@@ -42,6 +42,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             sequences_per_batch: 2,
             batches_per_window: 2,
             slots: 4,
+            documents: Default::default(),
         },
         inner: InnerOptimiser {
             beta1: 0.9,

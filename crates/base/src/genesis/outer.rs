@@ -3,13 +3,14 @@
 //! A rule of the literature is a choice in each of four places:
 //! ```text
 //! domain   what is sent are the parameters' drifts, or their cosine coefficients
-//! values   each kept value by its sign and the chunk's scale, or rounded to so many bits
+//! values   each kept value by its sign and the chunk's scale, or rounded to some bits
 //! merge    how what was sent of a coordinate becomes one value
 //! step     down along it, under Nesterov's momentum, or by its sign
 //! ```
 //! So dense DiLoCo keeps all 4096 of 4096 with rounded values, takes the mean of all and steps by Nesterov; DeMo keeps
 //! a few rounded coefficients, takes the mean of all and steps by the sign.
 
+use super::problem::{Checks, Problem};
 use crate::Window;
 use serde::{Deserialize, Serialize};
 
@@ -44,20 +45,15 @@ pub struct OuterRule {
     /// How what was sent of a coordinate becomes one value.
     #[serde(default)]
     pub merge: MergeMethod,
-    /// What is sent. A document that does not say means the parameters' own drifts, and has the hash that it had before
-    /// there was a choice; likewise `values` and `step`.
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// What is sent.
+    #[serde(default)]
     pub domain: Domain,
     /// How a kept value is sent.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub values: ValueCoding,
     /// How the merged values move the shared parameters.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub step: StepRule,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// What the pseudo-gradient is written in.
@@ -152,6 +148,24 @@ impl MergeMethod {
     }
 }
 
+impl Default for OuterRule {
+    fn default() -> Self {
+        Self {
+            error_feedback_decay: 0.95,
+            tensor_classes: Vec::new(),
+            alpha: 1.0,
+            final_alpha: 0.65,
+            decay_from_window: 200,
+            decay_to_window: 1_000,
+            scale_clip: 2,
+            merge: MergeMethod::default(),
+            domain: Domain::default(),
+            values: ValueCoding::default(),
+            step: StepRule::default(),
+        }
+    }
+}
+
 impl OuterRule {
     /// This rule as dense DiLoCo (Douillard and others 2023): every value, rounded to 16 bits, the mean of all, and
     /// Nesterov's momentum with the published alpha and momentum.
@@ -186,37 +200,39 @@ impl OuterRule {
         }
     }
 
-    /// Whether each part makes sense, with the field and what it wants.
-    pub(crate) fn checks(&self) -> [(bool, &'static str, &'static str); 7] {
-        let rate = |x: f32| x.is_finite() && x > 0.0;
-        let is_kept = |class: &TensorClass| (1..=4096).contains(&class.kept_per_chunk);
-        let (are_bits_sound, is_momentum_sound) = (
-            !matches!(self.values, ValueCoding::Rounded { bits } if !(2..=24).contains(&bits)),
-            !matches!(self.step, StepRule::Nesterov { momentum } if !(0.0..1.0).contains(&momentum)),
+    /// What cannot be used.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("outer");
+        checks.range("error_feedback_decay", self.error_feedback_decay, 0.0..=1.0);
+        for class in &self.tensor_classes {
+            checks.range("tensor_classes.kept_per_chunk", class.kept_per_chunk, 1..=4_096);
+        }
+        checks.positive("alpha", f64::from(self.alpha));
+        checks.positive("final_alpha", f64::from(self.final_alpha));
+        checks.at_least("decay_to_window", self.decay_to_window, self.decay_from_window);
+        let merge = format!("{:?}", self.merge);
+        let wanted = "a method with a radius over 0, 1 to 16 iterations, at least one chosen payload";
+        checks.require("merge", &merge, self.merge.is_sound(), wanted);
+        checks.require(
+            "merge",
+            merge,
+            self.merge != MergeMethod::SignVote || self.values == ValueCoding::Signs,
+            "another one where `values` is rounded: sign_vote takes the chunks' scales, which only signs have",
         );
-        [
-            ((0.0..=1.0).contains(&self.error_feedback_decay), "outer.error_feedback_decay", "must be in [0, 1]"),
-            (rate(self.alpha) && rate(self.final_alpha), "outer.alpha", "must be over 0"),
-            (self.tensor_classes.iter().all(is_kept), "outer.tensor_classes", "kept_per_chunk must be 1 to 4096"),
-            (
-                self.merge.is_sound(),
-                "outer.merge",
-                "wants a radius over 0, 1 to 16 iterations, at least one chosen payload",
-            ),
-            (
-                self.merge != MergeMethod::SignVote || self.values == ValueCoding::Signs,
-                "outer.merge",
-                "sign_vote takes the chunks' scales, which rounded values do not have: leave `values` at signs",
-            ),
-            (are_bits_sound, "outer.values", "rounded values have 2 to 24 bits"),
-            (is_momentum_sound, "outer.step", "the momentum must be at least 0 and under 1"),
-        ]
+        if let ValueCoding::Rounded { bits } = self.values {
+            checks.range("values.rounded.bits", bits, 2..=24);
+        }
+        if let StepRule::Nesterov { momentum } = self.step {
+            let holds = (0.0..1.0).contains(&momentum);
+            checks.require("step.nesterov.momentum", momentum, holds, "at least 0 and under 1");
+        }
+        checks.into_problems()
     }
 
     /// The outer step's alpha in `window`.
     pub fn alpha(&self, window: Window) -> f32 {
         let span = self.decay_to_window.saturating_sub(self.decay_from_window);
-        let done = window.0.saturating_sub(self.decay_from_window).min(span);
+        let done = window.windows_since(Window::new(self.decay_from_window)).min(span);
         if span == 0 || done == 0 {
             return self.alpha;
         }
@@ -234,45 +250,32 @@ mod tests {
     use super::*;
 
     fn usual() -> OuterRule {
-        let document = r#"{
-            "error_feedback_decay": 0.8, "tensor_classes": [], "alpha": 1.0, "final_alpha": 0.65,
-            "decay_from_window": 1, "decay_to_window": 2, "scale_clip": 4
-        }"#;
-        serde_json::from_str(document).unwrap()
+        OuterRule::default()
     }
 
     /// The fields at fault.
-    fn faults(outer: &OuterRule) -> Vec<&'static str> {
-        outer.checks().into_iter().filter(|(holds, _, _)| !holds).map(|(_, field, _)| field).collect()
-    }
-
-    #[test]
-    fn a_document_from_before_the_choice_means_what_it_meant_and_is_written_as_it_was() {
-        let outer = usual();
-        let usual = (MergeMethod::MeanOfSenders, Domain::Parameters, ValueCoding::Signs, StepRule::Descent);
-        assert_eq!((outer.merge, outer.domain, outer.values, outer.step), usual);
-        let text = serde_json::to_string(&outer).unwrap();
-        assert!(["domain", "values", "step"].iter().all(|field| !text.contains(field)), "{text}");
+    fn faults(outer: &OuterRule) -> Vec<String> {
+        outer.problems().into_iter().map(|problem| problem.field).collect()
     }
 
     #[test]
     fn rules_of_the_literature_are_sound_and_come_back_from_their_documents() {
         for outer in [usual().into_diloco(), usual().into_demo(0.01)] {
-            assert_eq!(faults(&outer), [""; 0]);
+            assert_eq!(outer.problems(), []);
             let text = serde_json::to_string(&outer).unwrap();
             assert_eq!(serde_json::from_str::<OuterRule>(&text).unwrap(), outer, "{text}");
         }
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
+    fn values_that_cannot_be_used_are_named() {
         let rounded = |bits| OuterRule { values: ValueCoding::Rounded { bits }, ..usual() };
         let nesterov = |momentum| OuterRule { step: StepRule::Nesterov { momentum }, ..usual() };
         for outer in [rounded(1), rounded(25)] {
-            assert_eq!(faults(&outer), ["outer.values"]);
+            assert_eq!(faults(&outer), ["outer.values.rounded.bits"]);
         }
         for outer in [nesterov(1.0), nesterov(-0.1), nesterov(f32::NAN)] {
-            assert_eq!(faults(&outer), ["outer.step"]);
+            assert_eq!(faults(&outer), ["outer.step.nesterov.momentum"]);
         }
         assert_eq!(faults(&OuterRule { merge: MergeMethod::SignVote, ..rounded(16) }), ["outer.merge"]);
         assert_eq!(faults(&OuterRule { alpha: f32::INFINITY, ..usual() }), ["outer.alpha"]);

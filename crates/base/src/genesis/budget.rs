@@ -1,0 +1,74 @@
+//! The deadlines within a window.
+
+use super::problem::{Checks, Problem};
+use crate::WindowClock;
+use serde::{Deserialize, Serialize};
+
+/// Deadlines in blocks. Those after a window's end count from its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowBudget {
+    /// A miner seals this many blocks before the end of its window, so that its commitment is in time; at least 2.
+    pub seal_blocks: u64,
+    /// Reveals later than this are not gathered.
+    pub reveal_blocks: u64,
+    /// Votes in later blocks do not count. Agreement is reached before if all the permitted stake has voted.
+    pub judge_blocks: u64,
+    /// By then each node has applied the step and reports it on the ledger; one that has not builds the aggregate itself.
+    pub apply_blocks: u64,
+    /// Objects of windows older than this many windows are deleted; at least two checkpoint intervals.
+    pub retention_windows: u64,
+    /// A checkpoint is published every N windows.
+    pub checkpoint_windows: u64,
+}
+
+impl WindowBudget {
+    /// The default deadlines of windows of this many blocks: the votes are in at half a window, and the step is applied
+    /// two blocks later.
+    pub fn for_window(blocks_per_window: u64) -> Self {
+        Self {
+            // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
+            seal_blocks: (blocks_per_window / 12).clamp(4, 6),
+            reveal_blocks: (blocks_per_window / 6).max(1),
+            judge_blocks: blocks_per_window / 2,
+            apply_blocks: blocks_per_window / 2 + 2,
+            retention_windows: 30,
+            checkpoint_windows: 5,
+        }
+    }
+
+    /// What cannot be used, in windows of `clock`.
+    pub fn problems(&self, clock: &WindowClock) -> Vec<Problem> {
+        let mut checks = Checks::of("budget");
+        let blocks = clock.blocks_per_window;
+        checks.range("seal_blocks", self.seal_blocks, 2..=blocks.saturating_sub(1).max(2));
+        checks.at_least("reveal_blocks", self.reveal_blocks, 1);
+        checks.require(
+            "judge_blocks",
+            self.judge_blocks,
+            self.judge_blocks > self.reveal_blocks,
+            format!("over reveal_blocks ({})", self.reveal_blocks),
+        );
+        checks.require(
+            "apply_blocks",
+            self.apply_blocks,
+            self.apply_blocks > self.judge_blocks,
+            format!("over judge_blocks ({})", self.judge_blocks),
+        );
+        checks.require(
+            "apply_blocks",
+            self.apply_blocks,
+            self.apply_blocks.saturating_add(self.seal_blocks) < blocks,
+            format!("under a window's {blocks} blocks together with seal_blocks ({})", self.seal_blocks),
+        );
+        checks.at_least("checkpoint_windows", self.checkpoint_windows, 1);
+        let two_checkpoints = self.checkpoint_windows.saturating_mul(2);
+        checks.require(
+            "retention_windows",
+            self.retention_windows,
+            self.retention_windows >= two_checkpoints,
+            format!("at least {two_checkpoints}, two checkpoint intervals"),
+        );
+        checks.into_problems()
+    }
+}
