@@ -3,6 +3,7 @@
 mod budget;
 mod data;
 mod economics;
+mod guide;
 mod inner;
 mod judging;
 mod outer;
@@ -11,6 +12,7 @@ mod problem;
 pub use budget::WindowBudget;
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
+pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser};
 pub use judging::JudgingRule;
 pub use outer::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};

@@ -33,9 +33,9 @@ mod window;
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use fault::{AtFault, Fault};
 pub use genesis::{
-    CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FirstParameters,
-    GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MatrixOptimiser, MergeMethod,
-    OuterRule, Problem, StepRule, TensorClass, ValueCoding, WindowBudget,
+    CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
+    FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
+    MatrixOptimiser, MergeMethod, OuterRule, Problem, StepRule, TensorClass, ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
