@@ -8,8 +8,9 @@ mod inner;
 mod judging;
 mod outer;
 mod problem;
+mod rule_name;
 
-pub use budget::WindowBudget;
+pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
@@ -17,6 +18,7 @@ pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser};
 pub use judging::JudgingRule;
 pub use outer::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
 pub use problem::Problem;
+pub use rule_name::RuleName;
 
 use crate::{
     BlockHash, BlockNumber, ContentHash, ModelConfig, ModelConfigError, Netuid, RunId, StateHash, WindowClock,

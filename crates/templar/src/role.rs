@@ -74,7 +74,7 @@ fn bucket_options() -> BucketOptions {
 /// Reads a genesis document.
 pub fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read the genesis document {}", path.display()))?;
-    Genesis::from_json(&bytes).with_context(|| format!("cannot use {}", path.display()))
+    Genesis::from_json(&bytes).with_context(|| format!("{} is not a genesis document", path.display()))
 }
 
 /// Opens a run: its rules and its corpus.

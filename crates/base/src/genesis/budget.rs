@@ -22,6 +22,15 @@ pub struct WindowBudget {
     pub checkpoint_windows: u64,
 }
 
+/// A point on a window's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Milestone {
+    /// Blocks since the window's first block.
+    pub block: u64,
+    /// What happens then.
+    pub what: &'static str,
+}
+
 impl WindowBudget {
     /// The default deadlines of windows of this many blocks: the votes are in at half a window, and the step is applied
     /// two blocks later.
@@ -35,6 +44,24 @@ impl WindowBudget {
             retention_windows: 30,
             checkpoint_windows: 5,
         }
+    }
+
+    /// What happens to a window's work, in the order of time.
+    pub fn timeline(&self, clock: &WindowClock) -> [Milestone; 7] {
+        let end = clock.blocks_per_window;
+        let at = |block: u64, what| Milestone { block, what };
+        [
+            at(0, "the data of the window is known; miners train"),
+            at(end.saturating_sub(self.seal_blocks), "miners seal their payloads, upload them and commit to them"),
+            at(end, "the window ends; miners reveal the keys, and the next window's training starts"),
+            at(end.saturating_add(self.reveal_blocks), "reveals are complete; validators judge"),
+            at(end.saturating_add(self.judge_blocks), "votes are in; the selection is agreed"),
+            at(end.saturating_add(self.apply_blocks), "each node has applied the step and reports its state hash"),
+            at(
+                self.retention_windows.saturating_add(1).saturating_mul(end),
+                "the window's objects may be deleted from buckets",
+            ),
+        ]
     }
 
     /// What cannot be used, in windows of `clock`.

@@ -91,18 +91,16 @@ pub async fn bring_up(
     settings.miners = wishes.miners.unwrap_or(settings.miners).max(if is_new { 1 } else { settings.miners });
     settings.validators =
         wishes.validators.unwrap_or(settings.validators).max(if is_new { 1 } else { settings.validators });
-    // Before anything starts: a network of another version, or of another rule, is rejected.
-    let known = known_genesis(folder)?;
-    check_rule(folder, known.as_ref(), wishes.rule)?;
+    check_rule(folder, wishes.rule)?;
     let (corpus, mut remarks) = open_corpus(folder, config, wishes, progress)?;
     for name in settings.node_names().iter().map(String::as_str).chain([OWNER]) {
         make_wallet(folder.path(), name)?;
     }
     settings.ledger_port = free_port(settings.ledger_port)?;
     settings.bucket_port = free_port(settings.bucket_port)?;
-    let plan = match &known {
-        Some(_) => None,
-        None => {
+    let plan = match folder.path().join("genesis.json").is_file() {
+        true => None,
+        false => {
             progress.say("measuring this machine");
             Some(make_plan(&corpus, wishes, &settings)?)
         }
@@ -121,7 +119,7 @@ pub async fn bring_up(
     }
     let genesis = match &plan {
         Some(plan) => make_genesis(folder, &chain, plan).await?,
-        None => known.context("the network has no genesis document")?,
+        None => crate::role::read_genesis(&folder.path().join("genesis.json"))?,
     };
     let rule = RuleName::of(&genesis.outer);
     remarks.extend(rule.filter(|rule| *rule != RuleName::default()).map(|rule| format!("rule: {rule}")));
@@ -129,21 +127,16 @@ pub async fn bring_up(
     Ok(Network { settings, chain, genesis, remarks })
 }
 
-/// The rules of the network that is in the folder already; none for a new one.
-fn known_genesis(folder: &Folder) -> anyhow::Result<Option<Genesis>> {
-    let path = folder.path().join("genesis.json");
-    if path.is_file() { crate::role::read_genesis(&path).map(Some) } else { Ok(None) }
-}
-
 /// A network keeps the rule that it was made with.
-fn check_rule(folder: &Folder, known: Option<&Genesis>, wished: Option<RuleName>) -> anyhow::Result<()> {
-    let (Some(genesis), Some(wished)) = (known, wished) else { return Ok(()) };
-    match RuleName::of(&genesis.outer) {
+fn check_rule(folder: &Folder, wished: Option<RuleName>) -> anyhow::Result<()> {
+    let path = folder.path().join("genesis.json");
+    let Some(wished) = wished.filter(|_| path.is_file()) else { return Ok(()) };
+    match RuleName::of(&crate::role::read_genesis(&path)?.outer) {
         Some(rule) if rule == wished => Ok(()),
         rule => {
             let rule = rule.map_or("a rule of its own".to_owned(), |rule| format!("the rule {rule}"));
             Err(Usage(format!("the network in {} has {rule}", folder.path().display())))
-                .advise("leave --rule out to continue with it, or start over with --fresh")
+                .advise("leave --rule out to go on with it, or start over with --fresh")
         }
     }
 }
@@ -370,22 +363,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(&root.path().join("up"), false).unwrap();
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/demo");
-        check_rule(&folder, known_genesis(&folder).unwrap().as_ref(), Some(RuleName::Krum)).unwrap();
+        check_rule(&folder, Some(RuleName::Krum)).unwrap();
         folder.write("genesis.json", &std::fs::read(demo).unwrap()).unwrap();
-        let known = known_genesis(&folder).unwrap();
-        check_rule(&folder, known.as_ref(), None).unwrap();
-        check_rule(&folder, known.as_ref(), Some(RuleName::Demo)).unwrap();
-        let refused = check_rule(&folder, known.as_ref(), Some(RuleName::Krum)).unwrap_err();
+        check_rule(&folder, None).unwrap();
+        check_rule(&folder, Some(RuleName::Demo)).unwrap();
+        let refused = check_rule(&folder, Some(RuleName::Krum)).unwrap_err();
         assert!(format!("{refused:#}").contains("has the rule demo"), "{refused:#}");
-    }
-
-    #[test]
-    fn a_network_of_an_earlier_version_is_rejected_with_what_to_do() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&root.path().join("up"), false).unwrap();
-        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/local-v1");
-        folder.write("genesis.json", &std::fs::read(old).unwrap()).unwrap();
-        let rejected = format!("{:#}", known_genesis(&folder).unwrap_err());
-        assert!(rejected.contains("version 1") && rejected.contains("templar up --fresh"), "{rejected}");
     }
 }
