@@ -142,10 +142,10 @@ struct Versioned {
 }
 
 impl Genesis {
-    /// A run of `model` on this corpus, with the defaults of every section: windows of 50 blocks from block 0, parameters
+    /// A run of `model` on this corpus, with the defaults of every section: windows of 40 blocks from block 0, parameters
     /// from a seed of zeros. The caller sets what it knows better: ledger, subnet, clock, seed and first state.
     pub fn new(model: ModelConfig, corpus: CorpusHashes) -> Self {
-        let clock = WindowClock { start_block: BlockNumber::ZERO, blocks_per_window: 50 };
+        let clock = WindowClock { start_block: BlockNumber::ZERO, blocks_per_window: 40 };
         Self {
             version: GENESIS_VERSION,
             name: "run".to_owned(),

@@ -33,7 +33,7 @@ pub const FIELDS: [FieldNote; 72] = [
     ),
     note("netuid", "Subnet of the run on that ledger", "3", "a subnet of the ledger"),
     note("clock.start_block", "First block of window 0", "the ledger's head and some blocks more", "a block to come"),
-    note("clock.blocks_per_window", "Blocks of a window", "50", "at least 4"),
+    note("clock.blocks_per_window", "Blocks of a window", "40", "at least 4"),
     note(
         "budget.seal_blocks",
         "Blocks before the window's end at which a miner seals its payload",
