@@ -48,6 +48,11 @@ impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
     }
 }
 
+/// An error with what to do next; see [`Advise`].
+pub fn advice(error: impl Into<anyhow::Error>, advice: &str) -> anyhow::Error {
+    anyhow::Error::new(Advised { error: error.into(), advice: advice.to_owned() })
+}
+
 /// Prints the failure to stderr and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let closed = |cause: &(dyn std::error::Error + 'static)| {

@@ -4,8 +4,7 @@ use anyhow::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set for the processes of `templar up`: they stop when their standard input ends, which happens however `up` ends.
-pub const STOP_WITH_STDIN: &str = "TEMPLAR_STOP_WITH_STDIN";
+pub use templar_localnet::STOP_WITH_STDIN;
 
 /// Listens from this call on for requests to stop; the future ends at the first. Call it before the process says that it
 /// runs: a request that came earlier would be lost, or end it at once.

@@ -3,21 +3,16 @@
 //! A command is a file in `commands/`: its arguments as a clap type, and a `run`. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage.
 
-mod axis;
-mod checkpoint_folder;
 mod commands;
 mod config;
 mod failure;
 mod interrupt;
 mod keys;
 mod logging;
-mod model_source;
 mod output;
 mod progress;
 mod role;
 mod text;
-mod training;
-mod training_history;
 mod up;
 
 use clap::Parser;

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use templar_bench::Section;
 
 /// Whether a stream shall have colours: on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
 pub fn is_colour_wanted(is_terminal: bool) -> bool {
@@ -98,8 +99,13 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// Prints a piece of a text to stdout at once, without a line end.
 pub fn print_piece(text: &str) -> anyhow::Result<()> {
+    write_piece(text).context("cannot print")
+}
+
+/// As [`print_piece`], with the system's error.
+pub fn write_piece(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    write!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot print")
+    write!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
 /// Rows with columns of even width, two spaces apart; the first row is the head where `head` is given.
@@ -122,6 +128,23 @@ pub fn table(paint: Paint, head: Option<&[&str]>, rows: &[Vec<String>]) -> Strin
     }
     for row in rows {
         text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// Tables with their titles and notes.
+pub fn sections(paint: Paint, sections: &[Section]) -> String {
+    let mut text = String::new();
+    for Section { title, head, rows, notes } in sections {
+        if !title.is_empty() {
+            text += &format!("{}\n", paint.bold(title));
+        }
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        text += &table(paint, (!head.is_empty()).then_some(&head), rows);
+        for note in notes {
+            text += &format!("{}\n", paint.dim(note));
+        }
+        text.push('\n');
     }
     text
 }

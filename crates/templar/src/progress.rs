@@ -84,6 +84,20 @@ impl Progress {
     }
 }
 
+impl templar_bench::Progress for Progress {
+    fn say(&mut self, what: &str) {
+        Self::say(self, what);
+    }
+
+    fn show(&mut self, done: f64, what: &str) {
+        Self::show(self, done, what);
+    }
+
+    fn restart(&mut self) {
+        Self::restart(self);
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

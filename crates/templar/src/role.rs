@@ -1,8 +1,7 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
 use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
-use crate::failure::{Advise, Usage};
-use crate::up::folder::read_settings;
+use crate::failure::{Advise, Usage, advice};
 use crate::{interrupt, keys};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -11,16 +10,8 @@ use templar_base::Genesis;
 use templar_bucket::{Bucket, BucketOptions};
 use templar_corpus::Corpus;
 use templar_ledger::{RpcChain, RpcOptions};
+use templar_localnet::{Joined, Role, SetupError, join, read_settings};
 use templar_node::{Network, NodeOptions, Run, run_miner, run_validator};
-
-/// The two roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Trains.
-    Miner,
-    /// Judges.
-    Validator,
-}
 
 /// What a role needs besides the settings.
 #[derive(Debug, clap::Args)]
@@ -109,25 +100,37 @@ pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     }
 }
 
-/// Names tell roles: a validator's name begins with `validator`, as those of `templar up` do.
-fn local_name(role: Role, name: &str) -> String {
-    match role {
-        Role::Validator if !name.starts_with("validator") => format!("validator-{name}"),
-        Role::Miner if name.starts_with("validator") => format!("miner-{name}"),
-        _ => name.to_owned(),
+/// Joins the local network of the data folder, and puts what the node needs into the configuration.
+fn join_local(config: &mut Config, role: Role, name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let root = config.data_folder().join("up");
+    let joined = interrupt::runtime(1)?.block_on(join(&root, &role.node(name)));
+    let Joined { data, ledger, wallet_folder, wallet, hotkey, bucket, key, genesis, corpus } =
+        joined.map_err(|error| match &error {
+            SetupError::NoNetwork { .. } => advice(error, "start one with `templar up` in another terminal"),
+            SetupError::NotRunning(_) => advice(error, "start it with `templar up`"),
+            _ => error.into(),
+        })?;
+    for (setting, value) in [
+        (Setting::DataFolder, data.to_string_lossy().into_owned()),
+        (Setting::Ledger, ledger),
+        (Setting::WalletFolder, wallet_folder.to_string_lossy().into_owned()),
+        (Setting::Wallet, wallet),
+        (Setting::Hotkey, hotkey.to_owned()),
+        (Setting::Bucket, bucket.to_string()),
+        (Setting::BucketAccessKey, key.access_key),
+        (Setting::BucketSecretKey, key.secret_key),
+    ] {
+        config.set(setting, "--local", Some(value));
     }
+    Ok((genesis, corpus))
 }
 
 /// Runs a node until it is asked to stop.
 pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
-    let config = flags.put_into(config);
-    let (mut config, genesis, corpus) = match &flags.local {
-        Some(name) => {
-            let name = local_name(role, name);
-            let root = config.data_folder().join("up");
-            interrupt::runtime(1)?.block_on(crate::up::setup::join(&root, &name, &config))?
-        }
-        None => (config, flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
+    let mut config = flags.put_into(config);
+    let (genesis, corpus) = match &flags.local {
+        Some(name) => join_local(&mut config, role, name)?,
+        None => (flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
     };
     let run = open_run(&genesis, &corpus)?;
     let hotkey = keys::hotkey(&config)?;

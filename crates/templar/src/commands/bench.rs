@@ -2,6 +2,7 @@
 
 mod bucket;
 mod convergence;
+mod corpus;
 mod engine;
 mod gradient;
 mod ledger;
@@ -21,11 +22,11 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    Bucket(bucket::BucketBench),
+    Bucket(bucket::BucketCommand),
     Convergence(convergence::Convergence),
-    Engine(engine::EngineBench),
-    Gradient(gradient::GradientBench),
-    Ledger(ledger::LedgerBench),
+    Engine(engine::EngineCommand),
+    Gradient(gradient::GradientCommand),
+    Ledger(ledger::LedgerCommand),
     #[command(hide = true)]
     EngineWorker(engine::EngineWorker),
 }

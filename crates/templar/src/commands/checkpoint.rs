@@ -1,6 +1,6 @@
 //! `templar checkpoint`.
 
-use crate::checkpoint_folder::{self, Checkpoint as Folder};
+use super::model::{lock, open_checkpoint};
 use crate::config::{Config, LedgerFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, Paint, count, size, table};
@@ -16,6 +16,7 @@ use templar_base::{Alpha, StateHash, Window};
 use templar_bucket::BucketError;
 use templar_engine::checkpoint::read_safetensors;
 use templar_gradient::OuterState;
+use templar_model::folder;
 use templar_node::{
     MOMENTUM_FILE, NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint,
     fetch_latest_checkpoint, published_checkpoints,
@@ -239,7 +240,7 @@ fn staked(stake: Alpha) -> String {
 impl Fetch {
     fn run(self, config: Config) -> anyhow::Result<()> {
         // Refused before anything is downloaded.
-        let _lock = checkpoint_folder::lock(&self.out)?;
+        let _lock = lock(&self.out)?;
         // A download that breaks off is gone on with from here.
         let scratch = config.data_folder().join("incoming");
         std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
@@ -253,9 +254,9 @@ impl Fetch {
         })?;
         drop(progress);
         let views: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-        checkpoint_folder::replace(&self.out, &views)?;
+        folder::replace(&self.out, &views)?;
         // Read back from the disk: what is said below is true of the folder.
-        let state = state_of(&self.out, Folder::open(&self.out)?)?;
+        let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
         let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         Output::new(self.shared.json).facts(&facts, |_| {
@@ -297,7 +298,7 @@ impl Fetch {
 }
 
 /// The state hash of a folder: that of its parameters, and of the momentum where one lies beside them.
-fn state_of(path: &Path, folder: Folder) -> anyhow::Result<StateHash> {
+fn state_of(path: &Path, folder: templar_model::Checkpoint) -> anyhow::Result<StateHash> {
     let file = path.join(MOMENTUM_FILE);
     let momentum = match std::fs::read(&file) {
         Ok(bytes) => read_safetensors(&folder.config, &[&bytes])
@@ -312,7 +313,7 @@ fn state_of(path: &Path, folder: Folder) -> anyhow::Result<StateHash> {
 impl Verify {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let window = Window(self.window);
-        let folder = Folder::open(&self.folder)?;
+        let folder = open_checkpoint(&self.folder)?;
         let (run, agreed) = interrupt::runtime(2)?.block_on(async {
             let (run, record) = self.shared.open(config).await?;
             let agreed = agreed_state(&run, &record, window).await?;

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
+use templar_localnet::Role;
 
 /// Train the run's model on this machine and earn for what it contributes.
 ///
@@ -21,6 +22,6 @@ pub struct Miner {
 impl Miner {
     /// Runs until it is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        role::run(config, &self.run, role::Role::Miner)
+        role::run(config, &self.run, Role::Miner)
     }
 }

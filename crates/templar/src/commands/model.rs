@@ -11,10 +11,34 @@ mod plot_svg;
 mod presets;
 mod sampling;
 mod train;
-mod writer;
 
 use crate::config::Config;
+use crate::failure::{Advise, Usage, advice};
+use anyhow::Context;
 use clap::{Args, Subcommand};
+use std::fs::File;
+use std::path::Path;
+use templar_model::{Checkpoint, FolderError, folder};
+
+/// What to do about a checkpoint that cannot be used.
+const CHECKPOINT_ADVICE: &str =
+    "give a folder that `templar model train --out FOLDER` made, or a Llama model of Hugging Face";
+
+/// Reads and checks a model folder, or a `.gguf` file.
+pub fn open_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
+    Checkpoint::open(path)
+        .with_context(|| format!("cannot use the checkpoint {}", path.display()))
+        .advise(CHECKPOINT_ADVICE)
+}
+
+/// Makes this process the only one that writes the folder.
+pub fn lock(out: &Path) -> anyhow::Result<File> {
+    folder::lock(out).map_err(|error| match error {
+        FolderError::NoName { .. } => Usage(error.to_string()).into(),
+        FolderError::InUse { .. } => advice(error, "stop that process, or choose another --out"),
+        _ => error.into(),
+    })
+}
 
 /// Train a model alone, measure it, let it write, and exchange it with other programs.
 ///

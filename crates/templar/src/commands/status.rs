@@ -1,11 +1,10 @@
 //! `templar status`.
 
+use super::up::folder_advice;
 use crate::config::{Config, DataFlag};
 use crate::failure::Advise;
 use crate::interrupt;
 use crate::output::{Output, Paint, table};
-use crate::up::folder::read_settings;
-use crate::up::watch::{NodeView, View, Watch};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use templar_base::{Alpha, BlockNumber, Uid};
 use templar_ledger::{Chain, RpcChain, RpcOptions};
+use templar_localnet::{NodeView, View, Watch, read_settings};
 
 const LEDGER_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -43,7 +43,7 @@ impl Status {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let root = config.data_folder().join("up");
-        let settings = read_settings(&root)?;
+        let settings = read_settings(&root).map_err(folder_advice)?;
         let settings = settings.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
         let settings = settings.advise("start one with `templar up`, or name its folder with --data")?;
         let watch = Watch::new(nodes_in(&root)?);

@@ -1,30 +1,34 @@
 //! `templar up`.
 
 use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
-use crate::failure::Usage;
-use crate::interrupt;
+use crate::failure::{Usage, advice};
 use crate::output::{Output, is_colour_wanted, print};
 use crate::progress::Progress;
-use crate::up::children::Children;
-use crate::up::folder::Folder;
-use crate::up::report::{Summary, tell_summary, tell_window};
-use crate::up::rule::RuleName;
+use crate::up::report::{print_summary, print_window};
 use crate::up::screen::{Key, Screen};
-use crate::up::setup::{Network, Wishes, bring_up};
-use crate::up::watch::{View, Watch};
+use crate::{interrupt, text};
+use anyhow::Context;
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_base::{Alpha, Uid};
+use templar_corpus::Source;
 use templar_ledger::Chain;
+use templar_localnet::{
+    Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Tally, View, Watch, bring_up,
+};
 
 /// How often processes and journals are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often stakes are read from the ledger.
 const STAKES_EVERY: Duration = Duration::from_secs(2);
 const SYNTHETIC_BYTES: u64 = 4 << 20;
+const VOCABULARY: u32 = 4096;
+/// The synthetic grammar has a few hundred words.
+const SYNTHETIC_VOCABULARY: u32 = 512;
 
 /// Run a whole local network: a ledger, a bucket server, validators and miners that train a model on real text.
 ///
@@ -52,7 +56,7 @@ pub struct Up {
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<u64>,
     /// How pseudo-gradients are merged and applied, for a new network [mean-of-senders]
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = rules())]
     rule: Option<RuleName>,
     /// Tokens of the vocabulary, for a new network [4096; 512 for synthetic text]
     #[arg(long, value_name = "N")]
@@ -69,6 +73,39 @@ pub struct Up {
     preset: PresetFlag,
     #[command(flatten)]
     data: DataFlag,
+}
+
+fn rules() -> impl TypedValueParser<Value = RuleName> {
+    PossibleValuesParser::new(RuleName::ALL.map(|rule| PossibleValue::new(rule.name()).help(rule.what())))
+        .try_map(|name| RuleName::named(&name).ok_or("there is no such rule"))
+}
+
+/// What to do about a network's folder that cannot be used.
+pub fn folder_advice(error: FolderError) -> anyhow::Error {
+    let advised = match &error {
+        FolderError::Unusable { .. } => "choose another one with --data",
+        FolderError::InUse { .. } => "stop it, or choose another folder with --data",
+        FolderError::Damaged { .. } => "start over with --fresh",
+        FolderError::Version { .. } => "start over with --fresh, or choose another folder with --data",
+        _ => return error.into(),
+    };
+    advice(error, advised)
+}
+
+/// What to do about a network that cannot be set up.
+fn setup_advice(error: SetupError) -> anyhow::Error {
+    let advised = match error {
+        SetupError::Folder(error) => return folder_advice(error),
+        SetupError::OtherRule { .. } => {
+            let usage = Usage(error.to_string());
+            return advice(usage, "leave --rule out to keep its rule, or start over with --fresh");
+        }
+        SetupError::NoPort(_) => "close some programs that listen, and retry",
+        SetupError::Corpus(_) | SetupError::Genesis { .. } => "start over with --fresh",
+        SetupError::LedgerDown(_) => "read logs/ledger.log in the network's folder",
+        _ => return error.into(),
+    };
+    advice(error, advised)
 }
 
 impl Up {
@@ -89,46 +126,91 @@ impl Up {
         };
         // Found before anything is made or removed.
         templar_engine::preset(&preset, 4096).map_err(|error| Usage(error.to_string()))?;
-        let wishes = Wishes {
-            synthetic_bytes: is_synthetic.then_some(SYNTHETIC_BYTES),
-            vocab_size: self.vocab_size,
+        let options = NetworkOptions {
             preset,
             window_seconds: self.window_seconds,
             rule: self.rule,
             miners: self.miners,
             validators: self.validators,
         };
-        let folder = Folder::open(&config.data_folder().join("up"), self.fresh)?;
-        interrupt::runtime(2)?.block_on(self.run_network(&config, &wishes, &folder))
+        let folder = Folder::open(&config.data_folder().join("up"), self.fresh).map_err(folder_advice)?;
+        folder.check_rule(options.rule).map_err(setup_advice)?;
+        interrupt::runtime(2)?.block_on(self.run_network(&config, &options, &folder, is_synthetic))
     }
 
-    async fn run_network(&self, config: &Config, wishes: &Wishes, folder: &Folder) -> anyhow::Result<()> {
-        let mut children = Children::default();
+    /// Builds the network's text where it has none; returns what is trained on, for people.
+    fn text(
+        &self,
+        config: &Config,
+        folder: &Folder,
+        is_synthetic: bool,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Vec<String>> {
+        if folder.has_corpus() {
+            let corpus = folder.corpus().map_err(setup_advice)?;
+            let sources = &corpus.manifest().sources;
+            return Ok(sources.iter().map(|source| format!("text: {}; {}", source.name, source.licence)).collect());
+        }
+        let chosen = text::choose(config, is_synthetic.then_some(SYNTHETIC_BYTES), None, progress)?;
+        let remarks = chosen.remarks.clone();
+        let is_synthetic = chosen.sources.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }));
+        let vocab_size = self.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
+        let builder = chosen.builder().vocab_size(vocab_size);
+        folder.build_corpus(builder, |news| text::show_build(progress, news)).map_err(setup_advice)?;
+        Ok(remarks)
+    }
+
+    async fn run_network(
+        &self,
+        config: &Config,
+        options: &NetworkOptions,
+        folder: &Folder,
+        is_synthetic: bool,
+    ) -> anyhow::Result<()> {
+        let mut children = Children::of_program(std::env::current_exe().context("cannot find this program's file")?);
         let mut progress = Progress::new(config.is_quiet || self.json);
         let asked_to_stop = interrupt::asked_to_stop()?;
+        let mut remarks = self.text(config, folder, is_synthetic, &mut progress)?;
+        let mut report = |stage| {
+            progress.say(match stage {
+                Stage::Measuring => "measuring this machine",
+                Stage::Services => "starting the ledger and the bucket server",
+                Stage::Registering => "registering the nodes",
+            });
+        };
         let brought_up = tokio::select! {
-            network = bring_up(folder, config, wishes, &mut children, &mut progress) => Some(network),
+            network = bring_up(folder, options, &mut children, &mut report) => Some(network),
             () = asked_to_stop => None,
         };
         drop(progress);
         let ended = match brought_up {
             None => Ok(()),
-            Some(Err(error)) => Err(error),
-            Some(Ok(network)) => self.watch(folder, &network, &mut children).await,
+            Some(Err(error)) => Err(setup_advice(error)),
+            Some(Ok(network)) => {
+                let rule = RuleName::of(&network.genesis.outer).filter(|rule| *rule != RuleName::default());
+                remarks.extend(rule.map(|rule| format!("rule: {rule}")));
+                self.watch(folder, &network, &remarks, &mut children).await
+            }
         };
         children.stop(folder).await?;
         ended
     }
 
-    async fn watch(&self, folder: &Folder, network: &Network, children: &mut Children) -> anyhow::Result<()> {
+    async fn watch(
+        &self,
+        folder: &Folder,
+        network: &Network,
+        remarks: &[String],
+        children: &mut Children,
+    ) -> anyhow::Result<()> {
         let output = Output::new(self.json);
-        let names = network.settings.node_names();
-        let mut watch = Watch::new(names.into_iter().map(|name| (name.clone(), folder.node(&name))));
+        let nodes = network.settings.nodes();
+        let mut watch = Watch::new(nodes.into_iter().map(|node| (node.name.clone(), folder.node(&node.name))));
         let begun = Instant::now();
         let mut stakes = Stakes::default();
         let mut tally = Tally::default();
         if !self.json {
-            for remark in &network.remarks {
+            for remark in remarks {
                 print(remark)?;
             }
             print(&format!("run {}, in {}", network.genesis.run_id().short(), folder.path().display()))?;
@@ -143,11 +225,11 @@ impl Up {
             }
             stakes.refresh(network).await;
             let news = watch.news();
-            view = self.view(&watch, network, &stakes, begun);
+            view = view_of(watch.view(remarks), network, &stakes, begun);
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {
-                    tell_window(output, event, &view)?;
+                    print_window(output, event, &view)?;
                 }
             }
             if let Some(screen) = &mut screen {
@@ -172,7 +254,7 @@ impl Up {
         }
         // The terminal is given back first, so that the summary stays on it.
         drop(screen);
-        tell_summary(output, &tally.summary(&watch, &view))
+        print_summary(output, &tally.summary(&watch, &view))
     }
 
     /// The screen, where there is a terminal for it and nobody asked for lines.
@@ -189,21 +271,21 @@ impl Up {
             }
         }
     }
+}
 
-    fn view(&self, watch: &Watch, network: &Network, stakes: &Stakes, begun: Instant) -> View {
-        let mut view = watch.view(&network.remarks);
-        let clock = &network.genesis.clock;
-        view.seconds = begun.elapsed().as_secs_f64();
-        view.window = clock.window_of(view.block);
-        view.window_share = view
-            .window
-            .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
-        for node in &mut view.nodes {
-            let uid = node.status.as_ref().map(|status| status.uid);
-            node.stake = uid.and_then(|uid| stakes.by_uid.get(&uid).copied());
-        }
-        view
+/// Adds to a view what the ledger and the clock know.
+fn view_of(mut view: View, network: &Network, stakes: &Stakes, begun: Instant) -> View {
+    let clock = &network.genesis.clock;
+    view.seconds = begun.elapsed().as_secs_f64();
+    view.window = clock.window_of(view.block);
+    view.window_share = view
+        .window
+        .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
+    for node in &mut view.nodes {
+        let uid = node.status.as_ref().map(|status| status.uid);
+        node.stake = uid.and_then(|uid| stakes.by_uid.get(&uid).copied());
     }
+    view
 }
 
 /// The stakes on the ledger, read now and then.
@@ -223,35 +305,6 @@ impl Stakes {
         // A ledger that is away for a moment leaves the old numbers on the screen.
         if let Ok(Ok(metagraph)) = tokio::time::timeout(Duration::from_millis(500), read).await {
             self.by_uid = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
-        }
-    }
-}
-
-/// What the windows of this command come to.
-#[derive(Default)]
-struct Tally {
-    windows: u64,
-    out_of_sync: u64,
-}
-
-impl Tally {
-    fn count(&mut self, event: &crate::up::watch::WindowEvent) {
-        self.windows += 1;
-        self.out_of_sync += u64::from(event.nodes_in_sync != event.nodes);
-    }
-
-    fn summary(&self, watch: &Watch, view: &View) -> Summary {
-        let losses = watch.seen_losses();
-        Summary {
-            event: "summary",
-            first_heldout_loss: losses.first().map(|(_, loss)| *loss),
-            last_heldout_loss: losses.last().map(|(_, loss)| *loss),
-            windows: self.windows,
-            null_windows: view.null_windows,
-            tokens: view.tokens,
-            seconds: view.seconds,
-            utilisation: view.utilisation,
-            windows_out_of_sync: self.out_of_sync,
         }
     }
 }

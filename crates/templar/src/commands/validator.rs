@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
+use templar_localnet::Role;
 
 /// Judge the miners of a run, vote on every window, and keep the agreed model for those who join.
 ///
@@ -21,6 +22,6 @@ pub struct Validator {
 impl Validator {
     /// Runs until it is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        role::run(config, &self.run, role::Role::Validator)
+        role::run(config, &self.run, Role::Validator)
     }
 }

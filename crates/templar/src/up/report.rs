@@ -1,38 +1,14 @@
 //! What `templar up` prints where there is no screen: plain lines for people, JSON lines for programs.
 
-use super::watch::{View, WindowEvent};
 use crate::output::{Output, count, duration};
-use serde::Serialize;
-
-/// What a run of the command came to.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    /// Always `summary`.
-    pub event: &'static str,
-    /// Held-out loss before the first window of this command.
-    pub first_heldout_loss: Option<f64>,
-    /// Held-out loss after the last one.
-    pub last_heldout_loss: Option<f64>,
-    /// Windows that ended.
-    pub windows: u64,
-    /// Those without an outer step.
-    pub null_windows: u64,
-    /// Tokens of the merged payloads.
-    pub tokens: u64,
-    /// Wall time.
-    pub seconds: f64,
-    /// Part of the time that the miners spent in inner steps.
-    pub utilisation: Option<f64>,
-    /// Windows after which not all nodes that told their state had the same one.
-    pub windows_out_of_sync: u64,
-}
+use templar_localnet::{Summary, View, WindowEvent};
 
 fn loss(value: Option<f64>) -> String {
     value.map_or("?".to_owned(), |loss| format!("{loss:.4}"))
 }
 
-/// Tells of a window.
-pub fn tell_window(output: Output, event: &WindowEvent, view: &View) -> anyhow::Result<()> {
+/// Prints a window.
+pub fn print_window(output: Output, event: &WindowEvent, view: &View) -> anyhow::Result<()> {
     output.event(event, |paint| {
         let selected = match event.selected.is_empty() {
             true => paint.yellow("null window: nothing applied"),
@@ -53,8 +29,8 @@ pub fn tell_window(output: Output, event: &WindowEvent, view: &View) -> anyhow::
     })
 }
 
-/// Tells of the end.
-pub fn tell_summary(output: Output, summary: &Summary) -> anyhow::Result<()> {
+/// Prints the end.
+pub fn print_summary(output: Output, summary: &Summary) -> anyhow::Result<()> {
     output.event(summary, |paint| {
         let utilisation = summary.utilisation.map_or("?".to_owned(), |share| format!("{:.1} %", share * 100.0));
         format!(

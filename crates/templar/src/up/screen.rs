@@ -6,7 +6,6 @@
 use super::screen_chart as chart;
 use super::screen_nodes::NodeTable;
 use super::screen_text::{Theme, fit, join, width};
-use super::watch::View;
 use crate::output::{count, duration};
 use anyhow::Context;
 use ratatui::buffer::Buffer;
@@ -24,6 +23,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use templar_base::{Alpha, RAO_PER_TAO};
+use templar_localnet::View;
 
 /// Lines about what an operator should know: why miners were refused, and the newest notes.
 const NOTES: usize = 3;

@@ -1,7 +1,6 @@
 //! The held-out loss over the windows: a braille curve between labelled axes, and its first and newest value in words.
 
 use super::screen_text::{Theme, fit, width};
-use super::watch::View;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -10,6 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line as Stroke, Points};
 use templar_base::Window;
+use templar_localnet::View;
 
 /// Rows under which a curve says less than its two numbers.
 pub const LEAST_ROWS: u16 = 4;

@@ -1,11 +1,11 @@
 //! The table of nodes: a row for each, with as many columns as the terminal has room for.
 
 use super::screen_text::{Theme, fit, pad, width};
-use super::watch::{NodeView, View};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::BTreeMap;
 use templar_base::{RAO_PER_TAO, StateHash, Window};
+use templar_localnet::{NodeView, View};
 
 /// So long after the start of the command a node that does not write is down rather than about to come up.
 const STARTING_SECONDS: f64 = 15.0;

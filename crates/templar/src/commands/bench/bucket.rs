@@ -2,24 +2,10 @@
 
 use crate::config::{Config, DataFlag};
 use crate::interrupt;
-use crate::output::{Output, Paint, count, table};
+use crate::output::{Output, sections};
 use crate::progress::Progress;
-use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-use templar_bucket::seaweedfs::{self, SeaweedFs};
-use templar_bucket::{Bucket, BucketError, BucketLocation, BucketServer, Bytes, KeyRing, WriteKey};
-use tokio::task::JoinSet;
-
-/// Size of a large object, under the threshold of multipart uploads: each is one request.
-const LARGE_BYTES: usize = 16 << 20;
-/// Size of a small object, as a payload of a small model has it.
-const SMALL_BYTES: usize = 16 << 10;
-/// Keys of a page of a listing, at most.
-const PAGE: usize = 1000;
-const BUCKET: &str = "measured";
+use templar_bench::bucket::BucketBench;
 
 /// Measure storing, reading and listing objects: a folder, our own bucket server, and SeaweedFS beside it.
 ///
@@ -32,7 +18,7 @@ const BUCKET: &str = "measured";
 /// Example: templar bench bucket --mebibytes 256
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct BucketBench {
+pub struct BucketCommand {
     /// Size of all large objects together
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65536))]
     mebibytes: u32,
@@ -55,226 +41,16 @@ pub struct BucketBench {
     data: DataFlag,
 }
 
-/// What one kind of bucket did in one round, or its medians.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Figures {
-    large_put_mib_per_second: f64,
-    large_get_mib_per_second: f64,
-    small_put_per_second: f64,
-    small_get_per_second: f64,
-    listed_keys_per_second: f64,
-    delete_per_second: f64,
-}
-
-impl Figures {
-    const NAMES: [&'static str; 6] =
-        ["large put MiB/s", "large get MiB/s", "small put /s", "small get /s", "listed keys /s", "delete /s"];
-
-    fn values(&self) -> [f64; 6] {
-        [
-            self.large_put_mib_per_second,
-            self.large_get_mib_per_second,
-            self.small_put_per_second,
-            self.small_get_per_second,
-            self.listed_keys_per_second,
-            self.delete_per_second,
-        ]
-    }
-
-    fn of_values(values: [f64; 6]) -> Self {
-        let [
-            large_put_mib_per_second,
-            large_get_mib_per_second,
-            small_put_per_second,
-            small_get_per_second,
-            listed_keys_per_second,
-            delete_per_second,
-        ] = values;
-        Self {
-            large_put_mib_per_second,
-            large_get_mib_per_second,
-            small_put_per_second,
-            small_get_per_second,
-            listed_keys_per_second,
-            delete_per_second,
-        }
-    }
-
-    fn medians(rounds: &[Self]) -> Self {
-        let median = |place: usize| {
-            let mut values: Vec<f64> = rounds.iter().map(|round| round.values()[place]).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        Self::of_values(std::array::from_fn(median))
-    }
-}
-
-/// One kind of bucket and its figures.
-#[derive(Debug, Serialize)]
-struct Measured {
-    store: &'static str,
-    medians: Figures,
-    rounds: Vec<Figures>,
-}
-
-impl BucketBench {
+impl BucketCommand {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let folder = config.data_folder().join(format!("bench-bucket-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let Self { mebibytes, objects, parallel, rounds, alone: is_alone, .. } = self;
+        let bench = BucketBench { mebibytes, objects, parallel, rounds, is_alone };
         let mut progress = Progress::new(config.is_quiet);
-        let measured = interrupt::runtime(4)?.block_on(self.measure(&folder, &mut progress));
-        // Also after a failure: what was measured with is of no use to anybody.
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        let report = interrupt::runtime(4)?.block_on(bench.run(&folder, &mut progress))?;
         drop(progress);
-        let measured = measured?;
-        let of = |name: &str| measured.iter().find(|one| one.store == name).map(|one| one.medians);
-        let ratios = of("server").zip(of("seaweedfs")).map(|(ours, theirs)| {
-            Figures::of_values(std::array::from_fn(|place| ours.values()[place] / theirs.values()[place]))
-        });
-        let facts = serde_json::json!({
-            "event": "bucket",
-            "mebibytes": self.mebibytes,
-            "objects": self.objects,
-            "parallel": self.parallel,
-            "stores": measured,
-            "ratios": ratios,
-        });
-        Output::new(self.json).facts(&facts, |paint| self.report(paint, &measured, ratios))
+        Output::new(self.json).facts(&report, |paint| sections(paint, &[report.section()]))
     }
-
-    fn report(&self, paint: Paint, measured: &[Measured], ratios: Option<Figures>) -> String {
-        let head: Vec<&str> = [""].into_iter().chain(Figures::NAMES).collect();
-        let row = |name: &str, figures: &Figures, show: fn(f64) -> String| {
-            [name.to_owned()].into_iter().chain(figures.values().map(show)).collect::<Vec<_>>()
-        };
-        let mut rows: Vec<_> =
-            measured.iter().map(|one| row(one.store, &one.medians, |value| count(value as u64))).collect();
-        rows.extend(ratios.map(|ratios| row("server / seaweedfs", &ratios, |ratio| format!("{ratio:.2}"))));
-        format!(
-            "{}\nlarge: {} MiB each, {} MiB in all; small: {} KiB each, {} in all; {} requests at once; medians of {}",
-            table(paint, Some(&head), &rows),
-            LARGE_BYTES >> 20,
-            self.mebibytes,
-            SMALL_BYTES >> 10,
-            self.objects,
-            self.parallel,
-            self.rounds,
-        )
-    }
-
-    async fn measure(&self, folder: &Path, progress: &mut Progress) -> anyhow::Result<Vec<Measured>> {
-        let key = WriteKey::new("measurer", "secret-of-the-measurer", BUCKET);
-        let keys = KeyRing::in_memory([key.clone()])?;
-        let server = BucketServer::bind("127.0.0.1:0".parse()?, &folder.join("server"), keys).await?;
-        let plain = BucketLocation::folder(std::path::absolute(folder.join("folder"))?)?;
-        let mut stores = vec![
-            ("folder", Bucket::open_writer(&plain, None)?),
-            ("server", Bucket::open_writer(&server.location(BUCKET)?, Some(key.credentials()))?),
-        ];
-        let foreign = match self.alone {
-            true => None,
-            false => Some(start_seaweedfs(folder.join("seaweedfs"), progress).await?),
-        };
-        if let Some(foreign) = &foreign {
-            let bucket = Bucket::open_writer(&foreign.location(BUCKET), Some(SeaweedFs::credentials()))?;
-            stores.push(("seaweedfs", bucket));
-        }
-        let mut rounds = vec![Vec::new(); stores.len()];
-        for round in 0..self.rounds {
-            for (place, (name, bucket)) in stores.iter().enumerate() {
-                let done = f64::from(round) + place as f64 / stores.len() as f64;
-                progress
-                    .show(done / f64::from(self.rounds), &format!("{name}, round {} of {}", round + 1, self.rounds));
-                rounds[place].push(self.round(bucket).await.with_context(|| format!("{name} failed"))?);
-            }
-        }
-        let measured = stores.iter().zip(rounds);
-        Ok(measured
-            .map(|((store, _), rounds)| Measured { store, medians: Figures::medians(&rounds), rounds })
-            .collect())
-    }
-
-    async fn round(&self, bucket: &Bucket) -> anyhow::Result<Figures> {
-        let large = (self.mebibytes as usize >> 4).max(1);
-        let small = self.objects as usize;
-        // Not all the same, so that nobody stores them once.
-        let object: Bytes =
-            (0..LARGE_BYTES as u32).map(|place| (place.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
-        let part = |number: usize, length: usize| object.slice(number % 4096..length - 4096 + number % 4096);
-        let mebibytes = (large * LARGE_BYTES) as f64 / f64::from(1 << 20);
-        let large_put = self.time(large, bucket, |bucket, number| {
-            let bytes = part(number, LARGE_BYTES);
-            async move { bucket.put(&format!("large/{number:05}"), bytes).await }
-        });
-        let large_put = large_put.await?;
-        let large_get = self.time(large, bucket, |bucket, number| async move {
-            bucket.get(&format!("large/{number:05}"), LARGE_BYTES as u64).await.map(drop)
-        });
-        let large_get = large_get.await?;
-        let small_put = self.time(small, bucket, |bucket, number| {
-            let bytes = part(number, SMALL_BYTES);
-            async move { bucket.put(&format!("small/{number:05}"), bytes).await }
-        });
-        let small_put = small_put.await?;
-        let small_get = self.time(small, bucket, |bucket, number| async move {
-            bucket.get(&format!("small/{number:05}"), SMALL_BYTES as u64).await.map(drop)
-        });
-        let small_get = small_get.await?;
-        let listing = Instant::now();
-        let mut after = None;
-        loop {
-            let page = bucket.list("small", after.as_deref(), PAGE).await?;
-            after = page.next_after;
-            if after.is_none() {
-                break;
-            }
-        }
-        let listing = listing.elapsed().as_secs_f64();
-        let delete = self
-            .time(small, bucket, |bucket, number| async move { bucket.delete(&format!("small/{number:05}")).await });
-        let delete = delete.await?;
-        Ok(Figures {
-            large_put_mib_per_second: mebibytes / large_put,
-            large_get_mib_per_second: mebibytes / large_get,
-            small_put_per_second: small as f64 / small_put,
-            small_get_per_second: small as f64 / small_get,
-            listed_keys_per_second: small as f64 / listing,
-            delete_per_second: small as f64 / delete,
-        })
-    }
-
-    /// Seconds that `times` operations take, so many at once.
-    async fn time<F, Fut>(&self, times: usize, bucket: &Bucket, mut start: F) -> anyhow::Result<f64>
-    where
-        F: FnMut(Bucket, usize) -> Fut,
-        Fut: Future<Output = Result<(), BucketError>> + Send + 'static,
-    {
-        let begun = Instant::now();
-        let mut running = JoinSet::new();
-        for number in 0..times {
-            if running.len() == self.parallel as usize
-                && let Some(done) = running.join_next().await
-            {
-                done??;
-            }
-            running.spawn(start(bucket.clone(), number));
-        }
-        while let Some(done) = running.join_next().await {
-            done??;
-        }
-        Ok(begun.elapsed().as_secs_f64())
-    }
-}
-
-async fn start_seaweedfs(folder: PathBuf, progress: &mut Progress) -> anyhow::Result<SeaweedFs> {
-    progress.say("looking for SeaweedFS, which is fetched once");
-    let program = tokio::task::spawn_blocking(seaweedfs::program).await?;
-    let program = program.context("leave it out with --alone")?;
-    progress.say("starting SeaweedFS");
-    let server = SeaweedFs::start(&program, &folder).await?;
-    server.make_bucket(BUCKET).await.context("SeaweedFS makes no bucket")?;
-    Ok(server)
 }

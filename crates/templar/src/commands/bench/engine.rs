@@ -1,22 +1,13 @@
 //! `templar bench engine`.
 
-mod measure;
-mod models;
-mod process;
-mod python;
-mod report;
-mod second_thread;
-mod turns;
-mod worker;
-
-pub use worker::EngineWorker;
-
 use crate::config::{Config, DataFlag};
 use crate::failure::Advise;
-use crate::output::Output;
+use crate::output::{Output, sections};
 use crate::progress::Progress;
 use clap::Args;
+use std::io;
 use std::path::PathBuf;
+use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
 
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
 ///
@@ -32,9 +23,9 @@ use std::path::PathBuf;
 /// Example: templar bench engine --setup --model 8.5m
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct EngineBench {
+pub struct EngineCommand {
     /// Models to measure, by their size; all of them where none is given
-    #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(models::names()))]
+    #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
     models: Vec<String>,
     /// Turns of each engine
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -55,7 +46,7 @@ pub struct EngineBench {
     data: DataFlag,
 }
 
-impl EngineBench {
+impl EngineCommand {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
@@ -66,20 +57,20 @@ impl EngineBench {
             progress.note(missing);
         }
         let names = match self.models.is_empty() {
-            true => models::names().map(str::to_owned).to_vec(),
+            true => names().map(str::to_owned).to_vec(),
             false => self.models.clone(),
         };
-        let plan = measure::Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
+        let plan = Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
         let output = Output::new(self.json);
         let mut measured = Vec::new();
         for name in &names {
-            let figures = measure::measure(name, &plan, &mut progress)?;
+            let figures = measure(name, &plan, &mut progress)?;
             progress.aside(|| output.event(&figures, |_| String::new()))?;
             measured.push(figures);
         }
         drop(progress);
-        let whole = report::Whole::new(measured);
-        output.event(&whole, |paint| whole.tables(paint))
+        let whole = Report::new(measured);
+        output.event(&whole, |paint| sections(paint, &whole.sections()))
     }
 
     /// The interpreter with PyTorch, if there is one.
@@ -97,5 +88,27 @@ impl EngineBench {
             python::set_up(&folder, progress)?;
         }
         Ok(python::is_ready(&python).then_some(python))
+    }
+}
+
+/// Measure one engine, as told on standard input.
+///
+/// Example: templar bench engine-worker --model 8.5m --threads 1 --parameters start.f32
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct EngineWorker {
+    #[arg(long)]
+    model: String,
+    #[arg(long)]
+    threads: usize,
+    /// The parameters to start from: f32, little-endian, in canonical order
+    #[arg(long)]
+    parameters: PathBuf,
+}
+
+impl EngineWorker {
+    /// Answers requests until the input ends.
+    pub fn run(self) -> anyhow::Result<()> {
+        serve_worker(&self.model, self.threads, &self.parameters, io::stdin().lock(), io::stdout().lock())
     }
 }

@@ -1,27 +1,13 @@
 //! `templar bench gradient`.
 
-mod kept;
-mod measure;
-
-use super::convergence::corpus;
-use super::convergence::kept::Setting;
-use super::convergence::workers::{Ground, Windows, accumulators};
+use super::corpus;
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags};
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{Output, sections};
 use crate::progress::Progress;
 use clap::Args;
-use kept::{KeptValues, Training};
-use measure::{AggregateFigures, CodingFigures};
-use serde::Serialize;
 use std::path::PathBuf;
-use templar_base::random::Stream;
-use templar_engine::preset;
-use templar_gradient::exchange::PayloadExchange;
-use templar_gradient::{GradientLayout, MergeRule};
-
-/// Decay of the error feedback of the simulated workers.
-const DECAY: f32 = 0.95;
+use templar_bench::gradient::GradientBench;
 
 /// Measure what pseudo-gradients cost: bits, error and speed of the codings, and of the aggregate of many.
 ///
@@ -34,7 +20,7 @@ const DECAY: f32 = 0.95;
 /// Example: templar bench gradient --workers 20
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct GradientBench {
+pub struct GradientCommand {
     /// Simulated workers, each of which contributes to the aggregate
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -79,144 +65,32 @@ pub struct GradientBench {
     preset: PresetFlag,
 }
 
-/// What was measured on one set of values.
-#[derive(Debug, Serialize)]
-struct Figures {
-    values: &'static str,
-    parameters: usize,
-    workers: usize,
-    codings: Vec<CodingFigures>,
-    aggregates: Vec<AggregateFigures>,
-}
-
-impl GradientBench {
+impl GradientCommand {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data).with(&self.text).with(&self.preset);
         let mut progress = Progress::new(config.is_quiet);
+        let bench = GradientBench {
+            preset: config.preset().to_owned(),
+            workers: self.workers,
+            windows: self.windows,
+            inner_steps: self.inner_steps,
+            run_steps: self.run_steps,
+            sequences: self.sequences,
+            kept: self.kept,
+            keep: self.keep,
+            synthetic_values: self.synthetic_values,
+            threads: self.threads,
+        };
         let mut all = Vec::new();
         if !self.synthetic_only {
-            all.push(self.real(&config, &mut progress)?);
+            let corpus = corpus::open(self.corpus.as_deref(), GradientBench::VOCABULARY, &config, &mut progress)?;
+            all.push(bench.real(corpus, &*interrupt::stop_flag()?, &mut progress)?);
         }
         progress.say("measuring on synthetic values");
-        all.push(self.synthetic()?);
+        all.push(bench.synthetic()?);
         drop(progress);
-        let output = Output::new(self.json);
-        output.facts(&all, |paint| {
-            let part = |figures: &Figures| {
-                let head = format!("{} values, {} parameters", figures.values, figures.parameters);
-                let codings = measure::coding_table(paint, &figures.codings);
-                let aggregates = measure::aggregate_table(paint, &figures.aggregates);
-                let of = format!("aggregate of {}", figures.workers);
-                format!("{}\n{codings}\n{}\n{aggregates}", paint.bold(&head), paint.bold(&of))
-            };
-            all.iter().map(part).collect::<Vec<_>>().join("\n")
-        })
-    }
-
-    fn real(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Figures> {
-        let corpus = corpus::open(self.corpus.as_deref(), 2048, config, progress)?;
-        let inner_steps = usize::from(self.inner_steps);
-        let ground = Ground {
-            model: preset(config.preset(), corpus.manifest().vocab_size as usize)?,
-            corpus,
-            workers: usize::from(self.workers),
-            steps: self.run_steps as usize,
-            sequence_length: 128,
-            sequences: usize::from(self.sequences),
-            learning_rate: 2e-3,
-            held_out_sequences: 1,
-            seed: 0,
-        };
-        let layout = ground.layout(self.kept)?;
-        let mut figures = Figures::of("real", &layout, ground.workers);
-        let training = Training {
-            setting: Setting::of(config.preset(), &ground),
-            windows: usize::from(self.windows),
-            inner_steps,
-            kept_per_chunk: self.kept,
-        };
-        let kept = self.keep.as_deref().map(|folder| KeptValues::open(folder, training)).transpose()?;
-        match kept {
-            Some(kept) if kept.is_whole() => {
-                for window in 0..usize::from(self.windows) {
-                    progress.say(&format!("measuring window {} of {}", window + 1, self.windows));
-                    self.measure(&mut figures, &layout, &kept.read(window)?)?;
-                }
-            }
-            kept => {
-                self.train(&ground, &layout, progress, &mut |window, accumulated| {
-                    if let Some(kept) = &kept {
-                        kept.write(window, &accumulated)?;
-                    }
-                    self.measure(&mut figures, &layout, &accumulated)
-                })?;
-                if let Some(kept) = kept {
-                    kept.finish()?;
-                }
-            }
-        }
-        Ok(figures)
-    }
-
-    /// Trains, and tells of each window.
-    fn train(
-        &self,
-        ground: &Ground,
-        layout: &GradientLayout,
-        progress: &mut Progress,
-        measure: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let stop = interrupt::stop_flag()?;
-        let windows = Windows {
-            exchange: Box::new(PayloadExchange::new(layout.clone(), MergeRule::default(), DECAY)),
-            steps: usize::from(self.inner_steps),
-            delay: 0,
-            is_state_reset: false,
-            selected: ground.workers,
-            is_returned: false,
-        };
-        let count = usize::from(self.windows);
-        accumulators(ground, &windows, DECAY, count, &stop, &mut |window, accumulated| {
-            let trained = window + 1;
-            progress.show(trained as f64 / count as f64, &format!("training: window {trained} of {count}"));
-            measure(window, accumulated)
-        })
-    }
-
-    /// A part common to all, the larger own part, both heavy-tailed; rows and columns are all alike.
-    fn synthetic(&self) -> anyhow::Result<Figures> {
-        let parameters = self.synthetic_values as usize;
-        let layout = GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
-        let peaked = |stream: &mut Stream| {
-            let sum: f32 = (0..3).map(|_| stream.unit_f32() - 0.5).sum();
-            sum * (1.0 + sum * sum)
-        };
-        let values = |worker: u16| -> Vec<f32> {
-            let mut shared = Stream::new([1; 32], "shared", 0);
-            let mut own = Stream::new([1; 32], "own", u64::from(worker));
-            (0..parameters).map(|_| 1e-3 * (0.35 * peaked(&mut shared) + peaked(&mut own))).collect()
-        };
-        let accumulated: Vec<Vec<f32>> = (0..self.workers).map(values).collect();
-        let mut figures = Figures::of("synthetic", &layout, accumulated.len());
-        self.measure(&mut figures, &layout, &accumulated)?;
-        Ok(figures)
-    }
-
-    /// Measures what the workers have at the end of one more window. The codings are those of the last one's.
-    fn measure(&self, figures: &mut Figures, layout: &GradientLayout, accumulated: &[Vec<f32>]) -> anyhow::Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(self.threads)).build()?;
-        pool.install(|| {
-            let window = figures.aggregates.len() + 1;
-            figures.aggregates.push(measure::aggregate(layout, window, accumulated)?);
-            figures.codings = measure::codings(layout, &accumulated[0])?;
-            Ok(())
-        })
-    }
-}
-
-impl Figures {
-    fn of(values: &'static str, layout: &GradientLayout, workers: usize) -> Self {
-        Self { values, parameters: layout.parameters(), workers, codings: Vec::new(), aggregates: Vec::new() }
+        let tables: Vec<_> = all.iter().flat_map(|figures| figures.sections()).collect();
+        Output::new(self.json).facts(&all, |paint| sections(paint, &tables))
     }
 }

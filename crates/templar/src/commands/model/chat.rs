@@ -1,14 +1,13 @@
 //! `templar model chat`.
 
 use super::sampling::SamplingFlags;
-use super::writer::stream;
-use crate::checkpoint_folder::Checkpoint;
 use crate::config::{Config, ThreadsFlag};
-use crate::output::{print, print_piece};
+use crate::output::{print, print_piece, write_piece};
 use anyhow::Context;
 use clap::Args;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
+use templar_model::stream;
 
 /// Write in turns with a model: it goes on with the text so far, line by line, until Ctrl-D.
 ///
@@ -30,7 +29,7 @@ impl Chat {
     /// Reads lines and goes on with them.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
-        let checkpoint = Checkpoint::open(&self.folder)?;
+        let checkpoint = super::open_checkpoint(&self.folder)?;
         let mut engine = checkpoint.engine(config.threads()?)?;
         let end = checkpoint.end_of_text();
         // The model sees the newest half of what it can, so that there is room to write.
@@ -50,7 +49,7 @@ impl Chat {
             let seen = &context[context.len().saturating_sub(memory)..];
             let options = self.sampling.options(&checkpoint, turn);
             let stops = self.sampling.stop_strings();
-            let tokens = stream(&checkpoint, &mut engine, seen, &options, stops, print_piece)?;
+            let tokens = stream(&checkpoint, &mut engine, seen, (&options, stops), write_piece)?;
             print("")?;
             context.extend(tokens);
             context.drain(..context.len().saturating_sub(memory));

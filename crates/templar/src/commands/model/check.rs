@@ -2,7 +2,6 @@
 
 use crate::config::{Config, ThreadsFlag};
 use crate::failure::{Advise, Usage};
-use crate::model_source::{Model, engine_of};
 use crate::output::{Output, Paint, table};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -11,6 +10,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_engine::{Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, MatrixOptimiser, Reference, Tolerance};
+use templar_model::{Model, engine_of};
 
 /// Compare a model with what another implementation computed for it.
 ///

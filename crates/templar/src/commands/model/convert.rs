@@ -1,9 +1,7 @@
 //! `templar model import` and `templar model export`.
 
-use crate::checkpoint_folder::{CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE, lock, make, write_file};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::model_source::{Model, TOKENIZER_CONFIG_FILE};
 use crate::output::{Output, count, size, table};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -13,6 +11,8 @@ use std::path::{Path, PathBuf};
 use templar_corpus::Tokenizer;
 use templar_engine::ParamLayout;
 use templar_engine::checkpoint::{INDEX_FILE, Precision, Shards, config_to_json, generation_config_to_json};
+use templar_model::folder::{replace_with, write_file};
+use templar_model::{CONFIG_FILE, FileError, GENERATION_FILE, Model, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 
 /// Bring in a model of another program: a Hugging Face folder, or a GGUF file of llama.cpp.
 ///
@@ -96,7 +96,7 @@ fn convert(
     config: &Config,
 ) -> anyhow::Result<()> {
     let mut progress = Progress::new(config.is_quiet || json);
-    let _lock = lock(out)?;
+    let _lock = super::lock(out)?;
     if std::fs::read_dir(out).map_or(out.exists(), |mut all| all.next().is_some()) {
         return Err(Usage(format!("{} exists and is left as it is", out.display()))).advise("choose another --out");
     }
@@ -110,7 +110,7 @@ fn convert(
         return Err(anyhow::anyhow!("the parameter {value} is too large for f16")).advise("take --dtype bf16");
     }
     let shards = Shards::new(&ParamLayout::new(&model.config), precision, shard_bytes);
-    make(out, |folder| {
+    replace_with(out, |folder| -> Result<(), FileError> {
         for file in 0..shards.count() {
             progress.show(file as f64 / shards.count() as f64, &format!("writing {}", shards.file_name(file)));
             write_file(&folder.join(shards.file_name(file)), &shards.file(file, &model.parameters))?;

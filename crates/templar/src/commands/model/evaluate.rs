@@ -1,17 +1,16 @@
 //! `templar model evaluate`.
 
-use crate::checkpoint_folder::Checkpoint;
 use crate::config::{Config, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, count, table};
 use crate::progress::Progress;
-use crate::training::{Record, batches_of_corpus, batches_of_tokens, mean_loss};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use templar_corpus::{Corpus, Source};
 use templar_engine::{Batch, Engine};
+use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, mean_loss};
 
 /// Measure how well a model foretells text: loss in nats per token, and perplexity.
 ///
@@ -46,7 +45,7 @@ impl Evaluate {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.text).with(&self.threads);
-        let checkpoint = Checkpoint::open(&self.folder)?;
+        let checkpoint = super::open_checkpoint(&self.folder)?;
         let record = Record::read(&self.folder)?;
         let trained = record.as_ref().map_or(256, |record| record.plan.sequence_length);
         let length = self.sequence_length.unwrap_or(trained) as usize;
@@ -108,7 +107,7 @@ impl Evaluate {
             return Err(wrong).advise("measure on the text itself with --text, or build a corpus with --tokenizer");
         }
         let available = (corpus.held_out_tokens().saturating_sub(1) as usize / length).max(1);
-        batches_of_corpus(&corpus, available.min(self.sequences as usize), length)
+        Ok(batches_of_corpus(&corpus, available.min(self.sequences as usize), length)?)
     }
 
     /// Encodes no more of the text than is measured.

@@ -1,8 +1,6 @@
 //! `templar model generate`.
 
 use super::sampling::SamplingFlags;
-use super::writer::Writer;
-use crate::checkpoint_folder::Checkpoint;
 use crate::config::{Config, ThreadsFlag};
 use crate::output::{Output, print, print_piece};
 use clap::Args;
@@ -10,6 +8,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
 use templar_engine::{Finish, GenerateOptions};
+use templar_model::{Checkpoint, Writer};
 
 /// Let a model go on with a text, or with several at once.
 ///
@@ -38,7 +37,7 @@ impl Generate {
     /// Streams the text, or makes all texts.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
-        let checkpoint = Checkpoint::open(&self.folder)?;
+        let checkpoint = super::open_checkpoint(&self.folder)?;
         let mut engine = checkpoint.engine(config.threads()?)?;
         let prompts = if self.prompt.is_empty() { vec![String::new()] } else { self.prompt.clone() };
         let requests = self.requests(&checkpoint, &prompts)?;
@@ -51,7 +50,7 @@ impl Generate {
         let started = Instant::now();
         let mut failed = None;
         let texts = engine.generate_batch(&requests, &mut |number, token| {
-            let shown = writers[number].push(token).and_then(|(piece, goes_on)| {
+            let shown = writers[number].push(token).map_err(anyhow::Error::from).and_then(|(piece, goes_on)| {
                 if is_streaming {
                     print_piece(&piece)?;
                 }

@@ -1,7 +1,6 @@
 //! `templar model inspect`.
 
 use crate::failure::Advise;
-use crate::model_source::{parameter_files, read_config};
 use crate::output::{Output, Paint, count, size, table};
 use anyhow::Context;
 use clap::Args;
@@ -10,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::ModelConfig;
 use templar_engine::checkpoint::{Gguf, SpecialTokens, gguf_config, stored_tensors};
+use templar_model::{parameter_files, read_config};
 
 /// Say what a model folder or a GGUF file holds: sizes, rotation, tensors and their types.
 ///

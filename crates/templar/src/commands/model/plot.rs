@@ -3,12 +3,12 @@
 use super::plot_svg::{Chart, Series, draw};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, count};
-use crate::training_history::{STEPS_FILE, Step, folder_of, read_steps};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
+use templar_model::{STEPS_FILE, Step, folder_of, read_steps};
 
 /// Draw the loss, gradient norm and learning rate of one training or of several, as SVG.
 ///

@@ -1,7 +1,7 @@
 //! Charts one below the other, as SVG.
 
-use crate::axis::{Axis, escaped, number};
 use std::fmt::Write;
+use templar_bench::axis::{Axis, escaped, number};
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];

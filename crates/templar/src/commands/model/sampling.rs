@@ -1,8 +1,8 @@
 //! How the next token is chosen: flags that `generate` and `chat` share.
 
-use crate::checkpoint_folder::Checkpoint;
 use clap::Args;
 use templar_engine::{GenerateOptions, StopStrings};
+use templar_model::Checkpoint;
 
 /// How a text goes on.
 #[derive(Debug, Args)]

@@ -1,12 +1,10 @@
 //! `templar model train`.
 
-use crate::checkpoint_folder as folder;
+use super::{CHECKPOINT_ADVICE, lock, open_checkpoint};
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
-use crate::failure::{Advise, Usage};
+use crate::failure::{Advise, Usage, advice};
 use crate::output::{Output, count, duration};
 use crate::progress::Progress;
-use crate::training::{Limits, Plan, Record, Training, USUAL_FINAL_SHARE};
-use crate::training_history::{History, Keep, Step, folder_of};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -17,6 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::ModelConfig;
 use templar_corpus::{BuildError, Corpus, CorpusBuilder, Tokenizer, TokenizerError};
 use templar_engine::{Decay, Engine, MatrixOptimiser, preset};
+use templar_model::{
+    History, Inputs, Keep, Limits, Plan, Record, Step, Training, TrainingError, USUAL_FINAL_SHARE, folder, folder_of,
+};
 
 /// Train a model alone, on this machine.
 ///
@@ -195,7 +196,7 @@ impl Train {
         let threads = config.threads()?;
         let limits = self.limits.checked()?;
         preset(config.preset(), 512).map_err(|error| Usage(error.to_string()))?;
-        let _lock = folder::lock(&self.out)?;
+        let _lock = lock(&self.out)?;
         folder::recover(&self.out)?;
         let begun = self.record()?;
         let keep = Keep { last: self.keep, every: self.keep_every };
@@ -208,10 +209,10 @@ impl Train {
                 }
                 let corpus = self.source.corpus.clone().unwrap_or_else(|| record.plan.corpus.clone());
                 let corpus = open_corpus(&corpus)?;
-                Training::resume(&self.out, record, corpus, threads)?
+                Training::resume(&self.out, record, corpus, threads).map_err(advised)?
             }
             None => {
-                let model = self.recipe.from.as_deref().map(folder::Checkpoint::open).transpose()?;
+                let model = self.recipe.from.as_deref().map(open_checkpoint).transpose()?;
                 let (path, corpus) = self.source.open(&config, model.as_ref().map(|model| &model.tokenizer))?;
                 let limits =
                     if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
@@ -220,7 +221,8 @@ impl Train {
                     None => (preset(config.preset(), corpus.manifest().vocab_size as usize)?, None),
                 };
                 let plan = self.recipe.plan(&config, &sizes, &limits, path, &corpus)?;
-                Training::new(plan, limits, sizes, parameters, corpus, threads)?
+                let inputs = Inputs { config: sizes, parameters, corpus, threads };
+                Training::new(plan, limits, inputs).map_err(advised)?
             }
         };
         training.set_recomputing(self.recompute);
@@ -489,6 +491,17 @@ impl RecipeFlags {
                 .advise("leave the flag out, or begin anew in another --out"),
             None => Ok(()),
         }
+    }
+}
+
+/// What to do about a training that cannot start.
+fn advised(error: TrainingError) -> anyhow::Error {
+    match &error {
+        TrainingError::TooLittleText(_) | TrainingError::TooLittleHeldOutText(_) => {
+            advice(error, "give more text, or take a smaller --batch or --sequence-length")
+        }
+        TrainingError::Open { .. } => advice(error, CHECKPOINT_ADVICE),
+        _ => error.into(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the screen looks like, at three sizes and at three moments.
 
 use super::*;
-use crate::up::watch::{NodeView, WindowEvent};
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::KeyEvent;
 use ratatui::style::Color;
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
+use templar_localnet::{NodeView, WindowEvent};
 use templar_node::{MinerLine, NodeStatus};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (20, 5)];

@@ -1,0 +1,228 @@
+//! The rules of exchange compared on real text: loss against tokens, bytes and simulated time.
+
+pub(crate) mod kept;
+mod plan;
+mod plot;
+mod report;
+pub(crate) mod workers;
+
+pub use kept::{KeptRuns, Run};
+pub use plan::{Choice, DECAY_PERCENT, Method};
+pub use report::{Row, rows, section};
+
+use crate::Progress;
+use anyhow::Context;
+use kept::Setting;
+use plot::{Curve, Plot};
+use report::World;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use templar_base::ModelConfig;
+use templar_corpus::Corpus;
+use templar_engine::preset;
+use workers::{Ground, Simulation};
+
+/// A model of the comparison with its training.
+pub struct Size {
+    /// Its name, by its parameters.
+    pub name: &'static str,
+    config: fn(usize) -> anyhow::Result<ModelConfig>,
+    /// Vocabulary of the corpus.
+    pub vocabulary: u32,
+    sequence_length: usize,
+    sequences: usize,
+    learning_rate: f32,
+}
+
+const SIZES: [Size; 3] = [
+    Size { name: "0.2m", config: micro, vocabulary: 512, sequence_length: 64, sequences: 2, learning_rate: 3e-3 },
+    Size { name: "1m", config: tiny, vocabulary: 2048, sequence_length: 128, sequences: 4, learning_rate: 2e-3 },
+    Size { name: "10m", config: small, vocabulary: 8192, sequence_length: 128, sequences: 4, learning_rate: 1e-3 },
+];
+
+/// Points of each curve.
+const POINTS: usize = 20;
+
+fn micro(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    let sizes = (64, 172, 3, 4, 2);
+    let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads) = sizes;
+    let shape = ModelConfig { hidden_size, intermediate_size, num_hidden_layers, ..preset("nano", vocabulary)? };
+    Ok(ModelConfig { num_attention_heads, num_key_value_heads, head_dim: hidden_size / num_attention_heads, ..shape })
+}
+
+fn tiny(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    Ok(preset("tiny", vocabulary)?)
+}
+
+fn small(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+    Ok(preset("small", vocabulary)?)
+}
+
+impl Size {
+    /// The sizes of these names.
+    pub fn named<'a>(names: &'a [&'a str]) -> impl Iterator<Item = &'static Size> + 'a {
+        SIZES.iter().filter(move |size| names.contains(&size.name))
+    }
+}
+
+/// What is compared.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// Rules and variants.
+    pub choices: Vec<Choice>,
+    /// Steps of a window.
+    pub lengths: Vec<usize>,
+    /// Decays of the error feedback that our rules are tried with, in hundredths.
+    pub decays: Vec<u8>,
+    /// Seeds of first parameters and of the order of the text.
+    pub seeds: u64,
+    /// Steps of each worker.
+    pub steps: usize,
+    /// Simulated workers.
+    pub workers: usize,
+}
+
+/// How a comparison runs.
+pub struct Running<'a> {
+    /// Runs at the same time.
+    pub threads: usize,
+    /// Ends the comparison early.
+    pub stop: &'a AtomicBool,
+    /// Shows how far it is.
+    pub progress: &'a mut dyn Progress,
+}
+
+impl Comparison {
+    /// Runs what is not kept yet for one size of model, and keeps it.
+    pub fn run(
+        &self,
+        size: &Size,
+        corpus: &Arc<Corpus>,
+        kept: KeptRuns,
+        running: Running<'_>,
+    ) -> anyhow::Result<KeptRuns> {
+        let grounds = self.grounds(size, corpus)?;
+        let missing = self.missing(size, &grounds, &kept);
+        run_all(size.name, missing, kept, running)
+    }
+
+    /// What is not kept yet: every method with the first seed, then with the next.
+    fn missing<'a>(&self, size: &Size, grounds: &'a [Ground], kept: &KeptRuns) -> Vec<(&'a Ground, Method)> {
+        let methods = Method::all(&self.choices, &self.lengths, &self.decays);
+        let jobs = grounds.iter().flat_map(|ground| methods.iter().map(move |method| (ground, *method)));
+        jobs.filter(|(ground, method)| !kept.has(&Setting::of(size.name, ground), *method, ground.seed)).collect()
+    }
+
+    fn grounds(&self, size: &Size, corpus: &Arc<Corpus>) -> anyhow::Result<Vec<Ground>> {
+        let model = (size.config)(corpus.manifest().vocab_size as usize)?;
+        let ground = |seed| Ground {
+            corpus: corpus.clone(),
+            model: model.clone(),
+            workers: self.workers,
+            steps: self.steps,
+            sequence_length: size.sequence_length,
+            sequences: size.sequences,
+            learning_rate: size.learning_rate,
+            held_out_sequences: 128,
+            seed,
+        };
+        Ok((0..self.seeds).map(ground).collect())
+    }
+}
+
+/// Runs all jobs, as many at once as there are threads, and keeps each when it is finished.
+fn run_all(
+    model: &str,
+    jobs: Vec<(&Ground, Method)>,
+    kept: KeptRuns,
+    Running { threads, stop, progress }: Running<'_>,
+) -> anyhow::Result<KeptRuns> {
+    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let kept = Mutex::new(kept);
+    let work = || -> anyhow::Result<()> {
+        while let Some((ground, method)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let keep = |run| kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).keep(run);
+            let result = run_one(model, ground, *method, stop).and_then(keep);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+                return result;
+            }
+            finished.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            let finished = finished.load(Ordering::Relaxed);
+            progress.show(finished as f64 / jobs.len() as f64, &format!("{model}: {finished} of {} runs", jobs.len()));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        let results = workers.into_iter().map(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.collect::<anyhow::Result<()>>()
+    })?;
+    Ok(kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> anyhow::Result<Run> {
+    let joining = method.joining(ground)?;
+    let mut points = Vec::new();
+    Simulation::new(ground)?
+        .run(&joining, POINTS, stop, &mut |point| points.push(point))
+        .with_context(|| format!("{} with windows of {} steps", method.name(), method.inner_steps))?;
+    Ok(Run { setting: Setting::of(model, ground), method, seed: ground.seed, points })
+}
+
+/// Writes every point, and the plots of each model with its training for each length of the windows.
+pub fn write_files(folder: &Path, runs: &[Run], teraflops: f64) -> anyhow::Result<()> {
+    write_file(folder, "points.csv", report::csv(runs, teraflops))?;
+    for group in runs.chunk_by(|a, b| a.setting == b.setting) {
+        // What has no windows stands in every plot.
+        let lengths: BTreeSet<usize> =
+            group.iter().map(|run| run.method.inner_steps).filter(|length| *length > 1).collect();
+        for length in lengths {
+            write_plots(folder, group, World::of(&group[0].setting, teraflops), length)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_file(folder: &Path, name: &str, text: String) -> anyhow::Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The plots of one model's runs with windows of this length.
+fn write_plots(folder: &Path, group: &[Run], world: World, inner_steps: usize) -> anyhow::Result<()> {
+    let setting = &group[0].setting;
+    let shown: Vec<&Run> =
+        group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();
+    let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
+        let curve = |run: &&Run| Curve {
+            name: run.method.name(),
+            points: run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect(),
+        };
+        shown.iter().map(curve).collect()
+    };
+    let title = format!("{} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
+    let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
+        Plot { title: &title, across, is_logarithmic, curves }.svg()
+    };
+    let write = |axis: &str, text| {
+        write_file(folder, &format!("{}-{}-h{inner_steps}-{axis}.svg", setting.model, setting.steps), text)
+    };
+    write("tokens", plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
+    let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
+    write("bytes", plot("bytes sent and received by a worker", true, &moved))?;
+    for link in report::LINKS {
+        let across = format!("simulated seconds at {link} Mb/s");
+        let timed = curves(&|run, point| world.seconds(&run.method, point, link));
+        write(&format!("seconds-{link}"), plot(&across, true, &timed))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! Which runs are compared.
+
+use super::workers::{Ground, Joining, Windows};
+use serde::{Deserialize, Serialize};
+use templar_base::MergeMethod;
+use templar_gradient::MergeRule;
+use templar_gradient::exchange::{Diloco, Exchange, PayloadExchange, QuantisedTopK};
+
+/// Decay of the published rule's error feedback (β) in hundredths.
+const PUBLISHED_DECAY_PERCENT: u8 = 95;
+
+/// Ours, where it is not tried with another.
+pub const DECAY_PERCENT: u8 = 80;
+
+/// One row of the comparison; ordered as rows stand in tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Method {
+    /// Whether this is a usual rule with one thing changed.
+    pub is_variant: bool,
+    /// Steps of a window (H).
+    pub inner_steps: usize,
+    /// What is exchanged.
+    pub rule: Rule,
+    /// When what was merged arrives.
+    pub overlap: Overlap,
+    /// Whether the inner optimiser forgets at each window's start.
+    pub is_state_reset: bool,
+    /// Whose messages are merged.
+    pub selection: Selection,
+    /// Decay of the error feedback (β) in hundredths.
+    pub decay_percent: u8,
+}
+
+/// What is exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// AdamW on the mean gradient of all workers in every step.
+    EveryStep,
+    /// Dense DiLoCo with Nesterov momentum.
+    Diloco,
+    /// The published 2-bit rule, 64 of 4096, mean over all.
+    Published,
+    /// This system's, with so many kept values of 4096.
+    Ours(u16),
+    /// The same under the mean over all.
+    OursMeanOfAll(u16),
+}
+
+/// When what was merged arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// At once: workers wait.
+    None,
+    /// After a fifth of the next window.
+    Fifth,
+    /// At the next window's end.
+    Whole,
+}
+
+/// Whose messages are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    All,
+    /// Three quarters, drawn anew in each window; the others get back what they sent.
+    SomeReturned,
+    /// Three quarters; what the others sent is lost.
+    SomeLost,
+}
+
+/// A rule or variant as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// AdamW on all gradients in every step.
+    Adamw,
+    /// Dense DiLoCo.
+    Diloco,
+    /// The published 2-bit rule.
+    Published,
+    /// This system's rule with 64 kept values of 4096.
+    Ours64,
+    /// The same with 104.
+    Ours104,
+    /// The mean over all workers.
+    MeanOfAll,
+    /// What was merged arrives after a fifth of the next window.
+    OverlapFifth,
+    /// It arrives at the next window's end.
+    OverlapWhole,
+    /// The inner optimiser forgets at each window's start.
+    StateReset,
+    /// Three quarters of the workers are merged, the others get back what they sent.
+    SomeReturned,
+    /// Three quarters are merged, what the others sent is lost.
+    SomeLost,
+}
+
+impl Choice {
+    /// All of them with their names, in the order of the command's help.
+    pub const ALL: [(&str, Self); 11] = [
+        ("adamw", Self::Adamw),
+        ("diloco", Self::Diloco),
+        ("published", Self::Published),
+        ("ours-64", Self::Ours64),
+        ("ours-104", Self::Ours104),
+        ("mean-of-all", Self::MeanOfAll),
+        ("overlap-fifth", Self::OverlapFifth),
+        ("overlap-whole", Self::OverlapWhole),
+        ("state-reset", Self::StateReset),
+        ("some-returned", Self::SomeReturned),
+        ("some-lost", Self::SomeLost),
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
+
+    /// With windows of this length.
+    fn method(self, inner_steps: usize) -> Method {
+        let usual = Method::new(Rule::Ours(64), inner_steps);
+        let variant = Method { is_variant: true, ..usual };
+        match self {
+            Self::Adamw => Method::new(Rule::EveryStep, 1),
+            Self::Diloco => Method::new(Rule::Diloco, inner_steps),
+            Self::Published => Method::new(Rule::Published, inner_steps),
+            Self::Ours64 => usual,
+            Self::Ours104 => Method::new(Rule::Ours(104), inner_steps),
+            Self::MeanOfAll => Method { rule: Rule::OursMeanOfAll(64), ..variant },
+            Self::OverlapFifth => Method { overlap: Overlap::Fifth, ..variant },
+            Self::OverlapWhole => Method { overlap: Overlap::Whole, ..variant },
+            Self::StateReset => Method { is_state_reset: true, ..variant },
+            Self::SomeReturned => Method { selection: Selection::SomeReturned, ..variant },
+            Self::SomeLost => Method { selection: Selection::SomeLost, ..variant },
+        }
+    }
+}
+
+impl Method {
+    const fn new(rule: Rule, inner_steps: usize) -> Self {
+        let (overlap, selection) = (Overlap::None, Selection::All);
+        let decay_percent = match rule {
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) => DECAY_PERCENT,
+            _ => PUBLISHED_DECAY_PERCENT,
+        };
+        Self { is_variant: false, inner_steps, rule, overlap, is_state_reset: false, selection, decay_percent }
+    }
+
+    /// The comparison of these choices: rules with windows of every length, variants with the middle one; ours with
+    /// each of these decays of the error feedback.
+    pub fn all(choices: &[Choice], lengths: &[usize], decay_percents: &[u8]) -> Vec<Self> {
+        let middle = lengths.get(lengths.len() / 2).copied();
+        let mut methods: Vec<Self> = choices
+            .iter()
+            .flat_map(|choice| lengths.iter().map(|length| choice.method(*length)))
+            .filter(|method| !method.is_variant || Some(method.inner_steps) == middle)
+            .flat_map(|method| method.with_decays(decay_percents))
+            .collect();
+        methods.sort();
+        methods.dedup();
+        methods
+    }
+
+    /// Whether its error feedback decays as it usually does.
+    pub fn has_usual_decay(&self) -> bool {
+        self.decay_percent == Self::new(self.rule, self.inner_steps).decay_percent
+    }
+
+    /// A rule of ours with each of these decays; another as it is.
+    fn with_decays(self, decay_percents: &[u8]) -> Vec<Self> {
+        match self.rule {
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) => {
+                decay_percents.iter().map(|&decay_percent| Self { decay_percent, ..self }).collect()
+            }
+            _ => vec![self],
+        }
+    }
+
+    /// Steps until what was merged arrives (τ).
+    pub fn delay(&self) -> usize {
+        match self.overlap {
+            Overlap::None => 0,
+            Overlap::Fifth => self.inner_steps.div_ceil(5),
+            Overlap::Whole => self.inner_steps,
+        }
+    }
+
+    /// A name for tables.
+    pub fn name(&self) -> String {
+        let mut name = match self.rule {
+            Rule::EveryStep => return "AdamW every step".to_owned(),
+            Rule::Diloco => "DiLoCo dense".to_owned(),
+            Rule::Published => "published 2-bit k=64".to_owned(),
+            Rule::Ours(kept) => format!("ours k={kept}"),
+            Rule::OursMeanOfAll(kept) => format!("ours k={kept}, mean over all"),
+        };
+        name += match self.overlap {
+            Overlap::None => "",
+            Overlap::Fifth => ", τ=0.2·H",
+            Overlap::Whole => ", τ=H",
+        };
+        if self.is_state_reset {
+            name += ", inner state reset";
+        }
+        name += match self.selection {
+            Selection::All => "",
+            Selection::SomeReturned => ", 3/4 merged, rest returned",
+            Selection::SomeLost => ", 3/4 merged, rest lost",
+        };
+        if !self.has_usual_decay() {
+            name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
+        }
+        name
+    }
+
+    /// What to run.
+    pub fn joining(&self, ground: &Ground) -> anyhow::Result<Joining> {
+        let decay = f32::from(self.decay_percent) / 100.0;
+        let sparse = |kept: u16, method| -> anyhow::Result<Box<dyn Exchange>> {
+            let rule = MergeRule { method, ..MergeRule::default() };
+            Ok(Box::new(PayloadExchange::new(ground.layout(kept)?, rule, decay)))
+        };
+        let exchange: Box<dyn Exchange> = match self.rule {
+            Rule::EveryStep => return Ok(Joining::EveryStep),
+            Rule::Diloco => Box::new(Diloco { rate: 0.7, momentum: 0.9 }),
+            Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay }),
+            Rule::Ours(kept) => sparse(kept, MergeMethod::MeanOfSenders)?,
+            Rule::OursMeanOfAll(kept) => sparse(kept, MergeMethod::MeanOfAll)?,
+        };
+        Ok(Joining::Windows(Windows {
+            exchange,
+            steps: self.inner_steps,
+            delay: self.delay(),
+            is_state_reset: self.is_state_reset,
+            selected: match self.selection {
+                Selection::All => ground.workers,
+                _ => (3 * ground.workers / 4).max(1),
+            },
+            is_returned: self.selection == Selection::SomeReturned,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_a_name_of_its_own() {
+        let methods = Method::all(&Choice::ALL.map(|(_, choice)| choice), &[10, 30, 100], &[DECAY_PERCENT, 95]);
+        assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 6);
+        let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), methods.len());
+    }
+
+    #[test]
+    fn a_fifth_of_a_window_is_at_least_a_step() {
+        let method = Method { overlap: Overlap::Fifth, ..Method::new(Rule::Ours(64), 3) };
+        assert_eq!(method.delay(), 1);
+    }
+}

@@ -1,0 +1,332 @@
+//! Simulated workers in one process: each trains on text of its own, windows pass, messages are merged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use templar_base::random::Stream;
+use templar_base::{Beacon, ModelConfig, RunId, Uid, Window};
+use templar_corpus::{AssignmentRule, Assignments, Corpus};
+use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig, OptimiserState, ParamLayout, initial_parameters};
+use templar_gradient::GradientLayout;
+use templar_gradient::exchange::{Exchange, Message};
+use templar_model::{batches_of_corpus, mean_loss};
+
+/// What all runs of a comparison share.
+#[derive(Clone)]
+pub struct Ground {
+    pub corpus: Arc<Corpus>,
+    pub model: ModelConfig,
+    pub workers: usize,
+    /// Steps of each worker in the whole run.
+    pub steps: usize,
+    pub sequence_length: usize,
+    /// Sequences of a worker's step.
+    pub sequences: usize,
+    pub learning_rate: f32,
+    pub held_out_sequences: usize,
+    pub seed: u64,
+}
+
+/// How the workers of a window come together.
+pub enum Joining {
+    /// One model, a gradient over all workers' batches in every step.
+    EveryStep,
+    /// Own steps, then an exchange.
+    Windows(Windows),
+}
+
+/// The windows of an exchange.
+pub struct Windows {
+    pub exchange: Box<dyn Exchange>,
+    /// Steps of a window (H).
+    pub steps: usize,
+    /// Steps from a window's end until what was merged arrives (τ).
+    pub delay: usize,
+    /// Whether the inner optimiser forgets at each window's start.
+    pub is_state_reset: bool,
+    /// Workers whose message is merged; all of them where it is their number.
+    pub selected: usize,
+    /// Whether the others get back what they sent.
+    pub is_returned: bool,
+}
+
+/// A measured point of a run.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Point {
+    /// Steps of each worker.
+    pub steps: usize,
+    /// Tokens of all workers.
+    pub tokens: u64,
+    /// What one worker has sent, in bytes.
+    pub sent_bytes: u64,
+    /// What one worker has received, in bytes.
+    pub received_bytes: u64,
+    /// Mean held-out loss at the shared parameters, in nats.
+    pub loss: f32,
+}
+
+/// Adds up what a run moves.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    sent: u64,
+    received: u64,
+}
+
+impl Ground {
+    /// The layout of the model's pseudo-gradients with this many kept values of each chunk.
+    pub fn layout(&self, kept_per_chunk: u16) -> anyhow::Result<GradientLayout> {
+        let layout = ParamLayout::new(&self.model);
+        let tensors = layout.tensors().iter();
+        let rows: Vec<usize> = tensors.clone().filter_map(|tensor| tensor.shape.last().copied()).collect();
+        let sizes = tensors.map(|tensor| (tensor.name.clone(), tensor.range.len(), kept_per_chunk));
+        Ok(GradientLayout::new(sizes)?.with_row_lengths(&rows)?)
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        ParamLayout::new(&self.model).total()
+    }
+
+    /// Tokens of all workers in one step.
+    pub fn step_tokens(&self) -> u64 {
+        (self.workers * self.sequences * self.sequence_length) as u64
+    }
+
+    /// Warm-up over a twentieth of the steps, then flat, and over the last third down to a tenth.
+    fn rate(&self, step: usize) -> f32 {
+        let (warm_up, decay) = ((self.steps / 20).max(1), self.steps - self.steps / 3);
+        let share = if step < warm_up {
+            (step + 1) as f32 / warm_up as f32
+        } else if step > decay {
+            1.0 - 0.9 * (step - decay) as f32 / (self.steps - decay) as f32
+        } else {
+            1.0
+        };
+        self.learning_rate * share
+    }
+
+    fn key(&self) -> [u8; 32] {
+        *blake3::Hasher::new_derive_key("templar convergence bench v1")
+            .update(&self.seed.to_le_bytes())
+            .finalize()
+            .as_bytes()
+    }
+}
+
+/// A run in progress.
+pub struct Simulation<'a> {
+    ground: &'a Ground,
+    engine: CpuEngine,
+    assignments: Assignments,
+    held_out: Vec<Batch>,
+    shared: Vec<f32>,
+    traffic: Traffic,
+}
+
+/// One worker between two windows.
+#[derive(Clone)]
+struct Worker {
+    parameters: Vec<f32>,
+    /// Where the drift begins that was not sent yet.
+    anchor: Vec<f32>,
+    state: OptimiserState,
+    memory: Vec<f32>,
+}
+
+impl<'a> Simulation<'a> {
+    pub fn new(ground: &'a Ground) -> anyhow::Result<Self> {
+        let engine = CpuEngine::new(ground.model.clone(), OptimiserConfig::default(), 1)?;
+        let rule = AssignmentRule {
+            sequence_length: ground.sequence_length as u32,
+            sequences_per_batch: ground.sequences as u32,
+            batches_per_window: 1,
+            slots: ground.workers as u16,
+        };
+        let assignments = ground.corpus.assignments(RunId::new(ground.key()), rule)?;
+        let held_out = batches_of_corpus(&ground.corpus, ground.held_out_sequences, ground.sequence_length)?;
+        let shared = initial_parameters(&ground.model, ground.key());
+        Ok(Self { ground, engine, assignments, held_out, shared, traffic: Traffic::default() })
+    }
+
+    /// The batch of a worker's step.
+    fn batch(&self, worker: usize, step: usize) -> anyhow::Result<Batch> {
+        let assignment = self.assignments.assignment(Window(step as u64), Uid(worker as u16), &Beacon::default())?;
+        let mut batch = Batch::new(assignment.batch(0)?, self.ground.sequences, self.ground.sequence_length);
+        batch.end_of_text = Some(self.ground.corpus.manifest().end_of_text);
+        Ok(batch)
+    }
+
+    fn point(&mut self, steps: usize) -> anyhow::Result<Point> {
+        let loss = mean_loss(&mut self.engine, &self.shared, &self.held_out)?;
+        let Traffic { sent, received } = self.traffic;
+        let tokens = steps as u64 * self.ground.step_tokens();
+        Ok(Point { steps, tokens, sent_bytes: sent, received_bytes: received, loss })
+    }
+
+    /// Runs to the end or until `stop`, and tells of each point.
+    pub fn run(
+        mut self,
+        joining: &Joining,
+        points: usize,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Point),
+    ) -> anyhow::Result<()> {
+        tell(self.point(0)?);
+        match joining {
+            Joining::EveryStep => self.every_step(points, stop, tell),
+            Joining::Windows(windows) => self.windows(windows, points, stop, tell),
+        }
+    }
+
+    fn every_step(&mut self, points: usize, stop: &AtomicBool, tell: &mut dyn FnMut(Point)) -> anyhow::Result<()> {
+        let every = self.ground.steps.div_ceil(points);
+        self.engine.parameters_mut().copy_from_slice(&self.shared);
+        for step in 0..self.ground.steps {
+            if stop.load(Ordering::Relaxed) {
+                anyhow::bail!("interrupted");
+            }
+            let batches = (0..self.ground.workers).map(|worker| self.batch(worker, step));
+            let batches = batches.collect::<anyhow::Result<Vec<_>>>()?;
+            self.engine.train_step(&batches, self.ground.rate(step))?;
+            let bytes = 4 * self.shared.len() as u64;
+            self.traffic = Traffic { sent: self.traffic.sent + bytes, received: self.traffic.received + bytes };
+            if (step + 1).is_multiple_of(every) || step + 1 == self.ground.steps {
+                self.shared.copy_from_slice(self.engine.parameters());
+                tell(self.point(step + 1)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn windows(
+        &mut self,
+        rule: &Windows,
+        points: usize,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Point),
+    ) -> anyhow::Result<()> {
+        let count = self.ground.steps / rule.steps;
+        let every = count.div_ceil(points);
+        let mut workers = self.workers();
+        let mut momentum = vec![0f32; self.shared.len()];
+        for window in 0..count {
+            let messages = self.train_window(&mut workers, rule, window, stop)?;
+            self.merge(&mut workers, rule, window, &messages, &mut momentum)?;
+            if (window + 1).is_multiple_of(every) || window + 1 == count {
+                tell(self.point((window + 1) * rule.steps)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        let zeros = vec![0f32; self.shared.len()];
+        let worker = Worker {
+            parameters: self.shared.clone(),
+            anchor: self.shared.clone(),
+            state: OptimiserState::new(zeros.len()),
+            memory: zeros,
+        };
+        vec![worker; self.ground.workers]
+    }
+
+    /// The window of every worker: what was merged last arrives after `delay` steps, and the drift goes out at the end.
+    fn train_window(
+        &mut self,
+        workers: &mut [Worker],
+        rule: &Windows,
+        window: usize,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Vec<Message>> {
+        let mut messages = Vec::with_capacity(workers.len());
+        for (number, worker) in workers.iter_mut().enumerate() {
+            self.engine.parameters_mut().copy_from_slice(&worker.parameters);
+            self.engine.load_optimiser_state(std::mem::take(&mut worker.state))?;
+            if rule.is_state_reset {
+                self.engine.reset_optimiser();
+            }
+            for step in 0..=rule.steps {
+                if step == rule.delay.min(rule.steps) {
+                    // Anchor and parameters move alike: the jump is no drift.
+                    let parameters = self.engine.parameters_mut();
+                    for ((x, anchor), shared) in parameters.iter_mut().zip(&mut worker.anchor).zip(&self.shared) {
+                        *x = shared + (*x - *anchor);
+                        *anchor = *shared;
+                    }
+                }
+                if step == rule.steps {
+                    break;
+                }
+                if stop.load(Ordering::Relaxed) {
+                    anyhow::bail!("interrupted");
+                }
+                let global = window * rule.steps + step;
+                let batch = self.batch(number, global)?;
+                self.engine.train_step(&[batch], self.ground.rate(global))?;
+            }
+            worker.parameters.copy_from_slice(self.engine.parameters());
+            worker.state = self.engine.optimiser_state();
+            let drift: Vec<f32> = worker.anchor.iter().zip(&worker.parameters).map(|(a, x)| a - x).collect();
+            messages.push(rule.exchange.send(&mut worker.memory, &drift)?);
+            worker.anchor.copy_from_slice(&worker.parameters);
+        }
+        Ok(messages)
+    }
+
+    /// Chooses, merges and applies; who was not chosen may get back what it sent.
+    fn merge(
+        &mut self,
+        workers: &mut [Worker],
+        rule: &Windows,
+        window: usize,
+        messages: &[Message],
+        momentum: &mut [f32],
+    ) -> anyhow::Result<()> {
+        let mut order: Vec<usize> = (0..messages.len()).collect();
+        if rule.selected < messages.len() {
+            let mut stream = Stream::new(self.ground.key(), "selection", window as u64);
+            for place in (1..order.len()).rev() {
+                order.swap(place, (stream.unit_f32() * (place + 1) as f32) as usize % (place + 1));
+            }
+        }
+        let (chosen, others) = order.split_at(rule.selected.min(order.len()));
+        if rule.is_returned {
+            for other in others {
+                rule.exchange.take_back(&mut workers[*other].memory, &messages[*other])?;
+            }
+        }
+        let chosen: Vec<Message> = chosen.iter().map(|place| messages[*place].clone()).collect();
+        let received = rule.exchange.apply(&mut self.shared, momentum, &chosen, 1.0)?;
+        let sent = messages.iter().map(|message| message.bytes as u64).sum::<u64>() / messages.len() as u64;
+        self.traffic = Traffic { sent: self.traffic.sent + sent, received: self.traffic.received + received as u64 };
+        Ok(())
+    }
+}
+
+/// Trains `count` windows, and tells of each the accumulated values (`a`) of every worker as they stand before they are
+/// compressed.
+pub fn accumulators(
+    ground: &Ground,
+    rule: &Windows,
+    decay: f32,
+    count: usize,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut simulation = Simulation::new(ground)?;
+    let mut workers = simulation.workers();
+    let mut momentum = vec![0f32; simulation.shared.len()];
+    for window in 0..count {
+        let memories: Vec<Vec<f32>> = workers.iter().map(|worker| worker.memory.clone()).collect();
+        let anchors = simulation.shared.clone();
+        let messages = simulation.train_window(&mut workers, rule, window, stop)?;
+        let accumulated = |(memory, worker): (Vec<f32>, &Worker)| {
+            let drift = anchors.iter().zip(&worker.parameters).map(|(start, end)| start - end);
+            memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect()
+        };
+        tell(window, memories.into_iter().zip(&workers).map(accumulated).collect())?;
+        if window + 1 < count {
+            simulation.merge(&mut workers, rule, window, &messages, &mut momentum)?;
+        }
+    }
+    Ok(())
+}

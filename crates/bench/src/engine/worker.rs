@@ -1,0 +1,150 @@
+//! One engine in a process of its own, so that its memory can be measured and engines can take turns.
+//!
+//! It reads a request as a line of JSON and answers with a line of JSON. `reference.py` speaks the same.
+
+use super::models::{batch, model};
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use templar_engine::{Batch, CpuEngine, Engine, GenerateOptions, Isa, OptimiserConfig, fma_burst};
+
+/// What a worker is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// This many training steps.
+    Train { steps: usize },
+    /// This many forward passes over the batch.
+    Evaluate { steps: usize },
+    /// The gradient of the batch at the parameters of the start, written to a file.
+    Gradient { out: PathBuf },
+    /// So many texts of this many tokens, after a prompt of as many.
+    Generate { tokens: usize, texts: usize },
+    /// The rate of the vector unit (ours only).
+    Peak,
+}
+
+/// What a worker answers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took.
+    #[serde(default)]
+    pub seconds: f64,
+    /// The most memory that the process has held.
+    #[serde(default)]
+    pub peak_bytes: u64,
+    /// The memory that it held before it made a model.
+    #[serde(default)]
+    pub idle_bytes: u64,
+    /// Floating-point operations per second.
+    #[serde(default)]
+    pub flops_per_second: f64,
+    /// The versions of what was measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+}
+
+/// Rounds of a burst: some milliseconds.
+const BURST_ROUNDS: u64 = 1 << 21;
+
+/// Measures one engine of ours: answers the requests of `input`, a line each, until it ends.
+///
+/// `parameters` is a file of little-endian f32 in canonical order.
+pub fn serve_worker(
+    name: &str,
+    threads: usize,
+    parameters: &Path,
+    input: impl BufRead,
+    mut output: impl Write,
+) -> anyhow::Result<()> {
+    let idle_bytes = memory_peak();
+    let config = model(name)?;
+    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), threads)?;
+    engine.parameters_mut().copy_from_slice(&read_values(parameters)?);
+    let batch = batch(&config);
+    let version = format!("templar {} ({})", env!("CARGO_PKG_VERSION"), engine.isa());
+    let mut answer = |answer: &Answer| -> anyhow::Result<()> {
+        writeln!(output, "{}", serde_json::to_string(answer)?)?;
+        Ok(output.flush()?)
+    };
+    answer(&Answer { version, idle_bytes, ..Answer::default() })?;
+    for line in input.lines() {
+        let request = serde_json::from_str(&line?).context("this is not a request")?;
+        let mut result = carry_out(&mut engine, threads, &batch, request)?;
+        (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
+        answer(&result)?;
+    }
+    Ok(())
+}
+
+fn carry_out(engine: &mut CpuEngine, threads: usize, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    match request {
+        Request::Train { steps } => {
+            for _ in 0..steps {
+                engine.train_step(std::slice::from_ref(batch), 3e-4)?;
+            }
+        }
+        Request::Evaluate { steps } => {
+            // A delta of nothing: the own parameters, without a copy of them.
+            let delta = templar_engine::SparseDelta { indices: &[], values: &[] };
+            for _ in 0..steps {
+                engine.evaluate_with(delta, batch)?;
+            }
+        }
+        Request::Gradient { out } => {
+            let parameters = engine.parameters().to_vec();
+            let mut gradient = vec![0.0; parameters.len()];
+            engine.gradient(&parameters, batch, &mut gradient)?;
+            write_values(&out, &gradient)?;
+        }
+        Request::Generate { tokens, texts } => {
+            let options = GenerateOptions { max_new_tokens: tokens, ..GenerateOptions::default() };
+            for _ in 0..texts {
+                engine.generate(&batch.tokens[..tokens], &options, &mut |_| true)?;
+            }
+        }
+        Request::Peak => return Ok(Answer { flops_per_second: peak(engine.isa(), threads), ..Answer::default() }),
+    }
+    Ok(Answer { seconds: started.elapsed().as_secs_f64(), ..Answer::default() })
+}
+
+/// The best of some bursts of fused multiply-adds, on all threads at once: what the cores can do at all.
+fn peak(isa: Isa, threads: usize) -> f64 {
+    let rate = |_| {
+        let started = Instant::now();
+        let operations: u64 = std::thread::scope(|scope| {
+            let bursts: Vec<_> = (0..threads).map(|_| scope.spawn(|| fma_burst(isa, BURST_ROUNDS))).collect();
+            bursts.into_iter().map(|burst| burst.join().unwrap_or(0)).sum()
+        });
+        operations as f64 / started.elapsed().as_secs_f64()
+    };
+    (0..8).map(rate).fold(0.0, f64::max)
+}
+
+/// The most memory that this process has held, in bytes; 0 where the system does not say.
+fn memory_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
+
+/// Reads a file of little-endian f32.
+pub fn read_values(path: &Path) -> anyhow::Result<Vec<f32>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (values, rest) = bytes.as_chunks::<4>();
+    anyhow::ensure!(rest.is_empty(), "{} is no file of f32", path.display());
+    Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+/// Writes a file of little-endian f32.
+pub fn write_values(path: &Path, values: &[f32]) -> anyhow::Result<()> {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,24 @@
+//! Comparisons of the parts of this system with references, on one machine, and their reports.
+//!
+//! Each module measures one thing and returns its figures, which serialise to JSON and print as [`Section`]s:
+//! [`engine`] beside PyTorch, [`bucket`] beside SeaweedFS, [`gradient`] and [`convergence`] beside the published rules of
+//! exchange, [`ledger`] against the clock. `templar bench` calls them; what takes long reports its [`Progress`].
+//!
+//! ```
+//! use templar_bench::convergence::{Choice, Method};
+//!
+//! let methods = Method::all(&[Choice::Diloco, Choice::Ours64], &[10, 30], &[80]);
+//! assert_eq!(methods.len(), 4);
+//! ```
+
+pub mod axis;
+pub mod bucket;
+pub mod convergence;
+pub mod engine;
+pub mod gradient;
+pub mod ledger;
+mod progress;
+mod section;
+
+pub use progress::Progress;
+pub use section::Section;

@@ -1,0 +1,186 @@
+//! Where a local network keeps its things.
+
+use crate::{Node, Role};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Version of the folder's format.
+const VERSION: u32 = 1;
+
+/// A network's folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// The folder cannot be created or locked; the disk or the path is at fault.
+    #[error("cannot use the folder {}", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another process runs the network.
+    #[error("another `templar up` runs in {}", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written; the disk is at fault.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The settings are damaged.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The network was made by another version of this program.
+    #[error("{} holds a network of version {version}, this program runs version {VERSION}", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+/// What was decided when the network was made; later starts follow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Number of validators.
+    pub validators: usize,
+    /// Number of miners.
+    pub miners: usize,
+    /// Port of the ledger.
+    pub ledger_port: u16,
+    /// Port of the bucket server.
+    pub bucket_port: u16,
+}
+
+/// The folder of one local network, held by this process alone.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the folder. With `fresh`, removes the network that is in it first.
+    pub fn open(path: &Path, fresh: bool) -> Result<Self, FolderError> {
+        let unusable = |source| FolderError::Unusable { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = lock.map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        if fresh {
+            folder.clear().map_err(unusable)?;
+        }
+        Ok(folder)
+    }
+
+    /// Removes the network: only what `templar up` makes, so that a wrong --data costs nobody a file.
+    fn clear(&self) -> io::Result<()> {
+        for name in ["nodes", "ledger", "bucket", "wallets", "corpus", "logs"] {
+            match fs::remove_dir_all(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        for name in ["network.json", "genesis.json", "ledger.json", "bucket-keys.json", "processes.json"] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of one process.
+    pub fn node(&self, name: &str) -> PathBuf {
+        self.path.join("nodes").join(name)
+    }
+
+    /// What was decided when the network was made; none for a new one.
+    pub fn settings(&self) -> Result<Option<Settings>, FolderError> {
+        read_settings(&self.path)
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let write = || {
+            fs::write(&temporary, bytes)?;
+            File::open(&temporary)?.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(|source| FolderError::File { action: "write", path: path.clone(), source })
+    }
+
+    /// Keeps the settings.
+    pub fn save(&self, settings: &Settings) -> Result<(), FolderError> {
+        self.write_json("network.json", settings)
+    }
+
+    /// As [`Folder::write`], of facts as JSON.
+    pub(crate) fn write_json(&self, name: &str, facts: &impl Serialize) -> Result<(), FolderError> {
+        let path = || self.path.join(name);
+        let text = serde_json::to_vec_pretty(facts).map_err(|source| FolderError::Damaged { path: path(), source })?;
+        self.write(name, &text)
+    }
+}
+
+/// What was decided when the network in `root` was made; none where there is none.
+pub fn read_settings(root: &Path) -> Result<Option<Settings>, FolderError> {
+    let path = root.join("network.json");
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FolderError::File { action: "read", path, source }),
+    };
+    let settings: Settings = serde_json::from_slice(&bytes).map_err(|source| FolderError::Damaged { path, source })?;
+    match settings.version {
+        VERSION => Ok(Some(settings)),
+        version => Err(FolderError::Version { path: root.to_owned(), version }),
+    }
+}
+
+impl Settings {
+    /// Address of the ledger.
+    pub fn ledger_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.ledger_port)
+    }
+
+    /// Settings of a new network.
+    pub fn new(validators: usize, miners: usize) -> Self {
+        Self { version: VERSION, validators, miners, ledger_port: 0, bucket_port: 0 }
+    }
+
+    /// The nodes: miners first, so that they get the lowest uids, which have data.
+    pub fn nodes(&self) -> Vec<Node> {
+        let of = |role: Role, count| (0..count).map(move |number| role.node(&format!("{}-{number}", role.name())));
+        of(Role::Miner, self.miners).chain(of(Role::Validator, self.validators)).collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! The rules of a local run, fitted to this machine and its text.
+
+use crate::{RuleName, SetupError};
+use std::time::Instant;
+use templar_base::{
+    BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
+    InnerOptimiser, InnerSchedule, JudgingRule, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
+    WindowClock,
+};
+use templar_corpus::Corpus;
+use templar_engine::{Batch, CpuEngine, Engine, EngineError, NumericsId, OptimiserConfig, initial_parameters};
+use templar_gradient::state_hash;
+
+/// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
+pub const BLOCK_TIME_MS: u64 = 500;
+const SEQUENCE_LENGTH: usize = 128;
+const SEQUENCES_PER_BATCH: usize = 8;
+const EVALUATION_SEQUENCES: usize = 64;
+/// A miner gets this many times the batches that it is expected to need, so that no machine runs out of work.
+const SPARE_BATCHES: f64 = 2.0;
+/// Slots beyond the nodes of the start, for miners that join later.
+const SPARE_SLOTS: u16 = 2;
+/// Eight times the default of 64 of 4096: on one machine bytes cost nothing, and windows of many steps leave less
+/// behind in the error feedback.
+const KEPT_PER_CHUNK: u16 = 512;
+/// Lower than the usual 0.95: a local window has a hundred inner steps, so that what waits is soon out of date.
+/// Measured on the default text with four miners: with 0.95 half of the payloads were rejected from the fourth window
+/// on, with 0.7 none.
+const ERROR_FEEDBACK_DECAY: f32 = 0.7;
+/// The learning rate falls early: once the simple things are learnt, the drift of many steps at a high rate is mostly
+/// noise, and payloads can no longer be told from it.
+const DECAY_FROM_WINDOW: u64 = 2;
+const DECAY_TO_WINDOW: u64 = 12;
+/// Measured over ten minutes: held at the peak, the windows from the eighth on gain nothing; at a tenth of it their
+/// gain is too small to measure.
+const FINAL_SHARE: f32 = 0.2;
+const CHECKPOINT_WINDOWS: u64 = 5;
+const RETENTION_WINDOWS: u64 = 30;
+/// The ledger keeps commitments of N windows more than buckets keep objects: whoever reads the oldest object also
+/// needs the votes that made it count.
+const KEPT_BEYOND_WINDOWS: u64 = 16;
+/// Windows without weights after which a validator no longer counts in consensus.
+const ACTIVITY_WINDOWS: u64 = 8;
+
+/// What the plan depends on.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The model's sizes.
+    pub model: ModelConfig,
+    /// The text.
+    pub corpus: &'a Corpus,
+    /// Seed of the first parameters.
+    pub seed: [u8; 32],
+    /// Number of miners.
+    pub miners: usize,
+    /// Number of validators.
+    pub validators: usize,
+    /// Cores of this machine.
+    pub cores: usize,
+    /// How pseudo-gradients are merged and applied.
+    pub rule: RuleName,
+    /// Length of a window in seconds; chosen by the measured speed where it is not given.
+    pub window_seconds: Option<u64>,
+}
+
+/// A plan, before the ledger's hash and the start block are known.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    genesis: Genesis,
+}
+
+/// Seconds of one inner step alone on one core.
+fn measure_step(model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
+    let mut engine = CpuEngine::new(model.clone(), OptimiserConfig::default(), 1)?;
+    engine.parameters_mut().copy_from_slice(params);
+    let count = SEQUENCES_PER_BATCH * (SEQUENCE_LENGTH + 1);
+    let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
+    let batch = [Batch::new(tokens, SEQUENCES_PER_BATCH, SEQUENCE_LENGTH)];
+    engine.train_step(&batch, 1e-4)?;
+    let begun = Instant::now();
+    let mut steps = 0u32;
+    while begun.elapsed().as_millis() < 600 || steps < 2 {
+        engine.train_step(&batch, 1e-4)?;
+        steps += 1;
+    }
+    Ok(begun.elapsed().as_secs_f64() / f64::from(steps))
+}
+
+impl Plan {
+    /// Measures the machine and chooses the rules. They stay as they are for the whole run: the genesis holds them.
+    pub fn new(inputs: &Inputs<'_>) -> Result<Self, SetupError> {
+        let params = initial_parameters(&inputs.model, inputs.seed);
+        let step = measure_step(&inputs.model, &params)?;
+        // All nodes compute at the same time while the validators judge.
+        let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
+        let judging = crowding * step * (EVALUATION_SEQUENCES as f64 / SEQUENCES_PER_BATCH as f64) * 2.0;
+        let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(12, 300));
+        let blocks = (seconds * 1000 / BLOCK_TIME_MS).max(16);
+        let per_miner = (inputs.miners as f64 / inputs.cores as f64).max(1.0);
+        let expected = (seconds as f64 / (step * per_miner)).max(4.0);
+        let slots = (inputs.miners + inputs.validators) as u16 + SPARE_SLOTS;
+        let batches = batches_that_fit(inputs.corpus, slots, (expected * SPARE_BATCHES).ceil() as usize);
+        let genesis = rules(inputs, blocks, slots, batches, state_hash(&params));
+        let rule = templar_corpus::AssignmentRule::of_genesis(&genesis.data)?;
+        let (evaluation, held_out) = (genesis.judging.evaluation_sequences, genesis.judging.held_out_sequences);
+        inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, evaluation, held_out)?;
+        Ok(Self { genesis })
+    }
+
+    /// Blocks for which the ledger must keep commitments and history.
+    pub fn retention_blocks(&self) -> u64 {
+        (self.genesis.budget.retention_windows + KEPT_BEYOND_WINDOWS) * self.genesis.clock.blocks_per_window
+    }
+
+    /// Blocks after which a validator that set no weights counts as gone: it sets them once a window.
+    pub fn activity_cutoff_blocks(&self) -> u64 {
+        ACTIVITY_WINDOWS * self.genesis.clock.blocks_per_window
+    }
+
+    /// The genesis document of a run on this ledger.
+    pub fn genesis(&self, ledger: BlockHash, netuid: Netuid, start_block: BlockNumber) -> Genesis {
+        let mut genesis = self.genesis.clone();
+        (genesis.ledger, genesis.netuid, genesis.clock.start_block) = (ledger, netuid, start_block);
+        genesis
+    }
+}
+
+/// As many batches as wanted, as far as the text reaches in one window: a quarter of it is left to evaluate on.
+fn batches_that_fit(corpus: &Corpus, slots: u16, wanted: usize) -> usize {
+    let sequences = (corpus.train_tokens().saturating_sub(1) / SEQUENCE_LENGTH as u64) as usize;
+    let most = sequences / 4 * 3 / (usize::from(slots) * SEQUENCES_PER_BATCH);
+    wanted.min(most).max(4)
+}
+
+fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_state: StateHash) -> Genesis {
+    Genesis {
+        version: GENESIS_VERSION,
+        name: "local".to_owned(),
+        ledger: BlockHash::default(),
+        netuid: Netuid(3),
+        clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: blocks },
+        budget: WindowBudget {
+            // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
+            seal_blocks: (blocks / 12).clamp(4, 6),
+            reveal_blocks: blocks / 6,
+            judge_blocks: blocks / 2,
+            apply_blocks: blocks / 2 + 2,
+            retention_windows: RETENTION_WINDOWS,
+            checkpoint_windows: CHECKPOINT_WINDOWS,
+        },
+        numerics: NumericsId::STRICT.to_string(),
+        first_parameters: FirstParameters::Seed(ContentHash::new(inputs.seed)),
+        first_state,
+        data: DataRule {
+            tokenizer: inputs.corpus.tokenizer().hash(),
+            manifest: inputs.corpus.manifest_hash(),
+            sequence_length: SEQUENCE_LENGTH,
+            sequences_per_batch: SEQUENCES_PER_BATCH,
+            batches_per_window: batches,
+            slots,
+            documents: Default::default(),
+        },
+        model: inputs.model.clone(),
+        inner: InnerOptimiser {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip_norm: 1.0,
+            hidden_matrices: Default::default(),
+            schedule: InnerSchedule {
+                peak: 2e-3,
+                warm_up_windows: 2,
+                decay_from_window: DECAY_FROM_WINDOW,
+                decay_to_window: DECAY_TO_WINDOW,
+                final_share: FINAL_SHARE,
+            },
+        },
+        outer: inputs.rule.outer(usual_outer(), inputs.miners),
+        judging: JudgingRule {
+            evaluation_sequences: EVALUATION_SEQUENCES,
+            evaluation_parts: 8,
+            selected: 15,
+            newcomer_places: 2,
+            newcomer_windows: 8,
+            admission_share: 0.4,
+            confirmation_share: 0.5,
+            copy_agreement: 0.25,
+            rating_process_noise: 0.02,
+            held_out_sequences: 64,
+        },
+        economics: Economics { averaged_windows: 8, unselected_share: 0.15, ramp_windows: 4, weights_every_windows: 1 },
+    }
+}
+
+/// The rule of this system, fitted to local windows.
+pub(crate) fn usual_outer() -> OuterRule {
+    OuterRule {
+        error_feedback_decay: ERROR_FEEDBACK_DECAY,
+        tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
+        alpha: 1.0,
+        final_alpha: 0.65,
+        decay_from_window: 200,
+        decay_to_window: 1000,
+        scale_clip: 2,
+        merge: Default::default(),
+        domain: Default::default(),
+        values: Default::default(),
+        step: Default::default(),
+    }
+}

@@ -1,0 +1,227 @@
+//! Where a model is read from: a Hugging Face folder, or a GGUF file.
+
+use crate::FileError;
+use crate::folder::recover;
+use std::fs;
+use std::path::{Path, PathBuf};
+use templar_base::ModelConfig;
+use templar_corpus::TokenizerError;
+use templar_engine::checkpoint::{
+    CheckpointError, Gguf, GgufError, INDEX_FILE, ParameterReader, SpecialTokens, config_from_json, files_of_index,
+    generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer,
+};
+use templar_engine::{CpuEngine, Engine, EngineError, OptimiserConfig};
+
+/// The sizes of the model.
+pub const CONFIG_FILE: &str = "config.json";
+/// The parameters.
+pub const PARAMETERS_FILE: &str = "model.safetensors";
+/// The tokens that begin and end a text.
+pub const GENERATION_FILE: &str = "generation_config.json";
+/// The tokenizer.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// What `transformers` reads about a tokenizer beside `tokenizer.json`.
+pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
+
+/// A config.json has a few kilobytes.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// An index names each tensor of a model.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// A model that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A file cannot be read; the disk or the path is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of settings is larger than any real one; the model's folder is at fault.
+    #[error("{} is {bytes} bytes, over the limit of {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest size that is read.
+        limit: u64,
+    },
+    /// A file of the folder is broken, or not of this model; the model's folder is at fault.
+    #[error("cannot use {}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// The GGUF file is broken or asks for what this engine cannot do.
+    #[error("cannot use {}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GgufError,
+    },
+    /// `tokenizer_config.json` is not JSON.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The folder has no parameters.
+    #[error("{} is missing", path.display())]
+    NoParameters {
+        /// Where they are expected.
+        path: PathBuf,
+    },
+    /// The model has no tokenizer that this program can use.
+    #[error("the model has no usable tokenizer: {reason}")]
+    NoTokenizer {
+        /// Why there is none.
+        reason: String,
+    },
+    /// The tokenizer is broken.
+    #[error("cannot use {}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TokenizerError,
+    },
+    /// The tokenizer has tokens that the model does not know.
+    #[error(
+        "the tokenizer has {tokens} tokens and the model knows {vocab_size}: it is another model's {TOKENIZER_FILE}"
+    )]
+    OtherTokenizer {
+        /// Tokens of the tokenizer.
+        tokens: u32,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
+}
+
+/// A model that was read, with or without a tokenizer.
+pub struct Model {
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// The tokens that begin and end a text.
+    pub special: SpecialTokens,
+    /// In canonical order.
+    pub parameters: Vec<f32>,
+    /// The text of its `tokenizer.json`, or why there is none.
+    pub tokenizer: Result<Vec<u8>, String>,
+    /// How a talk is put into a text, as a template of Hugging Face.
+    pub chat_template: Option<String>,
+}
+
+impl Model {
+    /// Reads a folder, or a `.gguf` file.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        if path.is_file() {
+            return Self::of_gguf(path);
+        }
+        recover(path)?;
+        let (config, special) = read_config(path)?;
+        let files = parameter_files(path)?;
+        let mut size = 0;
+        for file in &files {
+            size += fs::metadata(file).map_err(FileError::at("read", file))?.len();
+        }
+        let mut reader = ParameterReader::new(&config, size).map_err(broken(path))?;
+        for file in &files {
+            let bytes = fs::read(file).map_err(FileError::at("read", file))?;
+            reader.read(&bytes).map_err(broken(file))?;
+        }
+        let parameters = reader.finish().map_err(broken(path))?;
+        let tokenizer_path = path.join(TOKENIZER_FILE);
+        let tokenizer = fs::read(&tokenizer_path).map_err(|error| format!("{}: {error}", tokenizer_path.display()));
+        let chat_template = read_chat_template(path)?;
+        Ok(Self { config, special, parameters, tokenizer, chat_template })
+    }
+
+    fn of_gguf(path: &Path) -> Result<Self, OpenError> {
+        let broken = |source| OpenError::Gguf { path: path.to_owned(), source };
+        let bytes = fs::read(path).map_err(FileError::at("read", path))?;
+        let file = Gguf::parse(&bytes).map_err(broken)?;
+        let (config, special) = gguf_config(&file).map_err(broken)?;
+        let parameters = gguf_parameters(&file, &config).map_err(broken)?;
+        let tokenizer = gguf_tokenizer(&file).map(String::into_bytes).map_err(|error| error.to_string());
+        let chat_template = file.text("tokenizer.chat_template").map(str::to_owned);
+        Ok(Self { config, special, parameters, tokenizer, chat_template })
+    }
+}
+
+fn broken(path: &Path) -> impl Fn(CheckpointError) -> OpenError + '_ {
+    move |source| OpenError::Checkpoint { path: path.to_owned(), source }
+}
+
+/// An engine with these parameters in it.
+pub fn engine_of(config: &ModelConfig, parameters: &[f32], threads: usize) -> Result<CpuEngine, EngineError> {
+    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), threads)?;
+    engine.parameters_mut().copy_from_slice(parameters);
+    Ok(engine)
+}
+
+fn read_text(path: &Path, limit: u64) -> Result<String, OpenError> {
+    let bytes = fs::metadata(path).map_err(FileError::at("read", path))?.len();
+    if bytes > limit {
+        return Err(OpenError::TooLarge { path: path.to_owned(), bytes, limit });
+    }
+    Ok(fs::read_to_string(path).map_err(FileError::at("read", path))?)
+}
+
+/// The sizes and special tokens of a folder. What ends a text is what `generation_config.json` says, if it does.
+pub fn read_config(folder: &Path) -> Result<(ModelConfig, SpecialTokens), OpenError> {
+    let path = folder.join(CONFIG_FILE);
+    let text = read_text(&path, MAX_CONFIG_BYTES)?;
+    let (config, mut special) = config_from_json(&text).map_err(broken(&path))?;
+    let path = folder.join(GENERATION_FILE);
+    if path.is_file() {
+        let text = read_text(&path, MAX_CONFIG_BYTES)?;
+        let generation = generation_config_from_json(&text).map_err(broken(&path))?;
+        if !generation.end.is_empty() {
+            special.end = generation.end;
+        }
+    }
+    Ok((config, special))
+}
+
+/// The template in a folder's `tokenizer_config.json`, if it has one.
+fn read_chat_template(folder: &Path) -> Result<Option<String>, OpenError> {
+    let path = folder.join(TOKENIZER_CONFIG_FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let fields: serde_json::Value = serde_json::from_str(&read_text(&path, MAX_INDEX_BYTES)?)
+        .map_err(|source| OpenError::Damaged { path, source })?;
+    Ok(fields.get("chat_template").and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
+/// `model.safetensors`, or what the index lists, or all shards in order of their names.
+pub fn parameter_files(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let whole = folder.join(PARAMETERS_FILE);
+    if whole.is_file() {
+        return Ok(vec![whole]);
+    }
+    let index = folder.join(INDEX_FILE);
+    if index.is_file() {
+        let text = read_text(&index, MAX_INDEX_BYTES)?;
+        let names = files_of_index(&text).map_err(broken(&index))?;
+        return Ok(names.into_iter().map(|name| folder.join(name)).collect());
+    }
+    let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;
+    let mut shards = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(FileError::at("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("model-") && name.ends_with(".safetensors") {
+            shards.push(path);
+        }
+    }
+    if shards.is_empty() {
+        return Err(OpenError::NoParameters { path: whole });
+    }
+    shards.sort();
+    Ok(shards)
+}

@@ -1,0 +1,447 @@
+//! Training a model alone on a corpus: what is planned, what was reached, and the steps between.
+//!
+//! With a limit in steps or tokens, the plan and the corpus decide every bit of the result, however often the process
+//! is stopped and started again. With a limit in minutes the learning rate follows the clock.
+
+use crate::checkpoint::Checkpoint;
+use crate::evaluation::{held_out_batches, mean_loss, pieces};
+use crate::source::{CONFIG_FILE, GENERATION_FILE, OpenError, PARAMETERS_FILE, TOKENIZER_FILE};
+use crate::{FileError, folder};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
+use templar_corpus::{AssignmentError, AssignmentRule, Assignments, Corpus, CorpusError, PlanError, TokenizerError};
+use templar_engine::checkpoint::{
+    CheckpointError, Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
+};
+use templar_engine::{
+    Batch, CpuEngine, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OptimiserConfig, OptimiserState,
+    OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset,
+};
+
+/// What was reached, beside the checkpoint.
+pub const RECORD_FILE: &str = "training.json";
+/// The optimiser's state, beside the checkpoint.
+pub const OPTIMISER_FILE: &str = "optimiser.bin";
+
+/// The learning rate falls to this share of its peak where nothing else is said.
+pub const USUAL_FINAL_SHARE: f32 = 0.1;
+
+fn usual_final_share() -> f32 {
+    USUAL_FINAL_SHARE
+}
+
+/// A sample has so many tokens.
+const SAMPLE_TOKENS: usize = 40;
+
+/// What is fixed from the first step on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the model's sizes, or of the model that it began with.
+    pub preset: String,
+    /// The model that it began with; none where it began with random parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// Where the corpus is.
+    pub corpus: PathBuf,
+    /// The corpus, by its manifest.
+    pub corpus_hash: ContentHash,
+    /// Tokens of a sequence.
+    pub sequence_length: u32,
+    /// Sequences of a step.
+    pub batch: u32,
+    /// The highest learning rate.
+    pub learning_rate: f32,
+    /// Steps until the highest learning rate.
+    pub warm_up_steps: u64,
+    /// Share of the way after the warm-up in which the learning rate stays at its highest.
+    #[serde(default)]
+    pub flat_share: f64,
+    /// How the learning rate falls after.
+    pub decay: Decay,
+    /// Share of the highest learning rate that is left at the end.
+    #[serde(default = "usual_final_share")]
+    pub final_share: f32,
+    /// What moves the matrices of the layers.
+    #[serde(default)]
+    pub optimiser: MatrixOptimiser,
+    /// Seed of the first parameters and of the order of the text.
+    pub seed: u64,
+}
+
+/// When to stop; whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// After so many steps.
+    pub steps: Option<u64>,
+    /// After so many tokens.
+    pub tokens: Option<u64>,
+    /// After so many minutes of training.
+    pub minutes: Option<f64>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The share of the way that lies behind, at most 1, and the limit that is nearest.
+    fn progress(&self, record: &Record) -> (f64, &'static str) {
+        let share =
+            |done: f64, limit: Option<f64>| limit.map_or(0.0, |limit| if limit > 0.0 { done / limit } else { 1.0 });
+        let shares = [
+            (share(record.step as f64, self.steps.map(|steps| steps as f64)), "steps"),
+            (share(record.tokens as f64, self.tokens.map(|tokens| tokens as f64)), "tokens"),
+            (share(record.seconds, self.minutes.map(|minutes| minutes * 60.0)), "minutes"),
+        ];
+        let (done, limit) = shares.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, "steps"));
+        (done.min(1.0), limit)
+    }
+}
+
+/// What was reached; the file `training.json` of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The plan.
+    pub plan: Plan,
+    /// The limits of the last start.
+    pub limits: Limits,
+    /// The tokenizer's hash.
+    pub tokenizer: ContentHash,
+    /// Steps done.
+    pub step: u64,
+    /// Tokens learnt from.
+    pub tokens: u64,
+    /// Seconds of training, over all starts.
+    pub seconds: f64,
+    /// Loss on the held-out text before the first step.
+    pub first_held_out_loss: Option<f32>,
+    /// Loss on the held-out text when it was measured last.
+    pub last_held_out_loss: Option<f32>,
+}
+
+impl Record {
+    /// Reads the record of a checkpoint; none where the folder has none.
+    pub fn read(folder: &Path) -> Result<Option<Self>, TrainingError> {
+        let path = folder.join(RECORD_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(FileError::at("read", &path))?;
+        let record = serde_json::from_slice(&text).map_err(|source| TrainingError::Record { path, source })?;
+        Ok(Some(record))
+    }
+
+    fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("named fields of numbers and texts are always JSON");
+        text + "\n"
+    }
+}
+
+/// A training that cannot start or continue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// A file cannot be read or written; the disk or the path is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `training.json` is not what a training wrote.
+    #[error("{} is damaged", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The state of the optimiser is not what a training wrote.
+    #[error("cannot use {}", path.display())]
+    OptimiserState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: OptimiserStateError,
+    },
+    /// The checkpoint cannot be read.
+    #[error("cannot use the checkpoint {}", path.display())]
+    Open {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: OpenError,
+    },
+    /// The corpus is not the one that the training started with; the caller is at fault.
+    #[error("this is not the corpus that the training started with")]
+    OtherCorpus(#[source] CorpusError),
+    /// The checkpoint and its record are of two models; the folder is at fault.
+    #[error("{} is of another model than {RECORD_FILE} states", path.display())]
+    OtherModel {
+        /// The checkpoint's sizes.
+        path: PathBuf,
+    },
+    /// The record names sizes that this program does not know.
+    #[error(transparent)]
+    Preset(#[from] UnknownPreset),
+    /// The text has too few tokens for the plan; the caller is at fault.
+    #[error("the text is too small for this batch and sequence length")]
+    TooLittleText(#[from] PlanError),
+    /// The held-out part of the text has too few tokens; the caller is at fault.
+    #[error("the held-out part of the text is too small for this sequence length")]
+    TooLittleHeldOutText(#[source] CorpusError),
+    /// The corpus cannot give a batch.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// The text of a sample has no tokens, or the tokens no text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The engine rejects the model, the batch or the step.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The parameters cannot be written as a checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// What a training needs besides its plan.
+pub struct Inputs {
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// The parameters to start from; random ones of the plan's seed where there are none.
+    pub parameters: Option<Vec<f32>>,
+    /// The text.
+    pub corpus: Arc<Corpus>,
+    /// Threads of the engine.
+    pub threads: usize,
+}
+
+/// A model in training.
+pub struct Training {
+    /// What was reached.
+    pub record: Record,
+    engine: CpuEngine,
+    corpus: Arc<Corpus>,
+    assignments: Assignments,
+    held_out: Vec<Batch>,
+    /// When this start began, and the seconds of the starts before.
+    started: Instant,
+    seconds_before: f64,
+}
+
+impl Training {
+    /// A training that has not started. Fails where the text is too small for the plan.
+    pub fn new(plan: Plan, limits: Limits, inputs: Inputs) -> Result<Self, TrainingError> {
+        let Inputs { config, parameters, corpus, threads } = inputs;
+        let record = Record {
+            tokenizer: corpus.tokenizer().hash(),
+            plan,
+            limits,
+            step: 0,
+            tokens: 0,
+            seconds: 0.0,
+            first_held_out_loss: None,
+            last_held_out_loss: None,
+        };
+        let random = || initial_parameters(&config, seed(record.plan.seed, "parameters"));
+        let parameters = parameters.unwrap_or_else(random);
+        let mut training = Self::with_record(record, config, corpus, threads)?;
+        training.engine.parameters_mut().copy_from_slice(&parameters);
+        Ok(training)
+    }
+
+    /// Resumes a training from its checkpoint.
+    pub fn resume(path: &Path, record: Record, corpus: Arc<Corpus>, threads: usize) -> Result<Self, TrainingError> {
+        corpus.check_names(record.plan.corpus_hash, record.tokenizer).map_err(TrainingError::OtherCorpus)?;
+        let checkpoint =
+            Checkpoint::open(path).map_err(|source| TrainingError::Open { path: path.to_owned(), source })?;
+        let state_path = path.join(OPTIMISER_FILE);
+        let state = std::fs::read(&state_path).map_err(FileError::at("read", &state_path))?;
+        let state = OptimiserState::from_bytes(&state)
+            .map_err(|source| TrainingError::OptimiserState { path: state_path, source })?;
+        let plan = &record.plan;
+        let vocab_size = corpus.manifest().vocab_size as usize;
+        if plan.from.is_none() && preset(&plan.preset, vocab_size)? != checkpoint.config {
+            return Err(TrainingError::OtherModel { path: path.join(CONFIG_FILE) });
+        }
+        let mut training = Self::with_record(record, checkpoint.config, corpus, threads)?;
+        training.engine.parameters_mut().copy_from_slice(&checkpoint.parameters);
+        training.engine.load_optimiser_state(state)?;
+        Ok(training)
+    }
+
+    fn with_record(
+        record: Record,
+        config: ModelConfig,
+        corpus: Arc<Corpus>,
+        threads: usize,
+    ) -> Result<Self, TrainingError> {
+        let plan = &record.plan;
+        let rule = AssignmentRule {
+            sequence_length: plan.sequence_length,
+            sequences_per_batch: plan.batch,
+            batches_per_window: 1,
+            slots: 1,
+        };
+        let run = RunId::new(seed(plan.seed, "order of the text"));
+        let assignments = corpus.assignments(run, rule)?;
+        let held_out =
+            held_out_batches(&corpus, plan.sequence_length as usize).map_err(TrainingError::TooLittleHeldOutText)?;
+        let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
+        let engine = CpuEngine::new(config, optimiser, threads)?;
+        let seconds_before = record.seconds;
+        Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &CpuEngine {
+        &self.engine
+    }
+
+    /// The share of the way that lies behind, and the limit that is nearest.
+    pub fn progress(&self) -> (f64, &'static str) {
+        self.record.limits.progress(&self.record)
+    }
+
+    /// Whether activations are computed a second time rather than kept; no result depends on it.
+    pub fn set_recomputing(&mut self, is_recomputing: bool) {
+        self.engine.set_recomputing(is_recomputing);
+    }
+
+    /// The learning rate of the next step: warm-up by steps, then flat and decay by the share of the way.
+    pub fn learning_rate(&self) -> f32 {
+        learning_rate(&self.record.plan, self.record.step, self.progress().0)
+    }
+
+    /// One step. After an error the model is as before.
+    pub fn step(&mut self) -> Result<StepReport, TrainingError> {
+        let length = self.record.plan.sequence_length as usize;
+        let assignment = self.assignments.assignment(Window(self.record.step), Uid(0), &Beacon::default())?;
+        let tokens = assignment.batch(0)?;
+        let pieces = pieces(&tokens, length, self.corpus.manifest().end_of_text);
+        let report = self.engine.train_step(&pieces, self.learning_rate())?;
+        self.record.step += 1;
+        self.record.tokens += report.tokens as u64;
+        self.record.seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Measures the loss on the held-out text.
+    pub fn evaluate(&mut self) -> Result<f32, TrainingError> {
+        let parameters = self.engine.parameters().to_vec();
+        let loss = mean_loss(&mut self.engine, &parameters, &self.held_out)?;
+        if self.record.step == 0 {
+            self.record.first_held_out_loss = Some(loss);
+        }
+        self.record.last_held_out_loss = Some(loss);
+        self.record.seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
+        Ok(loss)
+    }
+
+    /// What the model writes after this text at present; the step is the seed.
+    pub fn sample(&mut self, prompt: &str) -> Result<String, TrainingError> {
+        let tokenizer = self.corpus.tokenizer();
+        let end = self.corpus.manifest().end_of_text;
+        let mut tokens = tokenizer.encode(prompt)?;
+        if tokens.is_empty() {
+            tokens.push(end);
+        }
+        // Room for the sample where the prompt is as long as what the model sees.
+        let longest = self.engine.config().max_position_embeddings.saturating_sub(SAMPLE_TOKENS).max(1);
+        let options = GenerateOptions {
+            max_new_tokens: SAMPLE_TOKENS,
+            temperature: 0.8,
+            top_p: 0.95,
+            seed: seed(self.record.step, "sample"),
+            stop_tokens: vec![end],
+            ..GenerateOptions::default()
+        };
+        let written = self.engine.generate(&tokens[tokens.len().saturating_sub(longest)..], &options, &mut |_| true)?;
+        Ok(tokenizer.decode(&written)?)
+    }
+
+    /// Replaces the checkpoint in a folder by the present state.
+    pub fn save(&self, path: &Path) -> Result<(), TrainingError> {
+        let end = self.corpus.manifest().end_of_text;
+        let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
+        let config = config_to_json(self.engine.config(), &special, Precision::F32);
+        let parameters = write_safetensors(self.engine.config(), self.engine.parameters(), Precision::F32)?;
+        let record = self.record.to_json();
+        let generation = generation_config_to_json(&special);
+        let optimiser = self.engine.optimiser_state().to_bytes();
+        let files: [(&str, &[u8]); 6] = [
+            (CONFIG_FILE, config.as_bytes()),
+            (PARAMETERS_FILE, &parameters),
+            (GENERATION_FILE, generation.as_bytes()),
+            (TOKENIZER_FILE, self.corpus.tokenizer().to_json()),
+            (OPTIMISER_FILE, &optimiser),
+            (RECORD_FILE, record.as_bytes()),
+        ];
+        Ok(folder::replace(path, &files)?)
+    }
+}
+
+/// The learning rate of a step, which lies at the share `done` of the way.
+fn learning_rate(plan: &Plan, step: u64, done: f64) -> f32 {
+    let Plan { learning_rate: peak, warm_up_steps, flat_share, decay, final_share, .. } = *plan;
+    if step < warm_up_steps {
+        return peak * (step + 1) as f32 / warm_up_steps as f32;
+    }
+    // The schedule counts in whole steps; a million of them stand for the whole way.
+    const WAY: u64 = 1_000_000;
+    let in_steps = |share: f64| (share * WAY as f64) as u64;
+    let flat_steps = in_steps(flat_share);
+    let schedule = Schedule { peak, warmup_steps: 0, flat_steps, total_steps: WAY, final_share, decay };
+    schedule.learning_rate(in_steps(done))
+}
+
+/// A seed of 32 bytes for a purpose.
+fn seed(number: u64, purpose: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("templar training alone v1");
+    hasher.update(&number.to_le_bytes()).update(purpose.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64, limits: Limits) -> Record {
+        let plan = Plan {
+            preset: "nano".into(),
+            from: None,
+            corpus: PathBuf::new(),
+            corpus_hash: ContentHash::default(),
+            sequence_length: 8,
+            batch: 2,
+            learning_rate: 1.0,
+            warm_up_steps: 4,
+            flat_share: 0.5,
+            decay: Decay::Linear,
+            final_share: 0.0,
+            optimiser: MatrixOptimiser::AdamW,
+            seed: 0,
+        };
+        let (tokenizer, tokens, seconds) = (ContentHash::default(), step * 16, step as f64);
+        let (first_held_out_loss, last_held_out_loss) = (None, None);
+        Record { plan, limits, tokenizer, step, tokens, seconds, first_held_out_loss, last_held_out_loss }
+    }
+
+    #[test]
+    fn the_nearest_limit_decides() {
+        let limits = Limits { steps: Some(100), tokens: Some(320), minutes: Some(10.0) };
+        assert_eq!(limits.progress(&record(10, limits)), (0.5, "tokens"));
+        let limits = Limits { steps: Some(5), ..limits };
+        assert_eq!(limits.progress(&record(10, limits)), (1.0, "steps"));
+        let limits = Limits { steps: Some(0), ..Limits::default() };
+        assert_eq!(limits.progress(&record(0, limits)), (1.0, "steps"));
+    }
+
+    #[test]
+    fn the_learning_rate_rises_stays_and_falls() {
+        let plan = record(0, Limits::default()).plan;
+        let rates = [(0, 0.0), (3, 0.03), (4, 0.04), (50, 0.5), (75, 0.75), (100, 1.0)];
+        let rates = rates.map(|(step, done)| learning_rate(&plan, step, done));
+        assert_eq!(rates, [0.25, 1.0, 1.0, 1.0, 0.5, 0.0]);
+    }
+}
