@@ -6,8 +6,8 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use templar_bucket::seaweedfs::{self, SeaweedFs};
 use templar_bucket::{Bucket, BucketError, BucketLocation, BucketServer, Bytes, KeyRing, WriteKey};
+use templar_testing::seaweedfs::{self, SeaweedFs};
 use tokio::task::JoinSet;
 
 /// Size of a large object, under the threshold of multipart uploads: each is one request.
@@ -163,7 +163,7 @@ impl BucketBench {
             false => Some(start_seaweedfs(folder.join("seaweedfs"), progress).await?),
         };
         if let Some(foreign) = &foreign {
-            let bucket = Bucket::open_writer(&foreign.location(BUCKET), Some(SeaweedFs::credentials()))?;
+            let bucket = Bucket::open_writer(&foreign.location(BUCKET)?, Some(SeaweedFs::credentials()))?;
             stores.push(("seaweedfs", bucket));
         }
         let mut rounds = vec![Vec::new(); stores.len()];

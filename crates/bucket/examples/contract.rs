@@ -4,11 +4,9 @@
 //! The bucket must be empty and readable by everybody; the key comes from the usual places (`AWS_ACCESS_KEY_ID` and
 //! so on). What the rules store is deleted after each.
 
-#[path = "../tests/contract/rules.rs"]
-mod rules;
-
-use rules::{Place, for_each_rule, options};
 use templar_bucket::{Bucket, BucketLocation, Credentials};
+use templar_testing::bucket_contract::{self as rules, Subject, options};
+use templar_testing::for_each_bucket_rule;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,11 +24,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     macro_rules! run {
         ($($rule:ident)*) => {$(
             let reader = Bucket::open_reader_with(&location, options())?;
-            rules::$rule(Place { writer: writer.clone(), reader, strangers: strangers.clone() }).await;
+            rules::$rule(Subject { writer: writer.clone(), reader, strangers: strangers.clone() }).await;
             rules::empty(&writer).await;
             println!("ok  {}", stringify!($rule).replace('_', " "));
         )*};
     }
-    for_each_rule!(run);
+    for_each_bucket_rule!(run);
     Ok(())
 }

@@ -67,8 +67,9 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::S3Store;
-    use crate::{BucketOptions, BucketServer, KeyRing, WriteKey};
+    use crate::s3::{S3Store, Server};
+    use crate::store::Store;
+    use crate::{BucketOptions, BucketServer, KeyRing, PutMode, WriteKey};
     use bytes::Bytes;
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
@@ -120,8 +121,9 @@ mod tests {
         let server = BucketServer::bind("127.0.0.1:0".parse().unwrap(), folder.path(), keys).await.unwrap();
         let endpoint = format!("http://{}", server.local_addr());
         let options = BucketOptions::default();
-        let store = S3Store::open("bucket-1", &endpoint, "eu-central-1", identity, &options).unwrap();
-        store.put("storing", "key", Bytes::from_static(b"bytes"), false).await.map(drop)
+        let server = Server { bucket: "bucket-1", endpoint: &endpoint, region: "eu-central-1" };
+        let store = S3Store::open(&server, identity, &options).unwrap();
+        store.put("key", Bytes::from_static(b"bytes"), PutMode::Replace).await.map(drop)
     }
 
     fn machine(told: &[(&str, &str)]) -> Identity {

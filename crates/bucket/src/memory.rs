@@ -1,13 +1,16 @@
 //! Objects in the memory of the process, for tests and for simulated networks.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bucket::{ObjectEntry, ObjectFacts, PutOutcome};
+use crate::object::{check_size, clip};
+use crate::store::Store;
+use crate::{BucketError, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
 
 /// One bucket in memory.
 #[derive(Debug, Default)]
@@ -30,29 +33,40 @@ impl MemoryStore {
         lock(&BUCKETS).entry(name.to_owned()).or_default().clone()
     }
 
-    pub(crate) fn put(&self, key: &str, bytes: Bytes, only_if_absent: bool) -> PutOutcome {
+    fn find(&self, key: &str) -> Result<(Bytes, SystemTime), BucketError> {
+        lock(&self.objects).get(key).cloned().ok_or_else(|| BucketError::NotFound { key: key.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<PutOutcome, BucketError> {
         let mut objects = lock(&self.objects);
-        if only_if_absent && objects.contains_key(key) {
-            return PutOutcome::AlreadyExists;
+        if mode == PutMode::Create && objects.contains_key(key) {
+            return Ok(PutOutcome::AlreadyExists);
         }
         objects.insert(key.to_owned(), (bytes, SystemTime::now()));
-        PutOutcome::Created
+        Ok(PutOutcome::Created)
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
-        lock(&self.objects).get(key).map(|(bytes, _)| bytes.clone())
+    async fn get(&self, key: &str, max_bytes: u64) -> Result<Bytes, BucketError> {
+        let (bytes, _) = self.find(key)?;
+        check_size(key, bytes.len() as u64, max_bytes)?;
+        Ok(bytes)
     }
 
-    pub(crate) fn facts(&self, key: &str) -> Option<ObjectFacts> {
-        let objects = lock(&self.objects);
-        objects.get(key).map(|(bytes, modified)| ObjectFacts { size: bytes.len() as u64, modified: *modified })
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, BucketError> {
+        let (bytes, _) = self.find(key)?;
+        let range = clip(key, range, bytes.len() as u64)?;
+        Ok(bytes.slice(range.start as usize..range.end as usize))
     }
 
-    pub(crate) fn delete(&self, key: &str) {
-        lock(&self.objects).remove(key);
+    async fn head(&self, key: &str) -> Result<ObjectFacts, BucketError> {
+        let (bytes, modified) = self.find(key)?;
+        Ok(ObjectFacts { size: bytes.len() as u64, modified })
     }
 
-    pub(crate) fn list(&self, prefix: &str, after: &str, limit: usize) -> (Vec<ObjectEntry>, bool) {
+    async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<ObjectEntry>, bool), BucketError> {
         let objects = lock(&self.objects);
         let start = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
         let mut matching = objects
@@ -60,6 +74,11 @@ impl MemoryStore {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, (bytes, _))| ObjectEntry { key: key.clone(), size: bytes.len() as u64 });
         let found = matching.by_ref().take(limit).collect();
-        (found, matching.next().is_some())
+        Ok((found, matching.next().is_some()))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), BucketError> {
+        lock(&self.objects).remove(key);
+        Ok(())
     }
 }

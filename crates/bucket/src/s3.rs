@@ -1,9 +1,11 @@
-//! The S3-compatible backend, over `object_store`'s client.
+//! The store on an S3-compatible server, over `object_store`'s client.
 
 use std::error::Error as _;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Method, StatusCode};
@@ -13,17 +15,20 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, GetResult, MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig,
+    BackoffConfig, GetOptions, GetRange, GetResult, MultipartId, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
 };
 use tokio::time::sleep;
 
-use crate::bucket::{ObjectEntry, ObjectFacts, PutOutcome, clip};
 use crate::connector::{AnswerTooLong, Connector, UnexpectedStatus};
 use crate::error::shorten;
 use crate::identity::Identity;
+use crate::object::{check_size, clip};
 use crate::retry::RetryBudget;
-use crate::{BucketError, BucketOptions};
+use crate::store::Store;
+use crate::{BucketError, BucketOptions, Credentials, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
+
+/// The name of a put in errors.
+const PUT: &str = "put";
 
 /// One bucket of an S3-compatible server.
 #[derive(Debug)]
@@ -50,14 +55,16 @@ impl Drop for Upload {
     }
 }
 
+/// A bucket of a server.
+pub(crate) struct Server<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) endpoint: &'a str,
+    pub(crate) region: &'a str,
+}
+
 impl S3Store {
-    pub(crate) fn open(
-        bucket: &str,
-        endpoint: &str,
-        region: &str,
-        identity: Identity,
-        options: &BucketOptions,
-    ) -> Result<Self, BucketError> {
+    pub(crate) fn open(server: &Server<'_>, identity: Identity, options: &BucketOptions) -> Result<Self, BucketError> {
+        let Server { bucket, endpoint, region } = *server;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_endpoint(endpoint)
@@ -78,36 +85,10 @@ impl S3Store {
         Ok(Self { client, options: options.clone() })
     }
 
-    pub(crate) async fn put(
-        &self,
-        operation: &'static str,
-        key: &str,
-        bytes: Bytes,
-        only_if_absent: bool,
-    ) -> Result<PutOutcome, BucketError> {
-        let path = path_of(key)?;
-        if !only_if_absent && bytes.len() as u64 > self.options.multipart_above {
-            self.put_parts(operation, key, &path, bytes).await?;
-            return Ok(PutOutcome::Created);
-        }
-        let mode = if only_if_absent { PutMode::Create } else { PutMode::Overwrite };
-        match self.client.put_opts(&path, bytes.into(), PutOptions::from(mode)).await {
-            Ok(_) => Ok(PutOutcome::Created),
-            Err(object_store::Error::AlreadyExists { .. }) if only_if_absent => Ok(PutOutcome::AlreadyExists),
-            Err(error) => Err(sort(operation, key, error)),
-        }
-    }
-
-    /// Sends an object in parts, some at a time; a part that fails is sent again as long as the transfer's one budget of
-    /// retries lasts.
-    async fn put_parts(
-        &self,
-        operation: &'static str,
-        key: &str,
-        path: &Path,
-        bytes: Bytes,
-    ) -> Result<(), BucketError> {
-        let failed = |error| sort(operation, key, error);
+    /// Sends an object in parts, several at a time; a part that fails is sent again as long as the transfer's one budget
+    /// of retries lasts.
+    async fn put_parts(&self, key: &str, path: &Path, bytes: Bytes) -> Result<(), BucketError> {
+        let failed = |error| sort(PUT, key, error);
         let id = self.client.create_multipart(path).await.map_err(failed)?;
         let mut upload = Upload { client: self.client.clone(), path: path.clone(), id, is_done: false };
         let part_bytes = self.options.part_bytes.max(1);
@@ -115,7 +96,7 @@ impl S3Store {
         let sending = (0..bytes.len().div_ceil(part_bytes)).map(|number| {
             let start = number * part_bytes;
             let part = bytes.slice(start..bytes.len().min(start + part_bytes));
-            self.put_part(operation, key, &upload, number, part, &budget)
+            self.put_part(&upload, number, part, &budget)
         });
         let parts: Vec<PartId> =
             stream::iter(sending).buffered(self.options.parallel_parts.max(1)).try_collect().await?;
@@ -126,8 +107,6 @@ impl S3Store {
 
     async fn put_part(
         &self,
-        operation: &'static str,
-        key: &str,
         upload: &Upload,
         number: usize,
         part: Bytes,
@@ -137,29 +116,58 @@ impl S3Store {
             let sent = self.client.put_part(&upload.path, &upload.id, number, part.clone().into()).await;
             let error = match sent {
                 Ok(part) => return Ok(part),
-                Err(error) => sort(operation, key, error),
+                Err(error) => sort(PUT, upload.path.as_ref(), error),
             };
             let Some(pause) = budget.next_pause(&error) else { return Err(error) };
             sleep(pause).await;
         }
     }
+}
 
-    pub(crate) async fn get(&self, operation: &'static str, key: &str, max_bytes: u64) -> Result<Bytes, BucketError> {
-        let path = path_of(key)?;
-        let answer = self.client.get(&path).await.map_err(|error| sort(operation, key, error))?;
-        let size = answer.meta.size;
-        if size > max_bytes {
-            return Err(BucketError::TooLarge { key: key.to_owned(), size, limit: max_bytes });
+/// Opens a bucket of a server; its writer signs with `credentials`, or with those that are found.
+pub(crate) fn open(
+    server: &Server<'_>,
+    credentials: Option<Credentials>,
+    writable: bool,
+    options: &BucketOptions,
+) -> Result<Arc<dyn Store>, BucketError> {
+    let identity = match writable {
+        true => Identity::of_writer(credentials, server.endpoint)?,
+        false => Identity::Anybody,
+    };
+    Ok(Arc::new(S3Store::open(server, identity, options)?))
+}
+
+#[async_trait]
+impl Store for S3Store {
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<PutOutcome, BucketError> {
+        let (operation, path) = (mode.operation(), path_of(key)?);
+        if mode == PutMode::Replace && bytes.len() as u64 > self.options.multipart_above {
+            self.put_parts(key, &path, bytes).await?;
+            return Ok(PutOutcome::Created);
         }
-        collect(operation, key, answer, size).await
+        let s3_mode = match mode {
+            PutMode::Replace => object_store::PutMode::Overwrite,
+            PutMode::Create => object_store::PutMode::Create,
+        };
+        match self.client.put_opts(&path, bytes.into(), PutOptions::from(s3_mode)).await {
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(object_store::Error::AlreadyExists { .. }) if mode == PutMode::Create => Ok(PutOutcome::AlreadyExists),
+            Err(error) => Err(sort(operation, key, error)),
+        }
     }
 
-    pub(crate) async fn get_range(
-        &self,
-        operation: &'static str,
-        key: &str,
-        range: Range<u64>,
-    ) -> Result<Bytes, BucketError> {
+    async fn get(&self, key: &str, max_bytes: u64) -> Result<Bytes, BucketError> {
+        const OPERATION: &str = "get";
+        let path = path_of(key)?;
+        let answer = self.client.get(&path).await.map_err(|error| sort(OPERATION, key, error))?;
+        let size = answer.meta.size;
+        check_size(key, size, max_bytes)?;
+        collect(OPERATION, key, answer, size).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, BucketError> {
+        const OPERATION: &str = "get range";
         let path = path_of(key)?;
         let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
         let answer = match self.client.get_opts(&path, options).await {
@@ -167,39 +175,30 @@ impl S3Store {
             Err(error) if status_of(&error) == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
                 return Err(BucketError::RangeOutside { key: key.to_owned(), start: range.start, end: range.end });
             }
-            Err(error) => return Err(sort(operation, key, error)),
+            Err(error) => return Err(sort(OPERATION, key, error)),
         };
         let wanted = clip(key, range, answer.meta.size)?;
         if answer.range != wanted {
             let reason = format!("bytes {:?} instead of {wanted:?}", answer.range);
-            return Err(BucketError::Misbehaved { operation, reason });
+            return Err(BucketError::Misbehaved { operation: OPERATION, reason });
         }
-        collect(operation, key, answer, wanted.end - wanted.start).await
+        collect(OPERATION, key, answer, wanted.end - wanted.start).await
     }
 
-    pub(crate) async fn head(&self, operation: &'static str, key: &str) -> Result<ObjectFacts, BucketError> {
-        let meta = self.client.head(&path_of(key)?).await.map_err(|error| sort(operation, key, error))?;
+    async fn head(&self, key: &str) -> Result<ObjectFacts, BucketError> {
+        const OPERATION: &str = "head";
+        let meta = self.client.head(&path_of(key)?).await.map_err(|error| sort(OPERATION, key, error))?;
         Ok(ObjectFacts { size: meta.size, modified: meta.last_modified.into() })
     }
 
-    pub(crate) async fn presigned_read(
-        &self,
-        operation: &'static str,
-        key: &str,
-        valid_for: Duration,
-    ) -> Result<String, BucketError> {
+    async fn presigned_read(&self, key: &str, valid_for: Duration) -> Result<String, BucketError> {
+        const OPERATION: &str = "signing a URL";
         let signed = self.client.signed_url(Method::GET, &path_of(key)?, valid_for).await;
-        signed.map(String::from).map_err(|error| sort(operation, key, error))
+        signed.map(String::from).map_err(|error| sort(OPERATION, key, error))
     }
 
-    /// `prefix` is empty or ends in a slash.
-    pub(crate) async fn list(
-        &self,
-        operation: &'static str,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<(Vec<ObjectEntry>, bool), BucketError> {
+    async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<ObjectEntry>, bool), BucketError> {
+        const OPERATION: &str = "list";
         let folder = match prefix.strip_suffix('/') {
             Some(folder) => Some(path_of(folder)?),
             None => None,
@@ -210,12 +209,12 @@ impl S3Store {
         };
         let mut found: Vec<ObjectEntry> = Vec::new();
         while let Some(entry) = entries.next().await {
-            let meta = entry.map_err(|error| sort(operation, prefix, error))?;
+            let meta = entry.map_err(|error| sort(OPERATION, prefix, error))?;
             let key = meta.location.to_string();
             let last = found.last().map_or(after, |entry| entry.key.as_str());
             if !key.starts_with(prefix) || key.as_str() <= last {
                 let reason = format!("key {:?} is outside of the prefix or out of order", shorten(&key));
-                return Err(BucketError::Misbehaved { operation, reason });
+                return Err(BucketError::Misbehaved { operation: OPERATION, reason });
             }
             // Objects that nobody can ask us for, such as those of another program in the same bucket.
             if crate::check_key(&key).is_err() {
@@ -229,10 +228,11 @@ impl S3Store {
         Ok((found, false))
     }
 
-    pub(crate) async fn delete(&self, operation: &'static str, key: &str) -> Result<(), BucketError> {
+    async fn delete(&self, key: &str) -> Result<(), BucketError> {
+        const OPERATION: &str = "delete";
         match self.client.delete(&path_of(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(sort(operation, key, error)),
+            Err(error) => Err(sort(OPERATION, key, error)),
         }
     }
 }

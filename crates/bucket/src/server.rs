@@ -1,7 +1,7 @@
 //! The embedded S3-compatible server: for those who have no bucket elsewhere, and for whole networks on one machine.
 //!
 //! Everybody may read; each bucket has its own write keys. It keeps objects as plain files, `<root>/<bucket>/<key>`,
-//! through the same [`FolderStore`](crate::folder::FolderStore) as the `file://` backend, and which objects there are
+//! through the same [`ObjectFolder`](crate::object_folder::ObjectFolder) as the `file://` store, and which objects there are
 //! in memory ([`index`]).
 //!
 //! A write is answered when it is on the disk: the bytes are flushed before the object gets its name, and the name (its
@@ -9,13 +9,14 @@
 //! is whole or not there at every instant. Parts of an upload under way are not flushed and do not outlive a restart.
 
 mod connection;
+mod connection_counts;
 mod index;
 mod keys;
-mod patience;
+mod stall_budget;
 mod storage;
 mod uploads;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,13 +24,14 @@ use std::time::Duration;
 
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use templar_disk::{DiskError, Folder, Lock};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use keys::{KeyRing, WriteKey};
 
-use crate::folder;
+use crate::object_folder::sweep;
 use crate::{BucketError, BucketLocation};
 
 /// Locked exclusively by the one server of a folder.
@@ -132,7 +134,7 @@ pub struct BucketServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     /// Held for as long as the server lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl BucketServer {
@@ -187,21 +189,18 @@ impl Drop for BucketServer {
 }
 
 /// Locks the folder for us and removes what an earlier server left unfinished.
-fn take_folder(root: &Path) -> Result<File, ServerError> {
+fn take_folder(root: &Path) -> Result<Lock, ServerError> {
     let storage = |path: &Path| {
         let path = path.to_owned();
         move |source| ServerError::Storage { path, source }
     };
     let staging = root.join(STAGING_FOLDER);
     fs::create_dir_all(&staging).map_err(storage(&staging))?;
-    let path = root.join(LOCK_FILE);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(storage(&path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(ServerError::FolderInUse { root: root.to_owned() }),
-        Err(fs::TryLockError::Error(source)) => return Err(ServerError::Storage { path, source }),
-    }
-    folder::sweep(&staging).map_err(storage(&staging))?;
+    let lock = Folder::new(root).lock(LOCK_FILE).map_err(|error| match error {
+        DiskError::InUse { .. } => ServerError::FolderInUse { root: root.to_owned() },
+        error => ServerError::Storage { path: root.join(LOCK_FILE), source: error.into() },
+    })?;
+    sweep(&staging).map_err(storage(&staging))?;
     Ok(lock)
 }
 

@@ -1,19 +1,14 @@
 //! Transfers over networks that fail and from servers that lie.
 
-// What each test needs of it is not the same.
-#[allow(dead_code)]
-#[path = "support/fault_proxy.rs"]
-mod fault_proxy;
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fault_proxy::{Fault, FaultProxy};
 use templar_bucket::{
     Bucket, BucketError, BucketLocation, BucketOptions, BucketServer, KeyRing, LargeObject, LargeSource, PutOutcome,
     WriteKey, download, download_to_file,
 };
+use templar_testing::{Fault, FaultProxy};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const PART_BYTES: u64 = 1 << 16;

@@ -1,15 +1,15 @@
 //! What decoders take of memory, whatever the bytes: counted by the allocator.
 
 mod drifts;
-#[allow(dead_code)]
-#[path = "../../base/tests/decoders/replay.rs"]
-mod replay;
 
 use drifts::{drift, layout, payload};
 use proptest::prelude::*;
-use replay::most_bytes_of;
 use templar_base::ValueCoding;
 use templar_gradient::{Aggregate, GradientLayout, MergeRule, Payload};
+use templar_testing::{CountingAllocator, peak_bytes_of};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What a decoder may hold beside its stated bound: the threads' queues, the table of segments, errors.
 const ASIDE: usize = 256 << 10;
@@ -37,9 +37,9 @@ fn keep_to_their_bounds(layout: GradientLayout, value_bytes: usize) {
     // Stated: 24 bytes for each parameter.
     let aggregate_bound = 24 * layout.parameters() + ASIDE;
     let check = |bytes: &[u8]| {
-        let used = most_bytes_of(|| Payload::decode(bytes, &layout));
+        let used = peak_bytes_of(|| Payload::decode(bytes, &layout));
         assert!(used <= payload_bound, "payload: {used} bytes over {payload_bound}");
-        let used = most_bytes_of(|| Aggregate::decode(bytes, &layout));
+        let used = peak_bytes_of(|| Aggregate::decode(bytes, &layout));
         assert!(used <= aggregate_bound, "aggregate: {used} bytes over {aggregate_bound}");
     };
     // The first use of the thread pool allocates what stays.

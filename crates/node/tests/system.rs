@@ -2,9 +2,5 @@
 //! the clock. What must hold whatever happens: nobody diverges, who harms or does nothing is neither merged nor paid,
 //! and who comes back reaches the same bits as everybody else.
 
-// Only a part of the proxy's faults is needed here.
-#[allow(dead_code)]
-#[path = "../../bucket/tests/support/fault_proxy.rs"]
-mod fault_proxy;
 mod network;
 mod scenarios;

@@ -1,20 +1,17 @@
 //! A whole network of real processes over a network that fails, and beside buckets that lie: all requests of all nodes go
 //! through a proxy that this test owns.
 
-// What each test needs of these is not the same.
-#[allow(dead_code)]
-#[path = "../../bucket/tests/support/fault_proxy.rs"]
-mod fault_proxy;
+// Each test needs another part of it.
 #[allow(dead_code)]
 #[path = "support/up.rs"]
 mod up;
 
-use fault_proxy::{Fault, FaultProxy};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use templar_bucket::{BucketServer, KeyRing};
+use templar_testing::{Fault, FaultProxy};
 use up::{PATIENCE, Up, journals, kill_process};
 
 const MINERS: u64 = 4;

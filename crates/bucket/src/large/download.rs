@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use templar_disk::{Disk, SystemDisk};
 use tokio::time::sleep;
 
 use super::index::{MAX_INDEX_BYTES, PartIndex};
 use super::{folder_of, index_key, part_key};
-use crate::bucket::blocking;
-use crate::folder::sync_folder;
+use crate::blocking::blocking;
 use crate::retry::RetryBudget;
 use crate::{Bucket, BucketError};
 
@@ -119,7 +119,7 @@ pub async fn download_to_file(
     let named = move || {
         File::open(&partial)?.sync_all()?;
         fs::rename(&partial, &path)?;
-        path.parent().map_or(Ok(()), sync_folder)
+        path.parent().map_or(Ok(()), |folder| SystemDisk.sync_folder(folder))
     };
     blocking(OPERATION, move || named().map_err(|error| local(&error))).await?;
     Ok(Delivery { content: size, complaints: transfer.into_complaints() })

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::index::{PartIndex, is_part_size};
 use super::{folder_of, index_key, part_key};
-use crate::bucket::blocking;
+use crate::blocking::blocking;
 use crate::retry::RetryBudget;
 use crate::{Bucket, BucketError};
 

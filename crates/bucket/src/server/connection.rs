@@ -1,11 +1,10 @@
 //! Connections: how many, how long, and how slow they may be.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,7 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::ServerOptions;
-use super::patience::{Patience, TimedBody};
+use super::connection_counts::ConnectionCounts;
+use super::stall_budget::{StallBudget, TimedBody};
 
 /// How long running requests may go on after a shutdown was asked for.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub(super) async fn accept_all(
 ) {
     let connection_slots = Arc::new(Semaphore::new(options.max_connections));
     let request_slots = Arc::new(Semaphore::new(options.max_requests));
-    let crowd = Arc::new(Crowd::default());
+    let counts = Arc::new(ConnectionCounts::default());
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -59,9 +59,9 @@ pub(super) async fn accept_all(
                 continue;
             }
         };
-        // Closing is all that an address gets that has too many connections already.
-        let Some(place) = Crowd::enter(&crowd, address, options.max_connections_per_address) else { continue };
-        let stream = StallGuard { stream, patience: Patience::new(options.stall_timeout) };
+        // A connection of an address that has too many already is closed at once.
+        let Some(counted) = counts.admit(address, options.max_connections_per_address) else { continue };
+        let stream = StallGuard { stream, budget: StallBudget::new(options.stall_timeout) };
         let (service, request_slots) = (service.clone(), request_slots.clone());
         let times = (options.request_timeout, options.stall_timeout);
         let connection = http1::Builder::new()
@@ -73,7 +73,7 @@ pub(super) async fn accept_all(
             );
         let connection = graceful.watch(connection);
         connections.spawn(async move {
-            let _held = (slot, place);
+            let _held = (slot, counted);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -130,50 +130,12 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-/// How many connections each address has.
-#[derive(Debug, Default)]
-struct Crowd {
-    counts: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-#[derive(Debug)]
-struct Place {
-    crowd: Arc<Crowd>,
-    address: IpAddr,
-}
-
-impl Crowd {
-    /// A place for one more connection, or `None` if the address has `most` already. Loopback is always let in: many
-    /// nodes of one machine share it.
-    fn enter(crowd: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
-        let mut counts = crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= most && !address.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(Place { crowd: crowd.clone(), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// A stream that fails when the other side takes its bytes too slowly. Hyper has no such clock, and a reader that stops
 /// reading would hold its connection and its block of the object for ever.
 #[derive(Debug)]
 struct StallGuard {
     stream: TcpStream,
-    patience: Patience,
+    budget: StallBudget,
 }
 
 impl StallGuard {
@@ -185,10 +147,10 @@ impl StallGuard {
         moved: impl Fn(&T) -> usize,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(result) = &progress {
-            self.patience.progressed(result.as_ref().map_or(0, moved));
+            self.budget.progressed(result.as_ref().map_or(0, moved));
             return progress;
         }
-        ready!(self.patience.poll_used_up(context));
+        ready!(self.budget.poll_used_up(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::folder::FolderStore;
 use crate::location::is_bucket_name;
+use crate::object_folder::ObjectFolder;
 
 /// Writers of different keys wait for each other only where they share one of these.
 const LOCKS: usize = 256;
@@ -84,7 +84,7 @@ impl Index {
             if !is_bucket_name(&name) || !entry.file_type()?.is_dir() {
                 continue;
             }
-            let (found, _) = FolderStore::reader(&entry.path()).list("", "", usize::MAX)?;
+            let (found, _) = ObjectFolder::reader(&entry.path()).list("", "", usize::MAX)?;
             let facts = |key: String| Some((key.clone(), Facts::of(&fs::metadata(entry.path().join(key)).ok()?)));
             buckets.insert(name, found.into_iter().filter_map(|object| facts(object.key)).collect());
         }

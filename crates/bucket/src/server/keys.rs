@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -12,6 +11,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Result, s3_error};
 use serde::{Deserialize, Serialize};
+use templar_disk::{DiskError, Folder, Lock, Readers, SystemDisk, WriteOptions};
 
 use super::ServerError;
 use crate::Credentials;
@@ -137,17 +137,14 @@ impl KeyRing {
         let Some(path) = &self.path else {
             return insert(&mut state.keys, key);
         };
-        let storage = |source| ServerError::Storage { path: path.to_path_buf(), source };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(storage)?;
-        }
+        let storage = |error: DiskError| ServerError::Storage { path: path.to_path_buf(), source: error.into() };
+        let folder = Folder::of_file(path);
+        folder.create().map_err(storage)?;
         // Two processes may register at once; the lock keeps one from overwriting what the other just added.
-        let lock_path = beside(path, ".lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path).map_err(storage)?;
-        lock.lock().map_err(storage)?;
+        let _lock = Lock::wait_for(&SystemDisk, &beside(path, ".lock")).map_err(storage)?;
         let mut keys = read_keys(path)?;
         insert(&mut keys, key)?;
-        write_keys(path, &keys).map_err(storage)?;
+        write_keys(path, &keys)?;
         state.stamp = stamp_of(path);
         state.keys = keys;
         Ok(())
@@ -231,18 +228,13 @@ fn read_keys(path: &Path) -> Result<BTreeMap<String, WriteKey>, ServerError> {
 }
 
 /// Replaces the file in one step; only its owner may read it.
-fn write_keys(path: &Path, keys: &BTreeMap<String, WriteKey>) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(&KeysFile { keys: keys.values().cloned().collect() })?;
-    text.push(b'\n');
-    let new = beside(path, ".new");
-    let mut open = OpenOptions::new();
-    open.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
-    let mut file = open.open(&new)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+fn write_keys(path: &Path, keys: &BTreeMap<String, WriteKey>) -> Result<(), ServerError> {
+    let storage = |source| ServerError::Storage { path: path.to_owned(), source };
+    let text = serde_json::to_vec_pretty(&KeysFile { keys: keys.values().cloned().collect() });
+    let text = text.map_err(|error| storage(error.into()))?;
+    let options = WriteOptions { readers: Readers::Owner, ..WriteOptions::default() };
+    let name = path.file_name().unwrap_or_default();
+    Folder::of_file(path).write_with(name, &[&text, b"\n"], options).map_err(|error| storage(error.into()))
 }
 
 #[async_trait::async_trait]

@@ -1,4 +1,4 @@
-//! The operations of the server, over one [`FolderStore`] a bucket.
+//! The operations of the server, over one [`ObjectFolder`] a bucket.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -18,14 +18,14 @@ use s3s::dto::{
     ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use templar_disk::{Draft, read_exact_at};
 
 use super::index::{Facts, Index};
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
-use crate::bucket::PutOutcome;
-use crate::check_key;
-use crate::folder::{FolderStore, StagedFile};
 use crate::location::is_bucket_name;
+use crate::object_folder::{ObjectFolder, stage_in};
+use crate::{PutMode, PutOutcome, check_key};
 
 /// Bytes that go to and from the disk at once. Smaller blocks pay for a thread switch too often: with 4 KiB a read of a
 /// large object is about seven times slower.
@@ -57,11 +57,11 @@ impl Storage {
         })
     }
 
-    fn bucket(&self, name: &str) -> S3Result<FolderStore> {
+    fn bucket(&self, name: &str) -> S3Result<ObjectFolder> {
         if !is_bucket_name(name) {
             return Err(s3_error!(InvalidBucketName, "a bucket name has 3 to 63 lower-case letters, digits, - and ."));
         }
-        Ok(FolderStore::with_staging(self.root.join(name), self.staging.clone()))
+        Ok(ObjectFolder::with_staging(self.root.join(name), self.staging.clone()))
     }
 
     /// Whether there is such a bucket: somebody wrote to it, or may.
@@ -108,13 +108,13 @@ impl Storage {
     }
 
     /// Names a staged object, on a blocking thread; returns its tag.
-    async fn publish(&self, bucket: String, staged: StagedFile, key: String, only_if_absent: bool) -> S3Result<String> {
+    async fn publish(&self, bucket: String, mut staged: Draft, key: String, mode: PutMode) -> S3Result<String> {
         let (store, index) = (self.bucket(&bucket)?, Arc::clone(&self.index));
         let published = blocking(move || {
             // Flushed before the lock, so that a slow disk keeps nobody else waiting.
             staged.sync()?;
-            let facts = Facts::of(&staged.metadata()?);
-            index.change(&bucket, &key, || match store.publish(staged, &key, only_if_absent)? {
+            let facts = Facts::of(&std::fs::metadata(staged.path())?);
+            index.change(&bucket, &key, || match store.publish(staged, &key, mode)? {
                 PutOutcome::Created => Ok((Some(facts.etag()), Some(facts))),
                 // There is a file; where another program put it there, the entry is new.
                 PutOutcome::AlreadyExists => Ok((None, Some(Facts::of(&store.open(&key)?.1)))),
@@ -125,13 +125,13 @@ impl Storage {
     }
 
     /// Takes a body into a staging file, a block at a time.
-    async fn receive(&self, body: Option<StreamingBlob>, announced: Option<i64>) -> S3Result<(StagedFile, u64)> {
+    async fn receive(&self, body: Option<StreamingBlob>, announced: Option<i64>) -> S3Result<(Draft, u64)> {
         let too_large = || s3_error!(EntityTooLarge, "the object is over this server's limit");
         if announced.is_some_and(|length| length.unsigned_abs() > self.max_object_bytes) {
             return Err(too_large());
         }
         let staging = self.staging.clone();
-        let mut staged = blocking(move || StagedFile::create_in(&staging)).await.map_err(sort)?;
+        let mut staged = blocking(move || stage_in(&staging)).await.map_err(sort)?;
         let (mut size, mut block) = (0u64, Vec::new());
         let mut body = body;
         while let Some(stream) = body.as_mut() {
@@ -160,9 +160,9 @@ impl Storage {
     }
 }
 
-async fn write_block(mut staged: StagedFile, mut block: Vec<u8>) -> S3Result<(StagedFile, Vec<u8>)> {
+async fn write_block(mut staged: Draft, mut block: Vec<u8>) -> S3Result<(Draft, Vec<u8>)> {
     blocking(move || {
-        staged.write_all(&block)?;
+        staged.write(&block)?;
         block.clear();
         Ok((staged, block))
     })
@@ -170,12 +170,12 @@ async fn write_block(mut staged: StagedFile, mut block: Vec<u8>) -> S3Result<(St
     .map_err(sort)
 }
 
-/// Whether a write is to be refused if the object exists. Conditions that are not understood are refused, never
-/// ignored: the client relies on them.
-fn only_if_absent(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<bool> {
+/// What a write does with an existing object. Conditions that are not understood are rejected, never ignored: the client
+/// relies on them.
+fn put_mode(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<PutMode> {
     match (if_match, if_none_match) {
-        (None, None) => Ok(false),
-        (None, Some(condition)) if condition.is_any() => Ok(true),
+        (None, None) => Ok(PutMode::Replace),
+        (None, Some(condition)) if condition.is_any() => Ok(PutMode::Create),
         _ => Err(s3_error!(NotImplemented, "of the conditions for writing, only If-None-Match: * is offered")),
     }
 }
@@ -224,18 +224,6 @@ fn blocks_of(file: File, range: Range<u64>) -> StreamingBlob {
     StreamingBlob::wrap(stream::try_unfold((file, range), next))
 }
 
-#[cfg(unix)]
-fn read_exact_at(file: &File, block: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, block, offset)
-}
-
-#[cfg(not(unix))]
-fn read_exact_at(mut file: &File, block: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(block)
-}
-
 #[async_trait::async_trait]
 impl S3 for Storage {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
@@ -257,9 +245,9 @@ impl S3 for Storage {
         let input = req.input;
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
-        let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let mode = put_mode(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let (staged, _) = self.receive(input.body, input.content_length).await?;
-        let etag = self.publish(input.bucket, staged, input.key, create).await?;
+        let etag = self.publish(input.bucket, staged, input.key, mode).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
     }
 
@@ -387,8 +375,8 @@ impl S3 for Storage {
         }
         self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
         let (staged, size) = self.receive(input.body, input.content_length).await?;
-        let etag = Facts::of(&staged.metadata().map_err(sort)?).etag();
-        let part = Part { path: Arc::new(staged.into_path()), size, etag: etag.clone() };
+        let etag = Facts::of(&std::fs::metadata(staged.path()).map_err(sort)?).etag();
+        let part = Part { path: Arc::new(staged.close()), size, etag: etag.clone() };
         self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() }))
     }
@@ -400,7 +388,7 @@ impl S3 for Storage {
         let input = req.input;
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
-        let create = only_if_absent(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let mode = put_mode(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let wanted: Vec<_> = listed
             .into_iter()
@@ -409,7 +397,7 @@ impl S3 for Storage {
         let parts = self.uploads.parts(&input.upload_id, &input.bucket, &input.key, &wanted)?;
         let staging = self.staging.clone();
         let joined = blocking(move || {
-            let mut joined = StagedFile::create_in(&staging)?;
+            let mut joined = stage_in(&staging)?;
             for part in &parts {
                 if joined.append(part.path.as_path())? != part.size {
                     return Err(ErrorKind::UnexpectedEof.into());
@@ -417,7 +405,7 @@ impl S3 for Storage {
             }
             Ok(joined)
         });
-        let etag = self.publish(input.bucket.clone(), joined.await.map_err(sort)?, input.key.clone(), create).await?;
+        let etag = self.publish(input.bucket.clone(), joined.await.map_err(sort)?, input.key.clone(), mode).await?;
         // Another request may have ended it meanwhile; the object is there all the same.
         let _ = self.uploads.end(&input.upload_id, &input.bucket, &input.key);
         let output = CompleteMultipartUploadOutput {

@@ -1,11 +1,10 @@
-//! Multipart uploads under way. They live as long as the server: after a restart the client begins anew.
+//! Multipart uploads under way. They live as long as the server: after a restart the client starts again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3s::{S3Result, s3_error};
-
-use crate::folder::StagedPath;
+use templar_disk::DraftPath;
 
 /// S3's own limit.
 pub(super) const MAX_PARTS: i32 = 10_000;
@@ -13,7 +12,7 @@ pub(super) const MAX_PARTS: i32 = 10_000;
 /// One part, waiting on the disk.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
-    pub(super) path: Arc<StagedPath>,
+    pub(super) path: Arc<DraftPath>,
     pub(super) size: u64,
     pub(super) etag: String,
 }

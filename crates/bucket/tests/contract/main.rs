@@ -1,34 +1,33 @@
-//! One suite for every backend: folder, memory, our own server, and SeaweedFS as somebody else's.
-
-mod rules;
+//! One suite for every store: folder, memory, our own server, and SeaweedFS as a foreign one.
 
 use std::net::SocketAddr;
 
-use rules::{Place, for_each_rule, options};
-use templar_bucket::seaweedfs::{self, SeaweedFs};
 use templar_bucket::{Bucket, BucketLocation, BucketServer, Credentials, KeyRing, WriteKey};
+use templar_testing::bucket_contract::{self as rules, Subject, options};
+use templar_testing::for_each_bucket_rule;
+use templar_testing::seaweedfs::{self, SeaweedFs};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-fn open(location: &BucketLocation, key: Option<Credentials>, strangers: Vec<Credentials>) -> Place {
+fn open(location: &BucketLocation, key: Option<Credentials>, strangers: Vec<Credentials>) -> Subject {
     let writer = |key| Bucket::open_writer_with(location, key, options()).unwrap();
-    Place {
+    Subject {
         writer: writer(key),
         reader: Bucket::open_reader_with(location, options()).unwrap(),
         strangers: strangers.into_iter().map(|stranger| writer(Some(stranger))).collect(),
     }
 }
 
-fn folder() -> (Place, tempfile::TempDir) {
+fn folder() -> (Subject, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (open(&BucketLocation::folder(folder.path().join("bucket")).unwrap(), None, Vec::new()), folder)
 }
 
-fn memory(name: &str) -> (Place, ()) {
+fn memory(name: &str) -> (Subject, ()) {
     (open(&BucketLocation::memory(name).unwrap(), None, Vec::new()), ())
 }
 
-async fn server() -> (Place, (BucketServer, tempfile::TempDir)) {
+async fn server() -> (Subject, (BucketServer, tempfile::TempDir)) {
     let folder = tempfile::tempdir().unwrap();
     let key = WriteKey::new("miner-1", "secret-secret", "bucket-1");
     let other = WriteKey::new("miner-2", "secret-of-2", "bucket-2");
@@ -39,8 +38,8 @@ async fn server() -> (Place, (BucketServer, tempfile::TempDir)) {
         Credentials::new("miner-1", "secret-of-2"),
         Credentials::new("nobody", "secret-secret"),
     ];
-    let place = open(&server.location("bucket-1").unwrap(), Some(key.credentials()), strangers);
-    (place, (server, folder))
+    let subject = open(&server.location("bucket-1").unwrap(), Some(key.credentials()), strangers);
+    (subject, (server, folder))
 }
 
 /// Makes a test of each rule for each backend.
@@ -48,15 +47,15 @@ macro_rules! contract {
     ($($rule:ident)*) => {
         mod on_a_folder {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() { let (place, _keep) = super::folder(); super::rules::$rule(place).await; })*
+            async fn $rule() { let (subject, _keep) = super::folder(); super::rules::$rule(subject).await; })*
         }
         mod in_memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() { let (place, _keep) = super::memory(stringify!($rule)); super::rules::$rule(place).await; })*
+            async fn $rule() { let (subject, _keep) = super::memory(stringify!($rule)); super::rules::$rule(subject).await; })*
         }
         mod on_our_server {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() { let (place, _keep) = super::server().await; super::rules::$rule(place).await; })*
+            async fn $rule() { let (subject, _keep) = super::server().await; super::rules::$rule(subject).await; })*
         }
 
         /// One test for all rules, since the server takes a while to start and 150 MB.
@@ -73,11 +72,11 @@ macro_rules! contract {
                     Credentials::new(SeaweedFs::credentials().access_key, "another-secret"),
                     Credentials::new("nobody", "secret-secret"),
                 ];
-                let place = open(&server.location("contract"), Some(SeaweedFs::credentials()), strangers);
-                let writer = place.writer.clone();
+                let subject = open(&server.location("contract").unwrap(), Some(SeaweedFs::credentials()), strangers);
+                let writer = subject.writer.clone();
                 // SeaweedFS lists folder by folder: all below `a` before `a-b`. No keys of ours depend on it.
                 if stringify!($rule) != "folders_sort_among_objects_by_their_bytes" {
-                    rules::$rule(place).await;
+                    rules::$rule(subject).await;
                 }
                 // To make buckets takes it long.
                 rules::empty(&writer).await;
@@ -86,4 +85,4 @@ macro_rules! contract {
     };
 }
 
-for_each_rule!(contract);
+for_each_bucket_rule!(contract);

@@ -1,10 +1,11 @@
 //! Decoders of foreign bytes against what fuzzing began with and what it found.
 
-#[path = "../../../base/tests/decoders/replay.rs"]
-mod replay;
 mod targets;
 
-use replay::{Decoder, replay};
+use templar_testing::{CountingAllocator, Decoder, replay};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {

@@ -1,10 +1,11 @@
 //! Decoders of foreign bytes against what fuzzing began with and what it found.
 
-#[path = "../../../base/tests/decoders/replay.rs"]
-mod replay;
 mod targets;
 
-use replay::{Decoder, replay};
+use templar_testing::{CountingAllocator, Decoder, replay};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What the search begins with is of the present formats. `RENEW_SEEDS=1` writes it anew.
 fn check_seeds() {

@@ -1,12 +1,12 @@
 //! Buckets that are away, or too slow, for a while.
 
-use crate::fault_proxy::{Fault, FaultProxy};
 use crate::network::{Plan, World};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use templar_base::Window;
 use templar_bucket::{Bucket, BucketLocation, BucketServer, KeyRing, WriteKey};
 use templar_node::JournalEntry;
+use templar_testing::{Fault, FaultProxy};
 
 /// Says on the ledger that a node's bucket is this one.
 fn point(world: &World, name: &str, bucket: &Bucket) {

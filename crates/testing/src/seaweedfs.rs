@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use templar_bucket::{Bucket, BucketError, BucketLocation, BucketOptions, Credentials};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-
-use crate::{Bucket, BucketLocation, BucketOptions, Credentials};
 
 /// The version that is fetched.
 pub const VERSION: &str = "4.48";
@@ -183,13 +182,8 @@ impl SeaweedFs {
     }
 
     /// The location of a bucket of this server.
-    ///
-    /// # Panics
-    ///
-    /// Where `bucket` is no name of a bucket.
-    pub fn location(&self, bucket: &str) -> BucketLocation {
-        let location = BucketLocation::s3(bucket, &format!("http://{}", self.s3), None);
-        location.unwrap_or_else(|error| panic!("{error}"))
+    pub fn location(&self, bucket: &str) -> Result<BucketLocation, BucketError> {
+        BucketLocation::s3(bucket, &format!("http://{}", self.s3), None)
     }
 
     /// Makes a bucket; it is no error if there is one.
@@ -214,7 +208,9 @@ impl SeaweedFs {
         const BUCKET: &str = "ready";
         let patience = Duration::from_secs(5);
         let options = BucketOptions { deadline: patience, attempts: 1, ..BucketOptions::default() };
-        let probe = Bucket::open_writer_with(&self.location(BUCKET), Some(Self::credentials()), options);
+        let probe = self
+            .location(BUCKET)
+            .and_then(|location| Bucket::open_writer_with(&location, Some(Self::credentials()), options));
         let begun = Instant::now();
         loop {
             if let (Ok(()), Ok(probe)) = (self.make_bucket(BUCKET).await, &probe)

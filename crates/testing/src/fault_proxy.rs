@@ -1,4 +1,4 @@
-//! A proxy before an S3 server that does to the network what networks and strangers' servers do.
+//! A proxy in front of an S3 server that behaves as bad networks and hostile servers do.
 //!
 //! It speaks as much HTTP as it needs: one request a connection, its head read whole, the body passed on as it comes.
 
@@ -20,11 +20,11 @@ pub enum Fault {
     Refuse,
     /// The answer is this status, and the server behind hears of nothing.
     Status(u16),
-    /// The connection ends after so many bytes of the request's body.
+    /// The connection ends after this many bytes of the request's body.
     CutRequest(usize),
-    /// The connection ends after so many bytes of the answer, head included.
+    /// The connection ends after this many bytes of the answer, head included.
     CutAnswer(usize),
-    /// Bodies of requests and answers come at so many bytes a second.
+    /// Bodies of requests and answers come at this many bytes a second.
     Slow(usize),
     /// Objects come with other bytes.
     WrongBytes,
@@ -78,6 +78,7 @@ impl FaultProxy {
         Self { address, state, accepting }
     }
 
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

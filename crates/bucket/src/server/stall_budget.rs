@@ -19,14 +19,14 @@ const BYTES_PER_SECOND: f64 = 8192.0;
 
 /// A budget of waiting.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct StallBudget {
     limit: Duration,
     left: Duration,
     /// While a wait lasts: since when, and the clock that ends it.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Patience {
+impl StallBudget {
     /// A full budget.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, left: limit, waiting: None }
@@ -62,12 +62,12 @@ pub(super) enum BodyError {
 #[derive(Debug)]
 pub(super) struct TimedBody {
     body: Incoming,
-    patience: Patience,
+    budget: StallBudget,
 }
 
 impl TimedBody {
     pub(super) fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body, patience: Patience::new(limit) }
+        Self { body, budget: StallBudget::new(limit) }
     }
 }
 
@@ -79,12 +79,12 @@ impl Body for TimedBody {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if let Some(Ok(frame)) = &frame {
-                    self.patience.progressed(frame.data_ref().map_or(0, Bytes::len));
+                    self.budget.progressed(frame.data_ref().map_or(0, Bytes::len));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
             }
             Poll::Pending => {
-                ready!(self.patience.poll_used_up(cx));
+                ready!(self.budget.poll_used_up(cx));
                 Poll::Ready(Some(Err(BodyError::TooSlow)))
             }
         }
@@ -106,13 +106,13 @@ mod tests {
     #[tokio::test]
     async fn moving_single_bytes_does_not_fill_the_budget() {
         let limit = Duration::from_secs(30);
-        let mut patience = Patience::new(limit);
-        patience.left = Duration::from_secs(1);
-        patience.progressed(1);
-        assert!(patience.left < Duration::from_secs(2));
-        patience.progressed(usize::MAX >> 20);
-        assert_eq!(patience.left, limit);
-        patience.left = Duration::ZERO;
-        std::future::poll_fn(|context| patience.poll_used_up(context)).await;
+        let mut budget = StallBudget::new(limit);
+        budget.left = Duration::from_secs(1);
+        budget.progressed(1);
+        assert!(budget.left < Duration::from_secs(2));
+        budget.progressed(usize::MAX >> 20);
+        assert_eq!(budget.left, limit);
+        budget.left = Duration::ZERO;
+        std::future::poll_fn(|context| budget.poll_used_up(context)).await;
     }
 }
