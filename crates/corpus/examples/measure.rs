@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{threads} threads: whole build {:.2} s, {}", start.elapsed().as_secs_f64(), manifest.hash());
         let start = Instant::now();
         let corpus = Arc::new(Corpus::open(&folder)?);
-        println!("open {:.3} s, {} bytes in memory", start.elapsed().as_secs_f64(), corpus.size_in_memory_bytes());
+        println!("open {:.3} s, {} bytes of tokens", start.elapsed().as_secs_f64(), corpus.token_bytes());
         let rule = AssignmentRule { sequence_length: 128, sequences_per_batch: 8, batches_per_window: 12, slots: 16 };
         let assignments = corpus.assignments(RunId::default(), rule)?;
         let start = Instant::now();

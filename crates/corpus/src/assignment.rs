@@ -7,8 +7,9 @@
 //! token is needed, and a judge computes any miner's share at once.
 
 use crate::permutation::Permutation;
+use crate::token_shards::TokensUnreadable;
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, DataRule, RunId, Uid, Window};
+use templar_base::{Beacon, ContentHash, DataRule, RunId, Uid, Window};
 
 /// How the text is shared out in a run; every node takes it from the genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,7 @@ impl AssignmentRule {
 
 /// Why a text cannot be shared out by a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// A number of the rule is zero.
     #[error("`{field}` of the assignment rule is zero; the genesis is at fault")]
@@ -85,8 +87,9 @@ pub enum PlanError {
     },
 }
 
-/// Why a window's sequences cannot be named.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why there are no sequences for a window.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum AssignmentError {
     /// The uid has no share.
     #[error("uid {uid} has no share of the text: the run has {slots} slots")]
@@ -115,6 +118,9 @@ pub enum AssignmentError {
         /// Batches that there are.
         batches: u32,
     },
+    /// The tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] TokensUnreadable),
 }
 
 /// The share-out of a text of known length by a rule, for one run. Pure arithmetic.
@@ -236,6 +242,15 @@ impl AssignmentPlan {
 
     fn epoch_permutation(&self, epoch: u64) -> Permutation {
         Permutation::new(self.sequences, *self.run.as_bytes(), "epoch of the text", epoch)
+    }
+}
+
+/// The digest of the batches that a miner states in its payload: those carried over from the window before, if any, and
+/// those of its own share. Both parts are [`Assignment::digest`](crate::Assignment::digest)s.
+pub fn digest_of(carried: Option<ContentHash>, own: ContentHash) -> ContentHash {
+    match carried {
+        None => own,
+        Some(carried) => ContentHash::of(&[carried.as_bytes().as_slice(), own.as_bytes()].concat()),
     }
 }
 
@@ -376,9 +391,9 @@ mod tests {
         let plan = AssignmentPlan::new(RunId::default(), rule, 8 * 8 + 1).unwrap();
         assert_eq!((plan.windows_per_epoch(), plan.available_to_evaluate()), (1, 2));
         assert_eq!(plan.evaluation_sequences(Window(3), &beacon(0), 2).unwrap().len(), 2);
-        assert_eq!(
+        assert!(matches!(
             plan.evaluation_sequences(Window(3), &beacon(0), 3),
             Err(AssignmentError::TooFewToEvaluate { wanted: 3, available: 2 })
-        );
+        ));
     }
 }

@@ -1,15 +1,17 @@
 //! From sources to a folder of shards.
 
+use crate::documents::SourceError;
 use crate::held_out::HeldOut;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry, SourceEntry, TOKENIZER_FILE};
-use crate::shard::Tokens;
-use crate::source::{Source, SourceError};
+use crate::shard::{Width, encode_shard};
+use crate::source::Source;
 use crate::tokenizer::{TRAINING_SAMPLE_BYTES, Tokenizer, TokenizerError};
 use rayon::prelude::*;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use templar_base::ContentHash;
+use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, Writers};
 
 /// Tokens of a shard: 8 MiB at two bytes each, which a node fetches in a second or so.
 const TOKENS_PER_SHARD: usize = 4 << 20;
@@ -41,14 +43,9 @@ pub enum BuildError {
         /// The source.
         name: String,
     },
-    /// The system cannot write.
-    #[error("cannot write {path}: {source}; is the disk full?")]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// The disk cannot hold it.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 /// How far a build is.
@@ -145,16 +142,16 @@ impl CorpusBuilder {
             None => train_on_sample(&self.sources, total_bytes, self.vocab_size, &mut progress)?,
         };
         let held_out = HeldOut::choose(&counted.document_bytes, self.held_out_percent, self.seed);
-        let temporary = Temporary::beside(folder)?;
-        let mut writer = ShardWriter::new(&temporary.path, &tokenizer);
+        let draft = FolderDraft::beside(Arc::new(SystemDisk), folder, Writers::Many)?;
+        let mut writer = ShardWriter::new(draft.folder(), &tokenizer);
         encode(&self.sources, &counted, &held_out, &tokenizer, &mut writer, &mut |bytes, tokens| {
             progress(BuildProgress::Encoding { bytes, total_bytes, tokens });
         })?;
         let mut manifest = writer.finish()?;
         manifest.sources = counted.entries;
-        write_file(&temporary.path.join(TOKENIZER_FILE), tokenizer.to_json())?;
-        write_file(&temporary.path.join(MANIFEST_FILE), &manifest.to_json())?;
-        temporary.rename_to(folder)?;
+        draft.folder().write(TOKENIZER_FILE, &[tokenizer.to_json()])?;
+        draft.folder().write(MANIFEST_FILE, &[&manifest.to_json()])?;
+        draft.put_in_place(Existing::Keep)?;
         Ok(manifest)
     }
 
@@ -282,20 +279,22 @@ fn flush(batch: &mut Vec<Pending>, tokenizer: &Tokenizer, writer: &mut ShardWrit
 
 /// Gathers tokens and writes full shards.
 struct ShardWriter<'a> {
-    folder: &'a Path,
+    folder: &'a Folder,
     manifest: Manifest,
-    train: Tokens,
-    held_out: Tokens,
+    width: Width,
+    train: Vec<u32>,
+    held_out: Vec<u32>,
 }
 
 impl<'a> ShardWriter<'a> {
-    fn new(folder: &'a Path, tokenizer: &Tokenizer) -> Self {
+    fn new(folder: &'a Folder, tokenizer: &Tokenizer) -> Self {
         let vocab_size = tokenizer.vocab_size();
         Self {
             folder,
             manifest: Manifest::new(tokenizer.hash(), vocab_size, tokenizer.end_of_text()),
-            train: Tokens::for_vocabulary(vocab_size),
-            held_out: Tokens::for_vocabulary(vocab_size),
+            width: Width::of_vocabulary(vocab_size),
+            train: Vec::new(),
+            held_out: Vec::new(),
         }
     }
 
@@ -310,8 +309,8 @@ impl<'a> ShardWriter<'a> {
         }
         let end_of_text = [self.manifest.end_of_text];
         let tokens = if held_out { &mut self.held_out } else { &mut self.train };
-        tokens.extend(ids);
-        tokens.extend(&end_of_text);
+        tokens.extend_from_slice(ids);
+        tokens.extend_from_slice(&end_of_text);
         while self.waiting(held_out) >= TOKENS_PER_SHARD {
             self.write_shard(TOKENS_PER_SHARD, held_out)?;
         }
@@ -324,9 +323,10 @@ impl<'a> ShardWriter<'a> {
 
     fn write_shard(&mut self, count: usize, held_out: bool) -> Result<(), BuildError> {
         let tokens = if held_out { &mut self.held_out } else { &mut self.train };
-        let bytes = tokens.take_front(count).to_shard();
+        let bytes = encode_shard(&tokens[..count], self.width);
+        tokens.drain(..count);
         let entry = ShardEntry { hash: ContentHash::of(&bytes), tokens: count as u64 };
-        write_file(&self.folder.join(entry.file_name()), &bytes)?;
+        self.folder.write(entry.file_name(), &[&bytes])?;
         if held_out {
             self.manifest.held_out_tokens += entry.tokens;
             self.manifest.held_out.push(entry);
@@ -344,48 +344,5 @@ impl<'a> ShardWriter<'a> {
             }
         }
         Ok(self.manifest)
-    }
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|source| BuildError::Write { path: path.to_path_buf(), source })
-}
-
-/// A folder that becomes the real one when it is whole, and goes away otherwise.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Temporary {
-    fn beside(folder: &Path) -> Result<Self, BuildError> {
-        let mut name = folder.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.partial", std::process::id()));
-        let path = folder.with_file_name(name);
-        // What a killed process of the same number left behind is worth nothing.
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).map_err(|source| BuildError::Write { path: path.clone(), source })?;
-        Ok(Self { path })
-    }
-
-    fn rename_to(self, folder: &Path) -> Result<(), BuildError> {
-        let renamed = fs::rename(&self.path, folder);
-        renamed.map_err(|source| BuildError::Write { path: folder.to_path_buf(), source })?;
-        // The name itself is durable only when its folder is; not every file system can, and none loses more by it.
-        if let Some(parent) = folder.parent().and_then(|parent| File::open(parent).ok()) {
-            let _ = parent.sync_all();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // After the rename there is nothing to remove.
-        let _ = fs::remove_dir_all(&self.path);
     }
 }

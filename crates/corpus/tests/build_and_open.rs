@@ -60,7 +60,7 @@ fn an_opened_corpus_holds_the_text() {
     let corpus = Corpus::open(&folder).unwrap();
     assert_eq!(corpus.manifest(), &manifest);
     assert_eq!(corpus.manifest_hash(), manifest.hash());
-    assert_eq!(corpus.size_in_memory_bytes(), 2 * tokens);
+    assert_eq!(corpus.token_bytes(), 2 * tokens);
     let held_out = corpus.held_out_tokens() as f64 / tokens as f64;
     assert!((0.02..0.12).contains(&held_out), "{held_out}");
 
@@ -156,7 +156,7 @@ fn batches_digests_and_evaluation_fit_together() {
     assert_eq!(mine.indices().len(), 20);
 
     let batch = mine.batch(2).unwrap();
-    let rows: Vec<u32> = mine.indices()[8..12].iter().flat_map(|index| assignments.sequence(*index)).collect();
+    let rows: Vec<u32> = mine.indices()[8..12].iter().flat_map(|index| assignments.sequence(*index).unwrap()).collect();
     assert_eq!(batch, rows);
     assert_eq!(batch.len(), 4 * 17);
     assert!(matches!(mine.batch(5), Err(AssignmentError::NoBatch { batch: 5, batches: 5 })));
