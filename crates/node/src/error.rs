@@ -4,7 +4,7 @@ use crate::DataFolderError;
 use templar_base::{BlockHash, GenesisError, PublicKey, StateHash, Window};
 use templar_bucket::BucketError;
 use templar_corpus::{AssignmentError, CorpusError, PlanError};
-use templar_engine::EngineError;
+use templar_engine::{EngineError, OptimiserStateError};
 use templar_gauntlet::JudgeError;
 use templar_gradient::{AggregateError, FeedbackError, LayoutError, LengthMismatch, MergeError};
 use templar_ledger::ChainError;
@@ -31,6 +31,9 @@ pub enum NodeError {
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The optimiser's state could not be written or read.
+    #[error(transparent)]
+    Optimiser(#[from] OptimiserStateError),
     /// The ledger refused or is away.
     #[error(transparent)]
     Chain(#[from] ChainError),

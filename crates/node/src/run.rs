@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use templar_base::{FirstParameters, Genesis, InnerOptimiser, RunId};
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
-use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig, ParamLayout, checkpoint, initial_parameters};
+use templar_engine::{
+    Batch, CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfig, ParamLayout, checkpoint, initial_parameters,
+};
 use templar_gradient::{GradientLayout, state_hash};
 use templar_round::Phases;
 
@@ -52,8 +54,11 @@ impl Run {
     }
 
     /// An engine for the run's model.
-    pub(crate) fn engine(&self, threads: usize) -> Result<CpuEngine, NodeError> {
-        let engine = CpuEngine::new(self.genesis.model.clone(), optimiser_config(&self.genesis.inner), threads)?;
+    pub(crate) fn engine(&self, threads: usize) -> Result<Box<dyn Engine>, NodeError> {
+        let request = OpenRequest::new(self.genesis.model.clone())
+            .with_optimiser(optimiser_config(&self.genesis.inner))
+            .with_threads(threads);
+        let engine = templar_engine::open(&DeviceName::cpu(), &[&CpuBackend], request)?;
         let actual = engine.numerics().to_string();
         if actual != self.genesis.numerics {
             return Err(NodeError::Numerics { wanted: self.genesis.numerics.clone(), actual });

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
-use templar_engine::{Batch, CpuEngine};
+use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Book, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 
@@ -33,7 +33,7 @@ pub(crate) enum ValidatorCommand {
 
 pub(crate) struct ValidatorWorker {
     context: Arc<Context>,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     shared: SharedState,
     held_out: Vec<Batch>,
 }
@@ -88,7 +88,7 @@ impl ValidatorWorker {
             entries: &request.gathered.entries,
             book: &request.book,
         };
-        Ok(judge(&input, &mut EvaluationModel::new(&mut self.engine, &parts))?)
+        Ok(judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?)
     }
 
     fn apply(
@@ -115,7 +115,8 @@ impl ValidatorWorker {
     }
 
     fn measure_held_out(&mut self) {
-        match mean_loss(&mut self.engine, &self.shared.outer.params, &self.held_out) {
+        let set = self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params).map_err(NodeError::from);
+        match set.and_then(|()| mean_loss(self.engine.as_mut(), &self.held_out)) {
             Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
             Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),
         }
