@@ -1,9 +1,10 @@
 //! The engine as the gauntlet sees it: a window's evaluation batch in equal parts.
 
-use crate::{NodeError, Run};
+use crate::{Data, NodeError};
 use templar_base::{Beacon, Window};
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Model, ModelError};
+use templar_record::Rules;
 
 /// An engine with the window's evaluation data.
 pub(crate) struct EvaluationModel<'a> {
@@ -18,11 +19,16 @@ impl<'a> EvaluationModel<'a> {
 }
 
 /// The parts of the evaluation batch that a beacon draws.
-pub(crate) fn evaluation_parts(run: &Run, window: Window, beacon: &Beacon) -> Result<Vec<Batch>, NodeError> {
+pub(crate) fn evaluation_parts(
+    run: &Rules,
+    data: &Data,
+    window: Window,
+    beacon: &Beacon,
+) -> Result<Vec<Batch>, NodeError> {
     let judging = &run.genesis.judging;
-    let sequences = run.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
+    let sequences = data.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
     let each = judging.evaluation_sequences / judging.evaluation_parts;
-    Ok(sequences.chunks(each).map(|part| run.batch(part)).collect())
+    Ok(sequences.chunks(each).map(|part| data.batch(part)).collect())
 }
 
 /// Mean loss over batches at the engine's parameters, each batch weighted by its sequences.

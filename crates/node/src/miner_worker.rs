@@ -1,6 +1,7 @@
 //! The miner's computing thread: it trains without a pause, and does what comes in between two steps.
 
-use crate::driver::Context;
+use crate::context::Context;
+use crate::engine::open_engine;
 use crate::snapshot::{MinerState, Pending, SharedState};
 use crate::worker::{Command, Reply};
 use crate::{JournalEntry, NodeError};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{ContentHash, StateHash, Window, WindowRules};
-use templar_corpus::Assignment;
+use templar_corpus::{Assignment, digest_of};
 use templar_engine::{Batch, Buffer, Engine, Segments, hash_optimiser, read_optimiser, write_optimiser};
 use templar_gradient::{ErrorFeedback, Metadata, OuterState, OuterStep, Payload, drift, rebase, state_hash};
 use templar_round::{SealKey, seal};
@@ -99,7 +100,7 @@ impl MinerWorker {
         threads: usize,
     ) -> Result<Self, NodeError> {
         let run = &context.run;
-        let mut engine = run.engine(threads)?;
+        let mut engine = open_engine(run, threads)?;
         engine.write(Buffer::Parameters, 0, &shared.outer.params)?;
         let mut feedback = ErrorFeedback::new(&run.layout);
         let mut sent = None;
@@ -414,13 +415,5 @@ impl MinerWorker {
         (self.anchor, self.data, self.steps) = (None, None, Steps::default());
         self.shared = shared;
         Ok(self.shared.state)
-    }
-}
-
-/// The digest that a payload states of its batches: those carried over from the window before, and its own.
-pub(crate) fn digest_of(carried: Option<ContentHash>, own: ContentHash) -> ContentHash {
-    match carried {
-        None => own,
-        Some(carried) => ContentHash::of(&[carried.as_bytes().as_slice(), own.as_bytes()].concat()),
     }
 }

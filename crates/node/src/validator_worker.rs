@@ -1,6 +1,7 @@
 //! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
 
-use crate::driver::Context;
+use crate::context::Context;
+use crate::engine::open_engine;
 use crate::gather::Gathered;
 use crate::judging::{EvaluationModel, evaluation_parts, mean_loss};
 use crate::snapshot::SharedState;
@@ -40,7 +41,7 @@ pub(crate) struct ValidatorWorker {
 
 impl ValidatorWorker {
     pub(crate) fn new(context: Arc<Context>, shared: SharedState, threads: usize) -> Result<Self, NodeError> {
-        let (engine, held_out) = (context.run.engine(threads)?, context.run.held_out()?);
+        let (engine, held_out) = (open_engine(&context.run, threads)?, context.data.held_out()?);
         Ok(Self { context, engine, shared, held_out })
     }
 
@@ -75,7 +76,7 @@ impl ValidatorWorker {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
-        let parts = evaluation_parts(run, window, &request.beacon)?;
+        let parts = evaluation_parts(run, &self.context.data, window, &request.beacon)?;
         let input = WindowInput {
             genesis: &request.rules.genesis,
             inner_steps: request.rules.inner_steps as u32,

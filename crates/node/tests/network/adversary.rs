@@ -188,7 +188,7 @@ impl Adversary {
         let steps = rules.batches_per_window as u32;
         let inner_steps = if self.act == Act::Brief { steps / 4 } else { steps };
         let beacon = beacon(world, window);
-        let assignment = world.run.assignments.assignment(window, self.uid, &beacon).unwrap();
+        let assignment = world.data.assignments.assignment(window, self.uid, &beacon).unwrap();
         Metadata {
             run: world.run.id,
             window,
@@ -223,7 +223,7 @@ fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
     let request = OpenRequest::new(genesis.model.clone()).with_optimiser(optimiser);
     let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
     engine.write(Buffer::Parameters, 0, shared).unwrap();
-    let assignment = world.run.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
+    let assignment = world.data.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
     for step in 0..steps {
         let batch = Batch::new(assignment.batch(step).unwrap(), rules.sequences_per_batch, rules.sequence_length);
         engine.train_step(&[batch], inner.schedule.learning_rate(window)).unwrap();
