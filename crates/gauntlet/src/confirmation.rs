@@ -4,7 +4,7 @@ use crate::contribution::MeasureError;
 use crate::{Model, ModelError, Nats};
 use serde::{Deserialize, Serialize};
 use templar_base::Uid;
-use templar_gradient::{Aggregate, MergeRule, OuterState, OuterStep, Payload};
+use templar_gradient::{Merge, MergeRule, OuterState, OuterStep, Payload};
 
 /// What the full step of the selected payloads really brings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,8 +50,7 @@ pub fn confirm(
     share: f64,
     carried: Nats,
 ) -> Result<Confirmation, MeasureError> {
-    model.set_point(0, &start.params)?;
-    let loss_before = model.loss()?;
+    let loss_before = model.loss(&start.params)?;
     if !loss_before.is_finite() {
         // A verdict with such a number could not be written down and read back.
         return Err(ModelError(format!("its loss at the window's start is {loss_before}")).into());
@@ -75,11 +74,10 @@ impl Confirmer<'_> {
     fn test(&mut self, set: &[Candidate<'_>]) -> Result<Option<f64>, MeasureError> {
         let Some((_, first, _)) = set.first() else { return Ok(None) };
         let weighted: Vec<(&Payload, u32)> = set.iter().map(|(_, payload, _)| (*payload, 1)).collect();
-        let aggregate = Aggregate::merge(first.layout(), &weighted, self.rule)?;
+        let merge = Merge::new(first.layout(), &weighted, self.rule)?;
         let mut stepped = self.start.clone();
-        self.step.apply(&mut stepped, &aggregate)?;
-        self.model.set_point(0, &stepped.params)?;
-        let loss = self.model.loss()?;
+        self.step.apply(&mut stepped, &merge)?;
+        let loss = self.model.loss(&stepped.params)?;
         self.evaluations += 1;
         let gain = self.loss_before - loss;
         Ok((gain > 0.0 && gain >= self.share * predicted(set, self.carried).to_f64()).then_some(loss))

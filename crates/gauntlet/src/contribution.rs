@@ -11,7 +11,7 @@
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};
-use templar_gradient::{Aggregate, MergeError, MergeRule, OuterState, OuterStep, Payload, linear_factor, shares_dot};
+use templar_gradient::{Merge, MergeError, MergeRule, OuterState, OuterStep, Payload, linear_factor, shares_dot};
 
 /// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -73,8 +73,6 @@ impl Contribution {
 /// The contributions of one set of payloads.
 #[derive(Debug, Clone)]
 pub struct Measurement {
-    /// The payloads' merge.
-    pub aggregate: Aggregate,
     /// Mean loss at the midpoint.
     pub midpoint_loss: f64,
     /// What the momentum of windows before brings, on top of all contributions; nothing where there is none.
@@ -107,26 +105,25 @@ pub fn measure(
 ) -> Result<Measurement, MeasureError> {
     let weighted: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (*payload, 1)).collect();
     let layout = payloads.first().ok_or(MergeError::NoContributors)?.layout();
-    let aggregate = Aggregate::merge(layout, &weighted, rule)?;
+    // Merged each time that it is read, and never coded: that takes less than a part's gradient, and no memory.
+    let merge = Merge::new(layout, &weighted, rule)?;
     let mut midpoint = start.clone();
-    OuterStep { alpha: 0.5 * step.alpha, ..step }.apply(&mut midpoint, &aggregate)?;
-    let factor = step.share_factor(&aggregate) * linear_factor(&aggregate, payloads)?;
-    model.set_point(0, &midpoint.params)?;
-    let mut gradient = midpoint.params;
+    OuterStep { alpha: 0.5 * step.alpha, ..step }.apply(&mut midpoint, &merge)?;
+    let factor = step.share_factor(&merge) * linear_factor(&merge, payloads)?;
+    let mut gradient = vec![0f32; start.params.len()];
     let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
     let (mut loss, mut carried) = (0f64, 0f64);
     for part in 0..model.parts() {
-        loss += model.gradient(part)?;
-        model.read_gradient(0, &mut gradient)?;
+        loss += model.gradient(&midpoint.params, part, &mut gradient)?;
         carried += step.carried(start, &gradient);
         step.to_domain(layout, &mut gradient)?;
-        for (own, dot) in parts.iter_mut().zip(shares_dot(&aggregate, payloads, &gradient)?) {
+        for (own, dot) in parts.iter_mut().zip(shares_dot(&merge, payloads, &gradient)?) {
             own.push(Nats::from_f64(factor * dot));
         }
     }
     let count = model.parts().max(1) as f64;
     let contributions = parts.into_iter().map(Contribution::of).collect();
-    Ok(Measurement { aggregate, midpoint_loss: loss / count, carried: Nats::from_f64(carried / count), contributions })
+    Ok(Measurement { midpoint_loss: loss / count, carried: Nats::from_f64(carried / count), contributions })
 }
 
 #[cfg(test)]

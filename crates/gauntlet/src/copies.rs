@@ -1,6 +1,6 @@
 //! Who copied whom: payloads that are nearly equal to one that was sealed earlier.
 
-use templar_gradient::Payload;
+use templar_gradient::{Payload, agreements};
 
 /// Finds copies among payloads in the order in which they were sealed; gives for each copy the place of the earlier
 /// payload and the share of equal kept coordinates.
@@ -9,14 +9,9 @@ use templar_gradient::Payload;
 /// miners learn the same simple things. So the limit is `limit` or half-way between the median pair and equality,
 /// whichever is more: what is unusual among these very payloads.
 pub fn find_copies(payloads: &[&Payload], limit: f64) -> Vec<Option<(usize, f64)>> {
-    let mut agreements = Vec::new();
-    for later in 1..payloads.len() {
-        for earlier in 0..later {
-            // The share is of the later one's values: else a few common values, sealed early, would turn honest
-            // payloads that send them too into copies.
-            agreements.push(payloads[later].agreement(payloads[earlier]));
-        }
-    }
+    // The share is of the later one's values: else a few common values, sealed early, would turn honest payloads that
+    // send them too into copies.
+    let agreements = agreements(payloads);
     let mut sorted = agreements.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);

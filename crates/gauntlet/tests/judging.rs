@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
 use templar_gauntlet::{
-    Contribution, DoorFailure, Entry, Expectation, Nats, Standing, Submission, check_payload, confirm, measure,
+    Contribution, DoorFailure, Entry, Expectation, Model, Nats, Standing, Submission, check_payload, confirm, measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -79,7 +79,7 @@ fn contributions_sum_to_what_the_step_really_brings() {
     let mut stepped = arena.start.clone();
     let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
     arena.step().apply(&mut stepped, &aggregate).unwrap();
-    let real = arena.model().loss_at(&arena.start.params) - arena.model().loss_at(&stepped.params);
+    let real = arena.model().loss(&arena.start.params).unwrap() - arena.model().loss(&stepped.params).unwrap();
     assert!(real > 0.0);
     assert!((contributions - real).abs() < 0.02 * real, "{contributions} was promised, {real} came");
     assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);
@@ -388,7 +388,8 @@ fn when_nobody_brings_anything_nothing_is_applied() {
 fn bounds_hold_exactly_at_their_edge() {
     let arena = Arena::new();
     let payload = arena.payload_of(CHEAT, &arena.honest_drift(CHEAT, 1.0));
-    let units: u64 = payload.chunks().map(|chunk| chunk.scale.units() as u64 * chunk.kept() as u64).sum();
+    let mut units = 0;
+    payload.for_each_chunk(|chunk| units += chunk.scale.units() as u64 * chunk.kept() as u64);
     let check = |magnitude_history: u64| {
         let expected = Expectation {
             run: arena.run(),

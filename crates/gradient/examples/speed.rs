@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use templar_base::Uid;
 use templar_base::random::Stream;
 use templar_gradient::{
-    Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload, outer_step, shares_dot, state_hash,
+    Aggregate, ErrorFeedback, GradientLayout, Merge, MergeRule, Metadata, Payload, outer_step, shares_dot, state_hash,
 };
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -57,12 +57,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn report_coding(payload: &Payload, layout: &GradientLayout) -> Result<(), Box<dyn std::error::Error>> {
-    let (bytes, encode) = timed(|| payload.encode());
+    let bytes = payload.encode();
     let (decoded, decode) = timed(|| Payload::decode(&bytes, layout));
     decoded?;
     println!("payload              {:8.3} bits per kept value", 8.0 * bytes.len() as f64 / payload.kept() as f64);
     println!("                     {:8.4} bits per parameter", 8.0 * bytes.len() as f64 / layout.parameters() as f64);
-    println!("encode               {:8.1} M kept values/s", rate(payload.kept(), encode));
     println!("decode               {:8.1} M kept values/s", rate(payload.kept(), decode));
     Ok(())
 }
@@ -76,23 +75,27 @@ fn report_aggregate(payloads: &[Payload], layout: &GradientLayout) -> Result<(),
     let kept: usize = payloads.iter().map(Payload::kept).sum();
     let (aggregate, merge) = timed(|| Aggregate::merge(layout, &set, MergeRule::default()));
     let aggregate = aggregate?;
-    let (bytes, encode) = timed(|| aggregate.encode());
+    let bytes = aggregate.encode();
     let (decoded, decode) = timed(|| Aggregate::decode(&bytes, layout));
     decoded?;
-    println!("merge                {:8.1} M kept values/s", rate(kept, merge));
     println!("aggregate            {:8.4} bits per parameter", 8.0 * bytes.len() as f64 / parameters as f64);
     println!("                     {:8.4} of the parameters in it", aggregate.entries() as f64 / parameters as f64);
-    println!("aggregate encode     {:8.1} M parameters/s", rate(parameters, encode));
+    println!("merge and encode     {:8.1} M parameters/s", rate(parameters, merge));
     println!("aggregate decode     {:8.1} M parameters/s", rate(parameters, decode));
 
     let mut params = drift(parameters, 99);
     let borrowed: Vec<&Payload> = payloads.iter().collect();
-    let (shares, dot) = timed(|| shares_dot(&aggregate, &borrowed, &params));
+    // A judge merges payloads as it reads them; everyone else applies the aggregate's bytes.
+    let merge = Merge::new(layout, &set, MergeRule::default())?;
+    let (shares, dot) = timed(|| shares_dot(&merge, &borrowed, &params));
     shares?;
     println!("shares               {:8.1} M kept values/s", rate(kept, dot));
+    let (stepped, step) = timed(|| outer_step(&mut params, &merge, 1.0));
+    stepped?;
+    println!("merge and step       {:8.1} M parameters/s", rate(parameters, step));
     let (stepped, step) = timed(|| outer_step(&mut params, &aggregate, 1.0));
     stepped?;
-    println!("outer step           {:8.1} M parameters/s", rate(parameters, step));
+    println!("decode and step      {:8.1} M parameters/s", rate(parameters, step));
     let (hash, hashing) = timed(|| state_hash(&params));
     println!("state hash           {:8.1} M parameters/s ({})", rate(parameters, hashing), hash.short());
     Ok(())

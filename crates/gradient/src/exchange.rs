@@ -15,8 +15,8 @@ pub use payload_exchange::PayloadExchange;
 pub use quantised::{QuantisedError, QuantisedTopK};
 
 use crate::feedback::FeedbackError;
+use crate::length::LengthMismatch;
 use crate::merge::MergeError;
-use crate::outer::LengthMismatch;
 use crate::payload::Payload;
 
 /// What one worker sends of a window.
@@ -101,7 +101,7 @@ fn sparse_mean(messages: &[Message], parameters: usize) -> Result<Vec<f32>, Exch
 mod tests {
     use super::*;
     use crate::layout::GradientLayout;
-    use crate::merge::MergeRule;
+    use crate::rule::MergeRule;
     use templar_base::{Domain, MergeMethod, StepRule, ValueCoding};
 
     fn layout(kept: u16, values: ValueCoding) -> GradientLayout {

@@ -5,18 +5,31 @@
 //! ĝ = SignTopK(a)      compress: per chunk the k largest |a|, each as sign × the chunk's scale
 //! e ← a − ĝ
 //! ```
+//! A miner takes the streamed way: [`ErrorFeedback::prepare`] makes the payload and leaves the feedback as it is, and
+//! [`ErrorFeedback::commit`] takes out what was sent once the payload is safe. Both read the drift segment by segment, so
+//! that beside the feedback there is one segment in memory. [`ErrorFeedback::accumulate`] and
+//! [`ErrorFeedback::compress`] do the same with a whole drift in memory, to the same bytes.
 
-use crate::bytes::copy_little_endian;
-use crate::layout::{GradientLayout, Mode, SEGMENT_CHUNKS};
-use crate::magnitude::{self, TwoScales};
+mod compress;
+mod error;
+mod saved;
+mod select;
+mod source;
+mod two_scales;
+
+pub use error::{FeedbackError, SavedFeedbackError};
+pub use source::Accumulation;
+
+use crate::layout::GradientLayout;
+use crate::length::same_length;
 use crate::merkle::MerkleTree;
-use crate::metadata::{Metadata, MetadataError};
+use crate::metadata::Metadata;
 use crate::payload::Payload;
-use crate::rounding;
-use crate::scale::Scale;
-use crate::segment::{ChunkContents, MAX_EXPONENT_SPREAD, MINUS};
-use crate::select::select_largest;
+use crate::scale::UNIT;
 use rayon::prelude::*;
+#[cfg(any(test, feature = "exchange"))]
+pub(crate) use select::select_largest;
+use source::{Accumulated, InPlace};
 use std::ops::Range;
 use templar_base::ContentHash;
 
@@ -30,40 +43,6 @@ pub struct ErrorFeedback {
     pub residual: Vec<f32>,
 }
 
-/// Why nothing was accumulated or sent; the residual is as it was.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum FeedbackError {
-    /// NaN or infinity: the training diverged, and nothing may be sent of it.
-    #[error(
-        "parameter {index}: the accumulated value is {value}; training diverged, restart from the last agreed state"
-    )]
-    NotFinite {
-        /// The first parameter at fault.
-        index: usize,
-        /// NaN or an infinity.
-        value: f32,
-    },
-    /// A buffer that does not fit.
-    #[error("a buffer of {actual} values where the model has {expected}; the caller is at fault")]
-    Length {
-        /// Values given.
-        actual: usize,
-        /// Values expected.
-        expected: usize,
-    },
-    /// Bytes that are not whole values.
-    #[error("{bytes} bytes of saved error feedback where the model needs {expected}; start it from zero")]
-    SavedLength {
-        /// Bytes given.
-        bytes: usize,
-        /// Bytes expected.
-        expected: usize,
-    },
-    /// The metadata cannot be coded.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-}
-
 impl ErrorFeedback {
     /// An empty feedback: nothing waits.
     pub fn new(layout: &GradientLayout) -> Self {
@@ -73,20 +52,18 @@ impl ErrorFeedback {
     /// Adds a window's drift: `a = β·e + Δ`, each value one multiplication and one addition, never fused.
     /// On an error the residual is unchanged.
     pub fn accumulate(&mut self, drift: &[f32], beta: f32) -> Result<(), FeedbackError> {
-        if drift.len() != self.residual.len() {
-            return Err(FeedbackError::Length { actual: drift.len(), expected: self.residual.len() });
-        }
-        let sum = |e: f32, delta: f32| beta * e + delta;
+        same_length(drift.len(), self.residual.len())?;
         let residual = &self.residual;
         let faulty = first_faulty(drift.len(), |block| {
-            let sums = residual[block.clone()].iter().zip(&drift[block]).map(|(e, delta)| sum(*e, *delta));
+            let sums = residual[block.clone()].iter().zip(&drift[block]).map(|(e, delta)| sum(beta, *e, *delta));
             first_not_finite(sums)
         });
         if let Some(index) = faulty {
-            return Err(FeedbackError::NotFinite { index, value: sum(self.residual[index], drift[index]) });
+            let value = sum(beta, self.residual[index], drift[index]);
+            return Err(FeedbackError::NotFinite { index, value });
         }
         self.residual.par_chunks_mut(BLOCK_VALUES).zip(drift.par_chunks(BLOCK_VALUES)).for_each(|(residual, drift)| {
-            residual.iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(*e, *delta));
+            residual.iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(beta, *e, *delta));
         });
         Ok(())
     }
@@ -94,44 +71,64 @@ impl ErrorFeedback {
     /// Selects and codes what is sent of the accumulated values, and takes it out of them.
     ///
     /// Of each chunk the largest magnitudes, ties by the lower index, zeros never; the scale is the one nearest to
-    /// their mean. A tensor gets [`Mode::Magnitude`] where the second scale takes more off the error than the same bits
-    /// of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is under
-    /// the smallest scale, or more than 2^30 times under the tensor's largest, sends nothing and waits.
+    /// their mean. A tensor gets [`crate::Mode::Magnitude`] where the second scale takes more off the error than the same
+    /// bits of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is
+    /// under the smallest scale, or more than 2^30 times under the tensor's largest, sends nothing and waits.
     /// `metadata.error_feedback_root` is set here, to the root of what remains. On an error the residual is unchanged.
     pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
-        metadata.check()?;
-        if self.residual.len() != layout.parameters() {
-            return Err(FeedbackError::Length { actual: self.residual.len(), expected: layout.parameters() });
-        }
-        let residual = &self.residual;
-        let faulty = first_faulty(residual.len(), |block| first_not_finite(residual[block].iter().copied()));
-        if let Some(index) = faulty {
-            return Err(FeedbackError::NotFinite { index, value: self.residual[index] });
-        }
-        let selected: Vec<_> =
-            (0..layout.segment_count()).into_par_iter().map(|segment| self.select_segment(layout, segment)).collect();
-        let (mut parts, two): (Vec<ChunkContents>, Vec<Vec<TwoScales>>) = selected.into_iter().unzip();
-        let two = two.concat();
-        let modes = match layout.rounded_bits() {
-            Some(_) => vec![Mode::Rounded; layout.tensors().len()],
-            None => {
-                let modes = magnitude::choose_modes(layout, &two);
-                self.apply_modes(layout, &modes, &two, &mut parts);
-                modes
+        same_length(self.residual.len(), layout.parameters())?;
+        compress::compress(layout, metadata, &mut InPlace { layout, residual: &mut self.residual })
+    }
+
+    /// The payload that accumulating a window's drift and compressing gives, without changing the residual.
+    ///
+    /// `drift` writes the drift of a range of the parameters to a buffer of the range's length. It is asked for each
+    /// segment of the layout twice, in ascending order, and has to give the same values each time. An error of it is
+    /// passed on.
+    pub fn prepare<E: From<FeedbackError>>(
+        &self,
+        layout: &GradientLayout,
+        rules: Accumulation,
+        metadata: Metadata,
+        drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
+    ) -> Result<Payload, E> {
+        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
+        compress::compress(layout, metadata, &mut Accumulated::new(layout, rules, &self.residual, drift))
+    }
+
+    /// Accumulates the drift that a payload was [prepared](Self::prepare) from and takes out what it sends; the residual
+    /// is then the one that the payload's metadata names. `drift` is asked for each segment once.
+    ///
+    /// Where `drift` fails, the segments before are done and those after are not: the feedback has to be reloaded.
+    pub fn commit<E: From<FeedbackError>>(
+        &mut self,
+        payload: &Payload,
+        rules: Accumulation,
+        mut drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let layout = payload.layout();
+        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
+        let mut buffer = vec![0f32; layout.longest_segment()];
+        for segment in 0..layout.segment_count() {
+            let range = layout.segment_range(segment);
+            let delta = &mut buffer[..range.len()];
+            rules.read(layout, segment, delta, &mut drift)?;
+            let residual = &mut self.residual[range.clone()];
+            residual.par_chunks_mut(BLOCK_VALUES).zip(delta.par_chunks(BLOCK_VALUES)).for_each(|(residual, delta)| {
+                residual.iter_mut().zip(delta).for_each(|(e, delta)| *e = sum(rules.decay, *e, *delta));
+            });
+            let mut chunks = payload.segment(segment);
+            while let Some(chunk) = chunks.next_chunk() {
+                let residual = &mut residual[chunk.start - range.start..];
+                chunk.units().for_each(|(index, units)| residual[index] -= units as f32 * UNIT);
             }
-        };
-        drop_faint_chunks(layout, &mut parts);
-        let payload = Payload::join(layout, metadata, modes, parts);
-        payload.for_each_value(|index, value| self.residual[index] -= value);
-        Ok(payload.sealed(self.root(layout)))
+        }
+        Ok(())
     }
 
     /// Puts back what `payload` had taken out: `e ← e + ĝ`, after a window that was not applied.
     pub fn restore(&mut self, payload: &Payload) -> Result<(), FeedbackError> {
-        let expected = payload.layout().parameters();
-        if self.residual.len() != expected {
-            return Err(FeedbackError::Length { actual: self.residual.len(), expected });
-        }
+        same_length(self.residual.len(), payload.layout().parameters())?;
         payload.for_each_value(|index, value| self.residual[index] += value);
         Ok(())
     }
@@ -145,86 +142,11 @@ impl ErrorFeedback {
     pub fn tree(&self, layout: &GradientLayout) -> MerkleTree {
         MerkleTree::over_chunks(&self.residual, layout)
     }
-
-    /// The residual as little-endian f32.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; 4 * self.residual.len()];
-        copy_little_endian(&self.residual, &mut bytes);
-        bytes
-    }
-
-    /// A residual saved by [`ErrorFeedback::to_bytes`] for the same layout.
-    pub fn from_bytes(bytes: &[u8], layout: &GradientLayout) -> Result<Self, FeedbackError> {
-        let expected = 4 * layout.parameters();
-        if bytes.len() != expected {
-            return Err(FeedbackError::SavedLength { bytes: bytes.len(), expected });
-        }
-        let values = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));
-        let feedback = Self { residual: values.collect() };
-        match feedback.residual.iter().position(|value| !value.is_finite()) {
-            Some(index) => Err(FeedbackError::NotFinite { index, value: feedback.residual[index] }),
-            None => Ok(feedback),
-        }
-    }
-
-    /// What is sent of a segment, each value by its sign, and what a second scale would be worth in each chunk.
-    fn select_segment(&self, layout: &GradientLayout, segment: usize) -> (ChunkContents, Vec<TwoScales>) {
-        let mut contents = ChunkContents::default();
-        let mut two = Vec::new();
-        let (mut scratch, mut kept) = (Vec::new(), Vec::new());
-        for chunk in &layout.chunks()[layout.segment_chunks(segment)] {
-            let values = &self.residual[chunk.range()];
-            select_largest(values, usize::from(chunk.kept), &mut scratch, &mut kept);
-            if let Some(bits) = layout.rounded_bits() {
-                round_chunk(values, &mut kept, bits, &mut contents);
-                continue;
-            }
-            let magnitudes = kept.iter().map(|index| values[usize::from(*index)].abs());
-            let sum: f64 = magnitudes.clone().map(f64::from).sum();
-            let mean = if kept.is_empty() { 0.0 } else { sum / kept.len() as f64 };
-            let scale = Scale::nearest(mean);
-            if scale.is_empty() {
-                two.push(TwoScales::default());
-                kept.clear();
-            } else {
-                let rice_bits = layout.tensors()[chunk.tensor as usize].rice_bits();
-                two.push(TwoScales::of(magnitudes, mean, rice_bits));
-            }
-            contents.scales.push(scale);
-            contents.steps.push(0);
-            contents.counts.push(kept.len() as u16);
-            let signed = |index: &u16| if values[usize::from(*index)] < 0.0 { index | MINUS } else { *index };
-            contents.kept.extend(kept.iter().map(signed));
-        }
-        (contents, two)
-    }
-
-    fn apply_modes(&self, layout: &GradientLayout, modes: &[Mode], two: &[TwoScales], parts: &mut [ChunkContents]) {
-        parts.par_iter_mut().enumerate().for_each(|(segment, part)| {
-            let mut first = 0;
-            for (position, chunk_index) in layout.segment_chunks(segment).enumerate() {
-                let chunk = &layout.chunks()[chunk_index];
-                if modes[chunk.tensor as usize] == Mode::Magnitude && part.counts[position] > 0 {
-                    let values = &self.residual[chunk.range()];
-                    magnitude::apply(part, position, first, &two[chunk_index], values);
-                }
-                first += usize::from(part.counts[position]);
-            }
-        });
-    }
 }
 
-/// Rounds a chunk's selected values; those that come to nothing are left out.
-fn round_chunk(values: &[f32], kept: &mut Vec<u16>, bits: u8, contents: &mut ChunkContents) {
-    let magnitude = |index: &u16| values[usize::from(*index)].abs();
-    let step = rounding::step_for(kept.iter().map(magnitude).fold(0.0, f32::max), bits);
-    kept.retain(|index| !step.is_empty() && rounding::size_of(magnitude(index), step, bits) > 0);
-    contents.scales.push(step);
-    contents.steps.push(0);
-    contents.counts.push(kept.len() as u16);
-    contents.sizes.extend(kept.iter().map(|index| rounding::size_of(magnitude(index), step, bits)));
-    let signed = |index: &u16| if values[usize::from(*index)] < 0.0 { index | MINUS } else { *index };
-    contents.kept.extend(kept.iter().map(signed));
+/// One accumulated value.
+fn sum(beta: f32, e: f32, delta: f32) -> f32 {
+    beta * e + delta
 }
 
 /// The first faulty index that `check` finds in any block of `0..len`; `check` answers with an offset in its block.
@@ -243,42 +165,4 @@ fn first_not_finite(values: impl Iterator<Item = f32> + Clone) -> Option<usize> 
     }
     let mut values = values;
     values.position(|value| !value.is_finite())
-}
-
-/// Empties the chunks whose scale does not fit the tensor's exponent range.
-fn drop_faint_chunks(layout: &GradientLayout, parts: &mut [ChunkContents]) {
-    let mut largest = vec![0u8; layout.tensors().len()];
-    let tensor_of =
-        |segment: usize, position: usize| layout.chunks()[segment * SEGMENT_CHUNKS + position].tensor as usize;
-    for (segment, part) in parts.iter().enumerate() {
-        for (position, scale) in part.scales.iter().enumerate() {
-            let entry = &mut largest[tensor_of(segment, position)];
-            *entry = scale.exponent().max(*entry);
-        }
-    }
-    for (segment, part) in parts.iter_mut().enumerate() {
-        let too_faint = |(position, scale): (usize, &Scale)| {
-            let limit = largest[tensor_of(segment, position)].saturating_sub(MAX_EXPONENT_SPREAD);
-            !scale.is_empty() && scale.exponent() < limit
-        };
-        let faint: Vec<bool> = part.scales.iter().enumerate().map(too_faint).collect();
-        if !faint.contains(&true) {
-            continue;
-        }
-        let (mut kept, mut sizes) = (Vec::with_capacity(part.kept.len()), Vec::with_capacity(part.sizes.len()));
-        let mut start = 0;
-        for (position, is_faint) in faint.into_iter().enumerate() {
-            let end = start + usize::from(part.counts[position]);
-            if is_faint {
-                part.scales[position] = Scale::EMPTY;
-                part.steps[position] = 0;
-                part.counts[position] = 0;
-            } else {
-                kept.extend_from_slice(&part.kept[start..end]);
-                sizes.extend_from_slice(part.sizes.get(start..end).unwrap_or(&[]));
-            }
-            start = end;
-        }
-        (part.kept, part.sizes) = (kept, sizes);
-    }
 }

@@ -11,6 +11,7 @@
 //! checked against the head.
 
 use rayon::prelude::*;
+use std::ops::Range;
 use templar_base::ContentHash;
 
 /// Bytes of one row of the segment table.
@@ -21,6 +22,7 @@ pub(crate) const FRAME_BYTES: usize = 4 + 32;
 
 /// Bytes that are not an object's frame; whoever made them is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// Over the size bound; nothing was parsed.
     #[error("object is {actual} bytes, over the limit of {limit} for this model; its author is at fault")]
@@ -72,7 +74,7 @@ pub enum FrameError {
     },
     /// The lengths in the table do not add up to the object's.
     #[error(
-        "object is {actual} bytes where its segment table tells {expected}; fetch it again, or its author is at fault"
+        "object is {actual} bytes where its segment table says {expected}; fetch it again, or its author is at fault"
     )]
     WrongLength {
         /// Length in bytes.
@@ -122,34 +124,37 @@ impl FrameKind {
         Ok(())
     }
 
-    /// Appends table, root and segments to a header; returns the root and the whole object.
-    pub fn seal(&self, header: Vec<u8>, segments: &[Vec<u8>]) -> (ContentHash, Vec<u8>) {
+    /// Appends table, root and segments to a header.
+    pub fn seal<S: AsRef<[u8]> + Sync>(&self, header: Vec<u8>, segments: &[S]) -> Sealed {
         let leaves: Vec<[u8; 32]> =
-            segments.par_iter().map(|segment| blake3::derive_key(self.leaf_context, segment)).collect();
-        let body: usize = segments.iter().map(Vec::len).sum();
+            segments.par_iter().map(|segment| blake3::derive_key(self.leaf_context, segment.as_ref())).collect();
+        let body: usize = segments.iter().map(|segment| segment.as_ref().len()).sum();
         let mut out = header;
         out.reserve(FRAME_BYTES + SEGMENT_ROW_BYTES * segments.len() + body);
         out.extend_from_slice(&(segments.len() as u32).to_le_bytes());
         for (segment, leaf) in segments.iter().zip(&leaves) {
-            out.extend_from_slice(&(segment.len() as u32).to_le_bytes());
+            out.extend_from_slice(&(segment.as_ref().len() as u32).to_le_bytes());
             out.extend_from_slice(leaf);
         }
         let root = blake3::derive_key(self.root_context, &out);
         out.extend_from_slice(&root);
+        let mut places = Vec::with_capacity(segments.len());
         for segment in segments {
-            out.extend_from_slice(segment);
+            let start = out.len();
+            out.extend_from_slice(segment.as_ref());
+            places.push(start..out.len());
         }
-        (ContentHash::new(root), out)
+        Sealed { root: ContentHash::new(root), bytes: out, segments: places }
     }
 
     /// Reads the table behind a header and cuts the segments; their leaves are still unchecked.
     /// `limit` gives a segment's longest length in bytes.
-    pub fn open<'a>(
+    pub fn open(
         &self,
-        reader: Reader<'a>,
+        reader: Reader<'_>,
         expected: usize,
         limit: impl Fn(usize) -> usize,
-    ) -> Result<Opened<'a>, FrameError> {
+    ) -> Result<Opened, FrameError> {
         let mut reader = reader;
         let found = reader.u32()?;
         if found as usize != expected {
@@ -175,11 +180,13 @@ impl FrameKind {
         if total != reader.bytes.len() {
             return Err(FrameError::WrongLength { actual: reader.bytes.len(), expected: total });
         }
-        let segments = rows
-            .into_iter()
-            .map(|(length, leaf)| Ok((reader.take(length)?, leaf)))
-            .collect::<Result<_, FrameError>>()?;
-        Ok(Opened { root: ContentHash::new(root), segments })
+        let mut start = reader.position;
+        let place = |(length, leaf)| {
+            let range = start..start + length;
+            start = range.end;
+            (range, leaf)
+        };
+        Ok(Opened { root: ContentHash::new(root), segments: rows.into_iter().map(place).collect() })
     }
 
     /// Checks a segment's bytes against its leaf.
@@ -192,12 +199,21 @@ impl FrameKind {
     }
 }
 
+/// A whole object.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub root: ContentHash,
+    pub bytes: Vec<u8>,
+    /// Where each segment is in the bytes.
+    pub segments: Vec<Range<usize>>,
+}
+
 /// An object whose head is sound.
 #[derive(Debug)]
-pub(crate) struct Opened<'a> {
+pub(crate) struct Opened {
     pub root: ContentHash,
-    /// Each segment's bytes and leaf.
-    pub segments: Vec<(&'a [u8], [u8; 32])>,
+    /// Where each segment is in the object's bytes, which were checked to reach so far, and its leaf.
+    pub segments: Vec<(Range<usize>, [u8; 32])>,
 }
 
 /// Reads little-endian fields from the front of a slice; never past its end.

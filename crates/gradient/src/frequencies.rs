@@ -4,16 +4,13 @@
 //! There are as many coefficients as values, and they lie where the values lay, so that a layout serves both. The
 //! transform is an isometry: products of two buffers are the same on either side.
 
-use crate::layout::GradientLayout;
+use crate::layout::{ChunkLayout, GradientLayout, split_mut};
 use rayon::prelude::*;
 use std::f64::consts::PI;
 use std::sync::LazyLock;
 
 /// Values that are transformed together.
 const BLOCK: usize = 64;
-
-/// Blocks that a thread takes at once.
-const TASK_BLOCKS: usize = 256;
 
 /// The transform of one length, by frequency and by place: both `[row, column]` in one buffer.
 struct Matrix {
@@ -44,28 +41,33 @@ static MATRICES: LazyLock<Vec<Matrix>> = LazyLock::new(|| (0..=BLOCK).map(Matrix
 
 /// Turns the values of a flat buffer into coefficients. The buffer has one value for each parameter of the layout.
 pub(crate) fn forwards(layout: &GradientLayout, values: &mut [f32]) {
-    transform(layout, values, |matrix| &matrix.by_place);
+    transform(layout.chunks(), values, forwards_chunk);
+}
+
+/// As [`forwards`], of one segment: the buffer has one value for each of the segment's.
+pub(crate) fn forwards_segment(layout: &GradientLayout, segment: usize, values: &mut [f32]) {
+    transform(&layout.chunks()[layout.segment_chunks(segment)], values, forwards_chunk);
 }
 
 /// Turns coefficients back into values.
+#[cfg(any(test, feature = "exchange"))]
 pub(crate) fn backwards(layout: &GradientLayout, coefficients: &mut [f32]) {
-    transform(layout, coefficients, |matrix| &matrix.by_frequency);
+    transform(layout.chunks(), coefficients, backwards_chunk);
 }
 
-fn transform(layout: &GradientLayout, buffer: &mut [f32], rows: fn(&Matrix) -> &Vec<f32>) {
-    let mut rest = buffer;
-    let mut blocks = Vec::with_capacity(layout.parameters().div_ceil(BLOCK));
-    for chunk in layout.chunks() {
-        // Chunks cover the buffer without a gap.
-        let (own, later) = std::mem::take(&mut rest).split_at_mut(usize::from(chunk.len));
-        blocks.extend(own.chunks_mut(BLOCK));
-        rest = later;
-    }
-    blocks.par_chunks_mut(TASK_BLOCKS).for_each(|blocks| {
-        for block in blocks {
-            multiply(rows(&MATRICES[block.len()]), block);
-        }
-    });
+/// Turns the coefficients of one chunk back into values.
+pub(crate) fn backwards_chunk(coefficients: &mut [f32]) {
+    coefficients.chunks_mut(BLOCK).for_each(|block| multiply(&MATRICES[block.len()].by_frequency, block));
+}
+
+fn forwards_chunk(values: &mut [f32]) {
+    values.chunks_mut(BLOCK).for_each(|block| multiply(&MATRICES[block.len()].by_place, block));
+}
+
+/// Transforms each chunk of a buffer, which they cover without a gap.
+fn transform(chunks: &[ChunkLayout], buffer: &mut [f32], of_chunk: fn(&mut [f32])) {
+    let chunks = split_mut(buffer, chunks.iter().map(|chunk| usize::from(chunk.len)));
+    chunks.into_par_iter().for_each(of_chunk);
 }
 
 /// `block ← Σ_i block[i] · row i`, in the order of i: the same bits on every machine. Zeros are passed over, which
@@ -129,8 +131,9 @@ mod tests {
         let mut values: Vec<f32> = (0..layout.parameters()).map(|i| ((i * 61 % 509) as f32 - 254.0) * 1e-3).collect();
         forwards(&layout, &mut values);
         backwards(&layout, &mut values);
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(
-            crate::state_hash(&values).to_string(),
+            blake3::Hash::from(blake3::derive_key("templar shared parameters v1", &bytes)).to_string(),
             "afc0d7a10eda9040e23dc2806135ed7caf40840d6fbb10cee6f2e4c41bf8e466"
         );
     }

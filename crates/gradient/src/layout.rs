@@ -104,6 +104,7 @@ pub struct GradientLayout(Arc<Inner>);
 
 /// A layout that cannot be built; the genesis or the caller is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LayoutError {
     /// No tensors.
     #[error("a gradient layout needs at least one tensor")]
@@ -264,11 +265,42 @@ impl GradientLayout {
         &self.0.chunks
     }
 
-    /// The numbers of a segment's chunks.
-    pub(crate) fn segment_chunks(&self, segment: usize) -> Range<usize> {
-        let start = segment * SEGMENT_CHUNKS;
+    /// The numbers of a segment's chunks; none where there is no such segment.
+    pub fn segment_chunks(&self, segment: usize) -> Range<usize> {
+        let start = segment.saturating_mul(SEGMENT_CHUNKS).min(self.chunk_count());
         start..(start + SEGMENT_CHUNKS).min(self.chunk_count())
     }
+
+    /// The flat range of a segment's values, at most 1,048,576 of them; empty where there is no such segment.
+    pub fn segment_range(&self, segment: usize) -> Range<usize> {
+        let chunks = &self.0.chunks[self.segment_chunks(segment)];
+        match (chunks.first(), chunks.last()) {
+            (Some(first), Some(last)) => first.start..last.range().end,
+            _ => self.0.parameters..self.0.parameters,
+        }
+    }
+
+    /// Most values of a segment.
+    pub fn longest_segment(&self) -> usize {
+        (0..self.segment_count()).map(|segment| self.segment_range(segment).len()).max().unwrap_or(0)
+    }
+
+    /// Cuts a buffer over the parameters into the segments' parts; the buffer has one value for each parameter.
+    pub(crate) fn split_segments<'a>(&self, buffer: &'a mut [f32]) -> Vec<&'a mut [f32]> {
+        split_mut(buffer, (0..self.segment_count()).map(|segment| self.segment_range(segment).len()))
+    }
+}
+
+/// Cuts the front of a buffer into consecutive parts of these lengths, which sum to at most the buffer's.
+pub(crate) fn split_mut(buffer: &mut [f32], lengths: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+    let mut rest = buffer;
+    lengths
+        .map(|length| {
+            let (part, later) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = later;
+            part
+        })
+        .collect()
 }
 
 impl PartialEq for GradientLayout {

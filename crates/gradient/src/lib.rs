@@ -5,58 +5,75 @@
 //! integer addition: any order, any machine, the same bits. Nothing here knows of the engine, of a peer's identity
 //! beyond its uid, or of storage; it works on slices and a [`GradientLayout`].
 //!
+//! Everything goes by segments of 1,048,576 values, so that what it takes of memory does not grow with the model:
+//!
+//! | step | holds beside the buffers that it is given |
+//! | --- | --- |
+//! | [`ErrorFeedback::prepare`], [`ErrorFeedback::commit`]: drift, selection, coding | one segment of values, the selected indices |
+//! | [`Payload`], [`Aggregate`]: checked bytes, decoded as they are read | the bytes |
+//! | [`Merge`]: payloads merged as they are read, by [`OuterStep::apply`], [`shares_dot`], [`Aggregate::of`] | one chunk of each payload for each thread |
+//! | [`StateTree`]: the state root, and where two states differ | 32 bytes a segment |
+//!
 //! ```
-//! use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload, outer_step};
+//! use templar_base::Domain;
+//! use templar_gradient::{
+//!     Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, MergeRule, Metadata, OuterState, Payload,
+//!     outer_step,
+//! };
 //!
 //! let layout = GradientLayout::new([("weight".to_owned(), 5000, 64)]).unwrap();
 //! let drift: Vec<f32> = (0..5000).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
+//! let read = |range: std::ops::Range<usize>, out: &mut [f32]| {
+//!     out.copy_from_slice(&drift[range]);
+//!     Ok::<(), FeedbackError>(())
+//! };
 //!
+//! let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
 //! let mut feedback = ErrorFeedback::new(&layout);
-//! feedback.accumulate(&drift, 0.95).unwrap();
-//! let bytes = feedback.compress(&layout, Metadata::default()).unwrap().encode();
+//! let sent = feedback.prepare(&layout, rules, Metadata::default(), read).unwrap();
+//! feedback.commit(&sent, rules, read).unwrap();
 //!
-//! let payload = Payload::decode(&bytes, &layout).unwrap();
+//! let payload = Payload::decode(sent.bytes(), &layout).unwrap();
 //! let aggregate = Aggregate::merge(&layout, &[(&payload, 1)], MergeRule::default()).unwrap();
-//! let mut params = vec![0.0; 5000];
-//! outer_step(&mut params, &aggregate, 1.0).unwrap();
-//! assert_eq!(params.iter().filter(|value| **value != 0.0).count(), payload.kept());
+//! let mut state = OuterState::new(vec![0.0; 5000]);
+//! outer_step(&mut state.params, &aggregate, 1.0).unwrap();
+//! assert_eq!(state.params.iter().filter(|value| **value != 0.0).count(), payload.kept());
+//! println!("state root {}", state.hash());
 //! ```
 
 mod aggregate;
-mod aggregate_code;
 mod bits;
 mod bytes;
+#[cfg(any(test, feature = "exchange"))]
 pub mod exchange;
 mod feedback;
 mod frame;
 mod frequencies;
 mod layout;
-mod level_sums;
-mod magnitude;
+mod length;
 mod merge;
+mod merged;
 mod merkle;
 mod metadata;
-mod method;
-mod neighbourhood;
 mod outer;
 mod payload;
-mod range_coder;
-mod rounding;
+mod rule;
 mod scale;
-mod segment;
-mod select;
 mod shares;
-mod slice;
+mod state;
 
-pub use aggregate::{Aggregate, AggregateChunk, AggregateError, Contributor};
-pub use feedback::{ErrorFeedback, FeedbackError};
+pub use aggregate::{Aggregate, AggregateError, AggregateSlice, Aggregator, SliceError};
+pub use feedback::{Accumulation, ErrorFeedback, FeedbackError, SavedFeedbackError};
 pub use frame::FrameError;
 pub use layout::{CHUNK_VALUES, GradientLayout, LayoutError, Mode, SEGMENT_CHUNKS, TensorLayout};
-pub use merge::{Aggregator, MAX_TOTAL_WEIGHT, MergeError, MergeRule, ScaleLimits};
+pub use length::LengthMismatch;
+pub use merge::{MAX_TOTAL_WEIGHT, Merge, MergeError};
+pub use merged::{Contributor, MergeHead, Merged, MergedChunk};
 pub use merkle::{ChunkProof, MerkleTree};
 pub use metadata::{MAX_NUMERICS_BYTES, Metadata, MetadataError};
-pub use outer::{LengthMismatch, OuterState, OuterStep, drift, outer_step, rebase, state_hash};
-pub use payload::{Payload, PayloadChunk, PayloadError};
+pub use outer::{OuterStep, drift, outer_step, rebase};
+pub use payload::{Payload, PayloadChunk, PayloadError, PayloadSegment, agreements};
+pub use rule::{MergeRule, ScaleLimits};
 pub use scale::{MAX_SCALE_EXPONENT, Scale, UNIT_EXPONENT};
 pub use shares::{linear_factor, shares_dot};
-pub use slice::{AggregateSlice, SliceError};
+pub use state::{OuterState, STATE_SEGMENT_VALUES, StatePart, StateSegment, StateTree, state_hash, state_segment_hash};

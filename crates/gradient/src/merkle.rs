@@ -20,7 +20,7 @@ pub struct MerkleTree {
     levels: Vec<Vec<[u8; 32]>>,
 }
 
-/// The way from one chunk to the root.
+/// The way from one chunk to the root: what a miner answers an audit with. No node asks for one yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkProof {
     /// The chunk's number.
@@ -37,6 +37,11 @@ impl MerkleTree {
             .par_iter()
             .map(|chunk| leaf(&values[chunk.range().start.min(values.len())..chunk.range().end.min(values.len())]))
             .collect();
+        Self::of_leaves(leaves)
+    }
+
+    /// The tree over the leaves of all chunks; there is at least one.
+    pub(crate) fn of_leaves(leaves: Vec<[u8; 32]>) -> Self {
         let mut levels: Vec<Vec<[u8; 32]>> = vec![leaves];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
             levels.push(level.par_chunks(2).map(parent).collect());
@@ -51,7 +56,7 @@ impl MerkleTree {
         root_of(top, self.levels[0].len())
     }
 
-    /// The proof of one chunk, if there is such a chunk.
+    /// The proof of one chunk, if there is such a chunk; for audits.
     pub fn proof(&self, chunk: usize) -> Option<ChunkProof> {
         if chunk >= self.levels[0].len() {
             return None;
@@ -86,7 +91,8 @@ impl ChunkProof {
     }
 }
 
-fn leaf(values: &[f32]) -> [u8; 32] {
+/// The leaf of a chunk with these values.
+pub(crate) fn leaf(values: &[f32]) -> [u8; 32] {
     let mut bytes = vec![0; 4 * values.len()];
     copy_little_endian(values, &mut bytes);
     blake3::derive_key(LEAF, &bytes)

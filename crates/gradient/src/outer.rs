@@ -1,66 +1,33 @@
-//! The outer step and what surrounds it: applying an aggregate, rebasing, drift, and the digest of the parameters.
+//! The outer step and what surrounds it: applying merged payloads, rebasing, drift.
+//!
+//! All of it goes chunk by chunk, in place: beside the buffers that it is given it holds one chunk for each thread.
 
-use crate::aggregate::Aggregate;
-use crate::bytes::copy_little_endian;
 use crate::frequencies;
-use crate::layout::GradientLayout;
+use crate::layout::{CHUNK_VALUES, GradientLayout};
+use crate::length::{LengthMismatch, same_length};
+use crate::merged::{MergeHead, Merged, MergedChunk};
+use crate::state::OuterState;
 use rayon::prelude::*;
-use templar_base::{Domain, OuterRule, StateHash, StepRule, Window};
+use std::ops::Range;
+use templar_base::{Domain, OuterRule, StepRule, Window};
 
-const STATE_CONTEXT: &str = "templar shared parameters v1";
-
-/// Values hashed at once: enough to keep all cores busy, little enough to lie in cache.
-const HASH_BLOCK_VALUES: usize = 1 << 20;
-
-/// Buffers of different lengths where one model was meant; the caller is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a buffer of {actual} values where {expected} are needed; the caller is at fault")]
-pub struct LengthMismatch {
-    /// Values given.
-    pub actual: usize,
-    /// Values expected.
-    pub expected: usize,
-}
-
-fn same_length(actual: usize, expected: usize) -> Result<(), LengthMismatch> {
-    if actual == expected { Ok(()) } else { Err(LengthMismatch { actual, expected }) }
-}
-
-/// `Θ ← Θ − α·G`: one f32 multiplication and one subtraction for each coordinate that somebody sent, never fused.
-pub fn outer_step(params: &mut [f32], aggregate: &Aggregate, alpha: f32) -> Result<(), LengthMismatch> {
-    same_length(params.len(), aggregate.layout().parameters())?;
-    aggregate.for_each(|index, value| {
-        let step = alpha * value;
-        params[index] -= step;
+/// `Θ ← Θ − α·G`: one f32 multiplication and one subtraction for each coordinate that a payload sent, never fused.
+pub fn outer_step(params: &mut [f32], merged: &impl Merged, alpha: f32) -> Result<(), LengthMismatch> {
+    let head = merged.head();
+    same_length(params.len(), head.layout.parameters())?;
+    head.layout.split_segments(params).into_par_iter().enumerate().for_each(|(segment, params)| {
+        let first = head.layout.segment_range(segment).start;
+        merged.visit_segment(segment, &mut |chunk| descend(head, params, first, chunk, alpha));
     });
     Ok(())
 }
 
-/// What outer steps move, the same on every node: the shared parameters, and a momentum where the rule has one.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct OuterState {
-    /// The parameters.
-    pub params: Vec<f32>,
-    /// The momentum, one value for each parameter; empty, which stands for zeros, until the first step that has one.
-    pub momentum: Vec<f32>,
-}
-
-impl OuterState {
-    /// Parameters that no step has moved yet.
-    pub fn new(params: Vec<f32>) -> Self {
-        Self { params, momentum: Vec::new() }
-    }
-
-    /// A window in which nothing is merged: the parameters stay, and the momentum begins anew. Where its step does not
-    /// do what it promises, that is what helps (O'Donoghue and Candès 2015); kept, it would make the next windows null
-    /// as well.
-    pub fn rest(&mut self) {
-        self.momentum.clear();
-    }
-
-    /// The digest of all of it; that of the parameters where there is no momentum.
-    pub fn hash(&self) -> StateHash {
-        hash_of(&[&self.params, &self.momentum])
+/// The descent of one chunk; `params` begin at the flat place `first`.
+fn descend(head: &MergeHead, params: &mut [f32], first: usize, chunk: MergedChunk<'_>, alpha: f32) {
+    let params = &mut params[chunk.start - first..];
+    for (index, sum, count) in chunk.entries() {
+        let step = alpha * head.value(sum, count);
+        params[index] -= step;
     }
 }
 
@@ -98,30 +65,65 @@ impl OuterStep {
         Ok(())
     }
 
-    /// Does the step. Each product is rounded before it is added, and the order is fixed: the same bits everywhere.
-    pub fn apply(&self, state: &mut OuterState, aggregate: &Aggregate) -> Result<(), LengthMismatch> {
-        if (self.domain, self.rule) == (Domain::Parameters, StepRule::Descent) {
-            return outer_step(&mut state.params, aggregate, self.alpha);
-        }
-        same_length(state.params.len(), aggregate.layout().parameters())?;
-        let merged = self.merged(aggregate);
-        let (alpha, params) = (self.alpha, state.params.par_iter_mut().zip(merged));
-        match self.rule {
-            StepRule::Descent => params.for_each(|(theta, g)| *theta -= alpha * g),
-            StepRule::Nesterov { momentum: mu } => {
-                state.momentum.resize(params.len(), 0.0);
-                params.zip(&mut state.momentum).for_each(|((theta, g), m)| {
-                    *m = mu * *m + g;
-                    *theta -= alpha * (g + mu * *m);
-                });
-            }
-            // A value that is no direction does not step.
-            StepRule::Sign => params.for_each(|(theta, g)| *theta -= if g == 0.0 { 0.0 } else { alpha.copysign(g) }),
+    /// As [`Self::to_domain`], of one segment of the layout.
+    pub fn to_domain_segment(
+        &self,
+        layout: &GradientLayout,
+        segment: usize,
+        values: &mut [f32],
+    ) -> Result<(), LengthMismatch> {
+        same_length(values.len(), layout.segment_range(segment).len())?;
+        if self.domain == Domain::Frequencies {
+            frequencies::forwards_segment(layout, segment, values);
         }
         Ok(())
     }
 
-    /// What the momentum of windows before brings of the decrease, by the gradient at the step's midpoint, in nats:
+    /// Does the step, in place and in parallel over segments. Each product is rounded before it is added, and the order
+    /// is fixed: the same bits everywhere. On an error nothing has changed.
+    pub fn apply(&self, state: &mut OuterState, merged: &impl Merged) -> Result<(), LengthMismatch> {
+        if (self.domain, self.rule) == (Domain::Parameters, StepRule::Descent) {
+            return outer_step(&mut state.params, merged, self.alpha);
+        }
+        let head = merged.head();
+        same_length(state.params.len(), head.layout.parameters())?;
+        let has_momentum = matches!(self.rule, StepRule::Nesterov { .. });
+        if has_momentum {
+            state.momentum.resize(state.params.len(), 0.0);
+        }
+        let params = head.layout.split_segments(&mut state.params);
+        let momentum = match has_momentum {
+            true => head.layout.split_segments(&mut state.momentum),
+            false => params.iter().map(|_| Default::default()).collect(),
+        };
+        params.into_par_iter().zip(momentum).enumerate().for_each(|(segment, (params, momentum))| {
+            let first = head.layout.segment_range(segment).start;
+            self.visit_values(merged, segment, &mut |chunk, values| {
+                let place = chunk.start - first..chunk.end - first;
+                let momentum = momentum.get_mut(place.clone()).unwrap_or_default();
+                self.move_chunk(&mut params[place], momentum, values);
+            });
+        });
+        Ok(())
+    }
+
+    /// The step of one chunk by all of its merged values g.
+    fn move_chunk(&self, params: &mut [f32], momentum: &mut [f32], values: &[f32]) {
+        let (alpha, params) = (self.alpha, params.iter_mut().zip(values));
+        match self.rule {
+            StepRule::Descent => params.for_each(|(theta, g)| *theta -= alpha * g),
+            StepRule::Nesterov { momentum: mu } => params.zip(momentum).for_each(|((theta, g), m)| {
+                *m = mu * *m + g;
+                *theta -= alpha * (g + mu * *m);
+            }),
+            // A value without a direction does not step.
+            StepRule::Sign => {
+                params.for_each(|(theta, g)| *theta -= if *g == 0.0 { 0.0 } else { alpha.copysign(*g) });
+            }
+        }
+    }
+
+    /// What the momentum of earlier windows contributes to the decrease, by the gradient at the step's midpoint, in nats:
     /// `α·μ²·⟨∇, m⟩`. `gradient` has one value for each parameter. In f64, summed in a fixed order.
     pub fn carried(&self, state: &OuterState, gradient: &[f32]) -> f64 {
         let StepRule::Nesterov { momentum: mu } = self.rule else { return 0.0 };
@@ -130,56 +132,59 @@ impl OuterStep {
     }
 
     /// What a payload's share of the merged values is multiplied by in the step, as far as it is the payload's doing:
-    /// the momentum of windows before is nobody's ([`Self::carried`]). A step by the sign is taken for the linear one
-    /// that comes closest to it, `α·Σ|g| / Σ g²` times the values, so that shares of it still add up.
-    pub fn share_factor(&self, aggregate: &Aggregate) -> f64 {
+    /// momentum from earlier windows is credited to no miner ([`Self::carried`]). A step by the sign is taken for the
+    /// linear one that comes closest to it, `α·Σ|g| / Σ g²` times the values, so that shares of it still add up.
+    pub fn share_factor(&self, merged: &impl Merged) -> f64 {
         let alpha = f64::from(self.alpha);
         match self.rule {
             StepRule::Descent => alpha,
             StepRule::Nesterov { momentum } => alpha * (1.0 + f64::from(momentum)),
             StepRule::Sign => {
-                let (mut sizes, mut squares) = (0f64, 0f64);
-                for g in self.merged(aggregate) {
-                    sizes += f64::from(g.abs());
-                    squares += f64::from(g) * f64::from(g);
-                }
+                let (sizes, squares) = self.sizes_and_squares(merged);
                 if squares > 0.0 { alpha * sizes / squares } else { 0.0 }
             }
         }
     }
 
-    /// The merged values of all parameters.
-    fn merged(&self, aggregate: &Aggregate) -> Vec<f32> {
-        let mut merged = vec![0f32; aggregate.layout().parameters()];
-        aggregate.for_each(|index, value| merged[index] = value);
-        if self.domain == Domain::Frequencies {
-            frequencies::backwards(aggregate.layout(), &mut merged);
+    /// Sums of the merged values' sizes and squares, in the order of the parameters. Holds as many segments of values as
+    /// there are threads.
+    fn sizes_and_squares(&self, merged: &impl Merged) -> (f64, f64) {
+        let segments: Vec<usize> = (0..merged.head().layout.segment_count()).collect();
+        let values_of = |segment: &usize| {
+            let mut all = Vec::with_capacity(merged.head().layout.segment_range(*segment).len());
+            self.visit_values(merged, *segment, &mut |_, values| all.extend_from_slice(values));
+            all
+        };
+        let (mut sizes, mut squares) = (0f64, 0f64);
+        for group in segments.chunks(rayon::current_num_threads()) {
+            let by_segment: Vec<Vec<f32>> = group.par_iter().map(values_of).collect();
+            for g in by_segment.iter().flatten() {
+                sizes += f64::from(g.abs());
+                squares += f64::from(*g) * f64::from(*g);
+            }
         }
-        merged
+        (sizes, squares)
     }
-}
 
-/// The digest of parameters without a momentum: BLAKE3 under its own context over the values as little-endian f32, bit
-/// for bit.
-pub fn state_hash(params: &[f32]) -> StateHash {
-    hash_of(&[params])
-}
-
-/// One digest of the values of all buffers, one after the other.
-fn hash_of(buffers: &[&[f32]]) -> StateHash {
-    let mut hasher = blake3::Hasher::new_derive_key(STATE_CONTEXT);
-    let longest = buffers.iter().map(|values| values.len()).max().unwrap_or(0);
-    let mut bytes = vec![0u8; 4 * longest.min(HASH_BLOCK_VALUES)];
-    for block in buffers.iter().flat_map(|values| values.chunks(HASH_BLOCK_VALUES)) {
-        let bytes = &mut bytes[..4 * block.len()];
-        let parts = bytes.par_chunks_mut(1 << 16).zip(block.par_chunks(1 << 14));
-        parts.for_each(|(bytes, values)| copy_little_endian(values, bytes));
-        hasher.update_rayon(bytes);
+    /// Calls `visit` with the flat range and all merged values g of each chunk of a segment, zeros included.
+    fn visit_values(&self, merged: &impl Merged, segment: usize, visit: &mut dyn FnMut(Range<usize>, &[f32])) {
+        let head = merged.head();
+        let mut values = vec![0f32; CHUNK_VALUES];
+        merged.visit_segment(segment, &mut |chunk| {
+            let range = head.layout.chunks()[chunk.chunk].range();
+            let values = &mut values[..range.len()];
+            values.fill(0.0);
+            chunk.entries().for_each(|(index, sum, count)| values[index] = head.value(sum, count));
+            if self.domain == Domain::Frequencies {
+                frequencies::backwards_chunk(values);
+            }
+            visit(range, values);
+        });
     }
-    StateHash::new(*hasher.finalize().as_bytes())
 }
 
 /// Moves a miner that trained on from its endpoint `start` onto the new shared parameters: `x ← new + (x − start)`.
+/// The buffers may be any same range of the parameters.
 pub fn rebase(x: &mut [f32], start: &[f32], new_shared: &[f32]) -> Result<(), LengthMismatch> {
     same_length(start.len(), x.len())?;
     same_length(new_shared.len(), x.len())?;
@@ -187,7 +192,7 @@ pub fn rebase(x: &mut [f32], start: &[f32], new_shared: &[f32]) -> Result<(), Le
     Ok(())
 }
 
-/// The drift of inner training: `Δ = shared − x`, written to `out`.
+/// The drift of inner training: `Δ = shared − x`, written to `out`. The buffers may be any same range of the parameters.
 pub fn drift(shared: &[f32], x: &[f32], out: &mut [f32]) -> Result<(), LengthMismatch> {
     same_length(x.len(), shared.len())?;
     same_length(out.len(), shared.len())?;
@@ -198,15 +203,6 @@ pub fn drift(shared: &[f32], x: &[f32], out: &mut [f32]) -> Result<(), LengthMis
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_state_hash_is_one_blake3_over_the_bytes() {
-        for len in [0, 1, 5, (1 << 14) + 1, HASH_BLOCK_VALUES + 3] {
-            let params: Vec<f32> = (0..len).map(|i| i as f32 * 0.5).collect();
-            let bytes: Vec<u8> = params.iter().flat_map(|value| value.to_le_bytes()).collect();
-            assert_eq!(state_hash(&params).as_bytes(), &blake3::derive_key(STATE_CONTEXT, &bytes), "{len} values");
-        }
-    }
 
     #[test]
     fn rebasing_keeps_what_was_trained_on_the_side() {

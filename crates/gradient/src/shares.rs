@@ -1,9 +1,11 @@
-//! What each payload brought: the dot of its share of the aggregate with a gradient.
+//! The contribution of each payload: the dot of its share of a merge with a gradient.
 
-use crate::aggregate::Aggregate;
 use crate::layout::CHUNK_VALUES;
-use crate::merge::{MergeError, ScaleLimits};
-use crate::payload::Payload;
+use crate::length::same_length;
+use crate::merge::MergeError;
+use crate::merged::{MergeHead, Merged, MergedChunk};
+use crate::payload::{Lockstep, Payload};
+use crate::rule::ScaleLimits;
 use crate::scale::UNIT;
 use rayon::prelude::*;
 use templar_base::MergeMethod;
@@ -14,34 +16,30 @@ use templar_base::MergeMethod;
 /// That is so for the means. Of the other methods, the shares are those of a sum with the same divisors; times
 /// [`linear_factor`] they come as close to G as any multiple of them does.
 ///
-/// `payloads` must be all of the aggregate's, in any order: the scale limits follow from the set.
+/// `payloads` must be all of the merge's, in any order: the scale limits follow from the set.
 /// `gradient`: one value for each parameter. In f64, summed in a fixed order: the same bits for any number of threads.
-pub fn shares_dot(aggregate: &Aggregate, payloads: &[&Payload], gradient: &[f32]) -> Result<Vec<f64>, MergeError> {
-    let layout = aggregate.layout();
-    if gradient.len() != layout.parameters() {
-        return Err(MergeError::Length { actual: gradient.len(), expected: layout.parameters() });
-    }
-    let weights = weights_of(aggregate, payloads)?;
-    let limits = ScaleLimits::of(layout, payloads, aggregate.rule().scale_clip);
-    let by_segment: Vec<Vec<f64>> = (0..layout.segment_count())
-        .into_par_iter()
-        .map_init(
-            || vec![0f64; CHUNK_VALUES],
-            |effect, segment| {
-                let mut sums = vec![0f64; payloads.len()];
-                for chunk in layout.segment_chunks(segment) {
-                    fill_effect(aggregate, chunk, gradient, effect);
-                    for ((payload, weight), sum) in payloads.iter().zip(&weights).zip(&mut sums) {
-                        let chunk = payload.chunk(chunk);
-                        let units = limits.contributions(&chunk);
-                        let dot: f64 = units.map(|(index, units)| effect[index] * units as f64).sum();
-                        *sum += dot * f64::from(*weight);
-                    }
-                }
-                sums
-            },
-        )
-        .collect();
+pub fn shares_dot(merged: &impl Merged, payloads: &[&Payload], gradient: &[f32]) -> Result<Vec<f64>, MergeError> {
+    let head = merged.head();
+    let layout = &head.layout;
+    same_length(gradient.len(), layout.parameters())?;
+    let weights = weights_of(head, payloads)?;
+    let limits = ScaleLimits::of(layout, payloads, head.rule.scale_clip);
+    let dots_of = |effect: &mut Vec<f64>, segment: usize| {
+        let mut sums = vec![0f64; payloads.len()];
+        let mut together = Lockstep::new(payloads.iter().copied(), segment);
+        merged.visit_segment(segment, &mut |entries| {
+            let Some(chunks) = together.next_chunks() else { return };
+            fill_effect(head, entries, gradient, effect);
+            for ((chunk, weight), sum) in chunks.iter().zip(&weights).zip(&mut sums) {
+                let units = limits.contributions(chunk);
+                let dot: f64 = units.map(|(index, units)| effect[index] * units as f64).sum();
+                *sum += dot * f64::from(*weight);
+            }
+        });
+        sums
+    };
+    let segments = (0..layout.segment_count()).into_par_iter();
+    let by_segment: Vec<Vec<f64>> = segments.map_init(|| vec![0f64; CHUNK_VALUES], dots_of).collect();
     let mut totals = vec![0f64; payloads.len()];
     for sums in by_segment {
         for (total, sum) in totals.iter_mut().zip(sums) {
@@ -54,57 +52,63 @@ pub fn shares_dot(aggregate: &Aggregate, payloads: &[&Payload], gradient: &[f32]
 /// What the shares of [`shares_dot`] are multiplied by to come closest to the merged values: `⟨u, G⟩ / ⟨u, u⟩` with u
 /// their sum; 1 for the means, whose shares sum to G. A trimmed mean or a vote leaves out part of what was sent, and a
 /// promise by the whole of it would not be kept. In f64, summed in a fixed order.
-pub fn linear_factor(aggregate: &Aggregate, payloads: &[&Payload]) -> Result<f64, MergeError> {
-    if matches!(aggregate.rule().method, MergeMethod::MeanOfSenders | MergeMethod::MeanOfAll) {
+pub fn linear_factor(merged: &impl Merged, payloads: &[&Payload]) -> Result<f64, MergeError> {
+    let head = merged.head();
+    if matches!(head.rule.method, MergeMethod::MeanOfSenders | MergeMethod::MeanOfAll) {
         return Ok(1.0);
     }
-    let layout = aggregate.layout();
-    let weights = weights_of(aggregate, payloads)?;
-    let limits = ScaleLimits::of(layout, payloads, aggregate.rule().scale_clip);
-    let products_of = |sums: &mut Vec<f64>, chunk: usize| {
-        sums.fill(0.0);
-        for (payload, weight) in payloads.iter().zip(&weights) {
-            limits.contributions(&payload.chunk(chunk)).for_each(|(index, units)| {
-                sums[index] += units as f64 * f64::from(*weight);
-            });
-        }
-        let entries = aggregate.chunk(chunk);
-        let (mut with_merged, mut with_itself) = (0f64, 0f64);
-        for ((index, sum), count) in entries.indices.iter().zip(entries.sums).zip(entries.counts) {
-            let divisor = f64::from(u32::from(*count).max(aggregate.floor()));
-            let (share, merged) = (sums[usize::from(*index)] / divisor, *sum as f64 / divisor);
-            with_merged += share * merged;
-            with_itself += share * share;
-        }
-        (with_merged, with_itself)
+    let layout = &head.layout;
+    let weights = weights_of(head, payloads)?;
+    let limits = ScaleLimits::of(layout, payloads, head.rule.scale_clip);
+    let products_of = |sums: &mut Vec<f64>, segment: usize| {
+        let mut products = Vec::with_capacity(layout.segment_chunks(segment).len());
+        let mut together = Lockstep::new(payloads.iter().copied(), segment);
+        merged.visit_segment(segment, &mut |entries| {
+            let Some(chunks) = together.next_chunks() else { return };
+            sums.fill(0.0);
+            for (chunk, weight) in chunks.iter().zip(&weights) {
+                limits.contributions(chunk).for_each(|(index, units)| {
+                    sums[index] += units as f64 * f64::from(*weight);
+                });
+            }
+            let (mut with_merged, mut with_itself) = (0f64, 0f64);
+            for (index, sum, count) in entries.entries() {
+                let divisor = f64::from(u32::from(count).max(head.floor));
+                let (share, merged) = (sums[index] / divisor, sum as f64 / divisor);
+                with_merged += share * merged;
+                with_itself += share * share;
+            }
+            products.push((with_merged, with_itself));
+        });
+        products
     };
-    let chunks = (0..layout.chunk_count()).into_par_iter();
-    let products: Vec<(f64, f64)> = chunks.map_init(|| vec![0f64; CHUNK_VALUES], products_of).collect();
-    let (with_merged, with_itself) = products.into_iter().fold((0.0, 0.0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
-    // Never negative: nobody is to gain by what others vote down.
+    let segments = (0..layout.segment_count()).into_par_iter();
+    let by_segment: Vec<Vec<(f64, f64)>> = segments.map_init(|| vec![0f64; CHUNK_VALUES], products_of).collect();
+    let products = by_segment.into_iter().flatten();
+    let (with_merged, with_itself) = products.fold((0.0, 0.0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+    // Never negative: no miner is to gain by what others vote down.
     Ok(if with_itself > 0.0 { (with_merged / with_itself).max(0.0) } else { 0.0 })
 }
 
 /// `g_j / divisor_j` at the chunk's entries, zero elsewhere: an aggregate from a peer may lack what a payload sent.
-fn fill_effect(aggregate: &Aggregate, chunk: usize, gradient: &[f32], effect: &mut [f64]) {
-    let entries = aggregate.chunk(chunk);
+fn fill_effect(head: &MergeHead, entries: MergedChunk<'_>, gradient: &[f32], effect: &mut [f64]) {
     effect.fill(0.0);
-    for (index, count) in entries.indices.iter().zip(entries.counts) {
-        let index = usize::from(*index);
-        let divisor = u32::from(*count).max(aggregate.floor());
+    for (index, _, count) in entries.entries() {
+        let divisor = u32::from(count).max(head.floor);
         effect[index] = f64::from(gradient[entries.start + index]) / f64::from(divisor);
     }
 }
 
-fn weights_of(aggregate: &Aggregate, payloads: &[&Payload]) -> Result<Vec<u32>, MergeError> {
-    let contributors = aggregate.contributors();
+/// The weight of each payload in the merge; they are all of its contributors.
+fn weights_of(head: &MergeHead, payloads: &[&Payload]) -> Result<Vec<u32>, MergeError> {
+    let contributors = &head.contributors;
     let mut seen = vec![false; contributors.len()];
     let mut weights = Vec::with_capacity(payloads.len());
     for payload in payloads {
         let uid = payload.metadata().uid;
         let place = contributors.binary_search_by_key(&uid, |contributor| contributor.uid);
         let place = place.map_err(|_| MergeError::NotMerged { uid })?;
-        if contributors[place].payload_root != payload.root() || payload.layout() != aggregate.layout() {
+        if contributors[place].payload_root != payload.root() || payload.layout() != &head.layout {
             return Err(MergeError::NotMerged { uid });
         }
         if std::mem::replace(&mut seen[place], true) {

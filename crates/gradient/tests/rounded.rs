@@ -2,11 +2,11 @@
 
 mod drifts;
 
-use drifts::{drift, forge_payload, layout, metadata, payload};
+use drifts::{drift, flat_digest, forge_payload, layout, metadata, payload};
 use proptest::prelude::*;
 use templar_base::{Domain, MergeMethod, StepRule, ValueCoding};
 use templar_gradient::{
-    Aggregate, Aggregator, ErrorFeedback, GradientLayout, MergeRule, Mode, OuterState, OuterStep, Payload,
+    Aggregate, Aggregator, ErrorFeedback, GradientLayout, MergeRule, Merged, Mode, OuterState, OuterStep, Payload,
     PayloadError, ScaleLimits, UNIT_EXPONENT, linear_factor, shares_dot,
 };
 
@@ -40,11 +40,11 @@ fn values_are_sent_to_half_a_step_and_the_rest_waits() {
         let mut remains = drift.clone();
         sent.for_each_value(|index, value| remains[index] -= value);
         assert_eq!(remains, feedback.residual, "{bits} bits");
-        for chunk in sent.chunks() {
+        sent.for_each_chunk(|chunk| {
             for (index, _) in chunk.values() {
                 assert!(remains[chunk.start + index].abs() <= 0.5001 * chunk.scale.value(), "{bits} bits");
             }
-        }
+        });
         feedback.restore(&sent).unwrap();
         assert!(drift.iter().zip(&feedback.residual).all(|(a, b)| (a - b).abs() < 1e-8));
     }
@@ -133,7 +133,9 @@ fn a_giant_among_rounded_values_is_clipped_to_the_median() {
 
 /// The merged values by the exact sums.
 fn dense(aggregate: &Aggregate) -> Vec<f32> {
-    (0..aggregate.layout().parameters()).map(|index| aggregate.value(index)).collect()
+    let mut values = vec![0f32; aggregate.layout().parameters()];
+    aggregate.for_each(|index, value| values[index] = value);
+    values
 }
 
 #[test]
@@ -258,11 +260,14 @@ fn the_formats_are_as_they_were() {
     let rule = StepRule::Nesterov { momentum: 0.9 };
     OuterStep { domain: Domain::Frequencies, rule, alpha: 0.7 }.apply(&mut state, &aggregate).unwrap();
     assert_eq!(UNIT_EXPONENT, -42);
-    let digests = [sent.root().to_string(), aggregate.hash().to_string(), state.hash().to_string()];
+    let values = [state.params.as_slice(), &state.momentum].concat();
+    let digests =
+        [sent.root().to_string(), aggregate.hash().to_string(), flat_digest(&values), state.hash().to_string()];
     let expected = [
         "c954cbe43c188a4bc06c1aa716da9f2d5c64609252ed17948d5867d14826a89a",
         "01b7dceac74284eb2440f14162fc46915a23b697bb10c1c5431336dbd2bc7679",
         "43d5235fd122e42c8074ca3bb1abfe9ff4a6d999dcae322976e37e3586446e8d",
+        "657ce6fc8e4eb2857ce758bef0f4fa34a9aaaecedd9585d994c770379222142f",
     ];
     assert_eq!(digests, expected);
 }

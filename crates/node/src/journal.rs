@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use templar_base::{BlockNumber, StateHash, Uid, Window};
-use templar_round::Role;
 
 /// The journal is rotated at this size, and one old one is kept, so that it never fills a disk.
 const ROTATE_BYTES: u64 = 8 << 20;
@@ -20,8 +19,8 @@ const STATUS_FILE: &str = "status.json";
 pub enum JournalEntry {
     /// The node is up.
     Started {
-        /// What it does in the run.
-        role: Role,
+        /// `miner` or `validator`.
+        role: String,
         /// Its slot.
         uid: Uid,
         /// The window whose start it holds.
@@ -144,8 +143,8 @@ pub struct MinerLine {
 /// Where a node stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// What it does in the run.
-    pub role: Role,
+    /// `miner` or `validator`.
+    pub role: String,
     /// Its slot.
     pub uid: Uid,
     /// The newest block that it knows.

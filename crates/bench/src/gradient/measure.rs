@@ -2,12 +2,13 @@
 
 use crate::Section;
 use indicatif::HumanCount;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::hint::black_box;
 use std::time::Instant;
 use templar_base::Uid;
 use templar_gradient::exchange::QuantisedTopK;
-use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Mode, Payload};
+use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, Merge, MergeRule, Merged, Metadata, Mode, Payload};
 
 /// Each speed is the best of so many turns.
 const TURNS: usize = 5;
@@ -44,6 +45,7 @@ pub struct AggregateFigures {
     pub times_smaller_than_payloads: f64,
     /// Million parameters a second, sent or not; `density` of them are entries.
     pub merge_million_per_second: f64,
+    /// Merging and coding, which go together.
     pub encode_million_per_second: f64,
     pub decode_million_per_second: f64,
 }
@@ -77,7 +79,7 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<Co
     let (again, compress) = timed(payload.kept(), || {
         ErrorFeedback { residual: values.to_vec() }.compress(layout, Metadata::default()).map(|sent| sent.encode())
     });
-    let (bytes, encode) = timed(payload.kept(), || payload.encode());
+    let bytes = payload.encode();
     anyhow::ensure!(again? == bytes, "the same values were coded in two ways");
     let (decoded, decode) = timed(payload.kept(), || Payload::decode(&bytes, layout));
     let decoded = decoded?;
@@ -88,7 +90,7 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<Co
         bits_per_parameter: 8.0 * bytes.len() as f64 / values.len() as f64,
         error_ratio: squared(feedback.residual.into_iter()) / exact,
         compress_million_per_second: compress,
-        encode_million_per_second: Some(encode),
+        encode_million_per_second: None,
         decode_million_per_second: decode,
         magnitude_tensors: decoded.modes().iter().filter(|mode| **mode == Mode::Magnitude).count(),
     }];
@@ -123,9 +125,11 @@ pub fn aggregate(layout: &GradientLayout, window: usize, accumulated: &[Vec<f32>
     let payloads = accumulated.iter().enumerate().map(compress).collect::<Result<Vec<Payload>, _>>()?;
     let set: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (payload, 1)).collect();
     let parameters = layout.parameters();
-    let (merged, merge) = timed(parameters, || Aggregate::merge(layout, &set, MergeRule::default()));
-    let merged = merged?;
-    let (bytes, encode) = timed(parameters, || merged.encode());
+    let whole = Merge::new(layout, &set, MergeRule::default())?;
+    let (entries, merge) = timed(parameters, || entries_of(&whole));
+    let (merged, encode) = timed(parameters, || Aggregate::of(&whole));
+    anyhow::ensure!(entries == merged.entries(), "the merge has other entries than its coding");
+    let bytes = merged.encode();
     let (decoded, decode) = timed(parameters, || Aggregate::decode(&bytes, layout));
     anyhow::ensure!(decoded? == merged, "the aggregate did not come back as it went");
     let sent: usize = payloads.iter().map(|payload| payload.encode().len()).sum();
@@ -139,6 +143,16 @@ pub fn aggregate(layout: &GradientLayout, window: usize, accumulated: &[Vec<f32>
         encode_million_per_second: encode,
         decode_million_per_second: decode,
     })
+}
+
+/// Merges on all cores, and forgets the entries.
+fn entries_of(merge: &Merge<'_>) -> usize {
+    let of_segment = |segment| {
+        let mut entries = 0;
+        merge.visit_segment(segment, &mut |chunk| entries += chunk.indices.len());
+        entries
+    };
+    (0..merge.head().layout.segment_count()).into_par_iter().map(of_segment).sum()
 }
 
 /// The codings for people.

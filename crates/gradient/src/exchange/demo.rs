@@ -2,9 +2,9 @@
 //! Quesnelle and Kingma 2024).
 
 use super::{Content, Exchange, ExchangeError, Message, accumulate, check_length, sparse_mean};
+use crate::feedback::select_largest;
 use crate::frequencies;
 use crate::layout::GradientLayout;
-use crate::select::select_largest;
 
 /// DeMo's rule. With D the orthonormal cosine transform (DCT-II) of each block of 64 values:
 /// ```text

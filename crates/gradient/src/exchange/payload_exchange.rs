@@ -4,10 +4,11 @@ use super::{Content, Exchange, ExchangeError, Message, check_length};
 use crate::aggregate::Aggregate;
 use crate::feedback::ErrorFeedback;
 use crate::layout::GradientLayout;
-use crate::merge::MergeRule;
 use crate::metadata::Metadata;
-use crate::outer::{OuterState, OuterStep};
+use crate::outer::OuterStep;
 use crate::payload::Payload;
+use crate::rule::MergeRule;
+use crate::state::OuterState;
 use templar_base::{Domain, StepRule, Uid};
 
 /// Error feedback, the largest values of each chunk as the layout codes them, merged by a [`MergeRule`], and a step.

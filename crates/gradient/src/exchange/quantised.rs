@@ -2,8 +2,8 @@
 
 use super::{Content, Exchange, ExchangeError, Message, accumulate, check_length, sparse_mean};
 use crate::bits::{BitReader, BitWriter};
+use crate::feedback::select_largest;
 use crate::layout::GradientLayout;
-use crate::select::select_largest;
 
 const INDEX_BITS: u32 = 12;
 

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 use templar_base::{MergeMethod, Uid, ValueCoding};
-use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, Payload};
+use templar_gradient::{Aggregate, ErrorFeedback, GradientLayout, MergeRule, Merged, Metadata, Payload};
 
 static PAYLOAD_LAYOUT: LazyLock<GradientLayout> = LazyLock::new(|| {
     let tensors = [("a", 5000, 64), ("b", 3, 64), ("c", 700, 1024), ("d", 63, 4096)];

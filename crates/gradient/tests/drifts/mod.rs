@@ -36,6 +36,13 @@ pub fn payload(layout: &GradientLayout, uid: u16, drift: &[f32]) -> Payload {
     feedback.compress(layout, metadata(uid)).unwrap()
 }
 
+/// The digest of values one after the other, as the state hash was before it went by segments: it shows that no value has
+/// changed with it.
+pub fn flat_digest(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    blake3::Hash::from(blake3::derive_key("templar shared parameters v1", &bytes)).to_string()
+}
+
 /// Changes the segment of a payload of one segment, and repairs length, leaf and root.
 pub fn forge_payload(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     forge(bytes, "templar gradient payload root v4", "templar gradient payload segment v4", change)

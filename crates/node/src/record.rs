@@ -1,0 +1,234 @@
+//! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
+
+use crate::NodeError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
+use templar_bucket::{Bucket, BucketLocation, LocationKind};
+use templar_ledger::{Chain, Metagraph, SettingChanges, Topic};
+use templar_round::{
+    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
+    active_electors,
+};
+
+/// Beacons and electors of this many recent blocks are kept.
+const CACHE: usize = 64;
+
+/// Pause before the ledger is asked for its blocks again.
+const LEDGER_PAUSE: Duration = Duration::from_millis(500);
+
+/// Buckets by their owner, each with the address it was opened at.
+type Readers = Mutex<BTreeMap<PublicKey, (Vec<u8>, Bucket)>>;
+
+/// Reads the ledger and the buckets that it names. Nothing in it can sign or write. Cheap to clone; clones share what
+/// was read already.
+#[derive(Clone)]
+pub struct PublicRecord {
+    /// The ledger.
+    pub chain: Arc<dyn Chain>,
+    /// The run's subnet.
+    pub netuid: Netuid,
+    /// Whether buckets in folders and memory are taken from peers; only for networks within one machine.
+    pub local_buckets: bool,
+    known: Arc<Known>,
+}
+
+/// What was read already and does not change.
+#[derive(Default)]
+struct Known {
+    readers: Readers,
+    beacons: Mutex<BTreeMap<BlockNumber, Beacon>>,
+    metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
+    /// By the deadline of the window's votes.
+    voters: Mutex<BTreeMap<BlockNumber, Arc<BTreeSet<PublicKey>>>>,
+    /// The newest answer.
+    changes: Mutex<Option<Arc<SettingChanges>>>,
+}
+
+fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber, value: V) {
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    cache.insert(block, value);
+    while cache.len() > CACHE {
+        cache.pop_first();
+    }
+}
+
+fn recall<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber) -> Option<V> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner).get(&block).cloned()
+}
+
+impl PublicRecord {
+    /// The record of a subnet; nothing is contacted yet.
+    pub fn new(chain: Arc<dyn Chain>, netuid: Netuid) -> Self {
+        Self { chain, netuid, local_buckets: false, known: Arc::default() }
+    }
+
+    /// Waits until the ledger has this block, also while the ledger is away.
+    pub(crate) async fn wait_for_block(&self, block: BlockNumber) {
+        loop {
+            if let Ok(mut heads) = self.chain.subscribe_heads().await {
+                while let Ok(head) = heads.next().await {
+                    if head.number >= block {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(LEDGER_PAUSE).await;
+        }
+    }
+
+    /// The beacon of a block that exists.
+    pub(crate) async fn beacon(&self, block: BlockNumber) -> Result<Beacon, NodeError> {
+        if let Some(beacon) = recall(&self.known.beacons, block) {
+            return Ok(beacon);
+        }
+        let beacon = self.chain.header(block).await?.beacon;
+        remember(&self.known.beacons, block, beacon);
+        Ok(beacon)
+    }
+
+    /// The metagraph as of a block that exists.
+    pub(crate) async fn metagraph(&self, block: BlockNumber) -> Result<Arc<Metagraph>, NodeError> {
+        if let Some(metagraph) = recall(&self.known.metagraphs, block) {
+            return Ok(metagraph);
+        }
+        let metagraph = Arc::new(self.chain.metagraph(self.netuid, Some(block)).await?);
+        remember(&self.known.metagraphs, block, Arc::clone(&metagraph));
+        Ok(metagraph)
+    }
+
+    /// Makes sure that all settings are known that were decided on before `block`, which must have been made.
+    pub(crate) async fn refresh_setting_changes(&self, block: BlockNumber) -> Result<(), NodeError> {
+        if self.known_setting_changes(block).is_some() {
+            return Ok(());
+        }
+        let read = Arc::new(self.chain.setting_changes(self.netuid).await?);
+        if read.at.plus(1) < block {
+            return Err(templar_ledger::ChainError::NoSuchBlock { block, head: read.at }.into());
+        }
+        let mut known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two answers that cross, the newer one tells more.
+        if known.as_ref().is_none_or(|known| known.at < read.at) {
+            *known = Some(read);
+        }
+        Ok(())
+    }
+
+    /// All settings that were decided on before `block`, and perhaps later ones, if that much was read.
+    pub(crate) fn known_setting_changes(&self, block: BlockNumber) -> Option<Arc<SettingChanges>> {
+        let known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| known.at.plus(1) >= block)
+    }
+
+    /// Whose stake counts in a window: the permitted at its end that voted lately.
+    pub(crate) async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, NodeError> {
+        let metagraph = self.metagraph(phases.end(window)).await?;
+        let elector =
+            |neuron: &templar_ledger::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
+        let permitted = metagraph.validators().map(elector).collect();
+        if window.0 < ACTIVITY_WINDOWS {
+            return Ok(permitted);
+        }
+        let mut voters = BTreeSet::new();
+        for past in window.0 - ACTIVITY_WINDOWS..window.0 {
+            voters.extend(self.voters(phases, Window(past)).await?.iter().copied());
+        }
+        Ok(active_electors(permitted, &voters))
+    }
+
+    /// Who voted on a window in time, once the time is over.
+    async fn voters(&self, phases: &Phases, window: Window) -> Result<Arc<BTreeSet<PublicKey>>, NodeError> {
+        let deadline = phases.judge(window);
+        if let Some(voters) = recall(&self.known.voters, deadline) {
+            return Ok(voters);
+        }
+        let (head, votes) = self.votes(window).await?;
+        let in_time = votes.iter().filter(|record| record.block <= deadline);
+        let voters = Arc::new(in_time.map(|record| record.hotkey).collect::<BTreeSet<_>>());
+        if head >= deadline {
+            remember(&self.known.voters, deadline, Arc::clone(&voters));
+        }
+        Ok(voters)
+    }
+
+    /// The well-formed votes on a window, and the head that they are complete up to.
+    pub(crate) async fn votes(&self, window: Window) -> Result<(BlockNumber, Vec<VoteRecord>), NodeError> {
+        // The head first: what is committed after it may be missing without harm.
+        let head = self.chain.head().await?.number;
+        let records = self.chain.commitments(self.netuid, Topic::Vote, window.0).await?;
+        let votes = records.iter().filter_map(|record| {
+            let vote = Vote::from_ledger(&record.data).ok()?;
+            Some(VoteRecord { hotkey: record.hotkey, block: record.block, vote })
+        });
+        Ok((head, votes.collect()))
+    }
+
+    /// The well-formed reports of what was applied in a window.
+    pub(crate) async fn reports(&self, window: Window) -> Result<Vec<AppliedRecord>, NodeError> {
+        let records = self.chain.commitments(self.netuid, Topic::Applied, window.0).await?;
+        let reports = records.iter().filter_map(|record| {
+            let applied = Applied::from_ledger(&record.data)?;
+            Some(AppliedRecord { hotkey: record.hotkey, applied })
+        });
+        Ok(reports.collect())
+    }
+
+    /// What was sealed for a window before its end. A malformed commitment comes with its miner alone.
+    pub(crate) async fn sealed(
+        &self,
+        phases: &Phases,
+        window: Window,
+        max_payload_bytes: usize,
+    ) -> Result<(Vec<SealedRecord>, Vec<(Uid, PublicKey, BlockNumber)>), NodeError> {
+        let metagraph = self.metagraph(phases.end(window)).await?;
+        let records = self.chain.commitments(self.netuid, Topic::Sealed, window.0).await?;
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for record in records.iter().filter(|record| record.block < phases.end(window)) {
+            let Some(neuron) = metagraph.neuron(&record.hotkey) else { continue };
+            let (uid, hotkey, block) = (neuron.uid, record.hotkey, record.block);
+            match SealCommitment::from_ledger(&record.data, max_payload_bytes) {
+                Ok(commitment) => good.push(SealedRecord { uid, hotkey, block, commitment }),
+                Err(_) => bad.push((uid, hotkey, block)),
+            }
+        }
+        Ok((good, bad))
+    }
+
+    /// A reader of a peer's bucket, wherever the ledger says that it is.
+    pub(crate) async fn reader(&self, hotkey: PublicKey) -> Result<Bucket, NodeError> {
+        let known = |readers: &Readers| {
+            let readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.get(&hotkey).map(|(_, bucket)| bucket.clone())
+        };
+        if let Some(bucket) = known(&self.known.readers) {
+            return Ok(bucket);
+        }
+        self.refresh_readers().await?;
+        known(&self.known.readers).ok_or_else(|| NodeError::Missing {
+            what: format!("the bucket address of {}", hotkey.short()),
+            window: Window::default(),
+        })
+    }
+
+    /// Reads all bucket addresses anew. Addresses that are not usable are passed over: their owners are at fault.
+    pub(crate) async fn refresh_readers(&self) -> Result<(), NodeError> {
+        let records = self.chain.bucket_commitments(self.netuid).await?;
+        let mut readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|hotkey, _| records.iter().any(|record| record.hotkey == *hotkey));
+        for record in records {
+            if readers.get(&record.hotkey).is_some_and(|(data, _)| *data == record.data) {
+                continue;
+            }
+            let location = std::str::from_utf8(&record.data).ok().and_then(|text| text.parse::<BucketLocation>().ok());
+            let Some(location) = location else { continue };
+            if location.kind() != LocationKind::S3 && !self.local_buckets {
+                continue;
+            }
+            if let Ok(bucket) = Bucket::open_reader(&location) {
+                readers.insert(record.hotkey, (record.data, bucket));
+            }
+        }
+        Ok(())
+    }
+}
