@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../crates/node/tests/decoders/targets.rs"]
+#[path = "../../crates/record/tests/decoders/targets.rs"]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::verdict(bytes));

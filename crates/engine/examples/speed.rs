@@ -3,7 +3,7 @@
 //! `cargo run --release -p templar-engine --example speed -- [threads] [isa]`
 
 use std::time::Instant;
-use templar_engine::{Batch, CpuEngine, Engine, Isa, OptimiserConfig, initial_parameters, preset};
+use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, Isa, OpenRequest, initial_parameters, open, preset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -16,8 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for name in ["tiny", "small"] {
         let config = preset(name, 8192)?;
-        let mut engine = CpuEngine::with_isa(config.clone(), OptimiserConfig::default(), threads, isa)?;
-        engine.parameters_mut().copy_from_slice(&initial_parameters(&config, [1; 32]));
+        let request = OpenRequest::new(config.clone()).with_threads(threads);
+        let mut engine = open(&DeviceName::cpu_with(isa), &[&CpuBackend], request)?;
+        engine.write(Buffer::Parameters, 0, &initial_parameters(&config, [1; 32]))?;
         let (sequences, length) = (8, 256);
         let tokens = (0..sequences * (length + 1)).map(|place| (place * place * 31 + place) as u32 % 8192).collect();
         let batch = Batch::new(tokens, sequences, length);
@@ -29,17 +30,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             times.push(start.elapsed().as_secs_f64());
         }
         let train = best(&times);
-        let parameters = engine.parameters().to_vec();
         times.clear();
         for _ in 0..8 {
             let start = Instant::now();
-            engine.evaluate(&parameters, &batch)?;
+            engine.evaluate(&batch)?;
             times.push(start.elapsed().as_secs_f64());
         }
         let evaluate = best(&times);
         let options = templar_engine::GenerateOptions { max_new_tokens: 64, ..Default::default() };
         let start = Instant::now();
-        let generated = engine.generate(&[1, 2, 3, 4], &options, &mut |_| true)?.len();
+        let generated = engine.generator()?.generate(&[1, 2, 3, 4], &options, &mut |_| true)?.len();
         let generate = generated as f64 / start.elapsed().as_secs_f64();
         println!("{name:8} {:>8} {threads:>8} {train:>16.0} {evaluate:>16.0} {generate:>10.0}", isa.to_string());
     }

@@ -18,7 +18,7 @@ pub use peak::fma_burst;
 
 use crate::batch::IGNORED_TOKEN;
 use crate::ops::{AdamW, Attention, Gemm, Head, Heads, Norm, Ops, Transposition, View, ViewMut};
-use crate::{EngineError, Isa};
+use crate::{EngineError, Isa, SparseDelta};
 use gemm::{Operand, PackedMatrix, Sizes};
 use memory::Aligned;
 use pool::{Disjoint, Pool};
@@ -375,6 +375,28 @@ impl Ops for Cpu {
     fn head_losses(&mut self, shape: Head, normed: Read, weight: Read, targets: &[u32], losses: &mut [f32]) {
         let (normed, weight) = (normed.take(targets.len() * shape.hidden), weight.take(shape.vocab * shape.hidden));
         self.losses_of_head(shape, normed, weight, targets, losses);
+    }
+
+    fn add_sparse(&mut self, delta: SparseDelta, to: Write, before: Option<Write>) {
+        let to = &mut to.memory[to.start..];
+        let changes = delta.indices.iter().zip(delta.values);
+        match before {
+            Some(before) => {
+                for ((&index, value), before) in changes.zip(before.take(delta.indices.len())) {
+                    let place = &mut to[index as usize];
+                    *before = *place;
+                    *place += value;
+                }
+            }
+            None => changes.for_each(|(&index, value)| to[index as usize] += value),
+        }
+    }
+
+    fn restore_sparse(&mut self, indices: &[u32], before: Read, to: Write) {
+        let to = &mut to.memory[to.start..];
+        for (&index, &value) in indices.iter().zip(before.take(indices.len())).rev() {
+            to[index as usize] = value;
+        }
     }
 
     fn sum_of_squares(&mut self, x: Read, len: usize) -> f64 {

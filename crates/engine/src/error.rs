@@ -1,9 +1,11 @@
 //! What can go wrong in an engine.
 
+use crate::{Buffer, DeviceName};
 use templar_base::ModelConfigError;
 
 /// A request that an engine refuses; its state is as before, unless said otherwise.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The model's sizes do not fit each other.
     #[error(transparent)]
@@ -24,15 +26,25 @@ pub enum EngineError {
     /// The threads could not be started.
     #[error("could not start the engine's threads: {0}")]
     Threads(String),
-    /// A flat buffer has the wrong length.
-    #[error("{what} has {actual} values where the model needs {expected}; the caller is at fault")]
-    Length {
+    /// No backend of this program has the device.
+    #[error("this machine has no device `{name}`; choose one of: {}", names(available))]
+    UnknownDevice {
+        /// The device that was requested.
+        name: DeviceName,
+        /// The devices that exist.
+        available: Vec<DeviceName>,
+    },
+    /// A range reaches beyond a flat buffer.
+    #[error("{len} values from {start} on are outside the {what} of {total} values; the caller is at fault")]
+    Range {
         /// Which buffer.
-        what: &'static str,
+        what: Buffer,
+        /// The first value of the range.
+        start: usize,
         /// Its length.
-        actual: usize,
-        /// The right length.
-        expected: usize,
+        len: usize,
+        /// Values of the buffer.
+        total: usize,
     },
     /// A batch's numbers contradict each other.
     #[error("batch of {sequences} sequences of length {length} has {actual} tokens; it needs sequences x (length + 1)")]
@@ -57,6 +69,14 @@ pub enum EngineError {
     /// Nothing to work on.
     #[error("{0} is empty; give at least one token to learn from")]
     Empty(&'static str),
+    /// The delta contradicts itself.
+    #[error("a delta of {indices} indices has {values} values; the delta's author is at fault")]
+    DeltaLength {
+        /// Number of indices.
+        indices: usize,
+        /// Number of values.
+        values: usize,
+    },
     /// The delta does not fit the model.
     #[error("delta index {index} is outside the {total} parameters; the delta's author is at fault")]
     DeltaIndex {
@@ -86,4 +106,14 @@ pub enum EngineError {
         /// What it must be.
         rule: &'static str,
     },
+    /// The engine trains and judges only.
+    #[error("the engine on {0} does not generate text; open another device for that")]
+    CannotGenerate(String),
+    /// A text came back to another engine than the one that began it.
+    #[error("the text was begun by an engine of another kind; advance it with the engine that began it")]
+    ForeignText,
+}
+
+fn names(devices: &[DeviceName]) -> String {
+    devices.iter().map(DeviceName::to_string).collect::<Vec<_>>().join(", ")
 }

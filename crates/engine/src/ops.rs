@@ -3,6 +3,7 @@
 //! Matrices are row-major. A [`View`] is a place in device memory; sizes travel beside it. Tokens and a row's losses
 //! live on the host. An implementation of the strict profile fixes the order of every sum (see `cpu`).
 
+use crate::SparseDelta;
 use std::borrow::BorrowMut;
 use templar_base::ModelConfig;
 
@@ -355,6 +356,14 @@ pub trait Ops: Send {
         targets: &[u32],
         losses: &mut [f32],
     );
+
+    /// `to[indices[i]] += values[i]`, in order; `before[i]` becomes what was there before that addition. The delta was
+    /// checked to fit.
+    fn add_sparse(&mut self, delta: SparseDelta, to: ViewMut<Self::Memory>, before: Option<ViewMut<Self::Memory>>);
+
+    /// Undoes [`Ops::add_sparse`] bit for bit: `to[indices[i]] = before[i]`, the last first, so that an index that occurs
+    /// twice gets its first value again.
+    fn restore_sparse(&mut self, indices: &[u32], before: View<Self::Memory>, to: ViewMut<Self::Memory>);
 
     /// The sum of the squares of `len` values.
     fn sum_of_squares(&mut self, x: View<Self::Memory>, len: usize) -> f64;

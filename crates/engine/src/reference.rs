@@ -5,7 +5,7 @@ mod training;
 pub use training::TrainingDifference;
 
 use crate::checkpoint::{CheckpointError, StoredTensor, stored_tensors};
-use crate::{Batch, CpuEngine, Engine, EngineError, GenerateOptions};
+use crate::{Batch, Buffer, Engine, EngineError, GenerateOptions, OptimiserConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use training::TrainingRun;
@@ -65,6 +65,9 @@ struct Document {
     training: Option<Vec<TrainingRun>>,
 }
 
+/// Opens an engine with these settings of the optimiser and the model's parameters in it.
+pub type OpenModel<'a> = &'a dyn Fn(OptimiserConfig) -> Result<Box<dyn Engine>, EngineError>;
+
 /// What another implementation computed for a model; what it has not stays away.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
@@ -121,9 +124,12 @@ impl Reference {
         }
     }
 
-    /// Computes the same on the engine's own parameters.
-    pub fn compare(&self, engine: &mut CpuEngine, tolerance: Tolerance) -> Result<Comparison, ReferenceError> {
+    /// Computes the same with an engine. `open` opens one with these settings of the optimiser and writes the model's
+    /// parameters into it.
+    pub fn compare(&self, open: OpenModel, tolerance: Tolerance) -> Result<Comparison, ReferenceError> {
         let mut comparison = Comparison::default();
+        let mut model = open(OptimiserConfig::default())?;
+        let engine = model.as_mut();
         if let Some(inputs) = &self.inputs {
             if let Some((logits, vocab)) = &self.logits {
                 comparison.logits = Some(compare_logits(engine, inputs, logits, *vocab, tolerance)?);
@@ -132,12 +138,12 @@ impl Reference {
                 self.compare_gradients(engine, inputs, tolerance, &mut comparison)?;
             }
             for run in self.training.iter().filter(|_| inputs.length > 1) {
-                comparison.training.push(run.compare(engine, inputs, tolerance)?);
+                comparison.training.push(run.compare(engine, open, inputs, tolerance)?);
             }
         }
         if let Some((prompt, all)) = &self.greedy {
             let options = GenerateOptions { max_new_tokens: all.len() - prompt.len(), ..Default::default() };
-            let actual = engine.generate(prompt, &options, &mut |_| true)?;
+            let actual = engine.generator()?.generate(prompt, &options, &mut |_| true)?;
             let expected = &all[prompt.len()..];
             let differs = expected.iter().zip(&actual).position(|(expected, actual)| expected != actual);
             let first_difference = differs.or((actual.len() != expected.len()).then_some(actual.len()));
@@ -149,15 +155,13 @@ impl Reference {
 
     fn compare_gradients(
         &self,
-        engine: &mut CpuEngine,
+        engine: &mut dyn Engine,
         inputs: &Inputs,
         tolerance: Tolerance,
         to: &mut Comparison,
     ) -> Result<(), ReferenceError> {
-        let parameters = engine.parameters().to_vec();
-        let mut gradient = vec![0.0; parameters.len()];
         let batch = Batch::new(inputs.tokens.clone(), inputs.sequences, inputs.length - 1);
-        let loss = engine.gradient(&parameters, &batch, &mut gradient)?;
+        let loss = engine.gradient(&batch)?;
         to.loss = self.loss.map(|expected| {
             // A mean over f32 losses has the precision of an f32, which grows with the loss.
             Difference::new((f64::from(loss) - expected).abs() / expected.abs().max(1.0), tolerance.loss)
@@ -165,11 +169,15 @@ impl Reference {
         for (name, expected) in &self.gradients {
             let is_head = name == "lm_head.weight" && engine.config().tie_word_embeddings;
             let known = if is_head { "model.embed_tokens.weight" } else { name };
-            let tensor = engine.layout().tensor(known).ok_or_else(|| ReferenceError::Gradient(name.clone()))?;
+            let tensor = engine.layout().tensor(known).cloned();
+            let tensor = tensor.ok_or_else(|| ReferenceError::Gradient(name.clone()))?;
             if expected.shape.as_ref().is_some_and(|shape| *shape != tensor.shape) {
                 return Err(ReferenceError::Json(format!("the gradient of `{name}` has another shape")));
             }
-            let error = gradient_error(&gradient[tensor.range.clone()], expected);
+            let range = tensor.range.clone();
+            let mut gradient = vec![0.0; range.len()];
+            engine.read(Buffer::Gradient, range.start, &mut gradient)?;
+            let error = gradient_error(&gradient, expected);
             to.gradients
                 .push(NamedDifference { name: name.clone(), difference: Difference::new(error, tolerance.gradients) });
         }
@@ -208,7 +216,7 @@ fn read_logits(
 }
 
 fn compare_logits(
-    engine: &mut CpuEngine,
+    engine: &mut dyn Engine,
     inputs: &Inputs,
     expected: &[f32],
     vocab: usize,

@@ -2,8 +2,9 @@
 
 use templar_base::random::Stream;
 use templar_engine::{
-    Batch, CpuEngine, Engine, EngineError, GenerateOptions, IGNORED_TOKEN, Isa, ModelConfig, OptimiserConfig,
-    OptimiserState, SparseDelta, initial_parameters, preset,
+    Batch, Buffer, CpuBackend, DeviceName, Engine, EngineError, GenerateOptions, IGNORED_TOKEN, Isa, ModelConfig,
+    OpenRequest, OptimiserState, Segments, SparseDelta, hash_optimiser, initial_parameters, open, preset,
+    read_optimiser, write_optimiser,
 };
 
 /// The parameters after three steps of [`trained`]. It changes only together with the kernel version of the numerics.
@@ -27,14 +28,19 @@ fn batch(index: u64, sequences: usize, length: usize) -> Batch {
     Batch { end_of_text: Some(5), ..Batch::new(tokens, sequences, length) }
 }
 
-fn engine(isa: Isa, threads: usize) -> CpuEngine {
-    let mut engine = CpuEngine::with_isa(config(), OptimiserConfig::default(), threads, isa).unwrap();
-    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
+fn engine(isa: Isa, threads: usize) -> Box<dyn Engine> {
+    let request = OpenRequest::new(config()).with_threads(threads);
+    let mut engine = open(&DeviceName::cpu_with(isa), &[&CpuBackend], request).unwrap();
+    engine.write(Buffer::Parameters, 0, &initial_parameters(&config(), [3; 32])).unwrap();
     engine
 }
 
+fn parameters(engine: &mut Box<dyn Engine>) -> Vec<f32> {
+    engine.to_vec(Buffer::Parameters).unwrap()
+}
+
 /// Three steps of two micro-batches of different sizes.
-fn trained(isa: Isa, threads: usize) -> CpuEngine {
+fn trained(isa: Isa, threads: usize) -> Box<dyn Engine> {
     let mut engine = engine(isa, threads);
     for step in 0..3 {
         engine.train_step(&[batch(2 * step, 3, 150), batch(2 * step + 1, 2, 61)], 1e-2).unwrap();
@@ -51,7 +57,7 @@ fn digest(values: &[f32]) -> String {
 fn training_gives_the_golden_bits_on_every_instruction_set_and_thread_count() {
     for isa in Isa::available() {
         for threads in [1, 2, 3] {
-            assert_eq!(digest(trained(isa, threads).parameters()), GOLDEN, "{isa}, {threads} threads");
+            assert_eq!(digest(&parameters(&mut trained(isa, threads))), GOLDEN, "{isa}, {threads} threads");
         }
     }
 }
@@ -60,12 +66,11 @@ fn training_gives_the_golden_bits_on_every_instruction_set_and_thread_count() {
 fn losses_gradients_and_texts_are_the_same_bits_everywhere() {
     let run = |isa, threads| {
         let mut engine = engine(isa, threads);
-        let parameters = engine.parameters().to_vec();
-        let mut gradient = vec![0.0; parameters.len()];
-        let loss = engine.gradient(&parameters, &batch(9, 2, 100), &mut gradient).unwrap();
-        let losses = engine.evaluate(&parameters, &batch(8, 3, 77)).unwrap();
+        let loss = engine.gradient(&batch(9, 2, 100)).unwrap();
+        let gradient = engine.to_vec(Buffer::Gradient).unwrap();
+        let losses = engine.evaluate(&batch(8, 3, 77)).unwrap();
         let options = GenerateOptions { temperature: 1.0, max_new_tokens: 20, ..Default::default() };
-        let text = engine.generate(&[1, 2, 3], &options, &mut |_| true).unwrap();
+        let text = engine.generator().unwrap().generate(&[1, 2, 3], &options, &mut |_| true).unwrap();
         (loss.to_bits(), digest(&gradient), digest(&losses), text)
     };
     let oracle = run(Isa::Scalar, 1);
@@ -79,43 +84,50 @@ fn losses_gradients_and_texts_are_the_same_bits_everywhere() {
 #[test]
 fn a_sparse_delta_is_undone_bit_for_bit() {
     let mut engine = trained(Isa::best(), 2);
-    let before = digest(engine.parameters());
-    let total = engine.parameters().len() as u32;
+    let before = digest(&parameters(&mut engine));
+    let total = engine.layout().total() as u32;
     let mut stream = Stream::new([8; 32], "delta", 0);
     let mut indices: Vec<u32> = (0..5000).map(|_| stream.below(u64::from(total)) as u32).collect();
     indices.extend([0, 0, total - 1]);
     let values: Vec<f32> = indices.iter().map(|_| 1e3 * (stream.unit_f32() - 0.5)).collect();
     let delta = SparseDelta { indices: &indices, values: &values };
     let with = engine.evaluate_with(delta, &batch(20, 2, 50)).unwrap();
-    assert_eq!(digest(engine.parameters()), before);
+    assert_eq!(digest(&parameters(&mut engine)), before);
 
-    let mut changed = engine.parameters().to_vec();
+    let unchanged = parameters(&mut engine);
+    let mut changed = unchanged.clone();
     indices.iter().zip(&values).for_each(|(&index, value)| changed[index as usize] += value);
-    assert_eq!(engine.evaluate(&changed, &batch(20, 2, 50)).unwrap(), with);
+    engine.write(Buffer::Parameters, 0, &changed).unwrap();
+    assert_eq!(engine.evaluate(&batch(20, 2, 50)).unwrap(), with);
+    engine.write(Buffer::Parameters, 0, &unchanged).unwrap();
+    engine.add(delta).unwrap();
+    assert_eq!(digest(&parameters(&mut engine)), digest(&changed));
+    engine.write(Buffer::Parameters, 0, &unchanged).unwrap();
 
     let outside = SparseDelta { indices: &[0, total], values: &[1.0, 1.0] };
     let refused = engine.evaluate_with(outside, &batch(20, 2, 50)).unwrap_err();
     assert_eq!(refused, EngineError::DeltaIndex { index: total as usize, total: total as usize });
-    assert_eq!(digest(engine.parameters()), before);
+    assert_eq!(digest(&parameters(&mut engine)), before);
 }
 
 #[test]
 fn training_goes_on_from_a_saved_state_as_if_it_had_not_stopped() {
     let mut one = trained(Isa::best(), 1);
-    let bytes = one.optimiser_state().to_bytes();
+    let mut bytes = Vec::new();
+    write_optimiser(one.as_mut(), &mut bytes).unwrap();
     let mut other = engine(Isa::best(), 2);
-    other.parameters_mut().copy_from_slice(one.parameters());
-    other.load_optimiser_state(OptimiserState::from_bytes(&bytes).unwrap()).unwrap();
-    assert_eq!(other.optimiser_state().hash(), one.optimiser_state().hash());
+    other.write(Buffer::Parameters, 0, &parameters(&mut one)).unwrap();
+    read_optimiser(other.as_mut(), &mut bytes.as_slice()).unwrap();
+    assert_eq!(hash_optimiser(other.as_mut()).unwrap(), hash_optimiser(one.as_mut()).unwrap());
     // Judging in between, with other sizes, leaves no trace.
-    let parameters = other.parameters().to_vec();
-    other.evaluate(&parameters, &batch(30, 7, 33)).unwrap();
+    other.evaluate(&batch(30, 7, 33)).unwrap();
+    other.gradient(&batch(29, 1, 20)).unwrap();
     let reports = [&mut one, &mut other].map(|engine| engine.train_step(&[batch(31, 2, 90)], 1e-3).unwrap());
     assert_eq!(reports[0], reports[1]);
-    assert_eq!(digest(one.parameters()), digest(other.parameters()));
+    assert_eq!(digest(&parameters(&mut one)), digest(&parameters(&mut other)));
 
-    one.reset_optimiser();
-    assert_eq!(one.optimiser_state(), OptimiserState::new(parameters.len()));
+    one.reset_optimiser().unwrap();
+    assert_eq!(OptimiserState::of(one.as_mut()).unwrap(), OptimiserState::new(one.layout().total()));
 }
 
 #[test]
@@ -124,7 +136,7 @@ fn a_cache_gives_the_logits_of_recomputing() {
     let prompt = [9, 8, 7, 6];
     let options = GenerateOptions { max_new_tokens: 60, ..Default::default() };
     let mut streamed = Vec::new();
-    let text = engine.generate(&prompt, &options, &mut |token| {
+    let text = engine.generator().unwrap().generate(&prompt, &options, &mut |token| {
         streamed.push(token);
         true
     });
@@ -144,12 +156,12 @@ fn a_cache_gives_the_logits_of_recomputing() {
     }
     let stop = GenerateOptions { stop_tokens: vec![text[3]], ..options.clone() };
     let first = text.iter().position(|&token| token == text[3]).unwrap();
-    assert_eq!(engine.generate(&prompt, &stop, &mut |_| true).unwrap(), text[..first]);
-    assert_eq!(engine.generate(&prompt, &options, &mut |_| false).unwrap(), text[..1]);
+    assert_eq!(engine.generator().unwrap().generate(&prompt, &stop, &mut |_| true).unwrap(), text[..first]);
+    assert_eq!(engine.generator().unwrap().generate(&prompt, &options, &mut |_| false).unwrap(), text[..1]);
 
     let endless = GenerateOptions { max_new_tokens: usize::MAX, ..Default::default() };
-    assert_eq!(engine.generate(&[1; 510], &endless, &mut |_| true).unwrap().len(), 2);
-    let refused = engine.generate(&[1; 512], &endless, &mut |_| true).unwrap_err();
+    assert_eq!(engine.generator().unwrap().generate(&[1; 510], &endless, &mut |_| true).unwrap().len(), 2);
+    let refused = engine.generator().unwrap().generate(&[1; 512], &endless, &mut |_| true).unwrap_err();
     assert_eq!(refused, EngineError::PromptTooLong { tokens: 512, limit: 512 });
 }
 
@@ -167,17 +179,22 @@ fn micro_batches_add_up_to_the_gradient_of_the_whole() {
 #[test]
 fn refused_steps_leave_everything_as_it_was() {
     let mut engine = trained(Isa::best(), 1);
-    let (before, state) = (digest(engine.parameters()), engine.optimiser_state());
+    let (before, state) = (digest(&parameters(&mut engine)), OptimiserState::of(engine.as_mut()).unwrap());
     assert!(engine.train_step(&[], 1e-3).is_err());
     assert!(engine.train_step(&[Batch::new(vec![1, 301], 1, 1)], 1e-3).is_err());
     assert!(engine.train_step(&[Batch::new(vec![1, IGNORED_TOKEN], 1, 1)], 1e-3).is_err());
     assert!(engine.train_step(&[batch(0, 1, 5)], f32::NAN).is_err());
-    assert_eq!((digest(engine.parameters()), engine.optimiser_state()), (before, state.clone()));
+    assert_eq!(digest(&parameters(&mut engine)), before);
+    assert_eq!(OptimiserState::of(engine.as_mut()).unwrap(), state);
     let norm = engine.layout().tensor("model.norm.weight").unwrap().range.start;
-    engine.parameters_mut()[norm] = f32::NAN;
+    engine.write(Buffer::Parameters, norm, &[f32::NAN]).unwrap();
     let refused = engine.train_step(&[batch(0, 1, 5)], 1e-3).unwrap_err();
     assert!(matches!(refused, EngineError::NotFinite(_)));
-    assert_eq!(engine.optimiser_state(), state);
-    let wrong = OptimiserState::new(3);
-    assert!(engine.load_optimiser_state(wrong).is_err());
+    assert_eq!(OptimiserState::of(engine.as_mut()).unwrap(), state);
+    let total = engine.layout().total();
+    for what in [Buffer::Parameters, Buffer::Gradient, Buffer::FirstMoment, Buffer::SecondMoment] {
+        let rejected = engine.write(what, total - 1, &[0.0; 2]).unwrap_err();
+        assert_eq!(rejected, EngineError::Range { what, start: total - 1, len: 2, total });
+        assert!(engine.read(what, usize::MAX, &mut [0.0]).is_err());
+    }
 }

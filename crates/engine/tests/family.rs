@@ -3,8 +3,8 @@
 use templar_base::MatrixOptimiser;
 use templar_base::random::Stream;
 use templar_engine::{
-    Batch, CpuEngine, Engine, Finish, GenerateOptions, Isa, ModelConfig, OptimiserConfig, OptimiserState, RopeScaling,
-    initial_parameters, preset,
+    Batch, Buffer, CpuBackend, DeviceName, Engine, Finish, GenerateOptions, Isa, ModelConfig, OpenRequest,
+    OptimiserConfig, OptimiserState, RopeScaling, Segments, initial_parameters, open, preset,
 };
 
 /// The parameters after three steps of Muon in [`muon_bits`]. They change only with the kernel version.
@@ -33,11 +33,16 @@ fn batch(index: u64, sequences: usize, length: usize) -> Batch {
     Batch { end_of_text: Some(5), ..Batch::new(tokens, sequences, length) }
 }
 
-fn engine(isa: Isa, threads: usize, hidden_matrices: MatrixOptimiser) -> CpuEngine {
+fn engine(isa: Isa, threads: usize, hidden_matrices: MatrixOptimiser) -> Box<dyn Engine> {
     let optimiser = OptimiserConfig { hidden_matrices, ..Default::default() };
-    let mut engine = CpuEngine::with_isa(config(), optimiser, threads, isa).unwrap();
-    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
+    let request = OpenRequest::new(config()).with_optimiser(optimiser).with_threads(threads);
+    let mut engine = open(&DeviceName::cpu_with(isa), &[&CpuBackend], request).unwrap();
+    engine.write(Buffer::Parameters, 0, &initial_parameters(&config(), [3; 32])).unwrap();
     engine
+}
+
+fn parameters(engine: &mut Box<dyn Engine>) -> Vec<f32> {
+    engine.to_vec(Buffer::Parameters).unwrap()
 }
 
 fn digest(values: &[f32]) -> String {
@@ -50,18 +55,16 @@ fn recomputed_activations_change_no_bit() {
     for threads in [1, 2] {
         let mut kept = engine(Isa::best(), threads, MatrixOptimiser::AdamW);
         let mut recomputed = engine(Isa::best(), threads, MatrixOptimiser::AdamW);
-        recomputed.set_recomputing(true);
+        recomputed.set_recomputing(true).unwrap();
         for step in 0..4 {
             // Larger and smaller batches in turn, judging in between, and a change of mind.
             let batches = [batch(2 * step, 2 + step as usize % 3, 70), batch(2 * step + 1, 1, 33)];
             let reports = [&mut kept, &mut recomputed].map(|engine| engine.train_step(&batches, 1e-2).unwrap());
             assert_eq!(reports[0], reports[1]);
-            assert_eq!(digest(kept.parameters()), digest(recomputed.parameters()), "step {step}");
-            let parameters = recomputed.parameters().to_vec();
-            let losses =
-                [&mut kept, &mut recomputed].map(|engine| engine.evaluate(&parameters, &batch(50, 3, 90)).unwrap());
+            assert_eq!(digest(&parameters(&mut kept)), digest(&parameters(&mut recomputed)), "step {step}");
+            let losses = [&mut kept, &mut recomputed].map(|engine| engine.evaluate(&batch(50, 3, 90)).unwrap());
             assert_eq!(losses[0], losses[1]);
-            recomputed.set_recomputing(step != 2);
+            recomputed.set_recomputing(step != 2).unwrap();
         }
     }
 }
@@ -70,21 +73,23 @@ fn recomputed_activations_change_no_bit() {
 #[test]
 fn adamw_follows_its_formulas() {
     let settings = OptimiserConfig { clip_norm: 0.5, ..Default::default() };
-    let mut engine = CpuEngine::new(config(), settings, 1).unwrap();
-    engine.parameters_mut().copy_from_slice(&initial_parameters(&config(), [3; 32]));
-    let count = engine.parameters().len();
+    let request = OpenRequest::new(config()).with_optimiser(settings);
+    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
+    engine.write(Buffer::Parameters, 0, &initial_parameters(&config(), [3; 32])).unwrap();
+    let count = engine.layout().total();
     let (mut m, mut v) = (vec![0.0f64; count], vec![0.0f64; count]);
     let [beta1, beta2, epsilon, decay] =
         [settings.beta1, settings.beta2, settings.epsilon, settings.weight_decay].map(f64::from);
     for step in 1..=3 {
         let rate = 1e-2 / step as f32;
-        let before = engine.parameters().to_vec();
-        let mut gradient = vec![0.0; count];
-        engine.gradient(&before, &batch(step, 2, 40), &mut gradient).unwrap();
+        let before = parameters(&mut engine);
+        engine.gradient(&batch(step, 2, 40)).unwrap();
+        let gradient = engine.to_vec(Buffer::Gradient).unwrap();
         let report = engine.train_step(&[batch(step, 2, 40)], rate).unwrap();
         let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         assert!((f64::from(report.gradient_norm) / norm - 1.0).abs() < 1e-5 && norm > 0.5);
         let rate = f64::from(rate);
+        let after = parameters(&mut engine);
         for tensor in engine.layout().tensors() {
             for place in tensor.range.clone() {
                 let g = f64::from(gradient[place]) * 0.5 / norm;
@@ -93,7 +98,7 @@ fn adamw_follows_its_formulas() {
                 let (m, v) = (m[place] / (1.0 - beta1.powi(step as i32)), v[place] / (1.0 - beta2.powi(step as i32)));
                 let kept = f64::from(before[place]) * if tensor.is_matrix() { 1.0 - rate * decay } else { 1.0 };
                 let expected = kept - rate * m / (v.sqrt() + epsilon);
-                let actual = f64::from(engine.parameters()[place]);
+                let actual = f64::from(after[place]);
                 assert!((actual - expected).abs() < 1e-6, "{} {place}: {actual} for {expected}", tensor.name);
             }
         }
@@ -105,7 +110,7 @@ fn muon_bits(isa: Isa, threads: usize) -> String {
     for step in 0..3 {
         engine.train_step(&[batch(step, 3, 60)], 1e-2).unwrap();
     }
-    digest(engine.parameters())
+    digest(&parameters(&mut engine))
 }
 
 #[test]
@@ -122,8 +127,9 @@ fn muon_learns_and_moves_embedding_and_norms_as_adamw_does() {
     let mut engines = [MatrixOptimiser::AdamW, MatrixOptimiser::Muon].map(|rule| engine(Isa::best(), 2, rule));
     let reports = engines.each_mut().map(|engine| engine.train_step(&[batch(0, 2, 50)], 1e-2).unwrap());
     assert_eq!(reports[0], reports[1]);
+    let moved = engines.each_mut().map(parameters);
     for tensor in engines[0].layout().tensors() {
-        let [adamw, muon] = engines.each_ref().map(|engine| &engine.parameters()[tensor.range.clone()]);
+        let [adamw, muon] = moved.each_ref().map(|moved| &moved[tensor.range.clone()]);
         assert_eq!(adamw == muon, !tensor.is_hidden(), "{}", tensor.name);
     }
     let muon = &mut engines[1];
@@ -136,13 +142,12 @@ fn muon_goes_on_from_a_saved_state() {
     let mut one = engine(Isa::best(), 1, MatrixOptimiser::Muon);
     one.train_step(&[batch(0, 2, 50)], 1e-2).unwrap();
     let mut other = engine(Isa::best(), 2, MatrixOptimiser::Muon);
-    other.parameters_mut().copy_from_slice(one.parameters());
-    let state = OptimiserState::from_bytes(&one.optimiser_state().to_bytes()).unwrap();
-    other.load_optimiser_state(state).unwrap();
+    other.write(Buffer::Parameters, 0, &parameters(&mut one)).unwrap();
+    OptimiserState::of(one.as_mut()).unwrap().put_into(other.as_mut()).unwrap();
     for engine in [&mut one, &mut other] {
         engine.train_step(&[batch(1, 2, 50)], 1e-2).unwrap();
     }
-    assert_eq!(digest(one.parameters()), digest(other.parameters()));
+    assert_eq!(digest(&parameters(&mut one)), digest(&parameters(&mut other)));
 }
 
 #[test]
@@ -165,8 +170,10 @@ fn texts_made_together_are_those_made_alone_for_any_threads() {
     let large = ModelConfig { max_position_embeddings: 1024, ..config() };
     let mut all = Vec::new();
     for threads in [1, 2, 3] {
-        let mut engine = CpuEngine::new(large.clone(), OptimiserConfig::default(), threads).unwrap();
-        engine.parameters_mut().copy_from_slice(&initial_parameters(&large, [3; 32]));
+        let request = OpenRequest::new(large.clone()).with_threads(threads);
+        let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
+        engine.write(Buffer::Parameters, 0, &initial_parameters(&large, [3; 32])).unwrap();
+        let engine = engine.generator().unwrap();
         let mut streamed = vec![Vec::new(); prompts.len()];
         let texts = engine.generate_batch(&prompts, &mut |text, token| {
             streamed[text].push(token);

@@ -2,7 +2,8 @@
 
 use templar_base::random::Stream;
 use templar_engine::{
-    Batch, CpuEngine, Engine, IGNORED_TOKEN, ModelConfig, OptimiserConfig, initial_parameters, preset,
+    Batch, Buffer, CpuBackend, DeviceName, Engine, IGNORED_TOKEN, ModelConfig, OpenRequest, Segments,
+    initial_parameters, open, preset,
 };
 
 fn config(tied: bool, qk_norm: bool, kv_heads: usize) -> ModelConfig {
@@ -25,17 +26,23 @@ fn random_tokens(count: usize, vocab: u64) -> Vec<u32> {
     (0..count).map(|_| stream.below(vocab) as u32).collect()
 }
 
+fn engine(config: &ModelConfig) -> Box<dyn Engine> {
+    open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(config.clone())).unwrap()
+}
+
 /// The slope of the loss along a random direction within each tensor, from the gradient and from two evaluations.
 fn check(config: &ModelConfig, batch: &Batch) {
-    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), 1).unwrap();
+    let mut engine = engine(config);
     let mut parameters = initial_parameters(config, [2; 32]);
     let mut stream = Stream::new([6; 32], "directions", 0);
     // Norms unlike 1, so that a forgotten factor shows.
     for tensor in engine.layout().tensors().to_vec().iter().filter(|tensor| !tensor.is_matrix()) {
         parameters[tensor.range.clone()].iter_mut().for_each(|value| *value = 0.5 + stream.unit_f32());
     }
-    let mut gradient = vec![f32::NAN; parameters.len()];
-    let loss = engine.gradient(&parameters, batch, &mut gradient).unwrap();
+    engine.write(Buffer::Parameters, 0, &parameters).unwrap();
+    engine.write(Buffer::Gradient, 0, &vec![f32::NAN; parameters.len()]).unwrap();
+    let loss = engine.gradient(batch).unwrap();
+    let gradient = engine.to_vec(Buffer::Gradient).unwrap();
     assert!(loss > 1.0);
     for tensor in engine.layout().tensors().to_vec() {
         let direction: Vec<f32> = tensor.range.clone().map(|_| 2.0 * stream.unit_f32() - 1.0).collect();
@@ -51,7 +58,8 @@ fn check(config: &ModelConfig, batch: &Batch) {
             .map(|row| row[1..].iter().filter(|&&token| token != IGNORED_TOKEN).count() as f64)
             .collect();
         let mut mean_loss = |parameters: &[f32]| {
-            let losses = engine.evaluate(parameters, batch).unwrap();
+            engine.write(Buffer::Parameters, 0, parameters).unwrap();
+            let losses = engine.evaluate(batch).unwrap();
             losses.iter().zip(&counted).map(|(&loss, count)| f64::from(loss) * count).sum::<f64>()
                 / counted.iter().sum::<f64>()
         };
@@ -95,18 +103,17 @@ fn with_document_boundaries_and_padding() {
 #[test]
 fn a_document_does_not_see_the_one_before_and_padding_changes_nothing() {
     let config = config(true, false, 2);
-    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), 1).unwrap();
-    let parameters = initial_parameters(&config, [2; 32]);
-    engine.parameters_mut().copy_from_slice(&parameters);
+    let mut engine = engine(&config);
+    engine.write(Buffer::Parameters, 0, &initial_parameters(&config, [2; 32])).unwrap();
     let mut tokens: Vec<u32> = random_tokens(600, 22).iter().map(|token| token + 1).collect();
     tokens[300] = 0;
-    let logits = |engine: &mut CpuEngine, tokens: &[u32]| {
+    let logits = |engine: &mut dyn Engine, tokens: &[u32]| {
         let batch = Batch { end_of_text: Some(0), ..Batch::new(tokens.to_vec(), 1, 599) };
         engine.logits(&batch).unwrap()
     };
-    let before = logits(&mut engine, &tokens);
+    let before = logits(engine.as_mut(), &tokens);
     tokens[..300].iter_mut().for_each(|token| *token = 23 - *token);
-    let after = logits(&mut engine, &tokens);
+    let after = logits(engine.as_mut(), &tokens);
     let second = 301 * 23;
     assert_eq!(before[second..], after[second..]);
     assert_ne!(before[..second], after[..second]);
@@ -115,5 +122,5 @@ fn a_document_does_not_see_the_one_before_and_padding_changes_nothing() {
     let mut padded = tokens[..20].to_vec();
     padded.resize(50, IGNORED_TOKEN);
     let padded = Batch::new(padded, 1, 49);
-    assert_eq!(engine.evaluate(&parameters, &short).unwrap(), engine.evaluate(&parameters, &padded).unwrap());
+    assert_eq!(engine.evaluate(&short).unwrap(), engine.evaluate(&padded).unwrap());
 }

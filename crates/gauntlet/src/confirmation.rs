@@ -50,7 +50,8 @@ pub fn confirm(
     share: f64,
     carried: Nats,
 ) -> Result<Confirmation, MeasureError> {
-    let loss_before = model.loss(&start.params)?;
+    model.set_point(0, &start.params)?;
+    let loss_before = model.loss()?;
     if !loss_before.is_finite() {
         // A verdict with such a number could not be written down and read back.
         return Err(ModelError(format!("its loss at the window's start is {loss_before}")).into());
@@ -77,7 +78,8 @@ impl Confirmer<'_> {
         let merge = Merge::new(first.layout(), &weighted, self.rule)?;
         let mut stepped = self.start.clone();
         self.step.apply(&mut stepped, &merge)?;
-        let loss = self.model.loss(&stepped.params)?;
+        self.model.set_point(0, &stepped.params)?;
+        let loss = self.model.loss()?;
         self.evaluations += 1;
         let gain = self.loss_before - loss;
         Ok((gain > 0.0 && gain >= self.share * predicted(set, self.carried).to_f64()).then_some(loss))

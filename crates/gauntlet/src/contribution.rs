@@ -110,11 +110,13 @@ pub fn measure(
     let mut midpoint = start.clone();
     OuterStep { alpha: 0.5 * step.alpha, ..step }.apply(&mut midpoint, &merge)?;
     let factor = step.share_factor(&merge) * linear_factor(&merge, payloads)?;
-    let mut gradient = vec![0f32; start.params.len()];
+    model.set_point(0, &midpoint.params)?;
+    let mut gradient = midpoint.params;
     let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
     let (mut loss, mut carried) = (0f64, 0f64);
     for part in 0..model.parts() {
-        loss += model.gradient(&midpoint.params, part, &mut gradient)?;
+        loss += model.gradient(part)?;
+        model.read_gradient(0, &mut gradient)?;
         carried += step.carried(start, &gradient);
         step.to_domain(layout, &mut gradient)?;
         for (own, dot) in parts.iter_mut().zip(shares_dot(&merge, payloads, &gradient)?) {

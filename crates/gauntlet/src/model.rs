@@ -5,14 +5,23 @@
 #[error("the model could not be evaluated: {0}")]
 pub struct ModelError(pub String);
 
-/// Loss and gradient at any point, on the window's evaluation batch, which is split into equal parts.
+/// Loss and gradient at a point, on the window's evaluation batch, which is split into equal parts.
+///
+/// The point is set once, by ranges, and then measured part by part: the model may be on a device to which the
+/// parameters have to be copied.
 pub trait Model {
     /// Number of parts of the evaluation batch.
     fn parts(&self) -> usize;
 
-    /// Mean loss in nats per token at `params` on one part; its gradient goes to `gradient`, one value a parameter.
-    fn gradient(&mut self, params: &[f32], part: usize, gradient: &mut [f32]) -> Result<f64, ModelError>;
+    /// Sets the point's parameters from `start` on.
+    fn set_point(&mut self, start: usize, params: &[f32]) -> Result<(), ModelError>;
 
-    /// Mean loss in nats per token at `params` on the whole evaluation batch.
-    fn loss(&mut self, params: &[f32]) -> Result<f64, ModelError>;
+    /// Mean loss in nats per token at the point on one part; the gradient is then read by [`Self::read_gradient`].
+    fn gradient(&mut self, part: usize) -> Result<f64, ModelError>;
+
+    /// Reads the last gradient from parameter `start` on.
+    fn read_gradient(&mut self, start: usize, out: &mut [f32]) -> Result<(), ModelError>;
+
+    /// Mean loss in nats per token at the point on the whole evaluation batch.
+    fn loss(&mut self) -> Result<f64, ModelError>;
 }

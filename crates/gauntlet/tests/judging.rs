@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
 use templar_gauntlet::{
-    Contribution, DoorFailure, Entry, Expectation, Model, Nats, Standing, Submission, check_payload, confirm, measure,
+    Contribution, DoorFailure, Entry, Expectation, Nats, Standing, Submission, check_payload, confirm, measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -79,7 +79,7 @@ fn contributions_sum_to_what_the_step_really_brings() {
     let mut stepped = arena.start.clone();
     let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
     arena.step().apply(&mut stepped, &aggregate).unwrap();
-    let real = arena.model().loss(&arena.start.params).unwrap() - arena.model().loss(&stepped.params).unwrap();
+    let real = arena.model().loss_at(&arena.start.params) - arena.model().loss_at(&stepped.params);
     assert!(real > 0.0);
     assert!((contributions - real).abs() < 0.02 * real, "{contributions} was promised, {real} came");
     assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);

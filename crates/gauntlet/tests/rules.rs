@@ -7,7 +7,7 @@ use arena::{Arena, PARAMETERS, standing};
 use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{MergeMethod, OuterRule, Uid};
-use templar_gauntlet::{DoorFailure, Entry, Model, Standing, Submission};
+use templar_gauntlet::{DoorFailure, Entry, Standing, Submission};
 use templar_gradient::{Aggregate, Payload};
 
 const HONEST: std::ops::Range<u16> = 0..8;
@@ -27,7 +27,7 @@ fn payload_of(entry: &Entry) -> &Payload {
 /// how far from the promise, in parts of it, the selected's step may end.
 fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
     let mut arena = Arena::of_rule(outer, kept);
-    let before = arena.model().loss(&arena.start.params).unwrap();
+    let before = arena.model().loss_at(&arena.start.params);
     for window in 0..4 {
         let entries = arena.honest_entries(HONEST);
         let verdict = arena.judge(&entries);
@@ -38,12 +38,12 @@ fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
         let mut stepped = arena.start.clone();
         let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
         arena.step().apply(&mut stepped, &aggregate).unwrap();
-        let real = confirmation.loss_before - arena.model().loss(&stepped.params).unwrap();
+        let real = confirmation.loss_before - arena.model().loss_at(&stepped.params);
         let promised = confirmation.predicted.to_f64();
         assert!((promised - real).abs() < nearness * promised, "{name}: {promised} promised, {real} came");
         arena.advance(&entries, &verdict);
     }
-    let after = arena.model().loss(&arena.start.params).unwrap();
+    let after = arena.model().loss_at(&arena.start.params);
     assert!(after < before, "{name}: {before} to {after}");
 
     let mut entries = arena.honest_entries(HONEST);

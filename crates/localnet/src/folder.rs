@@ -180,7 +180,7 @@ impl Settings {
 
     /// The nodes: miners first, so that they get the lowest uids, which have data.
     pub fn nodes(&self) -> Vec<Node> {
-        let of = |role: Role, count| (0..count).map(move |number| role.node(&format!("{}-{number}", role.name())));
+        let of = |role: Role, count| (0..count).map(move |number| Node::new(role, &format!("{role}-{number}")));
         of(Role::Miner, self.miners).chain(of(Role::Validator, self.validators)).collect()
     }
 }

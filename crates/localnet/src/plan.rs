@@ -8,7 +8,9 @@ use templar_base::{
     WindowClock,
 };
 use templar_corpus::Corpus;
-use templar_engine::{Batch, CpuEngine, Engine, EngineError, NumericsId, OptimiserConfig, initial_parameters};
+use templar_engine::{
+    Batch, Buffer, CpuBackend, DeviceName, EngineError, NumericsId, OpenRequest, initial_parameters, open,
+};
 use templar_gradient::state_hash;
 
 /// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
@@ -71,8 +73,8 @@ pub struct Plan {
 
 /// Seconds of one inner step alone on one core.
 fn measure_step(model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
-    let mut engine = CpuEngine::new(model.clone(), OptimiserConfig::default(), 1)?;
-    engine.parameters_mut().copy_from_slice(params);
+    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(model.clone()))?;
+    engine.write(Buffer::Parameters, 0, params)?;
     let count = SEQUENCES_PER_BATCH * (SEQUENCE_LENGTH + 1);
     let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
     let batch = [Batch::new(tokens, SEQUENCES_PER_BATCH, SEQUENCE_LENGTH)];

@@ -1,6 +1,6 @@
 //! From the nodes' journals to what a person wants to know: windows, losses, who contributed what.
 
-use crate::Role;
+use crate::Node;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_node::{JournalEntry, MinerLine, NodeStatus, read_status};
+use templar_round::Role;
 
 /// A status that is older than this is of a node that does not run.
 const STALE_MS: u64 = 5_000;
@@ -147,7 +148,7 @@ impl Watch {
         let tails: BTreeMap<String, Tail> =
             nodes.into_iter().map(|(name, folder)| (name, Tail { folder, offset: 0, rest: Vec::new() })).collect();
         let mut names: Vec<String> = tails.keys().cloned().collect();
-        names.sort_by_key(|name| (Role::of_name(name), name.len(), name.clone()));
+        names.sort_by_key(|name| (Node::role_of(name), name.len(), name.clone()));
         let mut watch = Self {
             tails,
             names,
@@ -305,7 +306,7 @@ impl Watch {
 
     fn node_view(&self, name: &str) -> NodeView {
         let status = self.status(name);
-        let is_miner = |status: &NodeStatus| status.role == Role::Miner.name();
+        let is_miner = |status: &NodeStatus| status.role == Role::Miner;
         let uid = status.as_ref().filter(|status| is_miner(status)).map(|status| status.uid);
         NodeView {
             name: name.to_owned(),
@@ -322,7 +323,7 @@ fn utilisation(nodes: &[NodeView]) -> Option<f64> {
     let shares: Vec<f64> = nodes
         .iter()
         .filter_map(|node| node.status.as_ref())
-        .filter(|status| status.role == Role::Miner.name() && status.wall_seconds > 0.0)
+        .filter(|status| status.role == Role::Miner && status.wall_seconds > 0.0)
         .map(|status| status.training_seconds / status.wall_seconds)
         .collect();
     (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)

@@ -5,7 +5,7 @@ use std::path::Path;
 use templar_base::ModelConfig;
 use templar_corpus::Tokenizer;
 use templar_engine::checkpoint::SpecialTokens;
-use templar_engine::{CpuEngine, EngineError};
+use templar_engine::{Engine, EngineError};
 
 /// A model and its tokenizer, read from a folder or a `.gguf` file.
 pub struct Checkpoint {
@@ -53,7 +53,7 @@ impl Checkpoint {
     }
 
     /// An engine with the parameters in it.
-    pub fn engine(&self, threads: usize) -> Result<CpuEngine, EngineError> {
+    pub fn engine(&self, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
         engine_of(&self.config, &self.parameters, threads)
     }
 }

@@ -1,7 +1,7 @@
 //! Batches to measure a model on, and its mean loss on them.
 
 use templar_corpus::{Corpus, CorpusError};
-use templar_engine::{Batch, CpuEngine, Engine, EngineError};
+use templar_engine::{Batch, Engine, EngineError};
 
 /// A batch is split into pieces of at most this many tokens, which bounds the memory for activations.
 const PIECE_TOKENS: usize = 4096;
@@ -27,11 +27,11 @@ pub(crate) fn held_out_batches(corpus: &Corpus, length: usize) -> Result<Vec<Bat
     Ok(pieces(&sequences.concat(), length, corpus.manifest().end_of_text))
 }
 
-/// The mean loss in nats over all sequences of the batches.
-pub fn mean_loss(engine: &mut CpuEngine, parameters: &[f32], batches: &[Batch]) -> Result<f32, EngineError> {
+/// The mean loss in nats over all sequences of the batches, at the engine's parameters.
+pub fn mean_loss(engine: &mut dyn Engine, batches: &[Batch]) -> Result<f32, EngineError> {
     let (mut sum, mut sequences) = (0.0, 0);
     for batch in batches {
-        let losses = engine.evaluate(parameters, batch)?;
+        let losses = engine.evaluate(batch)?;
         sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         sequences += losses.len();
     }

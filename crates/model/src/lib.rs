@@ -62,7 +62,7 @@ pub use folder::FolderError;
 pub use history::{History, Keep, STEPS_FILE, Step, folder_of, read_steps};
 pub use source::{
     CONFIG_FILE, GENERATION_FILE, Model, OpenError, PARAMETERS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, engine_of,
-    parameter_files, read_config,
+    open_engine, parameter_files, read_config,
 };
 pub use stream::{GenerateError, Writer, stream};
 pub use training::{Inputs, Limits, Plan, Record, Training, TrainingError, USUAL_FINAL_SHARE};

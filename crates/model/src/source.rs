@@ -10,7 +10,7 @@ use templar_engine::checkpoint::{
     CheckpointError, Gguf, GgufError, INDEX_FILE, ParameterReader, SpecialTokens, config_from_json, files_of_index,
     generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer,
 };
-use templar_engine::{CpuEngine, Engine, EngineError, OptimiserConfig};
+use templar_engine::{Buffer, CpuBackend, DeviceName, Engine, EngineError, OpenRequest};
 
 /// The sizes of the model.
 pub const CONFIG_FILE: &str = "config.json";
@@ -156,10 +156,15 @@ fn broken(path: &Path) -> impl Fn(CheckpointError) -> OpenError + '_ {
     move |source| OpenError::Checkpoint { path: path.to_owned(), source }
 }
 
+/// Opens an engine on the CPU.
+pub fn open_engine(request: OpenRequest) -> Result<Box<dyn Engine>, EngineError> {
+    templar_engine::open(&DeviceName::cpu(), &[&CpuBackend], request)
+}
+
 /// An engine with these parameters in it.
-pub fn engine_of(config: &ModelConfig, parameters: &[f32], threads: usize) -> Result<CpuEngine, EngineError> {
-    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), threads)?;
-    engine.parameters_mut().copy_from_slice(parameters);
+pub fn engine_of(config: &ModelConfig, parameters: &[f32], threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+    let mut engine = open_engine(OpenRequest::new(config.clone()).with_threads(threads))?;
+    engine.write(Buffer::Parameters, 0, parameters)?;
     Ok(engine)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use templar_corpus::{StreamDecoder, TokenizerError};
-use templar_engine::{CpuEngine, Engine, EngineError, GenerateOptions, StopStrings};
+use templar_engine::{Engine, EngineError, GenerateOptions, StopStrings};
 
 /// A text that cannot be generated.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +63,14 @@ impl<'a> Writer<'a> {
 /// Generates one text and hands it on piece by piece; returns its tokens.
 pub fn stream(
     checkpoint: &Checkpoint,
-    engine: &mut CpuEngine,
+    engine: &mut dyn Engine,
     prompt: &[u32],
     (options, stops): (&GenerateOptions, StopStrings),
     mut show: impl FnMut(&str) -> std::io::Result<()>,
 ) -> Result<Vec<u32>, GenerateError> {
     let mut writer = Writer::new(checkpoint, stops);
     let mut failed = None;
-    let tokens = engine.generate(prompt, options, &mut |token| {
+    let tokens = engine.generator()?.generate(prompt, options, &mut |token| {
         let shown = writer.push(token).map_err(GenerateError::from);
         let shown = shown.and_then(|(piece, continues)| Ok(show(&piece).map(|()| continues)?));
         shown.unwrap_or_else(|error| {

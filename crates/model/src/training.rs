@@ -5,7 +5,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::{held_out_batches, mean_loss, pieces};
-use crate::source::{CONFIG_FILE, GENERATION_FILE, OpenError, PARAMETERS_FILE, TOKENIZER_FILE};
+use crate::source::{CONFIG_FILE, GENERATION_FILE, OpenError, PARAMETERS_FILE, TOKENIZER_FILE, open_engine};
 use crate::{FileError, folder};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use templar_engine::checkpoint::{
     CheckpointError, Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
 };
 use templar_engine::{
-    Batch, CpuEngine, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OptimiserConfig, OptimiserState,
-    OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset,
+    Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
+    OptimiserStateError, Schedule, Segments, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
+    write_optimiser,
 };
 
 /// What was reached, beside the checkpoint.
@@ -220,7 +221,7 @@ pub struct Inputs {
 pub struct Training {
     /// What was reached.
     pub record: Record,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     corpus: Arc<Corpus>,
     assignments: Assignments,
     held_out: Vec<Batch>,
@@ -246,7 +247,7 @@ impl Training {
         let random = || initial_parameters(&config, seed(record.plan.seed, "parameters"));
         let parameters = parameters.unwrap_or_else(random);
         let mut training = Self::with_record(record, config, corpus, threads)?;
-        training.engine.parameters_mut().copy_from_slice(&parameters);
+        training.engine.write(Buffer::Parameters, 0, &parameters)?;
         Ok(training)
     }
 
@@ -257,16 +258,15 @@ impl Training {
             Checkpoint::open(path).map_err(|source| TrainingError::Open { path: path.to_owned(), source })?;
         let state_path = path.join(OPTIMISER_FILE);
         let state = std::fs::read(&state_path).map_err(FileError::at("read", &state_path))?;
-        let state = OptimiserState::from_bytes(&state)
-            .map_err(|source| TrainingError::OptimiserState { path: state_path, source })?;
         let plan = &record.plan;
         let vocab_size = corpus.manifest().vocab_size as usize;
         if plan.from.is_none() && preset(&plan.preset, vocab_size)? != checkpoint.config {
             return Err(TrainingError::OtherModel { path: path.join(CONFIG_FILE) });
         }
         let mut training = Self::with_record(record, checkpoint.config, corpus, threads)?;
-        training.engine.parameters_mut().copy_from_slice(&checkpoint.parameters);
-        training.engine.load_optimiser_state(state)?;
+        training.engine.write(Buffer::Parameters, 0, &checkpoint.parameters)?;
+        read_optimiser(training.engine.as_mut(), &mut state.as_slice())
+            .map_err(|source| TrainingError::OptimiserState { path: state_path, source })?;
         Ok(training)
     }
 
@@ -288,14 +288,14 @@ impl Training {
         let held_out =
             held_out_batches(&corpus, plan.sequence_length as usize).map_err(TrainingError::TooLittleHeldOutText)?;
         let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
-        let engine = CpuEngine::new(config, optimiser, threads)?;
+        let engine = open_engine(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
         let seconds_before = record.seconds;
         Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
     }
 
     /// The engine.
-    pub fn engine(&self) -> &CpuEngine {
-        &self.engine
+    pub fn engine(&self) -> &dyn Engine {
+        self.engine.as_ref()
     }
 
     /// The share of the way that lies behind, and the limit that is nearest.
@@ -304,8 +304,8 @@ impl Training {
     }
 
     /// Whether activations are computed a second time rather than kept; no result depends on it.
-    pub fn set_recomputing(&mut self, is_recomputing: bool) {
-        self.engine.set_recomputing(is_recomputing);
+    pub fn set_recomputing(&mut self, is_recomputing: bool) -> Result<(), TrainingError> {
+        Ok(self.engine.set_recomputing(is_recomputing)?)
     }
 
     /// The learning rate of the next step: warm-up by steps, then flat and decay by the share of the way.
@@ -328,8 +328,7 @@ impl Training {
 
     /// Measures the loss on the held-out text.
     pub fn evaluate(&mut self) -> Result<f32, TrainingError> {
-        let parameters = self.engine.parameters().to_vec();
-        let loss = mean_loss(&mut self.engine, &parameters, &self.held_out)?;
+        let loss = mean_loss(self.engine.as_mut(), &self.held_out)?;
         if self.record.step == 0 {
             self.record.first_held_out_loss = Some(loss);
         }
@@ -356,19 +355,23 @@ impl Training {
             stop_tokens: vec![end],
             ..GenerateOptions::default()
         };
-        let written = self.engine.generate(&tokens[tokens.len().saturating_sub(longest)..], &options, &mut |_| true)?;
+        let prompt = &tokens[tokens.len().saturating_sub(longest)..];
+        let written = self.engine.generator()?.generate(prompt, &options, &mut |_| true)?;
         Ok(tokenizer.decode(&written)?)
     }
 
     /// Replaces the checkpoint in a folder by the present state.
-    pub fn save(&self, path: &Path) -> Result<(), TrainingError> {
+    pub fn save(&mut self, path: &Path) -> Result<(), TrainingError> {
         let end = self.corpus.manifest().end_of_text;
         let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
         let config = config_to_json(self.engine.config(), &special, Precision::F32);
-        let parameters = write_safetensors(self.engine.config(), self.engine.parameters(), Precision::F32)?;
+        let parameters = self.engine.to_vec(Buffer::Parameters)?;
+        let parameters = write_safetensors(self.engine.config(), &parameters, Precision::F32)?;
         let record = self.record.to_json();
         let generation = generation_config_to_json(&special);
-        let optimiser = self.engine.optimiser_state().to_bytes();
+        let mut optimiser = Vec::new();
+        let unwritten = |source| TrainingError::OptimiserState { path: path.join(OPTIMISER_FILE), source };
+        write_optimiser(self.engine.as_mut(), &mut optimiser).map_err(unwritten)?;
         let files: [(&str, &[u8]); 6] = [
             (CONFIG_FILE, config.as_bytes()),
             (PARAMETERS_FILE, &parameters),

@@ -1,16 +1,13 @@
 //! The book of ratings that most of the stake agreed on last, on this node's disk.
 
-use crate::{DataFolder, Network, NodeError, Run};
+use crate::{DataFolder, NodeError};
 use serde::{Deserialize, Serialize};
 use templar_base::{ContentHash, PublicKey, Window};
-use templar_gauntlet::{Book, Verdict};
-use templar_round::{ObjectKey, Signed, agreed_verdict};
+use templar_gauntlet::Book;
+use templar_record::{PublicRecord, Rules, fetch_verdict};
+use templar_round::agreed_verdict;
 
 const FILE: &str = "book.json";
-/// A verdict of 1024 miners with all terms is about a megabyte.
-const MAX_VERDICT_BYTES: u64 = 16 << 20;
-/// What the signature of a verdict stands for.
-pub(crate) const VERDICT: &str = "verdict";
 
 /// The agreed book, and the own verdict that may be agreed next.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,8 +38,8 @@ impl BookKeeper {
     /// Takes the book of the verdict with this hash: the own one, or one of those who voted for it.
     pub(crate) async fn adopt(
         &mut self,
-        run: &Run,
-        network: &Network,
+        run: &Rules,
+        record: &PublicRecord,
         folder: &DataFolder,
         window: Window,
         hash: ContentHash,
@@ -54,7 +51,7 @@ impl BookKeeper {
         let own = self.own.take().filter(|(own, own_hash, _)| *own == window && *own_hash == hash);
         let book = match own {
             Some((_, _, book)) => book,
-            None => fetch_verdict(run, network, window, hash, from).await?.book,
+            None => fetch_verdict(run, record, window, hash, from).await?.book,
         };
         (self.window, self.book) = (Some(window), book);
         let bytes = serde_json::to_vec(self).map_err(templar_round::SignedError::from)?;
@@ -64,8 +61,8 @@ impl BookKeeper {
     /// After a checkpoint: the newest agreed book of a window before `next`, as far back as votes are kept.
     pub(crate) async fn adopt_latest(
         &mut self,
-        run: &Run,
-        network: &Network,
+        run: &Rules,
+        record: &PublicRecord,
         folder: &DataFolder,
         next: Window,
     ) -> Result<(), NodeError> {
@@ -73,46 +70,12 @@ impl BookKeeper {
         let mut window = next;
         while let Some(before) = window.previous().filter(|before| *before >= oldest) {
             window = before;
-            let electors = network.electors(&run.phases, window).await?;
-            let (_, votes) = network.votes(window).await?;
+            let electors = record.electors(&run.phases, window).await?;
+            let (_, votes) = record.votes(window).await?;
             if let Some((hash, from)) = agreed_verdict(&electors, &votes, run.phases.judge(window)) {
-                return self.adopt(run, network, folder, window, hash, &from).await;
+                return self.adopt(run, record, folder, window, hash, &from).await;
             }
         }
         Ok(())
     }
-}
-
-/// The agreed verdict with this hash, from the first of those who voted for it that still has it.
-pub(crate) async fn fetch_verdict(
-    run: &Run,
-    network: &Network,
-    window: Window,
-    hash: ContentHash,
-    from: &[PublicKey],
-) -> Result<Verdict, NodeError> {
-    let mut last = NodeError::Missing { what: "the agreed verdict".to_owned(), window };
-    for hotkey in from {
-        match fetch_verdict_from(run, network, window, hash, *hotkey).await {
-            Ok(verdict) => return Ok(verdict),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn fetch_verdict_from(
-    run: &Run,
-    network: &Network,
-    window: Window,
-    hash: ContentHash,
-    hotkey: PublicKey,
-) -> Result<Verdict, NodeError> {
-    let bucket = network.reader(hotkey).await?;
-    let bytes = bucket.get(&ObjectKey::Verdict(window).to_string(), MAX_VERDICT_BYTES).await?;
-    let signed = Signed::<Verdict>::from_bytes(&bytes, run.id, window, VERDICT, hotkey)?;
-    if signed.hash()? != hash || signed.body.window != window || signed.body.run != run.id {
-        return Err(NodeError::NotAgreed { what: "the verdict", window });
-    }
-    Ok(signed.body)
 }

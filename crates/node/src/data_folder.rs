@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use templar_base::RunId;
+use templar_round::Role;
 
 /// Version of the files' form.
 const VERSION: u32 = 1;
@@ -60,7 +61,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DataFolderError + '_ {
 
 impl DataFolder {
     /// Opens (or makes) the folder of one role in one run.
-    pub fn open(path: &Path, run: RunId, role: &str) -> Result<Self, DataFolderError> {
+    pub fn open(path: &Path, run: RunId, role: Role) -> Result<Self, DataFolderError> {
         fs::create_dir_all(path).map_err(failed(path))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
@@ -132,20 +133,20 @@ mod tests {
     #[test]
     fn a_second_opener_and_another_run_are_refused() {
         let path = scratch("lock");
-        let folder = DataFolder::open(&path, RunId::new([1; 32]), "miner").unwrap();
-        let second = DataFolder::open(&path, RunId::new([1; 32]), "miner");
+        let folder = DataFolder::open(&path, RunId::new([1; 32]), Role::Miner).unwrap();
+        let second = DataFolder::open(&path, RunId::new([1; 32]), Role::Miner);
         assert!(matches!(second, Err(DataFolderError::InUse { .. })));
         drop(folder);
-        let other = DataFolder::open(&path, RunId::new([2; 32]), "miner");
+        let other = DataFolder::open(&path, RunId::new([2; 32]), Role::Miner);
         assert!(matches!(other, Err(DataFolderError::Other { .. })));
-        assert!(DataFolder::open(&path, RunId::new([1; 32]), "miner").is_ok());
+        assert!(DataFolder::open(&path, RunId::new([1; 32]), Role::Miner).is_ok());
         fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
     fn a_file_is_replaced_whole() {
         let path = scratch("write");
-        let folder = DataFolder::open(&path, RunId::new([1; 32]), "miner").unwrap();
+        let folder = DataFolder::open(&path, RunId::new([1; 32]), Role::Miner).unwrap();
         assert_eq!(folder.read("state").unwrap(), None);
         folder.write("state", &[b"one", b"two"]).unwrap();
         folder.write("state", &[b"three"]).unwrap();

@@ -1,12 +1,14 @@
 //! Gathering a window's payloads: all at once, until they are here or the time for it is over.
 
-use crate::{Network, NodeError, Run, payload, transfer};
+use crate::context::Context;
+use crate::{NodeError, payload};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{BlockNumber, PublicKey, Uid, Window};
 use templar_gauntlet::{Book, DoorFailure, Entry, Submission};
 use templar_gradient::Payload;
+use templar_record::{RecordError, is_lie};
 use templar_round::SealedRecord;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -79,8 +81,7 @@ impl Gatherer {
     /// not parse.
     pub(crate) async fn gather(
         &self,
-        run: &Run,
-        network: &Arc<Network>,
+        context: &Arc<Context>,
         window: Window,
         records: Vec<SealedRecord>,
         malformed: Vec<(Uid, PublicKey, BlockNumber)>,
@@ -90,10 +91,10 @@ impl Gatherer {
         let lanes = Arc::new([Semaphore::new(PARALLEL), Semaphore::new(PARALLEL_LATER)]);
         let mut tasks = JoinSet::new();
         for record in records {
-            let (run, network, lanes) = (run.clone(), Arc::clone(network), Arc::clone(&lanes));
+            let (context, lanes) = (Arc::clone(context), Arc::clone(&lanes));
             let closed = closed.clone();
             tasks.spawn(async move {
-                let submission = until_closed(&run, &network, window, &record, &lanes, closed).await;
+                let submission = until_closed(&context, window, &record, &lanes, closed).await;
                 Entry { uid: record.uid, hotkey: record.hotkey, block: record.block, submission }
             });
         }
@@ -115,25 +116,25 @@ impl Gatherer {
 /// Fetches one payload, again and again until `closed`. What is not there by then is missing; where its bucket gave
 /// something else in its place, that is said.
 async fn until_closed(
-    run: &Run,
-    network: &Network,
+    context: &Context,
     window: Window,
     record: &SealedRecord,
     lanes: &[Semaphore; 2],
     mut closed: watch::Receiver<bool>,
 ) -> Submission {
     let hurried = ANSWER_PATIENCE + Duration::from_secs(u64::from(record.commitment.bytes / SLOWEST_BYTES_PER_SECOND));
+    let (run, data, public) = (&context.run, &context.data, &context.network.record);
     let mut lie = None;
     let keep_trying = async {
         let mut waits = false;
         loop {
             let Ok(permit) = lanes[usize::from(waits)].acquire().await else { std::future::pending().await };
             let patience = if waits { Duration::MAX } else { hurried };
-            let fetched = tokio::time::timeout(patience, payload::fetch(run, network, window, record)).await;
+            let fetched = tokio::time::timeout(patience, payload::fetch(run, data, public, window, record)).await;
             drop(permit);
             let pause = match fetched {
                 Ok(Ok(submission)) => return submission,
-                Ok(Err(error)) if is_lie(&error) => {
+                Ok(Err(error)) if serves_other_bytes(&error) => {
                     (waits, lie) = (true, Some(error.to_string()));
                     PAUSE_AFTER_LIE
                 }
@@ -155,10 +156,10 @@ async fn until_closed(
 }
 
 /// Whether a miner's bucket has something else than the miner committed to.
-fn is_lie(error: &NodeError) -> bool {
+fn serves_other_bytes(error: &NodeError) -> bool {
     match error {
-        NodeError::Seal(_) => true,
-        NodeError::Bucket(error) => transfer::is_lie(error),
+        NodeError::Record(RecordError::Seal(_)) => true,
+        NodeError::Record(RecordError::Bucket(error)) => is_lie(error),
         _ => false,
     }
 }

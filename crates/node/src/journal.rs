@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use templar_base::{BlockNumber, StateHash, Uid, Window};
+use templar_round::Role;
 
 /// The journal is rotated at this size, and one old one is kept, so that it never fills a disk.
 const ROTATE_BYTES: u64 = 8 << 20;
@@ -19,8 +20,8 @@ const STATUS_FILE: &str = "status.json";
 pub enum JournalEntry {
     /// The node is up.
     Started {
-        /// `miner` or `validator`.
-        role: String,
+        /// What it does in the run.
+        role: Role,
         /// Its slot.
         uid: Uid,
         /// The window whose start it holds.
@@ -143,8 +144,8 @@ pub struct MinerLine {
 /// Where a node stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// `miner` or `validator`.
-    pub role: String,
+    /// What it does in the run.
+    pub role: Role,
     /// Its slot.
     pub uid: Uid,
     /// The newest block that it knows.

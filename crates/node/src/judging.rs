@@ -1,9 +1,10 @@
 //! The engine as the gauntlet sees it: a window's evaluation batch in equal parts.
 
-use crate::{NodeError, Run};
+use crate::{Data, NodeError};
 use templar_base::{Beacon, Window};
-use templar_engine::{Batch, Engine};
+use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Model, ModelError};
+use templar_record::Rules;
 
 /// An engine with the window's evaluation data.
 pub(crate) struct EvaluationModel<'a> {
@@ -18,18 +19,23 @@ impl<'a> EvaluationModel<'a> {
 }
 
 /// The parts of the evaluation batch that a beacon draws.
-pub(crate) fn evaluation_parts(run: &Run, window: Window, beacon: &Beacon) -> Result<Vec<Batch>, NodeError> {
+pub(crate) fn evaluation_parts(
+    run: &Rules,
+    data: &Data,
+    window: Window,
+    beacon: &Beacon,
+) -> Result<Vec<Batch>, NodeError> {
     let judging = &run.genesis.judging;
-    let sequences = run.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
+    let sequences = data.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
     let each = judging.evaluation_sequences / judging.evaluation_parts;
-    Ok(sequences.chunks(each).map(|part| run.batch(part)).collect())
+    Ok(sequences.chunks(each).map(|part| data.batch(part)).collect())
 }
 
-/// Mean loss over batches, each weighted by its sequences.
-pub(crate) fn mean_loss(engine: &mut dyn Engine, params: &[f32], batches: &[Batch]) -> Result<f64, NodeError> {
+/// Mean loss over batches at the engine's parameters, each batch weighted by its sequences.
+pub(crate) fn mean_loss(engine: &mut dyn Engine, batches: &[Batch]) -> Result<f64, NodeError> {
     let (mut sum, mut sequences) = (0f64, 0usize);
     for batch in batches {
-        let losses = engine.evaluate(params, batch)?;
+        let losses = engine.evaluate(batch)?;
         sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         sequences += losses.len();
     }
@@ -41,12 +47,20 @@ impl Model for EvaluationModel<'_> {
         self.parts.len()
     }
 
-    fn gradient(&mut self, params: &[f32], part: usize, gradient: &mut [f32]) -> Result<f64, ModelError> {
-        let loss = self.engine.gradient(params, &self.parts[part], gradient);
+    fn set_point(&mut self, start: usize, params: &[f32]) -> Result<(), ModelError> {
+        self.engine.write(Buffer::Parameters, start, params).map_err(|error| ModelError(error.to_string()))
+    }
+
+    fn gradient(&mut self, part: usize) -> Result<f64, ModelError> {
+        let loss = self.engine.gradient(&self.parts[part]);
         loss.map(f64::from).map_err(|error| ModelError(error.to_string()))
     }
 
-    fn loss(&mut self, params: &[f32]) -> Result<f64, ModelError> {
-        mean_loss(self.engine, params, self.parts).map_err(|error| ModelError(error.to_string()))
+    fn read_gradient(&mut self, start: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        self.engine.read(Buffer::Gradient, start, out).map_err(|error| ModelError(error.to_string()))
+    }
+
+    fn loss(&mut self) -> Result<f64, ModelError> {
+        mean_loss(self.engine, self.parts).map_err(|error| ModelError(error.to_string()))
     }
 }

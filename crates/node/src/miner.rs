@@ -1,11 +1,12 @@
 //! A miner: the machine of `templar-round`, a training thread, and the objects of its bucket.
 
-use crate::book_keeper::fetch_verdict;
-use crate::driver::{Context, NodeOptions, Opened, Role, base_status, carry_out_shared, drive, open};
+use crate::context::{Context, NodeOptions, Opened, open};
+use crate::driver::{Actor, base_status, drive};
+use crate::follow::carry_out_shared;
 use crate::miner_worker::{MinerCommand, MinerProgress, MinerWorker};
 use crate::snapshot::Pending;
 use crate::worker::{Command, Worker};
-use crate::{JournalEntry, Network, NodeError, NodeStatus, Run};
+use crate::{Data, JournalEntry, Network, NodeError, NodeStatus};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -13,7 +14,10 @@ use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::Standing;
 use templar_ledger::Topic;
-use templar_round::{AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, SealCommitment, SealKey};
+use templar_record::{Rules, fetch_verdict};
+use templar_round::{
+    AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, Role, SealCommitment, SealKey,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -27,12 +31,13 @@ struct MinerRole {
 
 /// Runs a miner until `shutdown` holds true.
 pub async fn run_miner(
-    run: Run,
+    run: Rules,
+    data: Data,
     network: Network,
     options: NodeOptions,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NodeError> {
-    let Opened { context, shared, events, heads } = open(run, network, &options, "miner").await?;
+    let Opened { context, shared, events, heads } = open(run, data, network, &options, Role::Miner).await?;
     let follower = context.follower(&shared, AggregateSource::Download);
     let progress = Arc::new(Mutex::new(MinerProgress::default()));
     let computing = MinerWorker::new(Arc::clone(&context), Arc::clone(&progress), shared, options.threads)?;
@@ -60,13 +65,13 @@ async fn upload_in_time(context: &Context, pending: &Pending) -> Result<(), Node
     let begun = Instant::now();
     tokio::select! {
         uploaded = upload(context, pending) => uploaded,
-        () = context.network.wait_for_block(last) => {
+        () = context.network.record.wait_for_block(last) => {
             Err(NodeError::TooSlow { bytes: pending.object.len() as u64, seconds: begun.elapsed().as_secs() })
         }
     }
 }
 
-impl Role for MinerRole {
+impl Actor for MinerRole {
     fn step(&mut self, event: &Event) -> Vec<Effect> {
         self.machine.step(event)
     }
@@ -117,7 +122,7 @@ async fn read_verdict(
     hash: ContentHash,
     from: Vec<PublicKey>,
 ) {
-    let verdict = match fetch_verdict(&context.run, &context.network, window, hash, &from).await {
+    let verdict = match fetch_verdict(&context.run, &context.network.record, window, hash, &from).await {
         Ok(verdict) => verdict,
         Err(error) => return context.journal.warn(format!("the verdict on window {window} cannot be read: {error}")),
     };
@@ -133,8 +138,8 @@ async fn read_verdict(
 
 async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Window) {
     let begun = async {
-        let beacon = context.network.beacon(context.run.phases.start(window)).await?;
-        let assignment = context.run.assignments.assignment(window, context.uid, &beacon)?;
+        let beacon = context.network.record.beacon(context.run.phases.start(window)).await?;
+        let assignment = context.data.assignments.assignment(window, context.uid, &beacon)?;
         let rules = context.rules(window).await?;
         worker.send(Command::Role(MinerCommand::Begin { window, assignment, rules }))
     };

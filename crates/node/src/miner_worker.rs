@@ -1,6 +1,7 @@
 //! The miner's computing thread: it trains without a pause, and does what comes in between two steps.
 
-use crate::driver::Context;
+use crate::context::Context;
+use crate::engine::open_engine;
 use crate::snapshot::{MinerState, Pending, SharedState};
 use crate::worker::{Command, Reply};
 use crate::{JournalEntry, NodeError};
@@ -8,8 +9,8 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{ContentHash, StateHash, Window, WindowRules};
-use templar_corpus::Assignment;
-use templar_engine::{Batch, CpuEngine, Engine, OptimiserState};
+use templar_corpus::{Assignment, digest_of};
+use templar_engine::{Batch, Buffer, Engine, Segments, hash_optimiser, read_optimiser, write_optimiser};
 use templar_gradient::{ErrorFeedback, Metadata, OuterState, OuterStep, Payload, drift, rebase, state_hash};
 use templar_round::{SealKey, seal};
 
@@ -76,7 +77,7 @@ impl Data {
 pub(crate) struct MinerWorker {
     context: Arc<Context>,
     progress: Arc<Mutex<MinerProgress>>,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     shared: SharedState,
     /// Where the drift that has not been sent begins, if not at the shared parameters: the end point of the last seal.
     anchor: Option<Vec<f32>>,
@@ -99,14 +100,14 @@ impl MinerWorker {
         threads: usize,
     ) -> Result<Self, NodeError> {
         let run = &context.run;
-        let mut engine = run.engine(threads)?;
-        engine.parameters_mut().copy_from_slice(&shared.outer.params);
+        let mut engine = open_engine(run, threads)?;
+        engine.write(Buffer::Parameters, 0, &shared.outer.params)?;
         let mut feedback = ErrorFeedback::new(&run.layout);
         let mut sent = None;
         if let Some(state) = MinerState::load(&context.folder)? {
-            match OptimiserState::from_bytes(&state.optimiser) {
-                Ok(optimiser) => engine.load_optimiser_state(optimiser)?,
-                Err(error) => context.journal.warn(format!("the optimiser begins anew: {error}")),
+            if let Err(error) = read_optimiser(engine.as_mut(), &mut state.optimiser.as_slice()) {
+                engine.reset_optimiser()?;
+                context.journal.warn(format!("the optimiser restarts: {error}"));
             }
             feedback = ErrorFeedback::from_bytes(&state.residual, &run.layout)?;
             sent = state.pending;
@@ -168,7 +169,12 @@ impl MinerWorker {
             Command::Install { next, outer, reply } => {
                 let _ = reply.send(self.install(next, outer));
             }
-            Command::Role(MinerCommand::Begin { window, assignment, rules }) => self.begin(window, assignment, rules),
+            Command::Role(MinerCommand::Begin { window, assignment, rules }) => {
+                if let Err(error) = self.begin(window, assignment, rules) {
+                    self.context.journal.warn(format!("training stops until the next window: {error}"));
+                    self.data = None;
+                }
+            }
             Command::Role(MinerCommand::Seal { window, start, key, reply }) => {
                 let _ = reply.send(self.seal(window, start, &key));
             }
@@ -204,7 +210,7 @@ impl MinerWorker {
             self.steps.own += 1;
         }
         self.steps.loss_sum += f64::from(report.loss);
-        self.steps.trajectory.update(state_hash(self.engine.parameters()).as_bytes());
+        self.steps.trajectory.update(state_hash(&self.engine.to_vec(Buffer::Parameters)?).as_bytes());
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.loss = Some((self.steps.loss_sum / f64::from(self.steps.total().max(1))) as f32);
         progress.tokens += (rules.sequences_per_batch * rules.sequence_length) as u64;
@@ -213,15 +219,16 @@ impl MinerWorker {
         Ok(())
     }
 
-    fn begin(&mut self, window: Window, assignment: Assignment, rules: Arc<WindowRules>) {
+    fn begin(&mut self, window: Window, assignment: Assignment, rules: Arc<WindowRules>) -> Result<(), NodeError> {
         let sealed = self.sent.as_ref().is_some_and(|sent| sent.window.next() == window);
         if !sealed && self.steps.total() > 0 {
             // The window before was not sent: its steps belong to no payload, and the next one begins clean.
             let from = self.anchor.take().unwrap_or_else(|| self.shared.outer.params.clone());
-            self.engine.parameters_mut().copy_from_slice(&from);
+            self.engine.write(Buffer::Parameters, 0, &from)?;
             self.steps = Steps::default();
         }
         self.previous = self.data.replace(Data { window, assignment, rules, next_batch: 0 });
+        Ok(())
     }
 
     /// The digest of the batches since the last seal, as the door recomputes it.
@@ -247,7 +254,10 @@ impl MinerWorker {
         let metadata = self.metadata(window, start)?;
         let shared = &self.shared.outer.params;
         let mut delta = vec![0f32; shared.len()];
-        drift(shared, self.engine.parameters(), &mut delta)?;
+        self.engine.for_each_segment(Buffer::Parameters, |start, values| {
+            let range = start..start + values.len();
+            Ok::<(), NodeError>(drift(&shared[range.clone()], values, &mut delta[range])?)
+        })?;
         OuterStep::of(&self.context.run.genesis.outer, window).to_domain(&self.context.run.layout, &mut delta)?;
         let before = self.feedback.clone();
         let payload = match self.accumulate_and_compress(&delta, metadata) {
@@ -259,13 +269,14 @@ impl MinerWorker {
         };
         let pending = self.keep(window, &payload, key, before)?;
         self.note_sealed(window, &payload, &pending);
-        self.anchor = Some(self.engine.parameters().to_vec());
+        self.anchor = Some(self.engine.to_vec(Buffer::Parameters)?);
         let carried_start = self.data.as_ref().map_or(0, |data| data.next_batch);
         self.steps = Steps { carried_start, ..Steps::default() };
         Ok(pending)
     }
 
-    fn metadata(&self, window: Window, start: StateHash) -> Result<Metadata, NodeError> {
+    fn metadata(&mut self, window: Window, start: StateHash) -> Result<Metadata, NodeError> {
+        let trajectory_root = self.trajectory_root()?;
         let (rules, steps) = (&self.context.run.genesis.data, &self.steps);
         let tokens_per_step = (rules.sequences_per_batch * rules.sequence_length) as u64;
         Ok(Metadata {
@@ -280,16 +291,16 @@ impl MinerWorker {
             carried_start: steps.carried_start,
             carried_steps: steps.carried,
             numerics: self.context.run.genesis.numerics.clone(),
-            trajectory_root: self.trajectory_root(),
+            trajectory_root,
             error_feedback_root: ContentHash::default(),
         })
     }
 
     /// Covers the digests of the parameters after each step, and of the optimiser's state at the end.
-    fn trajectory_root(&self) -> ContentHash {
+    fn trajectory_root(&mut self) -> Result<ContentHash, NodeError> {
         let mut hasher = self.steps.trajectory.clone();
-        hasher.update(self.engine.optimiser_state().hash().as_bytes());
-        ContentHash::new(*hasher.finalize().as_bytes())
+        hasher.update(hash_optimiser(self.engine.as_mut())?.as_bytes());
+        Ok(ContentHash::new(*hasher.finalize().as_bytes()))
     }
 
     fn accumulate_and_compress(&mut self, delta: &[f32], metadata: Metadata) -> Result<Payload, NodeError> {
@@ -317,12 +328,10 @@ impl MinerWorker {
         Ok(pending)
     }
 
-    fn save(&self) -> Result<(), NodeError> {
-        let state = MinerState {
-            residual: self.feedback.to_bytes(),
-            optimiser: self.engine.optimiser_state().to_bytes(),
-            pending: self.sent.clone(),
-        };
+    fn save(&mut self) -> Result<(), NodeError> {
+        let mut optimiser = Vec::new();
+        write_optimiser(self.engine.as_mut(), &mut optimiser)?;
+        let state = MinerState { residual: self.feedback.to_bytes(), optimiser, pending: self.sent.clone() };
         state.save(&self.context.folder)
     }
 
@@ -390,7 +399,10 @@ impl MinerWorker {
     fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
         shared.save(&self.context.folder)?;
         let from = self.anchor.take().unwrap_or_else(|| std::mem::take(&mut self.shared.outer.params));
-        rebase(self.engine.parameters_mut(), &from, &shared.outer.params)?;
+        self.engine.change_segments(Buffer::Parameters, |start, values| {
+            let range = start..start + values.len();
+            Ok::<(), NodeError>(rebase(values, &from[range.clone()], &shared.outer.params[range])?)
+        })?;
         self.steps.before_rebase = self.steps.total();
         self.shared = shared;
         Ok(self.shared.state)
@@ -399,17 +411,9 @@ impl MinerWorker {
     fn install(&mut self, next: Window, outer: OuterState) -> Result<StateHash, NodeError> {
         let shared = SharedState::new(next, outer);
         shared.save(&self.context.folder)?;
-        self.engine.parameters_mut().copy_from_slice(&shared.outer.params);
+        self.engine.write(Buffer::Parameters, 0, &shared.outer.params)?;
         (self.anchor, self.data, self.steps) = (None, None, Steps::default());
         self.shared = shared;
         Ok(self.shared.state)
-    }
-}
-
-/// The digest that a payload states of its batches: those carried over from the window before, and its own.
-pub(crate) fn digest_of(carried: Option<ContentHash>, own: ContentHash) -> ContentHash {
-    match carried {
-        None => own,
-        Some(carried) => ContentHash::of(&[carried.as_bytes().as_slice(), own.as_bytes()].concat()),
     }
 }

@@ -1,18 +1,18 @@
 //! A node's connections: the public record, its own key and its own bucket.
 
-use crate::{NodeError, PublicRecord};
-use std::ops::{Deref, DerefMut};
+use crate::NodeError;
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{BlockNumber, Keypair, Netuid};
 use templar_bucket::Bucket;
 use templar_ledger::{Call, Chain, ChainError, Topic};
+use templar_record::PublicRecord;
 
 /// How often a commitment is tried while the ledger is away.
 const COMMIT_ATTEMPTS: usize = 120;
 const COMMIT_PAUSE: Duration = Duration::from_millis(500);
 
-/// A node's connections. Everything that reads is the [`PublicRecord`]'s, and is reached through it.
+/// A node's connections.
 pub struct Network {
     /// What everybody can read.
     pub record: PublicRecord,
@@ -20,19 +20,6 @@ pub struct Network {
     pub hotkey: Keypair,
     /// The node's own bucket.
     pub bucket: Bucket,
-}
-
-impl Deref for Network {
-    type Target = PublicRecord;
-    fn deref(&self) -> &PublicRecord {
-        &self.record
-    }
-}
-
-impl DerefMut for Network {
-    fn deref_mut(&mut self) -> &mut PublicRecord {
-        &mut self.record
-    }
 }
 
 impl Network {
@@ -45,7 +32,7 @@ impl Network {
     pub(crate) async fn announce_bucket(&self) -> Result<(), NodeError> {
         let location = self.bucket.location().to_string().into_bytes();
         let own = self.hotkey.public();
-        let records = self.chain.bucket_commitments(self.netuid).await?;
+        let records = self.record.chain.bucket_commitments(self.record.netuid).await?;
         if records.iter().any(|record| record.hotkey == own && record.data == location) {
             return Ok(());
         }
@@ -62,8 +49,8 @@ impl Network {
                     return Ok(block);
                 }
             }
-            let call = Call::Commit { netuid: self.netuid, topic, index, data: data.clone() };
-            match self.chain.submit(&self.hotkey, call).await {
+            let call = Call::Commit { netuid: self.record.netuid, topic, index, data: data.clone() };
+            match self.record.chain.submit(&self.hotkey, call).await {
                 Ok(receipt) => return Ok(receipt.block),
                 Err(error) if error.is_retryable() || matches!(error, ChainError::Undecided { .. }) => {
                     last = Some(error);
@@ -77,7 +64,7 @@ impl Network {
 
     async fn own_commitment(&self, topic: Topic, index: u64, data: &[u8]) -> Result<Option<BlockNumber>, NodeError> {
         let own = self.hotkey.public();
-        let records = self.chain.commitments(self.netuid, topic, index).await?;
+        let records = self.record.chain.commitments(self.record.netuid, topic, index).await?;
         Ok(records.iter().find(|record| record.hotkey == own && record.data == data).map(|record| record.block))
     }
 }

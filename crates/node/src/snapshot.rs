@@ -111,6 +111,7 @@ impl MinerState {
 mod tests {
     use super::*;
     use templar_base::RunId;
+    use templar_round::Role;
 
     #[test]
     fn debug_tells_no_key_before_it_is_revealed() {
@@ -124,7 +125,7 @@ mod tests {
     fn a_damaged_or_cut_file_is_noticed_and_not_used() {
         let path = std::env::temp_dir().join(format!("templar-snapshot-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
-        let folder = DataFolder::open(&path, RunId::default(), "miner").unwrap();
+        let folder = DataFolder::open(&path, RunId::default(), Role::Miner).unwrap();
         let outer = OuterState::new(vec![1.0, -2.5, 3.25]);
         let moving = OuterState { momentum: vec![0.5, 0.0, -1.0], ..outer.clone() };
         assert_ne!(moving.hash(), outer.hash());

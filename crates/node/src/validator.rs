@@ -1,10 +1,11 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
-use crate::book_keeper::VERDICT;
-use crate::driver::{Context, NodeOptions, Opened, Role, base_status, carry_out_shared, drive, open};
+use crate::context::{Context, NodeOptions, Opened, open};
+use crate::driver::{Actor, base_status, drive};
+use crate::follow::carry_out_shared;
 use crate::validator_worker::{JudgeRequest, ValidatorCommand, ValidatorWorker};
 use crate::worker::{Command, Worker};
-use crate::{JournalEntry, MinerLine, Network, NodeError, NodeStatus, Run, checkpoint};
+use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint};
 use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +15,9 @@ use templar_bucket::{LargeSource, PART_BYTES};
 use templar_gauntlet::{Verdict, weights};
 use templar_gradient::OuterState;
 use templar_ledger::Topic;
+use templar_record::{Rules, VERDICT_PURPOSE};
 use templar_round::{
-    AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, SealedRecord, Signed, Validator, Vote,
+    AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, Role, SealedRecord, Signed, Validator, Vote,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,12 +31,13 @@ struct ValidatorRole {
 
 /// Runs a validator until `shutdown` holds true.
 pub async fn run_validator(
-    run: Run,
+    run: Rules,
+    data: Data,
     network: Network,
     options: NodeOptions,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NodeError> {
-    let Opened { context, shared, events, heads } = open(run, network, &options, "validator").await?;
+    let Opened { context, shared, events, heads } = open(run, data, network, &options, Role::Validator).await?;
     let follower = context.follower(&shared, AggregateSource::Payloads);
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
@@ -46,7 +49,7 @@ pub async fn run_validator(
     drive(heads, events, shutdown, &context, &mut role).await
 }
 
-impl Role for ValidatorRole {
+impl Actor for ValidatorRole {
     fn step(&mut self, event: &Event) -> Vec<Effect> {
         self.machine.step(event)
     }
@@ -98,8 +101,8 @@ impl ValidatorRole {
                 Some(books) => books,
                 None => Arc::clone(&context.books).lock_owned().await,
             };
-            let (run, network) = (&context.run, &context.network);
-            if let Err(error) = books.adopt(run, network, &context.folder, window, hash, &from).await {
+            let (run, record) = (&context.run, &context.network.record);
+            if let Err(error) = books.adopt(run, record, &context.folder, window, hash, &from).await {
                 context.journal.warn(format!("the agreed ratings of window {window} are missing: {error}"));
             }
         });
@@ -110,22 +113,22 @@ async fn read_sealed(context: Arc<Context>, window: Window) {
     let limit = context.run.layout.max_payload_bytes();
     // New miners' buckets, and those that moved.
     let read = async {
-        context.network.refresh_readers().await?;
-        context.network.sealed(&context.run.phases, window, limit).await
+        context.network.record.refresh_readers().await?;
+        context.network.record.sealed(&context.run.phases, window, limit).await
     };
     match read.await {
         Ok((records, _)) => context.tell(Event::SealedRead { window, records }).await,
-        Err(error) => context.fail(window, FailedEffect::Gather, &error).await,
+        Err(error) => context.fail(window, FailedEffect::Gather, &error.into()).await,
     }
 }
 
 async fn gather(context: Arc<Context>, window: Window, records: Vec<SealedRecord>) {
     let limit = context.run.layout.max_payload_bytes();
-    let malformed = match context.network.sealed(&context.run.phases, window, limit).await {
+    let malformed = match context.network.record.sealed(&context.run.phases, window, limit).await {
         Ok((_, malformed)) => malformed,
-        Err(error) => return context.fail(window, FailedEffect::Gather, &error).await,
+        Err(error) => return context.fail(window, FailedEffect::Gather, &error.into()).await,
     };
-    let gathered = context.gatherer.gather(&context.run, &context.network, window, records, malformed).await;
+    let gathered = context.gatherer.gather(&context, window, records, malformed).await;
     let (settled, committed) = gathered.settled_of(context.books.lock().await.book());
     context.tell(Event::Gathered { window, settled, committed }).await;
 }
@@ -153,14 +156,14 @@ async fn make_verdict(
     let missing = |what: &str| NodeError::Missing { what: what.to_owned(), window };
     let gathered = context.gatherer.of(window).ok_or_else(|| missing("what was gathered"))?;
     let end = run.phases.end(window);
-    let beacon = network.beacon(end).await?;
-    let metagraph = network.metagraph(end).await?;
+    let beacon = network.record.beacon(end).await?;
+    let metagraph = network.record.metagraph(end).await?;
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
     let book = context.books.lock().await.book().clone();
     let rules = context.rules(window).await?;
     let request = Box::new(JudgeRequest { gathered, beacon, registered, book, rules });
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
-    let signed = Signed::new(verdict, run.id, window, VERDICT, &network.hotkey)?;
+    let signed = Signed::new(verdict, run.id, window, VERDICT_PURPOSE, &network.hotkey)?;
     let hash = signed.hash()?;
     let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, hash);
     let vote = vote.map_err(|error| missing(&error.to_string()))?;
@@ -230,7 +233,8 @@ async fn publish_checkpoint(
     window: Window,
     copy: impl Future<Output = Result<OuterState, NodeError>>,
 ) {
-    let publish = async { checkpoint::publish(&context.run, &context.network, window, copy.await?).await };
+    let publish =
+        async { checkpoint::publish(&context.run, &context.data, &context.network, window, copy.await?).await };
     match publish.await {
         Ok(bytes) => context.journal.add(&JournalEntry::Checkpoint { window, bytes }),
         Err(error) => context.journal.warn(format!("the checkpoint of window {window} is not published: {error}")),

@@ -1,6 +1,7 @@
 //! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
 
-use crate::driver::Context;
+use crate::context::Context;
+use crate::engine::open_engine;
 use crate::gather::Gathered;
 use crate::judging::{EvaluationModel, evaluation_parts, mean_loss};
 use crate::snapshot::SharedState;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
-use templar_engine::{Batch, CpuEngine};
+use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Book, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 
@@ -33,14 +34,14 @@ pub(crate) enum ValidatorCommand {
 
 pub(crate) struct ValidatorWorker {
     context: Arc<Context>,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     shared: SharedState,
     held_out: Vec<Batch>,
 }
 
 impl ValidatorWorker {
     pub(crate) fn new(context: Arc<Context>, shared: SharedState, threads: usize) -> Result<Self, NodeError> {
-        let (engine, held_out) = (context.run.engine(threads)?, context.run.held_out()?);
+        let (engine, held_out) = (open_engine(&context.run, threads)?, context.data.held_out()?);
         Ok(Self { context, engine, shared, held_out })
     }
 
@@ -75,7 +76,7 @@ impl ValidatorWorker {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
-        let parts = evaluation_parts(run, window, &request.beacon)?;
+        let parts = evaluation_parts(run, &self.context.data, window, &request.beacon)?;
         let input = WindowInput {
             genesis: &request.rules.genesis,
             inner_steps: request.rules.inner_steps as u32,
@@ -88,7 +89,7 @@ impl ValidatorWorker {
             entries: &request.gathered.entries,
             book: &request.book,
         };
-        Ok(judge(&input, &mut EvaluationModel::new(&mut self.engine, &parts))?)
+        Ok(judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?)
     }
 
     fn apply(
@@ -115,7 +116,8 @@ impl ValidatorWorker {
     }
 
     fn measure_held_out(&mut self) {
-        match mean_loss(&mut self.engine, &self.shared.outer.params, &self.held_out) {
+        let set = self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params).map_err(NodeError::from);
+        match set.and_then(|()| mean_loss(self.engine.as_mut(), &self.held_out)) {
             Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
             Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),
         }

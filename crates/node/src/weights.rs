@@ -3,7 +3,7 @@
 //! Where the ledger wants commits, the weights lie in the data folder from before the commit until they are revealed,
 //! an epoch later: a node that was killed in between reveals them after its restart.
 
-use crate::driver::Context;
+use crate::context::Context;
 use crate::{JournalEntry, NodeError};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::path::PathBuf;
@@ -37,19 +37,19 @@ pub(crate) async fn submit(context: Arc<Context>, window: Window, weights: Vec<(
 async fn try_submit(context: &Arc<Context>, window: Window, weights: Vec<(Uid, u16)>) -> Result<(), NodeError> {
     let network = &context.network;
     let (uids, values): (Vec<Uid>, Vec<u16>) = weights.iter().copied().unzip();
-    let rules = network.chain.hyperparameters(network.netuid).await?;
+    let rules = network.record.chain.hyperparameters(network.record.netuid).await?;
     if !rules.commit_reveal {
-        let call = Call::SetWeights { netuid: network.netuid, uids, values, version_key: VERSION_KEY };
-        network.chain.submit(&network.hotkey, call).await?;
+        let call = Call::SetWeights { netuid: network.record.netuid, uids, values, version_key: VERSION_KEY };
+        network.record.chain.submit(&network.hotkey, call).await?;
         context.journal.add(&JournalEntry::Weights { window, weights });
         return Ok(());
     }
     let hidden = Hidden { window, uids, values, salt: salt()? };
     context.folder.write(&file_name(window), &[&hidden.encode()])?;
     let Hidden { uids, values, salt, .. } = &hidden;
-    let hash = weights_hash(&network.hotkey.public(), network.netuid, uids, values, salt, VERSION_KEY);
-    let call = Call::CommitWeights { netuid: network.netuid, hash };
-    let receipt = match network.chain.submit(&network.hotkey, call).await {
+    let hash = weights_hash(&network.hotkey.public(), network.record.netuid, uids, values, salt, VERSION_KEY);
+    let call = Call::CommitWeights { netuid: network.record.netuid, hash };
+    let receipt = match network.record.chain.submit(&network.hotkey, call).await {
         Ok(receipt) => receipt,
         Err(error) => {
             // Whether it counts may be open: the file stays, and a restart finds out.
@@ -111,13 +111,13 @@ async fn reveal(context: &Context, hidden: Hidden, not_before: BlockNumber) -> R
     let network = &context.network;
     let Hidden { window, uids, values, salt } = hidden;
     let weights = uids.iter().copied().zip(values.iter().copied()).collect();
-    let call = Call::RevealWeights { netuid: network.netuid, uids, values, salt, version_key: VERSION_KEY };
-    let mut heads = network.chain.subscribe_heads().await?;
+    let call = Call::RevealWeights { netuid: network.record.netuid, uids, values, salt, version_key: VERSION_KEY };
+    let mut heads = network.record.chain.subscribe_heads().await?;
     let mut not_before = not_before;
     loop {
         // The transaction comes into the block after the head.
         while heads.next().await?.number < not_before {}
-        match network.chain.submit(&network.hotkey, call.clone()).await {
+        match network.record.chain.submit(&network.hotkey, call.clone()).await {
             Ok(_) => {
                 forget(context, window);
                 context.journal.add(&JournalEntry::Weights { window, weights });

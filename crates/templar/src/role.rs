@@ -10,8 +10,10 @@ use templar_base::Genesis;
 use templar_bucket::{Bucket, BucketOptions};
 use templar_corpus::Corpus;
 use templar_ledger::{RpcChain, RpcOptions};
-use templar_localnet::{Joined, Role, SetupError, join, read_settings};
-use templar_node::{Network, NodeOptions, Run, run_miner, run_validator};
+use templar_localnet::{Joined, Node, SetupError, join, read_settings};
+use templar_node::{Data, Network, NodeOptions, run_miner, run_validator};
+use templar_record::Rules;
+use templar_round::Role;
 
 /// What a role needs besides the settings.
 #[derive(Debug, clap::Args)]
@@ -68,11 +70,12 @@ pub fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {
     Genesis::from_json(&bytes).with_context(|| format!("{} is not a genesis document", path.display()))
 }
 
-/// Opens a run: its rules and its corpus.
-pub fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<Run> {
-    let genesis = read_genesis(genesis)?;
+/// Opens a run: its rules and its data.
+fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<(Rules, Data)> {
+    let run = Rules::new(read_genesis(genesis)?)?;
     let corpus = Corpus::open(corpus).with_context(|| format!("cannot use the corpus {}", corpus.display()))?;
-    Ok(Run::new(genesis, Arc::new(corpus))?)
+    let data = Data::new(&run, Arc::new(corpus))?;
+    Ok((run, data))
 }
 
 /// Connects to the ledger of the configuration. Where nobody named one, the ledger of the local network in the data
@@ -103,7 +106,7 @@ pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
 /// Joins the local network of the data folder, and puts what the node needs into the configuration.
 fn join_local(config: &mut Config, role: Role, name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let root = config.data_folder().join("up");
-    let joined = interrupt::runtime(1)?.block_on(join(&root, &role.node(name)));
+    let joined = interrupt::runtime(1)?.block_on(join(&root, &Node::new(role, name)));
     let Joined { data, ledger, wallet_folder, wallet, hotkey, bucket, key, genesis, corpus } =
         joined.map_err(|error| match &error {
             SetupError::NoNetwork { .. } => advice(error, "start one with `templar up` in another terminal"),
@@ -132,7 +135,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         Some(name) => join_local(&mut config, role, name)?,
         None => (flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
     };
-    let run = open_run(&genesis, &corpus)?;
+    let (run, data) = open_run(&genesis, &corpus)?;
     let hotkey = keys::hotkey(&config)?;
     config.set(Setting::Bucket, "--bucket", flags.bucket.as_ref());
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
@@ -154,8 +157,8 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
             stop.send_replace(true);
         });
         match role {
-            Role::Miner => run_miner(run, network, options, shutdown).await?,
-            Role::Validator => run_validator(run, network, options, shutdown).await?,
+            Role::Miner => run_miner(run, data, network, options, shutdown).await?,
+            Role::Validator => run_validator(run, data, network, options, shutdown).await?,
         }
         interrupted.abort();
         Ok(())

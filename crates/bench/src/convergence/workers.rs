@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::random::Stream;
 use templar_base::{Beacon, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
-use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig, OptimiserState, ParamLayout, initial_parameters};
+use templar_engine::{
+    Batch, Buffer, Engine, EngineError, OpenRequest, OptimiserState, ParamLayout, Segments, initial_parameters,
+};
 use templar_gradient::GradientLayout;
 use templar_gradient::exchange::{Exchange, Message};
 use templar_model::{batches_of_corpus, mean_loss};
@@ -115,7 +117,7 @@ impl Ground {
 /// A run in progress.
 pub struct Simulation<'a> {
     ground: &'a Ground,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     assignments: Assignments,
     held_out: Vec<Batch>,
     shared: Vec<f32>,
@@ -134,7 +136,7 @@ struct Worker {
 
 impl<'a> Simulation<'a> {
     pub fn new(ground: &'a Ground) -> anyhow::Result<Self> {
-        let engine = CpuEngine::new(ground.model.clone(), OptimiserConfig::default(), 1)?;
+        let engine = templar_model::open_engine(OpenRequest::new(ground.model.clone()))?;
         let rule = AssignmentRule {
             sequence_length: ground.sequence_length as u32,
             sequences_per_batch: ground.sequences as u32,
@@ -156,7 +158,8 @@ impl<'a> Simulation<'a> {
     }
 
     fn point(&mut self, steps: usize) -> anyhow::Result<Point> {
-        let loss = mean_loss(&mut self.engine, &self.shared, &self.held_out)?;
+        self.engine.write(Buffer::Parameters, 0, &self.shared)?;
+        let loss = mean_loss(self.engine.as_mut(), &self.held_out)?;
         let Traffic { sent, received } = self.traffic;
         let tokens = steps as u64 * self.ground.step_tokens();
         Ok(Point { steps, tokens, sent_bytes: sent, received_bytes: received, loss })
@@ -179,7 +182,7 @@ impl<'a> Simulation<'a> {
 
     fn every_step(&mut self, points: usize, stop: &AtomicBool, tell: &mut dyn FnMut(Point)) -> anyhow::Result<()> {
         let every = self.ground.steps.div_ceil(points);
-        self.engine.parameters_mut().copy_from_slice(&self.shared);
+        self.engine.write(Buffer::Parameters, 0, &self.shared)?;
         for step in 0..self.ground.steps {
             if stop.load(Ordering::Relaxed) {
                 anyhow::bail!("interrupted");
@@ -190,7 +193,7 @@ impl<'a> Simulation<'a> {
             let bytes = 4 * self.shared.len() as u64;
             self.traffic = Traffic { sent: self.traffic.sent + bytes, received: self.traffic.received + bytes };
             if (step + 1).is_multiple_of(every) || step + 1 == self.ground.steps {
-                self.shared.copy_from_slice(self.engine.parameters());
+                self.engine.read(Buffer::Parameters, 0, &mut self.shared)?;
                 tell(self.point(step + 1)?);
             }
         }
@@ -239,19 +242,23 @@ impl<'a> Simulation<'a> {
     ) -> anyhow::Result<Vec<Message>> {
         let mut messages = Vec::with_capacity(workers.len());
         for (number, worker) in workers.iter_mut().enumerate() {
-            self.engine.parameters_mut().copy_from_slice(&worker.parameters);
-            self.engine.load_optimiser_state(std::mem::take(&mut worker.state))?;
+            self.engine.write(Buffer::Parameters, 0, &worker.parameters)?;
+            worker.state.put_into(self.engine.as_mut())?;
             if rule.is_state_reset {
-                self.engine.reset_optimiser();
+                self.engine.reset_optimiser()?;
             }
             for step in 0..=rule.steps {
                 if step == rule.delay.min(rule.steps) {
                     // Anchor and parameters move alike: the jump is no drift.
-                    let parameters = self.engine.parameters_mut();
-                    for ((x, anchor), shared) in parameters.iter_mut().zip(&mut worker.anchor).zip(&self.shared) {
-                        *x = shared + (*x - *anchor);
-                        *anchor = *shared;
-                    }
+                    let (anchors, shared) = (&mut worker.anchor, &self.shared);
+                    self.engine.change_segments(Buffer::Parameters, |start, values| {
+                        for ((x, anchor), shared) in values.iter_mut().zip(&mut anchors[start..]).zip(&shared[start..])
+                        {
+                            *x = shared + (*x - *anchor);
+                            *anchor = *shared;
+                        }
+                        Ok::<(), EngineError>(())
+                    })?;
                 }
                 if step == rule.steps {
                     break;
@@ -263,8 +270,8 @@ impl<'a> Simulation<'a> {
                 let batch = self.batch(number, global)?;
                 self.engine.train_step(&[batch], self.ground.rate(global))?;
             }
-            worker.parameters.copy_from_slice(self.engine.parameters());
-            worker.state = self.engine.optimiser_state();
+            self.engine.read(Buffer::Parameters, 0, &mut worker.parameters)?;
+            worker.state = OptimiserState::of(self.engine.as_mut())?;
             let drift: Vec<f32> = worker.anchor.iter().zip(&worker.parameters).map(|(a, x)| a - x).collect();
             messages.push(rule.exchange.send(&mut worker.memory, &drift)?);
             worker.anchor.copy_from_slice(&worker.parameters);

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use templar_engine::{Batch, CpuEngine, Engine, GenerateOptions, Isa, OptimiserConfig, fma_burst};
+use templar_engine::{Batch, Buffer, Engine, GenerateOptions, Isa, OpenRequest, Segments, fma_burst};
+use templar_model::open_engine;
 
 /// What a worker is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,10 +65,10 @@ pub fn serve_worker(
 ) -> anyhow::Result<()> {
     let idle_bytes = memory_peak();
     let config = model(name)?;
-    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), threads)?;
-    engine.parameters_mut().copy_from_slice(&read_values(parameters)?);
+    let mut engine = open_engine(OpenRequest::new(config.clone()).with_threads(threads))?;
+    engine.write(Buffer::Parameters, 0, &read_values(parameters)?)?;
     let batch = batch(&config);
-    let version = format!("templar {} ({})", env!("CARGO_PKG_VERSION"), engine.isa());
+    let version = format!("templar {} ({})", env!("CARGO_PKG_VERSION"), Isa::best());
     let mut answer = |answer: &Answer| -> anyhow::Result<()> {
         writeln!(output, "{}", serde_json::to_string(answer)?)?;
         Ok(output.flush()?)
@@ -75,14 +76,14 @@ pub fn serve_worker(
     answer(&Answer { version, idle_bytes, ..Answer::default() })?;
     for line in input.lines() {
         let request = serde_json::from_str(&line?).context("this is not a request")?;
-        let mut result = carry_out(&mut engine, threads, &batch, request)?;
+        let mut result = carry_out(engine.as_mut(), threads, &batch, request)?;
         (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
         answer(&result)?;
     }
     Ok(())
 }
 
-fn carry_out(engine: &mut CpuEngine, threads: usize, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
+fn carry_out(engine: &mut dyn Engine, threads: usize, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
     let started = Instant::now();
     match request {
         Request::Train { steps } => {
@@ -91,25 +92,21 @@ fn carry_out(engine: &mut CpuEngine, threads: usize, batch: &Batch, request: Req
             }
         }
         Request::Evaluate { steps } => {
-            // A delta of nothing: the own parameters, without a copy of them.
-            let delta = templar_engine::SparseDelta { indices: &[], values: &[] };
             for _ in 0..steps {
-                engine.evaluate_with(delta, batch)?;
+                engine.evaluate(batch)?;
             }
         }
         Request::Gradient { out } => {
-            let parameters = engine.parameters().to_vec();
-            let mut gradient = vec![0.0; parameters.len()];
-            engine.gradient(&parameters, batch, &mut gradient)?;
-            write_values(&out, &gradient)?;
+            engine.gradient(batch)?;
+            write_values(&out, &engine.to_vec(Buffer::Gradient)?)?;
         }
         Request::Generate { tokens, texts } => {
             let options = GenerateOptions { max_new_tokens: tokens, ..GenerateOptions::default() };
             for _ in 0..texts {
-                engine.generate(&batch.tokens[..tokens], &options, &mut |_| true)?;
+                engine.generator()?.generate(&batch.tokens[..tokens], &options, &mut |_| true)?;
             }
         }
-        Request::Peak => return Ok(Answer { flops_per_second: peak(engine.isa(), threads), ..Answer::default() }),
+        Request::Peak => return Ok(Answer { flops_per_second: peak(Isa::best(), threads), ..Answer::default() }),
     }
     Ok(Answer { seconds: started.elapsed().as_secs_f64(), ..Answer::default() })
 }

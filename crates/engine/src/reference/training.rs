@@ -1,7 +1,7 @@
 //! Some steps of training by another implementation, on the expected inputs.
 
-use super::{Difference, Inputs, ReferenceError, Tolerance, largest};
-use crate::{Batch, CpuEngine, Engine, OptimiserConfig};
+use super::{Difference, Inputs, OpenModel, ReferenceError, Tolerance, largest};
+use crate::{Batch, Buffer, Engine, OptimiserConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use templar_base::MatrixOptimiser;
@@ -41,10 +41,11 @@ pub struct TrainingDifference {
 const MOST_STEPS: usize = 1000;
 
 impl TrainingRun {
-    /// Trains anew from the engine's parameters, which stay as they are.
+    /// Trains another engine from the parameters of `engine`, which stay as they are.
     pub(super) fn compare(
         &self,
-        engine: &CpuEngine,
+        engine: &mut dyn Engine,
+        open: OpenModel,
         inputs: &Inputs,
         tolerance: Tolerance,
     ) -> Result<TrainingDifference, ReferenceError> {
@@ -53,8 +54,7 @@ impl TrainingRun {
         }
         let Self { beta1, beta2, epsilon, weight_decay, clip_norm, hidden_matrices, .. } = *self;
         let optimiser = OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm, hidden_matrices };
-        let mut trained = CpuEngine::with_isa(engine.config().clone(), optimiser, 1, engine.isa())?;
-        trained.parameters_mut().copy_from_slice(engine.parameters());
+        let mut trained = open(optimiser)?;
         let batch = [Batch::new(inputs.tokens.clone(), inputs.sequences, inputs.length - 1)];
         let mut errors = Vec::new();
         for expected in &self.losses {
@@ -63,9 +63,12 @@ impl TrainingRun {
         }
         let (mut worst, mut tensor) = (0.0, None);
         for (name, expected) in &self.moved {
-            let place = engine.layout().tensor(name).ok_or_else(|| ReferenceError::Gradient(name.clone()))?;
-            let pairs = engine.parameters()[place.range.clone()].iter().zip(&trained.parameters()[place.range.clone()]);
-            let squares = pairs.map(|(before, after)| (f64::from(*after) - f64::from(*before)).powi(2));
+            let place = engine.layout().tensor(name).map(|tensor| tensor.range.clone());
+            let range = place.ok_or_else(|| ReferenceError::Gradient(name.clone()))?;
+            let (mut before, mut after) = (vec![0.0; range.len()], vec![0.0; range.len()]);
+            engine.read(Buffer::Parameters, range.start, &mut before)?;
+            trained.read(Buffer::Parameters, range.start, &mut after)?;
+            let squares = before.iter().zip(&after).map(|(x, y)| (f64::from(*y) - f64::from(*x)).powi(2));
             let error = (squares.sum::<f64>().sqrt() - expected).abs() / expected.max(1e-9);
             if error > worst || error.is_nan() {
                 (worst, tensor) = (error, Some(name.clone()));

@@ -36,6 +36,8 @@ pub struct Bowl {
     curvature: Vec<f32>,
     optimum: Vec<f32>,
     noise: Vec<Vec<f32>>,
+    point: Vec<f32>,
+    gradient: Vec<f32>,
 }
 
 impl Bowl {
@@ -45,7 +47,13 @@ impl Bowl {
         let optimum = (0..TRAINED).map(|_| normal(&mut shape)).collect();
         let mut draw = Stream::new([1; 32], "evaluation", window.0);
         let noise = (0..PARTS).map(|_| (0..TRAINED).map(|_| 0.3 * normal(&mut draw)).collect()).collect();
-        Self { curvature, optimum, noise }
+        let (point, gradient) = (vec![0.0; PARAMETERS], vec![0.0; PARAMETERS]);
+        Self { curvature, optimum, noise, point, gradient }
+    }
+
+    /// Mean loss of all parts at `params`.
+    pub fn loss_at(&self, params: &[f32]) -> f64 {
+        (0..PARTS).map(|part| self.part(params, part, None)).sum::<f64>() / PARTS as f64
     }
 
     fn part(&self, params: &[f32], part: usize, mut gradient: Option<&mut [f32]>) -> f64 {
@@ -73,12 +81,25 @@ impl Model for Bowl {
         PARTS
     }
 
-    fn gradient(&mut self, params: &[f32], part: usize, gradient: &mut [f32]) -> Result<f64, ModelError> {
-        Ok(self.part(params, part, Some(gradient)))
+    fn set_point(&mut self, start: usize, params: &[f32]) -> Result<(), ModelError> {
+        self.point[start..start + params.len()].copy_from_slice(params);
+        Ok(())
     }
 
-    fn loss(&mut self, params: &[f32]) -> Result<f64, ModelError> {
-        Ok((0..PARTS).map(|part| self.part(params, part, None)).sum::<f64>() / PARTS as f64)
+    fn gradient(&mut self, part: usize) -> Result<f64, ModelError> {
+        let mut gradient = std::mem::take(&mut self.gradient);
+        let loss = self.part(&self.point, part, Some(&mut gradient));
+        self.gradient = gradient;
+        Ok(loss)
+    }
+
+    fn read_gradient(&mut self, start: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        out.copy_from_slice(&self.gradient[start..start + out.len()]);
+        Ok(())
+    }
+
+    fn loss(&mut self) -> Result<f64, ModelError> {
+        Ok(self.loss_at(&self.point))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use templar_base::random::Stream;
 use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
-use templar_engine::{Batch, CpuEngine, Engine, OptimiserConfig};
+use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, OptimiserConfig, Segments, open};
 use templar_gradient::{ErrorFeedback, Metadata, Payload, drift};
 use templar_ledger::Topic;
 use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
@@ -188,7 +188,7 @@ impl Adversary {
         let steps = rules.batches_per_window as u32;
         let inner_steps = if self.act == Act::Brief { steps / 4 } else { steps };
         let beacon = beacon(world, window);
-        let assignment = world.run.assignments.assignment(window, self.uid, &beacon).unwrap();
+        let assignment = world.data.assignments.assignment(window, self.uid, &beacon).unwrap();
         Metadata {
             run: world.run.id,
             window,
@@ -220,15 +220,16 @@ fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
         clip_norm: inner.clip_norm,
         hidden_matrices: inner.hidden_matrices,
     };
-    let mut engine = CpuEngine::new(genesis.model.clone(), optimiser, 1).unwrap();
-    engine.parameters_mut().copy_from_slice(shared);
-    let assignment = world.run.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
+    let request = OpenRequest::new(genesis.model.clone()).with_optimiser(optimiser);
+    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
+    engine.write(Buffer::Parameters, 0, shared).unwrap();
+    let assignment = world.data.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
     for step in 0..steps {
         let batch = Batch::new(assignment.batch(step).unwrap(), rules.sequences_per_batch, rules.sequence_length);
         engine.train_step(&[batch], inner.schedule.learning_rate(window)).unwrap();
     }
     let mut delta = vec![0.0; shared.len()];
-    drift(shared, engine.parameters(), &mut delta).unwrap();
+    drift(shared, &engine.to_vec(Buffer::Parameters).unwrap(), &mut delta).unwrap();
     delta
 }
 

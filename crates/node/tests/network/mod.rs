@@ -8,9 +8,10 @@ mod recording;
 mod rogue;
 
 pub use adversary::{Act, Adversary};
-pub use node::{Node, Role};
+pub use node::Node;
 pub use observer::Observer;
 pub use rogue::{Mischief, Rogue};
+pub use templar_round::Role;
 
 use parity_scale_codec::Encode;
 use recording::Recording;
@@ -28,7 +29,8 @@ use templar_engine::{NumericsId, initial_parameters};
 use templar_gauntlet::{Standing, Verdict};
 use templar_gradient::state_hash;
 use templar_ledger::{Call, Chain, LocalChain, Profile, Topic, check_conservation};
-use templar_node::{JournalEntry, Run};
+use templar_node::{Data, JournalEntry};
+use templar_record::Rules;
 use templar_round::{ObjectKey, Signed};
 
 /// Least time between blocks.
@@ -171,7 +173,8 @@ impl Plan {
 /// The network.
 pub struct World {
     pub chain: Recording,
-    pub run: Run,
+    pub run: Rules,
+    pub data: Data,
     pub nodes: BTreeMap<String, Node>,
     pub adversaries: Vec<Adversary>,
     /// The first window in which they act.
@@ -203,9 +206,11 @@ impl World {
         let chain = Recording::new(LocalChain::in_memory(&profile).unwrap());
         let mut genesis = rules(&corpus);
         (plan.genesis)(&mut genesis);
+        let run = Rules::new(genesis.clone()).unwrap();
         let mut world = Self {
             observer: Observer::new(initial_parameters(&genesis.model, SEED)),
-            run: Run::new(genesis.clone(), Arc::clone(&corpus)).unwrap(),
+            data: Data::new(&run, Arc::clone(&corpus)).unwrap(),
+            run,
             chain,
             nodes: BTreeMap::new(),
             adversaries: Vec::new(),
@@ -245,7 +250,8 @@ impl World {
         world.chain.inner.advance(u64::from(profile.tempo)).unwrap();
         genesis.ledger = world.chain.inner.with(|ledger| ledger.state().genesis_hash());
         genesis.clock.start_block = world.head().plus(4);
-        world.run = Run::new(genesis, corpus).unwrap();
+        world.run = Rules::new(genesis).unwrap();
+        world.data = Data::new(&world.run, corpus).unwrap();
         let names: Vec<String> = world.nodes.keys().cloned().collect();
         for name in names {
             world.start(&name).await;
@@ -293,7 +299,7 @@ impl World {
     /// Starts a node, for the first time or again.
     pub async fn start(&mut self, name: &str) {
         let chain: Arc<dyn Chain> = Arc::new(self.chain.clone());
-        self.nodes.get_mut(name).unwrap().start(&self.run, chain).await;
+        self.nodes.get_mut(name).unwrap().start(&self.run, &self.data, chain).await;
     }
 
     /// Ends a node without any farewell; its folder stays.

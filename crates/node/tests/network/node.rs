@@ -7,17 +7,13 @@ use std::time::{Duration, Instant};
 use templar_base::{Keypair, StateHash, Uid, Window};
 use templar_bucket::Bucket;
 use templar_ledger::Chain;
-use templar_node::{DataFolder, JournalEntry, Network, NodeError, NodeOptions, Run, run_miner, run_validator};
+use templar_node::{Data, DataFolder, JournalEntry, Network, NodeError, NodeOptions, run_miner, run_validator};
+use templar_record::Rules;
+use templar_round::Role;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Miner,
-    Validator,
-}
 
 /// What runs, and what would end it in good order.
 type Task = (JoinHandle<Result<(), NodeError>>, watch::Sender<bool>);
@@ -74,26 +70,22 @@ impl Node {
     }
 
     /// Starts the node and waits until it says so; a block must pass where it announces its bucket.
-    pub async fn start(&mut self, run: &Run, chain: Arc<dyn Chain>) {
+    pub async fn start(&mut self, run: &Rules, data: &Data, chain: Arc<dyn Chain>) {
         assert!(self.task.is_none(), "runs already");
-        let role = match self.role {
-            Role::Miner => "miner",
-            Role::Validator => "validator",
-        };
         // The computing thread of a node that was killed may be in the middle of a step.
         let begun = Instant::now();
-        while DataFolder::open(&self.data, run.id, role).is_err() {
+        while DataFolder::open(&self.data, run.id, self.role).is_err() {
             assert!(begun.elapsed() < START_PATIENCE, "the folder {} is not freed", self.data.display());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut network = Network::new(chain, run.genesis.netuid, self.hotkey.clone(), self.bucket.clone());
-        network.local_buckets = true;
+        network.record.local_buckets = true;
         let options = NodeOptions { data: self.data.clone(), threads: 1, first_parameters: None };
         let (shutdown, stop) = watch::channel(false);
-        let run = run.clone();
+        let (run, data) = (run.clone(), data.clone());
         let task = match self.role {
-            Role::Miner => tokio::spawn(run_miner(run, network, options, stop)),
-            Role::Validator => tokio::spawn(run_validator(run, network, options, stop)),
+            Role::Miner => tokio::spawn(run_miner(run, data, network, options, stop)),
+            Role::Validator => tokio::spawn(run_validator(run, data, network, options, stop)),
         };
         self.task = Some((task, shutdown));
     }

@@ -4,7 +4,7 @@ use super::{Node, Role};
 use std::collections::BTreeMap;
 use templar_base::{StateHash, Window};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
-use templar_node::Run;
+use templar_record::Rules;
 use templar_round::ObjectKey;
 
 pub struct Observer {
@@ -22,7 +22,7 @@ impl Observer {
     }
 
     /// Applies what the validators published, and checks that it comes to what they say.
-    pub async fn follow(&mut self, run: &Run, nodes: &mut BTreeMap<String, Node>) {
+    pub async fn follow(&mut self, run: &Rules, nodes: &mut BTreeMap<String, Node>) {
         let mut outcomes = BTreeMap::new();
         for node in nodes.values_mut().filter(|node| node.role == Role::Validator) {
             node.read_journal();
@@ -39,7 +39,7 @@ impl Observer {
         }
     }
 
-    async fn take(&mut self, run: &Run, nodes: &BTreeMap<String, Node>, state: StateHash) -> bool {
+    async fn take(&mut self, run: &Rules, nodes: &BTreeMap<String, Node>, state: StateHash) -> bool {
         for node in nodes.values().filter(|node| node.role == Role::Validator) {
             let limit = run.layout.max_aggregate_bytes(run.genesis.judging.selected) as u64;
             let Ok(bytes) = node.bucket.get(&ObjectKey::Aggregate(self.next).to_string(), limit).await else {

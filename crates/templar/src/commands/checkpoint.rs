@@ -14,12 +14,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{Alpha, StateHash, Window};
 use templar_bucket::BucketError;
+use templar_corpus::Tokenizer;
 use templar_engine::checkpoint::read_safetensors;
 use templar_gradient::OuterState;
 use templar_model::folder;
-use templar_node::{
-    MOMENTUM_FILE, NodeError, Offer, PublicRecord, PublishedCheckpoint, Run, agreed_state, fetch_checkpoint,
-    fetch_latest_checkpoint, published_checkpoints,
+use templar_record::{
+    Checkpoint as Fetched, MOMENTUM_FILE, Offer, PublicRecord, PublishedCheckpoint, RecordError, Rules, agreed_state,
+    fetch_checkpoint, fetch_latest_checkpoint, model_files, published_checkpoints,
 };
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
@@ -27,7 +28,7 @@ use templar_node::{
 /// No wallet and no bucket are needed: the ledger says what most of the stake applied and where the validators' buckets
 /// are, and whatever comes from a bucket is checked against that.
 ///
-/// Example: templar checkpoint fetch --genesis genesis.json --corpus corpus --out trained
+/// Example: templar checkpoint fetch --genesis genesis.json --out trained
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Checkpoint {
@@ -48,9 +49,6 @@ struct Shared {
     /// The run's genesis document
     #[arg(long, value_name = "FILE")]
     genesis: PathBuf,
-    /// The run's corpus folder, as `templar corpus build` makes it
-    #[arg(long, value_name = "FOLDER")]
-    corpus: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -60,7 +58,7 @@ struct Shared {
 
 /// List the checkpoints that the validators publish, and whether most of the stake stands behind them.
 ///
-/// Example: templar checkpoint list --genesis genesis.json --corpus corpus
+/// Example: templar checkpoint list --genesis genesis.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct List {
@@ -76,7 +74,7 @@ struct List {
 /// Only parameters with the state hash that most of the stake applied are accepted. The folder is replaced as a whole or
 /// not at all.
 ///
-/// Example: templar checkpoint fetch --genesis genesis.json --corpus corpus --window latest --out trained
+/// Example: templar checkpoint fetch --genesis genesis.json --window latest --out trained
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Fetch {
@@ -92,7 +90,7 @@ struct Fetch {
 
 /// Compute the state hash of a model folder and compare it with what most of the stake applied.
 ///
-/// Example: templar checkpoint verify trained --window 40 --genesis genesis.json --corpus corpus
+/// Example: templar checkpoint verify trained --window 40 --genesis genesis.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Verify {
@@ -139,15 +137,12 @@ impl Checkpoint {
 
 impl Shared {
     /// The run's rules, and the record of the ledger that they name.
-    async fn open(&self, config: Config) -> anyhow::Result<(Run, PublicRecord)> {
+    async fn open(&self, config: Config) -> anyhow::Result<(Rules, PublicRecord)> {
         let config = config.with(&self.ledger);
-        let run = role::open_run(&self.genesis, &self.corpus)?;
+        let run = Rules::new(role::read_genesis(&self.genesis)?)?;
         let chain = role::connect(&config).await;
         let chain = chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
-        let (wanted, actual) = (run.genesis.ledger, chain.genesis().await?);
-        if wanted != actual {
-            return Err(NodeError::WrongLedger { wanted, actual }).advise("name the run's ledger with --ledger");
-        }
+        run.check_ledger(chain.genesis().await?).advise("name the run's ledger with --ledger")?;
         let record = PublicRecord::new(Arc::new(chain), run.genesis.netuid);
         Ok((run, record))
     }
@@ -185,7 +180,7 @@ fn standing(checkpoint: &PublishedCheckpoint, offer: &Offer) -> &'static str {
         (Ok(_), Some(_)) => "other",
         (Ok(_), None) => "undecided",
         // Whoever holds a permit counts as a validator; a miner that earned stake holds one and publishes nothing.
-        (Err(NodeError::Bucket(BucketError::NotFound { .. })), _) => "absent",
+        (Err(RecordError::Bucket(BucketError::NotFound { .. })), _) => "absent",
         (Err(_), _) => "unusable",
     }
 }
@@ -241,23 +236,27 @@ impl Fetch {
     fn run(self, config: Config) -> anyhow::Result<()> {
         // Refused before anything is downloaded.
         let _lock = lock(&self.out)?;
-        // A download that breaks off is gone on with from here.
+        // An interrupted download is resumed from here.
         let scratch = config.data_folder().join("incoming");
         std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         let scratch = scratch.join("checkpoint");
         let mut progress = Progress::new(config.is_quiet);
-        let (run, window, files) = interrupt::runtime(2)?.block_on(async {
+        let (run, fetched) = interrupt::runtime(2)?.block_on(async {
             let (run, record) = self.shared.open(config).await?;
             progress.say("fetching the checkpoint");
-            let (window, files) = self.fetch(&run, &record, &scratch).await?;
-            anyhow::Ok((run, window, files))
+            let fetched = self.fetch(&run, &record, &scratch).await?;
+            anyhow::Ok((run, fetched))
         })?;
         drop(progress);
-        let views: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let Fetched { window, outer, tokenizer } = fetched;
+        let end_of_text = Tokenizer::from_json(&tokenizer)?.end_of_text();
+        let files = model_files(&run.genesis.model, &outer, &tokenizer, end_of_text)?;
+        drop(outer);
+        let views: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.content.as_slice())).collect();
         folder::replace(&self.out, &views)?;
         // Read back from the disk: what is said below is true of the folder.
         let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
-        let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+        let bytes: usize = files.iter().map(|file| file.content.len()).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         Output::new(self.shared.json).facts(&facts, |_| {
             let out = self.out.display();
@@ -269,19 +268,14 @@ impl Fetch {
         })
     }
 
-    async fn fetch(
-        &self,
-        run: &Run,
-        record: &PublicRecord,
-        scratch: &Path,
-    ) -> anyhow::Result<(Window, Vec<(String, Vec<u8>)>)> {
+    async fn fetch(&self, run: &Rules, record: &PublicRecord, scratch: &Path) -> anyhow::Result<Fetched> {
         let look = "see what there is with `templar checkpoint list`";
         let head = record.chain.head().await?.number;
         let current = run.phases.window_of(head);
         match self.window {
             Which::Latest => match current {
                 Some(current) => fetch_latest_checkpoint(run, record, current, scratch).await.advise(look),
-                None => Err(NodeError::NotYet { window: Window(0), current }).advise(look),
+                None => Err(RecordError::NotYet { window: Window(0), current }).advise(look),
             },
             Which::At(window) if !run.phases.is_checkpoint(window) => {
                 let every = run.genesis.budget.checkpoint_windows;
@@ -290,9 +284,9 @@ impl Fetch {
                 Err(Usage(what)).advise(look)
             }
             Which::At(window) if current.is_none_or(|current| window > current) => {
-                Err(NodeError::NotYet { window, current }).advise(look)
+                Err(RecordError::NotYet { window, current }).advise(look)
             }
-            Which::At(window) => Ok((window, fetch_checkpoint(run, record, window, scratch).await.advise(look)?)),
+            Which::At(window) => fetch_checkpoint(run, record, window, scratch).await.advise(look),
         }
     }
 }

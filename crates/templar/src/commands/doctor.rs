@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use templar_bucket::{Bucket, BucketLocation, BucketOptions, Credentials};
-use templar_engine::{Batch, CpuEngine, Engine, Isa, OptimiserConfig, initial_parameters, preset};
+use templar_engine::{Batch, Isa, initial_parameters, preset};
 use templar_ledger::{Chain, RpcChain, RpcOptions};
 
 /// Check what a node needs, and say what to do about each fault: clock, disk, ledger, bucket, device.
@@ -260,8 +260,7 @@ fn device(threads: usize) -> anyhow::Result<String> {
     const SEQUENCES: usize = 4;
     const LENGTH: usize = 128;
     let config = preset("nano", VOCABULARY)?;
-    let mut engine = CpuEngine::new(config.clone(), OptimiserConfig::default(), threads)?;
-    engine.parameters_mut().copy_from_slice(&initial_parameters(&config, [0; 32]));
+    let mut engine = templar_model::engine_of(&config, &initial_parameters(&config, [0; 32]), threads)?;
     let tokens = (0..SEQUENCES * (LENGTH + 1)).map(|place| (place * 37 % VOCABULARY) as u32).collect();
     let batches = [Batch::new(tokens, SEQUENCES, LENGTH)];
     // The first step makes the buffers and wakes the threads.
@@ -273,6 +272,6 @@ fn device(threads: usize) -> anyhow::Result<String> {
     }
     let speed = learnt as f64 / started.elapsed().as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let isa: Isa = engine.isa();
+    let isa = Isa::best();
     Ok(format!("{cores} cores, {threads} threads, {isa}: {} tokens/s training `nano`", count(speed as u64)))
 }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
-use templar_localnet::Role;
+use templar_round::Role;
 
 /// Train the run's model on this machine and earn for what it contributes.
 ///

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::role::{self, RunFlags};
 use clap::Args;
-use templar_localnet::Role;
+use templar_round::Role;
 
 /// Judge the miners of a run, vote on every window, and keep the agreed model for those who join.
 ///

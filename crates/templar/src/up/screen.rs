@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use templar_base::{Alpha, RAO_PER_TAO};
 use templar_localnet::View;
+use templar_node::NodeStatus;
+use templar_round::Role;
 
 /// Lines about what an operator should know: why miners were refused, and the newest notes.
 const NOTES: usize = 3;
@@ -305,8 +307,8 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     if let Some(share) = view.utilisation {
         pieces.push((format!("utilisation {:.1} %", share * 100.0), plain));
     }
-    let is_miner = |role: &str| role == "miner";
-    let miners = view.nodes.iter().filter(|node| node.status.as_ref().is_some_and(|status| is_miner(&status.role)));
+    let is_miner = |status: &NodeStatus| status.role == Role::Miner;
+    let miners = view.nodes.iter().filter(|node| node.status.as_ref().is_some_and(is_miner));
     let earned = miners.filter_map(|node| node.stake).fold(Alpha(0), |sum, stake| Alpha(sum.0.saturating_add(stake.0)));
     if earned > Alpha(0) {
         pieces.push((format!("miners earned {:.3} α", earned.0 as f64 / RAO_PER_TAO as f64), plain));

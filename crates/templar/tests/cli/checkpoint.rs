@@ -107,7 +107,7 @@ fn write_genesis(place: &Place, name: &str, ledger: BlockHash, start_block: u64)
 }
 
 fn checkpoint<'a>(action: &[&'a str], url: &'a str) -> Vec<&'a str> {
-    [&["checkpoint"], action, &["--genesis", "genesis.json", "--corpus", "corpus", "--ledger", url]].concat()
+    [&["checkpoint"], action, &["--genesis", "genesis.json", "--ledger", url]].concat()
 }
 
 fn write_first_model(place: &Place, folder: &Path, seed: [u8; 32]) {
@@ -165,6 +165,6 @@ fn a_run_that_has_not_started_and_another_ledger_are_told_apart() {
     assert!(foreign.contains("next: name the run's ledger with --ledger"), "{foreign}");
     let lost = place.failure(1, &checkpoint(&["list"], "ws://127.0.0.1:1"));
     assert!(lost.contains("no ledger at ws://127.0.0.1:1"), "{lost}");
-    let unread = place.failure(1, &["checkpoint", "list", "--genesis", "no.json", "--corpus", "corpus"]);
+    let unread = place.failure(1, &["checkpoint", "list", "--genesis", "no.json"]);
     assert!(unread.contains("cannot read the genesis document no.json"), "{unread}");
 }

@@ -49,7 +49,7 @@ impl Chat {
             let seen = &context[context.len().saturating_sub(memory)..];
             let options = self.sampling.options(&checkpoint, turn);
             let stops = self.sampling.stop_strings();
-            let tokens = stream(&checkpoint, &mut engine, seen, (&options, stops), write_piece)?;
+            let tokens = stream(&checkpoint, engine.as_mut(), seen, (&options, stops), write_piece)?;
             print("")?;
             context.extend(tokens);
             context.drain(..context.len().saturating_sub(memory));

@@ -9,8 +9,10 @@ use clap::Args;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use templar_engine::{Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, MatrixOptimiser, Reference, Tolerance};
-use templar_model::{Model, engine_of};
+use templar_engine::{
+    Buffer, Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, MatrixOptimiser, OpenRequest, Reference, Tolerance,
+};
+use templar_model::{Model, open_engine};
 
 /// Compare a model with what another implementation computed for it.
 ///
@@ -54,9 +56,15 @@ impl Check {
         let model = Model::open(&self.folder)
             .with_context(|| format!("cannot use the model {}", self.folder.display()))
             .advise("give a Hugging Face folder of a Llama model")?;
-        let mut engine = engine_of(&model.config, &model.parameters, config.threads()?)?;
+        let threads = config.threads()?;
         progress.say("computing logits, gradients and tokens");
-        let comparison = reference.compare(&mut engine, tolerance)?;
+        let open = |optimiser| {
+            let request = OpenRequest::new(model.config.clone()).with_optimiser(optimiser).with_threads(threads);
+            let mut engine = open_engine(request)?;
+            engine.write(Buffer::Parameters, 0, &model.parameters)?;
+            Ok(engine)
+        };
+        let comparison = reference.compare(&open, tolerance)?;
         drop(progress);
         let is_within = comparison.is_within();
         let worst = comparison.worst_gradient();

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use templar_corpus::{Corpus, Source};
-use templar_engine::{Batch, Engine};
+use templar_engine::Batch;
 use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, mean_loss};
 
 /// Measure how well a model foretells text: loss in nats per token, and perplexity.
@@ -68,11 +68,10 @@ impl Evaluate {
         };
         let mut progress = Progress::new(config.is_quiet);
         let mut engine = checkpoint.engine(config.threads()?)?;
-        let parameters = engine.parameters().to_vec();
         let (mut sum, mut sequences) = (0.0, 0);
         for (number, batch) in batches.iter().enumerate() {
             progress.show(number as f64 / batches.len() as f64, "measuring");
-            let loss = mean_loss(&mut engine, &parameters, std::slice::from_ref(batch))?;
+            let loss = mean_loss(engine.as_mut(), std::slice::from_ref(batch))?;
             sum += f64::from(loss) * batch.sequences as f64;
             sequences += batch.sequences;
         }

@@ -49,7 +49,7 @@ impl Generate {
         }
         let started = Instant::now();
         let mut failed = None;
-        let texts = engine.generate_batch(&requests, &mut |number, token| {
+        let texts = engine.generator()?.generate_batch(&requests, &mut |number, token| {
             let shown = writers[number].push(token).map_err(anyhow::Error::from).and_then(|(piece, goes_on)| {
                 if is_streaming {
                     print_piece(&piece)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::ModelConfig;
 use templar_corpus::{BuildError, Corpus, CorpusBuilder, Tokenizer, TokenizerError};
-use templar_engine::{Decay, Engine, MatrixOptimiser, preset};
+use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
     History, Inputs, Keep, Limits, Plan, Record, Step, Training, TrainingError, USUAL_FINAL_SHARE, folder, folder_of,
 };
@@ -225,7 +225,7 @@ impl Train {
                 Training::new(plan, limits, inputs).map_err(advised)?
             }
         };
-        training.set_recomputing(self.recompute);
+        training.set_recomputing(self.recompute)?;
         let mut history = History::open(&self.out, begun_step, keep)?;
         let stop = interrupt::stop_flag()?;
         self.train(&mut training, &mut history, &config, &stop)
@@ -256,7 +256,7 @@ impl Train {
     ) -> anyhow::Result<()> {
         let output = Output::new(self.json);
         let plan = training.record.plan.clone();
-        let parameters = training.engine().parameters().len();
+        let parameters = training.engine().layout().total();
         let start = json!({
             "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
             "step": training.record.step, "plan": plan, "limits": training.record.limits,
@@ -362,7 +362,7 @@ impl Train {
         Ok(loss)
     }
 
-    fn save(&self, training: &Training, history: &History, output: Output) -> anyhow::Result<()> {
+    fn save(&self, training: &mut Training, history: &History, output: Output) -> anyhow::Result<()> {
         training.save(&self.out)?;
         if let Some(place) = history.place_of(training.record.step) {
             training.save(&place)?;

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::KeyEvent;
 use ratatui::style::Color;
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_localnet::{NodeView, WindowEvent};
-use templar_node::{MinerLine, NodeStatus};
+use templar_node::MinerLine;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (20, 5)];
 const STATE: StateHash = StateHash::new([0xa1; 32]);
@@ -28,9 +28,9 @@ fn empty() -> View {
     }
 }
 
-fn status(role: &str, uid: u16, next: u64, activity: &str) -> NodeStatus {
+fn status(role: Role, uid: u16, next: u64, activity: &str) -> NodeStatus {
     NodeStatus {
-        role: role.to_owned(),
+        role,
         uid: Uid(uid),
         head: BlockNumber(7),
         next: Window(next),
@@ -50,15 +50,15 @@ fn node(name: &str, status: Option<NodeStatus>) -> NodeView {
 
 fn first_minute() -> View {
     let mut nodes: Vec<NodeView> = (0..4u16)
-        .map(|n| node(&format!("miner-{n}"), (n != 3).then(|| status("miner", n + 3, 0, "in step"))))
+        .map(|n| node(&format!("miner-{n}"), (n != 3).then(|| status(Role::Miner, n + 3, 0, "in step"))))
         .collect();
     for (n, node) in nodes.iter_mut().enumerate().take(2) {
         let status = node.status.as_mut().unwrap();
         status.loss = Some(8.2 - n as f32 * 0.1);
         (status.tokens, status.training_seconds, status.wall_seconds) = (4096, 3.9, 4.0);
     }
-    nodes.push(node("validator-0", Some(status("validator", 1, 0, "in step"))));
-    nodes.push(node("validator-1", Some(status("validator", 2, 0, "in step"))));
+    nodes.push(node("validator-0", Some(status(Role::Validator, 1, 0, "in step"))));
+    nodes.push(node("validator-1", Some(status(Role::Validator, 2, 0, "in step"))));
     View {
         seconds: 9.0,
         block: BlockNumber(7),
@@ -109,7 +109,7 @@ fn long_running() -> View {
         ("in step", verdict(6, "harmful: it makes the model worse", Some(-0.0031))),
     ];
     for (n, (activity, verdict)) in lines.into_iter().enumerate() {
-        let mut status = status("miner", n as u16 + 3, 412, activity);
+        let mut status = status(Role::Miner, n as u16 + 3, 412, activity);
         status.loss = Some(3.2);
         (status.tokens, status.training_seconds, status.wall_seconds) = (21_000_000, 7_300.0, 7_800.0);
         view.nodes[n].status = Some(status);
@@ -120,9 +120,9 @@ fn long_running() -> View {
     if let Some(status) = view.nodes[2].status.as_mut() {
         status.state = StateHash::new([0xb2; 32]);
     }
-    view.nodes[4].status = Some(status("validator", 1, 412, "waits for the agreed aggregate"));
+    view.nodes[4].status = Some(status(Role::Validator, 1, 412, "waits for the agreed aggregate"));
     view.nodes[4].stake = Some(Alpha(512_345_000_000));
-    view.nodes[5].status = Some(status("validator", 2, 398, "in step"));
+    view.nodes[5].status = Some(status(Role::Validator, 2, 398, "in step"));
     view.nodes[5].is_alive = false;
     view.notes = vec![
         "validator-1: ended with signal 9; it is started again".to_owned(),

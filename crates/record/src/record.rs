@@ -1,6 +1,6 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
-use crate::NodeError;
+use crate::RecordError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,15 +21,14 @@ const LEDGER_PAUSE: Duration = Duration::from_millis(500);
 /// Buckets by their owner, each with the address it was opened at.
 type Readers = Mutex<BTreeMap<PublicKey, (Vec<u8>, Bucket)>>;
 
-/// Reads the ledger and the buckets that it names. Nothing in it can sign or write. Cheap to clone; clones share what
-/// was read already.
+/// Reads the ledger and the buckets that it names. Nothing in it can sign or write. Cheap to clone; clones share a cache.
 #[derive(Clone)]
 pub struct PublicRecord {
     /// The ledger.
     pub chain: Arc<dyn Chain>,
     /// The run's subnet.
     pub netuid: Netuid,
-    /// Whether buckets in folders and memory are taken from peers; only for networks within one machine.
+    /// Whether peers' buckets may be folders or memory; only for networks within one machine.
     pub local_buckets: bool,
     known: Arc<Known>,
 }
@@ -65,7 +64,7 @@ impl PublicRecord {
     }
 
     /// Waits until the ledger has this block, also while the ledger is away.
-    pub(crate) async fn wait_for_block(&self, block: BlockNumber) {
+    pub async fn wait_for_block(&self, block: BlockNumber) {
         loop {
             if let Ok(mut heads) = self.chain.subscribe_heads().await {
                 while let Ok(head) = heads.next().await {
@@ -79,7 +78,7 @@ impl PublicRecord {
     }
 
     /// The beacon of a block that exists.
-    pub(crate) async fn beacon(&self, block: BlockNumber) -> Result<Beacon, NodeError> {
+    pub async fn beacon(&self, block: BlockNumber) -> Result<Beacon, RecordError> {
         if let Some(beacon) = recall(&self.known.beacons, block) {
             return Ok(beacon);
         }
@@ -89,7 +88,7 @@ impl PublicRecord {
     }
 
     /// The metagraph as of a block that exists.
-    pub(crate) async fn metagraph(&self, block: BlockNumber) -> Result<Arc<Metagraph>, NodeError> {
+    pub async fn metagraph(&self, block: BlockNumber) -> Result<Arc<Metagraph>, RecordError> {
         if let Some(metagraph) = recall(&self.known.metagraphs, block) {
             return Ok(metagraph);
         }
@@ -99,7 +98,7 @@ impl PublicRecord {
     }
 
     /// Makes sure that all settings are known that were decided on before `block`, which must have been made.
-    pub(crate) async fn refresh_setting_changes(&self, block: BlockNumber) -> Result<(), NodeError> {
+    pub async fn refresh_setting_changes(&self, block: BlockNumber) -> Result<(), RecordError> {
         if self.known_setting_changes(block).is_some() {
             return Ok(());
         }
@@ -116,13 +115,13 @@ impl PublicRecord {
     }
 
     /// All settings that were decided on before `block`, and perhaps later ones, if that much was read.
-    pub(crate) fn known_setting_changes(&self, block: BlockNumber) -> Option<Arc<SettingChanges>> {
+    pub fn known_setting_changes(&self, block: BlockNumber) -> Option<Arc<SettingChanges>> {
         let known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         known.filter(|known| known.at.plus(1) >= block)
     }
 
     /// Whose stake counts in a window: the permitted at its end that voted lately.
-    pub(crate) async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, NodeError> {
+    pub async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, RecordError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
         let elector =
             |neuron: &templar_ledger::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
@@ -138,7 +137,7 @@ impl PublicRecord {
     }
 
     /// Who voted on a window in time, once the time is over.
-    async fn voters(&self, phases: &Phases, window: Window) -> Result<Arc<BTreeSet<PublicKey>>, NodeError> {
+    async fn voters(&self, phases: &Phases, window: Window) -> Result<Arc<BTreeSet<PublicKey>>, RecordError> {
         let deadline = phases.judge(window);
         if let Some(voters) = recall(&self.known.voters, deadline) {
             return Ok(voters);
@@ -153,7 +152,7 @@ impl PublicRecord {
     }
 
     /// The well-formed votes on a window, and the head that they are complete up to.
-    pub(crate) async fn votes(&self, window: Window) -> Result<(BlockNumber, Vec<VoteRecord>), NodeError> {
+    pub async fn votes(&self, window: Window) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
         // The head first: what is committed after it may be missing without harm.
         let head = self.chain.head().await?.number;
         let records = self.chain.commitments(self.netuid, Topic::Vote, window.0).await?;
@@ -165,7 +164,7 @@ impl PublicRecord {
     }
 
     /// The well-formed reports of what was applied in a window.
-    pub(crate) async fn reports(&self, window: Window) -> Result<Vec<AppliedRecord>, NodeError> {
+    pub async fn reports(&self, window: Window) -> Result<Vec<AppliedRecord>, RecordError> {
         let records = self.chain.commitments(self.netuid, Topic::Applied, window.0).await?;
         let reports = records.iter().filter_map(|record| {
             let applied = Applied::from_ledger(&record.data)?;
@@ -175,12 +174,12 @@ impl PublicRecord {
     }
 
     /// What was sealed for a window before its end. A malformed commitment comes with its miner alone.
-    pub(crate) async fn sealed(
+    pub async fn sealed(
         &self,
         phases: &Phases,
         window: Window,
         max_payload_bytes: usize,
-    ) -> Result<(Vec<SealedRecord>, Vec<(Uid, PublicKey, BlockNumber)>), NodeError> {
+    ) -> Result<(Vec<SealedRecord>, Vec<(Uid, PublicKey, BlockNumber)>), RecordError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
         let records = self.chain.commitments(self.netuid, Topic::Sealed, window.0).await?;
         let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -196,7 +195,7 @@ impl PublicRecord {
     }
 
     /// A reader of a peer's bucket, wherever the ledger says that it is.
-    pub(crate) async fn reader(&self, hotkey: PublicKey) -> Result<Bucket, NodeError> {
+    pub async fn reader(&self, hotkey: PublicKey) -> Result<Bucket, RecordError> {
         let known = |readers: &Readers| {
             let readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
             readers.get(&hotkey).map(|(_, bucket)| bucket.clone())
@@ -205,14 +204,11 @@ impl PublicRecord {
             return Ok(bucket);
         }
         self.refresh_readers().await?;
-        known(&self.known.readers).ok_or_else(|| NodeError::Missing {
-            what: format!("the bucket address of {}", hotkey.short()),
-            window: Window::default(),
-        })
+        known(&self.known.readers).ok_or(RecordError::NoBucketAddress { hotkey })
     }
 
-    /// Reads all bucket addresses anew. Addresses that are not usable are passed over: their owners are at fault.
-    pub(crate) async fn refresh_readers(&self) -> Result<(), NodeError> {
+    /// Reads all bucket addresses again. Unusable addresses are skipped: their owners are at fault.
+    pub async fn refresh_readers(&self) -> Result<(), RecordError> {
         let records = self.chain.bucket_commitments(self.netuid).await?;
         let mut readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|hotkey, _| records.iter().any(|record| record.hotkey == *hotkey));

@@ -1,6 +1,6 @@
 //! Objects whose hash is agreed, from whoever has them.
 
-use crate::{NodeError, PublicRecord};
+use crate::{PublicRecord, RecordError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -10,17 +10,23 @@ use templar_base::{ContentHash, PublicKey};
 use templar_bucket::{Bucket, BucketError, Complaint, LargeObject, download, download_to_file};
 use templar_round::ObjectKey;
 
-/// An object that came, and what an operator should know of those who were to have it.
-pub(crate) struct Fetched<T> {
+/// An object, and which of the peers that should have had it did not serve it.
+#[derive(Debug)]
+pub struct Fetched<T> {
+    /// The object, checked against its hash.
     pub content: T,
+    /// What went wrong at peers, for the operator.
     pub complaints: Vec<PeerComplaint>,
 }
 
 /// What a peer's bucket did wrong.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PeerComplaint {
+pub struct PeerComplaint {
+    /// The peer.
     pub owner: PublicKey,
+    /// The object's name.
     pub key: String,
+    /// What happened.
     pub error: BucketError,
 }
 
@@ -30,22 +36,22 @@ impl std::fmt::Display for PeerComplaint {
     }
 }
 
-/// What was last complained of, peer by peer: a bucket that does the same in every window is worth one warning.
+/// The last complaint about each peer: a bucket that fails in the same way in every window is worth one warning.
 #[derive(Debug, Default)]
-pub(crate) struct KnownComplaints {
+pub struct KnownComplaints {
     last: Mutex<BTreeMap<PublicKey, Discriminant<BucketError>>>,
 }
 
 impl KnownComplaints {
     /// Whether the peer's bucket did something else before, or nothing.
-    pub(crate) fn is_news(&self, complaint: &PeerComplaint) -> bool {
+    pub fn is_news(&self, complaint: &PeerComplaint) -> bool {
         let kind = discriminant(&complaint.error);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.insert(complaint.owner, kind) != Some(kind)
     }
 }
 
-/// Where an object lies, and what it is.
+/// Where an object is stored, and what it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     pub key: ObjectKey,
@@ -54,7 +60,7 @@ pub(crate) struct Wanted {
 }
 
 /// Whether a bucket gave something else than what was agreed, which is not the network's fault.
-pub(crate) fn is_lie(error: &BucketError) -> bool {
+pub fn is_lie(error: &BucketError) -> bool {
     let has_other = matches!(error, BucketError::WrongContent { .. } | BucketError::TooLarge { .. });
     has_other || matches!(error, BucketError::Misbehaved { .. })
 }
@@ -64,24 +70,24 @@ pub(crate) async fn fetch(
     record: &PublicRecord,
     wanted: Wanted,
     from: &[PublicKey],
-) -> Result<Fetched<Bytes>, NodeError> {
+) -> Result<Fetched<Bytes>, RecordError> {
     let (owners, sources) = readers(record, from).await?;
     let key = wanted.key.to_string();
     let delivery = download(&sources, &wanted.object(&key)).await?;
-    Ok(Fetched { content: delivery.content, complaints: told(&owners, &key, delivery.complaints) })
+    Ok(Fetched { content: delivery.content, complaints: reportable(&owners, &key, delivery.complaints) })
 }
 
-/// Fetches an object into a file from all these peers at once; a broken-off call is gone on with.
+/// Fetches an object into a file from all these peers at once; an interrupted download is resumed.
 pub(crate) async fn fetch_to_file(
     record: &PublicRecord,
     wanted: Wanted,
     from: &[PublicKey],
     path: &Path,
-) -> Result<Fetched<u64>, NodeError> {
+) -> Result<Fetched<u64>, RecordError> {
     let (owners, sources) = readers(record, from).await?;
     let key = wanted.key.to_string();
     let delivery = download_to_file(&sources, &wanted.object(&key), path).await?;
-    Ok(Fetched { content: delivery.content, complaints: told(&owners, &key, delivery.complaints) })
+    Ok(Fetched { content: delivery.content, complaints: reportable(&owners, &key, delivery.complaints) })
 }
 
 impl Wanted {
@@ -91,7 +97,7 @@ impl Wanted {
 }
 
 /// The peers whose buckets are known, and those buckets. Fails where none is.
-async fn readers(record: &PublicRecord, from: &[PublicKey]) -> Result<(Vec<PublicKey>, Vec<Bucket>), NodeError> {
+async fn readers(record: &PublicRecord, from: &[PublicKey]) -> Result<(Vec<PublicKey>, Vec<Bucket>), RecordError> {
     let (mut owners, mut sources, mut last) = (Vec::new(), Vec::new(), None);
     for hotkey in from {
         match record.reader(*hotkey).await {
@@ -108,11 +114,11 @@ async fn readers(record: &PublicRecord, from: &[PublicKey]) -> Result<(Vec<Publi
     }
 }
 
-/// What did not go well, but for objects that some have not yet or no longer.
-fn told(owners: &[PublicKey], key: &str, complaints: Vec<Complaint>) -> Vec<PeerComplaint> {
-    let is_told = |complaint: &Complaint| !matches!(complaint.error, BucketError::NotFound { .. });
+/// What did not go well, except for objects that some peers do not have yet or no longer have.
+fn reportable(owners: &[PublicKey], key: &str, complaints: Vec<Complaint>) -> Vec<PeerComplaint> {
+    let is_reportable = |complaint: &Complaint| !matches!(complaint.error, BucketError::NotFound { .. });
     let of_peer = |Complaint { source, error }| PeerComplaint { owner: owners[source], key: key.to_owned(), error };
-    complaints.into_iter().filter(is_told).map(of_peer).collect()
+    complaints.into_iter().filter(is_reportable).map(of_peer).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use templar_base::{Keypair, RunId, Window};
 use templar_gauntlet::Verdict;
-use templar_node::CheckpointManifest;
+use templar_record::CheckpointManifest;
 use templar_round::Signed;
 
 /// Reads a body as somebody else's document and as its own; one that parses is written and read again as itself.

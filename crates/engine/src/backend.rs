@@ -1,0 +1,190 @@
+//! Devices and what opens engines on them.
+
+use crate::cpu::Cpu;
+use crate::device_engine::DeviceEngine;
+use crate::{Engine, EngineError, Isa, NumericsId, OptimiserConfig};
+use std::fmt;
+use std::str::FromStr;
+use templar_base::ModelConfig;
+
+/// The name of a device: its backend, and which of the backend's devices, if it has several: `cpu`, `cpu:avx2`,
+/// `cuda:1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceName(String);
+
+impl DeviceName {
+    /// The CPU with its best instructions.
+    pub fn cpu() -> Self {
+        Self("cpu".to_owned())
+    }
+
+    /// The CPU with these instructions, which change the speed and no bit of a result.
+    pub fn cpu_with(isa: Isa) -> Self {
+        Self(format!("cpu:{isa}"))
+    }
+
+    /// The name of its backend.
+    pub fn backend(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+}
+
+impl Default for DeviceName {
+    fn default() -> Self {
+        Self::cpu()
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is not the name of a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a device; names are such as `cpu`, `cpu:avx2` or `cuda:0`")]
+pub struct DeviceNameError(String);
+
+impl FromStr for DeviceName {
+    type Err = DeviceNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
+        match text.split(':').collect::<Vec<_>>()[..] {
+            [backend] if is_word(backend) => Ok(Self(text.to_owned())),
+            [backend, device] if is_word(backend) && is_word(device) => Ok(Self(text.to_owned())),
+            _ => Err(DeviceNameError(text.to_owned())),
+        }
+    }
+}
+
+/// A device that a backend found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: DeviceName,
+    /// What it is, for people.
+    pub description: String,
+}
+
+/// The model to open, and how it shall be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenRequest {
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// The inner optimiser's settings.
+    pub optimiser: OptimiserConfig,
+    /// Threads of the host that the engine may use; the caller's is one of them.
+    pub threads: usize,
+}
+
+impl OpenRequest {
+    /// A model of these sizes, with the usual optimiser and one thread.
+    pub fn new(config: ModelConfig) -> Self {
+        Self { config, optimiser: OptimiserConfig::default(), threads: 1 }
+    }
+
+    /// With these settings of the optimiser.
+    pub fn with_optimiser(self, optimiser: OptimiserConfig) -> Self {
+        Self { optimiser, ..self }
+    }
+
+    /// With this number of threads.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+}
+
+/// A kind of device. The binary passes those that it was built with to [`open`].
+pub trait Backend: Sync {
+    /// The first part of its devices' names.
+    fn name(&self) -> &'static str;
+
+    /// The devices that can be opened now, the preferred one first.
+    fn probe(&self) -> Vec<Device>;
+
+    /// An engine on one of its devices, with all parameters zero.
+    fn open(&self, device: &Device, request: OpenRequest) -> Result<Box<dyn Engine>, EngineError>;
+}
+
+/// Opens an engine on a device. All its parameters are zero: write them, such as [`crate::initial_parameters`].
+pub fn open(
+    device: &DeviceName,
+    backends: &[&dyn Backend],
+    request: OpenRequest,
+) -> Result<Box<dyn Engine>, EngineError> {
+    for backend in backends.iter().filter(|backend| backend.name() == device.backend()) {
+        if let Some(found) = backend.probe().iter().find(|found| found.name == *device) {
+            return backend.open(found, request);
+        }
+    }
+    let available = backends.iter().flat_map(|backend| backend.probe()).map(|found| found.name).collect();
+    Err(EngineError::UnknownDevice { name: device.clone(), available })
+}
+
+/// The CPU, in the strict profile: `cpu` with the best instructions of the machine, or `cpu:scalar`, `cpu:neon`,
+/// `cpu:avx2`, `cpu:avx512`, all of which compute the same bits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuBackend;
+
+impl CpuBackend {
+    const NAME: &'static str = "cpu";
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn probe(&self) -> Vec<Device> {
+        let best = Device { name: DeviceName::cpu(), description: format!("the CPU with {}", Isa::best()) };
+        let of_isa = |isa| Device { name: DeviceName::cpu_with(isa), description: format!("the CPU with {isa}") };
+        [best].into_iter().chain(Isa::available().into_iter().rev().map(of_isa)).collect()
+    }
+
+    fn open(&self, device: &Device, request: OpenRequest) -> Result<Box<dyn Engine>, EngineError> {
+        let OpenRequest { config, optimiser, threads } = request;
+        let named = Isa::ALL.into_iter().find(|&isa| DeviceName::cpu_with(isa) == device.name);
+        let isa = named.unwrap_or(Isa::best());
+        let threads = threads.max(1);
+        let description = format!("{}, {isa}, {threads} thread{}", Self::NAME, if threads == 1 { "" } else { "s" });
+        let ops = Cpu::new(isa, threads)?;
+        Ok(Box::new(DeviceEngine::new(ops, description, NumericsId::STRICT, config, optimiser)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preset;
+
+    #[test]
+    fn a_device_that_does_not_exist_is_rejected_with_those_that_do() {
+        let request = OpenRequest::new(preset("nano", 16).unwrap());
+        let error = open(&"cuda:1".parse().unwrap(), &[&CpuBackend], request.clone()).err().unwrap();
+        assert!(
+            error.to_string().starts_with("this machine has no device `cuda:1`; choose one of: cpu, cpu:"),
+            "{error}"
+        );
+        let error = open(&"cpu:mmx".parse().unwrap(), &[&CpuBackend], request.clone()).err().unwrap();
+        assert!(error.to_string().ends_with("cpu:scalar"), "{error}");
+        for device in CpuBackend.probe() {
+            let engine = open(&device.name, &[&CpuBackend], request.clone().with_threads(2)).unwrap();
+            assert!(engine.device().ends_with(", 2 threads"), "{}", engine.device());
+        }
+    }
+
+    #[test]
+    fn names_of_devices_read_back_and_other_texts_are_rejected() {
+        for text in ["cpu", "cpu:avx2", "cuda:0"] {
+            let name: DeviceName = text.parse().unwrap();
+            assert_eq!((name.to_string().as_str(), name.backend()), (text, text.split(':').next().unwrap()));
+        }
+        for text in ["", "CPU", "cpu:", ":0", "a:b:c", "cpu avx2"] {
+            assert!(text.parse::<DeviceName>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What the parts of a node share, and how a node is opened.
+
+use crate::book_keeper::BookKeeper;
+use crate::gather::Gatherer;
+use crate::snapshot::SharedState;
+use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use templar_base::{ContentHash, Uid, Window, WindowRules};
+use templar_gradient::{Aggregate, OuterState};
+use templar_ledger::HeadStream;
+use templar_record::{KnownComplaints, Rules};
+use templar_round::{Event, FailedEffect, Follower, Role, Standing};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+/// Events that wait for the machine; tasks that have one more wait for a place.
+const EVENT_QUEUE: usize = 1024;
+
+/// How a node runs.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Where the node keeps its state.
+    pub data: PathBuf,
+    /// Computing threads.
+    pub threads: usize,
+    /// The model folder that a run of [`templar_base::FirstParameters::Folder`] starts from.
+    pub first_parameters: Option<PathBuf>,
+}
+
+/// What the parts of a node share.
+pub(crate) struct Context {
+    pub run: Rules,
+    pub data: Data,
+    pub network: Arc<Network>,
+    pub uid: Uid,
+    pub role: Role,
+    pub folder: DataFolder,
+    pub journal: Journal,
+    /// The model folder that the run starts from, where its genesis asks for one.
+    pub first_parameters: Option<PathBuf>,
+    /// Where the events of tasks go.
+    pub events: mpsc::Sender<Event>,
+    /// What was gathered; validators only.
+    pub gatherer: Gatherer,
+    /// The agreed ratings; validators only. Whoever changes them holds the lock until the change is done.
+    pub books: Arc<AsyncMutex<BookKeeper>>,
+    /// The aggregates that may be applied or published.
+    aggregates: Mutex<BTreeMap<Window, (ContentHash, Arc<Aggregate>)>>,
+    /// What was reported of peers whose aggregates could not be fetched.
+    pub complaints: KnownComplaints,
+}
+
+/// A node that is open and not yet running.
+pub(crate) struct Opened {
+    pub context: Arc<Context>,
+    pub shared: SharedState,
+    pub events: mpsc::Receiver<Event>,
+    pub heads: HeadStream,
+}
+
+/// Opens the folder, checks ledger and registration, announces the bucket, loads or makes the parameters.
+pub(crate) async fn open(
+    run: Rules,
+    data: Data,
+    network: Network,
+    options: &NodeOptions,
+    role: Role,
+) -> Result<Opened, NodeError> {
+    let folder = DataFolder::open(&options.data, run.id, role)?;
+    let journal = Journal::new(&options.data);
+    let (chain, netuid) = (&network.record.chain, network.record.netuid);
+    run.check_ledger(chain.hyperparameters(netuid).await?.genesis)?;
+    let hotkey = network.hotkey.public();
+    let metagraph = chain.metagraph(netuid, None).await?;
+    let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid: netuid.0 })?.uid;
+    network.announce_bucket().await?;
+    let heads = chain.subscribe_heads().await?;
+    let shared = match SharedState::load(&folder, run.layout.parameters())? {
+        Some(shared) => shared,
+        None => {
+            let params = run.first_parameters(options.first_parameters.as_deref())?;
+            let shared = SharedState::new(Window(0), OuterState::new(params));
+            shared.save(&folder)?;
+            shared
+        }
+    };
+    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+    let books = Arc::new(AsyncMutex::new(BookKeeper::load(&folder)?));
+    let (network, gatherer, aggregates) = (Arc::new(network), Gatherer::default(), Mutex::default());
+    let first_parameters = options.first_parameters.clone();
+    let complaints = KnownComplaints::default();
+    let context = Context {
+        run,
+        data,
+        network,
+        uid,
+        role,
+        folder,
+        journal,
+        first_parameters,
+        events,
+        gatherer,
+        books,
+        aggregates,
+        complaints,
+    };
+    context.journal.add(&JournalEntry::Started { role, uid, next: shared.next, state: shared.state });
+    Ok(Opened { context: Arc::new(context), shared, events: receiver, heads })
+}
+
+impl Context {
+    /// A follower that stands at these parameters.
+    pub(crate) fn follower(&self, shared: &SharedState, source: templar_round::AggregateSource) -> Follower {
+        let standing = Standing { next: shared.next, state: shared.state };
+        Follower::new(self.run.phases.clone(), source, standing)
+    }
+
+    /// Sends an event to the machine; waits while the queue is full.
+    pub(crate) async fn tell(&self, event: Event) {
+        // Without a receiver the node is stopping.
+        let _ = self.events.send(event).await;
+    }
+
+    /// Tells of a failure, to the operator and to the machine.
+    pub(crate) async fn fail(&self, window: Window, effect: FailedEffect, error: &NodeError) {
+        self.journal.warn(format!("window {window}: {error}"));
+        self.tell(Event::Failed { window, effect }).await;
+    }
+
+    /// The aggregate of a window, if this node has it.
+    pub(crate) fn aggregate_of(&self, window: Window) -> Option<(ContentHash, Arc<Aggregate>)> {
+        self.aggregates.lock().unwrap_or_else(PoisonError::into_inner).get(&window).cloned()
+    }
+
+    pub(crate) fn hold(&self, window: Window, aggregate: Aggregate) -> ContentHash {
+        let hash = aggregate.hash();
+        let mut aggregates = self.aggregates.lock().unwrap_or_else(PoisonError::into_inner);
+        aggregates.insert(window, (hash, Arc::new(aggregate)));
+        while aggregates.len() > 2 {
+            aggregates.pop_first();
+        }
+        hash
+    }
+
+    /// The rules of a window that has begun: those of the genesis, with what the token's holders had decided before.
+    pub(crate) async fn rules(&self, window: Window) -> Result<Arc<WindowRules>, NodeError> {
+        self.network.record.refresh_setting_changes(self.run.phases.start(window)).await?;
+        self.known_rules(window).ok_or_else(|| NodeError::Missing { what: "the rules".to_owned(), window })
+    }
+
+    /// The rules of a window, if what was read of the ledger so far tells them.
+    pub(crate) fn known_rules(&self, window: Window) -> Option<Arc<WindowRules>> {
+        let known = self.network.record.known_setting_changes(self.run.phases.start(window))?;
+        Some(Arc::new(self.run.genesis.rules_in(window, &known.changes)))
+    }
+}

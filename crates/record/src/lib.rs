@@ -1,0 +1,46 @@
+//! The public record of a run: what anyone can read of its ledger and of the buckets that the ledger names, without a
+//! key, a bucket or the training text.
+//!
+//! [`Rules`] are what follows from a genesis document alone: the run's id, its deadlines, how its pseudo-gradients are
+//! cut. [`PublicRecord`] reads the ledger, and finds the buckets. Over the two stand the objects: [`fetch_payload`],
+//! [`fetch_aggregate`], [`fetch_verdict`], and checkpoints ([`published_checkpoints`], [`fetch_checkpoint`],
+//! [`agreed_state`]), each checked against what the ledger says before it is handed out. Nothing here can sign or write.
+//!
+//! ```
+//! # async fn example(json: &[u8], chain: templar_ledger::LocalChain) -> Result<(), templar_record::RecordError> {
+//! use std::sync::Arc;
+//! use templar_record::{PublicRecord, Rules, published_checkpoints};
+//!
+//! let run = Rules::new(templar_base::Genesis::from_json(json)?)?;
+//! let record = PublicRecord::new(Arc::new(chain), run.genesis.netuid);
+//! for checkpoint in published_checkpoints(&run, &record, 3).await? {
+//!     println!("window {}: {} offers", checkpoint.window, checkpoint.offers.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod aggregate;
+mod checkpoint;
+mod error;
+mod model_files;
+mod payload;
+mod published;
+mod record;
+mod rules;
+mod transfer;
+mod verdict;
+
+pub use aggregate::fetch_aggregate;
+pub use checkpoint::{
+    CHECKPOINT_PURPOSE, Checkpoint, CheckpointFile, CheckpointManifest, agreed_state, fetch_checkpoint,
+    fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
+};
+pub use error::RecordError;
+pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, model_files};
+pub use payload::{FetchedPayload, fetch_payload};
+pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};
+pub use record::PublicRecord;
+pub use rules::{Rules, gradient_layout};
+pub use transfer::{Fetched, KnownComplaints, PeerComplaint, is_lie};
+pub use verdict::{VERDICT_PURPOSE, fetch_verdict};
