@@ -9,7 +9,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use templar_engine::ops::{AdamW, Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use templar_engine::ops::{
+    AdamW, AdamWBuffers, Attended, Attention, Gemm, Heads, Norm, NormInput, Ops, OpsResult, Rope, Transposition, View,
+    ViewMut,
+};
 use templar_engine::{Cpu, Isa, fma_burst};
 
 const ROWS: usize = 2048;
@@ -63,6 +66,10 @@ fn bench_bytes(criterion: &mut Criterion, name: &str, bytes: usize, mut work: im
     group.finish();
 }
 
+fn done<T>(result: OpsResult<T>) -> T {
+    result.expect("the operations of the CPU do not fail")
+}
+
 fn cpu() -> Cpu {
     Cpu::new(Isa::best(), 1).expect("the best instructions are there")
 }
@@ -93,7 +100,7 @@ fn products(criterion: &mut Criterion) {
             let mut c = vec![0.0; shape.m * shape.n];
             bench_operations(criterion, &format!("{name}, {pass}"), 2 * rows * outputs * inputs, || {
                 let c = ViewMut::new(&mut c[..], 0);
-                cpu.gemm(shape, View::new(black_box(&a[..]), 0), View::new(&b[..], 0), c);
+                done(cpu.gemm(shape, View::new(black_box(&a[..]), 0), View::new(&b[..], 0), c));
             });
         }
     }
@@ -110,17 +117,15 @@ fn attention(criterion: &mut Criterion) {
     let product = 2 * sequences * HEADS.queries() * LENGTH * (LENGTH + 1) / 2;
     bench_operations(criterion, "attention forward", 2 * product, || {
         let (out, sums) = (ViewMut::new(&mut out[..], 0), ViewMut::new(&mut log_sum_exp[..], 0));
-        cpu.attention_forward(shape, View::new(black_box(&qkv[..]), 0), out, sums);
+        done(cpu.attention_forward(shape, View::new(black_box(&qkv[..]), 0), out, sums));
     });
     bench_operations(criterion, "attention backward", 5 * product, || {
-        cpu.attention_backward(
-            shape,
-            View::new(black_box(&qkv[..]), 0),
-            View::new(&out[..], 0),
-            View::new(&log_sum_exp[..], 0),
-            View::new(&d_out[..], 0),
-            ViewMut::new(&mut d_qkv[..], 0),
-        );
+        let forward = Attended {
+            qkv: View::new(black_box(&qkv[..]), 0),
+            out: View::new(&out[..], 0),
+            log_sum_exp: View::new(&log_sum_exp[..], 0),
+        };
+        done(cpu.attention_backward(shape, forward, View::new(&d_out[..], 0), ViewMut::new(&mut d_qkv[..], 0)));
     });
 }
 
@@ -130,37 +135,35 @@ fn rows(criterion: &mut Criterion) {
     let (x, weight, d_out) = (values(ROWS * WIDTH), values(WIDTH), values(ROWS * WIDTH));
     let (mut out, mut d_weight) = (vec![0.0; ROWS * WIDTH], vec![0.0; WIDTH]);
     bench_bytes(criterion, "norm forward", 8 * ROWS * WIDTH, || {
-        cpu.rms_norm_forward(
-            norm,
-            View::new(black_box(&x[..]), 0),
-            View::new(&weight[..], 0),
-            ViewMut::new(&mut out[..], 0),
-        );
+        let (x, weight) = (View::new(black_box(&x[..]), 0), View::new(&weight[..], 0));
+        done(cpu.rms_norm_forward(norm, x, weight, ViewMut::new(&mut out[..], 0)));
     });
     bench_bytes(criterion, "norm backward", 16 * ROWS * WIDTH, || {
         let (d_x, d_weight) = (ViewMut::new(&mut out[..], 0), ViewMut::new(&mut d_weight[..], 0));
-        let (x, weight) = (View::new(black_box(&x[..]), 0), View::new(&weight[..], 0));
-        cpu.rms_norm_backward(norm, x, weight, View::new(&d_out[..], 0), d_x, d_weight);
+        let input = NormInput { x: View::new(black_box(&x[..]), 0), weight: View::new(&weight[..], 0) };
+        done(cpu.rms_norm_backward(norm, input, View::new(&d_out[..], 0), d_x, d_weight));
     });
     let (mut gate_up, mut activated) = (values(ROWS * 2 * INNER), vec![0.0; ROWS * INNER]);
     bench_bytes(criterion, "swiglu forward", 12 * ROWS * INNER, || {
         let out = ViewMut::new(&mut activated[..], 0);
-        cpu.swiglu_forward(ROWS, INNER, View::new(black_box(&gate_up[..]), 0), out);
+        done(cpu.swiglu_forward(ROWS, INNER, View::new(black_box(&gate_up[..]), 0), out));
     });
     let mut again = values(ROWS * INNER);
     bench_bytes(criterion, "swiglu backward", 24 * ROWS * INNER, || {
         let (gate_up, again) = (ViewMut::new(&mut gate_up[..], 0), ViewMut::new(&mut again[..], 0));
-        cpu.swiglu_backward(ROWS, INNER, View::new(black_box(&activated[..]), 0), gate_up, again);
+        done(cpu.swiglu_backward(ROWS, INNER, View::new(black_box(&activated[..]), 0), gate_up, again));
     });
     let (mut qkv, table) = (values(ROWS * HEADS.row()), values(LENGTH * HEADS.head_dim));
     bench_bytes(criterion, "rotation", 8 * ROWS * HEADS.rotated() * HEADS.head_dim, || {
         let (table, qkv) = (View::new(black_box(&table[..]), 0), ViewMut::new(&mut qkv[..], 0));
-        cpu.rope(ROWS, LENGTH, 0, HEADS, table, qkv, false);
+        let shape = Rope { rows: ROWS, length: LENGTH, first_position: 0, heads: HEADS, is_backward: false };
+        done(cpu.rope(shape, table, qkv));
     });
     let targets: Vec<u32> = (0..LOGIT_ROWS as u32).map(|row| row * 13 % VOCABULARY as u32).collect();
     let (mut logits, mut losses) = (values(LOGIT_ROWS * VOCABULARY), vec![0.0; LOGIT_ROWS]);
     bench_bytes(criterion, "cross-entropy", 4 * LOGIT_ROWS * VOCABULARY, || {
-        cpu.cross_entropy(VOCABULARY, &targets, 1e-3, ViewMut::new(black_box(&mut logits[..]), 0), &mut losses);
+        let logits = ViewMut::new(black_box(&mut logits[..]), 0);
+        done(cpu.cross_entropy(VOCABULARY, &targets, 1e-3, logits, &mut losses));
     });
 }
 
@@ -180,12 +183,16 @@ fn optimiser(criterion: &mut Criterion) {
     let (mut first, mut second) = (vec![0.0; LEN], vec![0.0; LEN]);
     let mut cpu = cpu();
     bench_bytes(criterion, "AdamW", 28 * LEN, || {
-        let parameters = ViewMut::new(&mut parameters[..], 0);
-        let moments = (ViewMut::new(&mut first[..], 0), ViewMut::new(&mut second[..], 0));
-        cpu.adamw(rule, View::new(black_box(&gradient[..]), 0), parameters, moments.0, moments.1, LEN);
+        let buffers = AdamWBuffers {
+            gradient: View::new(black_box(&gradient[..]), 0),
+            parameters: ViewMut::new(&mut parameters[..], 0),
+            first_moment: ViewMut::new(&mut first[..], 0),
+            second_moment: ViewMut::new(&mut second[..], 0),
+        };
+        done(cpu.adamw(rule, buffers, LEN));
     });
     bench_bytes(criterion, "sum of squares", 4 * LEN, || {
-        black_box(cpu.sum_of_squares(View::new(black_box(&gradient[..]), 0), LEN));
+        black_box(done(cpu.sum_of_squares(View::new(black_box(&gradient[..]), 0), LEN)));
     });
 }
 

@@ -1,9 +1,9 @@
-//! Between parameters and the bytes of a Hugging Face checkpoint; reading and writing files is the caller's.
+//! Between parameters and the bytes of a Hugging Face checkpoint; opening and naming files is the caller's.
 //!
 //! | file | functions |
 //! | --- | --- |
-//! | `model.safetensors` | [`write_safetensors`], [`read_safetensors`] |
-//! | its shards and their index | [`Shards`], [`ParameterReader`], [`files_of_index`] |
+//! | `model.safetensors` | [`write_streamed`], [`ParameterStream`]; in memory [`write_safetensors`], [`read_safetensors`] |
+//! | its shards and their index | [`Shards`], [`ParameterStream`], [`files_of_index`] |
 //! | `config.json` | [`config_to_json`], [`config_from_json`] |
 //! | `generation_config.json` | [`generation_config_to_json`], [`generation_config_from_json`] |
 //! | a `.gguf` of llama.cpp (read only) | [`Gguf`], [`gguf_config`], [`gguf_parameters`], [`gguf_tokenizer`] |
@@ -19,11 +19,33 @@ pub use config::{
 };
 pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_parameters, gguf_tokenizer};
 pub use precision::Precision;
-pub use safetensors::{ParameterReader, StoredTensor, read_safetensors, stored_tensors, write_safetensors};
+pub use safetensors::{
+    ParameterReader, ParameterStream, Source, StoredTensor, read_safetensors, stored_tensors, write_safetensors,
+    write_streamed,
+};
 pub use shards::{INDEX_FILE, Shards, files_of_index};
+
+/// An error of whatever gives or takes the values of a stream, such as an engine.
+pub type ValueError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A checkpoint that could not be streamed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The file is broken, or another model's.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The bytes could not be read or written.
+    #[error("the parameters cannot be read or written: {0}")]
+    Io(#[from] std::io::Error),
+    /// What gives the values could not, or what takes them did not.
+    #[error("the model's values cannot be read or written: {0}")]
+    Values(#[source] ValueError),
+}
 
 /// A checkpoint that cannot be read; the file is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The file's frame is broken.
     #[error("safetensors file {file}: {reason}")]

@@ -9,7 +9,7 @@ use crate::generate::Generator;
 use crate::layout::ParamLayout;
 use crate::muon::MuonMemory;
 use crate::numerics::NumericsId;
-use crate::ops::{Ops, View, ViewMut};
+use crate::ops::{Ops, OpsResult, View, ViewMut};
 use crate::optimiser::OptimiserConfig;
 use crate::transformer::{GradientSum, Transformer, read, write};
 use crate::{Buffer, Engine, EngineError, SparseDelta, StepReport};
@@ -48,9 +48,9 @@ impl<O: Ops> DeviceEngine<O> {
     ) -> Result<Self, EngineError> {
         config.check()?;
         optimiser.check()?;
-        let model = Transformer::new(&mut ops, config);
-        let buffers = Buffers::new(&mut ops, model.layout().total());
-        let undo = ops.allocate(0);
+        let model = Transformer::new(&mut ops, config)?;
+        let buffers = Buffers::new(&mut ops, model.layout().total())?;
+        let undo = ops.allocate(0)?;
         Ok(Self { ops, device, numerics, model, optimiser, buffers, step: 0, muon: None, undo, undo_capacity: 0 })
     }
 
@@ -67,30 +67,30 @@ impl<O: Ops> DeviceEngine<O> {
     }
 
     /// The sum of the losses over the counted targets, and the gradient of their mean over `tokens` targets.
-    fn sum_gradient(&mut self, positions: &[Positions], tokens: usize) -> f64 {
-        self.buffers.allocated(&mut self.ops, Buffer::Gradient);
-        let Some(memory) = &mut self.buffers.gradient else { return 0.0 };
+    fn sum_gradient(&mut self, positions: &[Positions], tokens: usize) -> OpsResult<f64> {
+        let (memory, parameters) = self.buffers.gradient_and_parameters(&mut self.ops)?;
         let memory: &mut O::Memory = memory.borrow_mut();
-        let parameters = read(&self.buffers.parameters).memory;
+        let parameters = read(parameters).memory;
         let scale = 1.0 / tokens as f32;
         let mut loss = 0.0;
         for (index, positions) in positions.iter().enumerate() {
             let gradient = GradientSum { memory: &mut *memory, scale, accumulate: index > 0 };
-            loss += sum(&self.model.gradient(&mut self.ops, parameters, positions, gradient));
+            loss += sum(&self.model.gradient(&mut self.ops, parameters, positions, gradient)?);
         }
-        loss
+        Ok(loss)
     }
 
     /// The L2 norm of the gradient.
-    fn gradient_norm(&mut self) -> f64 {
-        let gradient = self.buffers.gradient.as_ref();
-        gradient.map_or(0.0, |gradient| self.ops.sum_of_squares(read(gradient), self.buffers.total).sqrt())
+    fn gradient_norm(&mut self) -> OpsResult<f64> {
+        let gradient = self.buffers.allocated(&mut self.ops, Buffer::Gradient)?;
+        let gradient = read(gradient);
+        Ok(self.ops.sum_of_squares(gradient, self.model.layout().total())?.sqrt())
     }
 
     /// The mean loss of each sequence.
-    fn sequence_losses(&mut self, positions: &Positions) -> Vec<f32> {
-        let losses = self.model.losses(&mut self.ops, read(&self.buffers.parameters).memory, positions);
-        sequence_means(positions, &losses)
+    fn sequence_losses(&mut self, positions: &Positions) -> OpsResult<Vec<f32>> {
+        let losses = self.model.losses(&mut self.ops, read(&self.buffers.parameters).memory, positions)?;
+        Ok(sequence_means(positions, &losses))
     }
 }
 
@@ -140,7 +140,7 @@ where
     fn read(&mut self, what: Buffer, start: usize, out: &mut [f32]) -> Result<(), EngineError> {
         self.check_range(what, start, out.len())?;
         match self.buffers.get(what) {
-            Some(buffer) => self.ops.download(View::new(read(buffer).memory, start), out),
+            Some(buffer) => self.ops.download(View::new(read(buffer).memory, start), out)?,
             None => out.fill(0.0),
         }
         Ok(())
@@ -148,15 +148,13 @@ where
 
     fn write(&mut self, what: Buffer, start: usize, values: &[f32]) -> Result<(), EngineError> {
         self.check_range(what, start, values.len())?;
-        let buffer = self.buffers.allocated(&mut self.ops, what);
-        self.ops.upload(values, ViewMut::new(buffer.borrow_mut(), start));
-        Ok(())
+        let buffer = self.buffers.allocated(&mut self.ops, what)?;
+        Ok(self.ops.upload(values, ViewMut::new(buffer.borrow_mut(), start))?)
     }
 
     fn add(&mut self, delta: SparseDelta) -> Result<(), EngineError> {
         delta.check(self.buffers.total)?;
-        self.ops.add_sparse(delta, write(&mut self.buffers.parameters), None);
-        Ok(())
+        Ok(self.ops.add_sparse(delta, write(&mut self.buffers.parameters), None)?)
     }
 
     fn train_step(&mut self, micro_batches: &[Batch], learning_rate: f32) -> Result<StepReport, EngineError> {
@@ -165,12 +163,12 @@ where
         }
         let positions = micro_batches.iter().map(|batch| self.positions(batch)).collect::<Result<Vec<_>, _>>()?;
         let tokens = counted_targets(&positions)?;
-        let loss = (self.sum_gradient(&positions, tokens) / tokens as f64) as f32;
-        let gradient_norm = self.gradient_norm();
+        let loss = (self.sum_gradient(&positions, tokens)? / tokens as f64) as f32;
+        let gradient_norm = self.gradient_norm()?;
         if !loss.is_finite() || !(gradient_norm as f32).is_finite() {
             return Err(EngineError::NotFinite(if loss.is_finite() { "the gradient" } else { "the loss" }));
         }
-        self.apply_optimiser(learning_rate, gradient_norm);
+        self.apply_optimiser(learning_rate, gradient_norm)?;
         Ok(StepReport { loss, gradient_norm: gradient_norm as f32, tokens })
     }
 
@@ -186,8 +184,8 @@ where
     fn reset_optimiser(&mut self) -> Result<(), EngineError> {
         self.step = 0;
         if let Some(moments) = &mut self.buffers.moments {
-            self.ops.zero(write(&mut moments.first), self.buffers.total);
-            self.ops.zero(write(&mut moments.second), self.buffers.total);
+            self.ops.zero(write(&mut moments.first), self.buffers.total)?;
+            self.ops.zero(write(&mut moments.second), self.buffers.total)?;
         }
         Ok(())
     }
@@ -195,31 +193,33 @@ where
     fn gradient(&mut self, batch: &Batch) -> Result<f32, EngineError> {
         let positions = [self.positions(batch)?];
         let tokens = counted_targets(&positions)?;
-        Ok((self.sum_gradient(&positions, tokens) / tokens as f64) as f32)
+        Ok((self.sum_gradient(&positions, tokens)? / tokens as f64) as f32)
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let positions = self.positions(batch)?;
-        Ok(self.sequence_losses(&positions))
+        Ok(self.sequence_losses(&positions)?)
     }
 
     fn evaluate_with(&mut self, delta: SparseDelta, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         delta.check(self.buffers.total)?;
         let positions = self.positions(batch)?;
         if delta.indices.len() > self.undo_capacity {
-            self.undo = self.ops.allocate(delta.indices.len());
+            self.undo_capacity = 0;
+            self.undo = self.ops.allocate(delta.indices.len())?;
             self.undo_capacity = delta.indices.len();
         }
         let undo = write(&mut self.undo);
-        self.ops.add_sparse(delta, write(&mut self.buffers.parameters), Some(undo));
+        self.ops.add_sparse(delta, write(&mut self.buffers.parameters), Some(undo))?;
         let losses = self.sequence_losses(&positions);
-        self.ops.restore_sparse(delta.indices, read(&self.undo), write(&mut self.buffers.parameters));
-        Ok(losses)
+        // Also where the losses could not be computed: the parameters are to be as they were.
+        self.ops.restore_sparse(delta.indices, read(&self.undo), write(&mut self.buffers.parameters))?;
+        Ok(losses?)
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let positions = self.positions(batch)?;
-        Ok(self.model.all_logits(&mut self.ops, read(&self.buffers.parameters).memory, &positions))
+        Ok(self.model.all_logits(&mut self.ops, read(&self.buffers.parameters).memory, &positions)?)
     }
 
     fn set_recomputing(&mut self, is_recomputing: bool) -> Result<(), EngineError> {

@@ -1,6 +1,7 @@
 //! What can go wrong in an engine.
 
-use crate::{Buffer, DeviceName};
+use crate::ops::OpsError;
+use crate::{Buffer, DeltaError, DeviceName};
 use templar_base::ModelConfigError;
 
 /// A request that an engine refuses; its state is as before, unless said otherwise.
@@ -23,6 +24,10 @@ pub enum EngineError {
     /// The instruction set was asked for and is not there.
     #[error("this machine lacks the instruction set {0}; choose another or none")]
     IsaMissing(crate::Isa),
+    /// The device failed or ran out of memory in the middle of the request. A training step may have changed some of the
+    /// parameters: write them again, or open a new engine.
+    #[error(transparent)]
+    Device(#[from] OpsError),
     /// The threads could not be started.
     #[error("could not start the engine's threads: {0}")]
     Threads(String),
@@ -69,22 +74,9 @@ pub enum EngineError {
     /// Nothing to work on.
     #[error("{0} is empty; give at least one token to learn from")]
     Empty(&'static str),
-    /// The delta contradicts itself.
-    #[error("a delta of {indices} indices has {values} values; the delta's author is at fault")]
-    DeltaLength {
-        /// Number of indices.
-        indices: usize,
-        /// Number of values.
-        values: usize,
-    },
     /// The delta does not fit the model.
-    #[error("delta index {index} is outside the {total} parameters; the delta's author is at fault")]
-    DeltaIndex {
-        /// The index.
-        index: usize,
-        /// Number of parameters.
-        total: usize,
-    },
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// A number overflowed; a train step leaves parameters and optimiser as they were.
     #[error("{0} is not finite; the learning rate is too high or the parameters are broken")]
     NotFinite(&'static str),

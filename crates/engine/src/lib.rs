@@ -21,9 +21,11 @@
 
 mod backend;
 mod batch;
+mod buffer;
 pub mod checkpoint;
 mod cpu;
 mod delta;
+mod device;
 mod device_engine;
 mod engine;
 mod error;
@@ -43,12 +45,14 @@ mod schedule;
 mod segments;
 mod transformer;
 
-pub use backend::{Backend, CpuBackend, Device, DeviceName, DeviceNameError, OpenRequest, open};
+pub use backend::{Backend, CpuBackend, OpenRequest, open};
 pub use batch::{Batch, IGNORED_TOKEN};
+pub use buffer::Buffer;
 pub use cpu::{Cpu, elementary, fma_burst};
-pub use delta::SparseDelta;
+pub use delta::{DeltaError, SparseDelta};
+pub use device::{Device, DeviceName, DeviceNameError};
 pub use device_engine::DeviceEngine;
-pub use engine::{Buffer, Engine, StepReport};
+pub use engine::{Engine, StepReport};
 pub use error::EngineError;
 pub use generate::{Finish, GenerateOptions, Generation, Generator, StopStrings};
 pub use initial::initial_parameters;

@@ -13,7 +13,7 @@
 //! sums of the strict profile: equal bits everywhere.
 
 use crate::ParamLayout;
-use crate::ops::{Gemm, Ops, Transposition, View, ViewMut};
+use crate::ops::{Gemm, Ops, OpsResult, Transposition, View, ViewMut};
 use crate::transformer::{read, write};
 use std::borrow::{Borrow, BorrowMut};
 
@@ -61,14 +61,14 @@ pub(crate) struct MuonMemory<B> {
 
 impl<B> MuonMemory<B> {
     /// For matrices of at most `values` values whose smaller side is at most `side`.
-    pub(crate) fn new<O: Ops<Owned = B>>(ops: &mut O, values: usize, side: usize) -> Self {
-        Self {
-            direction: ops.allocate(values),
-            next: ops.allocate(values),
-            gram: ops.allocate(side * side),
-            square: ops.allocate(side * side),
-            polynomial: ops.allocate(side * side),
-        }
+    pub(crate) fn new<O: Ops<Owned = B>>(ops: &mut O, values: usize, side: usize) -> OpsResult<Self> {
+        Ok(Self {
+            direction: ops.allocate(values)?,
+            next: ops.allocate(values)?,
+            gram: ops.allocate(side * side)?,
+            square: ops.allocate(side * side)?,
+            polynomial: ops.allocate(side * side)?,
+        })
     }
 }
 
@@ -80,49 +80,56 @@ pub(crate) fn largest(layout: &ParamLayout) -> (usize, usize) {
     (values, side)
 }
 
-/// One update of a matrix; `parameters` and `momentum` are whole flat buffers, as is the gradient.
+/// The whole flat buffers that an update reads and writes.
+pub(crate) struct MuonBuffers<'a, M: ?Sized> {
+    pub gradient: &'a M,
+    pub parameters: &'a mut M,
+    pub momentum: &'a mut M,
+}
+
+/// One update of a matrix.
 pub(crate) fn step<O: Ops>(
     ops: &mut O,
     rule: Muon,
     matrix: Matrix,
-    gradient: &O::Memory,
-    parameters: &mut O::Memory,
-    momentum: &mut O::Memory,
+    buffers: MuonBuffers<O::Memory>,
     memory: &mut MuonMemory<O::Owned>,
-) {
+) -> OpsResult {
     let Matrix { start, rows, columns } = matrix;
+    let MuonBuffers { gradient, parameters, momentum } = buffers;
     let len = rows * columns;
     let new = (1.0 - MOMENTUM) * rule.gradient_scale;
     let gradient = View::new(gradient, start);
     let MuonMemory { direction, next, .. } = memory;
-    sum(ops, [(MOMENTUM, View::new(momentum, start)), (new, gradient)], next.borrow_mut(), len);
-    ops.copy(read(next), ViewMut::new(momentum, start), len);
-    sum(ops, [(MOMENTUM, View::new(momentum, start)), (new, gradient)], next.borrow_mut(), len);
-    let norm = ops.sum_of_squares(read(next), len).sqrt();
-    ops.zero(write(direction), len);
+    sum(ops, [(MOMENTUM, View::new(momentum, start)), (new, gradient)], next.borrow_mut(), len)?;
+    ops.copy(read(next), ViewMut::new(momentum, start), len)?;
+    sum(ops, [(MOMENTUM, View::new(momentum, start)), (new, gradient)], next.borrow_mut(), len)?;
+    let norm = ops.sum_of_squares(read(next), len)?.sqrt();
+    ops.zero(write(direction), len)?;
     let inverse = (1.0 / (norm + SMALLEST_NORM)) as f32;
-    ops.axpy(inverse, read(next), write(direction), len);
+    ops.axpy(inverse, read(next), write(direction), len)?;
     for _ in 0..ROUNDS {
-        orthogonalise(ops, rows, columns, memory);
+        orthogonalise(ops, rows, columns, memory)?;
     }
     let MuonMemory { direction, next, .. } = memory;
     let size = (USUAL_STEP * (rows.max(columns) as f64).sqrt()) as f32;
     let kept = (1.0 - rule.learning_rate * rule.weight_decay, View::new(parameters, start));
     let taken = (-rule.learning_rate * size, read(direction));
-    sum(ops, [kept, taken], next.borrow_mut(), len);
-    ops.copy(read(next), ViewMut::new(parameters, start), len);
+    sum(ops, [kept, taken], next.borrow_mut(), len)?;
+    ops.copy(read(next), ViewMut::new(parameters, start), len)
 }
 
 /// `to = factor x + factor' x'`.
-fn sum<O: Ops>(ops: &mut O, terms: [(f32, View<O::Memory>); 2], to: &mut O::Memory, len: usize) {
-    ops.zero(ViewMut::new(to, 0), len);
+fn sum<O: Ops>(ops: &mut O, terms: [(f32, View<O::Memory>); 2], to: &mut O::Memory, len: usize) -> OpsResult {
+    ops.zero(ViewMut::new(to, 0), len)?;
     for (factor, x) in terms {
-        ops.axpy(factor, x, ViewMut::new(to, 0), len);
+        ops.axpy(factor, x, ViewMut::new(to, 0), len)?;
     }
+    Ok(())
 }
 
 /// Applies the polynomial to the direction once.
-fn orthogonalise<O: Ops>(ops: &mut O, rows: usize, columns: usize, memory: &mut MuonMemory<O::Owned>) {
+fn orthogonalise<O: Ops>(ops: &mut O, rows: usize, columns: usize, memory: &mut MuonMemory<O::Owned>) -> OpsResult {
     let MuonMemory { direction, next, gram, square, polynomial } = memory;
     let (side, long) = (rows.min(columns), rows.max(columns));
     let [a, b, c] = POLYNOMIAL;
@@ -132,17 +139,18 @@ fn orthogonalise<O: Ops>(ops: &mut O, rows: usize, columns: usize, memory: &mut 
 
     let transposition = if is_tall { Transposition::Left } else { Transposition::Right };
     let x: &O::Memory = (*direction).borrow();
-    ops.gemm(product(side, side, long, transposition), whole(x), whole(x), ViewMut::new(gram.borrow_mut(), 0));
+    ops.gemm(product(side, side, long, transposition), whole(x), whole(x), ViewMut::new(gram.borrow_mut(), 0))?;
     let gram: &O::Memory = (*gram).borrow();
     let squaring = product(side, side, side, Transposition::Neither);
-    ops.gemm(squaring, whole(gram), whole(gram), ViewMut::new(square.borrow_mut(), 0));
-    sum(ops, [(b, whole(gram)), (c, whole((*square).borrow()))], polynomial.borrow_mut(), side * side);
+    ops.gemm(squaring, whole(gram), whole(gram), ViewMut::new(square.borrow_mut(), 0))?;
+    sum(ops, [(b, whole(gram)), (c, whole((*square).borrow()))], polynomial.borrow_mut(), side * side)?;
     let polynomial: &O::Memory = (*polynomial).borrow();
     let shape = product(rows, columns, side, Transposition::Neither);
     let (left, right) = if is_tall { (x, polynomial) } else { (polynomial, x) };
-    ops.gemm(shape, whole(left), whole(right), ViewMut::new(next.borrow_mut(), 0));
-    ops.axpy(a, whole(x), ViewMut::new(next.borrow_mut(), 0), rows * columns);
+    ops.gemm(shape, whole(left), whole(right), ViewMut::new(next.borrow_mut(), 0))?;
+    ops.axpy(a, whole(x), ViewMut::new(next.borrow_mut(), 0), rows * columns)?;
     std::mem::swap(direction, next);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -196,11 +204,16 @@ mod tests {
             let mut expected: Vec<f64> = parameters[start..start + len].iter().map(|&w| w.into()).collect();
             let mut expected_momentum = vec![0.0; len];
             let mut ops = Cpu::new(Isa::best(), 2).unwrap();
-            let mut memory = MuonMemory::new(&mut ops, len, rows.min(columns));
+            let mut memory = MuonMemory::new(&mut ops, len, rows.min(columns)).unwrap();
             for round in 0..3 {
                 let gradient = random(start + len, 10 + round);
                 let matrix = Matrix { start, rows, columns };
-                step(&mut ops, rule, matrix, &gradient, &mut parameters, &mut momentum, &mut memory);
+                let buffers = MuonBuffers {
+                    gradient: &gradient[..],
+                    parameters: &mut parameters[..],
+                    momentum: &mut momentum[..],
+                };
+                step(&mut ops, rule, matrix, buffers, &mut memory).unwrap();
                 let (w, m) = (&mut expected, &mut expected_momentum);
                 by_the_formulas(rule, (rows, columns), &gradient[start..], w, m);
             }
@@ -216,19 +229,15 @@ mod tests {
         let (rows, columns) = (12, 40);
         let rule = Muon { learning_rate: 1.0, weight_decay: 0.0, gradient_scale: 1.0 };
         let mut ops = Cpu::new(Isa::best(), 1).unwrap();
-        let mut memory = MuonMemory::new(&mut ops, rows * columns, rows);
+        let mut memory = MuonMemory::new(&mut ops, rows * columns, rows).unwrap();
         let mut parameters = vec![0.0; rows * columns];
         let mut momentum = parameters.clone();
         let gradient = random(rows * columns, 2);
-        step(
-            &mut ops,
-            rule,
-            Matrix { start: 0, rows, columns },
-            &gradient,
-            &mut parameters,
-            &mut momentum,
-            &mut memory,
-        );
+        let mut turn = |gradient: &[f32], parameters: &mut [f32], momentum: &mut [f32]| {
+            let buffers = MuonBuffers { gradient, parameters, momentum };
+            step(&mut ops, rule, Matrix { start: 0, rows, columns }, buffers, &mut memory).unwrap();
+        };
+        turn(&gradient, &mut parameters, &mut momentum);
         let size = 0.2 * (columns as f64).sqrt();
         let x: Vec<f64> = parameters.iter().map(|&w| f64::from(w) / -size).collect();
         let gram = times(&x, &transposed(&x, rows, columns), rows, columns, rows);
@@ -239,7 +248,7 @@ mod tests {
         // A matrix without gradient stays where it is.
         let before = parameters.clone();
         let (nothing, mut momentum) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
-        step(&mut ops, rule, Matrix { start: 0, rows, columns }, &nothing, &mut parameters, &mut momentum, &mut memory);
+        turn(&nothing, &mut parameters, &mut momentum);
         assert_eq!(parameters, before);
     }
 }

@@ -36,7 +36,7 @@ impl fmt::Display for NumericsId {
 
 /// A numerics id that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("numerics id `{0}` is unknown; this engine computes `strict-2`")]
+#[error("numerics id `{0}` is unknown; this program computes `{strict}`", strict = NumericsId::STRICT)]
 pub struct NumericsIdError(String);
 
 impl FromStr for NumericsId {

@@ -2,24 +2,35 @@
 
 use templar_base::ModelConfig;
 
-/// (name, hidden, intermediate, layers, heads, kv heads, longest sequence, tied)
-type Preset = (&'static str, usize, usize, usize, usize, usize, usize, bool);
+/// The sizes of a preset that depend on nothing else.
+struct Preset {
+    name: &'static str,
+    hidden: usize,
+    intermediate: usize,
+    layers: usize,
+    heads: usize,
+    kv_heads: usize,
+    /// The longest sequence.
+    positions: usize,
+    is_tied: bool,
+}
 
 /// Parameters without the tables of the vocabulary: nano 0.33M, tiny 1.2M, small 4.3M (8.5M with its untied 8192-token
 /// tables); from 30m on the name says it, about. The sizes from 3b on are those of well-known open models.
+#[rustfmt::skip]
 const PRESETS: [Preset; 12] = [
-    ("nano", 96, 256, 3, 4, 2, 512, true),
-    ("tiny", 160, 432, 4, 5, 5, 1024, true),
-    ("small", 256, 688, 6, 8, 4, 2048, false),
-    ("30m", 512, 1408, 10, 8, 4, 2048, true),
-    ("120m", 768, 2048, 18, 12, 4, 2048, true),
-    ("350m", 1024, 2816, 30, 16, 4, 4096, true),
-    ("1b", 2048, 5632, 22, 32, 4, 4096, true),
-    ("3b", 3072, 8192, 28, 24, 8, 8192, true),
-    ("8b", 4096, 14336, 32, 32, 8, 8192, false),
-    ("14b", 5120, 13824, 48, 40, 8, 8192, false),
-    ("32b", 5120, 27648, 64, 40, 8, 8192, false),
-    ("72b", 8192, 28672, 80, 64, 8, 8192, false),
+    Preset { name: "nano", hidden: 96, intermediate: 256, layers: 3, heads: 4, kv_heads: 2, positions: 512, is_tied: true },
+    Preset { name: "tiny", hidden: 160, intermediate: 432, layers: 4, heads: 5, kv_heads: 5, positions: 1024, is_tied: true },
+    Preset { name: "small", hidden: 256, intermediate: 688, layers: 6, heads: 8, kv_heads: 4, positions: 2048, is_tied: false },
+    Preset { name: "30m", hidden: 512, intermediate: 1408, layers: 10, heads: 8, kv_heads: 4, positions: 2048, is_tied: true },
+    Preset { name: "120m", hidden: 768, intermediate: 2048, layers: 18, heads: 12, kv_heads: 4, positions: 2048, is_tied: true },
+    Preset { name: "350m", hidden: 1024, intermediate: 2816, layers: 30, heads: 16, kv_heads: 4, positions: 4096, is_tied: true },
+    Preset { name: "1b", hidden: 2048, intermediate: 5632, layers: 22, heads: 32, kv_heads: 4, positions: 4096, is_tied: true },
+    Preset { name: "3b", hidden: 3072, intermediate: 8192, layers: 28, heads: 24, kv_heads: 8, positions: 8192, is_tied: true },
+    Preset { name: "8b", hidden: 4096, intermediate: 14336, layers: 32, heads: 32, kv_heads: 8, positions: 8192, is_tied: false },
+    Preset { name: "14b", hidden: 5120, intermediate: 13824, layers: 48, heads: 40, kv_heads: 8, positions: 8192, is_tied: false },
+    Preset { name: "32b", hidden: 5120, intermediate: 27648, layers: 64, heads: 40, kv_heads: 8, positions: 8192, is_tied: false },
+    Preset { name: "72b", hidden: 8192, intermediate: 28672, layers: 80, heads: 64, kv_heads: 8, positions: 8192, is_tied: false },
 ];
 
 /// Long contexts want slower rotations.
@@ -35,13 +46,13 @@ pub struct UnknownPreset {
 
 /// The names that [`preset`] knows, smallest first.
 pub fn preset_names() -> Vec<&'static str> {
-    PRESETS.iter().map(|preset| preset.0).collect()
+    PRESETS.iter().map(|preset| preset.name).collect()
 }
 
 /// The sizes of this name for a vocabulary of `vocab_size` tokens.
 pub fn preset(name: &str, vocab_size: usize) -> Result<ModelConfig, UnknownPreset> {
-    let found = PRESETS.iter().find(|preset| preset.0 == name);
-    let &(_, hidden, intermediate, layers, heads, kv_heads, positions, tied) =
+    let found = PRESETS.iter().find(|preset| preset.name == name);
+    let &Preset { hidden, intermediate, layers, heads, kv_heads, positions, is_tied, .. } =
         found.ok_or_else(|| UnknownPreset { name: name.to_owned() })?;
     Ok(ModelConfig {
         vocab_size,
@@ -55,7 +66,7 @@ pub fn preset(name: &str, vocab_size: usize) -> Result<ModelConfig, UnknownPrese
         rms_norm_eps: 1e-5,
         rope_theta: if positions > 4096 { LONG_CONTEXT_THETA } else { 10_000.0 },
         rope_scaling: None,
-        tie_word_embeddings: tied,
+        tie_word_embeddings: is_tied,
         qk_norm: false,
         initializer_range: 0.02,
     })

@@ -10,34 +10,21 @@
 mod backward;
 mod judging;
 mod matrices;
+mod workspace;
 
 pub(crate) use backward::GradientSum;
 
 use matrices::{LayerMatrices, Matrix, MatrixShapes, PackedLayer};
+use workspace::{LayerMemory, Workspace};
 
 use crate::batch::Positions;
 use crate::layout::ParamLayout;
-use crate::ops::{Attention, Gemm, Heads, Norm, Ops, Transposition, View, ViewMut};
+use crate::ops::{
+    Attention, Gemm, HeadNorm, HeadNormWeights, Heads, Norm, Ops, OpsResult, Rope, Transposition, View, ViewMut,
+};
 use crate::parts;
-use crate::rope::rope_table;
 use std::borrow::{Borrow, BorrowMut};
 use templar_base::ModelConfig;
-
-/// What a layer's backward pass needs of its forward pass; each `[rows, width]`.
-struct LayerMemory<B> {
-    /// Entering the layer.
-    input: B,
-    /// Queries, keys and values, rotated.
-    qkv: B,
-    /// Queries and keys before their norms (with QK-norm only).
-    raw: B,
-    attended: B,
-    /// `[sequences, heads, length]`.
-    log_sum_exp: B,
-    /// Between attention and SwiGLU.
-    middle: B,
-    gate_up: B,
-}
 
 /// How a layer is run.
 struct LayerRun<'a, P> {
@@ -48,39 +35,6 @@ struct LayerRun<'a, P> {
     keep: bool,
     /// The layer's matrices, if they were packed.
     packed: Option<&'a PackedLayer<P>>,
-}
-
-/// Memory of the passes; it grows when a larger batch comes.
-struct Workspace<B> {
-    /// Rows of the stream and of its norm.
-    stream_rows: usize,
-    /// Rows of what layers work in.
-    rows: usize,
-    logit_rows: usize,
-    /// One for each layer in training, else one for all.
-    layers: Vec<LayerMemory<B>>,
-    /// The stream as it enters each layer, where layers are computed again in the backward pass.
-    entries: Vec<B>,
-    /// The residual stream `[rows, hidden]`.
-    stream: B,
-    /// The norm of the stream where it was taken last; the backward pass makes those of the layers again, which costs
-    /// less than memory for them.
-    normed: B,
-    /// SwiGLU's output `[rows, intermediate]`, made again like the norms.
-    activated: B,
-    logits: B,
-    backward_rows: usize,
-    backward: Option<BackwardMemory<B>>,
-    embedded_rows: usize,
-    /// The gradient of the embedded tokens of all parts.
-    d_embedded: B,
-}
-
-struct BackwardMemory<B> {
-    d_stream: B,
-    d_normed: B,
-    d_qkv: B,
-    d_activated: B,
 }
 
 /// Keys and values of the positions that a generation has passed, a buffer for each layer.
@@ -113,26 +67,12 @@ pub(crate) struct Transformer<O: Ops> {
 
 impl<O: Ops> Transformer<O> {
     /// A model of these (checked) sizes.
-    pub(crate) fn new(ops: &mut O, config: ModelConfig) -> Self {
+    pub(crate) fn new(ops: &mut O, config: ModelConfig) -> OpsResult<Self> {
         let heads = Heads::of(&config);
-        let workspace = Workspace {
-            stream_rows: 0,
-            rows: 0,
-            logit_rows: 0,
-            layers: Vec::new(),
-            entries: Vec::new(),
-            stream: ops.allocate(0),
-            normed: ops.allocate(0),
-            activated: ops.allocate(0),
-            logits: ops.allocate(0),
-            backward_rows: 0,
-            backward: None,
-            embedded_rows: 0,
-            d_embedded: ops.allocate(0),
-        };
+        let workspace = Workspace::new(ops)?;
         let layout = ParamLayout::new(&config);
-        let table = ops.allocate(0);
-        Self {
+        let table = ops.allocate(0)?;
+        Ok(Self {
             layout,
             heads,
             table,
@@ -141,7 +81,7 @@ impl<O: Ops> Transformer<O> {
             packed: PackedLayer::default(),
             config,
             is_recomputing: false,
-        }
+        })
     }
 
     /// Whether training computes the layers a second time rather than keep their activations. No bit of a result
@@ -164,93 +104,6 @@ impl<O: Ops> Transformer<O> {
         parts::logit_rows(self.config.vocab_size)
     }
 
-    fn reserve_positions(&mut self, ops: &mut O, positions: usize) {
-        if positions <= self.table_positions {
-            return;
-        }
-        let positions = positions.next_multiple_of(64);
-        let table = rope_table(&self.config, positions);
-        self.table = ops.allocate(table.len());
-        ops.upload(&table, ViewMut::new(self.table.borrow_mut(), 0));
-        self.table_positions = positions;
-    }
-
-    /// Makes room for a stream of so many rows.
-    fn reserve_stream(&mut self, ops: &mut O, rows: usize) {
-        let workspace = &mut self.workspace;
-        if rows > workspace.stream_rows {
-            // The old memory goes before the new one comes.
-            workspace.stream = ops.allocate(0);
-            workspace.normed = ops.allocate(0);
-            workspace.stream = ops.allocate(rows * self.config.hidden_size);
-            workspace.normed = ops.allocate(rows * self.config.hidden_size);
-            workspace.stream_rows = rows;
-        }
-    }
-
-    /// Makes room for the logits of `rows` rows, or of as many of them as exist at once.
-    fn reserve_logits(&mut self, ops: &mut O, rows: usize) {
-        let rows = rows.min(self.logit_rows());
-        let workspace = &mut self.workspace;
-        if rows > workspace.logit_rows {
-            workspace.logits = ops.allocate(0);
-            workspace.logits = ops.allocate(rows * self.config.vocab_size);
-            workspace.logit_rows = rows;
-        }
-    }
-
-    /// Makes room for `rows` rows in the layers, the memory of `layers` of them, and the entries of `entries`.
-    fn reserve(&mut self, ops: &mut O, rows: usize, layers: usize, entries: usize) {
-        let (config, heads, workspace) = (&self.config, self.heads, &mut self.workspace);
-        if rows > workspace.rows {
-            let kept = workspace.layers.len();
-            workspace.layers.clear();
-            workspace.entries.clear();
-            workspace.activated = ops.allocate(0);
-            workspace.activated = ops.allocate(rows * config.intermediate_size);
-            workspace.rows = rows;
-            workspace.layers.reserve(kept);
-        }
-        let rows = workspace.rows;
-        while workspace.entries.len() < entries {
-            workspace.entries.push(ops.allocate(rows * config.hidden_size));
-        }
-        while workspace.layers.len() < layers {
-            let raw = if config.qk_norm { heads.rotated() * heads.head_dim } else { 0 };
-            workspace.layers.push(LayerMemory {
-                input: ops.allocate(rows * config.hidden_size),
-                qkv: ops.allocate(rows * heads.row()),
-                raw: ops.allocate(rows * raw),
-                attended: ops.allocate(rows * heads.queries()),
-                log_sum_exp: ops.allocate(rows * heads.heads),
-                middle: ops.allocate(rows * config.hidden_size),
-                gate_up: ops.allocate(rows * 2 * config.intermediate_size),
-            });
-        }
-    }
-
-    fn reserve_backward(&mut self, ops: &mut O) {
-        let (config, workspace) = (&self.config, &mut self.workspace);
-        let rows = workspace.rows;
-        if workspace.backward.is_none() || workspace.backward_rows < rows {
-            workspace.backward = None;
-            workspace.backward = Some(BackwardMemory {
-                d_stream: ops.allocate(rows * config.hidden_size),
-                d_normed: ops.allocate(rows * config.hidden_size.max(self.heads.queries())),
-                d_qkv: ops.allocate(rows * self.heads.row()),
-                d_activated: ops.allocate(rows * config.intermediate_size),
-            });
-            workspace.backward_rows = rows;
-        }
-    }
-
-    fn reserve_embedded(&mut self, ops: &mut O, rows: usize) {
-        if rows > self.workspace.embedded_rows {
-            self.workspace.d_embedded = ops.allocate(rows * self.config.hidden_size);
-            self.workspace.embedded_rows = rows;
-        }
-    }
-
     fn norm(&self, rows: usize) -> Norm {
         Norm { rows, width: self.config.hidden_size, epsilon: self.config.rms_norm_eps }
     }
@@ -265,32 +118,33 @@ impl<O: Ops> Transformer<O> {
         positions: &Positions,
         keep: bool,
         extensions: &mut [Extension<O::Owned>],
-    ) {
+    ) -> OpsResult {
         let (rows, layers) = (positions.rows(), self.config.num_hidden_layers);
         let reach = extensions.iter().map(|new| new.cache.filled + new.count).max();
-        self.reserve_positions(ops, reach.unwrap_or(positions.length));
+        self.reserve_positions(ops, reach.unwrap_or(positions.length))?;
         let entries = if keep && self.is_recomputing { layers } else { 0 };
         let memories = if keep && !self.is_recomputing { layers } else { 1 };
-        self.reserve_stream(ops, rows);
-        self.reserve(ops, rows, memories, entries);
-        self.embed(ops, parameters, positions);
+        self.reserve_stream(ops, rows)?;
+        self.reserve(ops, rows, memories, entries)?;
+        self.embed(ops, parameters, positions)?;
         for layer in 0..layers {
             if let Some(entry) = self.workspace.entries.get_mut(layer).filter(|_| entries > 0) {
                 let stream = View::new(self.workspace.stream.borrow(), 0);
-                ops.copy(stream, write(entry), rows * self.config.hidden_size);
+                ops.copy(stream, write(entry), rows * self.config.hidden_size)?;
             }
             let run = LayerRun { layer, first_row: 0, keep, packed: None };
-            self.run_layer(ops, parameters, positions, run, extensions);
+            self.run_layer(ops, parameters, positions, run, extensions)?;
         }
         for new in extensions {
             new.cache.filled += new.count;
         }
+        Ok(())
     }
 
     /// The rows of the positions' tokens become the stream.
-    fn embed(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) {
+    fn embed(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> OpsResult {
         let (table, stream) = (View::new(parameters, 0), write(&mut self.workspace.stream));
-        ops.embedding_forward(&positions.inputs, self.config.hidden_size, table, stream);
+        ops.embedding_forward(&positions.inputs, self.config.hidden_size, table, stream)
     }
 
     /// Which of the memories a layer uses in training.
@@ -305,7 +159,7 @@ impl<O: Ops> Transformer<O> {
         positions: &Positions,
         run: LayerRun<O::Packed>,
         extensions: &mut [Extension<O::Owned>],
-    ) {
+    ) -> OpsResult {
         let LayerRun { layer, first_row, keep, packed } = run;
         let rows = positions.rows();
         let slot = if keep { self.memory_of(layer) } else { 0 };
@@ -321,69 +175,70 @@ impl<O: Ops> Transformer<O> {
         let table = View::new(self.table.borrow(), 0);
 
         if keep {
-            ops.copy(View::new(stream, first), write(&mut memory.input), rows * hidden);
+            ops.copy(View::new(stream, first), write(&mut memory.input), rows * hidden)?;
         }
-        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.input_norm), write(normed));
-        matrices.apply(ops, Matrix::QueryKeyValue, rows, read(normed), write(&mut memory.qkv));
+        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.input_norm), write(normed))?;
+        matrices.apply(ops, Matrix::QueryKeyValue, rows, read(normed), write(&mut memory.qkv))?;
         if config.qk_norm {
-            ops.head_norm_forward(
-                rows,
-                heads,
-                config.rms_norm_eps,
-                weight(at.query_norm),
-                weight(at.key_norm),
-                write(&mut memory.qkv),
-                write(&mut memory.raw),
-            );
+            let shape = HeadNorm { rows, heads, epsilon: config.rms_norm_eps };
+            let weights = HeadNormWeights { query: weight(at.query_norm), key: weight(at.key_norm) };
+            ops.head_norm_forward(shape, weights, write(&mut memory.qkv), write(&mut memory.raw))?;
         }
         if extensions.is_empty() {
-            ops.rope(rows, positions.length, 0, heads, table, write(&mut memory.qkv), false);
+            let rope = Rope { rows, length: positions.length, first_position: 0, heads, is_backward: false };
+            ops.rope(rope, table, write(&mut memory.qkv))?;
             let (sequences, length) = (positions.sequences, positions.length);
             let document_starts = &positions.document_starts;
             let attention = Attention { heads, sequences, length, first_query: 0, document_starts };
             let (attended, log_sum_exp) = (write(&mut memory.attended), write(&mut memory.log_sum_exp));
-            ops.attention_forward(attention, read(&memory.qkv), attended, log_sum_exp);
+            ops.attention_forward(attention, read(&memory.qkv), attended, log_sum_exp)?;
         } else {
-            attend_to_caches(ops, heads, table, layer, memory, extensions);
+            attend_to_caches(ops, heads, table, layer, memory, extensions)?;
         }
-        matrices.apply(ops, Matrix::Output, rows, read(&memory.attended), ViewMut::new(stream, first));
+        matrices.apply(ops, Matrix::Output, rows, read(&memory.attended), ViewMut::new(stream, first))?;
 
         if keep {
-            ops.copy(View::new(stream, first), write(&mut memory.middle), rows * hidden);
+            ops.copy(View::new(stream, first), write(&mut memory.middle), rows * hidden)?;
         }
-        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.middle_norm), write(normed));
-        matrices.activate(ops, rows, read(normed), &mut memory.gate_up, write(activated));
-        matrices.apply(ops, Matrix::Down, rows, read(activated), ViewMut::new(stream, first));
+        ops.rms_norm_forward(norm, View::new(stream, first), weight(at.middle_norm), write(normed))?;
+        matrices.activate(ops, rows, read(normed), &mut memory.gate_up, write(activated))?;
+        matrices.apply(ops, Matrix::Down, rows, read(activated), ViewMut::new(stream, first))
     }
 
     /// `normed[..count] = norm(stream[first..first + count])`.
-    fn final_norm(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) {
+    fn final_norm(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) -> OpsResult {
         let norm = self.norm(count);
         let weight = View::new(parameters, self.layout.final_norm());
         let from = View::new(self.workspace.stream.borrow(), first * self.config.hidden_size);
-        ops.rms_norm_forward(norm, from, weight, write(&mut self.workspace.normed));
+        ops.rms_norm_forward(norm, from, weight, write(&mut self.workspace.normed))
     }
 
     /// Writes the logits of some normed rows to the start of the workspace's logits.
-    fn logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) {
+    fn logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) -> OpsResult {
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
-        self.reserve_logits(ops, count);
+        self.reserve_logits(ops, count)?;
         let shape = Gemm { m: count, n: vocab, k: hidden, transposition: Transposition::Right, accumulate: false };
         let normed = View::new(self.workspace.normed.borrow(), first * hidden);
         let weight = View::new(parameters, self.layout.head());
-        ops.gemm(shape, normed, weight, write(&mut self.workspace.logits));
+        ops.gemm(shape, normed, weight, write(&mut self.workspace.logits))
     }
 
     /// The logits of every row, `[rows, vocab]`; for tests and tools, as it holds them all.
-    pub(crate) fn all_logits(&mut self, ops: &mut O, parameters: &O::Memory, positions: &Positions) -> Vec<f32> {
-        self.run_layers(ops, parameters, positions, false, &mut []);
+    pub(crate) fn all_logits(
+        &mut self,
+        ops: &mut O,
+        parameters: &O::Memory,
+        positions: &Positions,
+    ) -> OpsResult<Vec<f32>> {
+        self.run_layers(ops, parameters, positions, false, &mut [])?;
         self.last_logits(ops, parameters, 0, positions.rows())
     }
 
     /// Room for `positions` positions of a generation.
-    pub(crate) fn cache(&self, ops: &mut O, positions: usize) -> Cache<O::Owned> {
-        let qkv = (0..self.config.num_hidden_layers).map(|_| ops.allocate(positions * self.heads.row())).collect();
-        Cache { qkv, filled: 0, capacity: positions }
+    pub(crate) fn cache(&self, ops: &mut O, positions: usize) -> OpsResult<Cache<O::Owned>> {
+        let layer = |_| ops.allocate(positions * self.heads.row());
+        let qkv = (0..self.config.num_hidden_layers).map(layer).collect::<OpsResult<_>>()?;
+        Ok(Cache { qkv, filled: 0, capacity: positions })
     }
 
     /// Appends `tokens` to the cache; returns the logits behind the last one, `[vocab]`.
@@ -393,10 +248,10 @@ impl<O: Ops> Transformer<O> {
         parameters: &O::Memory,
         cache: &mut Cache<O::Owned>,
         tokens: &[u32],
-    ) -> Vec<f32> {
+    ) -> OpsResult<Vec<f32>> {
         assert!(!tokens.is_empty() && tokens.len() <= cache.capacity - cache.filled, "no room in the cache");
         let mut extension = [Extension { cache, count: tokens.len() }];
-        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extension);
+        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extension)?;
         self.last_logits(ops, parameters, tokens.len() - 1, 1)
     }
 
@@ -408,24 +263,24 @@ impl<O: Ops> Transformer<O> {
         parameters: &O::Memory,
         caches: Vec<&mut Cache<O::Owned>>,
         tokens: &[u32],
-    ) -> Vec<f32> {
+    ) -> OpsResult<Vec<f32>> {
         assert!(caches.len() == tokens.len() && !tokens.is_empty(), "a token for each cache");
         let mut extensions: Vec<_> = caches.into_iter().map(|cache| Extension { cache, count: 1 }).collect();
         assert!(extensions.iter().all(|new| new.cache.filled < new.cache.capacity), "no room in a cache");
-        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extensions);
+        self.run_layers(ops, parameters, &Positions::of_prompt(tokens), false, &mut extensions)?;
         self.last_logits(ops, parameters, 0, tokens.len())
     }
 
     /// The logits of `count` rows of the stream from `first` on.
-    fn last_logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) -> Vec<f32> {
-        self.final_norm(ops, parameters, first, count);
+    fn last_logits(&mut self, ops: &mut O, parameters: &O::Memory, first: usize, count: usize) -> OpsResult<Vec<f32>> {
+        self.final_norm(ops, parameters, first, count)?;
         let (vocab, chunk) = (self.config.vocab_size, self.logit_rows());
         let mut all = vec![0.0; count * vocab];
         for (index, logits) in all.chunks_mut(chunk * vocab).enumerate() {
-            self.logits(ops, parameters, index * chunk, logits.len() / vocab);
-            ops.download(read(&self.workspace.logits), logits);
+            self.logits(ops, parameters, index * chunk, logits.len() / vocab)?;
+            ops.download(read(&self.workspace.logits), logits)?;
         }
-        all
+        Ok(all)
     }
 }
 
@@ -437,21 +292,23 @@ fn attend_to_caches<O: Ops>(
     layer: usize,
     memory: &mut LayerMemory<O::Owned>,
     extensions: &mut [Extension<O::Owned>],
-) {
+) -> OpsResult {
     let mut row = 0;
     for Extension { cache, count } in extensions {
         let (first, count, qkv) = (cache.filled, *count, row * heads.row());
-        ops.rope(count, count, first, heads, table, ViewMut::new(memory.qkv.borrow_mut(), qkv), false);
+        let rope = Rope { rows: count, length: count, first_position: first, heads, is_backward: false };
+        ops.rope(rope, table, ViewMut::new(memory.qkv.borrow_mut(), qkv))?;
         let cached: &mut O::Memory = cache.qkv[layer].borrow_mut();
         let (new, place) = (View::new(memory.qkv.borrow(), qkv), ViewMut::new(&mut *cached, first * heads.row()));
-        ops.copy(new, place, count * heads.row());
+        ops.copy(new, place, count * heads.row())?;
         let attention =
             Attention { heads, sequences: 1, length: first + count, first_query: first, document_starts: &[] };
         let attended = ViewMut::new(memory.attended.borrow_mut(), row * heads.queries());
         let log_sum_exp = ViewMut::new(memory.log_sum_exp.borrow_mut(), row * heads.heads);
-        ops.attention_forward(attention, View::new(cached, 0), attended, log_sum_exp);
+        ops.attention_forward(attention, View::new(cached, 0), attended, log_sum_exp)?;
         row += count;
     }
+    Ok(())
 }
 
 /// The start of a buffer, to read.

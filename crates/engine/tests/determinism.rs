@@ -2,8 +2,8 @@
 
 use templar_base::random::Stream;
 use templar_engine::{
-    Batch, Buffer, CpuBackend, DeviceName, Engine, EngineError, GenerateOptions, IGNORED_TOKEN, Isa, ModelConfig,
-    OpenRequest, OptimiserState, Segments, SparseDelta, hash_optimiser, initial_parameters, open, preset,
+    Batch, Buffer, CpuBackend, DeltaError, DeviceName, Engine, EngineError, GenerateOptions, IGNORED_TOKEN, Isa,
+    ModelConfig, OpenRequest, OptimiserState, Segments, SparseDelta, hash_optimiser, initial_parameters, open, preset,
     read_optimiser, write_optimiser,
 };
 
@@ -106,7 +106,7 @@ fn a_sparse_delta_is_undone_bit_for_bit() {
 
     let outside = SparseDelta { indices: &[0, total], values: &[1.0, 1.0] };
     let refused = engine.evaluate_with(outside, &batch(20, 2, 50)).unwrap_err();
-    assert_eq!(refused, EngineError::DeltaIndex { index: total as usize, total: total as usize });
+    assert_eq!(refused, EngineError::Delta(DeltaError::Index { index: total as usize, total: total as usize }));
     assert_eq!(digest(&parameters(&mut engine)), before);
 }
 

@@ -1,9 +1,10 @@
 //! A model's parameters over several files, and the index that says what is where.
 
-use super::safetensors::write_tensors;
-use super::{CheckpointError, Precision};
+use super::safetensors::{tensors_in_memory, write_tensors};
+use super::{CheckpointError, Precision, StreamError, ValueError};
 use crate::ParamLayout;
 use serde_json::{Map, Value, json};
+use std::io::Write;
 use std::ops::Range;
 
 /// The index of a sharded model.
@@ -54,7 +55,17 @@ impl Shards {
 
     /// The bytes of a file; `parameters` are those of the whole layout, in canonical order.
     pub fn file(&self, file: usize, parameters: &[f32]) -> Vec<u8> {
-        write_tensors(&self.layout.tensors()[self.files[file].clone()], parameters, self.precision)
+        tensors_in_memory(&self.layout.tensors()[self.files[file].clone()], parameters, self.precision)
+    }
+
+    /// Writes a file with memory for one segment of values; `source` as in [`super::write_streamed`].
+    pub fn write_file(
+        &self,
+        file: usize,
+        out: &mut dyn Write,
+        source: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), ValueError>,
+    ) -> Result<(), StreamError> {
+        write_tensors(&self.layout.tensors()[self.files[file].clone()], self.precision, out, source)
     }
 
     /// The text of [`INDEX_FILE`]; none where one file holds all.
@@ -107,6 +118,15 @@ mod tests {
         for largest in [0, 100_000, 400_000, u64::MAX] {
             let shards = Shards::new(&layout, Precision::F32, largest);
             let files: Vec<Vec<u8>> = (0..shards.count()).rev().map(|file| shards.file(file, &parameters)).collect();
+            for (file, bytes) in (0..shards.count()).rev().zip(&files) {
+                let mut streamed = Vec::new();
+                let source = &mut |start: usize, values: &mut [f32]| {
+                    values.copy_from_slice(&parameters[start..start + values.len()]);
+                    Ok(())
+                };
+                shards.write_file(file, &mut streamed, source).unwrap();
+                assert!(streamed == *bytes);
+            }
             let views: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
             assert_eq!(read_safetensors(&config, &views).unwrap(), parameters);
             match shards.index() {

@@ -8,22 +8,21 @@
 mod avx512;
 mod pack;
 mod row;
+mod strip;
 mod tile;
 
-pub(crate) use pack::{Operand, pack_b, packed_b_len};
+pub(crate) use pack::pack_b;
 pub(crate) use row::{row_by_plain, row_by_transposed};
+pub(crate) use strip::{K_BLOCK, Operand, Packed, packed_b_len};
 pub(crate) use tile::{Product, multiply, packed_a_len};
 
 use super::memory::Aligned;
 use super::pool::{Disjoint, Pool};
 use crate::Isa;
-use pack::{Packed, pack_panel};
+use pack::pack_panel;
 use std::borrow::Borrow;
-use tile::{task_rows, tile};
-
-/// Terms in one chain. A panel of `b` (32 x 256 values) and a strip of `a` (14 x 256) fit the first-level cache
-/// together.
-pub(crate) const K_BLOCK: usize = crate::ops::SUM_BLOCK;
+use strip::tile;
+use tile::task_rows;
 
 /// Values of packed `b` that one pass holds (1 MiB), so that it stays in the second-level cache of most machines.
 const PACKED_LIMIT: usize = 1 << 18;

@@ -28,11 +28,11 @@ where
                 continue;
             }
             for piece in text.unread.chunks(PROMPT_PIECE) {
-                logits[index] = self.model.extend(&mut self.ops, parameters, cache, piece);
+                logits[index] = self.model.extend(&mut self.ops, parameters, cache, piece)?;
             }
         }
         if !together.is_empty() {
-            let all = self.model.extend_each(&mut self.ops, parameters, caches, &tokens);
+            let all = self.model.extend_each(&mut self.ops, parameters, caches, &tokens)?;
             for (&index, row) in together.iter().zip(all.chunks_exact(vocab)) {
                 logits[index] = row.to_vec();
             }
@@ -48,7 +48,7 @@ where
     fn begin(&mut self, prompt: &[u32], options: &GenerateOptions) -> Result<Generation, EngineError> {
         check_tokens(prompt, self.model.config().vocab_size, false)?;
         let limit = self.model.config().max_position_embeddings;
-        Generation::new(prompt, options, limit, |positions| Ok(Box::new(self.model.cache(&mut self.ops, positions))))
+        Generation::new(prompt, options, limit, |positions| Ok(Box::new(self.model.cache(&mut self.ops, positions)?)))
     }
 
     fn advance(&mut self, texts: &mut [&mut Generation]) -> Result<Vec<Option<u32>>, EngineError> {

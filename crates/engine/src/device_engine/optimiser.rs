@@ -1,9 +1,9 @@
 //! The inner optimiser's step over all tensors.
 
 use super::DeviceEngine;
-use crate::Buffer;
-use crate::muon::{self, Matrix, Muon, MuonMemory};
-use crate::ops::{AdamW, Ops, View, ViewMut};
+use super::buffers::Training;
+use crate::muon::{self, Matrix, Muon, MuonBuffers, MuonMemory};
+use crate::ops::{AdamW, AdamWBuffers, Ops, OpsResult, View, ViewMut};
 use crate::optimiser::{OptimiserConfig, bias_correction};
 use crate::transformer::read;
 use std::borrow::BorrowMut;
@@ -11,11 +11,10 @@ use templar_base::MatrixOptimiser;
 
 impl<O: Ops> DeviceEngine<O> {
     /// Moves the parameters along the gradient, which has this norm.
-    pub(super) fn apply_optimiser(&mut self, learning_rate: f32, gradient_norm: f64) {
-        self.buffers.allocated(&mut self.ops, Buffer::Gradient);
-        self.buffers.allocated_moments(&mut self.ops);
+    pub(super) fn apply_optimiser(&mut self, learning_rate: f32, gradient_norm: f64) -> OpsResult {
+        self.reserve_muon()?;
+        let Training { parameters, gradient, moments } = self.buffers.in_training(&mut self.ops)?;
         self.step += 1;
-        self.reserve_muon();
         let OptimiserConfig { beta1, beta2, epsilon, weight_decay, clip_norm, .. } = self.optimiser;
         let clip = f64::from(clip_norm);
         let gradient_scale = if gradient_norm > clip { (clip / gradient_norm) as f32 } else { 1.0 };
@@ -30,9 +29,8 @@ impl<O: Ops> DeviceEngine<O> {
             gradient_scale,
         };
         let muon = Muon { learning_rate, weight_decay, gradient_scale };
-        let (Some(gradient), Some(moments)) = (&self.buffers.gradient, &mut self.buffers.moments) else { return };
         let gradient: &O::Memory = read(gradient).memory;
-        let parameters: &mut O::Memory = self.buffers.parameters.borrow_mut();
+        let parameters: &mut O::Memory = parameters.borrow_mut();
         let first: &mut O::Memory = moments.first.borrow_mut();
         let second: &mut O::Memory = moments.second.borrow_mut();
         for tensor in self.model.layout().tensors() {
@@ -41,27 +39,28 @@ impl<O: Ops> DeviceEngine<O> {
                 && tensor.is_hidden()
             {
                 let (ops, matrix) = (&mut self.ops, Matrix { start, rows, columns });
-                muon::step(ops, muon, matrix, gradient, &mut *parameters, &mut *first, memory);
+                let buffers = MuonBuffers { gradient, parameters: &mut *parameters, momentum: &mut *first };
+                muon::step(ops, muon, matrix, buffers, memory)?;
                 continue;
             }
             let rule = if tensor.is_matrix() { AdamW { weight_decay, ..rule } } else { rule };
-            self.ops.adamw(
-                rule,
-                View::new(gradient, start),
-                ViewMut::new(&mut *parameters, start),
-                ViewMut::new(&mut *first, start),
-                ViewMut::new(&mut *second, start),
-                tensor.range.len(),
-            );
+            let buffers = AdamWBuffers {
+                gradient: View::new(gradient, start),
+                parameters: ViewMut::new(&mut *parameters, start),
+                first_moment: ViewMut::new(&mut *first, start),
+                second_moment: ViewMut::new(&mut *second, start),
+            };
+            self.ops.adamw(rule, buffers, tensor.range.len())?;
         }
+        Ok(())
     }
 
     /// Muon's working memory, allocated at the first step.
-    fn reserve_muon(&mut self) {
-        if self.muon.is_some() || self.optimiser.hidden_matrices == MatrixOptimiser::AdamW {
-            return;
+    fn reserve_muon(&mut self) -> OpsResult {
+        if self.muon.is_none() && self.optimiser.hidden_matrices == MatrixOptimiser::Muon {
+            let (values, side) = muon::largest(self.model.layout());
+            self.muon = Some(MuonMemory::new(&mut self.ops, values, side)?);
         }
-        let (values, side) = muon::largest(self.model.layout());
-        self.muon = Some(MuonMemory::new(&mut self.ops, values, side));
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{read, write};
 use crate::layout::LayerOffsets;
-use crate::ops::{Gemm, Heads, Ops, Transposition, View, ViewMut};
+use crate::ops::{Gemm, Heads, Ops, OpsResult, Transposition, View, ViewMut};
 use templar_base::ModelConfig;
 
 /// One of a layer's matrices.
@@ -65,11 +65,12 @@ impl<P> PackedLayer<P> {
         shapes: MatrixShapes,
         parameters: &O::Memory,
         at: &LayerOffsets,
-    ) {
+    ) -> OpsResult {
         for matrix in Matrix::ALL {
             let (n, k) = shapes.of(matrix);
-            ops.pack(n, k, View::new(parameters, matrix.start(at)), &mut self.0[matrix as usize]);
+            ops.pack(n, k, View::new(parameters, matrix.start(at)), &mut self.0[matrix as usize])?;
         }
+        Ok(())
     }
 }
 
@@ -90,14 +91,14 @@ impl<O: Ops> LayerMatrices<'_, O> {
         rows: usize,
         from: View<O::Memory>,
         to: ViewMut<O::Memory>,
-    ) {
+    ) -> OpsResult {
         let accumulate = matches!(matrix, Matrix::Output | Matrix::Down);
         match self.packed {
             Some(PackedLayer(matrices)) => ops.gemm_packed(rows, from, &matrices[matrix as usize], to, accumulate),
             None => {
                 let (n, k) = self.shapes.of(matrix);
                 let shape = Gemm { m: rows, n, k, transposition: Transposition::Right, accumulate };
-                ops.gemm(shape, from, View::new(self.parameters, matrix.start(&self.at)), to);
+                ops.gemm(shape, from, View::new(self.parameters, matrix.start(&self.at)), to)
             }
         }
     }
@@ -110,11 +111,11 @@ impl<O: Ops> LayerMatrices<'_, O> {
         from: View<O::Memory>,
         gate_up: &mut O::Owned,
         to: ViewMut<O::Memory>,
-    ) {
+    ) -> OpsResult {
         if let Some(PackedLayer(matrices)) = self.packed {
             return ops.swiglu_packed(rows, from, &matrices[Matrix::GateUp as usize], to);
         }
-        self.apply(ops, Matrix::GateUp, rows, from, write(gate_up));
-        ops.swiglu_forward(rows, self.shapes.intermediate, read(gate_up), to);
+        self.apply(ops, Matrix::GateUp, rows, from, write(gate_up))?;
+        ops.swiglu_forward(rows, self.shapes.intermediate, read(gate_up), to)
     }
 }

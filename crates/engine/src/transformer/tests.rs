@@ -1,5 +1,6 @@
 //! Caches and memory of the passes.
 
+use super::workspace::{BackwardMemory, Workspace};
 use super::*;
 use crate::{Cpu, Isa, MemoryNeeds, TrainingShape, initial_parameters, preset};
 
@@ -10,12 +11,12 @@ fn a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass_bit_for_bit() {
     let tokens: Vec<u32> = (0..300).map(|place| place * place % 47).collect();
     for isa in Isa::available() {
         let mut ops = Cpu::new(isa, 2).unwrap();
-        let mut model = Transformer::new(&mut ops, config.clone());
-        let whole = model.all_logits(&mut ops, &parameters, &Positions::of_prompt(&tokens));
-        let mut cache = model.cache(&mut ops, tokens.len());
+        let mut model = Transformer::new(&mut ops, config.clone()).unwrap();
+        let whole = model.all_logits(&mut ops, &parameters, &Positions::of_prompt(&tokens)).unwrap();
+        let mut cache = model.cache(&mut ops, tokens.len()).unwrap();
         for piece in [1, 1, 2, 80, 1, 170, 3, 1, 1, 40] {
             let start = cache.filled;
-            let logits = model.extend(&mut ops, &parameters, &mut cache, &tokens[start..start + piece]);
+            let logits = model.extend(&mut ops, &parameters, &mut cache, &tokens[start..start + piece]).unwrap();
             let expected = &whole[(start + piece - 1) * 50..(start + piece) * 50];
             assert_eq!(logits, expected, "{isa}, {} positions", start + piece);
         }
@@ -56,19 +57,19 @@ fn the_computed_memory_is_what_the_passes_hold() {
     for is_recomputing in [false, true] {
         let mut ops = Cpu::new(Isa::best(), 1).unwrap();
         let new = |ops: &mut Cpu| {
-            let mut model = Transformer::new(ops, config.clone());
+            let mut model = Transformer::new(ops, config.clone()).unwrap();
             model.set_recomputing(is_recomputing);
             model
         };
         let hidden_matrices = templar_base::MatrixOptimiser::AdamW;
         let shape = TrainingShape { sequences, length, is_recomputing, hidden_matrices };
         let mut model = new(&mut ops);
-        model.losses(&mut ops, &parameters, &positions);
+        model.losses(&mut ops, &parameters, &positions).unwrap();
         check(held(&model), MemoryNeeds::judging(&config, shape));
         let mut model = new(&mut ops);
         let mut gradient = vec![0.0; parameters.len()];
         let gradient = GradientSum { memory: &mut gradient[..], scale: 1.0, accumulate: false };
-        model.gradient(&mut ops, &parameters, &positions, gradient);
+        model.gradient(&mut ops, &parameters, &positions, gradient).unwrap();
         check(held(&model), MemoryNeeds::training(&config, shape));
     }
 }
@@ -88,13 +89,14 @@ fn parts_change_no_bit_of_losses_and_gradients() {
         let positions = Positions::new(&batch, 1100).unwrap();
         let of = |sequences| {
             let mut ops = Cpu::new(Isa::best(), 2).unwrap();
-            let mut model = Transformer::new(&mut ops, config.clone());
+            let mut model = Transformer::new(&mut ops, config.clone()).unwrap();
             model.set_recomputing(is_recomputing);
             let mut gradient = vec![0.0; parameters.len()];
-            let losses = model.losses_in_parts(&mut ops, &parameters, &positions, sequences, sequences / 3);
+            let losses = model.losses_in_parts(&mut ops, &parameters, &positions, sequences, sequences / 3).unwrap();
             for accumulate in [false, true] {
                 let gradient = GradientSum { memory: &mut gradient[..], scale: 0.1, accumulate };
-                assert!(losses == model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, gradient));
+                let again = model.gradient_in_parts(&mut ops, &parameters, &positions, sequences, gradient).unwrap();
+                assert!(losses == again);
             }
             (losses, gradient)
         };
@@ -109,22 +111,22 @@ fn texts_that_grow_together_get_the_logits_that_each_gets_alone_bit_for_bit() {
     let parameters = initial_parameters(&config, [1; 32]);
     for isa in Isa::available() {
         let mut ops = Cpu::new(isa, 3).unwrap();
-        let mut model = Transformer::new(&mut ops, config.clone());
+        let mut model = Transformer::new(&mut ops, config.clone()).unwrap();
         let prompts: [&[u32]; 3] = [&[1; 70], &[2, 3], &[4]];
         let new = [[5, 6, 7], [8, 9, 10], [11, 12, 13]];
         let mut alone = Vec::new();
         for (prompt, new) in prompts.iter().zip(&new) {
-            let mut cache = model.cache(&mut ops, 80);
-            model.extend(&mut ops, &parameters, &mut cache, prompt);
-            alone.push(new.map(|token| model.extend(&mut ops, &parameters, &mut cache, &[token])));
+            let mut cache = model.cache(&mut ops, 80).unwrap();
+            model.extend(&mut ops, &parameters, &mut cache, prompt).unwrap();
+            alone.push(new.map(|token| model.extend(&mut ops, &parameters, &mut cache, &[token]).unwrap()));
         }
-        let mut caches: Vec<_> = prompts.iter().map(|_| model.cache(&mut ops, 80)).collect();
+        let mut caches: Vec<_> = prompts.iter().map(|_| model.cache(&mut ops, 80).unwrap()).collect();
         for (prompt, cache) in prompts.iter().zip(&mut caches) {
-            model.extend(&mut ops, &parameters, cache, prompt);
+            model.extend(&mut ops, &parameters, cache, prompt).unwrap();
         }
         for step in 0..3 {
             let tokens = new.map(|tokens| tokens[step]);
-            let together = model.extend_each(&mut ops, &parameters, caches.iter_mut().collect(), &tokens);
+            let together = model.extend_each(&mut ops, &parameters, caches.iter_mut().collect(), &tokens).unwrap();
             assert_eq!(together, alone.iter().flat_map(|text| text[step].clone()).collect::<Vec<_>>(), "{isa}");
         }
     }

@@ -9,7 +9,7 @@
 //! has an index would be two instructions again.
 
 use super::pack::avx512::first;
-use super::tile::{Left, Place};
+use super::strip::{Left, Place};
 use std::arch::asm;
 use std::arch::x86_64::*;
 

@@ -1,59 +1,7 @@
 //! Packing: the operands of a product in the order in which the tiles read them.
 
-use super::K_BLOCK;
-use super::tile::tile;
+use super::strip::{K_BLOCK, Operand, Packed, tile};
 use crate::Isa;
-
-/// A matrix in a slice: element (i, j) is `data[start + i * row_stride + j * column_stride]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    pub data: &'a [f32],
-    pub start: usize,
-    pub row_stride: usize,
-    pub column_stride: usize,
-}
-
-impl<'a> Operand<'a> {
-    /// `[rows, columns]`, a row `stride` values after the other.
-    pub(crate) fn rows(data: &'a [f32], start: usize, stride: usize) -> Self {
-        Self { data, start, row_stride: stride, column_stride: 1 }
-    }
-
-    /// The transpose of [`Operand::rows`].
-    pub(crate) fn transposed(data: &'a [f32], start: usize, stride: usize) -> Self {
-        Self { data, start, row_stride: 1, column_stride: stride }
-    }
-
-    /// Whether the values of a column lie side by side.
-    pub(super) fn is_by_columns(&self) -> bool {
-        self.row_stride == 1
-    }
-
-    /// The part from (`row`, `column`) on.
-    pub(super) fn at(self, row: usize, column: usize) -> Self {
-        Self { start: self.start + row * self.row_stride + column * self.column_stride, ..self }
-    }
-
-    pub(super) fn assert_holds(&self, rows: usize, columns: usize) {
-        if rows > 0 && columns > 0 {
-            let last = self.start + (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
-            assert!(last < self.data.len(), "operand outside its slice");
-        }
-    }
-}
-
-/// Length of a packed `b: [k, n]`.
-pub(crate) fn packed_b_len(isa: Isa, k: usize, n: usize) -> usize {
-    n.next_multiple_of(tile(isa).1) * k
-}
-
-/// A `b: [k, n]` packed for the tiles: for each block of k, for each panel of tile columns, for each k, the panel's row.
-#[derive(Clone, Copy)]
-pub(crate) struct Packed<'a> {
-    pub data: &'a [f32],
-    pub k: usize,
-    pub n: usize,
-}
 
 /// Packs the whole of `b: [k, n]` into `to`.
 pub(crate) fn pack_b<'a>(isa: Isa, b: Operand, k: usize, n: usize, to: &'a mut [f32]) -> Packed<'a> {

@@ -1,6 +1,6 @@
 //! Products with one row of `a`, without packing, which would cost more than the product.
 
-use super::K_BLOCK;
+use super::strip::K_BLOCK;
 use crate::Isa;
 use crate::cpu::vector::kernel;
 

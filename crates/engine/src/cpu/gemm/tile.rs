@@ -1,24 +1,11 @@
 //! Tiles: the part of a product that is held in registers, and the loops around it.
 
-use super::K_BLOCK;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::pack::{Operand, Packed, pack_strip, packed_b_len};
+use super::pack::pack_strip;
+use super::strip::{K_BLOCK, Left, Operand, Packed, Place, packed_b_len, tile};
 use crate::Isa;
 use crate::cpu::vector::Vector;
-
-/// The tile of each instruction set: rows and columns of `c` that are held in registers.
-///
-/// AVX-512: 14 x 2 of 32 registers accumulate, see [`super::avx512`]. AVX2: 6 x 2 of 16.
-/// NEON: 6 x 4 of 32. A width divides [`K_BLOCK`], since attention enters packed keys at multiples of that.
-pub(crate) fn tile(isa: Isa) -> (usize, usize) {
-    match isa {
-        Isa::Avx512 => (14, 32),
-        Isa::Avx2 => (6, 16),
-        Isa::Neon => (6, 16),
-        Isa::Scalar => (4, 4),
-    }
-}
 
 /// Values of the largest tile that [`compute`] has.
 const LARGEST_TILE: usize = 6 * 16;
@@ -95,17 +82,6 @@ pub(crate) unsafe fn multiply(isa: Isa, product: Product, a_pack: &mut [f32]) {
     }
 }
 
-/// A strip of `a`, as many rows as a tile has.
-#[derive(Clone, Copy)]
-pub(super) enum Left {
-    /// `[steps, rows]`, zeros where a row is missing.
-    Packed(*const f32),
-    /// As it lies, a row `between` values after the other.
-    Rows { from: *const f32, between: usize },
-    /// As it lies, a step `between` values after the other.
-    Columns { from: *const f32, between: usize },
-}
-
 /// Computes a tile: `c (+)= a b` for a strip of `a` and a panel of `b` packed `[steps, columns]`.
 ///
 /// # Safety
@@ -177,15 +153,6 @@ unsafe fn body<const ROWS: usize, const COLUMNS: usize>(
             }
         }
     }
-}
-
-/// Where a tile goes: the first `rows` x `columns` of it.
-pub(super) struct Place {
-    pub c: *mut f32,
-    pub stride: usize,
-    pub rows: usize,
-    pub columns: usize,
-    pub accumulate: bool,
 }
 
 /// The sums of a tile, for each a chain of multiply-adds from zero on; a row's values of `a` lie `between` apart.
