@@ -1,10 +1,16 @@
-//! The language model of templar: parameters in one flat buffer, forward and backward pass, inner optimiser, judging
-//! with a sparse delta, text generation, and Hugging Face checkpoints as bytes.
+//! A Llama-style language model that trains, judges and generates, with the same bits on every machine.
 //!
-//! Everything is f32 with one fixed order of operations: the same inputs give the same bits on every machine, for any
-//! number of threads and any instruction set. Validators need that to replay a miner's work. The schedule of the model
-//! is written once over [`ops::Ops`], the fused operations of a device; above stands the coarse [`Engine`], which
-//! [`open`] makes on a device of a [`Backend`]. Nothing here knows of windows, peers, files or async.
+//! # One numerics, any device
+//!
+//! Everything is f32 with one fixed order of operations: the same inputs give the same bits for any number of threads
+//! and any instruction set. Validators need that to replay a miner's work. [`NumericsId`] names the order; a change of
+//! any bit raises its version.
+//!
+//! # An engine
+//!
+//! [`open`] makes an [`Engine`] on a device of a [`Backend`]; this crate brings the CPU's. The device owns the flat
+//! buffers ([`Buffer`]: parameters, gradient, moments, in the one order of [`ParamLayout`]). The host copies ranges of
+//! them, or visits them by segments ([`Segments`]).
 //!
 //! ```
 //! use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, initial_parameters, open, preset};
@@ -18,6 +24,57 @@
 //! assert!(second < first);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Judging
+//!
+//! A point is set once and measured in parts. A sparse change is judged without a copy of the parameters, and undone bit
+//! for bit.
+//!
+//! ```
+//! # use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, initial_parameters, open, preset};
+//! use templar_engine::SparseDelta;
+//! # let config = preset("nano", 64)?;
+//! # let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(config.clone()))?;
+//! # engine.write(Buffer::Parameters, 0, &initial_parameters(&config, [1; 32]))?;
+//! # let batch = Batch::new((0..34).map(|i| i % 5).collect(), 2, 16);
+//! let before = engine.evaluate(&batch)?;
+//! let with = engine.evaluate_with(SparseDelta { indices: &[7], values: &[0.5] }, &batch)?;
+//! assert_eq!((before.len(), with.len()), (2, 2));
+//!
+//! let mean_loss = engine.gradient(&batch)?;
+//! let mut gradient = vec![0.0; 64 * 96];
+//! engine.read(Buffer::Gradient, 0, &mut gradient)?;
+//! # assert!(mean_loss > 0.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Generating
+//!
+//! An engine that generates has a [`Generator`], which continues many texts in the same passes over the parameters.
+//!
+//! ```
+//! # use templar_engine::{CpuBackend, DeviceName, OpenRequest, open, preset};
+//! use templar_engine::GenerateOptions;
+//! # let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(preset("nano", 64)?))?;
+//! let options = GenerateOptions { max_new_tokens: 3, ..GenerateOptions::default() };
+//! let tokens = engine.generator()?.generate(&[1, 2], &options, &mut |_| true)?;
+//! assert_eq!(tokens.len(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Files
+//!
+//! [`checkpoint`] reads and writes Hugging Face folders, one file or shards, segment by segment, and reads GGUF.
+//! [`Reference`] compares a model with the figures of another implementation. Two examples are whole programs:
+//! `train_text` trains on a text file, `load_and_generate` continues a text with a folder or a GGUF file.
+//!
+//! # Another device
+//!
+//! The schedule of forward and backward is written once over [`ops::Ops`], the fused operations of a device.
+//! [`DeviceEngine`] makes an engine of them. The feature `contract` has a suite that any implementation of the
+//! operations runs.
+//!
+//! Nothing here knows of windows, peers, files or async.
 
 mod backend;
 mod batch;

@@ -3,6 +3,8 @@
 //! Matrices are row-major. A [`View`] is a place in device memory; sizes travel beside it. Tokens and a row's losses
 //! are on the host. An implementation of the strict profile fixes the order of every sum (see `cpu`).
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod shapes;
 mod view;
 
