@@ -88,7 +88,6 @@ mod token;
 mod transition;
 pub mod vectors;
 mod view;
-pub mod wallet;
 mod weights;
 mod wide;
 pub mod yuma;

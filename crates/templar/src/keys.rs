@@ -6,7 +6,7 @@ use anyhow::Context;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use templar_base::Keypair;
-use templar_ledger::wallet::{SecretSource, Wallet, WalletError, is_key_file_encrypted, read_key_file};
+use templar_wallet::{SecretSource, Wallet, WalletError, is_key_file_encrypted, read_key_file};
 use zeroize::Zeroizing;
 
 /// The variable that holds the password where there is nobody to ask.

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use templar_base::{Keypair, PublicKey, Rao};
-use templar_ledger::wallet::Wallet;
+use templar_wallet::Wallet;
 use templar_ledger::{Ledger as Authority, LedgerServer, Profile, ServerOptions, StoreError};
 
 /// A profile has a line per funded account; this is room for a hundred thousand.

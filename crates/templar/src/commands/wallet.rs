@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use templar_base::Keypair;
-use templar_ledger::wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files};
+use templar_wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files};
 use zeroize::Zeroizing;
 
 /// Manage keys, in files that Bittensor's tools read and write too.

@@ -1,62 +1,11 @@
 //! The JSON inside a key file.
 
-use super::{SecretBytes, WalletError, fill_random, zeroizing};
+use crate::error::WalletError;
+use crate::secret::{SecretBytes, SecretSource, zeroizing};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
-use templar_base::{KeyError, Keypair, PublicKey};
+use templar_base::{Keypair, PublicKey};
 use zeroize::Zeroizing;
-
-/// Where a key comes from. Never printed.
-#[derive(Clone)]
-pub enum SecretSource {
-    /// A BIP-39 phrase, with derivation steps after it if wanted; or `//Alice` and its like, for tests.
-    Uri(Zeroizing<String>),
-    /// A 32-byte seed.
-    Seed(Zeroizing<[u8; 32]>),
-    /// The 64-byte secret itself, of a key whose phrase and seed nobody wrote down.
-    Expanded(Zeroizing<[u8; 64]>),
-}
-
-impl SecretSource {
-    /// A new phrase from the system's random source; also returned, to be shown once and written down.
-    pub fn generate() -> Result<(Self, Zeroizing<String>), WalletError> {
-        let mut entropy = Zeroizing::new([0; 16]);
-        fill_random(entropy.as_mut_slice())?;
-        let phrase = Keypair::phrase_from_entropy(*entropy);
-        Ok((Self::Uri(phrase.clone()), phrase))
-    }
-
-    /// An existing phrase or `//Alice`.
-    pub fn uri(text: &str) -> Self {
-        Self::Uri(Zeroizing::new(text.trim().to_owned()))
-    }
-
-    /// A 32-byte seed.
-    pub fn seed(seed: [u8; 32]) -> Self {
-        Self::Seed(Zeroizing::new(seed))
-    }
-
-    /// The key.
-    pub fn keypair(&self) -> Result<Keypair, KeyError> {
-        match self {
-            Self::Uri(uri) => Keypair::from_uri(uri),
-            Self::Seed(seed) => Ok(Keypair::from_seed(**seed)),
-            Self::Expanded(secret) => Keypair::from_expanded_secret(secret.as_slice()),
-        }
-    }
-}
-
-impl fmt::Debug for SecretSource {
-    /// Says what it is, never what it says.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Uri(_) => "SecretSource::Uri(hidden)",
-            Self::Seed(_) => "SecretSource::Seed(hidden)",
-            Self::Expanded(_) => "SecretSource::Expanded(hidden)",
-        })
-    }
-}
 
 /// The fields of Bittensor's key files. Phrase and seed may be absent; unknown fields are ignored.
 #[derive(Serialize, Deserialize, Default)]
@@ -93,7 +42,7 @@ fn public_fields(public: &PublicKey) -> KeyFile {
 
 /// Writes a key with its secrets. A phrase with derivation steps is left out, since the phrase alone would be another
 /// key; the private key stands for itself.
-pub(super) fn encode_keyfile(pair: &Keypair, secret: &SecretSource) -> SecretBytes {
+pub(crate) fn encode_keyfile(pair: &Keypair, secret: &SecretSource) -> SecretBytes {
     let mut file = public_fields(&pair.public());
     file.private_key = Some(format!("0x{}", hex::encode(pair.expanded_secret_ed25519().as_slice())));
     match secret {
@@ -106,7 +55,7 @@ pub(super) fn encode_keyfile(pair: &Keypair, secret: &SecretSource) -> SecretByt
 }
 
 /// Writes a public half.
-pub(super) fn encode_public_keyfile(public: &PublicKey) -> SecretBytes {
+pub(crate) fn encode_public_keyfile(public: &PublicKey) -> SecretBytes {
     let file = public_fields(public);
     let fields =
         [("accountId", &file.account_id), ("publicKey", &file.public_key), ("ss58Address", &file.ss58_address)];
@@ -116,7 +65,7 @@ pub(super) fn encode_public_keyfile(public: &PublicKey) -> SecretBytes {
 }
 
 /// Reads a key and checks it against the addresses in the file.
-pub(super) fn decode_keyfile(path: &Path, bytes: &[u8]) -> Result<Keypair, WalletError> {
+pub(crate) fn decode_keyfile(path: &Path, bytes: &[u8]) -> Result<Keypair, WalletError> {
     let file = parse(path, bytes)?;
     let pair = secret_of(path, &file)?;
     check_addresses(path, &file, &pair.public())?;
@@ -124,7 +73,7 @@ pub(super) fn decode_keyfile(path: &Path, bytes: &[u8]) -> Result<Keypair, Walle
 }
 
 /// Reads what a key is made of: its phrase where the file has one, else its seed, else the key itself.
-pub(super) fn decode_source(path: &Path, bytes: &[u8]) -> Result<SecretSource, WalletError> {
+pub(crate) fn decode_source(path: &Path, bytes: &[u8]) -> Result<SecretSource, WalletError> {
     let pair = decode_keyfile(path, bytes)?;
     let file = parse(path, bytes)?;
     if let Some(phrase) = &file.secret_phrase {
@@ -139,7 +88,7 @@ pub(super) fn decode_source(path: &Path, bytes: &[u8]) -> Result<SecretSource, W
 }
 
 /// Reads the address of a public half.
-pub(super) fn decode_address(path: &Path, bytes: &[u8]) -> Result<PublicKey, WalletError> {
+pub(crate) fn decode_address(path: &Path, bytes: &[u8]) -> Result<PublicKey, WalletError> {
     let file = parse(path, bytes)?;
     let address = file.ss58_address.as_deref().ok_or_else(|| malformed(path, "it has no ss58Address"))?;
     let public = PublicKey::from_ss58(address)?;

@@ -1,6 +1,7 @@
 //! Encrypted key files: `$NACL`, a nonce, and a secretbox under a stretched password.
 
-use super::{WalletError, fill_random};
+use crate::error::WalletError;
+use crate::secret::fill_random;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crypto_secretbox::aead::{Aead, KeyInit};
 use crypto_secretbox::{Nonce, XSalsa20Poly1305};
@@ -31,7 +32,7 @@ pub fn is_encrypted(bytes: &[u8]) -> bool {
 }
 
 /// Encrypts a key file.
-pub(super) fn encrypt(plain: &[u8], password: &str, cost: PasswordCost) -> Result<Vec<u8>, WalletError> {
+pub(crate) fn encrypt(plain: &[u8], password: &str, cost: PasswordCost) -> Result<Vec<u8>, WalletError> {
     let mut nonce = [0; NONCE_BYTES];
     fill_random(&mut nonce)?;
     let sealed = cipher(password, cost)?.encrypt(&Nonce::from(nonce), plain);
@@ -41,7 +42,7 @@ pub(super) fn encrypt(plain: &[u8], password: &str, cost: PasswordCost) -> Resul
 }
 
 /// Decrypts a key file; none where the password is wrong or the bytes were changed.
-pub(super) fn decrypt(bytes: &[u8], password: &str, cost: PasswordCost) -> Result<Option<Vec<u8>>, WalletError> {
+pub(crate) fn decrypt(bytes: &[u8], password: &str, cost: PasswordCost) -> Result<Option<Vec<u8>>, WalletError> {
     let Some(rest) = bytes.strip_prefix(PREFIX) else { return Ok(None) };
     let Some((nonce, sealed)) = rest.split_first_chunk::<NONCE_BYTES>() else { return Ok(None) };
     Ok(cipher(password, cost)?.decrypt(&Nonce::from(*nonce), sealed).ok())

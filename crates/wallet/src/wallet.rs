@@ -1,99 +1,23 @@
-//! Wallet files, laid out and written as Bittensor's tools do.
-//!
-//! ```text
-//! <root>/<name>/coldkey           funds; plain, or encrypted with a password
-//! <root>/<name>/coldkeypub.txt    its public half
-//! <root>/<name>/hotkeys/<hotkey>  identity in the subnet; plain
-//! ```
-//!
-//! Files have permission 0600, appear whole or not at all, and an existing key is overwritten only on demand. Secrets
-//! appear in no `Debug`, `Display` or error.
-//!
-//! ```
-//! use templar_ledger::wallet::{Overwrite, SecretSource, Wallet};
-//!
-//! let root = tempfile::tempdir().unwrap();
-//! let wallet = Wallet::new(root.path(), "default").unwrap();
-//! let made = wallet.write_hotkey("miner", &SecretSource::uri("//Alice"), Overwrite::Refuse).unwrap();
-//! assert_eq!(wallet.hotkey("miner").unwrap().public(), made.public());
-//! ```
+//! One wallet: a coldkey and its hotkeys, in a folder.
 
-mod encryption;
-mod keyfile;
-
-pub use encryption::{PasswordCost, is_encrypted};
-pub use keyfile::SecretSource;
-
-use keyfile::{decode_keyfile, encode_keyfile, encode_public_keyfile};
+use crate::encryption::{self, PasswordCost, is_encrypted};
+use crate::error::WalletError;
+use crate::key_file::{self, decode_keyfile, encode_keyfile, encode_public_keyfile};
+use crate::secret::{SecretBytes, SecretSource, fill_random, zeroizing};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use templar_base::{KeyError, Keypair, PublicKey};
+use templar_base::{Keypair, PublicKey};
 
-/// A key file is a few hundred bytes; more is no key file.
+/// A key file is a few hundred bytes; more is not a key file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What to do where a key exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Leave it and fail.
+    /// Keep it and fail.
     Refuse,
     /// Replace it; the old key is lost.
     Replace,
-}
-
-/// Why a wallet cannot be read or written. No variant holds a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum WalletError {
-    /// A name that is no plain file name.
-    #[error("`{0}` is no wallet or key name: use letters, digits, `-`, `_` and `.`, not beginning with a dot")]
-    Name(String),
-    /// There is no such key.
-    #[error("there is no key at {0}; make one with `templar wallet new`, or correct the name")]
-    Missing(PathBuf),
-    /// There is such a key.
-    #[error("{0} exists already and is left as it is; choose another name, or overwrite it on purpose")]
-    Exists(PathBuf),
-    /// The file is no key file.
-    #[error("{path} is no key file: {reason}; restore it from a copy or from the phrase")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The address in the file is another key's.
-    #[error("{path} says {stated} but its secret belongs to {actual}; do not use it before you know why")]
-    AddressMismatch {
-        /// The file.
-        path: PathBuf,
-        /// The address in the file.
-        stated: String,
-        /// The secret's address.
-        actual: PublicKey,
-    },
-    /// The key is encrypted.
-    #[error("{0} is encrypted; give its password")]
-    Locked(PathBuf),
-    /// The password is not right.
-    #[error("the password for {0} is wrong, or the file is damaged; try again")]
-    WrongPassword(PathBuf),
-    /// Not enough memory, or parameters out of bounds.
-    #[error("the password could not be stretched: {0}; 512 MiB of memory are needed")]
-    Stretching(String),
-    /// The secret is no secret.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The system has no randomness.
-    #[error("the system's random source failed: {0}")]
-    Random(String),
-    /// The disk failed.
-    #[error("{path}: {reason}; check the folder's rights and space")]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        reason: String,
-    },
 }
 
 /// One wallet: a coldkey and its hotkeys, in a folder.
@@ -123,17 +47,17 @@ impl Wallet {
         Ok(names)
     }
 
-    /// Where the coldkey lies.
+    /// Path of the coldkey.
     pub fn coldkey_path(&self) -> PathBuf {
         self.folder.join("coldkey")
     }
 
-    /// Where the coldkey's public half lies.
+    /// Path of the coldkey's public half.
     pub fn coldkeypub_path(&self) -> PathBuf {
         self.folder.join("coldkeypub.txt")
     }
 
-    /// Where a hotkey lies.
+    /// Path of a hotkey.
     pub fn hotkey_path(&self, hotkey: &str) -> Result<PathBuf, WalletError> {
         check_name(hotkey)?;
         Ok(self.folder.join("hotkeys").join(hotkey))
@@ -195,16 +119,16 @@ impl Wallet {
     /// The coldkey's address, without its secret.
     pub fn coldkey_address(&self) -> Result<PublicKey, WalletError> {
         let path = self.coldkeypub_path();
-        keyfile::decode_address(&path, &read_secret(&path)?)
+        key_file::decode_address(&path, &read_secret(&path)?)
     }
 }
 
-/// Whether the key file at `path` needs a password, wherever it lies.
+/// Whether the key file at `path` needs a password.
 pub fn is_key_file_encrypted(path: &Path) -> Result<bool, WalletError> {
     Ok(is_encrypted(&read_secret(path)?))
 }
 
-/// What the key in the file at `path` is made of: a file of this program or of Bittensor's tools, encrypted or not.
+/// The secret in the key file at `path`: a file of this program or of Bittensor's tools, encrypted or not.
 pub fn read_key_file(path: &Path, password: Option<&str>) -> Result<SecretSource, WalletError> {
     read_key_file_with_cost(path, password, PasswordCost::BITTENSOR)
 }
@@ -215,7 +139,7 @@ pub fn read_key_file_with_cost(
     password: Option<&str>,
     cost: PasswordCost,
 ) -> Result<SecretSource, WalletError> {
-    keyfile::decode_source(path, &read_plain(path, password, cost)?)
+    key_file::decode_source(path, &read_plain(path, password, cost)?)
 }
 
 /// The bytes of a key file, decrypted where they are not plain.
@@ -227,12 +151,6 @@ fn read_plain(path: &Path, password: Option<&str>, cost: PasswordCost) -> Result
     let password = password.ok_or_else(|| WalletError::Locked(path.to_owned()))?;
     let plain = encryption::decrypt(&bytes, password, cost)?;
     plain.map(zeroizing).ok_or_else(|| WalletError::WrongPassword(path.to_owned()))
-}
-
-type SecretBytes = zeroize::Zeroizing<Vec<u8>>;
-
-fn zeroizing(bytes: Vec<u8>) -> SecretBytes {
-    zeroize::Zeroizing::new(bytes)
 }
 
 /// A name must stay inside its folder.
@@ -248,11 +166,11 @@ fn names_in(folder: &Path) -> Result<Vec<String>, WalletError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(disk(folder, &error)),
+        Err(error) => return Err(disk(folder, error)),
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|error| disk(folder, &error))?.file_name();
+        let name = entry.map_err(|error| disk(folder, error))?.file_name();
         names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
     }
     names.sort();
@@ -265,17 +183,17 @@ fn read_secret(path: &Path) -> Result<SecretBytes, WalletError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(WalletError::Missing(path.to_owned()));
         }
-        Err(error) => return Err(disk(path, &error)),
+        Err(error) => return Err(disk(path, error)),
     };
     if length > MAX_FILE_BYTES {
         return Err(WalletError::Malformed { path: path.to_owned(), reason: format!("it has {length} bytes") });
     }
-    Ok(zeroizing(std::fs::read(path).map_err(|error| disk(path, &error))?))
+    Ok(zeroizing(std::fs::read(path).map_err(|error| disk(path, error))?))
 }
 
 /// Writes a file of permission 0600 that appears whole or not at all.
 fn write_secret(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), WalletError> {
-    let failed = |error: std::io::Error| disk(path, &error);
+    let failed = |error: std::io::Error| disk(path, error);
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut nonce = [0; 8];
@@ -307,12 +225,8 @@ fn write_secret(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), W
     }
 }
 
-fn fill_random(bytes: &mut [u8]) -> Result<(), WalletError> {
-    getrandom::fill(bytes).map_err(|error| WalletError::Random(error.to_string()))
-}
-
-fn disk(path: &Path, error: &std::io::Error) -> WalletError {
-    WalletError::Disk { path: path.to_owned(), reason: error.to_string() }
+fn disk(path: &Path, source: std::io::Error) -> WalletError {
+    WalletError::Disk { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
