@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 use templar_base::{Beacon, Keypair, PublicKey, Rao};
-use templar_ledger::{BlockInput, Call, Ledger, Profile, State, Transaction, apply};
+use templar_chain::{Call, Transaction};
+use templar_ledger::{BlockInput, Ledger, Profile, State, apply};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     const SENDERS: u8 = 200;

@@ -4,33 +4,17 @@
 //! revealed in the one epoch that comes [`REVEAL_PERIOD_EPOCHS`](crate::s425::REVEAL_PERIOD_EPOCHS) after its own, and
 //! dies with it. Source: `pallets/subtensor/src/subnets/weights.rs` of subtensor.
 
+use crate::s425;
 use crate::state::State;
-use crate::{Event, Refusal, s425};
-use blake2::Blake2b;
-use blake2::digest::Digest;
-use blake2::digest::consts::U32;
 use parity_scale_codec::{Decode, Encode};
-use templar_base::{BlockNumber, Netuid, PublicKey, Uid};
+use templar_base::{BlockNumber, PublicKey, Uid};
+use templar_chain::{Event, Refusal, weights_hash};
 
 /// A hash of weights that are to come.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct WeightCommit {
     pub hash: [u8; 32],
     pub block: BlockNumber,
-}
-
-/// The hash that commits a hotkey to weights.
-pub fn weights_hash(
-    hotkey: &PublicKey,
-    netuid: Netuid,
-    uids: &[Uid],
-    values: &[u16],
-    salt: &[u16],
-    version_key: u64,
-) -> [u8; 32] {
-    let uids: Vec<u16> = uids.iter().map(|uid| uid.0).collect();
-    let bytes = (hotkey.as_bytes(), netuid.0, uids, values, salt, version_key).encode();
-    Blake2b::<U32>::digest(&bytes).into()
 }
 
 /// The epoch of a block's transactions, counted from the genesis. An epoch is paid at the beginning of a block whose

@@ -1,8 +1,8 @@
 //! A few bytes on the ledger: where a bucket is, what was sealed, voted and applied.
 
 use crate::state::{Commitment, State};
-use crate::{Event, MAX_COMMITMENT_BYTES, Refusal, Topic};
 use templar_base::{BlockNumber, PublicKey};
+use templar_chain::{Event, MAX_COMMITMENT_BYTES, Refusal, Topic};
 
 /// Charged per commitment on top of its data, so that empty commitments cannot grow the state without bound either.
 pub const COMMITMENT_OVERHEAD_BYTES: u32 = 32;

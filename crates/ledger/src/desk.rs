@@ -1,25 +1,12 @@
 //! What the modules beside the chain's rules tell the outside: governance, access, market, the history of a key.
 
-use crate::access::{AccessAccountView, AccessTerms, AccessTotals};
-use crate::governance::{Proposal, ProposalId, ProposalView};
-use crate::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
-use crate::{ChainError, EventRecord, Ledger, Purse, SettingChanges, State};
-use serde::{Deserialize, Serialize};
+use crate::{Ledger, Purse, State};
 use templar_base::{Alpha, BlockNumber, Netuid, PublicKey};
-
-/// Entries of one answer at most: proposals, candles, accounts, epochs, events.
-pub const MAX_ENTRIES: u32 = 256;
-
-/// Access as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccessOverview {
-    /// The terms in force.
-    pub terms: AccessTerms,
-    /// The money side.
-    pub totals: AccessTotals,
-    /// What the treasury holds.
-    pub treasury: Alpha,
-}
+use templar_chain::MAX_ENTRIES;
+use templar_chain::access::{AccessAccountView, AccessTerms, AccessTotals};
+use templar_chain::governance::{Proposal, ProposalId, ProposalView};
+use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
+use templar_chain::{ChainError, EventRecord, SettingChanges};
 
 fn entries(limit: u32) -> usize {
     limit.min(MAX_ENTRIES) as usize

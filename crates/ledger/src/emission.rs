@@ -8,10 +8,11 @@
 use crate::curve::MovingPriceRule;
 use crate::payout::{PaidEpoch, pay};
 use crate::pool::{Charge, Pool};
+use crate::s425;
 use crate::state::State;
 use crate::yuma::{EpochInput, EpochRow, EpochTerms};
-use crate::{Event, s425};
 use templar_base::{Alpha, Rao, Uid};
+use templar_chain::Event;
 
 /// How pay is computed, as the metagraph states it.
 pub const EMISSION_RULE: &str = "s425: Yuma consensus, emission in alpha";

@@ -1,20 +1,20 @@
 //! The block authority: state, queue and store together. Synchronous; time comes from the caller.
 
-use crate::block::{Block, transactions_root};
-use crate::explain::{Explanation, explain};
+use crate::explain::explain;
 use crate::mempool::Mempool;
 use crate::state::State;
 use crate::store::{BlockRecord, Store, StoreError};
 use crate::transition::{Applied, BlockInput, apply};
-use crate::{
-    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Header, Hyperparameters, Metagraph, Profile,
-    Receipt, Topic, Transaction, TransactionHash, view,
-};
+use crate::{Profile, view};
 use std::path::Path;
+use templar_base::TransactionHash;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, Uid};
-
-/// Blocks whose events one answer covers at most.
-pub const MAX_EVENT_BLOCKS: u64 = 256;
+use templar_chain::Explanation;
+use templar_chain::{
+    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Header, Hyperparameters, Metagraph, Receipt,
+    Topic, Transaction,
+};
+use templar_chain::{Block, transactions_root};
 
 /// A whole local ledger, in a folder or in memory.
 ///
@@ -209,7 +209,7 @@ impl Ledger {
         if asked > MAX_EVENT_BLOCKS {
             return Err(ChainError::RangeTooLarge { asked, limit: MAX_EVENT_BLOCKS });
         }
-        let record = |(block, events): (BlockNumber, Vec<crate::Event>)| {
+        let record = |(block, events): (BlockNumber, Vec<templar_chain::Event>)| {
             events.into_iter().map(move |event| EventRecord { block, event })
         };
         Ok(self.store.events(from, to)?.into_iter().flat_map(record).collect())

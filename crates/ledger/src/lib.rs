@@ -1,9 +1,9 @@
-//! The ledger that a templar network stands on: the [`Chain`] trait, and a whole local ledger behind it.
+//! A whole local ledger behind the traits of [`templar_chain`].
 //!
 //! The ledger is the network's clock and its only agreement: who is registered, with what stake, who committed what at
 //! which block, and who is paid. [`apply`] is a pure function of state and block; [`Ledger`] keeps its results in one
-//! crash-safe file and makes blocks; [`LedgerServer`] serves it; [`RpcChain`] and [`LocalChain`] are the two ways to
-//! reach it, behind one trait.
+//! crash-safe file and makes blocks; [`LedgerServer`] serves it; [`LocalChain`] and
+//! [`templar_chain::RpcChain`] are the two ways to reach it, behind one trait.
 //!
 //! The local ledger has a single block authority and no consensus protocol: it is for one operator's network, for tests
 //! and for study. It goes by rule set `s425`, Bittensor's rules at spec version 425: [`s425`] has the constants, [`yuma`]
@@ -19,7 +19,7 @@
 //!
 //! A module beside the chain's rules (`governance`, `access`, `market`) is one folder with
 //! - a struct of tables, a field of [`State`], whose `tables()` gives them with its numbers to `State::tables`;
-//! - one variant each of [`Call`], [`Event`] and [`Refusal`] that wraps the module's own enum; `apply_transaction` hands
+//! - one variant each of [`Call`](templar_chain::Call), [`Event`](templar_chain::Event) and [`Refusal`](templar_chain::Refusal) that wraps the module's own enum; `apply_transaction` hands
 //!   the call to the module, which checks everything before it writes anything;
 //! - where it needs it a line in `begin_block` (before the block's transactions) or `end_block` (after them, with the
 //!   block's events) of `transition.rs`.
@@ -28,7 +28,8 @@
 //!
 //! ```
 //! use templar_base::{Keypair, Rao};
-//! use templar_ledger::{Call, Chain, LocalChain, Profile};
+//! use templar_chain::{Call, Chain};
+//! use templar_ledger::{LocalChain, Profile};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
@@ -46,21 +47,15 @@
 //! ```
 
 pub mod access;
-mod block;
-mod call;
-mod chain;
 mod commit_reveal;
 mod commitment;
 mod conservation;
 pub mod curve;
 mod desk;
 mod emission;
-mod event;
 mod explain;
 pub mod fixed;
 pub mod governance;
-mod heads;
-mod history;
 mod ledger;
 mod local;
 pub mod market;
@@ -69,10 +64,8 @@ mod payout;
 pub mod pool;
 mod profile;
 mod purse;
-mod refusal;
 mod registration;
 mod replica;
-mod rpc;
 mod rule_set;
 pub mod s425;
 mod server;
@@ -81,7 +74,6 @@ mod snapshot;
 mod stake;
 mod state;
 mod store;
-mod submission;
 mod subnet;
 mod table;
 mod token;
@@ -92,34 +84,21 @@ mod weights;
 mod wide;
 pub mod yuma;
 
-pub use block::{Block, Header};
-pub use call::{
-    Call, MAX_COMMITMENT_BYTES, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Topic, Transaction, TransactionDecodeError,
-};
-pub use chain::{BlockHeader, Chain, ChainError, CommitmentRecord, Hyperparameters, Metagraph, Neuron, SettingChanges};
-pub use commit_reveal::weights_hash;
 pub use commitment::COMMITMENT_OVERHEAD_BYTES;
 pub use conservation::{ConservationError, check_conservation};
-pub use desk::{AccessOverview, MAX_ENTRIES};
 pub use emission::EMISSION_RULE;
-pub use event::{Event, EventRecord, Receipt};
-pub use explain::{Check, Explanation, MinerTerm, SlotInput, SlotTerms, ValidatorTerm, explain};
-pub use heads::HeadStream;
-pub use ledger::{Ledger, MAX_EVENT_BLOCKS, ReplayError, replay};
+pub use explain::explain;
+pub use ledger::{Ledger, ReplayError, replay};
 pub use local::LocalChain;
-pub use mempool::MempoolError;
-pub use payout::{PaidEpoch, Payout};
+pub use payout::PaidEpoch;
 pub use profile::{MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, RegistrationPrice};
 pub use purse::{Holding, Purse};
-pub use refusal::Refusal;
 pub use replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
-pub use rpc::{RpcChain, RpcOptions};
 pub use rule_set::{RuleSet, RuleSetName};
 pub use server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
 pub use share::ROOT;
-pub use snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS, SnapshotOffer};
-pub use state::{Account, State, Totals};
+pub use snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
+pub use state::State;
 pub use store::StoreError;
 pub use subnet::Subnet;
-pub use templar_base::{StateRoot, TransactionHash};
 pub use transition::{Applied, BlockInput, BlockOrderError, apply};

@@ -1,17 +1,19 @@
 //! The ledger in this process: for tests, for the simulator, and behind the RPC server.
 
-use crate::access::AccessAccountView;
 use crate::snapshot::Snapshots;
 use crate::submission::{SubmissionPort, Ticket};
-use crate::{
-    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters, Ledger,
-    Metagraph, Profile, Receipt, SettingChanges, SnapshotOffer, StoreError, Topic, Transaction, TransactionHash,
-};
+use crate::{Ledger, Profile, StoreError};
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use templar_base::TransactionHash;
 use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
+use templar_chain::access::AccessAccountView;
+use templar_chain::{
+    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
+    Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Transaction,
+};
 use tokio::sync::watch;
 
 /// How long a submission waits for a block.

@@ -1,9 +1,10 @@
 //! Transactions that wait for a block: bounded in all, and per account.
 
-use crate::{MAX_MORTALITY_BLOCKS, State, Transaction, TransactionHash};
-use serde::{Deserialize, Serialize};
+use crate::State;
 use std::collections::BTreeMap;
-use templar_base::{BlockHash, BlockNumber, PublicKey, Rao};
+use templar_base::TransactionHash;
+use templar_base::{PublicKey, Rao};
+use templar_chain::{MAX_MORTALITY_BLOCKS, MempoolError, Transaction};
 
 /// Transactions that wait at most.
 const MAX_WAITING: usize = 16_384;
@@ -11,75 +12,6 @@ const MAX_WAITING: usize = 16_384;
 const MAX_WAITING_PER_ACCOUNT: u64 = 64;
 /// Transactions of one block at most.
 const MAX_PER_BLOCK: usize = 8_192;
-
-/// Why a transaction was not queued.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum MempoolError {
-    /// The bytes are no transaction.
-    #[error("{0}")]
-    Malformed(#[from] crate::TransactionDecodeError),
-    /// The signature is not the signer's.
-    #[error("the signature is not the signer's; sign again with the right key")]
-    BadProof,
-    /// Made for another chain.
-    #[error("signed for another chain, this one is {here}; connect to the right ledger")]
-    BadGenesis {
-        /// This chain.
-        here: BlockHash,
-    },
-    /// Its last block has passed, or is too far ahead.
-    #[error("valid until block {valid_until}, which must lie between {next} and {latest}; sign again")]
-    BadLifetime {
-        /// The transaction's last block.
-        valid_until: BlockNumber,
-        /// The next block.
-        next: BlockNumber,
-        /// The latest block that may be named.
-        latest: BlockNumber,
-    },
-    /// The nonce belongs to another transaction, applied or waiting.
-    #[error("nonce {nonce} is taken, the next free one is {next}; sign again with that")]
-    NonceTaken {
-        /// Nonce of the transaction.
-        nonce: u64,
-        /// The next free one.
-        next: u64,
-    },
-    /// The nonce is not the next.
-    #[error("nonce {nonce} comes after a gap, the next free one is {next}; sign again with that")]
-    NonceGap {
-        /// Nonce of the transaction.
-        nonce: u64,
-        /// The next free one.
-        next: u64,
-    },
-    /// Too many of the account's transactions wait.
-    #[error("the account has {limit} transactions waiting; wait for the next block")]
-    AccountBusy {
-        /// How many may wait.
-        limit: u64,
-    },
-    /// The ledger is swamped.
-    #[error("the ledger's queue is full; wait for the next block")]
-    Full,
-    /// The signer is nobody: no balance, no hotkey.
-    #[error("{0} has no balance and was never registered; fund or register it first")]
-    UnknownAccount(PublicKey),
-}
-
-impl MempoolError {
-    /// Whether the transaction may be taken later, or with another nonce.
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Full
-                | Self::AccountBusy { .. }
-                | Self::NonceTaken { .. }
-                | Self::NonceGap { .. }
-                | Self::BadLifetime { .. }
-        )
-    }
-}
 
 /// The queue. One transaction per account and nonce; the first stays.
 #[derive(Debug, Default)]

@@ -1,34 +1,13 @@
 //! Paying an epoch: who gets what of each amount, to the rao.
 
 use crate::pool::Charge;
+use crate::s425;
 use crate::share::ROOT;
 use crate::state::State;
 use crate::yuma::{EpochInput, EpochTerms};
-use crate::{Event, s425};
 use parity_scale_codec::{Decode, Encode};
-use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockNumber, PublicKey, Rao, Uid};
-
-/// What a slot was paid for an epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Payout {
-    /// The key that held the slot.
-    pub hotkey: PublicKey,
-    /// Its part of the miners' half, staked behind it for its owner; or burned.
-    pub incentive: Alpha,
-    /// Whether the incentive was burned: the subnet's owner is not paid for mining.
-    pub is_burned: bool,
-    /// Its part of the validators' half: the sum of the next three.
-    pub dividends: Alpha,
-    /// What the validator keeps of it.
-    pub take: Alpha,
-    /// What all who staked alpha behind it share.
-    pub to_alpha_stakers: Alpha,
-    /// What was sold for those who staked TAO on the root behind it.
-    pub to_root_stakers: Alpha,
-    /// The TAO that the sale brought them.
-    pub root_tao: Rao,
-}
+use templar_chain::{Event, Payout};
 
 /// An epoch as it was computed and paid: everything that explains it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

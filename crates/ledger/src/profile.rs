@@ -1,13 +1,13 @@
 //! The ledger's genesis: every constant of the rules, fixed once and named by its hash.
 
-use crate::access::AccessTerms;
 use crate::governance::GovernanceRule;
 use crate::rule_set::{RuleSet, RuleSetName};
 use crate::s425;
-use crate::yuma::YumaRule;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_chain::YumaRule;
+use templar_chain::access::AccessTerms;
 
 /// The most TAO that can ever be issued, in rao: 21 million.
 pub const MAX_ISSUANCE_RAO: u64 = s425::TOTAL_SUPPLY;
@@ -234,7 +234,7 @@ impl Profile {
             ("block_time_ms", self.block_time_ms, 10, 3_600_000, "10 to 3600000"),
             ("half_life_blocks", u64::from(price.half_life_blocks), 0, 10_000_000, "10000000 at most"),
             ("rise_per_mille", u64::from(price.rise_per_mille), 1_000, 10_000, "1000 to 10000"),
-            ("history_blocks", self.history_blocks, crate::MAX_MORTALITY_BLOCKS, 10_000_000, "256 to 10000000"),
+            ("history_blocks", self.history_blocks, templar_chain::MAX_MORTALITY_BLOCKS, 10_000_000, "256 to 10000000"),
             ("commitment_retention_blocks", self.commitment_retention_blocks, 1, 10_000_000, "1 to 10000000"),
             ("commitment_bytes_per_tempo", u64::from(self.commitment_bytes_per_tempo), 64, 1 << 20, "64 to 1048576"),
             ("minimum_stake", self.minimum_stake.0, 1, MAX_ISSUANCE_RAO, "1 or more"),

@@ -3,11 +3,11 @@
 //! A module never keeps an amount of its own: it moves what it holds into its purse and out of it again, so that the
 //! law of conservation covers it without knowing the module.
 
-use crate::Refusal;
 use crate::state::State;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, Rao};
+use templar_chain::Refusal;
 
 /// Whose purse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]

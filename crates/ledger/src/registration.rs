@@ -2,9 +2,10 @@
 
 use crate::curve::{DECAY_ONE, decay, rise};
 use crate::pool::Charge;
+use crate::s425;
 use crate::state::{Slot, State};
-use crate::{Event, Refusal, Topic, s425};
 use templar_base::{BlockNumber, PublicKey, Rao, Uid};
+use templar_chain::{Event, Refusal, Topic};
 
 /// Lets the price sink by one block.
 pub(crate) fn decay_price(state: &mut State) {

@@ -8,12 +8,13 @@ mod download;
 
 pub use download::{SnapshotSource, fetch_snapshot};
 
-use crate::block::Block;
 use crate::conservation::ConservationError;
 use crate::store::{BlockRecord, Opened, Store, StoreError};
-use crate::{ChainError, Header, Profile, ReplayError, State, check_conservation, replay, view};
+use crate::{Profile, ReplayError, State, check_conservation, replay, view};
 use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber};
+use templar_chain::Block;
+use templar_chain::{ChainError, Header};
 
 /// Why a ledger is not followed.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 //! One table for all rules: each constant bears the chain's name and where its value stands there. A profile may give
 //! others where it says so; what a profile does not name is fixed here.
 
-use crate::yuma::{BondsRule, LiquidAlpha, YumaRule};
 use templar_base::RAO_PER_TAO;
+use templar_chain::{BondsRule, LiquidAlpha, YumaRule};
 
 /// The most that is ever issued, of TAO and of alpha, in rao. `TotalSupply`, `pallets/subtensor/src/lib.rs`.
 pub const TOTAL_SUPPLY: u64 = 21_000_000 * RAO_PER_TAO;

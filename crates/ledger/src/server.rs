@@ -5,7 +5,7 @@ mod methods;
 
 pub use limits::ClientLimits;
 
-use crate::{ChainError, Ledger, LocalChain};
+use crate::{Ledger, LocalChain};
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
     BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, StopHandle, serve_with_graceful_shutdown,
@@ -17,12 +17,11 @@ use methods::methods;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use templar_chain::{ChainError, LEDGER_ERROR_CODE};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// JSON-RPC error code of every refusal of the ledger; the error itself is in `data`.
-pub(crate) const LEDGER_ERROR_CODE: i32 = -32_000;
 /// A transaction in hexadecimal and its envelope fit.
 const MAX_REQUEST_BYTES: u32 = 128 * 1024;
 /// A metagraph of 4096 slots with 64 rows of weights fits.

@@ -5,12 +5,12 @@
 //! with a header that it trusts (`replica.rs`). A ledger makes one when it is asked and the newest is old, and keeps the
 //! last two, so that a slow download can end.
 
-use crate::{ChainError, Ledger};
-use parity_scale_codec::{Decode, DecodeAll, Encode};
-use serde::{Deserialize, Serialize};
+use crate::Ledger;
+use parity_scale_codec::{DecodeAll, Encode};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use templar_base::{BlockHash, BlockNumber, ContentHash};
+use templar_base::{BlockNumber, ContentHash};
+use templar_chain::{ChainError, SnapshotOffer};
 
 /// A new snapshot is made when the newest is so many blocks old; so nobody can keep a ledger busy by asking.
 pub const SNAPSHOT_BLOCKS: u64 = 128;
@@ -25,17 +25,6 @@ const KEPT: usize = 2;
 
 /// An entry of the state: its table's number, the encoded key, the encoded value.
 pub(crate) type Entry = (u8, Vec<u8>, Vec<u8>);
-
-/// What a ledger offers to download.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct SnapshotOffer {
-    /// The block after which it is the state.
-    pub block: BlockNumber,
-    /// That block's hash.
-    pub hash: BlockHash,
-    /// Hash of each part, in order.
-    pub parts: Vec<ContentHash>,
-}
 
 /// A snapshot at hand.
 #[derive(Debug)]

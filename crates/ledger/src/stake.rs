@@ -1,10 +1,12 @@
 //! Stake: TAO for the subnet's token through the pool, behind a hotkey; or TAO as it is, on the root.
 
-use crate::pool::{Charge, Pool, PoolError, PriceLimit};
+use crate::pool::{Charge, Pool};
+use crate::s425;
 use crate::share::ROOT;
 use crate::state::State;
-use crate::{Event, Refusal, s425};
 use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao};
+use templar_chain::{Event, Refusal};
+use templar_chain::{PoolError, PriceLimit};
 
 /// Who stakes where.
 #[derive(Clone, Copy)]

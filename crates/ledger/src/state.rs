@@ -10,24 +10,16 @@ use crate::purse::{Holding, Purse};
 use crate::share::StakeTotal;
 use crate::subnet::Subnet;
 use crate::table::{NumberedTables, StateChanges, Table};
-use crate::{Profile, ProfileError, Refusal, StateRoot, Topic};
+use crate::{Profile, ProfileError};
 use parity_scale_codec::{Decode, Encode};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use templar_base::StateRoot;
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
+use templar_chain::{Account, Refusal, Topic, Totals};
 
 /// Where a commitment stands: topic and index first, so that a window's commitments lie together.
 pub(crate) type CommitmentKey = (Topic, u64, PublicKey);
-
-/// Free balance and transaction count of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
-pub struct Account {
-    /// Balance that is not staked.
-    pub balance: Rao,
-    /// Applied transactions so far, and the nonce of the next.
-    pub nonce: u64,
-}
 
 /// One slot of the subnet, without what is stored elsewhere (stake, weights).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -67,19 +59,6 @@ impl Slot {
 pub(crate) struct Commitment {
     pub block: BlockNumber,
     pub data: Vec<u8>,
-}
-
-/// Sums over the whole ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
-pub struct Totals {
-    /// All TAO that was ever created.
-    pub issued: Rao,
-    /// TAO that was destroyed.
-    pub burned: Rao,
-    /// TAO in the subnet's pool, fees included.
-    pub pooled: Rao,
-    /// Price of a slot now.
-    pub registration_price: Rao,
 }
 
 /// The whole state of a ledger after some block.

@@ -3,14 +3,16 @@
 //! A kill at any instant leaves the last committed block whole. The state is kept as the entries of its tables, so
 //! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
 
-use crate::block::Block;
 use crate::state::State;
 use crate::table::Change;
-use crate::{Event, EventRecord, Header, Neuron, PaidEpoch, Profile, Receipt, TransactionHash};
+use crate::{PaidEpoch, Profile};
 use parity_scale_codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
+use templar_base::TransactionHash;
 use templar_base::{BlockHash, BlockNumber, PublicKey, Uid};
+use templar_chain::Block;
+use templar_chain::{Event, EventRecord, Header, Neuron, Receipt};
 
 /// Layout of the file; another number is another layout.
 const STORE_VERSION: u32 = 2;
@@ -189,7 +191,7 @@ impl Store {
             parent: state.genesis_hash(),
             time_ms: 0,
             seed: templar_base::Beacon::default(),
-            transactions_root: crate::block::transactions_root(&[]),
+            transactions_root: templar_chain::transactions_root(&[]),
             state_root: state.root(),
         };
         let store = Self::begin(database, path, profile, Some(secret))?;

@@ -2,11 +2,12 @@
 //!
 //! A holder's tokens are its stake. A module takes them from a position into a purse, and gives them back from there.
 
+use crate::emission;
 use crate::pool::Pool;
 use crate::purse::{Holding, Purse};
 use crate::state::State;
-use crate::{Refusal, emission};
 use templar_base::{Alpha, PublicKey, Rao};
+use templar_chain::Refusal;
 
 /// How much of the token there is, and what it is worth.
 pub(crate) struct TokenSupply {

@@ -6,8 +6,9 @@ use crate::share::ROOT;
 use crate::stake::Position;
 use crate::state::State;
 use crate::table::StateChanges;
-use crate::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, StateRoot, Transaction};
+use templar_base::StateRoot;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao};
+use templar_chain::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, Transaction};
 
 /// What the transition is told about a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

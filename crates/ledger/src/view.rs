@@ -1,9 +1,10 @@
 //! The state as the outside sees it.
 
+use crate::EMISSION_RULE;
 use crate::state::State;
 use crate::store::WeightRows;
-use crate::{CommitmentRecord, EMISSION_RULE, Hyperparameters, Metagraph, Neuron, Topic};
 use templar_base::{Alpha, BlockNumber, PublicKey};
+use templar_chain::{CommitmentRecord, Hyperparameters, Metagraph, Neuron, Topic};
 
 /// All slots, without weights.
 pub(crate) fn neurons(state: &State) -> Vec<Neuron> {

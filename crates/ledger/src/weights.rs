@@ -2,8 +2,8 @@
 
 use crate::fixed::StakeWeight;
 use crate::state::{Slot, State};
-use crate::{Event, Refusal};
 use templar_base::{Alpha, PublicKey, Uid};
+use templar_chain::{Event, Refusal};
 
 /// Replaces the weights of `hotkey`'s slot at once.
 pub(crate) fn set_weights(

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Alpha, BlockNumber, Keypair, Netuid, RAO_PER_TAO, Rao, Uid};
+use templar_chain::{Call, Chain, ChainError, Event, RpcChain, RpcOptions, Topic};
 use templar_ledger::{
-    Call, Chain, ChainError, ClientLimits, Event, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, RpcChain,
-    RpcOptions, ServerError, ServerOptions, Topic,
+    ClientLimits, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, ServerError, ServerOptions,
 };
 
 const NETUID: Netuid = Netuid(3);

@@ -6,13 +6,12 @@ use templar_base::random::Stream;
 use templar_base::{
     Alpha, Beacon, BlockNumber, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, RunSetting, SettingChange,
 };
-use templar_ledger::access::{AccessCall, AccessEvent, Meter, MeterError, MeteringRecord, RequestId, Service, Units};
-use templar_ledger::governance::{Action, Ballot, GovernanceCall, GovernanceRefusal, ProposalId, Status};
-use templar_ledger::market::Interval;
-use templar_ledger::{
-    BlockInput, Call, Chain, ChainError, Event, Ledger, LocalChain, Profile, Purse, Refusal, State, Transaction, apply,
-    check_conservation, replay,
-};
+use templar_chain::access::{AccessCall, AccessEvent, MeteringRecord, Service, Units};
+use templar_chain::governance::{Action, Ballot, GovernanceCall, GovernanceRefusal, ProposalId, Status};
+use templar_chain::market::Interval;
+use templar_chain::{Call, Chain, ChainError, Event, Refusal, Transaction};
+use templar_ledger::access::{Meter, MeterError, RequestId};
+use templar_ledger::{BlockInput, Ledger, LocalChain, Profile, Purse, State, apply, check_conservation, replay};
 
 const TAO: u64 = RAO_PER_TAO;
 
@@ -104,7 +103,7 @@ impl Town {
         Meter::open(path, Keypair::from_uri("//Gateway").unwrap(), genesis).unwrap()
     }
 
-    fn account(&self, payer: &Keypair) -> templar_ledger::access::AccessAccountView {
+    fn account(&self, payer: &Keypair) -> templar_chain::access::AccessAccountView {
         let (netuid, gateway) = (self.profile.netuid, self.gateway.public());
         self.chain.with(|ledger| ledger.access_account(netuid, &gateway, &payer.public())).unwrap().unwrap()
     }

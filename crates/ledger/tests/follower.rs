@@ -7,10 +7,12 @@ use parity_scale_codec::{Decode, Encode};
 use std::path::Path;
 use std::sync::Mutex;
 use support::{NETUID, commit, key, register, stake, weights};
+use templar_base::StateRoot;
 use templar_base::{BlockHash, BlockNumber, ContentHash, PublicKey, Rao};
+use templar_chain::{Block, Call, ChainError, RpcChain, RpcOptions, SnapshotOffer, Topic};
 use templar_ledger::{
-    Block, Call, ChainError, Ledger, LedgerServer, LocalChain, Profile, Replica, ReplicaError, RpcChain, RpcOptions,
-    SNAPSHOT_BLOCKS, ServerOptions, SnapshotOffer, SnapshotSource, StateRoot, StoreError, Topic, fetch_snapshot,
+    Ledger, LedgerServer, LocalChain, Profile, Replica, ReplicaError, SNAPSHOT_BLOCKS, ServerOptions, SnapshotSource,
+    StoreError, fetch_snapshot,
 };
 
 /// Accounts that make the state worth several parts.

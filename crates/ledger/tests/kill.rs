@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, Keypair, Rao};
-use templar_ledger::{Call, Header, Ledger, Profile, State, StoreError, Transaction, check_conservation, replay};
+use templar_chain::{Call, Header, Transaction};
+use templar_ledger::{Ledger, Profile, State, StoreError, check_conservation, replay};
 
 /// Set for the child process that is to be killed: the folder it works in.
 const CHILD_FOLDER: &str = "TEMPLAR_LEDGER_KILL_TEST_FOLDER";

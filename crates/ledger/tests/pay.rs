@@ -5,11 +5,10 @@ mod support;
 use proptest::prelude::*;
 use support::*;
 use templar_base::{Alpha, BlockNumber, Keypair, RAO_PER_TAO, Rao, Uid};
-use templar_ledger::pool::{Pool, PriceLimit};
-use templar_ledger::{
-    Call, Event, Ledger, PaidEpoch, PoolRule, Profile, ROOT, State, Topic, Transaction, check_conservation, explain,
-    replay, weights_hash,
-};
+use templar_chain::PriceLimit;
+use templar_chain::{Call, Event, Topic, Transaction, weights_hash};
+use templar_ledger::pool::Pool;
+use templar_ledger::{Ledger, PaidEpoch, PoolRule, Profile, ROOT, State, check_conservation, explain, replay};
 
 /// Alice owns the subnet; Bob validates with Charlie's stake behind him; two miners of Charlie's.
 fn network(profile: Profile) -> (Bench, [Keypair; 3]) {

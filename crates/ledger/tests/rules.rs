@@ -4,9 +4,8 @@ mod support;
 
 use support::*;
 use templar_base::{Beacon, BlockNumber, Keypair, Netuid, Rao, Uid};
-use templar_ledger::{
-    BlockInput, Call, Event, Ledger, MAX_COMMITMENT_BYTES, Profile, Refusal, State, Topic, Transaction, apply, replay,
-};
+use templar_chain::{Call, Event, MAX_COMMITMENT_BYTES, Refusal, Topic, Transaction};
+use templar_ledger::{BlockInput, Ledger, Profile, State, apply, replay};
 
 #[test]
 fn every_refusal_bears_its_name_and_leaves_the_root() {

@@ -3,6 +3,7 @@
 use crate::DataFolderError;
 use templar_base::{PublicKey, Window};
 use templar_bucket::BucketError;
+use templar_chain::ChainError;
 use templar_corpus::{AssignmentError, CorpusError, PlanError};
 use templar_engine::checkpoint::CheckpointError;
 use templar_engine::{EngineError, OptimiserStateError};

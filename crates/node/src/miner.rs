@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
+use templar_chain::Topic;
 use templar_gauntlet::Standing;
 use templar_ledger::Topic;
 use templar_record::{Rules, fetch_verdict};

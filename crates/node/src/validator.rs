@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{ContentHash, PublicKey, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
+use templar_chain::Topic;
 use templar_gauntlet::{Verdict, weights};
 use templar_gradient::OuterState;
 use templar_ledger::Topic;

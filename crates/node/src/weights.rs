@@ -9,7 +9,7 @@ use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::path::PathBuf;
 use std::sync::Arc;
 use templar_base::{BlockNumber, Uid, Window};
-use templar_ledger::{Call, ChainError, Refusal, weights_hash};
+use templar_chain::{Call, ChainError, Refusal, weights_hash};
 use tokio::task::JoinSet;
 
 /// Version of the weights' meaning.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
-use templar_ledger::{Chain, Metagraph, SettingChanges, Topic};
+use templar_chain::{Chain, Metagraph, SettingChanges, Topic};
 use templar_round::{
     ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
     active_electors,
@@ -104,7 +104,7 @@ impl PublicRecord {
         }
         let read = Arc::new(self.chain.setting_changes(self.netuid).await?);
         if read.at.plus(1) < block {
-            return Err(templar_ledger::ChainError::NoSuchBlock { block, head: read.at }.into());
+            return Err(templar_chain::ChainError::NoSuchBlock { block, head: read.at }.into());
         }
         let mut known = self.known.changes.lock().unwrap_or_else(PoisonError::into_inner);
         // Of two answers that cross, the newer one tells more.
@@ -124,7 +124,7 @@ impl PublicRecord {
     pub async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, RecordError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
         let elector =
-            |neuron: &templar_ledger::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
+            |neuron: &templar_chain::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
         let permitted = metagraph.validators().map(elector).collect();
         if window.0 < ACTIVITY_WINDOWS {
             return Ok(permitted);

@@ -4,13 +4,13 @@
 //!  sum of balances + rewards = the access purse, after every call
 //! ```
 
-use super::{
-    AccessAccount, AccessAccountView, AccessRefusal, AccessTerms, AccessTotals, AccountKey, Charge, MAX_RECORDS,
-    MeteringRecord, Service, Units,
-};
 use crate::table::{NumberedTables, Table};
 use std::collections::BTreeSet;
 use templar_base::{Alpha, BlockHash, BlockNumber, PublicKey};
+use templar_chain::access::{
+    AccessAccount, AccessAccountView, AccessRefusal, AccessTerms, AccessTotals, AccountKey, Charge, MAX_RECORDS,
+    MeteringRecord, Service, Units,
+};
 
 /// The stakes of payers, which their tiers go by.
 pub(crate) trait Payers {
@@ -315,8 +315,10 @@ mod tests {
     }
 
     fn terms() -> AccessTerms {
-        let tier =
-            super::super::StakeTier { stake: Alpha(1_000), units_per_epoch: Units { generation: 50, compute: 0 } };
+        let tier = templar_chain::access::StakeTier {
+            stake: Alpha(1_000),
+            units_per_epoch: Units { generation: 50, compute: 0 },
+        };
         AccessTerms {
             generation_per_thousand: Alpha(1_500),
             minimum_deposit: Alpha(10),

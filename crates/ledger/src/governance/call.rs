@@ -1,83 +1,10 @@
-//! What a key may ask of governance, what it brings about, and the road from one to the other.
+//! Carries out calls to governance, and what was adopted.
 
-use super::{Action, Ballot, ProposalId, Status};
 use crate::purse::Purse;
 use crate::state::State;
-use crate::{Event, Refusal};
-use parity_scale_codec::{Decode, Encode};
-use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, PublicKey, Rao};
-
-/// One request to governance; signed by a coldkey.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-#[serde(rename_all = "snake_case")]
-pub enum GovernanceCall {
-    /// Makes a proposal; costs what the genesis says, which is burned.
-    Propose {
-        /// For people.
-        title: String,
-        /// What it would do.
-        action: Action,
-    },
-    /// Votes, or changes a vote.
-    Vote {
-        /// On which.
-        proposal: ProposalId,
-        /// How.
-        ballot: Ballot,
-    },
-}
-
-/// One fact of governance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum GovernanceEvent {
-    /// A proposal was made.
-    Proposed {
-        /// Its name.
-        proposal: ProposalId,
-        /// Whose it is.
-        proposer: PublicKey,
-        /// What it would do.
-        action: Action,
-        /// What it cost.
-        burned: Rao,
-    },
-    /// Somebody voted.
-    Voted {
-        /// On which.
-        proposal: ProposalId,
-        /// Who.
-        voter: PublicKey,
-        /// How.
-        ballot: Ballot,
-        /// With how much.
-        weight: Alpha,
-    },
-    /// A proposal was decided.
-    Decided {
-        /// Which.
-        proposal: ProposalId,
-        /// How.
-        status: Status,
-        /// What it does, if it was adopted.
-        action: Action,
-    },
-}
-
-impl GovernanceEvent {
-    /// The keys in whose history it stands.
-    pub(crate) fn accounts(&self) -> Vec<PublicKey> {
-        match self {
-            Self::Proposed { proposer, .. } => vec![*proposer],
-            Self::Voted { voter, .. } => vec![*voter],
-            Self::Decided { status: Status::Adopted, action: Action::Spend { to, hotkey, .. }, .. } => {
-                vec![*to, *hotkey]
-            }
-            Self::Decided { .. } => Vec::new(),
-        }
-    }
-}
+use templar_chain::governance::{Action, GovernanceCall, GovernanceEvent, Status};
+use templar_chain::{Event, Refusal};
 
 /// Carries out a call of `signer`, or refuses it without a trace.
 pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall) -> Result<Event, Refusal> {

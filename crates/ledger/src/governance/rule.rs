@@ -1,9 +1,9 @@
 //! The bounds of what votes can do; part of the ledger's genesis.
 
-use super::{Action, GovernanceRefusal};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, RAO_PER_TAO, Rao, RunSetting};
+use templar_chain::governance::{Action, GovernanceRefusal, Proposal, Status};
 
 /// What a value may be, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -86,6 +86,21 @@ impl GovernanceRule {
             proposal_cost: Rao(RAO_PER_TAO / 100),
             proposer_stake: Alpha(RAO_PER_TAO),
             ..Self::mainnet_like()
+        }
+    }
+
+    /// How `proposal` would be decided as the votes stand.
+    pub fn outcome(&self, proposal: &Proposal) -> Status {
+        if proposal.electorate == Alpha::ZERO
+            || proposal.voted() * 1000 < u128::from(proposal.electorate.0) * u128::from(self.quorum_per_mille)
+        {
+            return Status::NoQuorum;
+        }
+        let decisive = u128::from(proposal.yes.0) + u128::from(proposal.no.0);
+        if u128::from(proposal.yes.0) * 1000 > decisive * u128::from(self.majority_per_mille) {
+            Status::Adopted
+        } else {
+            Status::NoMajority
         }
     }
 

@@ -1,11 +1,12 @@
 //! Proposals, votes and decisions as a part of the ledger's state. Pure: what it needs of the rest is handed in.
 
-use super::{
-    Action, Ballot, GovernanceRefusal, GovernanceRule, MAX_TITLE_BYTES, Proposal, ProposalId, ProposalView, Status,
-};
+use super::GovernanceRule;
 use crate::table::{NumberedTables, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{Alpha, BlockNumber, PublicKey, SettingChange};
+use templar_chain::governance::{
+    Action, Ballot, GovernanceRefusal, MAX_TITLE_BYTES, Proposal, ProposalId, ProposalView, Status,
+};
 
 /// A proposal that has just been adopted, to be carried out by the transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl GovernanceState {
         for id in due {
             self.open.remove(&id);
             let Some(mut proposal) = self.proposals.get(&id).cloned() else { continue };
-            proposal.status = proposal.outcome(rule);
+            proposal.status = rule.outcome(&proposal);
             decided.push(Decided { id, status: proposal.status, action: proposal.action.clone() });
             if let (Status::Adopted, Action::Setting(setting)) = (proposal.status, &proposal.action) {
                 let change = SettingChange { decided_at: now, setting: *setting };
@@ -167,7 +168,7 @@ impl GovernanceState {
         limit: usize,
     ) -> Option<ProposalView> {
         let proposal = self.proposals.get(&id)?.clone();
-        let outcome = if proposal.status == Status::Open { proposal.outcome(rule) } else { proposal.status };
+        let outcome = if proposal.status == Status::Open { rule.outcome(&proposal) } else { proposal.status };
         let (first, last) = (after.unwrap_or(PublicKey::new([0; 32])), PublicKey::new([255; 32]));
         let found = self.votes.range((id, first)..=(id, last)).filter(|(place, _)| Some(place.1) != after);
         let votes = found.take(limit).map(|(place, ballot)| {
@@ -284,7 +285,7 @@ mod tests {
             Action::Setting(RunSetting::InnerSteps(0)),
             Action::Setting(RunSetting::Selected(65)),
             Action::Revenue { burned_per_mille: 900, treasury_per_mille: 200 },
-            Action::Price { service: crate::access::Service::Generation, per_thousand: Alpha(u64::MAX) },
+            Action::Price { service: templar_chain::access::Service::Generation, per_thousand: Alpha(u64::MAX) },
             Action::Spend { to: key(1), hotkey: key(1), amount: Alpha(0) },
         ];
         for action in outside {

@@ -1,8 +1,9 @@
 //! Candles and epochs as a part of the ledger's state.
 
-use super::{Candle, EpochRecord, Interval, KEPT_EPOCHS, Trade};
+use super::{KEPT_EPOCHS, Trade};
 use crate::table::{NumberedTables, Table};
 use templar_base::{BlockNumber, Rao};
+use templar_chain::market::{Candle, EpochRecord, Interval};
 
 /// Everything that the market keeps.
 #[derive(Debug, Clone, Default)]

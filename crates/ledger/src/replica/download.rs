@@ -1,14 +1,15 @@
 //! Fetching a snapshot: parts lie in the folder until all are there, so that a download that ends early goes on.
 
 use super::{Replica, ReplicaError};
-use crate::block::{Block, transactions_root};
 use crate::snapshot::{Entry, MAX_PARTS, SnapshotOffer, read_part};
-use crate::{ChainError, Profile, RpcChain, State, check_conservation};
+use crate::{Profile, State, check_conservation};
 use async_trait::async_trait;
 use parity_scale_codec::{DecodeAll, Encode};
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber, ContentHash};
+use templar_chain::{Block, transactions_root};
+use templar_chain::{ChainError, RpcChain};
 
 /// Blocks after the snapshot's among which the trusted one is looked for.
 const MAX_TRUST_BLOCKS: u64 = 4_096;

@@ -5,7 +5,6 @@
 //! KiB of its answer. Who has none left is told so and asks again. How many connections an address may hold is bounded
 //! too.
 
-use crate::ChainError;
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT};
 use jsonrpsee::server::MethodResponse;
 use jsonrpsee::types::Id;
@@ -13,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use templar_chain::ChainError;
 
 /// Bytes of an answer that cost a token more.
 const BYTES_PER_TOKEN: usize = 16 * 1024;

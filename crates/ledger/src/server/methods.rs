@@ -1,15 +1,17 @@
 //! The methods that a ledger answers.
 
 use super::refuse;
-use crate::governance::ProposalId;
-use crate::market::{Interval, Order};
-use crate::{ChainError, Ledger, LocalChain, MempoolError, Topic, Transaction, TransactionHash};
+use crate::{Ledger, LocalChain};
 use jsonrpsee::server::{PendingSubscriptionSink, RpcModule, SubscriptionMessage};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use parity_scale_codec::Encode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use templar_base::TransactionHash;
 use templar_base::{BlockNumber, Netuid, PublicKey, Uid};
+use templar_chain::governance::ProposalId;
+use templar_chain::market::{Interval, Order};
+use templar_chain::{ChainError, MempoolError, Topic, Transaction};
 use tokio::sync::watch;
 
 const INVALID_PARAMS_CODE: i32 = -32_602;
@@ -84,7 +86,7 @@ pub(super) fn methods(chain: LocalChain) -> RpcModule<LocalChain> {
     access_methods(m);
     register(m, "ledger_receipt", |chain, (hash,): (TransactionHash,)| chain.receipt(&hash));
     register(m, "ledger_submit", |chain, (text,): (String,)| {
-        let malformed = MempoolError::Malformed(crate::TransactionDecodeError::Malformed);
+        let malformed = MempoolError::Malformed(templar_chain::TransactionDecodeError::Malformed);
         let bytes = hex::decode(text).map_err(|_| ChainError::NotQueued { reason: malformed })?;
         let transaction = Transaction::from_bytes(&bytes);
         chain.queue(transaction.map_err(|error| ChainError::NotQueued { reason: error.into() })?)
@@ -136,7 +138,7 @@ fn access_methods(m: &mut RpcModule<LocalChain>) {
 
 /// Sends the newest block now and each time there is a newer one. A slow reader misses some, and fetches them by
 /// number; none of them waits in memory.
-async fn send_heads(pending: PendingSubscriptionSink, mut newest: watch::Receiver<Option<crate::BlockHeader>>) {
+async fn send_heads(pending: PendingSubscriptionSink, mut newest: watch::Receiver<Option<templar_chain::BlockHeader>>) {
     let Ok(sink) = pending.accept().await else { return };
     loop {
         let header = newest.borrow_and_update().clone();

@@ -4,7 +4,8 @@ use super::VectorError;
 use super::document::Node;
 use crate::fixed::StakeWeight;
 use crate::s425;
-use crate::yuma::{BondsRule, EpochInput, EpochRow, LiquidAlpha, YumaRule};
+use crate::yuma::{EpochInput, EpochRow};
+use templar_chain::{BondsRule, LiquidAlpha, YumaRule};
 
 /// No subnet is larger.
 const MAX_NEURONS: u64 = 4_096;

@@ -5,7 +5,8 @@ use super::document::{DECIMAL_ONE, Node};
 use super::{CheckReport, FileKind, VectorError};
 use crate::fixed::I32F32;
 use crate::wide::multiply_divide;
-use crate::yuma::{BondsRule, EpochInput, EpochTerms, epoch};
+use crate::yuma::{EpochInput, EpochTerms, epoch};
+use templar_chain::BondsRule;
 
 /// Published figures have four decimals.
 const PUBLISHED_TOLERANCE: u128 = DECIMAL_ONE / 10_000;

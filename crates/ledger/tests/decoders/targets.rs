@@ -5,13 +5,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::LazyLock;
 use templar_base::{BlockNumber, Keypair};
-use templar_ledger::access::AccessAccountView;
-use templar_ledger::governance::{Proposal, ProposalView};
-use templar_ledger::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
-use templar_ledger::{
-    AccessOverview, Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header,
-    Hyperparameters, Metagraph, Profile, Receipt, SettingChanges, State, Topic, Totals, replay,
+use templar_chain::access::AccessAccountView;
+use templar_chain::access::AccessOverview;
+use templar_chain::governance::{Proposal, ProposalView};
+use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
+use templar_chain::{
+    Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters,
+    Metagraph, Receipt, SettingChanges, Topic, Totals,
 };
+use templar_ledger::{Profile, State, replay};
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
     let owner = Keypair::from_seed([1; 32]).public();

@@ -5,9 +5,10 @@
 use parity_scale_codec::{Decode, Encode};
 use std::sync::LazyLock;
 use templar_base::{Beacon, BlockHash, Keypair, Netuid, RAO_PER_TAO, Rao};
-use templar_ledger::access::{AccessCall, MeteringRecord};
+use templar_chain::access::{AccessCall, MeteringRecord};
+use templar_chain::{Call, Transaction};
 use templar_ledger::governance::GovernanceRule;
-use templar_ledger::{Applied, BlockInput, Call, Profile, State, Transaction, apply, check_conservation};
+use templar_ledger::{Applied, BlockInput, Profile, State, apply, check_conservation};
 
 /// Calls of one input at most.
 const MAX_CALLS: usize = 12;

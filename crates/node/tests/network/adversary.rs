@@ -7,7 +7,6 @@ use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, OptimiserConfig, Segments, open};
 use templar_gradient::{ErrorFeedback, Metadata, Payload, drift};
-use templar_ledger::Topic;
 use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
 
 /// What an adversary does in every window.

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
 use templar_bucket::Bucket;
-use templar_ledger::{
+use templar_chain::{
     Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
-    LocalChain, Metagraph, Receipt, Topic,
+    Metagraph, Receipt, Topic,
 };
+use templar_ledger::LocalChain;
 
 type Submitted = BTreeSet<(PublicKey, Topic, u64)>;
 

@@ -3,7 +3,7 @@
 use super::World;
 use templar_base::{ContentHash, Keypair, StateHash, Uid, Window};
 use templar_bucket::Bucket;
-use templar_ledger::Topic;
+use templar_chain::Topic;
 use templar_round::{Applied, ObjectKey, Vote};
 
 /// What a rogue does in a window.

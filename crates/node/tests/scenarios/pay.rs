@@ -2,7 +2,7 @@
 
 use crate::network::{Act, Plan, World};
 use templar_base::{Alpha, Genesis, Window};
-use templar_ledger::Chain;
+use templar_chain::Chain;
 
 const LAST: Window = Window(6);
 

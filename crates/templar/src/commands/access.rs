@@ -9,8 +9,9 @@ use crate::output::{Output, Paint, table};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use templar_base::{Alpha, PublicKey};
-use templar_ledger::access::{AccessAccountView, AccessCall, AccessTerms};
-use templar_ledger::{AccessOverview, Call, Chain};
+use templar_chain::access::AccessOverview;
+use templar_chain::access::{AccessAccountView, AccessCall, AccessTerms};
+use templar_chain::{Call, Chain};
 
 /// Pay for the trained model and for compute with the subnet's token, in advance, for a key at a gateway.
 ///

@@ -11,9 +11,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting};
-use templar_ledger::access::Service;
-use templar_ledger::governance::{Action, Ballot, GovernanceCall, Proposal, ProposalId, ProposalView, Status};
-use templar_ledger::{Call, Chain, ChainError, MAX_ENTRIES, RpcChain};
+use templar_chain::access::Service;
+use templar_chain::governance::{Action, Ballot, GovernanceCall, Proposal, ProposalId, ProposalView, Status};
+use templar_chain::{Call, Chain, ChainError, MAX_ENTRIES, RpcChain};
 
 /// Decide with the other holders of the subnet's token: settings of the run, prices of access, the treasury.
 ///

@@ -14,8 +14,8 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use templar_base::{Keypair, PublicKey, Rao};
-use templar_wallet::Wallet;
 use templar_ledger::{Ledger as Authority, LedgerServer, Profile, ServerOptions, StoreError};
+use templar_wallet::Wallet;
 
 /// A profile has a line per funded account; this is room for a hundred thousand.
 const MAX_PROFILE_BYTES: u64 = 16 << 20;

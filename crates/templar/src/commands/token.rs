@@ -17,7 +17,7 @@ use crate::keys;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use templar_base::{Keypair, Netuid, PublicKey};
-use templar_ledger::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
+use templar_chain::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
 
 /// Templar's subnet.
 pub(super) const SUBNET: Netuid = Netuid(3);

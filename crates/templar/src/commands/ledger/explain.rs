@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::output::{Output, Paint, table};
 use clap::Args;
 use templar_base::{BlockNumber, Netuid, Uid};
-use templar_ledger::{Chain, Explanation};
+use templar_chain::{Chain, Explanation};
 
 /// Templar's subnet.
 const SUBNET: Netuid = Netuid(3);
@@ -99,7 +99,7 @@ fn section(paint: Paint, title: &str, head: &[&str], rows: &[Vec<String>]) -> Op
 }
 
 fn miner_rows(of: &Explanation) -> Vec<Vec<String>> {
-    let row = |term: &templar_ledger::MinerTerm| {
+    let row = |term: &templar_chain::MinerTerm| {
         let (active, weight) = (term.active_stake.clone(), term.weight.clone());
         vec![term.validator.to_string(), active, weight, term.clipped.clone(), term.product.clone()]
     };
@@ -107,7 +107,7 @@ fn miner_rows(of: &Explanation) -> Vec<Vec<String>> {
 }
 
 fn validator_rows(of: &Explanation) -> Vec<Vec<String>> {
-    let row = |term: &templar_ledger::ValidatorTerm| {
+    let row = |term: &templar_chain::ValidatorTerm| {
         vec![term.miner.to_string(), term.bond_share.clone(), term.incentive.clone(), term.product.clone()]
     };
     of.as_validator.iter().map(row).collect()

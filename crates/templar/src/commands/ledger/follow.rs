@@ -9,8 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use templar_base::StateRoot;
 use templar_base::{BlockHash, BlockNumber};
-use templar_ledger::{Chain, ChainError, Ledger, Replica, ReplicaError, RpcChain, StateRoot, fetch_snapshot};
+use templar_chain::{Chain, ChainError, RpcChain};
+use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
 
 /// Replay a running ledger from its first block, compare every root, and go on with each new block.
 ///

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
 use templar_base::{Alpha, PublicKey, Uid};
-use templar_ledger::{Chain, ChainError, RpcChain};
+use templar_chain::{Chain, ChainError, RpcChain};
 use tokio::task::JoinSet;
 
 /// Questions under way at once.

@@ -7,7 +7,7 @@ use crate::output::{Output, Paint, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::BlockNumber;
-use templar_ledger::{Chain, Metagraph, Neuron};
+use templar_chain::{Chain, Metagraph, Neuron};
 
 /// Shares are in parts of this.
 const FULL_SHARE: f64 = 65_535.0;

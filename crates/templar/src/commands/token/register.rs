@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use templar_base::{PublicKey, Rao};
-use templar_ledger::{Call, Chain, ChainError, Event, Refusal, RpcChain};
+use templar_chain::{Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
 ///

@@ -12,9 +12,9 @@ use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, AmountError, PublicKey, Rao};
-use templar_ledger::market::{Order, Quote};
-use templar_ledger::pool::PriceLimit;
-use templar_ledger::{Call, Chain, ChainError, Event, Refusal, RpcChain};
+use templar_chain::PriceLimit;
+use templar_chain::market::{Order, Quote};
+use templar_chain::{Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///

@@ -9,7 +9,7 @@ use crate::output::Output;
 use clap::Args;
 use serde_json::json;
 use templar_base::{PublicKey, Rao};
-use templar_ledger::{Call, Chain};
+use templar_chain::{Call, Chain};
 
 /// Send TAO from the wallet's coldkey to another address.
 ///

@@ -7,9 +7,9 @@ use crate::output::{Output, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::{BlockNumber, PublicKey};
-use templar_ledger::access::AccessEvent;
-use templar_ledger::governance::GovernanceEvent;
-use templar_ledger::{Event, EventRecord};
+use templar_chain::access::AccessEvent;
+use templar_chain::governance::GovernanceEvent;
+use templar_chain::{Event, EventRecord};
 
 /// Show what happened to an account: transfers, trades, slots, pay, votes, prepaid access; the newest first.
 ///

@@ -1,9 +1,9 @@
-//! Blocks: the header that names one, and the whole that a follower replays.
+//! Blocks: the header that names one, and the whole that a replica replays.
 
-use crate::{StateRoot, Transaction};
+use crate::Transaction;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, BlockHash, BlockNumber};
+use templar_base::{Beacon, BlockHash, BlockNumber, StateRoot};
 
 /// What a block's hash covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -38,6 +38,37 @@ impl Header {
     }
 }
 
+/// A block as nodes see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockHeader {
+    /// The block's number.
+    pub number: BlockNumber,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Hash of the block before.
+    pub parent: BlockHash,
+    /// When it was made, in milliseconds since 1970, by the block authority's clock.
+    pub time_ms: u64,
+    /// Digest of the state after it.
+    pub state_root: StateRoot,
+    /// Public randomness that nobody but the authority could know before it.
+    pub beacon: Beacon,
+}
+
+impl From<&Header> for BlockHeader {
+    fn from(header: &Header) -> Self {
+        let hash = header.hash();
+        Self {
+            number: header.number,
+            hash,
+            parent: header.parent,
+            time_ms: header.time_ms,
+            state_root: header.state_root,
+            beacon: hash.into(),
+        }
+    }
+}
+
 /// A header with its transactions: what a follower needs to replay the block.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Block {
@@ -48,7 +79,7 @@ pub struct Block {
 }
 
 /// Digest of a block's transactions.
-pub(crate) fn transactions_root(transactions: &[Transaction]) -> StateRoot {
+pub fn transactions_root(transactions: &[Transaction]) -> StateRoot {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"templar ledger transactions 1");
     for transaction in transactions {

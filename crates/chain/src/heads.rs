@@ -15,7 +15,8 @@ pub struct HeadStream {
 }
 
 impl HeadStream {
-    pub(crate) fn new(newest: watch::Receiver<Option<BlockHeader>>, chain: Arc<dyn Chain>) -> Self {
+    /// The blocks after the newest one that `newest` shows; `chain` serves those between.
+    pub fn new(newest: watch::Receiver<Option<BlockHeader>>, chain: Arc<dyn Chain>) -> Self {
         Self { newest, chain, delivered: None }
     }
 

@@ -139,7 +139,7 @@ impl AccessTerms {
     }
 
     /// What is wrong with the terms, for the check of the profile: field, value, wanted.
-    pub(crate) fn fault(&self) -> Option<(&'static str, u64, &'static str)> {
+    pub fn fault(&self) -> Option<(&'static str, u64, &'static str)> {
         let split = u64::from(self.burned_per_mille) + u64::from(self.treasury_per_mille);
         let ordered = self.tiers.is_sorted_by(|low, high| low.stake < high.stake);
         match self {
@@ -170,7 +170,7 @@ impl AccessTerms {
     }
 
     /// What units cost, in thousandths of the token's smallest unit.
-    pub(super) fn cost_in_thousandths(&self, units: Units) -> u128 {
+    pub fn cost_in_thousandths(&self, units: Units) -> u128 {
         u128::from(units.generation) * u128::from(self.generation_per_thousand.0)
             + u128::from(units.compute) * u128::from(self.compute_per_thousand.0)
     }

@@ -2,10 +2,10 @@
 
 use crate::access::AccessEvent;
 use crate::governance::GovernanceEvent;
-use crate::{Refusal, Topic, TransactionHash};
+use crate::{Refusal, Topic};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 
 /// What became of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]

@@ -1,15 +1,13 @@
-//! The ledger over the network: a client that reconnects by itself and gives up in time.
+//! The ledger over the network: a client that reconnects automatically and gives up in time.
 
-use crate::access::AccessAccountView;
+use crate::access::{AccessAccountView, AccessOverview};
 use crate::block::Block;
 use crate::governance::{Proposal, ProposalId, ProposalView};
 use crate::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
-use crate::server::LEDGER_ERROR_CODE;
-use crate::submission::{SubmissionPort, Ticket};
+use crate::submission::{self, SubmissionPort, Ticket};
 use crate::{
-    AccessOverview, Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, Explanation,
-    HeadStream, Hyperparameters, Metagraph, Profile, Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
-    Transaction, TransactionHash,
+    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, Explanation, HeadStream,
+    Hyperparameters, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals, Transaction,
 };
 use async_trait::async_trait;
 use jsonrpsee::core::client::{ClientT, Error as ClientError, SubscriptionClientT};
@@ -20,12 +18,15 @@ use parity_scale_codec::{DecodeAll, Encode};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use templar_base::{Alpha, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How patient a client is.
+/// JSON-RPC error code of every refusal of the ledger; the error itself is in `data`.
+pub const LEDGER_ERROR_CODE: i32 = -32_000;
+
+/// A client's timeouts.
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
     /// One attempt of one call, connecting included.
@@ -92,8 +93,8 @@ impl RpcChain {
         self.connection.call("ledger_genesis", rpc_params![]).await
     }
 
-    /// The profile that rules the ledger.
-    pub async fn profile(&self) -> Result<Profile, ChainError> {
+    /// The document that the ledger started from, of whatever type `P` the ledger's implementation gives it.
+    pub async fn profile<P: DeserializeOwned>(&self) -> Result<P, ChainError> {
         self.connection.call("ledger_profile", rpc_params![]).await
     }
 
@@ -390,7 +391,7 @@ impl Chain for RpcChain {
     }
 
     async fn submit(&self, signer: &Keypair, call: Call) -> Result<Receipt, ChainError> {
-        crate::submission::submit(self, signer, call, self.connection.options.submit_timeout).await
+        submission::submit(self, signer, call, self.connection.options.submit_timeout).await
     }
 }
 

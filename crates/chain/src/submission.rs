@@ -3,10 +3,10 @@
 //! The signed transaction is the unit of retry: sending it again cannot apply it twice, since its nonce counts once.
 //! Another transaction is signed only when the first is known to be dead: another took its nonce.
 
-use crate::{Call, ChainError, MempoolError, Receipt, Refusal, Transaction, TransactionHash};
+use crate::{Call, ChainError, MempoolError, Receipt, Refusal, Transaction};
 use async_trait::async_trait;
 use std::time::Duration;
-use templar_base::{BlockHash, BlockNumber, Keypair, PublicKey};
+use templar_base::{BlockHash, BlockNumber, Keypair, PublicKey, TransactionHash};
 use tokio::time::Instant;
 
 /// Blocks that a submitted transaction lives.
@@ -15,20 +15,28 @@ const LIFETIME_BLOCKS: u64 = 64;
 const MAX_SIGNATURES: u32 = 16;
 
 /// What a signer needs to know.
-pub(crate) struct Ticket {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The account's next nonce, after those that wait.
     pub nonce: u64,
+    /// The newest block.
     pub head: BlockNumber,
+    /// The chain's name.
     pub genesis: BlockHash,
     /// Another for each submission, so that two equal calls at once are two transactions.
     pub salt: u64,
 }
 
-/// The few questions that submission asks; each may fail with a retryable error.
+/// The few requests that submission makes; each may fail with a retryable error.
 #[async_trait]
-pub(crate) trait SubmissionPort: Send + Sync {
+pub trait SubmissionPort: Send + Sync {
+    /// What a transaction of `signer` needs now.
     async fn ticket(&self, signer: &PublicKey) -> Result<Ticket, ChainError>;
+    /// Puts a transaction into the queue; sending it again has no effect.
     async fn queue(&self, transaction: &Transaction) -> Result<(), ChainError>;
+    /// The receipt of a transaction; none while it waits.
     async fn receipt(&self, hash: &TransactionHash) -> Result<Option<Receipt>, ChainError>;
+    /// The number of the newest block.
     async fn head_number(&self) -> Result<BlockNumber, ChainError>;
     /// Waits until a block after `head` is likely.
     async fn wait_after(&self, head: BlockNumber);
@@ -40,7 +48,7 @@ enum Outcome {
 }
 
 /// Signs, queues and waits until the call is included or can never be.
-pub(crate) async fn submit(
+pub async fn submit(
     port: &dyn SubmissionPort,
     signer: &Keypair,
     call: Call,

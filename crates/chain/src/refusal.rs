@@ -2,7 +2,7 @@
 
 use crate::access::AccessRefusal;
 use crate::governance::GovernanceRefusal;
-use crate::pool::PoolError;
+use crate::trade::PoolError;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};

@@ -1,0 +1,30 @@
+//! Commitments: a few bytes that a registered hotkey writes on the chain.
+
+use serde::{Deserialize, Serialize};
+use templar_base::{BlockNumber, PublicKey};
+
+/// A commitment and when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitmentRecord {
+    /// By whom.
+    pub hotkey: PublicKey,
+    /// The block that included it.
+    pub block: BlockNumber,
+    /// What it says; foreign bytes, to be parsed with suspicion.
+    #[serde(with = "hex_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// Bytes as hexadecimal text in JSON.
+mod hex_bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        hex::decode(text.as_ref()).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,64 @@
+//! What a node asks of a chain, whoever keeps it: the [`Chain`] trait and everything that crosses it.
+//!
+//! A chain is the network's clock and its only agreement: who is registered, with what stake, who committed what at
+//! which block, and who is paid. This crate holds the interface: [`Call`]s in signed [`Transaction`]s, [`Event`]s,
+//! [`Refusal`]s and receipts, the [`Metagraph`], the types of governance, access and market, and [`RpcChain`], the
+//! client that reaches a ledger over JSON-RPC. How a block is made is the matter of an implementation, such as
+//! `templar-ledger`.
+//!
+//! ```
+//! use templar_base::{BlockHash, BlockNumber, Keypair, Netuid};
+//! use templar_chain::{Call, Topic, Transaction};
+//!
+//! let alice = Keypair::from_uri("//Alice").unwrap();
+//! let call = Call::Commit { netuid: Netuid(3), topic: Topic::Vote, index: 7, data: vec![1, 2, 3] };
+//! let transaction = Transaction::sign(&alice, call, 0, BlockNumber(64), BlockHash::new([5; 32]));
+//! assert!(transaction.is_authentic());
+//! ```
+
+pub mod access;
+mod account;
+mod block;
+mod call;
+mod chain;
+mod commitment;
+mod error;
+mod event;
+mod explanation;
+pub mod governance;
+mod heads;
+mod history;
+mod hyperparameters;
+mod limits;
+pub mod market;
+mod mempool_error;
+mod metagraph;
+mod refusal;
+mod rpc;
+mod snapshot_offer;
+pub mod submission;
+mod trade;
+mod transaction;
+mod weights_hash;
+mod yuma_rule;
+
+pub use account::{Account, Totals};
+pub use block::{Block, BlockHeader, Header, transactions_root};
+pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
+pub use chain::Chain;
+pub use commitment::CommitmentRecord;
+pub use error::ChainError;
+pub use event::{Event, EventRecord, Receipt};
+pub use explanation::{Check, Explanation, MinerTerm, Payout, SlotInput, SlotTerms, ValidatorTerm};
+pub use heads::HeadStream;
+pub use hyperparameters::{Hyperparameters, SettingChanges};
+pub use limits::{MAX_ENTRIES, MAX_EVENT_BLOCKS};
+pub use mempool_error::MempoolError;
+pub use metagraph::{Metagraph, Neuron};
+pub use refusal::Refusal;
+pub use rpc::{LEDGER_ERROR_CODE, RpcChain, RpcOptions};
+pub use snapshot_offer::SnapshotOffer;
+pub use trade::{PoolError, PriceLimit};
+pub use transaction::{MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Transaction, TransactionDecodeError};
+pub use weights_hash::weights_hash;
+pub use yuma_rule::{BondsRule, LiquidAlpha, YumaRule};
