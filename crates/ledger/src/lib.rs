@@ -9,22 +9,26 @@
 //! and for study. It goes by rule set `s425`, Bittensor's rules at spec version 425: [`s425`] has the constants, [`yuma`]
 //! the consensus, [`pool`] the market, [`vectors`] the check against figures that were computed elsewhere.
 //!
-//! # How the state is held, and how a module joins it
+//! # Layers
 //!
-//! [`State`] is a set of tables (`table.rs`: sorted, digested, journaled); `State::tables` lists them all under fixed
-//! numbers, and digest, store and restart go by that list alone. What has a subnet's row: the pool (reserves of TAO and
-//! alpha, weights, moving price), stake as shares (a hotkey's total, and each coldkey's shares of it, per subnet; subnet
-//! 0 is the root, in TAO), slots (an epoch's results per uid), weights, bonds, open weight commits. Everything else is
-//! derived and not digested.
+//! ```text
+//! arithmetic ← state (rows and tables, nobody's rules) ← rules ← modules ← transition      service above all of them
+//! ```
 //!
-//! A module beside the chain's rules (`governance`, `access`, `market`) is one folder with
-//! - a struct of tables, a field of [`State`], whose `tables()` gives them with its numbers to `State::tables`;
-//! - one variant each of [`Call`](templar_chain::Call), [`Event`](templar_chain::Event) and [`Refusal`](templar_chain::Refusal) that wraps the module's own enum; `apply_transaction` hands
-//!   the call to the module, which checks everything before it writes anything;
+//! What has a subnet's row: the pool (reserves of TAO and alpha, weights, moving price), stake as shares (a hotkey's
+//! total, and each coldkey's shares of it, per subnet; subnet 0 is the root, in TAO), slots (an epoch's results per uid),
+//! weights, bonds, open weight commits. Everything else is derived and not digested.
+//!
+//! A module beside the chain's rules (`governance`, `access`, `market`) is
+//! - a struct of tables in `state/`, a field of [`State`], whose `tables()` gives them with its numbers to
+//!   `State::tables`;
+//! - one variant each of [`Call`](templar_chain::Call), [`Event`](templar_chain::Event) and
+//!   [`Refusal`](templar_chain::Refusal) that wraps the module's own enum; `transition.rs` hands the call to the module,
+//!   which checks everything before it writes anything;
 //! - where it needs it a line in `begin_block` (before the block's transactions) or `end_block` (after them, with the
 //!   block's events) of `transition.rs`.
 //!
-//! Amounts that a module holds lie in its [`Purse`], so that conservation covers them.
+//! Amounts that a module holds are in its [`Escrow`], so that conservation covers them.
 //!
 //! ```
 //! use templar_base::{Keypair, Rao};
@@ -46,59 +50,31 @@
 //! # });
 //! ```
 
-pub mod access;
-mod commit_reveal;
-mod commitment;
-mod conservation;
-pub mod curve;
-mod desk;
-mod emission;
-mod explain;
-pub mod fixed;
-pub mod governance;
-mod ledger;
-mod local;
-pub mod market;
-mod mempool;
-mod payout;
-pub mod pool;
-mod profile;
-mod purse;
-mod registration;
-mod replica;
-mod rule_set;
-pub mod s425;
-mod server;
-mod share;
-mod snapshot;
-mod stake;
+mod arithmetic;
+mod modules;
+mod rules;
+mod service;
 mod state;
-mod store;
-mod subnet;
-mod table;
-mod token;
 mod transition;
 pub mod vectors;
-mod view;
-mod weights;
-mod wide;
-pub mod yuma;
 
-pub use commitment::COMMITMENT_OVERHEAD_BYTES;
-pub use conservation::{ConservationError, check_conservation};
-pub use emission::EMISSION_RULE;
-pub use explain::explain;
-pub use ledger::{Ledger, ReplayError, replay};
-pub use local::LocalChain;
-pub use payout::PaidEpoch;
-pub use profile::{MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, RegistrationPrice};
-pub use purse::{Holding, Purse};
-pub use replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
-pub use rule_set::{RuleSet, RuleSetName};
-pub use server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
-pub use share::ROOT;
-pub use snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
-pub use state::State;
-pub use store::StoreError;
-pub use subnet::Subnet;
+pub use arithmetic::fixed;
+pub use modules::market::KEPT_EPOCHS;
+pub use rules::commitment::COMMITMENT_OVERHEAD_BYTES;
+pub use rules::conservation::{ConservationError, check_conservation};
+pub use rules::emission::EMISSION_RULE;
+pub use rules::explain::explain;
+pub use rules::payout::PaidEpoch;
+pub use rules::{curve, pool, s425, yuma};
+pub use service::authority::{Ledger, ReplayError, replay};
+pub use service::local::LocalChain;
+pub use service::meter::{Meter, MeterError, RequestId};
+pub use service::replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
+pub use service::server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
+pub use service::snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
+pub use service::store::StoreError;
+pub use state::{
+    Bounds, Escrow, GovernanceRule, Holding, MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, ROOT,
+    RegistrationPrice, RuleSet, State, Subnet,
+};
 pub use transition::{Applied, BlockInput, BlockOrderError, apply};

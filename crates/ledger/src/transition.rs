@@ -1,11 +1,11 @@
 //! The state transition: a pure function of the state and a block.
 
-use crate::commit_reveal::Reveal;
-use crate::payout::PaidEpoch;
-use crate::share::ROOT;
-use crate::stake::Position;
+use crate::rules::commit_reveal::Reveal;
+use crate::rules::payout::PaidEpoch;
+use crate::rules::stake::Position;
+use crate::state::ROOT;
 use crate::state::State;
-use crate::table::StateChanges;
+use crate::state::StateChanges;
 use templar_base::StateRoot;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao};
 use templar_chain::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, Transaction};
@@ -68,7 +68,7 @@ pub fn apply(state: &mut State, block: &BlockInput) -> Result<Applied, BlockOrde
         let result = apply_transaction(state, transaction, &mut events);
         receipts.push(Receipt { transaction: transaction.hash(), block: block.number, result });
     }
-    crate::market::end_block(state, block, &events);
+    crate::modules::market::end_block(state, block.time_ms, &events);
     let (is_metagraph_changed, is_weights_changed) = (state.is_metagraph_changed(), state.weights.is_changed());
     let (root, changes) = state.settle();
     Ok(Applied { events, receipts, root, epoch, changes, is_metagraph_changed, is_weights_changed })
@@ -76,16 +76,16 @@ pub fn apply(state: &mut State, block: &BlockInput) -> Result<Applied, BlockOrde
 
 /// What happens at every block, whatever is asked: prices sink, old commitments go, and each tempo an epoch ends.
 fn begin_block(state: &mut State, events: &mut Vec<Event>) -> Option<PaidEpoch> {
-    crate::registration::decay_price(state);
-    crate::emission::issue(state, events);
-    crate::access::begin_block(state, events);
-    crate::governance::begin_block(state, events);
+    crate::rules::registration::decay_price(state);
+    crate::rules::emission::issue(state, events);
+    crate::modules::access::begin_block(state, events);
+    crate::modules::governance::begin_block(state, events);
     let retention = state.profile.commitment_retention_blocks;
     state.drop_commitments_before(BlockNumber(state.block.0.saturating_sub(retention)));
     if state.block.0.is_multiple_of(u64::from(state.profile.tempo)) {
-        crate::commitment::begin_tempo(state);
-        let paid = crate::emission::end_epoch(state, events);
-        crate::access::end_epoch(state, events);
+        crate::rules::commitment::begin_tempo(state);
+        let paid = crate::rules::emission::end_epoch(state, events);
+        crate::modules::access::end_epoch(state, events);
         return Some(paid);
     }
     None
@@ -105,48 +105,54 @@ fn apply_transaction(state: &mut State, transaction: &Transaction, events: &mut 
         }
         Call::Register { netuid, hotkey, max_price } => {
             check_netuid(state, *netuid)?;
-            crate::registration::register(state, &signer, hotkey, *max_price, events)?;
+            crate::rules::registration::register(state, &signer, hotkey, *max_price, events)?;
         }
         Call::SetWeights { netuid, uids, values, version_key } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::weights::set_weights(state, &signer, uids, values, *version_key)?);
+            events.push(crate::rules::weights::set_weights(state, &signer, uids, values, *version_key)?);
         }
         Call::AddStake { hotkey, netuid, amount } => {
-            crate::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, None, events)?;
+            crate::rules::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, None, events)?;
         }
         Call::AddStakeLimit { hotkey, netuid, amount, limit } => {
-            crate::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, Some(*limit), events)?;
+            crate::rules::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, Some(*limit), events)?;
         }
         Call::RemoveStake { hotkey, netuid, amount } => {
-            crate::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, None, events)?;
+            crate::rules::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, None, events)?;
         }
         Call::RemoveStakeLimit { hotkey, netuid, amount, limit } => {
-            crate::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, Some(*limit), events)?;
+            crate::rules::stake::remove(
+                state,
+                position(state, *netuid, hotkey, &signer)?,
+                amount.0,
+                Some(*limit),
+                events,
+            )?;
         }
         Call::MoveStake { from, to, netuid, amount } => {
-            crate::stake::move_between(state, position(state, *netuid, from, &signer)?, to, amount.0, events)?;
+            crate::rules::stake::move_between(state, position(state, *netuid, from, &signer)?, to, amount.0, events)?;
         }
-        Call::SetTake { hotkey, take } => events.push(crate::stake::set_take(state, &signer, hotkey, *take)?),
+        Call::SetTake { hotkey, take } => events.push(crate::rules::stake::set_take(state, &signer, hotkey, *take)?),
         Call::CommitWeights { netuid, hash } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::commit_reveal::commit(state, &signer, *hash)?);
+            events.push(crate::rules::commit_reveal::commit(state, &signer, *hash)?);
         }
         Call::RevealWeights { netuid, uids, values, salt, version_key } => {
             check_netuid(state, *netuid)?;
             let reveal = Reveal { uids, values, salt, version_key: *version_key };
-            events.push(crate::commit_reveal::reveal(state, &signer, &reveal)?);
+            events.push(crate::rules::commit_reveal::reveal(state, &signer, &reveal)?);
         }
         Call::Governance { netuid, call } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::governance::apply(state, &signer, call)?);
+            events.push(crate::modules::governance::apply(state, &signer, call)?);
         }
         Call::Access { netuid, call } => {
             check_netuid(state, *netuid)?;
-            crate::access::apply(state, &signer, call, events)?;
+            crate::modules::access::apply(state, &signer, call, events)?;
         }
         Call::Commit { netuid, topic, index, data } => {
             check_netuid(state, *netuid)?;
-            events.push(crate::commitment::commit(state, &signer, *topic, *index, data)?);
+            events.push(crate::rules::commitment::commit(state, &signer, *topic, *index, data)?);
         }
     }
     state.advance_nonce(&signer);

@@ -1,10 +1,10 @@
 //! An epoch as a file states it.
 
-use super::VectorError;
 use super::document::Node;
-use crate::fixed::StakeWeight;
-use crate::s425;
-use crate::yuma::{EpochInput, EpochRow};
+use super::report::VectorError;
+use crate::arithmetic::fixed::StakeWeight;
+use crate::rules::s425;
+use crate::rules::yuma::{EpochInput, EpochRow};
 use templar_chain::{BondsRule, LiquidAlpha, YumaRule};
 
 /// No subnet is larger.

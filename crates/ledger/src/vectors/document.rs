@@ -1,6 +1,6 @@
 //! A JSON document that knows where each of its values stands, so that every complaint names the place.
 
-use super::VectorError;
+use super::report::VectorError;
 use serde_json::Value;
 
 /// Decimals of [`Node::decimal`].

@@ -2,10 +2,10 @@
 
 use super::case;
 use super::document::{DECIMAL_ONE, Node};
-use super::{CheckReport, FileKind, VectorError};
-use crate::fixed::I32F32;
-use crate::wide::multiply_divide;
-use crate::yuma::{EpochInput, EpochTerms, epoch};
+use super::report::{CheckReport, FileKind, VectorError};
+use crate::arithmetic::fixed::I32F32;
+use crate::arithmetic::wide::multiply_divide;
+use crate::rules::yuma::{EpochInput, EpochTerms, epoch};
 use templar_chain::BondsRule;
 
 /// Published figures have four decimals.
@@ -264,7 +264,7 @@ fn combined_shares(terms: &[EpochTerms]) -> Vec<I32F32> {
         let active = terms.iter().any(|terms| terms.active_stake != I32F32::ZERO);
         return terms.iter().map(|terms| if active { terms.active_stake } else { terms.stake }).collect();
     }
-    crate::fixed::normalise(&mut shares);
+    crate::arithmetic::fixed::normalise(&mut shares);
     shares
 }
 

@@ -1,11 +1,11 @@
 //! Checks single figures of prices, emission and the pool.
 
 use super::document::{DECIMAL_ONE, Node};
-use super::{CheckReport, FileKind, VectorError};
-use crate::curve::{self, MovingPrice, MovingPriceRule};
-use crate::pool::{Charge, Pool, Price, WEIGHT_ONE, WeightedPool};
-use crate::s425;
-use crate::wide::multiply_divide;
+use super::report::{CheckReport, FileKind, VectorError};
+use crate::arithmetic::wide::multiply_divide;
+use crate::rules::curve::{self, MovingPrice, MovingPriceRule};
+use crate::rules::pool::{Charge, Price, WEIGHT_ONE, WeightedPool};
+use crate::rules::s425;
 use templar_base::{Alpha, Rao};
 
 /// References are real numbers rounded down to rao.

@@ -1,0 +1,4 @@
+//! Exact arithmetic that the rules stand on.
+
+pub mod fixed;
+pub(crate) mod wide;

@@ -1,0 +1,12 @@
+//! A ledger as a service: on disk, with a queue, behind JSON-RPC, and copies that follow it.
+
+pub(crate) mod authority;
+pub(crate) mod local;
+mod mempool;
+pub(crate) mod meter;
+mod queries;
+pub(crate) mod replica;
+pub(crate) mod server;
+pub(crate) mod snapshot;
+pub(crate) mod store;
+mod view;

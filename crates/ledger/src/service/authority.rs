@@ -1,0 +1,299 @@
+//! The block authority: state, queue and store together. Synchronous; time comes from the caller.
+
+use crate::rules::explain::explain;
+use crate::service::mempool::Mempool;
+use crate::service::store::{BlockRecord, Store, StoreError};
+use crate::state::State;
+use crate::transition::{Applied, BlockInput, apply};
+use crate::{Profile, service::view};
+use std::path::Path;
+use templar_base::TransactionHash;
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, Uid};
+use templar_chain::Explanation;
+use templar_chain::{
+    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Header, Hyperparameters, Metagraph, Receipt,
+    Topic, Transaction,
+};
+use templar_chain::{Block, transactions_root};
+
+/// A whole local ledger, in a folder or in memory.
+///
+/// One authority makes all blocks and there is no consensus protocol: it is for one operator's network, for tests and
+/// for study. Everybody can replay the blocks and compare roots, so the authority cannot break the rules unseen; it
+/// can leave transactions out, and could grind block hashes.
+pub struct Ledger {
+    state: State,
+    head: Header,
+    store: Store,
+    mempool: Mempool,
+    secret: [u8; 32],
+}
+
+impl Ledger {
+    /// Opens the ledger in `folder`, or makes it from `profile` where there is none.
+    ///
+    /// `secret` makes block hashes unpredictable for everybody but the authority; it is used only for a new ledger and
+    /// kept in its folder. Draw it with [`Ledger::draw_secret`].
+    pub fn open(folder: &Path, profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
+        Self::from_opened(Store::open(folder, Some(profile), secret)?)
+    }
+
+    /// A secret for a new ledger, from the system's random source.
+    pub fn draw_secret() -> Result<[u8; 32], StoreError> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| StoreError::Random(error.to_string()))?;
+        Ok(secret)
+    }
+
+    /// Opens the ledger in `folder` under the profile that it was made with.
+    pub fn reopen(folder: &Path) -> Result<Self, StoreError> {
+        Self::from_opened(Store::open(folder, None, [0; 32])?)
+    }
+
+    /// A ledger in memory, for tests and simulations; equal arguments give equal blocks.
+    pub fn in_memory(profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
+        Self::from_opened(Store::in_memory(profile, secret)?)
+    }
+
+    fn from_opened(opened: crate::service::store::Opened) -> Result<Self, StoreError> {
+        let crate::service::store::Opened { store, state, head, secret } = opened;
+        let secret = secret.ok_or_else(|| StoreError::Replica(store.path().to_owned()))?;
+        Ok(Self { state, head, store, mempool: Mempool::default(), secret })
+    }
+
+    /// The same ledger, except that blocks reach the disk only now and then: a kill loses the newest. For ledgers that
+    /// can be made again, as in measurements.
+    pub fn without_sync(mut self) -> Self {
+        self.store.blocks_per_sync = 256;
+        self
+    }
+
+    /// The state after the newest block.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Shows every entry of the state, encoded, by table and key.
+    pub(crate) fn visit_entries(&mut self, entry: &mut dyn FnMut(u8, Vec<u8>, Vec<u8>)) {
+        self.state.visit_entries(entry);
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> BlockHeader {
+        (&self.head).into()
+    }
+
+    /// Queues a transaction for the next block. One that was decided or is waiting already is left as it is.
+    pub fn queue(&mut self, transaction: Transaction) -> Result<TransactionHash, ChainError> {
+        let hash = transaction.hash();
+        // A refused transaction keeps its nonce valid; remembering the receipt stops anybody from playing it again.
+        if self.receipt(&hash)?.is_some() {
+            return Ok(hash);
+        }
+        self.mempool.insert(&self.state, transaction, hash).map_err(|reason| ChainError::NotQueued { reason })?;
+        Ok(hash)
+    }
+
+    /// Makes the next block from the queue, at `time_ms` (milliseconds since 1970; never before its parent).
+    ///
+    /// Where the store fails, the ledger stands where it stood before, except that the queue is gone.
+    pub fn make_block(&mut self, time_ms: u64) -> Result<BlockHeader, StoreError> {
+        let transactions = self.mempool.take_block();
+        let parent = self.head.hash();
+        let number = self.head.number.plus(1);
+        let mut seed = blake3::Hasher::new_keyed(&self.secret);
+        seed.update(parent.as_bytes()).update(&number.0.to_le_bytes());
+        let seed = Beacon::new(*seed.finalize().as_bytes());
+        let time_ms = time_ms.max(self.head.time_ms);
+        let input = BlockInput { number, time_ms, beacon: seed, transactions };
+        let Ok(applied) = apply(&mut self.state, &input) else {
+            return Err(self.recover(StoreError::Damaged("state".into(), "it does not stand at the head")));
+        };
+        let header = Header {
+            number,
+            parent,
+            time_ms,
+            seed,
+            transactions_root: transactions_root(&input.transactions),
+            state_root: applied.root,
+        };
+        let block = Block { header, transactions: input.transactions };
+        if let Err(error) = self.store.commit(record(&block, &applied, &self.state)) {
+            return Err(self.recover(error));
+        }
+        self.head = block.header;
+        Ok(self.head())
+    }
+
+    /// After a failed write: back to the last committed block.
+    fn recover(&mut self, error: StoreError) -> StoreError {
+        match self.store.load_state(self.state.profile().clone()) {
+            Ok((state, head)) => (self.state, self.head) = (state, head),
+            Err(reload) => return reload,
+        }
+        error
+    }
+
+    /// A kept block's header.
+    pub fn header(&self, number: BlockNumber) -> Result<BlockHeader, ChainError> {
+        if number == self.head.number {
+            return Ok(self.head());
+        }
+        Ok((&self.block(number)?.header).into())
+    }
+
+    /// A kept block, for replay.
+    pub fn block(&self, number: BlockNumber) -> Result<Block, ChainError> {
+        self.check_kept(number)?;
+        let oldest = self.store.oldest()?;
+        self.store.block(number)?.ok_or(ChainError::Pruned { block: number, oldest })
+    }
+
+    fn check_kept(&self, block: BlockNumber) -> Result<(), ChainError> {
+        let head = self.head.number;
+        if block > head {
+            return Err(ChainError::NoSuchBlock { block, head });
+        }
+        let oldest = self.store.oldest()?;
+        if block < oldest { Err(ChainError::Pruned { block, oldest }) } else { Ok(()) }
+    }
+
+    /// The receipt of a transaction that was included in the kept history.
+    pub fn receipt(&self, hash: &TransactionHash) -> Result<Option<Receipt>, ChainError> {
+        Ok(self.store.receipt(hash)?)
+    }
+
+    /// The subnet after block `at`, or now.
+    pub fn metagraph(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Metagraph, ChainError> {
+        self.check_netuid(netuid)?;
+        let block = at.unwrap_or(self.head.number);
+        if block == self.head.number {
+            let (neurons, weights) = (view::neurons(&self.state), view::weight_rows(&self.state));
+            return Ok(view::metagraph(&self.state, block, neurons, weights));
+        }
+        self.check_kept(block)?;
+        let (neurons, weights) = self.store.metagraph(block)?;
+        Ok(view::metagraph(&self.state, block, neurons, weights))
+    }
+
+    /// Commitments under a topic and index, by hotkey.
+    pub fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
+        self.check_netuid(netuid)?;
+        Ok(view::commitments(&self.state, topic, index))
+    }
+
+    /// Balance and nonce.
+    pub fn account(&self, key: &PublicKey) -> Account {
+        self.state.account(key)
+    }
+
+    /// The nonce that the key's next transaction needs, behind those that wait.
+    pub fn next_nonce(&self, key: &PublicKey) -> u64 {
+        self.mempool.next_nonce(&self.state, key)
+    }
+
+    /// Price of a slot now.
+    pub fn registration_cost(&self, netuid: Netuid) -> Result<Rao, ChainError> {
+        self.check_netuid(netuid)?;
+        Ok(self.state.totals().registration_price)
+    }
+
+    /// Events of the blocks `from..=to`.
+    pub fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ChainError> {
+        if to < from {
+            return Ok(Vec::new());
+        }
+        self.check_kept(to)?;
+        self.check_kept(from)?;
+        let asked = to.0 - from.0 + 1;
+        if asked > MAX_EVENT_BLOCKS {
+            return Err(ChainError::RangeTooLarge { asked, limit: MAX_EVENT_BLOCKS });
+        }
+        let record = |(block, events): (BlockNumber, Vec<templar_chain::Event>)| {
+            events.into_iter().map(move |event| EventRecord { block, event })
+        };
+        Ok(self.store.events(from, to)?.into_iter().flat_map(record).collect())
+    }
+
+    pub(crate) fn events_of(
+        &self,
+        key: &PublicKey,
+        before: BlockNumber,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, ChainError> {
+        Ok(self.store.history(key, before, limit)?)
+    }
+
+    /// Why a slot was paid what it was paid in the newest epoch that ended at `at` or before; the newest of all where no
+    /// block is named.
+    pub fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError> {
+        self.check_netuid(netuid)?;
+        let at = at.unwrap_or(self.head.number);
+        let epoch = self.store.epoch(at)?.ok_or(ChainError::NoSuchEpoch { at })?;
+        let rules = self.state.profile().rule_set;
+        explain(rules, &epoch, uid).ok_or(ChainError::NoSuchSlot { uid, slots: epoch.payouts.len() as u32 })
+    }
+
+    /// The subnet's rules.
+    pub fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
+        self.check_netuid(netuid)?;
+        Ok(view::hyperparameters(&self.state))
+    }
+
+    pub(crate) fn check_netuid(&self, given: Netuid) -> Result<(), ChainError> {
+        let here = self.state.profile().netuid;
+        if given == here { Ok(()) } else { Err(ChainError::NoSuchSubnet { given, here }) }
+    }
+}
+
+pub(crate) fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
+    BlockRecord {
+        block,
+        events: &applied.events,
+        receipts: &applied.receipts,
+        changes: &applied.changes,
+        metagraph: applied.is_metagraph_changed.then(|| view::neurons(state)),
+        weights: applied.is_weights_changed.then(|| view::weight_rows(state)),
+        epoch: applied.epoch.as_ref(),
+    }
+}
+
+impl From<StoreError> for ChainError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("head", &self.head.number).finish_non_exhaustive()
+    }
+}
+
+/// A block that a follower must not accept; the authority is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// It does not follow the block before.
+    #[error("block {0} does not follow the one before it; fetch the blocks in order, from one ledger")]
+    NotNext(BlockNumber),
+    /// Its transactions or its state are not what its header says.
+    #[error("block {0} breaks the rules: replay gives another root than its header; do not trust this ledger")]
+    WrongRoot(BlockNumber),
+}
+
+/// Replays `block` on `state`, which stands after `parent`, and compares the roots: how a follower checks an
+/// authority. After an error the state is not to be used.
+pub fn replay(state: &mut State, parent: &Header, block: &Block) -> Result<Applied, ReplayError> {
+    let header = &block.header;
+    if header.parent != parent.hash() || header.number != parent.number.plus(1) || header.time_ms < parent.time_ms {
+        return Err(ReplayError::NotNext(header.number));
+    }
+    let (number, time_ms, beacon) = (header.number, header.time_ms, header.seed);
+    let input = BlockInput { number, time_ms, beacon, transactions: block.transactions.clone() };
+    let applied = apply(state, &input).map_err(|_| ReplayError::NotNext(number))?;
+    if applied.root != header.state_root || transactions_root(&block.transactions) != header.transactions_root {
+        return Err(ReplayError::WrongRoot(number));
+    }
+    Ok(applied)
+}

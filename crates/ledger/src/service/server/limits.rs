@@ -1,0 +1,258 @@
+//! What one client may ask of a ledger, so that none can starve the others.
+//!
+//! A client is an address of the network; on this machine, where many nodes share one address, it is a connection. Each
+//! has a bucket of tokens that fills at a steady rate: a request takes one (some take more), and one more for every 16
+//! KiB of its answer. Who has none left is told so and asks again. How many connections an address may hold is bounded
+//! too.
+
+use super::refusal::refuse;
+use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT};
+use jsonrpsee::server::MethodResponse;
+use jsonrpsee::types::Id;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use templar_chain::ChainError;
+
+/// Bytes of an answer that cost a token more.
+const BYTES_PER_TOKEN: usize = 16 * 1024;
+
+/// Methods that read much for a short answer, and the tokens that they take instead of one.
+const DEAR_METHODS: [(&str, usize); 3] = [("ledger_snapshot", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
+
+fn price_of(method: &str) -> usize {
+    DEAR_METHODS.iter().find(|(name, _)| *name == method).map_or(1, |(_, price)| *price)
+}
+
+/// Limits of one client.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientLimits {
+    /// Requests a second in the long run.
+    pub requests_per_second: u32,
+    /// Requests that may come at once.
+    pub burst: u32,
+    /// Connections of one address at a time; on this machine they are bounded by the server's own limit alone.
+    pub connections_per_address: u32,
+}
+
+impl Default for ClientLimits {
+    /// 500 requests a second, 2000 at once, 64 connections: more than a node with all its tasks needs.
+    fn default() -> Self {
+        Self { requests_per_second: 500, burst: 2_000, connections_per_address: 64 }
+    }
+}
+
+/// The tokens of one client. They may fall under none: a large answer is paid for after it is given.
+#[derive(Debug)]
+struct Tokens {
+    left: f64,
+    counted_at: Instant,
+}
+
+/// One client, shared by its connections.
+#[derive(Debug)]
+pub(super) struct Client {
+    limits: ClientLimits,
+    tokens: Mutex<Tokens>,
+}
+
+impl Client {
+    fn new(limits: ClientLimits) -> Self {
+        let tokens = Tokens { left: f64::from(limits.burst), counted_at: Instant::now() };
+        Self { limits, tokens: Mutex::new(tokens) }
+    }
+
+    fn tokens(&self, now: Instant) -> MutexGuard<'_, Tokens> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let gained = now.saturating_duration_since(tokens.counted_at).as_secs_f64();
+        let gained = gained * f64::from(self.limits.requests_per_second);
+        tokens.left = (tokens.left + gained).min(f64::from(self.limits.burst));
+        tokens.counted_at = now;
+        tokens
+    }
+
+    /// Takes so many tokens, if the client has them.
+    fn take(&self, now: Instant, tokens: usize) -> Result<(), ChainError> {
+        let (mut held, wanted) = (self.tokens(now), tokens as f64);
+        if held.left < wanted {
+            return Err(ChainError::TooManyRequests { per_second: self.limits.requests_per_second });
+        }
+        held.left -= wanted;
+        Ok(())
+    }
+
+    fn pay_for_answer(&self, now: Instant, bytes: usize) {
+        self.tokens(now).left -= (bytes / BYTES_PER_TOKEN) as f64;
+    }
+}
+
+/// The clients that are connected.
+#[derive(Debug)]
+pub(super) struct Clients {
+    limits: ClientLimits,
+    max_connections: u32,
+    connected: Mutex<Connected>,
+}
+
+#[derive(Debug, Default)]
+struct Connected {
+    connections: u32,
+    by_address: BTreeMap<IpAddr, (Arc<Client>, u32)>,
+}
+
+/// A connection's place among the clients; given up when it is dropped.
+pub(super) struct Place {
+    client: Arc<Client>,
+    address: Option<IpAddr>,
+    clients: Arc<Clients>,
+}
+
+impl Clients {
+    pub fn new(limits: ClientLimits, max_connections: u32) -> Arc<Self> {
+        Arc::new(Self { limits, max_connections, connected: Mutex::default() })
+    }
+
+    /// A place for a connection from `address`; none where there are too many.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if connected.connections >= self.max_connections {
+            return None;
+        }
+        let address = address.to_canonical();
+        let (client, address) = if address.is_loopback() {
+            (Arc::new(Client::new(self.limits)), None)
+        } else {
+            let entry = connected.by_address.entry(address);
+            let (client, count) = entry.or_insert_with(|| (Arc::new(Client::new(self.limits)), 0));
+            if *count >= self.limits.connections_per_address {
+                return None;
+            }
+            *count += 1;
+            (Arc::clone(client), Some(address))
+        };
+        connected.connections += 1;
+        Some(Place { client, address, clients: Arc::clone(self) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connected = self.clients.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.connections = connected.connections.saturating_sub(1);
+        let Some(address) = self.address else { return };
+        if let Some((_, count)) = connected.by_address.get_mut(&address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                connected.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// Answers a client's requests as long as it has tokens.
+#[derive(Clone)]
+pub(super) struct Limited<S> {
+    pub service: S,
+    /// Held as long as anything of the connection lives: after an upgrade to WebSocket that is this service alone.
+    pub place: Arc<Place>,
+}
+
+impl<S> RpcServiceT for Limited<S>
+where
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
+        async move {
+            if let Err(error) = client.take(Instant::now(), price_of(&request.method)) {
+                return MethodResponse::error(request.id, refuse(error));
+            }
+            let answer = service.call(request).await;
+            client.pay_for_answer(Instant::now(), answer.as_json().get().len());
+            answer
+        }
+    }
+
+    fn batch<'a>(&self, requests: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
+        async move {
+            let price = |entry: &Result<BatchEntry<'_>, _>| match entry {
+                Ok(BatchEntry::Call(call)) => price_of(&call.method),
+                _ => 1,
+            };
+            if let Err(error) = client.take(Instant::now(), requests.iter().map(price).sum()) {
+                return MethodResponse::error(Id::Null, refuse(error));
+            }
+            let answer = service.batch(requests).await;
+            client.pay_for_answer(Instant::now(), answer.as_json().get().len());
+            answer
+        }
+    }
+
+    fn notification<'a>(&self, notification: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        // The ledger has no use for notifications; they cost what a request does and are answered by nothing.
+        let _ = self.place.client.take(Instant::now(), 1);
+        self.service.notification(notification)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
+
+    const LIMITS: ClientLimits = ClientLimits { requests_per_second: 10, burst: 20, connections_per_address: 2 };
+
+    #[test]
+    fn tokens_run_out_and_come_back_at_the_rate() {
+        let client = Client::new(LIMITS);
+        let start = Instant::now();
+        for _ in 0..20 {
+            client.take(start, 1).unwrap();
+        }
+        assert_eq!(client.take(start, 1), Err(ChainError::TooManyRequests { per_second: 10 }));
+        let later = start + Duration::from_millis(500);
+        client.take(later, 5).unwrap();
+        assert!(client.take(later, 1).is_err());
+        client.take(start + Duration::from_secs(100), 20).unwrap();
+    }
+
+    #[test]
+    fn a_large_answer_is_paid_for_afterwards() {
+        let client = Client::new(LIMITS);
+        let start = Instant::now();
+        client.take(start, 1).unwrap();
+        client.pay_for_answer(start, 39 * BYTES_PER_TOKEN);
+        assert!(client.take(start + Duration::from_millis(1_900), 1).is_err());
+        client.take(start + Duration::from_millis(2_200), 1).unwrap();
+    }
+
+    #[test]
+    fn an_address_holds_so_many_connections_and_this_machine_as_many_as_there_are() {
+        let clients = Clients::new(LIMITS, 6);
+        let far = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let same = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
+        let (first, second) = (clients.admit(far).unwrap(), clients.admit(same).unwrap());
+        assert!(Arc::ptr_eq(&first.client, &second.client), "one address has one bucket");
+        assert!(clients.admit(far).is_none());
+        drop(first);
+        let _third = clients.admit(far).unwrap();
+        let local = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let places: Vec<Place> = (0..4).filter_map(|_| clients.admit(local)).collect();
+        assert_eq!(places.len(), 4);
+        assert!(clients.admit(local).is_none(), "the server is full");
+    }
+}
