@@ -8,9 +8,11 @@ use std::path::Path;
 use std::time::Instant;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, Keypair, PublicKey, RAO_PER_TAO, Rao, Uid};
+use templar_chain::{Call, Transaction};
+use templar_chain::{LiquidAlpha, YumaRule};
 use templar_ledger::fixed::StakeWeight;
-use templar_ledger::yuma::{EpochInput, EpochRow, LiquidAlpha, YumaRule, epoch};
-use templar_ledger::{BlockInput, Call, Ledger, Profile, RegistrationPrice, State, Transaction, apply, s425};
+use templar_ledger::yuma::{EpochInput, EpochRow, epoch};
+use templar_ledger::{BlockInput, Ledger, Profile, RegistrationPrice, State, apply, s425};
 
 /// Slots and validators of the measured subnet: the chain's own.
 const SLOTS: u16 = 256;

@@ -10,9 +10,11 @@ pub use record::MeteringRecord;
 pub use refusal::AccessRefusal;
 pub use terms::{AccessTerms, Service, StakeTier, Units};
 
+use crate::ChainError;
+use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Alpha, BlockNumber, PublicKey};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey};
 
 /// Records that one transaction settles at most: each is a signature to check.
 pub const MAX_RECORDS: usize = 64;
@@ -99,4 +101,27 @@ pub struct AccessOverview {
     pub totals: AccessTotals,
     /// What the treasury holds.
     pub treasury: Alpha,
+}
+
+/// A chain with prepaid accounts for the use of the trained model.
+#[async_trait]
+pub trait Access: Send + Sync {
+    /// Terms and sums.
+    async fn access_overview(&self, netuid: Netuid) -> Result<AccessOverview, ChainError>;
+
+    /// The prepaid account of `key` at `gateway`; none where nobody prepaid.
+    async fn access_account(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        key: &PublicKey,
+    ) -> Result<Option<AccessAccountView>, ChainError>;
+
+    /// The accounts at a gateway by key, those after `after`; at most [`MAX_ENTRIES`](crate::MAX_ENTRIES).
+    async fn access_accounts(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        after: Option<PublicKey>,
+    ) -> Result<Vec<AccessAccountView>, ChainError>;
 }

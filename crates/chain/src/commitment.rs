@@ -1,7 +1,9 @@
 //! Commitments: a few bytes that a registered hotkey writes on the chain.
 
+use crate::{ChainError, Topic};
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockNumber, PublicKey};
+use templar_base::{BlockNumber, Netuid, PublicKey};
 
 /// A commitment and when it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,18 @@ pub struct CommitmentRecord {
     /// What it says; foreign bytes, to be parsed with suspicion.
     #[serde(with = "hex_bytes")]
     pub data: Vec<u8>,
+}
+
+/// A chain that keeps commitments by topic and index.
+#[async_trait]
+pub trait Commitments: Send + Sync {
+    /// All commitments under a topic and index (window), by hotkey.
+    async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError>;
+
+    /// The address of each hotkey's bucket, by hotkey.
+    async fn bucket_commitments(&self, netuid: Netuid) -> Result<Vec<CommitmentRecord>, ChainError> {
+        self.commitments(netuid, Topic::Bucket, 0).await
+    }
 }
 
 /// Bytes as hexadecimal text in JSON.

@@ -121,6 +121,9 @@ pub enum ChainError {
         /// What is wrong.
         reason: String,
     },
+    /// This machine has no random source.
+    #[error("this machine's random source failed: {0}; nothing was signed")]
+    Random(String),
     /// The ledger's own disk or data failed.
     #[error("the ledger's store failed: {0}; the operator of the ledger must look at its disk")]
     Store(String),

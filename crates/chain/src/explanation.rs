@@ -1,9 +1,10 @@
 //! Why a slot was paid what it was paid: every term of Yuma and of the payout.
 
-use crate::YumaRule;
+use crate::{ChainError, YumaRule};
+use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Alpha, BlockNumber, PublicKey, Rao, Uid};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
 /// An epoch and one slot's part in it. Shares are decimal numbers from 0 to 1, cut after nine decimals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,4 +138,12 @@ pub struct Payout {
     pub to_root_stakers: Alpha,
     /// The TAO that the sale brought them.
     pub root_tao: Rao,
+}
+
+/// A chain that explains what it paid.
+#[async_trait]
+pub trait Explain: Send + Sync {
+    /// Why a slot was paid what it was paid in the newest epoch that ended at `at` or before; the newest of all where
+    /// no block is named.
+    async fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError>;
 }

@@ -6,11 +6,13 @@ mod refusal;
 pub use call::{GovernanceCall, GovernanceEvent};
 pub use refusal::GovernanceRefusal;
 
+use crate::ChainError;
 use crate::access::Service;
+use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use templar_base::{Alpha, BlockNumber, PublicKey, RunSetting};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, RunSetting};
 
 /// The most bytes of a proposal's title.
 pub const MAX_TITLE_BYTES: usize = 128;
@@ -151,4 +153,19 @@ pub struct ProposalView {
     pub outcome: Status,
     /// Votes with their weights, by key.
     pub votes: Vec<(PublicKey, Ballot, Alpha)>,
+}
+
+/// A chain whose token holders decide by vote.
+#[async_trait]
+pub trait Governance: Send + Sync {
+    /// The newest proposals, newest first; at most `limit` and [`MAX_ENTRIES`](crate::MAX_ENTRIES).
+    async fn proposals(&self, netuid: Netuid, limit: u32) -> Result<Vec<Proposal>, ChainError>;
+
+    /// A proposal with its votes by key, those after `after`; at most [`MAX_ENTRIES`](crate::MAX_ENTRIES) of them.
+    async fn proposal(
+        &self,
+        netuid: Netuid,
+        id: ProposalId,
+        after: Option<PublicKey>,
+    ) -> Result<Option<ProposalView>, ChainError>;
 }

@@ -2,9 +2,12 @@
 //!
 //! A chain is the network's clock and its only agreement: who is registered, with what stake, who committed what at
 //! which block, and who is paid. This crate holds the interface: [`Call`]s in signed [`Transaction`]s, [`Event`]s,
-//! [`Refusal`]s and receipts, the [`Metagraph`], the types of governance, access and market, and [`RpcChain`], the
-//! client that reaches a ledger over JSON-RPC. How a block is made is the matter of an implementation, such as
-//! `templar-ledger`.
+//! [`Refusal`]s and receipts, the [`Metagraph`], and what a chain may have besides: [`Commitments`], [`Bank`],
+//! [`market::Market`], [`governance::Governance`], [`access::Access`], [`Explain`]. How a block is made is the matter of
+//! an implementation, such as `templar-ledger`.
+//!
+//! Features: `client` (the default) brings `RpcChain`, which reaches a ledger over JSON-RPC; `server` the trait that a
+//! server of the same methods implements. Without both, no network code is built.
 //!
 //! ```
 //! use templar_base::{BlockHash, BlockNumber, Keypair, Netuid};
@@ -17,7 +20,7 @@
 //! ```
 
 pub mod access;
-mod account;
+mod bank;
 mod block;
 mod call;
 mod chain;
@@ -34,6 +37,7 @@ pub mod market;
 mod mempool_error;
 mod metagraph;
 mod refusal;
+#[cfg(any(feature = "client", feature = "server"))]
 mod rpc;
 mod snapshot_offer;
 pub mod submission;
@@ -42,23 +46,28 @@ mod transaction;
 mod weights_hash;
 mod yuma_rule;
 
-pub use account::{Account, Totals};
+pub use bank::{Account, Bank, Totals};
 pub use block::{Block, BlockHeader, Header, transactions_root};
 pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
-pub use chain::Chain;
-pub use commitment::CommitmentRecord;
+pub use chain::{Chain, NodeChain};
+pub use commitment::{CommitmentRecord, Commitments};
 pub use error::ChainError;
 pub use event::{Event, EventRecord, Receipt};
-pub use explanation::{Check, Explanation, MinerTerm, Payout, SlotInput, SlotTerms, ValidatorTerm};
+pub use explanation::{Check, Explain, Explanation, MinerTerm, Payout, SlotInput, SlotTerms, ValidatorTerm};
 pub use heads::HeadStream;
 pub use hyperparameters::{Hyperparameters, SettingChanges};
 pub use limits::{MAX_ENTRIES, MAX_EVENT_BLOCKS};
 pub use mempool_error::MempoolError;
 pub use metagraph::{Metagraph, Neuron};
 pub use refusal::Refusal;
-pub use rpc::{LEDGER_ERROR_CODE, RpcChain, RpcOptions};
+#[cfg(any(feature = "client", feature = "server"))]
+pub use rpc::LEDGER_ERROR_CODE;
+#[cfg(feature = "server")]
+pub use rpc::LedgerRpcServer;
+#[cfg(feature = "client")]
+pub use rpc::{LedgerRpcClient, RpcChain, RpcOptions};
 pub use snapshot_offer::SnapshotOffer;
 pub use trade::{PoolError, PriceLimit};
-pub use transaction::{MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Transaction, TransactionDecodeError};
+pub use transaction::{Envelope, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Transaction, TransactionDecodeError};
 pub use weights_hash::weights_hash;
 pub use yuma_rule::{BondsRule, LiquidAlpha, YumaRule};

@@ -1,10 +1,12 @@
 //! Market data of the subnet's token: candles, epochs, orders and quotes.
 
+use crate::ChainError;
+use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use templar_base::{Alpha, BlockNumber, Rao};
+use templar_base::{Alpha, BlockNumber, Netuid, Rao};
 
 /// How long a candle is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
@@ -153,4 +155,20 @@ pub struct Quote {
 pub fn worth(amount: Alpha, price: Rao) -> Rao {
     let product = u128::from(amount.0) * u128::from(price.0) / u128::from(templar_base::RAO_PER_TAO);
     Rao(u64::try_from(product).unwrap_or(u64::MAX))
+}
+
+/// A chain with a market of the subnet's token.
+#[async_trait]
+pub trait Market: Send + Sync {
+    /// The market at a glance.
+    async fn market(&self, netuid: Netuid) -> Result<MarketSummary, ChainError>;
+
+    /// What an order would bring now; a refusal where the pool cannot fill it.
+    async fn quote(&self, netuid: Netuid, order: Order) -> Result<Quote, ChainError>;
+
+    /// The newest candles, the oldest first, at most `limit`.
+    async fn candles(&self, netuid: Netuid, interval: Interval, limit: u32) -> Result<Vec<Candle>, ChainError>;
+
+    /// The newest epochs, the oldest first; at most `limit` and [`MAX_ENTRIES`](crate::MAX_ENTRIES).
+    async fn epochs(&self, netuid: Netuid, limit: u32) -> Result<Vec<EpochRecord>, ChainError>;
 }

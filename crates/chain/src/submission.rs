@@ -3,7 +3,7 @@
 //! The signed transaction is the unit of retry: sending it again cannot apply it twice, since its nonce counts once.
 //! Another transaction is signed only when the first is known to be dead: another took its nonce.
 
-use crate::{Call, ChainError, MempoolError, Receipt, Refusal, Transaction};
+use crate::{Call, ChainError, Envelope, MempoolError, Receipt, Refusal, Transaction};
 use async_trait::async_trait;
 use std::time::Duration;
 use templar_base::{BlockHash, BlockNumber, Keypair, PublicKey, TransactionHash};
@@ -62,8 +62,8 @@ pub async fn submit(
     for _ in 0..MAX_SIGNATURES {
         let asked = tokio::time::timeout_at(deadline, port.ticket(&signer.public())).await;
         let Ticket { nonce, head, genesis, salt } = asked.map_err(|_| late())??;
-        let transaction = Transaction::sign(signer, call.clone(), nonce, head.plus(LIFETIME_BLOCKS), genesis);
-        let transaction = transaction.with_salt(signer, salt);
+        let envelope = Envelope { nonce, valid_until: head.plus(LIFETIME_BLOCKS), genesis, salt };
+        let transaction = Transaction::sign_envelope(signer, call.clone(), envelope);
         match tokio::time::timeout_at(deadline, drive(port, &transaction)).await {
             Ok(Ok(Outcome::NonceLost)) => continue,
             Ok(Ok(Outcome::Included(receipt))) => match receipt.result {

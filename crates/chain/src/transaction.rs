@@ -48,22 +48,32 @@ pub struct Transaction {
     pub signature: Signature,
 }
 
+/// Everything of a transaction but its signer and call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    /// The signer's number of applied transactions before this one.
+    pub nonce: u64,
+    /// The last block that may include it.
+    pub valid_until: BlockNumber,
+    /// The chain it is meant for.
+    pub genesis: BlockHash,
+    /// Sets two equal calls apart.
+    pub salt: u64,
+}
+
 impl Transaction {
     /// Signs `call` with `keypair`, with salt 0.
     pub fn sign(keypair: &Keypair, call: Call, nonce: u64, valid_until: BlockNumber, genesis: BlockHash) -> Self {
+        Self::sign_envelope(keypair, call, Envelope { nonce, valid_until, genesis, salt: 0 })
+    }
+
+    /// Signs `call` in `envelope` with `keypair`.
+    pub fn sign_envelope(keypair: &Keypair, call: Call, envelope: Envelope) -> Self {
+        let Envelope { nonce, valid_until, genesis, salt } = envelope;
         let signature = Signature([0; 64]);
-        let unsigned = Self { signer: keypair.public(), nonce, valid_until, genesis, salt: 0, call, signature };
-        unsigned.signed_with(keypair)
-    }
-
-    /// The same transaction with another salt, signed anew.
-    pub fn with_salt(self, keypair: &Keypair, salt: u64) -> Self {
-        Self { signer: keypair.public(), salt, ..self }.signed_with(keypair)
-    }
-
-    fn signed_with(self, keypair: &Keypair) -> Self {
-        let signature = keypair.sign(&self.signed_bytes());
-        Self { signature, ..self }
+        let unsigned = Self { signer: keypair.public(), nonce, valid_until, genesis, salt, call, signature };
+        let signature = keypair.sign(&unsigned.signed_bytes());
+        Self { signature, ..unsigned }
     }
 
     /// Whether the signature is the signer's, over these very fields.
@@ -114,7 +124,11 @@ mod tests {
         assert!(!Transaction { genesis: BlockHash::new([6; 32]), ..good.clone() }.is_authentic());
         assert!(!Transaction { salt: 1, ..good.clone() }.is_authentic());
         let alice = Keypair::from_uri("//Alice").unwrap();
-        assert!(good.clone().with_salt(&alice, 1).is_authentic());
+        let (nonce, valid_until, genesis) = (good.nonce, good.valid_until, good.genesis);
+        let salted = Envelope { nonce, valid_until, genesis, salt: 1 };
+        let salted = Transaction::sign_envelope(&alice, good.call.clone(), salted);
+        assert!(salted.is_authentic());
+        assert_ne!(salted.hash(), good.hash());
         assert!(!Transaction { signer: PublicKey::new([0; 32]), ..good.clone() }.is_authentic());
         let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao(1) };
         assert!(!Transaction { call, ..good }.is_authentic());

@@ -2,12 +2,12 @@
 //!
 //! The ledger is the network's clock and its only agreement: who is registered, with what stake, who committed what at
 //! which block, and who is paid. [`apply`] is a pure function of state and block; [`Ledger`] keeps its results in one
-//! crash-safe file and makes blocks; [`LedgerServer`] serves it; [`LocalChain`] and
-//! [`templar_chain::RpcChain`] are the two ways to reach it, behind one trait.
+//! crash-safe file and makes blocks; `LedgerServer` serves it; [`LocalChain`] and
+//! `templar_chain::RpcChain` are the two ways to reach it, behind one trait.
 //!
 //! The local ledger has a single block authority and no consensus protocol: it is for one operator's network, for tests
 //! and for study. It goes by rule set `s425`, Bittensor's rules at spec version 425: [`s425`] has the constants, [`yuma`]
-//! the consensus, [`pool`] the market, [`vectors`] the check against figures that were computed elsewhere.
+//! the consensus, [`pool`] the market, `vectors` the check against figures that were computed elsewhere.
 //!
 //! # Layers
 //!
@@ -56,6 +56,7 @@ mod rules;
 mod service;
 mod state;
 mod transition;
+#[cfg(feature = "vectors")]
 pub mod vectors;
 
 pub use arithmetic::fixed;
@@ -70,6 +71,7 @@ pub use service::authority::{Ledger, ReplayError, replay};
 pub use service::local::LocalChain;
 pub use service::meter::{Meter, MeterError, RequestId};
 pub use service::replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
+#[cfg(feature = "server")]
 pub use service::server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
 pub use service::snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
 pub use service::store::StoreError;

@@ -6,6 +6,7 @@ mod mempool;
 pub(crate) mod meter;
 mod queries;
 pub(crate) mod replica;
+#[cfg(feature = "server")]
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod store;

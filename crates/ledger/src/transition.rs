@@ -3,11 +3,8 @@
 use crate::rules::commit_reveal::Reveal;
 use crate::rules::payout::PaidEpoch;
 use crate::rules::stake::Position;
-use crate::state::ROOT;
-use crate::state::State;
-use crate::state::StateChanges;
-use templar_base::StateRoot;
-use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao};
+use crate::state::{ROOT, State, StateChanges};
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, StateRoot};
 use templar_chain::{Call, Event, MAX_MORTALITY_BLOCKS, Receipt, Refusal, Transaction};
 
 /// What the transition is told about a block.

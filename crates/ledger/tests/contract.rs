@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Alpha, BlockNumber, Keypair, Netuid, RAO_PER_TAO, Rao, Uid};
-use templar_chain::{Call, Chain, ChainError, Event, RpcChain, RpcOptions, Topic};
+use templar_chain::{Bank, Call, Chain, ChainError, Commitments, Event, Explain, RpcChain, RpcOptions, Topic};
 use templar_ledger::{
     ClientLimits, Ledger, LedgerHandle, LedgerServer, LocalChain, Profile, ServerError, ServerOptions,
 };
@@ -30,8 +30,8 @@ async fn serve(ledger: Ledger) -> (LedgerHandle, RpcChain) {
     (handle, chain)
 }
 
-/// The contract. The chain must make blocks by itself meanwhile.
-async fn contract(chain: Arc<dyn Chain>) {
+/// The contract. The chain must make blocks meanwhile.
+async fn contract<C: Chain + Commitments + Bank>(chain: Arc<C>) {
     let (alice, bob, validator, miner) = (key("Alice"), key("Bob"), key("validator"), key("miner"));
     let genesis = chain.header(BlockNumber(0)).await.unwrap();
     assert_eq!(genesis.number, BlockNumber(0));

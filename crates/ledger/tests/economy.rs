@@ -9,9 +9,11 @@ use templar_base::{
 use templar_chain::access::{AccessCall, AccessEvent, MeteringRecord, Service, Units};
 use templar_chain::governance::{Action, Ballot, GovernanceCall, GovernanceRefusal, ProposalId, Status};
 use templar_chain::market::Interval;
-use templar_chain::{Call, Chain, ChainError, Event, Refusal, Transaction};
-use templar_ledger::access::{Meter, MeterError, RequestId};
-use templar_ledger::{BlockInput, Ledger, LocalChain, Profile, Purse, State, apply, check_conservation, replay};
+use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, Transaction};
+use templar_ledger::{
+    BlockInput, Escrow, Ledger, LocalChain, Meter, MeterError, Profile, RequestId, State, apply, check_conservation,
+    replay,
+};
 
 const TAO: u64 = RAO_PER_TAO;
 
@@ -154,7 +156,7 @@ async fn a_setting_is_proposed_voted_on_and_adopted() {
 async fn a_refused_proposal_costs_nothing() {
     let town = Town::new().await;
     let account = town.chain.account(&town.alice.public()).await.unwrap();
-    let root = town.chain.with(|ledger| ledger.state().purse(Purse::Treasury));
+    let root = town.chain.with(|ledger| ledger.state().escrow(Escrow::Treasury));
     let refusal = town.propose(&town.alice, Action::Setting(RunSetting::Selected(0))).await.unwrap_err();
     assert_eq!(refusal.name(), "ProposalOutOfBounds");
     let poor = key("Poor");
@@ -164,7 +166,7 @@ async fn a_refused_proposal_costs_nothing() {
     assert_eq!(town.chain.account(&poor.public()).await.unwrap().balance, Rao(TAO));
     let after = town.chain.account(&town.alice.public()).await.unwrap();
     assert_eq!((after.balance.0 + TAO, after.nonce), (account.balance.0, account.nonce + 1));
-    assert_eq!(town.chain.with(|ledger| ledger.state().purse(Purse::Treasury)), root);
+    assert_eq!(town.chain.with(|ledger| ledger.state().escrow(Escrow::Treasury)), root);
 }
 
 #[tokio::test]

@@ -7,8 +7,7 @@ use parity_scale_codec::{Decode, Encode};
 use std::path::Path;
 use std::sync::Mutex;
 use support::{NETUID, commit, key, register, stake, weights};
-use templar_base::StateRoot;
-use templar_base::{BlockHash, BlockNumber, ContentHash, PublicKey, Rao};
+use templar_base::{BlockHash, BlockNumber, ContentHash, PublicKey, Rao, StateRoot};
 use templar_chain::{Block, Call, ChainError, RpcChain, RpcOptions, SnapshotOffer, Topic};
 use templar_ledger::{
     Ledger, LedgerServer, LocalChain, Profile, Replica, ReplicaError, SNAPSHOT_BLOCKS, ServerOptions, SnapshotSource,

@@ -5,9 +5,7 @@ mod support;
 use proptest::prelude::*;
 use support::*;
 use templar_base::{Alpha, BlockNumber, Keypair, RAO_PER_TAO, Rao, Uid};
-use templar_chain::PriceLimit;
-use templar_chain::{Call, Event, Topic, Transaction, weights_hash};
-use templar_ledger::pool::Pool;
+use templar_chain::{Call, Event, PriceLimit, Topic, Transaction, weights_hash};
 use templar_ledger::{Ledger, PaidEpoch, PoolRule, Profile, ROOT, State, check_conservation, explain, replay};
 
 /// Alice owns the subnet; Bob validates with Charlie's stake behind him; two miners of Charlie's.
@@ -64,10 +62,10 @@ fn an_epoch_pays_owner_miners_and_validators_and_loses_nothing() {
     assert!((bob_gain - take).abs_diff(expected as u64) < 100, "{bob_gain} {charlie_gain} {take}");
     // Everything is explained, and the explanation agrees with the books to the rao.
     for uid in 0..3 {
-        let explanation = explain(bench.state.profile().rules(), &epoch, Uid(uid)).unwrap();
+        let explanation = explain(bench.state.profile().rule_set, &epoch, Uid(uid)).unwrap();
         assert!(explanation.agrees(), "{explanation:#?}");
     }
-    assert_eq!(explain(bench.state.profile().rules(), &epoch, Uid(3)), None);
+    assert_eq!(explain(bench.state.profile().rule_set, &epoch, Uid(3)), None);
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use templar_base::{GenesisError, ModelConfigError};
 use templar_bucket::{BucketError, ServerError};
+use templar_chain::ChainError;
 use templar_corpus::{BuildError, CorpusError, PlanError};
 use templar_engine::{EngineError, UnknownPreset};
-use templar_ledger::wallet::WalletError;
-use templar_ledger::{ChainError, ProfileError};
+use templar_ledger::ProfileError;
+use templar_wallet::WalletError;
 
 /// A network that cannot be set up.
 #[derive(Debug, thiserror::Error)]

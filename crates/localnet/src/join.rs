@@ -4,7 +4,7 @@ use crate::nodes::{HOTKEY, make_wallet, open_bucket, register};
 use crate::{Node, SetupError, read_settings};
 use std::path::{Path, PathBuf};
 use templar_bucket::{BucketLocation, WriteKey};
-use templar_ledger::{RpcChain, RpcOptions};
+use templar_chain::{RpcChain, RpcOptions};
 
 /// What a node that joined starts with.
 pub struct Joined {

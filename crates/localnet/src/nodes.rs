@@ -5,8 +5,8 @@ use crate::{Node, Role, Settings, SetupError};
 use std::path::Path;
 use templar_base::{Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_bucket::{BucketLocation, KeyRing, WriteKey};
-use templar_ledger::wallet::{Overwrite, SecretSource, Wallet, WalletError};
-use templar_ledger::{Call, Chain, ChainError, RpcChain};
+use templar_chain::{Bank, Call, Chain, ChainError, RpcChain};
+use templar_wallet::{Overwrite, SecretSource, Wallet, WalletError};
 
 /// The local ledger's one subnet.
 pub(crate) const NETUID: Netuid = Netuid(3);

@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 use templar_base::Genesis;
+use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_corpus::{BuildProgress, Corpus, CorpusBuilder, MANIFEST_FILE};
-use templar_ledger::{Chain, Profile, RpcChain, RpcOptions};
+use templar_ledger::Profile;
 
 /// The wallet that owns the subnet and pays for new nodes.
 pub const OWNER: &str = "owner";

@@ -24,7 +24,7 @@ pub struct Network {
 
 impl Network {
     /// A node's connections; nothing is contacted yet.
-    pub fn new(chain: Arc<dyn Chain>, netuid: Netuid, hotkey: Keypair, bucket: Bucket) -> Self {
+    pub fn new(chain: Arc<dyn NodeChain>, netuid: Netuid, hotkey: Keypair, bucket: Bucket) -> Self {
         Self { record: PublicRecord::new(chain, netuid), hotkey, bucket }
     }
 

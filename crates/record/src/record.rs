@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
-use templar_chain::{Chain, Metagraph, SettingChanges, Topic};
+use templar_chain::{Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
     ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
     active_electors,
@@ -25,7 +25,7 @@ type Readers = Mutex<BTreeMap<PublicKey, (Vec<u8>, Bucket)>>;
 #[derive(Clone)]
 pub struct PublicRecord {
     /// The ledger.
-    pub chain: Arc<dyn Chain>,
+    pub chain: Arc<dyn NodeChain>,
     /// The run's subnet.
     pub netuid: Netuid,
     /// Whether peers' buckets may be folders or memory; only for networks within one machine.
@@ -59,7 +59,7 @@ fn recall<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber)
 
 impl PublicRecord {
     /// The record of a subnet; nothing is contacted yet.
-    pub fn new(chain: Arc<dyn Chain>, netuid: Netuid) -> Self {
+    pub fn new(chain: Arc<dyn NodeChain>, netuid: Netuid) -> Self {
         Self { chain, netuid, local_buckets: false, known: Arc::default() }
     }
 

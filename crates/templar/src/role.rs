@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_base::Genesis;
 use templar_bucket::{Bucket, BucketOptions};
+use templar_chain::{RpcChain, RpcOptions};
 use templar_corpus::Corpus;
 use templar_ledger::{RpcChain, RpcOptions};
 use templar_localnet::{Joined, Node, SetupError, join, read_settings};

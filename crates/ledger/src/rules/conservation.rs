@@ -1,7 +1,6 @@
 //! The law that holds after every block: nothing is made but by emission, nothing lost but by burning.
 
-use crate::state::ROOT;
-use crate::state::State;
+use crate::state::{ROOT, State};
 
 /// Money was created or lost: a bug of the ledger, never of its users.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,7 @@
 use crate::rules::pool::Charge;
 use crate::rules::s425;
 use crate::rules::yuma::{EpochInput, EpochTerms};
-use crate::state::ROOT;
-use crate::state::State;
+use crate::state::{ROOT, State};
 use parity_scale_codec::{Decode, Encode};
 use templar_base::{Alpha, BlockNumber, PublicKey, Rao, Uid};
 use templar_chain::{Event, Payout};

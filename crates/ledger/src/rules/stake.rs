@@ -2,11 +2,9 @@
 
 use crate::rules::pool::Charge;
 use crate::rules::s425;
-use crate::state::ROOT;
-use crate::state::State;
+use crate::state::{ROOT, State};
 use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao};
-use templar_chain::{Event, Refusal};
-use templar_chain::{PoolError, PriceLimit};
+use templar_chain::{Event, PoolError, PriceLimit, Refusal};
 
 /// Who stakes where.
 #[derive(Clone, Copy)]

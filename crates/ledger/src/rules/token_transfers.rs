@@ -2,9 +2,8 @@
 //!
 //! A holder's tokens are its stake. A module takes them from a position into a escrow, and gives them back from there.
 
-use crate::emission;
-use crate::state::State;
-use crate::state::{Escrow, Holding};
+use crate::rules::emission;
+use crate::state::{Escrow, Holding, State};
 use templar_base::{Alpha, PublicKey, Rao};
 use templar_chain::Refusal;
 

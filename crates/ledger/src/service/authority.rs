@@ -7,14 +7,11 @@ use crate::state::State;
 use crate::transition::{Applied, BlockInput, apply};
 use crate::{Profile, service::view};
 use std::path::Path;
-use templar_base::TransactionHash;
-use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, Uid};
-use templar_chain::Explanation;
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::{
-    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Header, Hyperparameters, Metagraph, Receipt,
-    Topic, Transaction,
+    Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters,
+    MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
 };
-use templar_chain::{Block, transactions_root};
 
 /// A whole local ledger, in a folder or in memory.
 ///

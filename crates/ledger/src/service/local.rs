@@ -1,23 +1,27 @@
 //! The ledger in this process: for tests, for the simulator, and behind the RPC server.
 
+use crate::service::authority::Ledger;
 use crate::service::snapshot::Snapshots;
-use crate::submission::{SubmissionPort, Ticket};
-use crate::{Ledger, Profile, StoreError};
+use crate::service::store::StoreError;
+use crate::state::Profile;
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use templar_base::TransactionHash;
-use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
-use templar_chain::access::AccessAccountView;
+use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao, TransactionHash, Uid};
+use templar_chain::access::{Access, AccessAccountView, AccessOverview};
+use templar_chain::governance::{Governance, Proposal, ProposalId, ProposalView};
+use templar_chain::market::{Candle, EpochRecord, Interval, Market, MarketSummary, Order, Quote};
+use templar_chain::submission::{self, SubmissionPort, Ticket};
 use templar_chain::{
-    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
-    Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Transaction,
+    Account, Bank, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
+    Explanation, HeadStream, Hyperparameters, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
+    Transaction,
 };
 use tokio::sync::watch;
 
 /// How long a submission waits for a block.
-const SUBMIT_PATIENCE: Duration = Duration::from_secs(120);
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A [`Ledger`] shared within this process. Cheap to clone; all clones are the same ledger.
 #[derive(Clone)]
@@ -139,10 +143,28 @@ impl Chain for LocalChain {
         self.with(|ledger| ledger.metagraph(netuid, at))
     }
 
+    async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
+        self.with(|ledger| ledger.hyperparameters(netuid))
+    }
+
+    async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
+        self.with(|ledger| ledger.setting_changes(netuid))
+    }
+
+    async fn submit(&self, signer: &Keypair, call: Call) -> Result<Receipt, ChainError> {
+        submission::submit(self, signer, call, SUBMIT_TIMEOUT).await
+    }
+}
+
+#[async_trait]
+impl Commitments for LocalChain {
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
         self.with(|ledger| ledger.commitments(netuid, topic, index))
     }
+}
 
+#[async_trait]
+impl Bank for LocalChain {
     async fn account(&self, key: &PublicKey) -> Result<Account, ChainError> {
         Ok(self.with(|ledger| ledger.account(key)))
     }
@@ -159,8 +181,59 @@ impl Chain for LocalChain {
         self.with(|ledger| ledger.events(from, to))
     }
 
-    async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
-        self.with(|ledger| ledger.setting_changes(netuid))
+    async fn history(
+        &self,
+        key: &PublicKey,
+        before: Option<BlockNumber>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, ChainError> {
+        self.with(|ledger| ledger.history(key, before, limit))
+    }
+
+    async fn totals(&self) -> Result<Totals, ChainError> {
+        Ok(self.with(|ledger| ledger.state().totals()))
+    }
+}
+
+#[async_trait]
+impl Market for LocalChain {
+    async fn market(&self, netuid: Netuid) -> Result<MarketSummary, ChainError> {
+        self.with(|ledger| ledger.market(netuid))
+    }
+
+    async fn quote(&self, netuid: Netuid, order: Order) -> Result<Quote, ChainError> {
+        self.with(|ledger| ledger.quote(netuid, order))
+    }
+
+    async fn candles(&self, netuid: Netuid, interval: Interval, limit: u32) -> Result<Vec<Candle>, ChainError> {
+        self.with(|ledger| ledger.candles(netuid, interval, limit))
+    }
+
+    async fn epochs(&self, netuid: Netuid, limit: u32) -> Result<Vec<EpochRecord>, ChainError> {
+        self.with(|ledger| ledger.epochs(netuid, limit))
+    }
+}
+
+#[async_trait]
+impl Governance for LocalChain {
+    async fn proposals(&self, netuid: Netuid, limit: u32) -> Result<Vec<Proposal>, ChainError> {
+        self.with(|ledger| ledger.proposals(netuid, limit))
+    }
+
+    async fn proposal(
+        &self,
+        netuid: Netuid,
+        id: ProposalId,
+        after: Option<PublicKey>,
+    ) -> Result<Option<ProposalView>, ChainError> {
+        self.with(|ledger| ledger.proposal(netuid, id, after))
+    }
+}
+
+#[async_trait]
+impl Access for LocalChain {
+    async fn access_overview(&self, netuid: Netuid) -> Result<AccessOverview, ChainError> {
+        self.with(|ledger| ledger.access_overview(netuid))
     }
 
     async fn access_account(
@@ -172,12 +245,20 @@ impl Chain for LocalChain {
         self.with(|ledger| ledger.access_account(netuid, gateway, key))
     }
 
-    async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
-        self.with(|ledger| ledger.hyperparameters(netuid))
+    async fn access_accounts(
+        &self,
+        netuid: Netuid,
+        gateway: &PublicKey,
+        after: Option<PublicKey>,
+    ) -> Result<Vec<AccessAccountView>, ChainError> {
+        self.with(|ledger| ledger.access_accounts(netuid, gateway, after))
     }
+}
 
-    async fn submit(&self, signer: &Keypair, call: Call) -> Result<Receipt, ChainError> {
-        crate::submission::submit(self, signer, call, SUBMIT_PATIENCE).await
+#[async_trait]
+impl Explain for LocalChain {
+    async fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError> {
+        self.with(|ledger| ledger.explain(netuid, uid, at))
     }
 }
 

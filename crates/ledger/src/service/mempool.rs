@@ -2,8 +2,7 @@
 
 use crate::State;
 use std::collections::BTreeMap;
-use templar_base::TransactionHash;
-use templar_base::{PublicKey, Rao};
+use templar_base::{PublicKey, Rao, TransactionHash};
 use templar_chain::{MAX_MORTALITY_BLOCKS, MempoolError, Transaction};
 
 /// Transactions that wait at most.

@@ -9,8 +9,11 @@
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
-use templar_base::{Alpha, BlockHash, Keypair, PublicKey};
-use templar_chain::access::{AccessAccountView, AccessTerms, MAX_RECORDS, MeteringRecord, Service, Units};
+use templar_base::{Alpha, BlockHash, Keypair, Netuid, PublicKey};
+use templar_chain::access::{
+    Access, AccessAccountView, AccessCall, AccessTerms, MAX_RECORDS, MeteringRecord, Service, Units,
+};
+use templar_chain::{Call, Chain, ChainError};
 
 /// Requests by their id.
 const REQUESTS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("requests");
@@ -64,7 +67,7 @@ pub enum MeterError {
     Foreign(PathBuf),
     /// The ledger did not take the records.
     #[error(transparent)]
-    Chain(#[from] templar_chain::ChainError),
+    Chain(#[from] ChainError),
     /// The disk failed or is full.
     #[error("{0}: {1}; check the disk's space and rights")]
     Disk(PathBuf, String),
@@ -271,21 +274,14 @@ impl Meter {
     }
 
     /// Brings everything that is charged to the ledger. May be stopped at any moment and called again.
-    pub async fn settle(
-        &self,
-        chain: &dyn templar_chain::Chain,
-        netuid: templar_base::Netuid,
-    ) -> Result<usize, MeterError> {
+    pub async fn settle<C: Chain + Access>(&self, chain: &C, netuid: Netuid) -> Result<usize, MeterError> {
         let mut settled = 0;
         loop {
             let records = self.unsettled(MAX_RECORDS)?;
             if records.is_empty() {
                 return Ok(settled);
             }
-            let call = templar_chain::Call::Access {
-                netuid,
-                call: templar_chain::access::AccessCall::Settle { records: records.clone() },
-            };
+            let call = Call::Access { netuid, call: AccessCall::Settle { records: records.clone() } };
             chain.submit(&self.gateway, call).await?;
             for record in &records {
                 let account = chain.access_account(netuid, &record.gateway, &record.key).await?;

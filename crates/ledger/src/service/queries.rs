@@ -3,7 +3,7 @@
 use crate::{Escrow, Ledger, State};
 use templar_base::{Alpha, BlockNumber, Netuid, PublicKey};
 use templar_chain::MAX_ENTRIES;
-use templar_chain::access::{AccessAccountView, AccessTerms, AccessTotals};
+use templar_chain::access::{AccessAccountView, AccessOverview};
 use templar_chain::governance::{Proposal, ProposalId, ProposalView};
 use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use templar_chain::{ChainError, EventRecord, SettingChanges};

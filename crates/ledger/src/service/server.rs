@@ -6,17 +6,19 @@ mod refusal;
 
 pub use limits::ClientLimits;
 
-use crate::{Ledger, LocalChain};
+use crate::service::authority::Ledger;
+use crate::service::local::LocalChain;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
     BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, StopHandle, serve_with_graceful_shutdown,
     stop_channel,
 };
 use limits::{Clients, Limited, Place};
-use methods::methods;
+use methods::LedgerMethods;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use templar_chain::LedgerRpcServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -46,18 +48,20 @@ impl ServerOptions {
     }
 }
 
-/// Why a ledger cannot be served; the operator's to mend.
+/// Why a ledger cannot be served; the operator is at fault.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The address cannot be had.
     #[error(
-        "cannot listen on {address}: {reason}; is another ledger running there? Stop it, or choose another address"
+        "cannot listen on {address}: {source}; is another ledger running there? Stop it, or choose another address"
     )]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// The system's words.
-        reason: String,
+        /// What the system reported.
+        #[source]
+        source: std::io::Error,
     },
 }
 
@@ -79,7 +83,7 @@ impl LedgerServer {
         Self::start_shared(LocalChain::new(ledger), options).await
     }
 
-    /// Serves a ledger that this process goes on using.
+    /// Serves a ledger that this process keeps using.
     pub async fn start_shared(chain: LocalChain, options: ServerOptions) -> Result<LedgerHandle, ServerError> {
         let config = ServerConfig::builder()
             .max_connections(options.max_connections)
@@ -89,12 +93,13 @@ impl LedgerServer {
             .set_message_buffer_capacity(64)
             .set_batch_request_config(BatchRequestConfig::Limit(16))
             .build();
-        let bind = |error: std::io::Error| ServerError::Bind { address: options.listen, reason: error.to_string() };
+        let bind = |source: std::io::Error| ServerError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let (stop_handle, server) = stop_channel();
         let clients = Clients::new(options.limits, options.max_connections);
-        let serving = Serving { config, methods: methods(chain.clone()).into(), clients, stop: stop_handle };
+        let serving =
+            Serving { config, methods: LedgerMethods(chain.clone()).into_rpc().into(), clients, stop: stop_handle };
         tokio::spawn(serving.accept(listener));
         let (stop, stopped) = watch::channel(false);
         let timer = options.makes_blocks.then(|| tokio::spawn(make_blocks(chain, stopped)));
@@ -154,8 +159,8 @@ impl Serving {
             match accepted {
                 Ok((socket, peer)) => match self.clients.admit(peer.ip()) {
                     Some(place) => drop(tokio::spawn(self.clone().serve(socket, place))),
-                    // Closing at once costs least; the client tries again later.
-                    None => tracing::debug!(%peer, "too many connections; one more is refused"),
+                    // Closing at once costs least; the client retries later.
+                    None => tracing::debug!(%peer, "too many connections; one more is rejected"),
                 },
                 Err(error) => {
                     // Out of file handles, or a peer that was gone already: others may still be served.
@@ -179,7 +184,7 @@ impl Serving {
     }
 }
 
-/// The authority's timer. A block that cannot be stored is tried again, so that a full disk stops the chain but not
+/// The authority's timer. A block that cannot be stored is retried, so that a full disk stops the chain but not
 /// the process.
 async fn make_blocks(chain: LocalChain, mut stopped: watch::Receiver<bool>) {
     let block_time = Duration::from_millis(chain.with(|ledger| ledger.state().profile().block_time_ms));
@@ -195,8 +200,8 @@ async fn make_blocks(chain: LocalChain, mut stopped: watch::Receiver<bool>) {
         let made = tokio::task::spawn_blocking(move || making.make_block(now.as_millis() as u64)).await;
         match made {
             Ok(Ok(header)) => tracing::debug!(number = header.number.0, hash = %header.hash, "block"),
-            Ok(Err(error)) => tracing::error!(%error, "no block could be made; trying again"),
-            Err(error) => tracing::error!(%error, "making a block failed; trying again"),
+            Ok(Err(error)) => tracing::error!(%error, "no block could be made; retrying"),
+            Err(error) => tracing::error!(%error, "making a block failed; retrying"),
         }
     }
 }

@@ -3,16 +3,14 @@
 //! A kill at any instant leaves the last committed block whole. The state is kept as the entries of its tables, so
 //! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
 
-use crate::state::Change;
-use crate::state::State;
+use crate::service::view::WeightRows;
+use crate::state::{Change, State};
 use crate::{PaidEpoch, Profile};
 use parity_scale_codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
-use templar_base::TransactionHash;
-use templar_base::{BlockHash, BlockNumber, PublicKey, Uid};
-use templar_chain::Block;
-use templar_chain::{Event, EventRecord, Header, Neuron, Receipt};
+use templar_base::{BlockHash, BlockNumber, PublicKey, TransactionHash, Uid};
+use templar_chain::{Block, Event, EventRecord, Header, Neuron, Receipt};
 
 /// Layout of the file; another number is another layout.
 const STORE_VERSION: u32 = 2;

@@ -2,7 +2,7 @@
 
 use crate::EMISSION_RULE;
 use crate::state::State;
-use templar_base::{Alpha, BlockNumber, PublicKey};
+use templar_base::{Alpha, BlockNumber, PublicKey, Uid};
 use templar_chain::{CommitmentRecord, Hyperparameters, Metagraph, Neuron, Topic};
 
 /// All weight rows of a block, by uid.
@@ -10,7 +10,7 @@ pub(crate) type WeightRows = Vec<(Uid, Vec<(Uid, u16)>)>;
 
 /// All slots, without weights.
 pub(crate) fn neurons(state: &State) -> Vec<Neuron> {
-    let view = |(uid, slot): (&templar_base::Uid, &crate::state::Slot)| Neuron {
+    let view = |(uid, slot): (&Uid, &crate::state::Slot)| Neuron {
         uid: *uid,
         hotkey: slot.hotkey,
         coldkey: state.owner_of(&slot.hotkey).unwrap_or(slot.hotkey),

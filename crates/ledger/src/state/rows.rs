@@ -3,7 +3,7 @@
 use super::moving_price::MovingPrice;
 use super::weighted_pool::WeightedPool;
 use parity_scale_codec::{Decode, Encode};
-use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, BlockNumber, Netuid, PublicKey};
 use templar_chain::Topic;
 
 /// The subnet of root stake, which is held in TAO.

@@ -248,7 +248,7 @@ impl State {
     }
 
     /// Rebuilds the index of holders from the shares.
-    fn index_holders(&mut self) {
+    pub(crate) fn index_holders(&mut self) {
         let positions: Vec<_> = self.stake_shares.iter().map(|(position, _)| *position).collect();
         self.positions_of.clear();
         for (netuid, hotkey, coldkey) in positions {

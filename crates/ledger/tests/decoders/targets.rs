@@ -5,8 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::LazyLock;
 use templar_base::{BlockNumber, Keypair};
-use templar_chain::access::AccessAccountView;
-use templar_chain::access::AccessOverview;
+use templar_chain::access::{AccessAccountView, AccessOverview};
 use templar_chain::governance::{Proposal, ProposalView};
 use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use templar_chain::{

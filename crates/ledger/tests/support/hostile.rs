@@ -7,8 +7,7 @@ use std::sync::LazyLock;
 use templar_base::{Beacon, BlockHash, Keypair, Netuid, RAO_PER_TAO, Rao};
 use templar_chain::access::{AccessCall, MeteringRecord};
 use templar_chain::{Call, Transaction};
-use templar_ledger::governance::GovernanceRule;
-use templar_ledger::{Applied, BlockInput, Profile, State, apply, check_conservation};
+use templar_ledger::{Applied, BlockInput, GovernanceRule, Profile, State, apply, check_conservation};
 
 /// Calls of one input at most.
 const MAX_CALLS: usize = 12;

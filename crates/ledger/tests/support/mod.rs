@@ -4,8 +4,7 @@
 #![allow(dead_code)]
 
 use templar_base::{Alpha, Beacon, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, Uid};
-use templar_chain::YumaRule;
-use templar_chain::{Call, Refusal, Topic, Transaction};
+use templar_chain::{Call, Refusal, Topic, Transaction, YumaRule};
 use templar_ledger::s425::YUMA;
 use templar_ledger::{Applied, BlockInput, Profile, RegistrationPrice, State, apply, check_conservation};
 

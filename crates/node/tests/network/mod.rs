@@ -24,7 +24,7 @@ use templar_base::{
     Uid, Window, WindowBudget, WindowClock,
 };
 use templar_bucket::{Bucket, BucketLocation};
-use templar_chain::{Call, Chain, Topic};
+use templar_chain::{Call, Chain, NodeChain, Topic};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters};
 use templar_gauntlet::{Standing, Verdict};

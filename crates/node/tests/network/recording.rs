@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use templar_base::{Alpha, BlockNumber, Keypair, Netuid, PublicKey, Rao};
+use templar_base::{BlockNumber, Keypair, Netuid, PublicKey};
 use templar_bucket::Bucket;
 use templar_chain::{
-    Account, BlockHeader, Call, Chain, ChainError, CommitmentRecord, EventRecord, HeadStream, Hyperparameters,
-    Metagraph, Receipt, Topic,
+    BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, HeadStream, Hyperparameters, Metagraph,
+    Receipt, Topic,
 };
 use templar_ledger::LocalChain;
 
@@ -57,26 +57,6 @@ impl Chain for Recording {
         self.inner.metagraph(netuid, at).await
     }
 
-    async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
-        self.inner.commitments(netuid, topic, index).await
-    }
-
-    async fn account(&self, key: &PublicKey) -> Result<Account, ChainError> {
-        self.inner.account(key).await
-    }
-
-    async fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Result<Alpha, ChainError> {
-        Chain::stake(&self.inner, hotkey, coldkey).await
-    }
-
-    async fn registration_cost(&self, netuid: Netuid) -> Result<Rao, ChainError> {
-        self.inner.registration_cost(netuid).await
-    }
-
-    async fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ChainError> {
-        self.inner.events(from, to).await
-    }
-
     async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
         self.inner.hyperparameters(netuid).await
     }
@@ -96,5 +76,12 @@ impl Chain for Recording {
             Poll::Ready(receipt) => receipt,
             Poll::Pending => submission.await,
         }
+    }
+}
+
+#[async_trait]
+impl Commitments for Recording {
+    async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
+        self.inner.commitments(netuid, topic, index).await
     }
 }

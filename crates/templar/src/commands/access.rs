@@ -3,15 +3,13 @@
 use super::token::confirm::confirm;
 use super::token::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::{Config, LedgerFlag};
-use crate::interrupt;
-use crate::keys;
 use crate::output::{Output, Paint, table};
+use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use templar_base::{Alpha, PublicKey};
-use templar_chain::access::AccessOverview;
-use templar_chain::access::{AccessAccountView, AccessCall, AccessTerms};
-use templar_chain::{Call, Chain};
+use templar_chain::Call;
+use templar_chain::access::{Access as _, AccessAccountView, AccessCall, AccessOverview, AccessTerms};
 
 /// Pay for the trained model and for compute with the subnet's token, in advance, for a key at a gateway.
 ///

@@ -179,7 +179,7 @@ async fn ledger_and_clock(url: &str) -> Vec<Finding> {
     let options = RpcOptions { attempt_timeout: PATIENCE, call_timeout: PATIENCE, submit_timeout: PATIENCE };
     let asked = async {
         let chain = RpcChain::connect(url, options).await?;
-        Ok::<_, templar_chain::ChainError>((chain.head().await?, chain.profile().await?))
+        Ok::<_, templar_chain::ChainError>((chain.head().await?, chain.profile::<Profile>().await?))
     };
     let (head, profile) = match tokio::time::timeout(PATIENCE * 2, asked).await {
         Ok(Ok(answer)) => answer,

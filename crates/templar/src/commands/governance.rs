@@ -4,16 +4,18 @@ use super::token::confirm::confirm;
 use super::token::{SUBNET, Shared, connect, explained, submit};
 use crate::config::{Config, LedgerFlag};
 use crate::failure::{Advise, Usage};
-use crate::interrupt;
-use crate::keys;
 use crate::output::{Output, Paint, table};
+use crate::{interrupt, keys};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting};
 use templar_chain::access::Service;
-use templar_chain::governance::{Action, Ballot, GovernanceCall, Proposal, ProposalId, ProposalView, Status};
+use templar_chain::governance::{
+    Action, Ballot, Governance as _, GovernanceCall, Proposal, ProposalId, ProposalView, Status,
+};
 use templar_chain::{Call, Chain, ChainError, MAX_ENTRIES, RpcChain};
+use templar_ledger::Profile;
 
 /// Decide with the other holders of the subnet's token: settings of the run, prices of access, the treasury.
 ///
@@ -160,7 +162,7 @@ impl Propose {
         let config = self.shared.put_into(config);
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            let rule = chain.profile().await?.governance;
+            let rule = chain.profile::<Profile>().await?.governance;
             if !self.yes {
                 let cost = rule.proposal_cost;
                 let blocks = rule.voting_blocks;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use templar_base::{Alpha, BlockNumber, Uid};
-use templar_ledger::{Chain, RpcChain, RpcOptions};
+use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_localnet::{NodeView, View, Watch, read_settings};
 
 const LEDGER_DEADLINE: Duration = Duration::from_secs(3);

@@ -15,8 +15,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_base::{Alpha, Uid};
+use templar_chain::Chain;
 use templar_corpus::Source;
-use templar_ledger::Chain;
 use templar_localnet::{
     Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Tally, View, Watch, bring_up,
 };

@@ -1,7 +1,6 @@
 //! Carries out calls to access.
 
-use crate::state::Escrow;
-use crate::state::State;
+use crate::state::{Escrow, State};
 use templar_base::{Alpha, PublicKey};
 use templar_chain::access::{AccessAccount, AccessCall, AccessEvent, AccountKey, MeteringRecord};
 use templar_chain::{Event, Refusal};

@@ -1,7 +1,6 @@
 //! Carries out calls to governance, and what was adopted.
 
-use crate::state::Escrow;
-use crate::state::State;
+use crate::state::{Escrow, State};
 use templar_base::{Alpha, PublicKey, Rao};
 use templar_chain::governance::{Action, GovernanceCall, GovernanceEvent, Status};
 use templar_chain::{Event, Refusal};

@@ -86,11 +86,11 @@ impl GovernanceState {
         let weight = self.snapshots.get(&(id, *voter)).copied();
         let weight = weight.ok_or(GovernanceRefusal::NoStakeAtSnapshot { id, snapshot_at })?;
         if let Some(before) = self.votes.get(&(id, *voter)) {
-            let count = proposal.count_of(*before);
+            let count = count_of(&mut proposal, *before);
             *count = Alpha(count.0.saturating_sub(weight.0));
         }
         // No sum exceeds the electorate, which fits.
-        let count = proposal.count_of(ballot);
+        let count = count_of(&mut proposal, ballot);
         *count = Alpha(count.0.saturating_add(weight.0));
         self.votes.insert((id, *voter), ballot);
         self.proposals.insert(id, proposal);
@@ -166,13 +166,11 @@ impl GovernanceState {
     }
 }
 
-impl Proposal {
-    fn count_of(&mut self, ballot: Ballot) -> &mut Alpha {
-        match ballot {
-            Ballot::Yes => &mut self.yes,
-            Ballot::No => &mut self.no,
-            Ballot::Abstain => &mut self.abstain,
-        }
+fn count_of(proposal: &mut Proposal, ballot: Ballot) -> &mut Alpha {
+    match ballot {
+        Ballot::Yes => &mut proposal.yes,
+        Ballot::No => &mut proposal.no,
+        Ballot::Abstain => &mut proposal.abstain,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Candles and epochs as a part of the ledger's state.
 
 use crate::state::MarketState;
-use templar_base::{BlockNumber, Rao};
+use templar_base::Rao;
 use templar_chain::market::{Candle, EpochRecord, Interval};
 
 /// Epochs whose sums are kept.
@@ -107,6 +107,7 @@ fn continued(candle: &Candle, trade: Trade) -> Candle {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use templar_base::BlockNumber;
 
     fn trade(before: u64, after: u64, volume: u64) -> Trade {
         Trade { before: Rao(before), after: Rao(after), volume: Rao(volume) }

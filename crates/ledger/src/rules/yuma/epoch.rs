@@ -3,7 +3,7 @@
 use super::rows::Row;
 use super::terms::{EpochInput, EpochRow, EpochTerms};
 use super::{bonds, median, rows};
-use crate::arithmetic::fixed::{I32F32, normalise, normalise_by, normalise_stakes};
+use crate::arithmetic::fixed::{I32F32, StakeWeight, normalise, normalise_by, normalise_stakes};
 
 /// Computes an epoch; one entry for each row of the input.
 pub fn epoch(input: &EpochInput) -> Vec<EpochTerms> {

@@ -2,15 +2,14 @@
 
 use super::copy::Replica;
 use super::error::ReplicaError;
-use crate::service::snapshot::{Entry, MAX_PARTS, SnapshotOffer, read_part};
+use crate::service::snapshot::{Entry, MAX_PARTS, read_part};
 use crate::{Profile, State, check_conservation};
 use async_trait::async_trait;
 use parity_scale_codec::{DecodeAll, Encode};
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber, ContentHash};
-use templar_chain::{Block, transactions_root};
-use templar_chain::{ChainError, RpcChain};
+use templar_chain::{Block, ChainError, SnapshotOffer, transactions_root};
 
 /// Blocks after the snapshot's among which the trusted one is looked for.
 const MAX_TRUST_BLOCKS: u64 = 4_096;
@@ -31,22 +30,23 @@ pub trait SnapshotSource: Send + Sync {
     async fn block(&self, block: BlockNumber) -> Result<Block, ChainError>;
 }
 
+#[cfg(feature = "client")]
 #[async_trait]
-impl SnapshotSource for RpcChain {
+impl SnapshotSource for templar_chain::RpcChain {
     async fn profile(&self) -> Result<Profile, ChainError> {
-        RpcChain::profile(self).await
+        Self::profile(self).await
     }
 
     async fn snapshot(&self) -> Result<SnapshotOffer, ChainError> {
-        RpcChain::snapshot(self).await
+        Self::snapshot(self).await
     }
 
     async fn snapshot_part(&self, block: BlockNumber, index: u32) -> Result<Vec<u8>, ChainError> {
-        RpcChain::snapshot_part(self, block, index).await
+        Self::snapshot_part(self, block, index).await
     }
 
     async fn block(&self, block: BlockNumber) -> Result<Block, ChainError> {
-        RpcChain::block(self, block).await
+        Self::block(self, block).await
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! A client is an address of the network; on this machine, where many nodes share one address, it is a connection. Each
 //! has a bucket of tokens that fills at a steady rate: a request takes one (some take more), and one more for every 16
-//! KiB of its answer. Who has none left is told so and asks again. How many connections an address may hold is bounded
+//! KiB of its answer. A client without tokens is rejected and retries. How many connections an address may hold is bounded
 //! too.
+//!
+//! Written here and not taken from `governor`: its buckets cannot go into debt, and a large answer is paid for after it
+//! is known how large it is.
 
 use super::refusal::refuse;
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT};
@@ -20,6 +23,13 @@ const BYTES_PER_TOKEN: usize = 16 * 1024;
 
 /// Methods that read much for a short answer, and the tokens that they take instead of one.
 const DEAR_METHODS: [(&str, usize); 3] = [("ledger_snapshot", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
+
+/// One token, as it is counted: in billionths, so that no float is needed.
+const TOKEN: i64 = 1_000_000_000;
+
+fn billionths(tokens: usize) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX).saturating_mul(TOKEN)
+}
 
 fn price_of(method: &str) -> usize {
     DEAR_METHODS.iter().find(|(name, _)| *name == method).map_or(1, |(_, price)| *price)
@@ -46,7 +56,8 @@ impl Default for ClientLimits {
 /// The tokens of one client. They may fall under none: a large answer is paid for after it is given.
 #[derive(Debug)]
 struct Tokens {
-    left: f64,
+    /// In billionths of a token.
+    left: i64,
     counted_at: Instant,
 }
 
@@ -59,22 +70,24 @@ pub(super) struct Client {
 
 impl Client {
     fn new(limits: ClientLimits) -> Self {
-        let tokens = Tokens { left: f64::from(limits.burst), counted_at: Instant::now() };
+        let tokens = Tokens { left: i64::from(limits.burst) * TOKEN, counted_at: Instant::now() };
         Self { limits, tokens: Mutex::new(tokens) }
     }
 
     fn tokens(&self, now: Instant) -> MutexGuard<'_, Tokens> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let gained = now.saturating_duration_since(tokens.counted_at).as_secs_f64();
-        let gained = gained * f64::from(self.limits.requests_per_second);
-        tokens.left = (tokens.left + gained).min(f64::from(self.limits.burst));
+        // A token a second is a billionth of a token a nanosecond.
+        let nanoseconds = now.saturating_duration_since(tokens.counted_at).as_nanos();
+        let gained = nanoseconds.saturating_mul(self.limits.requests_per_second.into());
+        let gained = i64::try_from(gained).unwrap_or(i64::MAX);
+        tokens.left = tokens.left.saturating_add(gained).min(i64::from(self.limits.burst) * TOKEN);
         tokens.counted_at = now;
         tokens
     }
 
-    /// Takes so many tokens, if the client has them.
+    /// Takes `tokens` tokens, if the client has them.
     fn take(&self, now: Instant, tokens: usize) -> Result<(), ChainError> {
-        let (mut held, wanted) = (self.tokens(now), tokens as f64);
+        let (mut held, wanted) = (self.tokens(now), billionths(tokens));
         if held.left < wanted {
             return Err(ChainError::TooManyRequests { per_second: self.limits.requests_per_second });
         }
@@ -83,7 +96,8 @@ impl Client {
     }
 
     fn pay_for_answer(&self, now: Instant, bytes: usize) {
-        self.tokens(now).left -= (bytes / BYTES_PER_TOKEN) as f64;
+        let mut held = self.tokens(now);
+        held.left = held.left.saturating_sub(billionths(bytes / BYTES_PER_TOKEN));
     }
 }
 

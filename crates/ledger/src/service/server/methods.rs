@@ -1,154 +1,193 @@
-//! The methods that a ledger answers.
+//! The methods that a ledger answers: each reads the shared ledger under its lock.
 
 use super::refusal::refuse;
-use crate::{Ledger, LocalChain};
-use jsonrpsee::server::{PendingSubscriptionSink, RpcModule, SubscriptionMessage};
-use jsonrpsee::types::{ErrorObjectOwned, Params};
+use crate::service::authority::Ledger;
+use crate::service::local::LocalChain;
+use jsonrpsee::core::SubscriptionResult;
+use jsonrpsee::server::{PendingSubscriptionSink, SubscriptionMessage};
+use jsonrpsee::types::ErrorObjectOwned;
 use parity_scale_codec::Encode;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use templar_base::TransactionHash;
-use templar_base::{BlockNumber, Netuid, PublicKey, Uid};
-use templar_chain::governance::ProposalId;
-use templar_chain::market::{Interval, Order};
-use templar_chain::{ChainError, MempoolError, Topic, Transaction};
-use tokio::sync::watch;
+use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
+use templar_chain::access::{AccessAccountView, AccessOverview};
+use templar_chain::governance::{Proposal, ProposalId, ProposalView};
+use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
+use templar_chain::{
+    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Hyperparameters, LedgerRpcServer,
+    MempoolError, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals, Transaction,
+    TransactionDecodeError,
+};
 
-const INVALID_PARAMS_CODE: i32 = -32_602;
+/// A ledger behind its methods.
+pub(super) struct LedgerMethods(pub LocalChain);
 
-fn parse<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, ErrorObjectOwned> {
-    // Many clients send an empty list where there are no parameters.
-    let is_none = params.as_str().is_some_and(|text| text.trim() == "[]");
-    let parsed = if is_none { Params::new(None).parse() } else { params.parse() };
-    parsed.map_err(|error| {
-        ErrorObjectOwned::owned(INVALID_PARAMS_CODE, format!("parameters: {}", error.message()), None::<()>)
-    })
+impl LedgerMethods {
+    fn read<T>(&self, read: impl FnOnce(&Ledger) -> Result<T, ChainError>) -> Result<T, ErrorObjectOwned> {
+        self.0.with(read).map_err(refuse)
+    }
 }
 
-/// Registers a method that reads its parameters as the tuple `P`.
-fn register<P, T, F>(module: &mut RpcModule<LocalChain>, name: &'static str, answer: F)
-where
-    P: DeserializeOwned,
-    T: Serialize + Clone + Send + 'static,
-    F: Fn(&LocalChain, P) -> Result<T, ChainError> + Send + Sync + 'static,
-{
-    let registered = module.register_method(name, move |params, chain, _| -> Result<T, ErrorObjectOwned> {
-        answer(chain, parse(&params)?).map_err(refuse)
-    });
-    // Names are literals below, each used once.
-    debug_assert!(registered.is_ok(), "{name} is registered twice");
-}
+#[jsonrpsee::core::async_trait]
+impl LedgerRpcServer for LedgerMethods {
+    fn genesis(&self) -> Result<BlockHash, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.state().genesis_hash()))
+    }
 
-/// All of them.
-pub(super) fn methods(chain: LocalChain) -> RpcModule<LocalChain> {
-    let mut module = RpcModule::new(chain);
-    let m = &mut module;
-    register(m, "ledger_genesis", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().genesis_hash())));
-    register(m, "ledger_profile", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().profile().clone())));
-    register(m, "ledger_totals", |chain, (): ()| Ok(chain.with(|ledger| ledger.state().totals())));
-    register(m, "ledger_head", |chain, (): ()| Ok(chain.with(Ledger::head)));
-    register(m, "ledger_header", |chain, (block,): (BlockNumber,)| chain.with(|ledger| ledger.header(block)));
-    register(m, "ledger_block", |chain, (block,): (BlockNumber,)| {
-        Ok(hex::encode(chain.with(|ledger| ledger.block(block))?.encode()))
-    });
-    register(m, "ledger_snapshot", |chain, (): ()| Ok(chain.snapshot()));
-    register(m, "ledger_snapshotPart", |chain, (block, index): (BlockNumber, u32)| {
-        Ok(hex::encode(chain.snapshot_part(block, index)?))
-    });
-    register(m, "ledger_metagraph", |chain, (netuid, at): (Netuid, Option<BlockNumber>)| {
-        chain.with(|ledger| ledger.metagraph(netuid, at))
-    });
-    register(m, "ledger_commitments", |chain, (netuid, topic, index): (Netuid, Topic, u64)| {
-        chain.with(|ledger| ledger.commitments(netuid, topic, index))
-    });
-    register(m, "ledger_account", |chain, (key,): (PublicKey,)| Ok(chain.with(|ledger| ledger.account(&key))));
-    register(m, "ledger_nextNonce", |chain, (key,): (PublicKey,)| Ok(chain.with(|ledger| ledger.next_nonce(&key))));
-    register(m, "ledger_stake", |chain, (hotkey, coldkey): (PublicKey, PublicKey)| {
-        Ok(chain.with(|ledger| ledger.state().stake(&hotkey, &coldkey)))
-    });
-    register(m, "ledger_registrationCost", |chain, (netuid,): (Netuid,)| {
-        chain.with(|ledger| ledger.registration_cost(netuid))
-    });
-    register(m, "ledger_events", |chain, (from, to): (BlockNumber, BlockNumber)| {
-        chain.with(|ledger| ledger.events(from, to))
-    });
-    register(m, "ledger_explain", |chain, (netuid, uid, at): (Netuid, Uid, Option<BlockNumber>)| {
-        chain.with(|ledger| ledger.explain(netuid, uid, at))
-    });
-    register(m, "ledger_hyperparameters", |chain, (netuid,): (Netuid,)| {
-        chain.with(|ledger| ledger.hyperparameters(netuid))
-    });
-    register(m, "ledger_history", |chain, (key, before, limit): (PublicKey, Option<BlockNumber>, u32)| {
-        chain.with(|ledger| ledger.history(&key, before, limit))
-    });
-    market_methods(m);
-    governance_methods(m);
-    access_methods(m);
-    register(m, "ledger_receipt", |chain, (hash,): (TransactionHash,)| chain.receipt(&hash));
-    register(m, "ledger_submit", |chain, (text,): (String,)| {
-        let malformed = MempoolError::Malformed(templar_chain::TransactionDecodeError::Malformed);
-        let bytes = hex::decode(text).map_err(|_| ChainError::NotQueued { reason: malformed })?;
-        let transaction = Transaction::from_bytes(&bytes);
-        chain.queue(transaction.map_err(|error| ChainError::NotQueued { reason: error.into() })?)
-    });
-    let subscribed = m.register_subscription(
-        "ledger_subscribeHeads",
-        "ledger_heads",
-        "ledger_unsubscribeHeads",
-        |_, pending, chain, _| send_heads(pending, chain.newest()),
-    );
-    debug_assert!(subscribed.is_ok(), "the subscription is registered once");
-    module
-}
+    fn profile(&self) -> Result<serde_json::Value, ErrorObjectOwned> {
+        self.read(|ledger| {
+            serde_json::to_value(ledger.state().profile()).map_err(|error| ChainError::Store(error.to_string()))
+        })
+    }
 
-fn market_methods(m: &mut RpcModule<LocalChain>) {
-    register(m, "market_summary", |chain, (netuid,): (Netuid,)| chain.with(|ledger| ledger.market(netuid)));
-    register(m, "market_quote", |chain, (netuid, order): (Netuid, Order)| {
-        chain.with(|ledger| ledger.quote(netuid, order))
-    });
-    register(m, "market_candles", |chain, (netuid, interval, limit): (Netuid, Interval, u32)| {
-        chain.with(|ledger| ledger.candles(netuid, interval, limit))
-    });
-    register(m, "market_epochs", |chain, (netuid, limit): (Netuid, u32)| {
-        chain.with(|ledger| ledger.epochs(netuid, limit))
-    });
-}
+    fn totals(&self) -> Result<Totals, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.state().totals()))
+    }
 
-fn governance_methods(m: &mut RpcModule<LocalChain>) {
-    register(m, "governance_proposals", |chain, (netuid, limit): (Netuid, u32)| {
-        chain.with(|ledger| ledger.proposals(netuid, limit))
-    });
-    register(m, "governance_proposal", |chain, (netuid, id, after): (Netuid, ProposalId, Option<PublicKey>)| {
-        chain.with(|ledger| ledger.proposal(netuid, id, after))
-    });
-    register(m, "governance_settings", |chain, (netuid,): (Netuid,)| {
-        chain.with(|ledger| ledger.setting_changes(netuid))
-    });
-}
+    fn head(&self) -> Result<BlockHeader, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.head()))
+    }
 
-fn access_methods(m: &mut RpcModule<LocalChain>) {
-    register(m, "access_overview", |chain, (netuid,): (Netuid,)| chain.with(|ledger| ledger.access_overview(netuid)));
-    register(m, "access_account", |chain, (netuid, gateway, key): (Netuid, PublicKey, PublicKey)| {
-        chain.with(|ledger| ledger.access_account(netuid, &gateway, &key))
-    });
-    register(m, "access_accounts", |chain, (netuid, gateway, after): (Netuid, PublicKey, Option<PublicKey>)| {
-        chain.with(|ledger| ledger.access_accounts(netuid, &gateway, after))
-    });
-}
+    fn header(&self, block: BlockNumber) -> Result<BlockHeader, ErrorObjectOwned> {
+        self.read(|ledger| ledger.header(block))
+    }
 
-/// Sends the newest block now and each time there is a newer one. A slow reader misses some, and fetches them by
-/// number; none of them waits in memory.
-async fn send_heads(pending: PendingSubscriptionSink, mut newest: watch::Receiver<Option<templar_chain::BlockHeader>>) {
-    let Ok(sink) = pending.accept().await else { return };
-    loop {
-        let header = newest.borrow_and_update().clone();
-        let Ok(message) = serde_json::value::to_raw_value(&header) else { return };
-        if sink.send(SubscriptionMessage::from(message)).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = sink.closed() => return,
+    fn block(&self, block: BlockNumber) -> Result<String, ErrorObjectOwned> {
+        self.read(|ledger| Ok(hex::encode(ledger.block(block)?.encode())))
+    }
+
+    fn snapshot(&self) -> Result<SnapshotOffer, ErrorObjectOwned> {
+        Ok(self.0.snapshot())
+    }
+
+    fn snapshot_part(&self, block: BlockNumber, index: u32) -> Result<String, ErrorObjectOwned> {
+        self.0.snapshot_part(block, index).map(hex::encode).map_err(refuse)
+    }
+
+    fn metagraph(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Metagraph, ErrorObjectOwned> {
+        self.read(|ledger| ledger.metagraph(netuid, at))
+    }
+
+    fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.commitments(netuid, topic, index))
+    }
+
+    fn account(&self, key: PublicKey) -> Result<Account, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.account(&key)))
+    }
+
+    fn next_nonce(&self, key: PublicKey) -> Result<u64, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.next_nonce(&key)))
+    }
+
+    fn stake(&self, hotkey: PublicKey, coldkey: PublicKey) -> Result<Alpha, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.state().stake(&hotkey, &coldkey)))
+    }
+
+    fn registration_cost(&self, netuid: Netuid) -> Result<Rao, ErrorObjectOwned> {
+        self.read(|ledger| ledger.registration_cost(netuid))
+    }
+
+    fn events(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<EventRecord>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.events(from, to))
+    }
+
+    fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ErrorObjectOwned> {
+        self.read(|ledger| ledger.explain(netuid, uid, at))
+    }
+
+    fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ErrorObjectOwned> {
+        self.read(|ledger| ledger.hyperparameters(netuid))
+    }
+
+    fn history(
+        &self,
+        key: PublicKey,
+        before: Option<BlockNumber>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.history(&key, before, limit))
+    }
+
+    fn receipt(&self, hash: TransactionHash) -> Result<Option<Receipt>, ErrorObjectOwned> {
+        self.0.receipt(&hash).map_err(refuse)
+    }
+
+    fn submit(&self, transaction: String) -> Result<TransactionHash, ErrorObjectOwned> {
+        let not_queued = |reason: MempoolError| refuse(ChainError::NotQueued { reason });
+        let bytes = hex::decode(transaction).map_err(|_| not_queued(TransactionDecodeError::Malformed.into()))?;
+        let transaction = Transaction::from_bytes(&bytes).map_err(|error| not_queued(error.into()))?;
+        self.0.queue(transaction).map_err(refuse)
+    }
+
+    fn market(&self, netuid: Netuid) -> Result<MarketSummary, ErrorObjectOwned> {
+        self.read(|ledger| ledger.market(netuid))
+    }
+
+    fn quote(&self, netuid: Netuid, order: Order) -> Result<Quote, ErrorObjectOwned> {
+        self.read(|ledger| ledger.quote(netuid, order))
+    }
+
+    fn candles(&self, netuid: Netuid, interval: Interval, limit: u32) -> Result<Vec<Candle>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.candles(netuid, interval, limit))
+    }
+
+    fn epochs(&self, netuid: Netuid, limit: u32) -> Result<Vec<EpochRecord>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.epochs(netuid, limit))
+    }
+
+    fn proposals(&self, netuid: Netuid, limit: u32) -> Result<Vec<Proposal>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.proposals(netuid, limit))
+    }
+
+    fn proposal(
+        &self,
+        netuid: Netuid,
+        id: ProposalId,
+        after: Option<PublicKey>,
+    ) -> Result<Option<ProposalView>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.proposal(netuid, id, after))
+    }
+
+    fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ErrorObjectOwned> {
+        self.read(|ledger| ledger.setting_changes(netuid))
+    }
+
+    fn access_overview(&self, netuid: Netuid) -> Result<AccessOverview, ErrorObjectOwned> {
+        self.read(|ledger| ledger.access_overview(netuid))
+    }
+
+    fn access_account(
+        &self,
+        netuid: Netuid,
+        gateway: PublicKey,
+        key: PublicKey,
+    ) -> Result<Option<AccessAccountView>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.access_account(netuid, &gateway, &key))
+    }
+
+    fn access_accounts(
+        &self,
+        netuid: Netuid,
+        gateway: PublicKey,
+        after: Option<PublicKey>,
+    ) -> Result<Vec<AccessAccountView>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.access_accounts(netuid, &gateway, after))
+    }
+
+    /// Sends the newest block now and each time there is a newer one. A slow reader misses some, and fetches them by
+    /// number; none of them waits in memory.
+    async fn subscribe_heads(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let mut newest = self.0.newest();
+        let sink = pending.accept().await?;
+        loop {
+            let header = newest.borrow_and_update().clone();
+            let message = serde_json::value::to_raw_value(&header)?;
+            if sink.send(SubscriptionMessage::from(message)).await.is_err() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() { return Ok(()) },
+                () = sink.closed() => return Ok(()),
+            }
         }
     }
 }

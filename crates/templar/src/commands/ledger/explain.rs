@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::output::{Output, Paint, table};
 use clap::Args;
 use templar_base::{BlockNumber, Netuid, Uid};
-use templar_chain::{Chain, Explanation};
+use templar_chain::{Chain, Explain as _, Explanation};
 
 /// Templar's subnet.
 const SUBNET: Netuid = Netuid(3);

@@ -9,8 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use templar_base::StateRoot;
-use templar_base::{BlockHash, BlockNumber};
+use templar_base::{BlockHash, BlockNumber, StateRoot};
 use templar_chain::{Chain, ChainError, RpcChain};
 use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
 

@@ -2,14 +2,13 @@
 
 use super::{SUBNET, Shared, coldkey_address, connect};
 use crate::config::Config;
-use crate::interrupt;
-use crate::keys;
 use crate::output::{Output, table};
+use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
 use templar_base::{Alpha, PublicKey, Uid};
-use templar_chain::{Chain, ChainError, RpcChain};
+use templar_chain::{Bank, Chain, ChainError, RpcChain};
 use tokio::task::JoinSet;
 
 /// Questions under way at once.

@@ -8,7 +8,7 @@ use crate::output::{Output, Paint, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::Alpha;
-use templar_chain::market::EpochRecord;
+use templar_chain::market::{EpochRecord, Market};
 
 const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 

@@ -8,7 +8,7 @@ use crate::output::{Output, Paint, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::Rao;
-use templar_chain::market::{Candle, Interval, MarketSummary};
+use templar_chain::market::{Candle, Interval, Market, MarketSummary};
 
 const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 

@@ -4,14 +4,13 @@ use super::confirm::confirm;
 use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Advise;
-use crate::interrupt;
-use crate::keys;
 use crate::output::Output;
+use crate::{interrupt, keys};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use templar_base::{PublicKey, Rao};
-use templar_chain::{Call, Chain, ChainError, Event, Refusal, RpcChain};
+use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
 ///

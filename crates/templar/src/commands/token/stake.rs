@@ -5,16 +5,15 @@ use super::slippage::Slippage;
 use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Usage;
-use crate::interrupt;
-use crate::keys;
 use crate::output::Output;
+use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, AmountError, PublicKey, Rao};
 use templar_chain::PriceLimit;
-use templar_chain::market::{Order, Quote};
-use templar_chain::{Call, Chain, ChainError, Event, Refusal, RpcChain};
+use templar_chain::market::{Market, Order, Quote};
+use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///

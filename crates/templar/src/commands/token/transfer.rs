@@ -3,13 +3,12 @@
 use super::{Shared, connect, submit};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::interrupt;
-use crate::keys;
 use crate::output::Output;
+use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use templar_base::{PublicKey, Rao};
-use templar_chain::{Call, Chain};
+use templar_chain::{Bank, Call};
 
 /// Send TAO from the wallet's coldkey to another address.
 ///

@@ -9,7 +9,7 @@ use serde_json::json;
 use templar_base::{BlockNumber, PublicKey};
 use templar_chain::access::AccessEvent;
 use templar_chain::governance::GovernanceEvent;
-use templar_chain::{Event, EventRecord};
+use templar_chain::{Bank, Event, EventRecord};
 
 /// Show what happened to an account: transfers, trades, slots, pay, votes, prepaid access; the newest first.
 ///
