@@ -140,7 +140,7 @@ pub struct Proposal {
 impl Proposal {
     /// Stake that voted.
     pub fn voted(&self) -> u128 {
-        u128::from(self.yes.0) + u128::from(self.no.0) + u128::from(self.abstain.0)
+        u128::from(self.yes.as_rao()) + u128::from(self.no.as_rao()) + u128::from(self.abstain.as_rao())
     }
 }
 

@@ -153,8 +153,8 @@ pub struct Quote {
 
 /// `amount` tokens at `price`, in rao; the most that fits where it is more.
 pub fn worth(amount: Alpha, price: Rao) -> Rao {
-    let product = u128::from(amount.0) * u128::from(price.0) / u128::from(templar_base::RAO_PER_TAO);
-    Rao(u64::try_from(product).unwrap_or(u64::MAX))
+    let product = u128::from(amount.as_rao()) * u128::from(price.as_rao()) / u128::from(templar_base::RAO_PER_TAO);
+    Rao::from_rao(u64::try_from(product).unwrap_or(u64::MAX))
 }
 
 /// A chain with a market of the subnet's token.

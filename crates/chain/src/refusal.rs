@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(refusal.name(), "SettingWeightsTooFast");
         assert!(refusal.is_transient());
         assert_eq!(Refusal::BadProof.name(), "BadProof");
-        let needed = Refusal::NotEnoughBalanceToStake { needed: Rao(2), available: Rao(1) };
+        let needed = Refusal::NotEnoughBalanceToStake { needed: Rao::from_rao(2), available: Rao::from_rao(1) };
         assert_eq!(needed.name(), "NotEnoughBalanceToStake");
     }
 }

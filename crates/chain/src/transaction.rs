@@ -130,7 +130,7 @@ mod tests {
         assert!(salted.is_authentic());
         assert_ne!(salted.hash(), good.hash());
         assert!(!Transaction { signer: PublicKey::new([0; 32]), ..good.clone() }.is_authentic());
-        let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao(1) };
+        let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao::from_rao(1) };
         assert!(!Transaction { call, ..good }.is_authentic());
     }
 

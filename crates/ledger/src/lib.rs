@@ -41,11 +41,11 @@
 //! let profile = Profile::local(alice.public(), &[]);
 //! let chain = LocalChain::in_memory(&profile).unwrap().with_block_on_submit();
 //!
-//! chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao(5) }).await.unwrap();
+//! chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao::from_rao(5) }).await.unwrap();
 //! let register = Call::Register { netuid: profile.netuid, hotkey: bob.public(), max_price: None };
 //! chain.submit(&alice, register).await.unwrap();
 //!
-//! assert_eq!(chain.account(&bob.public()).await.unwrap().balance, Rao(5));
+//! assert_eq!(chain.account(&bob.public()).await.unwrap().balance, Rao::from_rao(5));
 //! assert_eq!(chain.metagraph(profile.netuid, None).await.unwrap().neurons[0].hotkey, bob.public());
 //! # });
 //! ```

@@ -78,8 +78,8 @@ fn begin_block(state: &mut State, events: &mut Vec<Event>) -> Option<PaidEpoch> 
     crate::modules::access::begin_block(state, events);
     crate::modules::governance::begin_block(state, events);
     let retention = state.profile.commitment_retention_blocks;
-    state.drop_commitments_before(BlockNumber(state.block.0.saturating_sub(retention)));
-    if state.block.0.is_multiple_of(u64::from(state.profile.tempo)) {
+    state.drop_commitments_before(state.block.minus(retention));
+    if state.block.is_multiple_of(u64::from(state.profile.tempo)) {
         crate::rules::commitment::begin_tempo(state);
         let paid = crate::rules::emission::end_epoch(state, events);
         crate::modules::access::end_epoch(state, events);
@@ -115,19 +115,31 @@ fn apply_transaction(state: &mut State, transaction: &Transaction, events: &mut 
             crate::rules::stake::add(state, position(state, *netuid, hotkey, &signer)?, *amount, Some(*limit), events)?;
         }
         Call::RemoveStake { hotkey, netuid, amount } => {
-            crate::rules::stake::remove(state, position(state, *netuid, hotkey, &signer)?, amount.0, None, events)?;
+            crate::rules::stake::remove(
+                state,
+                position(state, *netuid, hotkey, &signer)?,
+                amount.as_rao(),
+                None,
+                events,
+            )?;
         }
         Call::RemoveStakeLimit { hotkey, netuid, amount, limit } => {
             crate::rules::stake::remove(
                 state,
                 position(state, *netuid, hotkey, &signer)?,
-                amount.0,
+                amount.as_rao(),
                 Some(*limit),
                 events,
             )?;
         }
         Call::MoveStake { from, to, netuid, amount } => {
-            crate::rules::stake::move_between(state, position(state, *netuid, from, &signer)?, to, amount.0, events)?;
+            crate::rules::stake::move_between(
+                state,
+                position(state, *netuid, from, &signer)?,
+                to,
+                amount.as_rao(),
+                events,
+            )?;
         }
         Call::SetTake { hotkey, take } => events.push(crate::rules::stake::set_take(state, &signer, hotkey, *take)?),
         Call::CommitWeights { netuid, hash } => {

@@ -48,7 +48,7 @@ async fn contract<C: Chain + Commitments + Bank>(chain: Arc<C>) {
 
     // Money moves once.
     let before = chain.account(&bob.public()).await.unwrap();
-    let amount = Rao(7 * RAO_PER_TAO);
+    let amount = Rao::from_whole(7);
     let receipt = chain.submit(&alice, Call::Transfer { to: bob.public(), amount }).await.unwrap();
     let after = chain.account(&bob.public()).await.unwrap();
     assert_eq!(after.balance.0 - before.balance.0, amount.0);
@@ -58,7 +58,7 @@ async fn contract<C: Chain + Commitments + Bank>(chain: Arc<C>) {
     assert!(events.iter().any(|record| record.event == transferred && record.block == receipt.block));
 
     // Several calls of one key at once all count.
-    let calls = (0..4).map(|_| chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao(1) }));
+    let calls = (0..4).map(|_| chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao::from_rao(1) }));
     for outcome in join_all(calls.collect()).await {
         outcome.unwrap();
     }
@@ -67,16 +67,16 @@ async fn contract<C: Chain + Commitments + Bank>(chain: Arc<C>) {
     // Slots, stake, permits, weights.
     let cost = chain.registration_cost(NETUID).await.unwrap();
     let register = |hotkey: &Keypair, max_price| Call::Register { netuid: NETUID, hotkey: hotkey.public(), max_price };
-    let error = chain.submit(&bob, register(&validator, Some(Rao(cost.0 - 1)))).await.unwrap_err();
+    let error = chain.submit(&bob, register(&validator, Some(Rao::from_rao(cost.0 - 1)))).await.unwrap_err();
     assert_eq!(error.chain_name().unwrap(), "RegistrationPriceLimitExceeded");
     chain.submit(&bob, register(&validator, Some(cost))).await.unwrap();
     let registered = chain.submit(&bob, register(&miner, None)).await.unwrap();
-    let staked = Rao(50 * RAO_PER_TAO);
+    let staked = Rao::from_whole(50);
     let hotkey = validator.public();
     chain.submit(&bob, Call::AddStake { hotkey, netuid: NETUID, amount: staked }).await.unwrap();
     // The fee and the price it moves cost a little.
     assert!(chain.stake(&hotkey, &bob.public()).await.unwrap().0 > staked.0 / 100 * 99);
-    let too_much = Call::AddStake { hotkey, netuid: NETUID, amount: Rao(u64::MAX) };
+    let too_much = Call::AddStake { hotkey, netuid: NETUID, amount: Rao::from_rao(u64::MAX) };
     let error = chain.submit(&bob, too_much).await.unwrap_err();
     assert_eq!(error.chain_name().unwrap(), "NotEnoughBalanceToStake");
     assert!(!error.is_retryable());
@@ -177,7 +177,7 @@ async fn a_call_submitted_across_a_restart_counts_once() {
     assert_eq!(heads.next().await.unwrap().number, BlockNumber(0));
     let submitting = {
         let chain = chain.clone();
-        let call = Call::Transfer { to: bob.public(), amount: Rao(5) };
+        let call = Call::Transfer { to: bob.public(), amount: Rao::from_rao(5) };
         tokio::spawn(async move { chain.submit(&alice, call).await })
     };
     while chain.next_nonce(&key("Alice").public()).await.unwrap() == 0 {
@@ -189,7 +189,7 @@ async fn a_call_submitted_across_a_restart_counts_once() {
     let second = LedgerServer::start(ledger, ServerOptions::new(address)).await.unwrap();
     submitting.await.unwrap().unwrap();
     let balance = chain.account(&bob.public()).await.unwrap().balance;
-    assert_eq!(balance, Rao(10_000 * RAO_PER_TAO + 5));
+    assert_eq!(balance, Rao::from_rao(10_000 * RAO_PER_TAO + 5));
     assert_eq!(heads.next().await.unwrap().number, BlockNumber(1), "the stream goes on where it was");
     second.shutdown().await;
 }
@@ -220,8 +220,10 @@ async fn a_taken_address_and_an_absent_ledger_are_named() {
 #[tokio::test]
 async fn a_block_fetched_over_the_network_replays() {
     let (handle, chain) = serve(Ledger::in_memory(&profile(), [7; 32]).unwrap()).await;
-    let receipt =
-        chain.submit(&key("Alice"), Call::Transfer { to: key("Bob").public(), amount: Rao(1) }).await.unwrap();
+    let receipt = chain
+        .submit(&key("Alice"), Call::Transfer { to: key("Bob").public(), amount: Rao::from_rao(1) })
+        .await
+        .unwrap();
     let mut state = templar_ledger::State::genesis(chain.profile().await.unwrap()).unwrap();
     let mut parent = chain.block(BlockNumber(0)).await.unwrap().header;
     for number in 1..=receipt.block.0 {

@@ -44,7 +44,7 @@ impl Town {
             let netuid = town.profile.netuid;
             let hotkey = town.hotkey(owner);
             town.submit(owner, Call::Register { netuid, hotkey, max_price: None }).await.unwrap();
-            town.submit(owner, Call::AddStake { hotkey, netuid, amount: Rao(tao * TAO) }).await.unwrap();
+            town.submit(owner, Call::AddStake { hotkey, netuid, amount: Rao::from_rao(tao * TAO) }).await.unwrap();
         }
         town
     }
@@ -97,7 +97,7 @@ impl Town {
 
     async fn open(&self, payer: &Keypair, amount: u64) -> Result<Vec<Event>, Refusal> {
         let (gateway, key, hotkey) = (self.gateway.public(), payer.public(), self.hotkey(payer));
-        self.access(payer, AccessCall::Open { gateway, key, hotkey, amount: Alpha(amount) }).await
+        self.access(payer, AccessCall::Open { gateway, key, hotkey, amount: Alpha::from_rao(amount) }).await
     }
 
     fn meter(&self, path: &Path) -> Meter {
@@ -131,14 +131,14 @@ async fn a_setting_is_proposed_voted_on_and_adopted() {
     let before = town.chain.account(&town.alice.public()).await.unwrap().balance;
     town.propose(&town.alice, Action::Setting(RunSetting::Selected(7))).await.unwrap();
     let cost = town.profile.governance.proposal_cost;
-    assert_eq!(town.chain.account(&town.alice.public()).await.unwrap().balance, Rao(before.0 - cost.0));
+    assert_eq!(town.chain.account(&town.alice.public()).await.unwrap().balance, Rao::from_rao(before.0 - cost.0));
     town.vote(&town.bob, 0, Ballot::Yes).await.unwrap();
     town.vote(&town.alice, 0, Ballot::No).await.unwrap();
     // Bought after the snapshot: it has no voice in this proposal.
     let late = key("Gateway");
     let hotkey = town.hotkey(&town.bob);
     let netuid = town.profile.netuid;
-    town.submit(&late, Call::AddStake { hotkey, netuid, amount: Rao(900 * TAO) }).await.unwrap();
+    town.submit(&late, Call::AddStake { hotkey, netuid, amount: Rao::from_rao(900 * TAO) }).await.unwrap();
     let refusal = town.vote(&late, 0, Ballot::Yes).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Governance(GovernanceRefusal::NoStakeAtSnapshot { .. })), "{refusal}");
     town.vote(&town.alice, 0, Ballot::Abstain).await.unwrap();
@@ -160,10 +160,10 @@ async fn a_refused_proposal_costs_nothing() {
     let refusal = town.propose(&town.alice, Action::Setting(RunSetting::Selected(0))).await.unwrap_err();
     assert_eq!(refusal.name(), "ProposalOutOfBounds");
     let poor = key("Poor");
-    town.submit(&town.alice, Call::Transfer { to: poor.public(), amount: Rao(TAO) }).await.unwrap();
+    town.submit(&town.alice, Call::Transfer { to: poor.public(), amount: Rao::from_rao(TAO) }).await.unwrap();
     let refusal = town.propose(&poor, Action::Setting(RunSetting::Selected(3))).await.unwrap_err();
     assert_eq!(refusal.name(), "NotEnoughStakeToPropose");
-    assert_eq!(town.chain.account(&poor.public()).await.unwrap().balance, Rao(TAO));
+    assert_eq!(town.chain.account(&poor.public()).await.unwrap().balance, Rao::from_rao(TAO));
     let after = town.chain.account(&town.alice.public()).await.unwrap();
     assert_eq!((after.balance.0 + TAO, after.nonce), (account.balance.0, account.nonce + 1));
     assert_eq!(town.chain.with(|ledger| ledger.state().escrow(Escrow::Treasury)), root);
@@ -180,15 +180,15 @@ async fn revenue_is_split_and_the_treasury_is_spent_by_vote_alone() {
     meter.charge(RequestId([1; 16]), 100_000).unwrap();
     meter.settle(&town.chain, town.profile.netuid).await.unwrap();
     // A tenth of a token for a thousand tokens of text: ten in all.
-    assert_eq!(town.account(&town.bob).account.charged, Alpha(10 * TAO));
+    assert_eq!(town.account(&town.bob).account.charged, Alpha::from_rao(10 * TAO));
     let overview = town.chain.with(|ledger| ledger.access_overview(town.profile.netuid)).unwrap();
-    assert_eq!((overview.totals.burned, overview.treasury), (Alpha(3 * TAO), Alpha(TAO)));
+    assert_eq!((overview.totals.burned, overview.treasury), (Alpha::from_rao(3 * TAO), Alpha::from_rao(TAO)));
 
     let (carol, hotkey) = (key("Carol").public(), town.hotkey(&town.alice));
-    let spend = |amount| Action::Spend { to: carol, hotkey, amount: Alpha(amount) };
+    let spend = |amount| Action::Spend { to: carol, hotkey, amount: Alpha::from_rao(amount) };
     town.propose(&town.alice, spend(TAO / 2)).await.unwrap();
     town.propose(&town.alice, spend(TAO * 2)).await.unwrap();
-    let price = Action::Price { service: Service::Generation, per_thousand: Alpha(TAO) };
+    let price = Action::Price { service: Service::Generation, per_thousand: Alpha::from_rao(TAO) };
     town.propose(&town.alice, price).await.unwrap();
     for id in 0..3 {
         town.vote(&town.alice, id, Ballot::Yes).await.unwrap();
@@ -198,7 +198,10 @@ async fn revenue_is_split_and_the_treasury_is_spent_by_vote_alone() {
     let paid = town.chain.with(|ledger| ledger.state().stake(&hotkey, &carol));
     assert!(paid.0.abs_diff(TAO / 2) <= 1, "{paid}");
     let overview = town.chain.with(|ledger| ledger.access_overview(town.profile.netuid)).unwrap();
-    assert_eq!((overview.treasury, overview.terms.generation_per_thousand), (Alpha(TAO / 2), Alpha(TAO)));
+    assert_eq!(
+        (overview.treasury, overview.terms.generation_per_thousand),
+        (Alpha::from_rao(TAO / 2), Alpha::from_rao(TAO))
+    );
     town.assert_replays();
 }
 
@@ -222,7 +225,7 @@ async fn what_is_unused_comes_back() {
         Event::Access(AccessEvent::Closed { refunded, .. }) => Some(*refunded),
         _ => None,
     });
-    assert_eq!(closed, Some(Alpha(2 * TAO)));
+    assert_eq!(closed, Some(Alpha::from_rao(2 * TAO)));
     town.assert_replays();
 }
 
@@ -304,11 +307,11 @@ async fn trades_become_candles_and_a_market() {
     let town = Town::new().await;
     let (netuid, hotkey) = (town.profile.netuid, town.hotkey(&town.bob));
     for tao in [5, 7, 11] {
-        town.submit(&town.bob, Call::AddStake { hotkey, netuid, amount: Rao(tao * TAO) }).await.unwrap();
+        town.submit(&town.bob, Call::AddStake { hotkey, netuid, amount: Rao::from_rao(tao * TAO) }).await.unwrap();
         town.advance(30);
     }
     let held = town.chain.stake(&hotkey, &town.bob.public()).await.unwrap();
-    town.submit(&town.bob, Call::RemoveStake { hotkey, netuid, amount: Alpha(held.0 / 2) }).await.unwrap();
+    town.submit(&town.bob, Call::RemoveStake { hotkey, netuid, amount: Alpha::from_rao(held.0 / 2) }).await.unwrap();
     let minutes = town.chain.with(|ledger| ledger.candles(netuid, Interval::Minute, 100)).unwrap();
     let hours = town.chain.with(|ledger| ledger.candles(netuid, Interval::Hour, 100)).unwrap();
     assert!(minutes.len() > 1 && hours.len() == 1, "{minutes:?}");
@@ -331,16 +334,22 @@ fn any_call() -> impl Strategy<Value = (usize, Call)> {
     let action = move |kind: u8, value: u64| match kind {
         0 => Action::Setting(RunSetting::Selected(value as u16 % 70)),
         1 => Action::Revenue { burned_per_mille: value as u16 % 1_100, treasury_per_mille: value as u16 % 600 },
-        2 => Action::Price { service: Service::Generation, per_thousand: Alpha(value * 1_000_000) },
-        _ => Action::Spend { to: coldkey(2), hotkey: hotkey(value as usize % 3), amount: Alpha(value * 1_000_000) },
+        2 => Action::Price { service: Service::Generation, per_thousand: Alpha::from_rao(value * 1_000_000) },
+        _ => Action::Spend {
+            to: coldkey(2),
+            hotkey: hotkey(value as usize % 3),
+            amount: Alpha::from_rao(value * 1_000_000),
+        },
     };
     let call = prop_oneof![
-        (0usize..2, 1u64..40)
-            .prop_map(move |(owner, tao)| { Call::AddStake { hotkey: hotkey(owner), netuid, amount: Rao(tao * TAO) } }),
-        (0usize..2, 1u64..40).prop_map(move |(owner, alpha)| {
-            Call::RemoveStake { hotkey: hotkey(owner), netuid, amount: Alpha(alpha * TAO) }
+        (0usize..2, 1u64..40).prop_map(move |(owner, tao)| {
+            Call::AddStake { hotkey: hotkey(owner), netuid, amount: Rao::from_rao(tao * TAO) }
         }),
-        (0usize..3, 0u64..50).prop_map(move |(to, tao)| Call::Transfer { to: coldkey(to), amount: Rao(tao * TAO) }),
+        (0usize..2, 1u64..40).prop_map(move |(owner, alpha)| {
+            Call::RemoveStake { hotkey: hotkey(owner), netuid, amount: Alpha::from_rao(alpha * TAO) }
+        }),
+        (0usize..3, 0u64..50)
+            .prop_map(move |(to, tao)| Call::Transfer { to: coldkey(to), amount: Rao::from_rao(tao * TAO) }),
         (0u8..4, 0u64..2_000).prop_map(move |(kind, value)| {
             govern(GovernanceCall::Propose { title: String::new(), action: action(kind, value) })
         }),
@@ -350,7 +359,7 @@ fn any_call() -> impl Strategy<Value = (usize, Call)> {
         }),
         (0usize..2, 0u64..30).prop_map(move |(owner, alpha)| {
             let (gateway, key, hotkey) = (coldkey(2), coldkey(owner), hotkey(owner));
-            access(AccessCall::Open { gateway, key, hotkey, amount: Alpha(alpha * TAO) })
+            access(AccessCall::Open { gateway, key, hotkey, amount: Alpha::from_rao(alpha * TAO) })
         }),
         (0usize..2).prop_map(move |owner| access(AccessCall::Close { gateway: coldkey(2), key: coldkey(owner) })),
         (0usize..2, 0u64..3, 0u64..400_000).prop_map(move |(owner, serial, generation)| {
@@ -383,7 +392,7 @@ proptest! {
         let signers = ["Alice", "Bob", "Gateway"].map(key);
         let start = (0..2usize).flat_map(|owner| {
             let (netuid, hotkey) = (Netuid(3), Keypair::from_seed([owner as u8 + 1; 32]).public());
-            let amount = Rao(100 * TAO);
+            let amount = Rao::from_rao(100 * TAO);
             let register = Call::Register { netuid, hotkey, max_price: None };
             [(owner, register), (owner, Call::AddStake { hotkey, netuid, amount })]
         });

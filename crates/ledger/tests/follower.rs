@@ -20,7 +20,7 @@ const ACCOUNTS: u32 = 12_000;
 fn profile() -> Profile {
     let mut profile = Profile { history_blocks: 256, ..support::profile() };
     let account = |number: u32| PublicKey::new(*ContentHash::of(&number.to_le_bytes()).as_bytes());
-    profile.initial_balances.extend((0..ACCOUNTS).map(|number| (account(number), Rao(1_000_000_000))));
+    profile.initial_balances.extend((0..ACCOUNTS).map(|number| (account(number), Rao::from_rao(1_000_000_000))));
     profile
 }
 
@@ -48,7 +48,7 @@ fn old_ledger() -> LocalChain {
 /// Some life after the snapshot.
 fn live_on(chain: &LocalChain, blocks: u64) {
     for _ in 0..blocks {
-        let transfer = Call::Transfer { to: key("Charlie").public(), amount: Rao(7) };
+        let transfer = Call::Transfer { to: key("Charlie").public(), amount: Rao::from_rao(7) };
         chain.enqueue(&key("Bob"), transfer).unwrap();
         chain.advance(1).unwrap();
     }

@@ -102,7 +102,7 @@ fn root_stake_counts_by_its_weight_and_is_paid_in_tao() {
     let charlie = key("Charlie");
     let (mut bench, [validator, ..]) = network(Profile { tempo: 10, ..profile() });
     let before = bench.state.stake_weight(&validator.public()).to_int();
-    let root = |amount| Call::AddStake { hotkey: validator.public(), netuid: ROOT, amount: Rao(amount) };
+    let root = |amount| Call::AddStake { hotkey: validator.public(), netuid: ROOT, amount: Rao::from_rao(amount) };
     bench.does(&charlie, root(100 * RAO_PER_TAO));
     let gained = bench.state.stake_weight(&validator.public()).to_int() - before;
     assert!(gained.abs_diff(18 * RAO_PER_TAO) < 100, "{gained}");
@@ -112,7 +112,7 @@ fn root_stake_counts_by_its_weight_and_is_paid_in_tao() {
     assert!(payout.to_root_stakers > Alpha::ZERO && payout.root_tao > Rao::ZERO);
     let held = bench.state.root_stake(&validator.public(), &charlie.public());
     assert_eq!(held.0, 100 * RAO_PER_TAO + payout.root_tao.0);
-    let all = Call::RemoveStake { hotkey: validator.public(), netuid: ROOT, amount: Alpha(held.0) };
+    let all = Call::RemoveStake { hotkey: validator.public(), netuid: ROOT, amount: Alpha::from_rao(held.0) };
     bench.does(&charlie, all);
     assert_eq!(bench.state.root_behind(&validator.public()), Rao::ZERO);
 }
@@ -120,12 +120,12 @@ fn root_stake_counts_by_its_weight_and_is_paid_in_tao() {
 #[test]
 fn a_trade_moves_the_price_and_a_limit_holds_it() {
     let (bob, charlie) = (key("Bob"), key("Charlie"));
-    let reserves = PoolRule { tao: Rao(100 * RAO_PER_TAO), alpha: Alpha(100 * RAO_PER_TAO), ..profile().pool };
+    let reserves = PoolRule { tao: Rao::from_whole(100), alpha: Alpha::from_whole(100), ..profile().pool };
     let (mut bench, [validator, good, _]) = network(Profile { pool: reserves, ..profile() });
     let price = |bench: &Bench| bench.state.subnet().pool.price().rao_per_alpha().0;
     let now = price(&bench);
-    let limit = PriceLimit { rao_per_alpha: Rao(now + now / 10), allow_partial: false };
-    let amount = Rao(900 * RAO_PER_TAO);
+    let limit = PriceLimit { rao_per_alpha: Rao::from_rao(now + now / 10), allow_partial: false };
+    let amount = Rao::from_whole(900);
     let buy = |limit| Call::AddStakeLimit { hotkey: validator.public(), netuid: NETUID, amount, limit };
     assert_eq!(bench.refused(&bob, buy(limit)).name(), "SlippageTooHigh");
     bench.does(&bob, buy(PriceLimit { allow_partial: true, ..limit }));
@@ -139,14 +139,14 @@ fn a_trade_moves_the_price_and_a_limit_holds_it() {
         hotkey: good.public(),
         netuid: NETUID,
         amount: held,
-        limit: PriceLimit { rao_per_alpha: Rao(rao_per_alpha), allow_partial: true },
+        limit: PriceLimit { rao_per_alpha: Rao::from_rao(rao_per_alpha), allow_partial: true },
     };
     bench.does(&bob, sell(now));
     assert!(price(&bench) + 1 >= now && price(&bench) < risen, "{now} {risen} {}", price(&bench));
-    let amount = Alpha(u64::MAX);
+    let amount = Alpha::from_rao(u64::MAX);
     let too_much = Call::MoveStake { from: good.public(), to: validator.public(), netuid: NETUID, amount };
     assert_eq!(bench.refused(&bob, too_much).name(), "NotEnoughStakeToWithdraw");
-    let own = Call::MoveStake { from: good.public(), to: good.public(), netuid: NETUID, amount: Alpha(1) };
+    let own = Call::MoveStake { from: good.public(), to: good.public(), netuid: NETUID, amount: Alpha::from_rao(1) };
     assert_eq!(bench.refused(&charlie, own).name(), "SameHotkey");
 }
 
@@ -226,17 +226,17 @@ fn any_call() -> impl Strategy<Value = (usize, Call)> {
         let (key, hotkey) = (keys()[other].public(), keys()[3 + other % 6].public());
         let (uids, values): (Vec<u16>, Vec<u16>) = row.iter().copied().unzip();
         let netuid = if index == 2 { ROOT } else { NETUID };
-        let limit = PriceLimit { rao_per_alpha: Rao(amount), allow_partial: index == 0 };
+        let limit = PriceLimit { rao_per_alpha: Rao::from_rao(amount), allow_partial: index == 0 };
         let call = match kind {
-            0 => Call::Transfer { to: key, amount: Rao(amount) },
+            0 => Call::Transfer { to: key, amount: Rao::from_rao(amount) },
             1 | 2 => Call::Register { netuid: NETUID, hotkey, max_price: None },
-            3 | 4 => Call::AddStake { hotkey, netuid, amount: Rao(amount) },
-            5 => Call::RemoveStake { hotkey, netuid, amount: Alpha(amount) },
-            6 => Call::AddStakeLimit { hotkey, netuid, amount: Rao(amount), limit },
-            7 => Call::RemoveStakeLimit { hotkey, netuid, amount: Alpha(amount), limit },
+            3 | 4 => Call::AddStake { hotkey, netuid, amount: Rao::from_rao(amount) },
+            5 => Call::RemoveStake { hotkey, netuid, amount: Alpha::from_rao(amount) },
+            6 => Call::AddStakeLimit { hotkey, netuid, amount: Rao::from_rao(amount), limit },
+            7 => Call::RemoveStakeLimit { hotkey, netuid, amount: Alpha::from_rao(amount), limit },
             8 => {
                 let to = keys()[3 + (other + 1) % 6].public();
-                Call::MoveStake { from: hotkey, to, netuid, amount: Alpha(amount) }
+                Call::MoveStake { from: hotkey, to, netuid, amount: Alpha::from_rao(amount) }
             }
             9 => weights(&uids, &values),
             10 => Call::SetTake { hotkey, take: values.first().copied().unwrap_or(9) },
@@ -261,7 +261,7 @@ proptest! {
     ) {
         let mut profile = profile();
         if is_pool_small {
-            (profile.pool.tao, profile.pool.alpha) = (Rao(5 * RAO_PER_TAO), Alpha(9 * RAO_PER_TAO));
+            (profile.pool.tao, profile.pool.alpha) = (Rao::from_whole(5), Alpha::from_whole(9));
         }
         let mut ledger = Ledger::in_memory(&profile, [3; 32]).unwrap();
         let genesis = ledger.state().genesis_hash();

@@ -11,12 +11,12 @@ use templar_ledger::{BlockInput, Ledger, Profile, State, apply, replay};
 fn every_refusal_bears_its_name_and_leaves_the_root() {
     let (alice, bob, validator, miner) = (key("Alice"), key("Bob"), key("validator"), key("miner"));
     let mut bench = Bench::new(profile());
-    let transfer = |amount| Call::Transfer { to: bob.public(), amount: Rao(amount) };
+    let transfer = |amount| Call::Transfer { to: bob.public(), amount: Rao::from_rao(amount) };
     let mut names = Vec::new();
     names.push(bench.refused(&alice, transfer(u64::MAX)).name());
     names.push(bench.refused(&alice, stake(&validator, 1)).name());
     names.push(bench.refused(&validator, commit(Topic::Vote, 1, 3)).name());
-    let cheap = Call::Register { netuid: NETUID, hotkey: validator.public(), max_price: Some(Rao(1)) };
+    let cheap = Call::Register { netuid: NETUID, hotkey: validator.public(), max_price: Some(Rao::from_rao(1)) };
     names.push(bench.refused(&alice, cheap).name());
     names.push(bench.refused(&miner, register(&validator)).name());
     let elsewhere = Call::Register { netuid: Netuid(4), hotkey: validator.public(), max_price: None };
@@ -28,7 +28,9 @@ fn every_refusal_bears_its_name_and_leaves_the_root() {
     names.push(bench.refused(&validator, weights(&[1], &[1])).name());
     names.push(bench.refused(&alice, stake(&validator, 1_000_000)).name());
     names.push(
-        bench.refused(&alice, Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount: Rao(1) }).name(),
+        bench
+            .refused(&alice, Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount: Rao::from_rao(1) })
+            .name(),
     );
     bench.does(&bob, stake(&miner, 5));
     bench.does(&alice, stake(&validator, 100));
@@ -64,7 +66,7 @@ fn envelopes_are_checked_before_the_call() {
     let (alice, bob) = (key("Alice"), key("Bob"));
     let mut bench = Bench::new(profile());
     let genesis = bench.state.genesis_hash();
-    let call = Call::Transfer { to: bob.public(), amount: Rao(1) };
+    let call = Call::Transfer { to: bob.public(), amount: Rao::from_rao(1) };
     let now = BlockNumber(1);
     let good = Transaction::sign(&alice, call.clone(), 0, now, genesis);
     let wrong = vec![
@@ -144,10 +146,11 @@ fn a_refused_transaction_cannot_be_played_again() {
     let mut ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
     let genesis = ledger.state().genesis_hash();
     let until = BlockNumber(50);
-    let fund = |amount| Call::Transfer { to: poor.public(), amount: Rao(amount) };
+    let fund = |amount| Call::Transfer { to: poor.public(), amount: Rao::from_rao(amount) };
     ledger.queue(Transaction::sign(&alice, fund(5), 0, until, genesis)).unwrap();
     ledger.make_block(0).unwrap();
-    let overdraft = Transaction::sign(&poor, Call::Transfer { to: bob.public(), amount: Rao(9) }, 0, until, genesis);
+    let overdraft =
+        Transaction::sign(&poor, Call::Transfer { to: bob.public(), amount: Rao::from_rao(9) }, 0, until, genesis);
     let hash = ledger.queue(overdraft.clone()).unwrap();
     ledger.make_block(0).unwrap();
     assert!(ledger.receipt(&hash).unwrap().unwrap().result.is_err());
@@ -155,7 +158,7 @@ fn a_refused_transaction_cannot_be_played_again() {
     ledger.make_block(0).unwrap();
     assert_eq!(ledger.queue(overdraft).unwrap(), hash);
     ledger.make_block(0).unwrap();
-    assert_eq!(ledger.account(&poor.public()).balance, Rao(55));
+    assert_eq!(ledger.account(&poor.public()).balance, Rao::from_rao(55));
 }
 
 #[test]

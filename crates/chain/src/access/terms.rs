@@ -119,15 +119,15 @@ impl AccessTerms {
     /// A tenth of a token for a thousand tokens of text; a third burned, a tenth to the treasury.
     pub fn mainnet_like() -> Self {
         let tier = |stake: u64, generation: u64, compute: u64| StakeTier {
-            stake: Alpha(stake * RAO_PER_TAO),
+            stake: Alpha::from_rao(stake * RAO_PER_TAO),
             units_per_epoch: Units { generation, compute },
         };
         Self {
-            generation_per_thousand: Alpha(RAO_PER_TAO / 10),
-            compute_per_thousand: Alpha(RAO_PER_TAO),
+            generation_per_thousand: Alpha::from_rao(RAO_PER_TAO / 10),
+            compute_per_thousand: Alpha::from_rao(RAO_PER_TAO),
             burned_per_mille: 300,
             treasury_per_mille: 100,
-            minimum_deposit: Alpha(RAO_PER_TAO / 100),
+            minimum_deposit: Alpha::from_rao(RAO_PER_TAO / 100),
             closing_blocks: 300,
             tiers: vec![tier(1_000, 10_000, 0), tier(10_000, 200_000, 600)],
         }
@@ -171,7 +171,7 @@ impl AccessTerms {
 
     /// What units cost, in thousandths of the token's smallest unit.
     pub fn cost_in_thousandths(&self, units: Units) -> u128 {
-        u128::from(units.generation) * u128::from(self.generation_per_thousand.0)
-            + u128::from(units.compute) * u128::from(self.compute_per_thousand.0)
+        u128::from(units.generation) * u128::from(self.generation_per_thousand.as_rao())
+            + u128::from(units.compute) * u128::from(self.compute_per_thousand.as_rao())
     }
 }

@@ -12,7 +12,7 @@ use templar_chain::{Event, Refusal, weights_hash};
 /// The epoch of a block's transactions, counted from the genesis. An epoch is paid at the beginning of a block whose
 /// number the tempo divides: that block's transactions belong to the next.
 fn epoch_of(state: &State, block: BlockNumber) -> u64 {
-    block.0 / u64::from(state.profile.tempo)
+    block.period(state.profile.tempo.into())
 }
 
 fn is_expired(state: &State, commit: &WeightCommit) -> bool {

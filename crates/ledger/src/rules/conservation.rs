@@ -36,21 +36,21 @@ pub fn check_conservation(state: &State) -> Result<(), ConservationError> {
         state.escrows.iter().map(|(_, holding)| u128::from(amount(holding))).sum::<u128>()
     };
     let tao = vec![
-        ("balances", state.accounts.iter().map(|(_, account)| u128::from(account.balance.0)).sum()),
+        ("balances", state.accounts.iter().map(|(_, account)| u128::from(account.balance.as_rao())).sum()),
         ("root stake", staked(true)),
-        ("pool", pool_tao.0.into()),
-        ("escrows", escrows(|holding| holding.tao.0)),
-        ("burned", totals.burned.0.into()),
+        ("pool", pool_tao.as_rao().into()),
+        ("escrows", escrows(|holding| holding.tao.as_rao())),
+        ("burned", totals.burned.as_rao().into()),
     ];
     let alpha = vec![
         ("stakes", staked(false)),
-        ("pool", pool_alpha.0.into()),
-        ("pending", u128::from(subnet.pending_owner.0) + u128::from(subnet.pending_emission.0)),
-        ("escrows", escrows(|holding| holding.alpha.0)),
-        ("burned", subnet.alpha_burned.0.into()),
+        ("pool", pool_alpha.as_rao().into()),
+        ("pending", u128::from(subnet.pending_owner.as_rao()) + u128::from(subnet.pending_emission.as_rao())),
+        ("escrows", escrows(|holding| holding.alpha.as_rao())),
+        ("burned", subnet.alpha_burned.as_rao().into()),
     ];
-    compare("TAO", tao, totals.issued.0.into())?;
-    compare("alpha", alpha, subnet.alpha_issued.0.into())
+    compare("TAO", tao, totals.issued.as_rao().into())?;
+    compare("alpha", alpha, subnet.alpha_issued.as_rao().into())
 }
 
 fn compare(token: &'static str, held: Vec<(&'static str, u128)>, issued: u128) -> Result<(), ConservationError> {

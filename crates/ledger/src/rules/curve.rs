@@ -75,7 +75,7 @@ pub fn network_lock_cost(last_lock: Rao, last_lock_block: u64, block: u64, inter
     let multiple = if last_lock_block == 0 { 1 } else { 2 };
     let per_block = last_lock.0.checked_div(interval).unwrap_or(0);
     let fallen = per_block.saturating_mul(block.saturating_sub(last_lock_block));
-    Rao(last_lock.0.saturating_mul(multiple).saturating_sub(fallen).max(minimum.0))
+    Rao::from_rao(last_lock.0.saturating_mul(multiple).saturating_sub(fallen).max(minimum.0))
 }
 
 /// How the moving price follows the price.

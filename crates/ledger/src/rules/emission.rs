@@ -41,34 +41,34 @@ pub(crate) fn split(total: u64, shares: &[u128]) -> Vec<u64> {
 
 /// Issues a block's TAO and alpha.
 pub(crate) fn issue(state: &mut State, events: &mut Vec<Event>) {
-    let full = state.profile.block_emission.0;
-    let issued = state.totals().issued;
+    let full = state.profile.block_emission.as_rao();
+    let issued = state.totals().issued.as_rao();
     let mut subnet = state.subnet().clone();
     let rules = state.profile.rule_set;
-    let tao = rules.block_emission(full, issued.0).min(s425::TOTAL_SUPPLY.saturating_sub(issued.0));
-    let circulating = subnet.alpha_issued.0.saturating_sub(subnet.alpha_burned.0);
+    let tao = Rao::from_rao(rules.block_emission(full, issued).min(s425::TOTAL_SUPPLY.saturating_sub(issued)));
+    let circulating = subnet.alpha_issued.saturating_sub(subnet.alpha_burned).as_rao();
     let alpha = rules.block_emission(full, circulating).min(s425::TOTAL_SUPPLY.saturating_sub(circulating));
+    let alpha = Alpha::from_rao(alpha);
 
     let price = subnet.pool.price();
-    let wanted = price.alpha_for(Rao(tao)).unwrap_or(Alpha(alpha));
-    let (tao_in, alpha_in) =
-        if wanted.0 > alpha { (price.value_of(Alpha(alpha)).0.min(tao), alpha) } else { (tao, wanted.0) };
-    let mut made_tao = 0;
-    if subnet.pool.inject(Rao(tao_in), Alpha(alpha_in)) {
+    let wanted = price.alpha_for(tao).unwrap_or(alpha);
+    let (tao_in, alpha_in) = if wanted > alpha { (price.value_of(alpha).min(tao), alpha) } else { (tao, wanted) };
+    let mut made_tao = Rao::ZERO;
+    if subnet.pool.inject(tao_in, alpha_in) {
         made_tao = tao_in;
-        subnet.alpha_issued = Alpha(subnet.alpha_issued.0.saturating_add(alpha_in));
+        subnet.alpha_issued = subnet.alpha_issued.saturating_add(alpha_in);
     }
-    let owner = (u128::from(alpha) * u128::from(s425::OWNER_CUT) / 65_535) as u64;
-    subnet.alpha_issued = Alpha(subnet.alpha_issued.0.saturating_add(alpha));
-    subnet.pending_owner = Alpha(subnet.pending_owner.0.saturating_add(owner));
-    subnet.pending_emission = Alpha(subnet.pending_emission.0.saturating_add(alpha - owner));
+    let owner = alpha.fraction(s425::OWNER_CUT.into(), 65_535);
+    subnet.alpha_issued = subnet.alpha_issued.saturating_add(alpha);
+    subnet.pending_owner = subnet.pending_owner.saturating_add(owner);
+    subnet.pending_emission = subnet.pending_emission.saturating_add(alpha.minus_within(owner));
     state.set_subnet(subnet);
     // A pool without liquidity takes nothing: that TAO is then not issued at all.
-    if let Ok((paid, bought)) = crate::rules::stake::buy(state, Rao(tao - tao_in), None, Charge::Free, events) {
-        made_tao += paid.0;
+    if let Ok((paid, bought)) = crate::rules::stake::buy(state, tao.minus_within(tao_in), None, Charge::Free, events) {
+        made_tao = made_tao.saturating_add(paid);
         state.burn_alpha(bought);
     }
-    state.set_totals(|totals| totals.issued = Rao(totals.issued.0.saturating_add(made_tao)));
+    state.set_totals(|totals| totals.issued = totals.issued.saturating_add(made_tao));
     move_price(state);
 }
 
@@ -114,9 +114,9 @@ fn epoch_input(state: &State) -> EpochInput {
         block,
         last_tempo: Some(last_tempo),
         rule: profile.yuma.clone(),
-        stake_threshold: profile.weights_stake_threshold.0,
+        stake_threshold: profile.weights_stake_threshold.as_rao(),
         owner: crate::rules::registration::owner_slot(state).map(|uid| uid.0),
-        emission: subnet.pending_emission.0,
+        emission: subnet.pending_emission.as_rao(),
         rows: state.slots.iter().map(row).collect(),
     }
 }
@@ -130,7 +130,7 @@ fn store_terms(state: &mut State, uid: Uid, terms: &EpochTerms) {
     slot.validator_trust = terms.validator_trust.to_proportion();
     slot.incentive = terms.incentive.to_proportion();
     slot.dividends = terms.dividends.to_proportion();
-    slot.emission = Alpha(terms.emission);
+    slot.emission = Alpha::from_rao(terms.emission);
     state.set_slot(uid, slot);
     match &terms.kept_bonds {
         Some(row) if row.is_empty() => drop(state.bonds.remove(&uid)),

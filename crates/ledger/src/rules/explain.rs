@@ -16,10 +16,10 @@ pub fn explain(rules: RuleSet, epoch: &PaidEpoch, uid: Uid) -> Option<Explanatio
         block: epoch.block,
         uid,
         rule: epoch.input.rule.clone(),
-        emission: Alpha(epoch.input.emission),
+        emission: Alpha::from_rao(epoch.input.emission),
         owner_cut: epoch.owner_cut,
         input: SlotInput {
-            stake: Alpha(row.stake.to_int()),
+            stake: Alpha::from_rao(row.stake.to_int()),
             permit: row.permit,
             last_update: BlockNumber(row.last_update),
             registered_at: BlockNumber(row.registered_at),
@@ -80,22 +80,16 @@ fn validator_terms(terms: &[EpochTerms], own: &EpochTerms) -> Vec<ValidatorTerm>
 /// The slot's two amounts, the sums of its parts, and the sums over all slots.
 fn checks(epoch: &PaidEpoch, terms: &[EpochTerms], place: usize) -> Vec<Check> {
     let payout = &epoch.payouts[place];
-    let check = |what: &str, recomputed: u64, paid: u64| Check {
-        what: what.to_owned(),
-        recomputed: Alpha(recomputed),
-        paid: Alpha(paid),
-    };
+    let check = |what: &str, recomputed: Alpha, paid: Alpha| Check { what: what.to_owned(), recomputed, paid };
     let parts = [payout.take, payout.to_alpha_stakers, payout.to_root_stakers];
-    let paid = |amount: fn(&Payout) -> Alpha| epoch.payouts.iter().map(|payout| amount(payout).0).sum();
+    let paid = |amount: fn(&Payout) -> Alpha| Alpha::saturating_sum(epoch.payouts.iter().map(amount));
+    let server = |terms: &EpochTerms| Alpha::from_rao(terms.server_emission);
+    let validator = |terms: &EpochTerms| Alpha::from_rao(terms.validator_emission);
     vec![
-        check("incentive", terms[place].server_emission, payout.incentive.0),
-        check("dividends", terms[place].validator_emission, payout.dividends.0),
-        check("dividends, by parts", parts.iter().map(|part| part.0).sum(), payout.dividends.0),
-        check("all incentives", terms.iter().map(|terms| terms.server_emission).sum(), paid(|payout| payout.incentive)),
-        check(
-            "all dividends",
-            terms.iter().map(|terms| terms.validator_emission).sum(),
-            paid(|payout| payout.dividends),
-        ),
+        check("incentive", server(&terms[place]), payout.incentive),
+        check("dividends", validator(&terms[place]), payout.dividends),
+        check("dividends, by parts", Alpha::saturating_sum(parts), payout.dividends),
+        check("all incentives", Alpha::saturating_sum(terms.iter().map(server)), paid(|payout| payout.incentive)),
+        check("all dividends", Alpha::saturating_sum(terms.iter().map(validator)), paid(|payout| payout.dividends)),
     ]
 }

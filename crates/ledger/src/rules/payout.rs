@@ -26,13 +26,13 @@ pub(crate) fn pay(state: &mut State, input: EpochInput, terms: &[EpochTerms], ev
     let owner_cut = pay_owner(state);
     let slots: Vec<(Uid, PublicKey)> = state.slots.iter().map(|(uid, slot)| (*uid, slot.hotkey)).collect();
     let mut payouts = Vec::with_capacity(slots.len());
-    let (mut miners, mut validators) = (0u64, 0u64);
+    let (mut miners, mut validators) = (Alpha::ZERO, Alpha::ZERO);
     for ((uid, hotkey), terms) in slots.iter().zip(terms) {
         // Shares are rounded down and add up to one at most, so the pending amount covers them all.
         let (incentive, dividends) =
             (draw_pending(state, terms.server_emission), draw_pending(state, terms.validator_emission));
-        miners += incentive.0;
-        validators += dividends.0;
+        miners = miners.saturating_add(incentive);
+        validators = validators.saturating_add(dividends);
         let is_burned = pay_incentive(state, hotkey, incentive);
         let payout = pay_dividends(state, hotkey, dividends, events);
         let payout = Payout { incentive, is_burned, ..payout };
@@ -42,10 +42,10 @@ pub(crate) fn pay(state: &mut State, input: EpochInput, terms: &[EpochTerms], ev
         payouts.push(payout);
     }
     events.push(Event::EpochEnded {
-        issued: Alpha(owner_cut.0 + miners + validators),
+        issued: owner_cut.saturating_add(miners).saturating_add(validators),
         owner: owner_cut,
-        miners: Alpha(miners),
-        validators: Alpha(validators),
+        miners,
+        validators,
     });
     PaidEpoch { block: state.block, input, owner_cut, payouts }
 }
@@ -59,16 +59,16 @@ fn pay_owner(state: &mut State) -> Alpha {
     let slot = crate::rules::registration::owner_slot(state).and_then(|uid| state.slots.get(&uid));
     let hotkey = slot.map_or(owner, |slot| slot.hotkey);
     let netuid = state.profile.netuid;
-    state.add_stake(netuid, &hotkey, &owner, owner_cut.0);
+    state.add_stake(netuid, &hotkey, &owner, owner_cut.as_rao());
     owner_cut
 }
 
 fn draw_pending(state: &mut State, amount: u64) -> Alpha {
     let mut subnet = state.subnet().clone();
-    let drawn = amount.min(subnet.pending_emission.0);
-    subnet.pending_emission = Alpha(subnet.pending_emission.0 - drawn);
+    let drawn = Alpha::from_rao(amount).min(subnet.pending_emission);
+    subnet.pending_emission = subnet.pending_emission.minus_within(drawn);
     state.set_subnet(subnet);
-    Alpha(drawn)
+    drawn
 }
 
 /// Stakes a miner's pay behind its hotkey; burns it where the subnet's owner mines. Whether it was burned.
@@ -79,7 +79,7 @@ fn pay_incentive(state: &mut State, hotkey: &PublicKey, incentive: Alpha) -> boo
         return true;
     }
     let netuid = state.profile.netuid;
-    state.add_stake(netuid, hotkey, &coldkey, incentive.0);
+    state.add_stake(netuid, hotkey, &coldkey, incentive.as_rao());
     false
 }
 
@@ -87,36 +87,38 @@ fn pay_incentive(state: &mut State, hotkey: &PublicKey, incentive: Alpha) -> boo
 /// then everybody with alpha behind it.
 fn pay_dividends(state: &mut State, hotkey: &PublicKey, dividends: Alpha, events: &mut Vec<Event>) -> Payout {
     let coldkey = state.owner_of(hotkey).unwrap_or(*hotkey);
-    let take = share(dividends.0, u128::from(state.take_of(hotkey)), 65_535);
-    let rest = dividends.0 - take;
-    let root_weight = (u128::from(state.root_behind(hotkey).0) * u128::from(s425::TAO_WEIGHT)) >> 32;
-    let all_weight = root_weight + u128::from(state.alpha_behind(hotkey).0);
-    let mut to_root = if all_weight == 0 { 0 } else { share(rest, root_weight, all_weight) };
+    let take = dividends.fraction(state.take_of(hotkey).into(), 65_535);
+    let rest = dividends.minus_within(take);
+    let root_weight = (u128::from(state.root_behind(hotkey).as_rao()) * u128::from(s425::TAO_WEIGHT)) >> 32;
+    let all_weight = root_weight + u128::from(state.alpha_behind(hotkey).as_rao());
+    let mut to_root = share(rest, root_weight, all_weight);
     let mut root_tao = Rao::ZERO;
-    match crate::rules::stake::sell(state, Alpha(to_root), None, Charge::Free, events) {
-        Ok((_, received)) if to_root > 0 => {
+    match crate::rules::stake::sell(state, to_root, None, Charge::Free, events) {
+        Ok((_, received)) if !to_root.is_zero() => {
             root_tao = received;
-            state.grow_stake(ROOT, hotkey, &coldkey, received.0);
+            state.grow_stake(ROOT, hotkey, &coldkey, received.as_rao());
         }
         // Too little to be worth a rao, or a pool that cannot take it: it stays with the alpha.
-        _ => to_root = 0,
+        _ => to_root = Alpha::ZERO,
     }
     let netuid = state.profile.netuid;
-    state.grow_stake(netuid, hotkey, &coldkey, rest - to_root);
-    state.add_stake(netuid, hotkey, &coldkey, take);
+    let to_alpha = rest.minus_within(to_root);
+    state.grow_stake(netuid, hotkey, &coldkey, to_alpha.as_rao());
+    state.add_stake(netuid, hotkey, &coldkey, take.as_rao());
     Payout {
         hotkey: *hotkey,
         incentive: Alpha::ZERO,
         is_burned: false,
         dividends,
-        take: Alpha(take),
-        to_alpha_stakers: Alpha(rest - to_root),
-        to_root_stakers: Alpha(to_root),
+        take,
+        to_alpha_stakers: to_alpha,
+        to_root_stakers: to_root,
         root_tao,
     }
 }
 
-/// `floor(amount · part / whole)`, for a part of at most the whole.
-fn share(amount: u64, part: u128, whole: u128) -> u64 {
-    crate::arithmetic::wide::multiply_divide(amount.into(), part, whole).map_or(0, |share| share as u64)
+/// `floor(amount · part / whole)`, for a part of at most the whole; nothing of a whole of 0.
+fn share(amount: Alpha, part: u128, whole: u128) -> Alpha {
+    crate::arithmetic::wide::multiply_divide(amount.as_rao().into(), part, whole)
+        .map_or(Alpha::ZERO, |share| Alpha::from_rao(share as u64))
 }

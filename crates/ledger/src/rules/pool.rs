@@ -71,13 +71,13 @@ impl WeightedPool {
     /// What comes out for `tao` that reaches the reserves.
     pub fn alpha_out(&self, tao: Rao) -> Alpha {
         let (quote, base) = (self.quote_weight, self.base_weight());
-        Alpha(paid_out(self.tao.0, tao.0, self.alpha.0, quote, base))
+        Alpha::from_rao(paid_out(self.tao.as_rao(), tao.as_rao(), self.alpha.as_rao(), quote, base))
     }
 
     /// What comes out for `alpha` that reaches the reserves.
     pub fn tao_out(&self, alpha: Alpha) -> Rao {
         let (quote, base) = (self.quote_weight, self.base_weight());
-        Rao(paid_out(self.alpha.0, alpha.0, self.tao.0, base, quote))
+        Rao::from_rao(paid_out(self.alpha.as_rao(), alpha.as_rao(), self.tao.as_rao(), base, quote))
     }
 
     /// The TAO that raises the price to `limit`; nothing where it is there already.
@@ -87,7 +87,7 @@ impl WeightedPool {
             return 0;
         }
         let ratio = Fraction::power(price.to_bits(), limit.to_bits(), self.base_weight().into(), WEIGHT_ONE.into());
-        ratio.excess_of(self.tao.0)
+        ratio.excess_of(self.tao.as_rao())
     }
 
     /// The alpha that lowers the price to `limit`; nothing where it is there already.
@@ -97,7 +97,7 @@ impl WeightedPool {
             return 0;
         }
         let ratio = Fraction::power(limit.to_bits(), price.to_bits(), self.quote_weight.into(), WEIGHT_ONE.into());
-        ratio.excess_of(self.alpha.0)
+        ratio.excess_of(self.alpha.as_rao())
     }
 
     /// How much of `amount` may be paid in, of which `most_net` may reach the reserves.
@@ -110,15 +110,15 @@ impl WeightedPool {
     }
 
     fn check_reserves(&self) -> Result<(), PoolError> {
-        let is_enough = self.tao.0 >= self.least_reserve && self.alpha.0 >= self.least_reserve;
+        let is_enough = self.tao.as_rao() >= self.least_reserve && self.alpha.as_rao() >= self.least_reserve;
         if is_enough { Ok(()) } else { Err(PoolError::InsufficientLiquidity) }
     }
 
     /// The weight of TAO that keeps the price when the reserves grow; none where a weight would be too small.
     fn weight_after(&self, tao: Rao, alpha: Alpha) -> Option<u64> {
         let one = u128::from(WEIGHT_ONE);
-        let (old_tao, old_alpha) = (u128::from(self.tao.0), u128::from(self.alpha.0));
-        let (new_tao, new_alpha) = (old_tao + u128::from(tao.0), old_alpha + u128::from(alpha.0));
+        let (old_tao, old_alpha) = (u128::from(self.tao.as_rao()), u128::from(self.alpha.as_rao()));
+        let (new_tao, new_alpha) = (old_tao + u128::from(tao.as_rao()), old_alpha + u128::from(alpha.as_rao()));
         let base = multiply_divide(old_tao.checked_mul(new_alpha)?, self.base_weight().into(), one)?;
         let quote = multiply_divide(old_alpha.checked_mul(new_tao)?, self.quote_weight.into(), one)?;
         let weight = multiply_divide(quote, one, base.checked_add(quote)?)? as u64;
@@ -144,24 +144,24 @@ impl WeightedPool {
     pub fn buy(&mut self, tao: Rao, limit: Option<PriceLimit>, charge: Charge) -> Result<Swap<Rao, Alpha>, PoolError> {
         self.check_reserves()?;
         let paid = match limit {
-            None => tao.0,
+            None => tao.as_rao(),
             Some(limit) => {
                 let most = self.tao_up_to(Price::from_rao_per_alpha(limit.rao_per_alpha));
-                self.allowed(tao.0, most, limit.allow_partial, charge)?
+                self.allowed(tao.as_rao(), most, limit.allow_partial, charge)?
             }
         };
         let fee = self.fee_of(paid, charge);
-        let net = Rao(paid - fee);
+        let net = Rao::from_rao(paid - fee);
         let received = self.alpha_out(net);
         let after = Self {
             tao: self.tao.checked_add(net).map_err(|_| PoolError::InsufficientLiquidity)?,
-            alpha: Alpha(self.alpha.0.saturating_sub(received.0)),
-            fees_tao: self.fees_tao.checked_add(Rao(fee)).map_err(|_| PoolError::InsufficientLiquidity)?,
+            alpha: self.alpha.saturating_sub(received),
+            fees_tao: self.fees_tao.checked_add(Rao::from_rao(fee)).map_err(|_| PoolError::InsufficientLiquidity)?,
             ..self.clone()
         };
         after.check_reserves()?;
         *self = after;
-        Ok(Swap { paid: Rao(paid), fee: Rao(fee), received })
+        Ok(Swap { paid: Rao::from_rao(paid), fee: Rao::from_rao(fee), received })
     }
 
     /// Sells `alpha` for TAO.
@@ -173,24 +173,27 @@ impl WeightedPool {
     ) -> Result<Swap<Alpha, Rao>, PoolError> {
         self.check_reserves()?;
         let paid = match limit {
-            None => alpha.0,
+            None => alpha.as_rao(),
             Some(limit) => {
                 let most = self.alpha_down_to(Price::from_rao_per_alpha(limit.rao_per_alpha));
-                self.allowed(alpha.0, most, limit.allow_partial, charge)?
+                self.allowed(alpha.as_rao(), most, limit.allow_partial, charge)?
             }
         };
         let fee = self.fee_of(paid, charge);
-        let net = Alpha(paid - fee);
+        let net = Alpha::from_rao(paid - fee);
         let received = self.tao_out(net);
         let after = Self {
             alpha: self.alpha.checked_add(net).map_err(|_| PoolError::InsufficientLiquidity)?,
-            tao: Rao(self.tao.0.saturating_sub(received.0)),
-            fees_alpha: self.fees_alpha.checked_add(Alpha(fee)).map_err(|_| PoolError::InsufficientLiquidity)?,
+            tao: self.tao.saturating_sub(received),
+            fees_alpha: self
+                .fees_alpha
+                .checked_add(Alpha::from_rao(fee))
+                .map_err(|_| PoolError::InsufficientLiquidity)?,
             ..self.clone()
         };
         after.check_reserves()?;
         *self = after;
-        Ok(Swap { paid: Alpha(paid), fee: Alpha(fee), received })
+        Ok(Swap { paid: Alpha::from_rao(paid), fee: Alpha::from_rao(fee), received })
     }
 
     /// Adds to both sides without moving the price; false, and nothing added, where the pool cannot take it.
@@ -214,32 +217,32 @@ mod tests {
     use proptest::prelude::*;
 
     fn pool(tao: u64, alpha: u64, quote_weight: u64) -> WeightedPool {
-        WeightedPool { quote_weight, ..WeightedPool::new(Rao(tao), Alpha(alpha), 33, 1_000_000) }
+        WeightedPool { quote_weight, ..WeightedPool::new(Rao::from_rao(tao), Alpha::from_rao(alpha), 33, 1_000_000) }
     }
 
     #[test]
     fn a_swap_that_would_drain_a_side_is_refused_and_changes_nothing() {
         let mut small = pool(2_000_000, 2_000_000, WEIGHT_ONE / 2);
         let before = small.clone();
-        assert_eq!(small.buy(Rao(u64::MAX / 2), None, Charge::Fee), Err(PoolError::InsufficientLiquidity));
-        assert_eq!(small.sell(Alpha(1 << 50), None, Charge::Fee), Err(PoolError::InsufficientLiquidity));
+        assert_eq!(small.buy(Rao::from_rao(u64::MAX / 2), None, Charge::Fee), Err(PoolError::InsufficientLiquidity));
+        assert_eq!(small.sell(Alpha::from_rao(1 << 50), None, Charge::Fee), Err(PoolError::InsufficientLiquidity));
         assert_eq!(small, before);
-        assert!(pool(999_999, 2_000_000, WEIGHT_ONE / 2).buy(Rao(1), None, Charge::Free).is_err());
+        assert!(pool(999_999, 2_000_000, WEIGHT_ONE / 2).buy(Rao::from_rao(1), None, Charge::Free).is_err());
     }
 
     #[test]
     fn a_limit_price_is_reached_and_not_passed() {
         let mut market = pool(10_000_000_000_000, 1_000_000_000_000_000, WEIGHT_ONE / 10 * 4);
-        let limit = PriceLimit { rao_per_alpha: Rao(20_000_000), allow_partial: true };
+        let limit = PriceLimit { rao_per_alpha: Rao::from_rao(20_000_000), allow_partial: true };
         let all_or_nothing = PriceLimit { allow_partial: false, ..limit };
-        let much = Rao(u64::MAX / 4);
+        let much = Rao::from_rao(u64::MAX / 4);
         assert_eq!(market.clone().buy(much, Some(all_or_nothing), Charge::Fee), Err(PoolError::SlippageTooHigh));
         let swap = market.buy(much, Some(limit), Charge::Fee).unwrap();
         assert!(swap.paid < much && swap.received > Alpha::ZERO);
         let price = market.price().rao_per_alpha();
         assert!((19_999_990..=20_000_000).contains(&price.0), "{price}");
-        let down = PriceLimit { rao_per_alpha: Rao(10_000_000), allow_partial: true };
-        market.sell(Alpha(u64::MAX / 4), Some(down), Charge::Fee).unwrap();
+        let down = PriceLimit { rao_per_alpha: Rao::from_rao(10_000_000), allow_partial: true };
+        market.sell(Alpha::from_rao(u64::MAX / 4), Some(down), Charge::Fee).unwrap();
         let price = market.price().rao_per_alpha();
         assert!((10_000_000..=10_000_010).contains(&price.0), "{price}");
     }
@@ -252,7 +255,7 @@ mod tests {
         ) {
             let mut market = pool(tao, alpha, weight);
             let (tao_before, alpha_before) = market.holdings();
-            if let Ok(bought) = market.buy(Rao(paid), None, Charge::Free)
+            if let Ok(bought) = market.buy(Rao::from_rao(paid), None, Charge::Free)
                 && let Ok(sold) = market.sell(bought.received, None, Charge::Free)
             {
                 prop_assert!(sold.received.0 <= paid + 1, "{} for {}", sold.received, paid);
@@ -269,7 +272,7 @@ mod tests {
         ) {
             let mut market = pool(tao, alpha, WEIGHT_ONE / 2);
             let before = market.price().to_bits() as f64;
-            if market.inject(Rao(more_tao), Alpha(more_alpha)) {
+            if market.inject(Rao::from_rao(more_tao), Alpha::from_rao(more_alpha)) {
                 let after = market.price().to_bits() as f64;
                 prop_assert!((after / before - 1.0).abs() < 1e-9, "{} became {}", before, after);
             }

@@ -14,7 +14,7 @@ impl Profile {
         let mut initial_balances: Vec<(PublicKey, Rao)> = Vec::new();
         for key in std::iter::once(&owner).chain(funded) {
             if !initial_balances.iter().any(|(known, _)| known == key) {
-                initial_balances.push((*key, Rao(10_000 * RAO_PER_TAO)));
+                initial_balances.push((*key, Rao::from_whole(10_000)));
             }
         }
         Self {
@@ -30,17 +30,17 @@ impl Profile {
             yuma: YumaRule { activity_cutoff_blocks: 200, ..s425::YUMA },
             // So much that the stakes of a network on one machine hardly move the price.
             pool: PoolRule {
-                tao: Rao(1_000_000 * RAO_PER_TAO),
-                alpha: Alpha(1_000_000 * RAO_PER_TAO),
+                tao: Rao::from_whole(1_000_000),
+                alpha: Alpha::from_whole(1_000_000),
                 fee_rate: s425::FEE_RATE,
                 least_reserve: s425::LEAST_RESERVE,
             },
             commit_reveal: true,
             initial_balances,
             registration_price: RegistrationPrice {
-                initial: Rao(RAO_PER_TAO / 10),
-                minimum: Rao(500_000),
-                maximum: Rao(100 * RAO_PER_TAO),
+                initial: Rao::from_rao(RAO_PER_TAO / 10),
+                minimum: Rao::from_rao(500_000),
+                maximum: Rao::from_whole(100),
                 half_life_blocks: 0,
                 rise_per_mille: 1_000,
             },
@@ -48,9 +48,9 @@ impl Profile {
             min_non_immune: 0,
             weights_rate_limit_blocks: 5,
             weights_version: 0,
-            weights_stake_threshold: Alpha(RAO_PER_TAO),
-            minimum_stake: Rao(s425::MINIMUM_STAKE),
-            block_emission: Rao(s425::BLOCK_EMISSION),
+            weights_stake_threshold: Alpha::from_rao(RAO_PER_TAO),
+            minimum_stake: Rao::from_rao(s425::MINIMUM_STAKE),
+            block_emission: Rao::from_rao(s425::BLOCK_EMISSION),
             commitment_bytes_per_tempo: 8 * 1024,
             commitment_retention_blocks: 2_000,
             history_blocks: 4_096,
@@ -68,24 +68,24 @@ impl Profile {
             yuma: s425::YUMA,
             max_uids: s425::MAX_UIDS,
             pool: PoolRule {
-                tao: Rao(s425::LOCK_MINIMUM),
-                alpha: Alpha(s425::LOCK_MINIMUM),
+                tao: Rao::from_rao(s425::LOCK_MINIMUM),
+                alpha: Alpha::from_rao(s425::LOCK_MINIMUM),
                 fee_rate: s425::FEE_RATE,
                 least_reserve: s425::LEAST_RESERVE,
             },
             commit_reveal: true,
             initial_balances,
             registration_price: RegistrationPrice {
-                initial: Rao(s425::BURN_INITIAL),
-                minimum: Rao(s425::BURN_MINIMUM),
-                maximum: Rao(s425::BURN_MAXIMUM),
+                initial: Rao::from_rao(s425::BURN_INITIAL),
+                minimum: Rao::from_rao(s425::BURN_MINIMUM),
+                maximum: Rao::from_rao(s425::BURN_MAXIMUM),
                 half_life_blocks: s425::BURN_HALF_LIFE_BLOCKS,
                 rise_per_mille: s425::BURN_RISE_PER_MILLE,
             },
             immunity_blocks: s425::IMMUNITY_BLOCKS,
             min_non_immune: s425::MIN_NON_IMMUNE,
             weights_rate_limit_blocks: s425::WEIGHTS_RATE_LIMIT_BLOCKS,
-            weights_stake_threshold: Alpha(s425::STAKE_THRESHOLD),
+            weights_stake_threshold: Alpha::from_rao(s425::STAKE_THRESHOLD),
             commitment_bytes_per_tempo: s425::COMMITMENT_BYTES_PER_TEMPO,
             commitment_retention_blocks: 50_400,
             history_blocks: 50_400,
@@ -110,12 +110,12 @@ mod tests {
         assert_ne!(local.genesis_hash(), mainnet.genesis_hash());
         assert_ne!(local.genesis_hash(), Profile { salt: 1, ..local.clone() }.genesis_hash());
         assert!(Profile { tempo: 0, ..local.clone() }.check().is_err());
-        let twice = vec![(owner, Rao(1)), (owner, Rao(1))];
+        let twice = vec![(owner, Rao::from_rao(1)), (owner, Rao::from_rao(1))];
         assert_eq!(
             Profile { initial_balances: twice, ..local.clone() }.check(),
             Err(ProfileError::DuplicateBalance(owner))
         );
-        let rich = vec![(owner, Rao(MAX_ISSUANCE_RAO)), (PublicKey::new([2; 32]), Rao(1))];
+        let rich = vec![(owner, Rao::from_rao(MAX_ISSUANCE_RAO)), (PublicKey::new([2; 32]), Rao::from_rao(1))];
         assert_eq!(Profile { initial_balances: rich, ..local }.check(), Err(ProfileError::TooMuchIssued));
     }
 }

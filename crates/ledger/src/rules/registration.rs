@@ -14,7 +14,8 @@ pub(crate) fn decay_price(state: &mut State) {
     let (minimum, maximum) = (bounds.minimum, bounds.maximum);
     if factor != DECAY_ONE && state.block > BlockNumber(1) {
         state.set_totals(|totals| {
-            totals.registration_price = Rao(decay(totals.registration_price.0, factor)).clamp(minimum, maximum);
+            totals.registration_price =
+                Rao::from_rao(decay(totals.registration_price.as_rao(), factor)).clamp(minimum, maximum);
         });
     }
 }
@@ -66,7 +67,7 @@ pub(crate) fn register(
 
 fn raise_price(state: &mut State, price: Rao) {
     let rule = state.profile.registration_price.clone();
-    let raised = Rao(rise(price.0, rule.rise_per_mille, 1_000)).clamp(rule.minimum, rule.maximum);
+    let raised = Rao::from_rao(rise(price.as_rao(), rule.rise_per_mille, 1_000)).clamp(rule.minimum, rule.maximum);
     state.set_totals(|totals| totals.registration_price = raised);
 }
 
@@ -101,7 +102,7 @@ fn next_uid(state: &State) -> Option<Uid> {
     let mut immune = Vec::new();
     for (uid, slot) in state.slots.iter().filter(|(uid, _)| !spared.contains(uid)) {
         let rank = (slot.emission, slot.registered_at, *uid);
-        let is_immune = state.block.0.saturating_sub(slot.registered_at.0) < profile.immunity_blocks;
+        let is_immune = state.block.blocks_since(slot.registered_at) < profile.immunity_blocks;
         if is_immune { immune.push(rank) } else { open.push(rank) }
     }
     let group = if open.len() > usize::from(profile.min_non_immune) { open } else { immune };

@@ -25,22 +25,22 @@ impl State {
 
     /// The subnet's token behind `hotkey`.
     pub fn alpha_behind(&self, hotkey: &PublicKey) -> Alpha {
-        Alpha(self.stake_total(self.profile.netuid, hotkey).amount)
+        Alpha::from_rao(self.stake_total(self.profile.netuid, hotkey).amount)
     }
 
     /// TAO behind `hotkey` on the root.
     pub fn root_behind(&self, hotkey: &PublicKey) -> Rao {
-        Rao(self.stake_total(ROOT, hotkey).amount)
+        Rao::from_rao(self.stake_total(ROOT, hotkey).amount)
     }
 
     /// What `coldkey` has behind `hotkey`, in the subnet's token.
     pub fn stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Alpha {
-        Alpha(self.staked(self.profile.netuid, hotkey, coldkey))
+        Alpha::from_rao(self.staked(self.profile.netuid, hotkey, coldkey))
     }
 
     /// What `coldkey` has behind `hotkey` on the root, in TAO.
     pub fn root_stake(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Rao {
-        Rao(self.staked(ROOT, hotkey, coldkey))
+        Rao::from_rao(self.staked(ROOT, hotkey, coldkey))
     }
 
     /// What `coldkey` has behind `hotkey` in a subnet, in the smallest unit.
@@ -54,14 +54,14 @@ impl State {
         let netuid = self.profile.netuid;
         let of_subnet = self.stake_shares.iter().filter(move |((subnet, ..), _)| *subnet == netuid);
         of_subnet.map(move |((_, hotkey, coldkey), shares)| {
-            (*hotkey, *coldkey, Alpha(self.stake_total(netuid, hotkey).worth(*shares)))
+            (*hotkey, *coldkey, Alpha::from_rao(self.stake_total(netuid, hotkey).worth(*shares)))
         })
     }
 
     /// All that `coldkey` has in the subnet's token, in time linear in its own positions.
     pub(crate) fn held(&self, coldkey: &PublicKey) -> Alpha {
         let hotkeys = self.positions_of.get(coldkey).into_iter().flatten();
-        Alpha(hotkeys.fold(0, |sum, hotkey| self.stake(hotkey, coldkey).0.saturating_add(sum)))
+        Alpha::saturating_sum(hotkeys.map(|hotkey| self.stake(hotkey, coldkey)))
     }
 
     /// Adds to a position; the caller has taken the amount from elsewhere.
@@ -183,8 +183,8 @@ mod tests {
         state.add_stake(netuid, &key(1), &key(2), 3_000);
         state.add_stake(netuid, &key(1), &key(3), 1_000);
         state.grow_stake(netuid, &key(1), &key(9), 400);
-        assert_eq!(state.stake(&key(1), &key(2)), Alpha(3_300));
-        assert_eq!(state.stake(&key(1), &key(3)), Alpha(1_100));
-        assert_eq!(state.root_behind(&key(1)), Rao(0));
+        assert_eq!(state.stake(&key(1), &key(2)), Alpha::from_rao(3_300));
+        assert_eq!(state.stake(&key(1), &key(3)), Alpha::from_rao(1_100));
+        assert_eq!(state.root_behind(&key(1)), Rao::from_rao(0));
     }
 }

@@ -34,14 +34,14 @@ pub(crate) fn add(
     let (hotkey_owned, coldkey_owned) = (*hotkey, *coldkey);
     if netuid == ROOT {
         state.debit(coldkey, tao, |needed, available| Refusal::NotEnoughBalanceToStake { needed, available })?;
-        state.add_stake(ROOT, hotkey, coldkey, tao.0);
+        state.add_stake(ROOT, hotkey, coldkey, tao.as_rao());
         events.push(Event::RootStakeAdded { hotkey: hotkey_owned, coldkey: coldkey_owned, amount: tao });
         return Ok(());
     }
     let (paid, alpha) = buy(state, tao, limit, Charge::Fee, events)?;
     // The balance was compared with the whole amount, of which this is a part.
     state.debit(coldkey, paid, |needed, available| Refusal::NotEnoughBalanceToStake { needed, available })?;
-    state.add_stake(netuid, hotkey, coldkey, alpha.0);
+    state.add_stake(netuid, hotkey, coldkey, alpha.as_rao());
     events.push(Event::StakeAdded { hotkey: hotkey_owned, coldkey: coldkey_owned, paid, alpha });
     Ok(())
 }
@@ -60,12 +60,16 @@ pub(crate) fn remove(
     let (hotkey_owned, coldkey_owned) = (*hotkey, *coldkey);
     if netuid == ROOT {
         take(state, position, amount)?;
-        state.credit(coldkey, Rao(amount));
-        events.push(Event::RootStakeRemoved { hotkey: hotkey_owned, coldkey: coldkey_owned, amount: Rao(amount) });
+        state.credit(coldkey, Rao::from_rao(amount));
+        events.push(Event::RootStakeRemoved {
+            hotkey: hotkey_owned,
+            coldkey: coldkey_owned,
+            amount: Rao::from_rao(amount),
+        });
         return Ok(());
     }
-    let (alpha, received) = sell(state, Alpha(amount), limit, Charge::Fee, events)?;
-    take(state, position, alpha.0)?;
+    let (alpha, received) = sell(state, Alpha::from_rao(amount), limit, Charge::Fee, events)?;
+    take(state, position, alpha.as_rao())?;
     state.credit(coldkey, received);
     events.push(Event::StakeRemoved { hotkey: hotkey_owned, coldkey: coldkey_owned, alpha, received });
     Ok(())
@@ -88,7 +92,7 @@ pub(crate) fn move_between(
     take(state, from, amount)?;
     state.add_stake(from.netuid, to, from.coldkey, amount);
     let (coldkey, netuid) = (*from.coldkey, from.netuid);
-    events.push(Event::StakeMoved { netuid, from: *from.hotkey, to: *to, coldkey, amount: Alpha(amount) });
+    events.push(Event::StakeMoved { netuid, from: *from.hotkey, to: *to, coldkey, amount: Alpha::from_rao(amount) });
     Ok(())
 }
 
@@ -97,17 +101,24 @@ fn take(state: &mut State, position: Position<'_>, amount: u64) -> Result<(), Re
     if state.take_stake(netuid, hotkey, coldkey, amount) {
         return Ok(());
     }
-    let available = Alpha(state.staked(netuid, hotkey, coldkey));
-    Err(Refusal::NotEnoughStakeToWithdraw { needed: Alpha(amount), available })
+    let available = Alpha::from_rao(state.staked(netuid, hotkey, coldkey));
+    Err(Refusal::NotEnoughStakeToWithdraw { needed: Alpha::from_rao(amount), available })
 }
 
 /// That a position holds `amount`, and that the rest is nothing or enough.
 fn check_rest(state: &State, position: Position<'_>, amount: u64) -> Result<(), Refusal> {
     let held = state.staked(position.netuid, position.hotkey, position.coldkey);
     let left = held.checked_sub(amount);
-    let left = left.ok_or(Refusal::NotEnoughStakeToWithdraw { needed: Alpha(amount), available: Alpha(held) })?;
+    let left = left.ok_or(Refusal::NotEnoughStakeToWithdraw {
+        needed: Alpha::from_rao(amount),
+        available: Alpha::from_rao(held),
+    })?;
     let worth = |amount: u64| {
-        if position.netuid == ROOT { Rao(amount) } else { state.subnet().pool.price().value_of(Alpha(amount)) }
+        if position.netuid == ROOT {
+            Rao::from_rao(amount)
+        } else {
+            state.subnet().pool.price().value_of(Alpha::from_rao(amount))
+        }
     };
     let minimum = state.profile.minimum_stake;
     if amount == 0 || left > 0 && worth(left) < minimum {
@@ -137,8 +148,8 @@ pub(crate) fn buy(
     }
     let after = subnet.pool.price().rao_per_alpha();
     state.set_subnet(subnet);
-    let (tao, alpha, fee) = (swap.paid, swap.received, swap.fee.0);
-    events.push(Event::Bought { tao, alpha, fee: Rao(fee), price_before: before, price_after: after });
+    let (tao, alpha, fee) = (swap.paid, swap.received, swap.fee);
+    events.push(Event::Bought { tao, alpha, fee, price_before: before, price_after: after });
     Ok((tao, alpha))
 }
 

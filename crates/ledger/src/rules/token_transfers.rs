@@ -28,8 +28,8 @@ impl State {
     pub(crate) fn token_supply(&self) -> TokenSupply {
         let subnet = self.subnet();
         let (pool_tao, pool_alpha) = subnet.pool.holdings();
-        let outside = subnet.alpha_issued.0.saturating_sub(subnet.alpha_burned.0).saturating_sub(pool_alpha.0);
-        TokenSupply { price: subnet.pool.price().rao_per_alpha(), pool_tao, pool_alpha, circulating: Alpha(outside) }
+        let circulating = subnet.alpha_issued.saturating_sub(subnet.alpha_burned).saturating_sub(pool_alpha);
+        TokenSupply { price: subnet.pool.price().rao_per_alpha(), pool_tao, pool_alpha, circulating }
     }
 
     /// Every position: who holds it, and how much; a holder as often as it has positions.
@@ -50,7 +50,7 @@ impl State {
         amount: Alpha,
     ) -> Result<(), Refusal> {
         let (netuid, available) = (self.profile.netuid, self.token_position(hotkey, coldkey));
-        if !self.take_stake(netuid, hotkey, coldkey, amount.0) {
+        if !self.take_stake(netuid, hotkey, coldkey, amount.as_rao()) {
             return Err(Refusal::InsufficientAlpha { needed: amount, available });
         }
         self.fill_escrow(escrow, holding(amount));
@@ -65,7 +65,7 @@ impl State {
         amount: Alpha,
     ) -> Result<(), Refusal> {
         self.draw_escrow(escrow, holding(amount))?;
-        self.add_stake(self.profile.netuid, hotkey, coldkey, amount.0);
+        self.add_stake(self.profile.netuid, hotkey, coldkey, amount.as_rao());
         Ok(())
     }
 
@@ -98,25 +98,25 @@ impl State {
         let validators: Vec<u128> = slots.iter().map(|(_, _, dividends)| u128::from(*dividends)).collect();
         let is_earning = |shares: &[u128]| shares.iter().any(|share| *share > 0);
         let for_miners = match (is_earning(&miners), is_earning(&validators)) {
-            (true, true) => amount.0 / 2,
-            (true, false) => amount.0,
-            (false, true) => 0,
+            (true, true) => amount.fraction(1, 2),
+            (true, false) => amount,
+            (false, true) => Alpha::ZERO,
             (false, false) => return amount,
         };
-        let incentives = emission::split(for_miners, &miners);
-        let dividends = emission::split(amount.0 - for_miners, &validators);
-        let mut left = amount.0;
+        let incentives = emission::split(for_miners.as_rao(), &miners);
+        let dividends = emission::split(amount.minus_within(for_miners).as_rao(), &validators);
+        let mut left = amount;
         for (place, (hotkey, ..)) in slots.iter().enumerate() {
             let Some(owner) = self.owner_of(hotkey) else { continue };
-            let (incentive, dividend) = (Alpha(incentives[place]), Alpha(dividends[place]));
+            let (incentive, dividend) = (Alpha::from_rao(incentives[place]), Alpha::from_rao(dividends[place]));
             if self.token_out_of_escrow((hotkey, &owner), escrow, incentive).is_ok() {
-                left -= incentive.0;
+                left = left.minus_within(incentive);
             }
             if self.draw_escrow(escrow, holding(dividend)).is_ok() {
-                self.grow_stake(self.profile.netuid, hotkey, &owner, dividend.0);
-                left -= dividend.0;
+                self.grow_stake(self.profile.netuid, hotkey, &owner, dividend.as_rao());
+                left = left.minus_within(dividend);
             }
         }
-        Alpha(left)
+        left
     }
 }

@@ -30,7 +30,8 @@ pub(crate) fn setter(state: &State, hotkey: &PublicKey) -> Result<(Uid, Slot), R
     let unknown = || Refusal::HotKeyNotRegisteredInSubNet { hotkey: *hotkey };
     let uid = state.uid_of(hotkey).ok_or_else(unknown)?;
     let slot = state.slots.get(&uid).cloned().ok_or_else(unknown)?;
-    let (stake, threshold) = (Alpha(state.stake_weight(hotkey).to_int()), state.profile.weights_stake_threshold);
+    let (stake, threshold) =
+        (Alpha::from_rao(state.stake_weight(hotkey).to_int()), state.profile.weights_stake_threshold);
     if stake < threshold {
         return Err(Refusal::NotEnoughStakeToSetWeights { stake, threshold });
     }
@@ -100,6 +101,10 @@ fn upscaled(value: u16, largest: u16) -> u16 {
 impl State {
     /// What a hotkey's stake counts for: its alpha, and its TAO on the root by the chain's weight.
     pub fn stake_weight(&self, hotkey: &PublicKey) -> StakeWeight {
-        StakeWeight::blend(self.alpha_behind(hotkey).0, self.root_behind(hotkey).0, crate::rules::s425::TAO_WEIGHT)
+        StakeWeight::blend(
+            self.alpha_behind(hotkey).as_rao(),
+            self.root_behind(hotkey).as_rao(),
+            crate::rules::s425::TAO_WEIGHT,
+        )
     }
 }

@@ -202,7 +202,7 @@ impl Ledger {
         }
         self.check_kept(to)?;
         self.check_kept(from)?;
-        let asked = to.0 - from.0 + 1;
+        let asked = to.blocks_since(from) + 1;
         if asked > MAX_EVENT_BLOCKS {
             return Err(ChainError::RangeTooLarge { asked, limit: MAX_EVENT_BLOCKS });
         }

@@ -317,7 +317,7 @@ fn check_cover(
     let open = sums.charged.minus(sums.settled).plus(reserved);
     // Rounded up: a part of a unit of money that is not there cannot be charged.
     let cost = terms.cost_in_thousandths(open.minus(account.allowance)) + u128::from(account.account.remainder);
-    let needed = Alpha(u64::try_from(cost.div_ceil(1_000)).unwrap_or(u64::MAX));
+    let needed = Alpha::from_rao(u64::try_from(cost.div_ceil(1_000)).unwrap_or(u64::MAX));
     let available = account.account.balance;
     if needed > available { Err(MeterError::NotEnough { needed, available }) } else { Ok(()) }
 }

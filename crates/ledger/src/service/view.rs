@@ -14,7 +14,7 @@ pub(crate) fn neurons(state: &State) -> Vec<Neuron> {
         uid: *uid,
         hotkey: slot.hotkey,
         coldkey: state.owner_of(&slot.hotkey).unwrap_or(slot.hotkey),
-        stake: Alpha(state.stake_weight(&slot.hotkey).to_int()),
+        stake: Alpha::from_rao(state.stake_weight(&slot.hotkey).to_int()),
         permit: slot.permit,
         active: slot.active,
         consensus: slot.consensus,

@@ -17,7 +17,7 @@ impl State {
     /// Adds to a free balance. No sum can overflow: all of them together are under 21 million TAO.
     pub(crate) fn credit(&mut self, key: &PublicKey, amount: Rao) {
         let account = self.account(key);
-        let balance = Rao(account.balance.0.saturating_add(amount.0));
+        let balance = account.balance.saturating_add(amount);
         self.accounts.insert(*key, Account { balance, ..account });
     }
 
@@ -57,7 +57,7 @@ impl State {
     /// Destroys tokens that the caller has taken from elsewhere.
     pub(crate) fn burn_alpha(&mut self, amount: Alpha) {
         let mut subnet = self.subnet().clone();
-        subnet.alpha_burned = Alpha(subnet.alpha_burned.0.saturating_add(amount.0));
+        subnet.alpha_burned = subnet.alpha_burned.saturating_add(amount);
         self.set_subnet(subnet);
     }
 
@@ -70,8 +70,8 @@ impl State {
     /// by the supply.
     pub(crate) fn fill_escrow(&mut self, escrow: Escrow, amount: Holding) {
         let held = self.escrow(escrow);
-        let tao = Rao(held.tao.0.saturating_add(amount.tao.0));
-        let alpha = Alpha(held.alpha.0.saturating_add(amount.alpha.0));
+        let tao = held.tao.saturating_add(amount.tao);
+        let alpha = held.alpha.saturating_add(amount.alpha);
         self.set_escrow(escrow, Holding { tao, alpha });
     }
 

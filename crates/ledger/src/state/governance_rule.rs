@@ -58,8 +58,8 @@ impl GovernanceRule {
             voting_blocks: 7_200,
             quorum_per_mille: 200,
             majority_per_mille: 500,
-            proposal_cost: Rao(RAO_PER_TAO),
-            proposer_stake: Alpha(100 * RAO_PER_TAO),
+            proposal_cost: Rao::from_rao(RAO_PER_TAO),
+            proposer_stake: Alpha::from_whole(100),
             max_open: 16,
             learning_rate_factor: Bounds::new(100_000, 4_000_000),
             outer_alpha: Bounds::new(50_000, 2_000_000),
@@ -75,8 +75,8 @@ impl GovernanceRule {
     pub fn local() -> Self {
         Self {
             voting_blocks: 60,
-            proposal_cost: Rao(RAO_PER_TAO / 100),
-            proposer_stake: Alpha(RAO_PER_TAO),
+            proposal_cost: Rao::from_rao(RAO_PER_TAO / 100),
+            proposer_stake: Alpha::from_rao(RAO_PER_TAO),
             ..Self::mainnet_like()
         }
     }

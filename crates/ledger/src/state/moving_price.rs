@@ -25,6 +25,6 @@ impl MovingPrice {
     /// What a whole alpha costs, rounded down.
     pub fn rao_per_alpha(self) -> Rao {
         let rao = multiply_divide(self.0, u128::from(RAO_PER_TAO), Self::ONE.0).unwrap_or(u128::MAX);
-        Rao(u64::try_from(rao).unwrap_or(u64::MAX))
+        Rao::from_rao(u64::try_from(rao).unwrap_or(u64::MAX))
     }
 }

@@ -14,12 +14,12 @@ impl Price {
 
     /// The price at which a whole alpha costs `rao`.
     pub fn from_rao_per_alpha(rao: Rao) -> Self {
-        Self((u128::from(rao.0) << 64) / u128::from(RAO_PER_TAO))
+        Self((u128::from(rao.as_rao()) << 64) / u128::from(RAO_PER_TAO))
     }
 
     /// What a whole alpha costs, rounded down.
     pub fn rao_per_alpha(self) -> Rao {
-        Rao(self.scaled(RAO_PER_TAO.into()))
+        Rao::from_rao(self.scaled(RAO_PER_TAO.into()))
     }
 
     /// The price times `scale`, rounded down and held to 64 bits.
@@ -40,12 +40,12 @@ impl Price {
 
     /// What `alpha` is worth, rounded down and held to 64 bits.
     pub fn value_of(self, alpha: Alpha) -> Rao {
-        Rao(self.scaled(alpha.0.into()))
+        Rao::from_rao(self.scaled(alpha.as_rao().into()))
     }
 
     /// How much alpha `tao` is worth, rounded down and held to 64 bits; none at a price of zero.
     pub fn alpha_for(self, tao: Rao) -> Option<Alpha> {
-        let alpha = multiply_divide(tao.0.into(), Self::ONE.0, self.0)?;
-        Some(Alpha(u64::try_from(alpha).unwrap_or(u64::MAX)))
+        let alpha = multiply_divide(tao.as_rao().into(), Self::ONE.0, self.0)?;
+        Some(Alpha::from_rao(u64::try_from(alpha).unwrap_or(u64::MAX)))
     }
 }

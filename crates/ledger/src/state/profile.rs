@@ -141,8 +141,20 @@ impl Profile {
             ("netuid", u64::from(self.netuid.0), 1, u64::from(u16::MAX), "1 or more"),
             ("yuma.max_validators", u64::from(self.yuma.max_validators), 1, 4_096, "1 to 4096"),
             ("yuma.bonds_moving_average", self.yuma.bonds_moving_average, 0, 1_000_000, "1000000 at most"),
-            ("pool.tao", self.pool.tao.0, self.pool.least_reserve, MAX_ISSUANCE_RAO, "the least reserve or more"),
-            ("pool.alpha", self.pool.alpha.0, self.pool.least_reserve, MAX_ISSUANCE_RAO, "the least reserve or more"),
+            (
+                "pool.tao",
+                self.pool.tao.as_rao(),
+                self.pool.least_reserve,
+                MAX_ISSUANCE_RAO,
+                "the least reserve or more",
+            ),
+            (
+                "pool.alpha",
+                self.pool.alpha.as_rao(),
+                self.pool.least_reserve,
+                MAX_ISSUANCE_RAO,
+                "the least reserve or more",
+            ),
             ("pool.least_reserve", self.pool.least_reserve, 1, RAO_PER_TAO, "1 to 1000000000"),
             ("pool.fee_rate", u64::from(self.pool.fee_rate), 0, 6_553, "6553 at most"),
             ("block_time_ms", self.block_time_ms, 10, 3_600_000, "10 to 3600000"),
@@ -151,8 +163,8 @@ impl Profile {
             ("history_blocks", self.history_blocks, MAX_MORTALITY_BLOCKS, 10_000_000, "256 to 10000000"),
             ("commitment_retention_blocks", self.commitment_retention_blocks, 1, 10_000_000, "1 to 10000000"),
             ("commitment_bytes_per_tempo", u64::from(self.commitment_bytes_per_tempo), 64, 1 << 20, "64 to 1048576"),
-            ("minimum_stake", self.minimum_stake.0, 1, MAX_ISSUANCE_RAO, "1 or more"),
-            ("block_emission", self.block_emission.0, 0, 1_000 * RAO_PER_TAO, "1000 TAO at most"),
+            ("minimum_stake", self.minimum_stake.as_rao(), 1, MAX_ISSUANCE_RAO, "1 or more"),
+            ("block_emission", self.block_emission.as_rao(), 0, 1_000 * RAO_PER_TAO, "1000 TAO at most"),
             ("name length", self.name.len() as u64, 1, 64, "1 to 64 bytes"),
         ];
         for (field, value, low, high, wanted) in bounds.into_iter().chain(self.governance.bounds_of_profile()) {
@@ -164,18 +176,19 @@ impl Profile {
             return Err(ProfileError::OutOfBounds { field, value, wanted });
         }
         if price.minimum > price.initial || price.initial > price.maximum {
-            let value = price.initial.0;
+            let value = price.initial.as_rao();
             return Err(ProfileError::OutOfBounds { field: "registration price", value, wanted: "minimum to maximum" });
         }
         let mut keys = std::collections::BTreeSet::new();
-        let mut issued = self.pool.tao.0;
+        let mut issued = self.pool.tao;
         for (key, balance) in &self.initial_balances {
             if !keys.insert(*key) {
                 return Err(ProfileError::DuplicateBalance(*key));
             }
             issued = issued
-                .checked_add(balance.0)
-                .filter(|sum| *sum <= MAX_ISSUANCE_RAO)
+                .checked_add(*balance)
+                .ok()
+                .filter(|sum| sum.as_rao() <= MAX_ISSUANCE_RAO)
                 .ok_or(ProfileError::TooMuchIssued)?;
         }
         Ok(())

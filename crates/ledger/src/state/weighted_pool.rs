@@ -42,13 +42,14 @@ impl WeightedPool {
     pub fn price(&self) -> Price {
         let weights =
             multiply_divide(self.base_weight().into(), Price::ONE.to_bits(), self.quote_weight.into()).unwrap_or(0);
-        let reserves = multiply_divide(self.tao.0.into(), Price::ONE.to_bits(), self.alpha.0.into()).unwrap_or(0);
+        let reserves =
+            multiply_divide(self.tao.as_rao().into(), Price::ONE.to_bits(), self.alpha.as_rao().into()).unwrap_or(0);
         Price::from_bits(multiply_divide(weights, reserves, Price::ONE.to_bits()).unwrap_or(u128::MAX))
     }
 
     /// The TAO and the alpha that it holds, fees included.
     pub fn holdings(&self) -> (Rao, Alpha) {
         // The supply bounds both sums.
-        (Rao(self.tao.0.saturating_add(self.fees_tao.0)), Alpha(self.alpha.0.saturating_add(self.fees_alpha.0)))
+        (self.tao.saturating_add(self.fees_tao), self.alpha.saturating_add(self.fees_alpha))
     }
 }

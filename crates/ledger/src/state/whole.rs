@@ -11,7 +11,7 @@ use super::table::{NumberedTables, StateChanges, Table};
 use super::weighted_pool::WeightedPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, StateRoot, Uid};
+use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, StateRoot, Uid};
 use templar_chain::{Account, Topic, Totals};
 
 /// The whole state of a ledger after some block.
@@ -55,17 +55,16 @@ impl State {
     /// The state at block 0 and its entries, for the store.
     pub(crate) fn genesis_with_changes(profile: Profile) -> Result<(Self, StateChanges), ProfileError> {
         let mut state = Self::empty(profile)?;
-        let mut issued = 0;
+        let mut issued = state.profile.pool.tao;
         for (key, balance) in state.profile.clone().initial_balances.iter() {
             // `Profile::check` bounds the sum by 21 million TAO.
-            issued += balance.0;
+            issued = issued.saturating_add(*balance);
             state.accounts.insert(*key, Account { balance: *balance, nonce: 0 });
         }
         state.access = AccessState::new(state.profile.access.clone());
         let registration_price = state.profile.registration_price.initial;
         let market = state.profile.pool.clone();
-        issued += market.tao.0;
-        state.totals.insert((), Totals { issued: Rao(issued), registration_price, ..Totals::default() });
+        state.totals.insert((), Totals { issued, registration_price, ..Totals::default() });
         // The owner's part is staked behind its own key until it has a slot.
         state.owners.insert(state.profile.owner, state.profile.owner);
         state.set_subnet(Subnet {

@@ -122,16 +122,18 @@ fn swaps(node: &Node<'_>, report: &mut CheckReport) -> Result<(), VectorError> {
         let quote_weight = case.need("w_quote_perquintill")?.whole(WEIGHT_ONE)?;
         let (tao, alpha) = (case.need("tao_reserve")?.u64()?, case.need("alpha_reserve")?.u64()?);
         let fee_rate = case.get("fee_rate_u16").map_or(Ok(s425::FEE_RATE), |rate| rate.u16())?;
-        let pool =
-            WeightedPool { quote_weight, ..WeightedPool::new(Rao(tao), Alpha(alpha), fee_rate, s425::LEAST_RESERVE) };
+        let pool = WeightedPool {
+            quote_weight,
+            ..WeightedPool::new(Rao::from_rao(tao), Alpha::from_rao(alpha), fee_rate, s425::LEAST_RESERVE)
+        };
         let paid = case.need("amount_in")?.u64()?;
         let fee = pool.fee_of(paid, Charge::Fee);
         let net = paid - fee;
         let figures: [(&str, u64); 4] = [
             ("fee", fee),
             ("price_e18", pool.price().scaled(1_000_000_000_000_000_000)),
-            ("buy_alpha_out", pool.alpha_out(Rao(net)).0),
-            ("sell_tao_out", pool.tao_out(Alpha(net)).0),
+            ("buy_alpha_out", pool.alpha_out(Rao::from_rao(net)).0),
+            ("sell_tao_out", pool.tao_out(Alpha::from_rao(net)).0),
         ];
         for (figure, found) in figures {
             if let Some(expected) = case.get(figure) {
@@ -176,11 +178,11 @@ fn lock_costs(node: &Node<'_>, report: &mut CheckReport) -> Result<(), VectorErr
     for case in node.list()? {
         let number = |key: &str| case.need(key).and_then(|node| node.u64());
         let found = curve::network_lock_cost(
-            Rao(number("last_lock")?),
+            Rao::from_rao(number("last_lock")?),
             number("last_lock_block")?,
             number("block")?,
             number("interval")?,
-            Rao(number("min_lock")?),
+            Rao::from_rao(number("min_lock")?),
         );
         compare(report, &case.path, "cost", &case.need("cost")?, found.0)?;
         report.cases += 1;

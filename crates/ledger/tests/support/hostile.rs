@@ -4,7 +4,7 @@
 
 use parity_scale_codec::{Decode, Encode};
 use std::sync::LazyLock;
-use templar_base::{Beacon, BlockHash, Keypair, Netuid, RAO_PER_TAO, Rao};
+use templar_base::{Beacon, BlockHash, Keypair, Netuid, Rao};
 use templar_chain::access::{AccessCall, MeteringRecord};
 use templar_chain::{Call, Transaction};
 use templar_ledger::{Applied, BlockInput, GovernanceRule, Profile, State, apply, check_conservation};
@@ -33,7 +33,7 @@ fn start(commit_reveal: bool) -> State {
     for (coldkey, hotkey) in [(0, 2), (1, 3)] {
         let (signer, hotkey) = (&KEYS[coldkey], KEYS[hotkey].public());
         let register = Call::Register { netuid, hotkey, max_price: None };
-        let stake = Call::AddStake { hotkey, netuid, amount: Rao(100 * RAO_PER_TAO) };
+        let stake = Call::AddStake { hotkey, netuid, amount: Rao::from_whole(100) };
         for call in [register, stake] {
             let transaction = signed(&state, signer, call);
             assert_eq!(next_block(&mut state, vec![transaction]).receipts[0].result, Ok(()));

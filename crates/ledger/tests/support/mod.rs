@@ -87,11 +87,11 @@ pub fn register(hotkey: &Keypair) -> Call {
 }
 
 pub fn stake(hotkey: &Keypair, tao: u64) -> Call {
-    Call::AddStake { hotkey: hotkey.public(), netuid: NETUID, amount: Rao(tao * RAO_PER_TAO) }
+    Call::AddStake { hotkey: hotkey.public(), netuid: NETUID, amount: Rao::from_rao(tao * RAO_PER_TAO) }
 }
 
 pub fn unstake(hotkey: &Keypair, amount: u64) -> Call {
-    Call::RemoveStake { hotkey: hotkey.public(), netuid: NETUID, amount: Alpha(amount) }
+    Call::RemoveStake { hotkey: hotkey.public(), netuid: NETUID, amount: Alpha::from_rao(amount) }
 }
 
 pub fn weights(uids: &[u16], values: &[u16]) -> Call {

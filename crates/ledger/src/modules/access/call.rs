@@ -88,6 +88,6 @@ pub(crate) fn end_epoch(state: &mut State, events: &mut Vec<Event>) {
         state.access.keep_rewards(left);
     }
     if left != rewards {
-        events.push(Event::Access(AccessEvent::Shared { amount: Alpha(rewards.0 - left.0) }));
+        events.push(Event::Access(AccessEvent::Shared { amount: rewards.minus_within(left) }));
     }
 }

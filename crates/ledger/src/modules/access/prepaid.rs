@@ -81,10 +81,10 @@ impl AccessState {
         let account = self.check_open(&key, (payer, hotkey), amount)?;
         let is_new = !self.accounts.contains(&key);
         // All balances together are bounded by the token's supply.
-        let balance = Alpha(account.balance.0.saturating_add(amount.0));
+        let balance = account.balance.saturating_add(amount);
         self.accounts.insert(key, AccessAccount { balance, ..account });
         self.change_totals(|totals| {
-            totals.prepaid = Alpha(totals.prepaid.0.saturating_add(amount.0));
+            totals.prepaid = totals.prepaid.saturating_add(amount);
             totals.opened += u64::from(is_new);
         });
         Ok(())
@@ -158,23 +158,24 @@ impl AccessState {
         let terms = self.terms();
         let cost = terms.cost_in_thousandths(units.minus(allowed)) + u128::from(account.remainder);
         let whole = cost / 1_000;
-        let charged = Alpha(whole.min(u128::from(account.balance.0)) as u64);
-        let unpaid = Alpha(u64::try_from(whole - u128::from(charged.0)).unwrap_or(u64::MAX));
+        // The smaller of the two fits, since the balance does.
+        let charged = Alpha::from_rao(whole.min(u128::from(account.balance.as_rao())) as u64);
+        let unpaid = Alpha::from_rao(u64::try_from(whole - u128::from(charged.as_rao())).unwrap_or(u64::MAX));
         // A debt is the gateway's loss and is not carried on; neither is its fraction.
         account.remainder = if unpaid == Alpha::ZERO { (cost % 1_000) as u16 } else { 0 };
-        account.balance = Alpha(account.balance.0 - charged.0);
-        account.charged = Alpha(account.charged.0.saturating_add(charged.0));
+        account.balance = account.balance.minus_within(charged);
+        account.charged = account.charged.saturating_add(charged);
         self.accounts.insert(key, account);
-        let part = |per_mille: u16| Alpha((u128::from(charged.0) * u128::from(per_mille) / 1_000) as u64);
-        let (burned, treasury) = (part(terms.burned_per_mille), part(terms.treasury_per_mille));
+        let burned = charged.part_per_mille(terms.burned_per_mille);
+        let treasury = charged.part_per_mille(terms.treasury_per_mille);
         // Both parts together are a thousand thousandths at most, each rounded down.
-        let rewards = Alpha(charged.0 - burned.0 - treasury.0);
+        let rewards = charged.minus_within(burned).minus_within(treasury);
         self.change_totals(|totals| {
-            totals.prepaid = Alpha(totals.prepaid.0.saturating_sub(charged.0));
-            totals.rewards = Alpha(totals.rewards.0.saturating_add(rewards.0));
-            totals.revenue = Alpha(totals.revenue.0.saturating_add(charged.0));
-            totals.burned = Alpha(totals.burned.0.saturating_add(burned.0));
-            totals.treasury = Alpha(totals.treasury.0.saturating_add(treasury.0));
+            totals.prepaid = totals.prepaid.saturating_sub(charged);
+            totals.rewards = totals.rewards.saturating_add(rewards);
+            totals.revenue = totals.revenue.saturating_add(charged);
+            totals.burned = totals.burned.saturating_add(burned);
+            totals.treasury = totals.treasury.saturating_add(treasury);
         });
         Some(Charge { units, allowed, charged, unpaid, burned, treasury, rewards })
     }
@@ -221,7 +222,7 @@ impl AccessState {
         if let Some(at) = account.closes_at {
             self.closing.remove(&(at, *key));
         }
-        self.change_totals(|totals| totals.prepaid = Alpha(totals.prepaid.0.saturating_sub(account.balance.0)));
+        self.change_totals(|totals| totals.prepaid = totals.prepaid.saturating_sub(account.balance));
         Some(account)
     }
 
@@ -240,7 +241,7 @@ impl AccessState {
 
     /// Puts back what nobody could be paid, for the next epoch.
     pub fn keep_rewards(&mut self, rewards: Alpha) {
-        self.change_totals(|totals| totals.rewards = Alpha(totals.rewards.0.saturating_add(rewards.0)));
+        self.change_totals(|totals| totals.rewards = totals.rewards.saturating_add(rewards));
     }
 
     /// Changes a price.
@@ -262,8 +263,7 @@ impl AccessState {
     /// Whether the sums fit the accounts: prepaid is what they hold.
     #[cfg(test)]
     fn is_sound(&self) -> bool {
-        let held: u64 = self.accounts.iter().map(|(_, account)| account.balance.0).sum();
-        held == self.totals().prepaid.0
+        Alpha::saturating_sum(self.accounts.iter().map(|(_, account)| account.balance)) == self.totals().prepaid
     }
 }
 
@@ -285,12 +285,12 @@ mod tests {
 
     fn terms() -> AccessTerms {
         let tier = templar_chain::access::StakeTier {
-            stake: Alpha(1_000),
+            stake: Alpha::from_rao(1_000),
             units_per_epoch: Units { generation: 50, compute: 0 },
         };
         AccessTerms {
-            generation_per_thousand: Alpha(1_500),
-            minimum_deposit: Alpha(10),
+            generation_per_thousand: Alpha::from_rao(1_500),
+            minimum_deposit: Alpha::from_rao(10),
             closing_blocks: 5,
             tiers: vec![tier],
             ..AccessTerms::mainnet_like()
@@ -308,7 +308,7 @@ mod tests {
     fn opened(balance: u64) -> (AccessState, Keypair, AccountKey) {
         let (mut state, gateway) = (AccessState::new(terms()), gateway(1));
         let account = (gateway.public(), key(2));
-        state.open(account, (&key(3), &key(4)), Alpha(balance)).unwrap();
+        state.open(account, (&key(3), &key(4)), Alpha::from_rao(balance)).unwrap();
         (state, gateway, account)
     }
 
@@ -317,27 +317,30 @@ mod tests {
         let (mut state, gateway, account) = opened(1_000);
         let first = record(&gateway, 2, 0, 100);
         let charged = state.settle_records(&GENESIS, std::slice::from_ref(&first), &nobody).unwrap();
-        assert_eq!(charged[0].1.charged, Alpha(150));
+        assert_eq!(charged[0].1.charged, Alpha::from_rao(150));
         assert_eq!(state.settle_records(&GENESIS, &[first.clone(), first.clone()], &nobody).unwrap(), []);
         let later = record(&gateway, 2, 0, 300);
         let charged = state.settle_records(&GENESIS, &[later, first], &nobody).unwrap();
-        assert_eq!((charged.len(), charged[0].1.charged), (1, Alpha(300)));
-        assert_eq!(state.account(&account).unwrap().balance, Alpha(550));
+        assert_eq!((charged.len(), charged[0].1.charged), (1, Alpha::from_rao(300)));
+        assert_eq!(state.account(&account).unwrap().balance, Alpha::from_rao(550));
         let totals = state.totals();
-        assert_eq!((totals.burned, totals.treasury, totals.rewards), (Alpha(135), Alpha(45), Alpha(270)));
+        assert_eq!(
+            (totals.burned, totals.treasury, totals.rewards),
+            (Alpha::from_rao(135), Alpha::from_rao(45), Alpha::from_rao(270))
+        );
     }
 
     #[test]
     fn a_balance_never_goes_under_nothing() {
         let (mut state, gateway, account) = opened(100);
         let charge = state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 1_000_000)], &nobody).unwrap()[0].1;
-        assert_eq!((charge.charged, charge.unpaid), (Alpha(100), Alpha(1_499_900)));
+        assert_eq!((charge.charged, charge.unpaid), (Alpha::from_rao(100), Alpha::from_rao(1_499_900)));
         assert_eq!(state.account(&account).unwrap().balance, Alpha::ZERO);
-        state.open(account, (&key(3), &key(4)), Alpha(100)).unwrap();
+        state.open(account, (&key(3), &key(4)), Alpha::from_rao(100)).unwrap();
         assert_eq!(state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 1_000_000)], &nobody).unwrap(), []);
         let most = Units { generation: u64::MAX, compute: u64::MAX };
         let extreme = MeteringRecord::sign(&gateway, &GENESIS, key(2), 0, most);
-        assert_eq!(state.settle_records(&GENESIS, &[extreme], &nobody).unwrap()[0].1.charged, Alpha(100));
+        assert_eq!(state.settle_records(&GENESIS, &[extreme], &nobody).unwrap()[0].1.charged, Alpha::from_rao(100));
         assert!(state.is_sound());
     }
 
@@ -355,11 +358,11 @@ mod tests {
     #[test]
     fn stake_covers_units_first_and_anew_in_each_epoch() {
         let (mut state, gateway, account) = opened(1_000);
-        let rich = |_: &PublicKey, _: &PublicKey| Alpha(1_000);
+        let rich = |_: &PublicKey, _: &PublicKey| Alpha::from_rao(1_000);
         let charge = state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 30)], &rich).unwrap()[0].1;
-        assert_eq!((charge.allowed.generation, charge.charged), (30, Alpha(0)));
+        assert_eq!((charge.allowed.generation, charge.charged), (30, Alpha::from_rao(0)));
         let charge = state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 60)], &rich).unwrap()[0].1;
-        assert_eq!((charge.allowed.generation, charge.charged), (20, Alpha(15)));
+        assert_eq!((charge.allowed.generation, charge.charged), (20, Alpha::from_rao(15)));
         assert_eq!(state.end_epoch(), charge.rewards);
         assert_eq!(state.view(&account, &rich).unwrap().allowance.generation, 50);
     }
@@ -370,13 +373,16 @@ mod tests {
         let forged = MeteringRecord { gateway: gateway.public(), ..record(&super::tests::gateway(9), 2, 0, 10) };
         let refused = state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 1), forged], &nobody);
         assert_eq!(refused, Err(AccessRefusal::ForgedRecord { position: 1 }));
-        assert_eq!(state.account(&account).unwrap().balance, Alpha(1_000));
+        assert_eq!(state.account(&account).unwrap().balance, Alpha::from_rao(1_000));
         // The account was closed and opened again: what was served in the first is not charged to the second.
         state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 10)], &nobody).unwrap();
-        assert_eq!(state.close(BlockNumber(1), account, &gateway.public()).unwrap().unwrap().balance, Alpha(985));
-        state.open(account, (&key(3), &key(4)), Alpha(500)).unwrap();
+        assert_eq!(
+            state.close(BlockNumber(1), account, &gateway.public()).unwrap().unwrap().balance,
+            Alpha::from_rao(985)
+        );
+        state.open(account, (&key(3), &key(4)), Alpha::from_rao(500)).unwrap();
         assert_eq!(state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 400)], &nobody).unwrap(), []);
-        assert_eq!(state.account(&account).unwrap().balance, Alpha(500));
+        assert_eq!(state.account(&account).unwrap().balance, Alpha::from_rao(500));
         let many = vec![record(&gateway, 2, 0, 1); MAX_RECORDS + 1];
         assert!(matches!(state.settle_records(&GENESIS, &many, &nobody), Err(AccessRefusal::TooManyRecords { .. })));
     }
@@ -387,12 +393,12 @@ mod tests {
         assert_eq!(state.close(BlockNumber(10), account, &key(8)), Err(AccessRefusal::NotYourAccount));
         assert_eq!(state.close(BlockNumber(10), account, &key(3)).unwrap(), None);
         assert_eq!(state.close(BlockNumber(12), account, &key(3)).unwrap(), None);
-        let more = state.open(account, (&key(3), &key(4)), Alpha(50));
+        let more = state.open(account, (&key(3), &key(4)), Alpha::from_rao(50));
         assert_eq!(more, Err(AccessRefusal::AccountCloses { at: BlockNumber(15) }));
         assert_eq!(state.close_due(BlockNumber(14)), []);
         state.settle_records(&GENESIS, &[record(&gateway, 2, 0, 100)], &nobody).unwrap();
         let closed = state.close_due(BlockNumber(15));
-        assert_eq!((closed.len(), closed[0].1.balance), (1, Alpha(850)));
+        assert_eq!((closed.len(), closed[0].1.balance), (1, Alpha::from_rao(850)));
         assert_eq!(state.close(BlockNumber(16), account, &key(3)), Err(AccessRefusal::NoSuchAccount));
         assert_eq!(state.totals().prepaid, Alpha::ZERO);
     }
@@ -437,7 +443,7 @@ mod tests {
                 match step {
                     Step::Open { gateway, key: served, payer, amount } => {
                         let payer = key(10 + payer);
-                        if state.open(name(gateway, served), (&payer, &key(20)), Alpha(amount)).is_ok() {
+                        if state.open(name(gateway, served), (&payer, &key(20)), Alpha::from_rao(amount)).is_ok() {
                             paid_in += amount;
                         }
                     }

@@ -1,7 +1,7 @@
 //! Carries out calls to governance, and what was adopted.
 
 use crate::state::{Escrow, State};
-use templar_base::{Alpha, PublicKey, Rao};
+use templar_base::{Alpha, PublicKey};
 use templar_chain::governance::{Action, GovernanceCall, GovernanceEvent, Status};
 use templar_chain::{Event, Refusal};
 
@@ -21,7 +21,7 @@ pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall
             let now = state.block;
             let proposal = state.governance.propose(&profile.governance, now, signer, proposed, stakes.into_iter());
             state.debit(signer, cost, |needed, available| Refusal::InsufficientBalance { needed, available })?;
-            state.set_totals(|totals| totals.burned = Rao(totals.burned.0.saturating_add(cost.0)));
+            state.set_totals(|totals| totals.burned = totals.burned.saturating_add(cost));
             GovernanceEvent::Proposed { proposal, proposer: *signer, action: action.clone(), burned: cost }
         }
         GovernanceCall::Vote { proposal, ballot } => {

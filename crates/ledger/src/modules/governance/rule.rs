@@ -18,12 +18,12 @@ impl GovernanceRule {
     /// How `proposal` would be decided as the votes stand.
     pub fn outcome(&self, proposal: &Proposal) -> Status {
         if proposal.electorate == Alpha::ZERO
-            || proposal.voted() * 1000 < u128::from(proposal.electorate.0) * u128::from(self.quorum_per_mille)
+            || proposal.voted() * 1000 < u128::from(proposal.electorate.as_rao()) * u128::from(self.quorum_per_mille)
         {
             return Status::NoQuorum;
         }
-        let decisive = u128::from(proposal.yes.0) + u128::from(proposal.no.0);
-        if u128::from(proposal.yes.0) * 1000 > decisive * u128::from(self.majority_per_mille) {
+        let decisive = u128::from(proposal.yes.as_rao()) + u128::from(proposal.no.as_rao());
+        if u128::from(proposal.yes.as_rao()) * 1000 > decisive * u128::from(self.majority_per_mille) {
             Status::Adopted
         } else {
             Status::NoMajority
@@ -48,8 +48,8 @@ impl GovernanceRule {
                 self.treasury_per_mille.check("the treasury's part of revenue", treasury)?;
                 Bounds::new(0, 1_000).check("the sum of both parts", burned + treasury)
             }
-            Action::Price { per_thousand, .. } => self.price_per_thousand.check("the price", per_thousand.0),
-            Action::Spend { amount, .. } => Bounds::new(1, u64::MAX).check("the amount", amount.0),
+            Action::Price { per_thousand, .. } => self.price_per_thousand.check("the price", per_thousand.as_rao()),
+            Action::Spend { amount, .. } => Bounds::new(1, u64::MAX).check("the amount", amount.as_rao()),
         }
     }
 }

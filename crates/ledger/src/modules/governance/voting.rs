@@ -46,17 +46,17 @@ impl GovernanceState {
         (title, action): (&str, &Action),
         stakes: impl Iterator<Item = (PublicKey, Alpha)>,
     ) -> ProposalId {
-        let mut electorate = 0u64;
-        let mut held: BTreeMap<PublicKey, u64> = BTreeMap::new();
+        let mut electorate = Alpha::ZERO;
+        let mut held: BTreeMap<PublicKey, Alpha> = BTreeMap::new();
         for (coldkey, amount) in stakes {
             let sum = held.entry(coldkey).or_default();
-            *sum = sum.saturating_add(amount.0);
-            electorate = electorate.saturating_add(amount.0);
+            *sum = sum.saturating_add(amount);
+            electorate = electorate.saturating_add(amount);
         }
         // Proposals are never removed, so their number is the next one's name.
         let id = ProposalId(self.proposals.len() as u32);
-        for (coldkey, amount) in held.into_iter().filter(|(_, amount)| *amount > 0) {
-            self.snapshots.insert((id, coldkey), Alpha(amount));
+        for (coldkey, amount) in held.into_iter().filter(|(_, amount)| !amount.is_zero()) {
+            self.snapshots.insert((id, coldkey), amount);
         }
         self.open.insert(id);
         let proposal = Proposal {
@@ -67,7 +67,7 @@ impl GovernanceState {
             snapshot_at: now,
             closes_at: now.plus(rule.voting_blocks),
             status: Status::Open,
-            electorate: Alpha(electorate),
+            electorate,
             yes: Alpha::ZERO,
             no: Alpha::ZERO,
             abstain: Alpha::ZERO,
@@ -87,11 +87,11 @@ impl GovernanceState {
         let weight = weight.ok_or(GovernanceRefusal::NoStakeAtSnapshot { id, snapshot_at })?;
         if let Some(before) = self.votes.get(&(id, *voter)) {
             let count = count_of(&mut proposal, *before);
-            *count = Alpha(count.0.saturating_sub(weight.0));
+            *count = count.saturating_sub(weight);
         }
         // No sum exceeds the electorate, which fits.
         let count = count_of(&mut proposal, ballot);
-        *count = Alpha(count.0.saturating_add(weight.0));
+        *count = count.saturating_add(weight);
         self.votes.insert((id, *voter), ballot);
         self.proposals.insert(id, proposal);
         Ok(weight)
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn rule() -> GovernanceRule {
-        GovernanceRule { voting_blocks: 10, proposer_stake: Alpha(5), ..GovernanceRule::mainnet_like() }
+        GovernanceRule { voting_blocks: 10, proposer_stake: Alpha::from_rao(5), ..GovernanceRule::mainnet_like() }
     }
 
     const ACTION: Action = Action::Setting(RunSetting::Selected(7));
@@ -193,7 +193,7 @@ mod tests {
     /// A proposal of key 1 at block 100, with these stakes of the keys 1, 2, 3, ….
     fn proposed(stakes: &[u64]) -> (GovernanceState, ProposalId) {
         let mut state = GovernanceState::default();
-        let held = stakes.iter().enumerate().map(|(place, amount)| (key(place as u8 + 1), Alpha(*amount)));
+        let held = stakes.iter().enumerate().map(|(place, amount)| (key(place as u8 + 1), Alpha::from_rao(*amount)));
         let id = state.propose(&rule(), BlockNumber(100), &key(1), ("seven", &ACTION), held);
         (state, id)
     }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_majority_decides_at_the_close_and_nothing_changes_after_it() {
         let (mut state, id) = proposed(&[40, 60]);
-        assert_eq!(state.vote(id, &key(1), Ballot::Yes).unwrap(), Alpha(40));
+        assert_eq!(state.vote(id, &key(1), Ballot::Yes).unwrap(), Alpha::from_rao(40));
         state.vote(id, &key(2), Ballot::No).unwrap();
         assert_eq!(state.view(&rule(), id, None, 9).unwrap().outcome, Status::NoMajority);
         state.vote(id, &key(2), Ballot::Abstain).unwrap();
@@ -248,8 +248,8 @@ mod tests {
     fn what_the_genesis_does_not_allow_cannot_be_proposed() {
         let mut state = GovernanceState::default();
         let mut propose = |action: Action, stake| {
-            let held = std::iter::once((key(1), Alpha(stake)));
-            state.admit(&rule(), ("", &action), Alpha(stake))?;
+            let held = std::iter::once((key(1), Alpha::from_rao(stake)));
+            state.admit(&rule(), ("", &action), Alpha::from_rao(stake))?;
             Ok(state.propose(&rule(), BlockNumber(1), &key(1), ("", &action), held))
         };
         let outside = [
@@ -258,21 +258,28 @@ mod tests {
             Action::Setting(RunSetting::InnerSteps(0)),
             Action::Setting(RunSetting::Selected(65)),
             Action::Revenue { burned_per_mille: 900, treasury_per_mille: 200 },
-            Action::Price { service: templar_chain::access::Service::Generation, per_thousand: Alpha(u64::MAX) },
-            Action::Spend { to: key(1), hotkey: key(1), amount: Alpha(0) },
+            Action::Price {
+                service: templar_chain::access::Service::Generation,
+                per_thousand: Alpha::from_rao(u64::MAX),
+            },
+            Action::Spend { to: key(1), hotkey: key(1), amount: Alpha::from_rao(0) },
         ];
         for action in outside {
             assert!(matches!(propose(action, 5), Err(GovernanceRefusal::OutOfBounds { .. })));
         }
-        let wanted = Alpha(5);
-        assert_eq!(propose(ACTION, 4), Err(GovernanceRefusal::NotEnoughStakeToPropose { held: Alpha(4), wanted }));
+        let wanted = Alpha::from_rao(5);
+        assert_eq!(
+            propose(ACTION, 4),
+            Err(GovernanceRefusal::NotEnoughStakeToPropose { held: Alpha::from_rao(4), wanted })
+        );
         for _ in 0..16 {
             propose(ACTION, 5).unwrap();
         }
         assert_eq!(propose(ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
         // Of several reasons the first is told: what is wrong with the proposal, then the others', then the proposer's.
         let (long, wrong) = ("t".repeat(MAX_TITLE_BYTES + 1), Action::Setting(RunSetting::InnerSteps(0)));
-        let refused = |title: &str, action: &Action| state.admit(&rule(), (title, action), Alpha(4)).unwrap_err();
+        let refused =
+            |title: &str, action: &Action| state.admit(&rule(), (title, action), Alpha::from_rao(4)).unwrap_err();
         assert!(matches!(refused(&long, &wrong), GovernanceRefusal::TitleTooLong { .. }));
         assert!(matches!(refused("", &wrong), GovernanceRefusal::OutOfBounds { .. }));
         assert!(matches!(refused("", &ACTION), GovernanceRefusal::TooManyProposals { .. }));

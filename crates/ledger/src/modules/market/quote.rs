@@ -14,11 +14,11 @@ pub(crate) fn quote(state: &State, block: BlockNumber, order: Order) -> Result<Q
     let (tao, alpha, fee) = match order {
         Order::Buy(tao) => {
             let swap = pool.buy(tao, None, Charge::Fee)?;
-            (swap.paid, swap.received, swap.fee.0)
+            (swap.paid, swap.received, swap.fee.as_rao())
         }
         Order::Sell(alpha) => {
             let swap = pool.sell(alpha, None, Charge::Fee)?;
-            (swap.received, swap.paid, swap.fee.0)
+            (swap.received, swap.paid, swap.fee.as_rao())
         }
     };
     Ok(Quote { block, tao, alpha, fee, price_before, price_after: pool.price().rao_per_alpha() })
@@ -46,7 +46,7 @@ pub(crate) fn end_block(state: &mut State, time_ms: u64, events: &[Event]) {
 pub(crate) fn summary(state: &State, head: &BlockHeader) -> MarketSummary {
     let token = state.token_supply();
     let (volume_day, price_day_ago) = state.market.last_day(head.time_ms);
-    let total = Alpha(token.pool_alpha.0.saturating_add(token.circulating.0));
+    let total = token.pool_alpha.saturating_add(token.circulating);
     let totals = state.totals();
     MarketSummary {
         block: head.number,
@@ -55,7 +55,7 @@ pub(crate) fn summary(state: &State, head: &BlockHeader) -> MarketSummary {
         pool_alpha: token.pool_alpha,
         circulating: token.circulating,
         capitalisation: worth(total, token.price),
-        fully_diluted: worth(Alpha(MAX_ISSUANCE_RAO), token.price),
+        fully_diluted: worth(Alpha::from_rao(MAX_ISSUANCE_RAO), token.price),
         holders: state.holders(),
         volume_day,
         price_day_ago,

@@ -70,13 +70,13 @@ impl MarketState {
     pub fn last_day(&self, now_ms: u64) -> (Rao, Option<Rao>) {
         let from = now_ms.saturating_sub(Interval::Day.milliseconds());
         let hours = self.candles.range((Interval::Hour, from)..=(Interval::Hour, u64::MAX));
-        let mut volume = 0u64;
+        let mut volume = Rao::ZERO;
         let mut open = None;
         for (_, candle) in hours {
-            volume = volume.saturating_add(candle.volume.0);
+            volume = volume.saturating_add(candle.volume);
             open.get_or_insert(candle.open);
         }
-        (Rao(volume), open)
+        (volume, open)
     }
 }
 
@@ -97,7 +97,7 @@ fn continued(candle: &Candle, trade: Trade) -> Candle {
         high: candle.high.max(trade.before).max(trade.after),
         low: candle.low.min(trade.before).min(trade.after),
         close: trade.after,
-        volume: Rao(candle.volume.0.saturating_add(trade.volume.0)),
+        volume: candle.volume.saturating_add(trade.volume),
         trades: candle.trades.saturating_add(1),
         ..*candle
     }
@@ -110,7 +110,7 @@ mod tests {
     use templar_base::BlockNumber;
 
     fn trade(before: u64, after: u64, volume: u64) -> Trade {
-        Trade { before: Rao(before), after: Rao(after), volume: Rao(volume) }
+        Trade { before: Rao::from_rao(before), after: Rao::from_rao(after), volume: Rao::from_rao(volume) }
     }
 
     #[test]
@@ -122,18 +122,18 @@ mod tests {
         let minutes = market.candles(Interval::Minute, 10);
         let first = Candle {
             start_ms: 60_000,
-            open: Rao(10),
-            high: Rao(12),
-            low: Rao(9),
-            close: Rao(9),
-            volume: Rao(11),
+            open: Rao::from_rao(10),
+            high: Rao::from_rao(12),
+            low: Rao::from_rao(9),
+            close: Rao::from_rao(9),
+            volume: Rao::from_rao(11),
             trades: 2,
         };
-        assert_eq!((minutes.len(), minutes[0], minutes[1].open), (2, first, Rao(9)));
+        assert_eq!((minutes.len(), minutes[0], minutes[1].open), (2, first, Rao::from_rao(9)));
         let hours = market.candles(Interval::Hour, 10);
-        assert_eq!((hours.len(), hours[0].volume, hours[0].trades), (1, Rao(18), 3));
-        assert_eq!(market.last_day(120_000), (Rao(18), Some(Rao(10))));
-        assert_eq!(market.last_day(200_000_000), (Rao(0), None));
+        assert_eq!((hours.len(), hours[0].volume, hours[0].trades), (1, Rao::from_rao(18), 3));
+        assert_eq!(market.last_day(120_000), (Rao::from_rao(18), Some(Rao::from_rao(10))));
+        assert_eq!(market.last_day(200_000_000), (Rao::from_rao(0), None));
     }
 
     #[test]

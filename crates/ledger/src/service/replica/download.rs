@@ -103,7 +103,7 @@ async fn check_block(
     let mut at = block.header.clone();
     while at.hash() != trusted {
         let not_trusted = ReplicaError::NotTrusted { from: offer.block, to: at.number, trusted };
-        if at.number.0 - offer.block.0 >= MAX_TRUST_BLOCKS {
+        if at.number.blocks_since(offer.block) >= MAX_TRUST_BLOCKS {
             return Err(not_trusted);
         }
         let next = match source.block(at.number.plus(1)).await {
