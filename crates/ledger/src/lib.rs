@@ -32,7 +32,7 @@
 //!
 //! ```
 //! use templar_base::{Keypair, Rao};
-//! use templar_chain::{Call, Chain};
+//! use templar_chain::{Bank, Call, Chain};
 //! use templar_ledger::{LocalChain, Profile};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
