@@ -11,9 +11,8 @@ use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, AmountError, PublicKey, Rao};
-use templar_chain::PriceLimit;
 use templar_chain::market::{Market, Order, Quote};
-use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
+use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///
