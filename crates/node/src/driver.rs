@@ -5,7 +5,7 @@ use crate::journal::now_ms;
 use crate::{NodeError, NodeStatus};
 use std::sync::Arc;
 use std::time::Duration;
-use templar_ledger::HeadStream;
+use templar_chain::HeadStream;
 use templar_round::{Effect, Event, Follower};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

@@ -9,7 +9,6 @@ use templar_engine::checkpoint::CheckpointError;
 use templar_engine::{EngineError, OptimiserStateError};
 use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
-use templar_ledger::ChainError;
 use templar_record::RecordError;
 use templar_round::SignedError;
 

@@ -14,7 +14,6 @@ use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
 use templar_gauntlet::Standing;
-use templar_ledger::Topic;
 use templar_record::{Rules, fetch_verdict};
 use templar_round::{
     AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, Role, SealCommitment, SealKey,

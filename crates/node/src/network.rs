@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{BlockNumber, Keypair, Netuid};
 use templar_bucket::Bucket;
-use templar_ledger::{Call, Chain, ChainError, Topic};
+use templar_chain::{Call, ChainError, NodeChain, Topic};
 use templar_record::PublicRecord;
 
 /// How often a commitment is tried while the ledger is away.

@@ -15,7 +15,6 @@ use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
 use templar_gauntlet::{Verdict, weights};
 use templar_gradient::OuterState;
-use templar_ledger::Topic;
 use templar_record::{Rules, VERDICT_PURPOSE};
 use templar_round::{
     AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, Role, SealedRecord, Signed, Validator, Vote,

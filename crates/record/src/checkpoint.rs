@@ -6,8 +6,8 @@ use crate::{PublicRecord, RecordError, Rules};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, StepRule, Window};
+use templar_chain::ChainError;
 use templar_gradient::OuterState;
-use templar_ledger::ChainError;
 use templar_round::{Majority, ObjectKey, Signed, applied_majority};
 
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;

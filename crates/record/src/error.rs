@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use templar_base::{BlockHash, GenesisError, PublicKey, StateHash, Window};
 use templar_bucket::BucketError;
+use templar_chain::ChainError;
 use templar_engine::checkpoint::CheckpointError;
 use templar_gradient::{AggregateError, LayoutError};
-use templar_ledger::ChainError;
 use templar_round::{SealError, SignedError};
 
 /// A reading that failed.

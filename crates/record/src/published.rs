@@ -4,7 +4,7 @@ use crate::checkpoint::{fetch_manifest, majority_before};
 use crate::{PublicRecord, RecordError, Rules};
 use std::time::Duration;
 use templar_base::{Alpha, PublicKey, StateHash, Uid, Window};
-use templar_ledger::ChainError;
+use templar_chain::ChainError;
 use tokio::task::JoinSet;
 
 /// How long one bucket may take to answer: a person waits for the list.

@@ -10,7 +10,6 @@ use templar_base::Genesis;
 use templar_bucket::{Bucket, BucketOptions};
 use templar_chain::{RpcChain, RpcOptions};
 use templar_corpus::Corpus;
-use templar_ledger::{RpcChain, RpcOptions};
 use templar_localnet::{Joined, Node, SetupError, join, read_settings};
 use templar_node::{Data, Network, NodeOptions, run_miner, run_validator};
 use templar_record::Rules;

@@ -6,10 +6,11 @@ use parity_scale_codec::Encode;
 use std::sync::Arc;
 use templar_base::*;
 use templar_bucket::{Bucket, BucketLocation};
+use templar_chain::{Call, Chain, Topic};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters, preset};
 use templar_gradient::{OuterState, state_hash};
-use templar_ledger::{Call, Chain, LocalChain, Profile, Topic};
+use templar_ledger::{LocalChain, Profile};
 use templar_record::{
     CheckpointFile, CheckpointManifest, PublicRecord, RecordError, Rules, agreed_state, fetch_latest_checkpoint,
     fetch_manifest, published_checkpoints,

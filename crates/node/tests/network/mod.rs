@@ -29,7 +29,7 @@ use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters};
 use templar_gauntlet::{Standing, Verdict};
 use templar_gradient::state_hash;
-use templar_ledger::{Call, Chain, LocalChain, Profile, Topic, check_conservation};
+use templar_ledger::{LocalChain, Profile, check_conservation};
 use templar_node::{Data, JournalEntry};
 use templar_record::Rules;
 use templar_round::{ObjectKey, Signed};
@@ -299,7 +299,7 @@ impl World {
 
     /// Starts a node, for the first time or again.
     pub async fn start(&mut self, name: &str) {
-        let chain: Arc<dyn Chain> = Arc::new(self.chain.clone());
+        let chain: Arc<dyn NodeChain> = Arc::new(self.chain.clone());
         self.nodes.get_mut(name).unwrap().start(&self.run, &self.data, chain).await;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use templar_base::{Keypair, StateHash, Uid, Window};
 use templar_bucket::Bucket;
-use templar_ledger::Chain;
+use templar_chain::NodeChain;
 use templar_node::{Data, DataFolder, JournalEntry, Network, NodeError, NodeOptions, run_miner, run_validator};
 use templar_record::Rules;
 use templar_round::Role;
@@ -70,7 +70,7 @@ impl Node {
     }
 
     /// Starts the node and waits until it says so; a block must pass where it announces its bucket.
-    pub async fn start(&mut self, run: &Rules, data: &Data, chain: Arc<dyn Chain>) {
+    pub async fn start(&mut self, run: &Rules, data: &Data, chain: Arc<dyn NodeChain>) {
         assert!(self.task.is_none(), "runs already");
         // The computing thread of a node that was killed may be in the middle of a step.
         let begun = Instant::now();

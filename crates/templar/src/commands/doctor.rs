@@ -10,8 +10,9 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use templar_bucket::{Bucket, BucketLocation, BucketOptions, Credentials};
+use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_engine::{Batch, Isa, initial_parameters, preset};
-use templar_ledger::{Chain, RpcChain, RpcOptions};
+use templar_ledger::Profile;
 
 /// Check what a node needs, and say what to do about each fault: clock, disk, ledger, bucket, device.
 ///
