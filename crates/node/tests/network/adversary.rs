@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use templar_base::random::Stream;
 use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
+use templar_chain::Topic;
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, OptimiserConfig, Segments, open};
 use templar_gradient::{ErrorFeedback, Metadata, Payload, drift};
 use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
