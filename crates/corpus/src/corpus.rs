@@ -115,7 +115,7 @@ pub enum CorpusError {
 }
 
 /// Tokens to train on and to evaluate on, their tokenizer and their manifest. The tokens stay in their files, which are
-/// read a sequence at a time: leave the folder alone while a corpus is open.
+/// read a sequence at a time: do not write into them while a corpus is open.
 #[derive(Debug)]
 pub struct Corpus {
     manifest: Manifest,
@@ -278,12 +278,12 @@ fn open_shards(folder: &Path, entries: &[ShardEntry], vocab_size: u32) -> Result
         if let Some(expected) = shard_bytes(entry.tokens, vocab_size).filter(|expected| *expected != length) {
             return Err(CorpusError::Truncated { file_name, actual: length, expected });
         }
-        let checked = check_shard(file, vocab_size).map_err(|error| unreadable(&file_name, error))?;
+        let checked = check_shard(&file, vocab_size).map_err(|error| unreadable(&file_name, error))?;
         if checked.hash != entry.hash {
             return Err(CorpusError::Damaged { file_name, actual: checked.hash, expected: entry.hash });
         }
         match checked.tokens {
-            Ok(tokens) => shards.push(path, tokens),
+            Ok(tokens) => shards.push(path, file, tokens),
             Err(source) => return Err(CorpusError::Shard { file_name, source }),
         }
     }

@@ -1,9 +1,10 @@
 //! The tokens of a corpus, left in their files and read a sequence at a time.
 //!
-//! A file is opened for each read and read by position; nothing of it is held. The system's page cache keeps what is
-//! read often, as it would for a memory map. A map was not chosen: where somebody copies a corpus over itself, a file is
-//! empty for a moment, and reading a map of it ends the process by a signal; here it is an error with a name. Thousands
-//! of shards also need no descriptor each.
+//! Files are read by position; the system's page cache keeps what is read often, as it would for a memory map. A map was
+//! not chosen: where somebody copies a corpus over itself, a file is empty for a moment, and reading a map of it ends
+//! the process by a signal; here it is an error with a name. Files stay open, so that a folder may go while its corpus
+//! is in use; only of a very large corpus, whose files are more than a process may have open, the later ones are opened
+//! for each read.
 
 use crate::shard::{HEADER_BYTES, Width};
 use std::fs::File;
@@ -12,9 +13,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use templar_disk::read_exact_at;
 
+/// Most files that one part of a corpus keeps open: a gigabyte of text or two. A process has 1024 descriptors by default.
+const MOST_OPEN_FILES: usize = 128;
+
 /// A shard's tokens cannot be read, or are not those that were checked when the corpus was opened.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot read the tokens of {}: {source}; leave the files of an open corpus alone, or fetch it again", path.display())]
+#[error("cannot read the tokens of {}: {source}; do not write into an open corpus, or fetch it again", path.display())]
 pub struct TokensUnreadable {
     /// The shard.
     pub path: PathBuf,
@@ -29,11 +33,14 @@ pub(crate) struct TokenShards {
     vocab_size: u32,
     shards: Vec<Shard>,
     tokens: u64,
+    most_open: usize,
 }
 
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
+    /// None where it is opened for each read.
+    file: Option<File>,
     /// Tokens of all shards before it.
     start: u64,
     tokens: u64,
@@ -41,12 +48,14 @@ struct Shard {
 
 impl TokenShards {
     pub(crate) fn new(vocab_size: u32) -> Self {
-        Self { width: Width::of_vocabulary(vocab_size), vocab_size, shards: Vec::new(), tokens: 0 }
+        let width = Width::of_vocabulary(vocab_size);
+        Self { width, vocab_size, shards: Vec::new(), tokens: 0, most_open: MOST_OPEN_FILES }
     }
 
     /// Adds a shard that was checked.
-    pub(crate) fn push(&mut self, path: PathBuf, tokens: u64) {
-        self.shards.push(Shard { path, start: self.tokens, tokens });
+    pub(crate) fn push(&mut self, path: PathBuf, file: File, tokens: u64) {
+        let file = (self.shards.len() < self.most_open).then_some(file);
+        self.shards.push(Shard { path, file, start: self.tokens, tokens });
         self.tokens += tokens;
     }
 
@@ -76,7 +85,11 @@ impl TokenShards {
     fn read_from(&self, shard: &Shard, first: u64, count: usize, out: &mut Vec<u32>) -> io::Result<()> {
         let width = self.width.bytes();
         let mut bytes = vec![0; count * width];
-        read_exact_at(&File::open(&shard.path)?, &mut bytes, HEADER_BYTES as u64 + first * width as u64)?;
+        let offset = HEADER_BYTES as u64 + first * width as u64;
+        match &shard.file {
+            Some(file) => read_exact_at(file, &mut bytes, offset)?,
+            None => read_exact_at(&File::open(&shard.path)?, &mut bytes, offset)?,
+        }
         let before = out.len();
         self.width.decode(&bytes, out);
         if out[before..].iter().any(|id| *id >= self.vocab_size) {
@@ -92,22 +105,23 @@ mod tests {
     use super::*;
     use crate::shard::encode_shard;
 
-    /// Shards of 5, 0 and 7 tokens, which count up.
-    fn shards(folder: &std::path::Path, vocab_size: u32) -> TokenShards {
-        let mut shards = TokenShards::new(vocab_size);
+    /// Shards of 5, 0 and 7 tokens, which count up; at most `most_open` of them stay open.
+    fn shards(folder: &std::path::Path, vocab_size: u32, most_open: usize) -> TokenShards {
+        let mut shards = TokenShards { most_open, ..TokenShards::new(vocab_size) };
         for (number, range) in [0..5u32, 5..5, 5..12].into_iter().enumerate() {
             let (path, ids) = (folder.join(number.to_string()), range.collect::<Vec<_>>());
             std::fs::write(&path, encode_shard(&ids, shards.width)).unwrap();
-            shards.push(path, ids.len() as u64);
+            let file = File::open(&path).unwrap();
+            shards.push(path, file, ids.len() as u64);
         }
         shards
     }
 
     #[test]
     fn every_range_is_read_across_shards() {
-        for vocab_size in [300, 100_000] {
+        for (vocab_size, most_open) in [(300, 9), (100_000, 1), (300, 0)] {
             let folder = tempfile::tempdir().unwrap();
-            let shards = shards(folder.path(), vocab_size);
+            let shards = shards(folder.path(), vocab_size, most_open);
             assert_eq!((shards.len(), shards.bytes()), (12, 12 * shards.width.bytes() as u64));
             for start in 0..=12u32 {
                 for count in 0..=12 - start {
@@ -121,24 +135,33 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_shrinks_changes_or_goes_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let shards = shards(folder.path(), 300);
-        let last = folder.path().join("2");
-        let good = std::fs::read(&last).unwrap();
-        let mut spoilt = good.clone();
-        *spoilt.last_mut().unwrap() = 0xff;
-        for bytes in [&good[..good.len() - 1], &good[..0], &spoilt] {
-            std::fs::write(&last, bytes).unwrap();
-            let mut out = Vec::new();
-            let error = shards.read(3, 9, &mut out).unwrap_err();
-            assert!(error.to_string().contains(last.to_str().unwrap()), "{error}");
-            shards.read(3, 2, &mut out).unwrap();
+    fn a_shard_that_shrinks_or_changes_is_an_error() {
+        for most_open in [9, 0] {
+            let folder = tempfile::tempdir().unwrap();
+            let shards = shards(folder.path(), 300, most_open);
+            let last = folder.path().join("2");
+            let good = std::fs::read(&last).unwrap();
+            let mut spoilt = good.clone();
+            *spoilt.last_mut().unwrap() = 0xff;
+            for bytes in [&good[..good.len() - 1], &good[..0], &spoilt] {
+                std::fs::write(&last, bytes).unwrap();
+                let mut out = Vec::new();
+                let error = shards.read(3, 9, &mut out).unwrap_err();
+                assert!(error.to_string().contains(last.to_str().unwrap()), "{error}");
+                shards.read(3, 2, &mut out).unwrap();
+            }
+            std::fs::write(&last, &good).unwrap();
+            shards.read(5, 7, &mut Vec::new()).unwrap();
         }
-        std::fs::remove_file(&last).unwrap();
-        let error = shards.read(5, 1, &mut Vec::new()).unwrap_err();
+    }
+
+    #[test]
+    fn open_files_outlive_their_folder_and_others_are_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let shards = shards(folder.path(), 300, 2);
+        folder.close().unwrap();
+        shards.read(0, 5, &mut Vec::new()).unwrap();
+        let error = shards.read(4, 2, &mut Vec::new()).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
-        std::fs::write(&last, &good).unwrap();
-        shards.read(5, 1, &mut Vec::new()).unwrap();
     }
 }
