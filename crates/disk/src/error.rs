@@ -51,6 +51,15 @@ impl DiskError {
         }
     }
 
+    /// What was asked of the disk, such as `write`.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "lock",
+            Self::Exists { .. } => "create",
+            Self::Full { operation, .. } | Self::Failed { operation, .. } => operation,
+        }
+    }
+
     /// The file or folder in question.
     pub fn path(&self) -> &Path {
         match self {

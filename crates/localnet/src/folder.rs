@@ -2,9 +2,10 @@
 
 use crate::{Node, Role};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use templar_disk::{DiskError, Lock};
 
 /// Version of the folder's format.
 const VERSION: u32 = 1;
@@ -73,23 +74,21 @@ pub struct Settings {
 /// The folder of one local network, held by this process alone.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
-    _lock: File,
+    disk: templar_disk::Folder,
+    _lock: Lock,
 }
 
 impl Folder {
     /// Opens the folder. With `fresh`, removes the network that is in it first.
     pub fn open(path: &Path, fresh: bool) -> Result<Self, FolderError> {
         let unusable = |source| FolderError::Unusable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
-        let lock = lock.map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let disk = templar_disk::Folder::new(path);
+        let locked = disk.create().and_then(|()| disk.lock("lock"));
+        let lock = locked.map_err(|error| match error {
+            DiskError::InUse { .. } => FolderError::InUse { path: path.to_owned() },
+            error => unusable(error.into()),
+        })?;
+        let folder = Self { disk, _lock: lock };
         if fresh {
             folder.clear().map_err(unusable)?;
         }
@@ -99,44 +98,37 @@ impl Folder {
     /// Removes the network: only what `templar up` makes, so that a wrong --data costs nobody a file.
     fn clear(&self) -> io::Result<()> {
         for name in ["nodes", "ledger", "bucket", "wallets", "corpus", "logs"] {
-            match fs::remove_dir_all(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.disk.folder(name).remove()?;
         }
         for name in ["network.json", "genesis.json", "ledger.json", "bucket-keys.json", "processes.json"] {
-            match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.disk.remove_file(name)?;
         }
         Ok(())
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.disk.path()
     }
 
     /// The folder of one process.
     pub fn node(&self, name: &str) -> PathBuf {
-        self.path.join("nodes").join(name)
+        self.disk.path().join("nodes").join(name)
     }
 
     /// What was decided when the network was made; none for a new one.
     pub fn settings(&self) -> Result<Option<Settings>, FolderError> {
-        read_settings(&self.path)
+        read_settings(self.disk.path())
     }
 
     /// Writes a file whole or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let write = || {
-            fs::write(&temporary, bytes)?;
-            File::open(&temporary)?.sync_all()?;
-            fs::rename(&temporary, &path)
+        let failed = |error: DiskError| FolderError::File {
+            action: "write",
+            path: self.disk.path().join(name),
+            source: error.into(),
         };
-        write().map_err(|source| FolderError::File { action: "write", path: path.clone(), source })
+        self.disk.write(name, &[bytes]).map_err(failed)
     }
 
     /// Keeps the settings.
@@ -146,7 +138,7 @@ impl Folder {
 
     /// As [`Folder::write`], of facts as JSON.
     pub(crate) fn write_json(&self, name: &str, facts: &impl Serialize) -> Result<(), FolderError> {
-        let path = || self.path.join(name);
+        let path = || self.disk.path().join(name);
         let text = serde_json::to_vec_pretty(facts).map_err(|source| FolderError::Damaged { path: path(), source })?;
         self.write(name, &text)
     }

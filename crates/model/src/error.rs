@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use templar_disk::DiskError;
 
 /// A file or folder that cannot be read or written; the disk or the path is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,12 @@ pub struct FileError {
     /// The system's answer.
     #[source]
     pub source: io::Error,
+}
+
+impl From<DiskError> for FileError {
+    fn from(error: DiskError) -> Self {
+        Self { action: error.operation(), path: error.path().to_owned(), source: error.into() }
+    }
 }
 
 impl FileError {

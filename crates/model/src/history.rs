@@ -114,11 +114,9 @@ impl History {
         let lines = steps.iter().map(line).collect::<String>();
         let table = steps.iter().map(Step::row).collect::<String>();
         let open = |name: &str, text: &str| -> Result<File, FileError> {
-            let (path, new) = (folder.join(name), folder.join(format!(".{name}.new")));
-            folder::write_file(&new, text.as_bytes())?;
-            let failed = FileError::at("write", &path);
-            fs::rename(&new, &path).map_err(failed)?;
-            File::options().append(true).open(&path).map_err(failed)
+            let path = folder.join(name);
+            folder::write_file(&path, text.as_bytes())?;
+            File::options().append(true).open(&path).map_err(FileError::at("write", &path))
         };
         let (steps, table) = (open(STEPS_FILE, &lines)?, open(TABLE_FILE, &format!("{TABLE_HEAD}{table}"))?);
         let mut history = Self { folder, steps, table, keep };

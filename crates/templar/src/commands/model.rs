@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::failure::{Advise, Usage, advice};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use std::fs::File;
 use std::path::Path;
 use templar_model::{Checkpoint, FolderError, folder};
 
@@ -32,7 +31,7 @@ pub fn open_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
 }
 
 /// Makes this process the only one that writes the folder.
-pub fn lock(out: &Path) -> anyhow::Result<File> {
+pub fn lock(out: &Path) -> anyhow::Result<folder::Lock> {
     folder::lock(out).map_err(|error| match error {
         FolderError::NoName { .. } => Usage(error.to_string()).into(),
         FolderError::InUse { .. } => advice(error, "stop that process, or choose another --out"),
