@@ -17,6 +17,7 @@ pub const EXPECTED_TENSORS: &str = "expected.safetensors";
 
 /// Expected figures that cannot be read, or that belong to another model.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReferenceError {
     /// The JSON file is broken.
     #[error("{EXPECTED_JSON}: {0}")]
@@ -92,7 +93,7 @@ struct Inputs {
 impl Reference {
     /// Reads the two files.
     ///
-    /// `expected.safetensors`: `input_ids` [sequences, length], `logits` [sequences, length, vocab], `loss` [1].
+    /// `expected.safetensors`: `input_ids` [sequences, length], `logits` [sequences, length, vocab], `loss` (one value).
     /// `expected.json`: `loss`, the mean over the positions that have a next token; `gradients`, for each tensor its L2
     /// `norm` and `first` values; `greedy_prompt`, and `greedy_tokens` that begin with it; `training`, a list of runs on
     /// the inputs with their settings, their `losses` and how far each tensor `moved`.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 /// A GGUF file that cannot be used; the file is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GgufError {
     /// It does not begin as GGUF files do.
     #[error("these bytes are not a GGUF file")]
