@@ -116,7 +116,7 @@ fn a_folder_is_guarded_against_a_second_process_and_another_chain() {
     let foreign = tempfile::tempdir().unwrap();
     std::fs::write(foreign.path().join("ledger.redb"), b"not a ledger").unwrap();
     let error = Ledger::reopen(foreign.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Disk(..)), "{error}");
+    assert!(matches!(error, StoreError::Database(..)), "{error}");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod allocation;
 #[cfg(feature = "bucket")]
 pub mod bucket_contract;
+#[cfg(feature = "chain")]
+pub mod chain_contract;
 #[cfg(feature = "disk")]
 mod failing_disk;
 #[cfg(feature = "bucket")]

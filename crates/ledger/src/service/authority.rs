@@ -38,7 +38,7 @@ impl Ledger {
     /// A secret for a new ledger, from the system's random source.
     pub fn draw_secret() -> Result<[u8; 32], StoreError> {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| StoreError::Random(error.to_string()))?;
+        getrandom::fill(&mut secret).map_err(StoreError::Random)?;
         Ok(secret)
     }
 

@@ -33,6 +33,7 @@ pub struct RequestId(pub [u8; 16]);
 
 /// Why a meter does not do what it is asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeterError {
     /// The account cannot pay for the most that the request may take.
     #[error("the account has {available} alpha left for this, {needed} alpha are wanted; the payer must deposit more")]
@@ -68,9 +69,9 @@ pub enum MeterError {
     /// The ledger did not take the records.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The disk failed or is full.
+    /// The database failed: its disk, or what is in its file.
     #[error("{0}: {1}; check the disk's space and rights")]
-    Disk(PathBuf, String),
+    Database(PathBuf, #[source] Box<redb::Error>),
 }
 
 /// A request on disk.
@@ -125,7 +126,7 @@ fn read_request(bytes: &[u8]) -> Option<Request> {
 impl Meter {
     /// Opens the meter of `gateway` for the ledger called `genesis`, or begins one.
     pub fn open(path: &Path, gateway: Keypair, genesis: BlockHash) -> Result<Self, MeterError> {
-        let disk = |error: redb::DatabaseError| MeterError::Disk(path.to_owned(), error.to_string());
+        let disk = |error: redb::DatabaseError| MeterError::Database(path.to_owned(), Box::new(error.into()));
         let database = Database::create(path).map_err(disk)?;
         let meter = Self { database, path: path.to_owned(), gateway, genesis };
         let owner = (genesis, meter.gateway.public()).encode();
@@ -298,12 +299,12 @@ impl Meter {
             transaction.commit()?;
             Ok(result)
         };
-        done().map_err(|error: redb::Error| MeterError::Disk(self.path.clone(), error.to_string()))
+        done().map_err(|error: redb::Error| MeterError::Database(self.path.clone(), Box::new(error)))
     }
 
     fn read<T>(&self, work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, MeterError> {
         let done = || work(&self.database.begin_read()?);
-        done().map_err(|error: redb::Error| MeterError::Disk(self.path.clone(), error.to_string()))
+        done().map_err(|error: redb::Error| MeterError::Database(self.path.clone(), Box::new(error)))
     }
 }
 

@@ -35,6 +35,7 @@ const HISTORY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("history");
 
 /// A ledger's folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Another process holds the folder.
     #[error("{0} is in use by another ledger process; stop that one, or use another folder")]
@@ -68,7 +69,7 @@ pub enum StoreError {
     Missing(PathBuf),
     /// The folder holds a follower's copy.
     #[error(
-        "{0} is a follower's copy of a ledger and makes no blocks; go on with it by `templar ledger follow \
+        "{0} is a follower's copy of a ledger and makes no blocks; resume it with `templar ledger follow \
          --from-snapshot`, or use another folder"
     )]
     Replica(PathBuf),
@@ -80,10 +81,13 @@ pub enum StoreError {
     Profile(#[from] crate::ProfileError),
     /// The system has no randomness.
     #[error("the system's random source failed: {0}")]
-    Random(String),
+    Random(#[source] getrandom::Error),
     /// The disk failed or is full.
     #[error("{0}: {1}; check the disk's space and rights")]
-    Disk(PathBuf, String),
+    Disk(PathBuf, #[source] std::io::Error),
+    /// The database failed: its disk, or what is in its file.
+    #[error("{0}: {1}; check the disk's space and rights, and that the file is a ledger's")]
+    Database(PathBuf, #[source] Box<redb::Error>),
 }
 
 fn history_place(key: &PublicKey, block: u64, place: usize) -> Vec<u8> {
@@ -154,7 +158,7 @@ impl Store {
     /// Makes the file in `folder`, which must have none.
     fn make_file<T>(folder: &Path, fill: impl FnOnce(Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let path = folder.join(FILE_NAME);
-        let disk = |error: std::io::Error| StoreError::Disk(folder.to_owned(), error.to_string());
+        let disk = |error: std::io::Error| StoreError::Disk(folder.to_owned(), error);
         std::fs::create_dir_all(folder).map_err(disk)?;
         // A new file gets its name only when its genesis is committed, so that a kill cannot leave half a ledger.
         let draft = folder.join(format!("{FILE_NAME}.new"));
@@ -442,7 +446,7 @@ impl Store {
 
     fn read<T>(&self, body: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let run = || body(&self.database.begin_read()?);
-        run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
+        run().map_err(|error| StoreError::Database(self.path.clone(), Box::new(error)))
     }
 
     fn write(
@@ -461,7 +465,7 @@ impl Store {
             transaction.commit()?;
             Ok(())
         };
-        run().map_err(|error| StoreError::Disk(self.path.clone(), error.to_string()))
+        run().map_err(|error| StoreError::Database(self.path.clone(), Box::new(error)))
     }
 }
 
@@ -473,7 +477,7 @@ fn remove_stale_draft(draft: &Path) -> Result<(), StoreError> {
     if let Err(redb::DatabaseError::DatabaseAlreadyOpen) = Database::create(draft) {
         return Err(StoreError::Locked(draft.to_owned()));
     }
-    std::fs::remove_file(draft).map_err(|error| StoreError::Disk(draft.to_owned(), error.to_string()))
+    std::fs::remove_file(draft).map_err(|error| StoreError::Disk(draft.to_owned(), error))
 }
 
 /// Where an entry of a slot stands that changed at a block: the slot's entries lie together, by block. There are fewer
@@ -526,6 +530,6 @@ fn database_error(path: &Path, error: redb::DatabaseError) -> StoreError {
         redb::DatabaseError::UpgradeRequired(found) => {
             StoreError::WrongVersion { folder: path.to_owned(), found: u32::from(found), wanted: STORE_VERSION }
         }
-        error => StoreError::Disk(path.to_owned(), error.to_string()),
+        error => StoreError::Database(path.to_owned(), Box::new(error.into())),
     }
 }

@@ -136,7 +136,7 @@ struct Parts {
 
 impl Parts {
     fn disk(&self) -> impl Fn(std::io::Error) -> ReplicaError {
-        |error| ReplicaError::Disk(self.folder.clone(), error.to_string())
+        |error| ReplicaError::Disk(self.folder.clone(), error)
     }
 
     /// What was being fetched when a download ended early.

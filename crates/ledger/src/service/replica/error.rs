@@ -9,6 +9,7 @@ use templar_chain::ChainError;
 
 /// Why a ledger is not followed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplicaError {
     /// The first block is not that of the profile; the authority is at fault.
     #[error("the ledger's first block is not that of its profile; do not trust it")]
@@ -56,7 +57,7 @@ pub enum ReplicaError {
     Store(#[from] StoreError),
     /// The disk failed or is full.
     #[error("{0}: {1}; check the disk's space and rights")]
-    Disk(PathBuf, String),
+    Disk(PathBuf, #[source] std::io::Error),
 }
 
 impl ReplicaError {
