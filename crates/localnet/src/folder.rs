@@ -59,7 +59,7 @@ pub enum FolderError {
 /// What was decided when the network was made; later starts follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// [`VERSION`].
+    /// Version of the format of the folder.
     pub version: u32,
     /// Number of validators.
     pub validators: usize,
