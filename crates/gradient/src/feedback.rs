@@ -107,21 +107,54 @@ impl ErrorFeedback {
         mut drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let layout = payload.layout();
-        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
         let mut buffer = vec![0f32; layout.longest_segment()];
         for segment in 0..layout.segment_count() {
             let range = layout.segment_range(segment);
-            let delta = &mut buffer[..range.len()];
-            rules.read(layout, segment, delta, &mut drift)?;
-            let residual = &mut self.residual[range.clone()];
-            residual.par_chunks_mut(BLOCK_VALUES).zip(delta.par_chunks(BLOCK_VALUES)).for_each(|(residual, delta)| {
-                residual.iter_mut().zip(delta).for_each(|(e, delta)| *e = sum(rules.decay, *e, *delta));
-            });
-            let mut chunks = payload.segment(segment);
-            while let Some(chunk) = chunks.next_chunk() {
-                let residual = &mut residual[chunk.start - range.start..];
-                chunk.units().for_each(|(index, units)| residual[index] -= units as f32 * UNIT);
-            }
+            let after = &mut buffer[..range.len()];
+            self.remaining(payload, rules, segment, after, &mut drift)?;
+            self.residual[range].copy_from_slice(after);
+        }
+        Ok(())
+    }
+
+    /// What [`Self::commit`] leaves of a segment, without changing the residual. `out` has the segment's length, and
+    /// `drift` is asked for the segment once.
+    pub fn remaining<E: From<FeedbackError>>(
+        &self,
+        payload: &Payload,
+        rules: Accumulation,
+        segment: usize,
+        out: &mut [f32],
+        mut drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let layout = payload.layout();
+        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
+        let range = layout.segment_range(segment);
+        same_length(out.len(), range.len()).map_err(FeedbackError::from)?;
+        rules.read(layout, segment, out, &mut drift)?;
+        let residual = &self.residual[range.clone()];
+        out.par_chunks_mut(BLOCK_VALUES).zip(residual.par_chunks(BLOCK_VALUES)).for_each(|(out, residual)| {
+            out.iter_mut().zip(residual).for_each(|(delta, e)| *delta = sum(rules.decay, *e, *delta));
+        });
+        let mut chunks = payload.segment(segment);
+        while let Some(chunk) = chunks.next_chunk() {
+            let out = &mut out[chunk.start - range.start..];
+            chunk.units().for_each(|(index, units)| out[index] -= units as f32 * UNIT);
+        }
+        Ok(())
+    }
+
+    /// What [`Self::restore`] leaves of a segment, without changing the residual. `out` has the segment's length.
+    pub fn restored(&self, payload: &Payload, segment: usize, out: &mut [f32]) -> Result<(), FeedbackError> {
+        let layout = payload.layout();
+        same_length(self.residual.len(), layout.parameters())?;
+        let range = layout.segment_range(segment);
+        same_length(out.len(), range.len())?;
+        out.copy_from_slice(&self.residual[range.clone()]);
+        let mut chunks = payload.segment(segment);
+        while let Some(chunk) = chunks.next_chunk() {
+            let out = &mut out[chunk.start - range.start..];
+            chunk.units().for_each(|(index, units)| out[index] += units as f32 * UNIT);
         }
         Ok(())
     }

@@ -76,4 +76,6 @@ pub use payload::{Payload, PayloadChunk, PayloadError, PayloadSegment, agreement
 pub use rule::{MergeRule, ScaleLimits};
 pub use scale::{MAX_SCALE_EXPONENT, Scale, UNIT_EXPONENT};
 pub use shares::{linear_factor, shares_dot};
-pub use state::{OuterState, STATE_SEGMENT_VALUES, StatePart, StateSegment, StateTree, state_hash, state_segment_hash};
+pub use state::{
+    OuterState, STATE_SEGMENT_VALUES, StateHasher, StatePart, StateSegment, StateTree, state_hash, state_segment_hash,
+};

@@ -87,7 +87,7 @@ impl OuterStep {
         }
         let head = merged.head();
         same_length(state.params.len(), head.layout.parameters())?;
-        let has_momentum = matches!(self.rule, StepRule::Nesterov { .. });
+        let has_momentum = self.has_momentum();
         if has_momentum {
             state.momentum.resize(state.params.len(), 0.0);
         }
@@ -97,14 +97,47 @@ impl OuterStep {
             false => params.iter().map(|_| Default::default()).collect(),
         };
         params.into_par_iter().zip(momentum).enumerate().for_each(|(segment, (params, momentum))| {
-            let first = head.layout.segment_range(segment).start;
-            self.visit_values(merged, segment, &mut |chunk, values| {
-                let place = chunk.start - first..chunk.end - first;
-                let momentum = momentum.get_mut(place.clone()).unwrap_or_default();
-                self.move_chunk(&mut params[place], momentum, values);
-            });
+            self.step_checked(merged, segment, params, momentum);
         });
         Ok(())
+    }
+
+    /// Whether the step has a momentum, which takes one value for each parameter.
+    pub fn has_momentum(&self) -> bool {
+        matches!(self.rule, StepRule::Nesterov { .. })
+    }
+
+    /// The step of one segment of the layout, as [`Self::apply`] does it: `params` are the segment's values, and
+    /// `momentum` too where the step has one.
+    pub fn step_segment(
+        &self,
+        merged: &impl Merged,
+        segment: usize,
+        params: &mut [f32],
+        momentum: &mut [f32],
+    ) -> Result<(), LengthMismatch> {
+        let head = merged.head();
+        let range = head.layout.segment_range(segment);
+        same_length(params.len(), range.len())?;
+        if self.has_momentum() {
+            same_length(momentum.len(), range.len())?;
+        }
+        self.step_checked(merged, segment, params, momentum);
+        Ok(())
+    }
+
+    /// The step of one segment, whose buffers have its length.
+    fn step_checked(&self, merged: &impl Merged, segment: usize, params: &mut [f32], momentum: &mut [f32]) {
+        let head = merged.head();
+        let first = head.layout.segment_range(segment).start;
+        if (self.domain, self.rule) == (Domain::Parameters, StepRule::Descent) {
+            return merged.visit_segment(segment, &mut |chunk| descend(head, params, first, chunk, self.alpha));
+        }
+        self.visit_values(merged, segment, &mut |chunk, values| {
+            let place = chunk.start - first..chunk.end - first;
+            let momentum = momentum.get_mut(place.clone()).unwrap_or_default();
+            self.move_chunk(&mut params[place], momentum, values);
+        });
     }
 
     /// The step of one chunk by all of its merged values g.

@@ -72,6 +72,63 @@ pub fn state_segment_hash(values: &[f32]) -> ContentHash {
     ContentHash::new(*hasher.finalize().as_bytes())
 }
 
+/// Hashes a state that comes piece by piece, of any lengths: all parameters, then all of the momentum.
+#[derive(Debug, Clone)]
+pub struct StateHasher {
+    parameters: usize,
+    momentum: usize,
+    hashes: Vec<ContentHash>,
+    /// Of the segment at hand.
+    segment: blake3::Hasher,
+    /// Values that it still lacks.
+    lacking: usize,
+    /// Values that came so far.
+    taken: usize,
+}
+
+impl StateHasher {
+    /// A hasher of this many parameters, and of this many values of the momentum (0 where there is none).
+    pub fn new(parameters: usize, momentum: usize) -> Self {
+        let hashes = Vec::with_capacity(segments_of(parameters) + segments_of(momentum));
+        let segment = blake3::Hasher::new_derive_key(SEGMENT_CONTEXT);
+        let mut hasher = Self { parameters, momentum, hashes, segment, lacking: 0, taken: 0 };
+        hasher.lacking = hasher.next_segment();
+        hasher
+    }
+
+    /// Values of the segment that starts at the present place.
+    fn next_segment(&self) -> usize {
+        let left = match self.parameters.checked_sub(self.taken) {
+            Some(left) if left > 0 => left,
+            _ => (self.parameters + self.momentum).saturating_sub(self.taken),
+        };
+        left.min(STATE_SEGMENT_VALUES)
+    }
+
+    /// Adds the next values; those past the state's end are ignored.
+    pub fn add(&mut self, mut values: &[f32]) {
+        let mut bytes = [0u8; 1 << 14];
+        while !values.is_empty() && self.lacking > 0 {
+            let block;
+            (block, values) = values.split_at(values.len().min(self.lacking).min(bytes.len() / 4));
+            let bytes = &mut bytes[..4 * block.len()];
+            copy_little_endian(block, bytes);
+            self.segment.update(bytes);
+            (self.lacking, self.taken) = (self.lacking - block.len(), self.taken + block.len());
+            if self.lacking == 0 {
+                self.hashes.push(ContentHash::new(*self.segment.finalize().as_bytes()));
+                self.segment.reset();
+                self.lacking = self.next_segment();
+            }
+        }
+    }
+
+    /// The hashes of all segments; None where values are missing.
+    pub fn finish(self) -> Option<StateTree> {
+        StateTree::from_hashes(self.parameters, self.momentum, self.hashes)
+    }
+}
+
 /// A buffer of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatePart {
@@ -233,6 +290,23 @@ mod tests {
         of_theirs.update(&theirs, &[3]);
         assert_eq!(of_theirs.root(), ours.hash());
         assert!(tree.is_segment(2, &ours.params[2 << 20..]) && !tree.is_segment(4, &[]));
+    }
+
+    #[test]
+    fn a_state_in_pieces_has_the_hash_of_the_whole() {
+        let state = OuterState { params: values(STATE_SEGMENT_VALUES + 70_007), momentum: values(30_001) };
+        for piece in [9_999, STATE_SEGMENT_VALUES, usize::MAX] {
+            let mut hasher = StateHasher::new(state.params.len(), state.momentum.len());
+            for part in [&state.params, &state.momentum] {
+                part.chunks(piece.min(part.len())).for_each(|values| hasher.add(values));
+            }
+            hasher.add(&[1.0]);
+            assert_eq!(hasher.finish(), Some(state.tree()), "pieces of {piece}");
+        }
+        let mut hasher = StateHasher::new(3, 0);
+        hasher.add(&[1.0, 2.0]);
+        assert_eq!(hasher.finish(), None);
+        assert_eq!(StateHasher::new(0, 0).finish(), Some(OuterState::default().tree()));
     }
 
     #[test]

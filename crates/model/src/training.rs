@@ -4,7 +4,7 @@
 //! is stopped and started again. With a limit in minutes the learning rate follows the clock.
 
 use crate::checkpoint::Checkpoint;
-use crate::evaluation::{held_out_batches, mean_loss, pieces};
+use crate::evaluation::{held_out_batches, mean_loss, piece_sequences};
 use crate::source::{CONFIG_FILE, GENERATION_FILE, OpenError, PARAMETERS_FILE, TOKENIZER_FILE, open_engine};
 use crate::{FileError, folder};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use templar_engine::{
     OptimiserStateError, Schedule, Segments, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
     write_optimiser,
 };
+use templar_trainer::BatchRule;
 
 /// What was reached, beside the checkpoint.
 pub const RECORD_FILE: &str = "training.json";
@@ -318,7 +319,7 @@ impl Training {
         let length = self.record.plan.sequence_length as usize;
         let assignment = self.assignments.assignment(Window(self.record.step), Uid(0), &Beacon::default())?;
         let tokens = assignment.batch(0)?;
-        let pieces = pieces(&tokens, length, self.corpus.manifest().end_of_text);
+        let pieces = BatchRule::apart(length, &self.corpus).batches(&tokens, piece_sequences(length));
         let report = self.engine.train_step(&pieces, self.learning_rate())?;
         self.record.step += 1;
         self.record.tokens += report.tokens as u64;

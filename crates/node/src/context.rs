@@ -2,7 +2,7 @@
 
 use crate::book_keeper::BookKeeper;
 use crate::gather::Gatherer;
-use crate::snapshot::SharedState;
+use crate::snapshot::{load_shared, save_shared};
 use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use templar_chain::HeadStream;
 use templar_gradient::{Aggregate, OuterState};
 use templar_record::{KnownComplaints, Rules};
 use templar_round::{Event, FailedEffect, Follower, Role, Standing};
+use templar_trainer::SharedState;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// Events that wait for the machine; tasks that have one more wait for a place.
@@ -76,12 +77,12 @@ pub(crate) async fn open(
     let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid: netuid.0 })?.uid;
     network.announce_bucket().await?;
     let heads = chain.subscribe_heads().await?;
-    let shared = match SharedState::load(&folder, run.layout.parameters())? {
+    let shared = match load_shared(&folder, run.layout.parameters())? {
         Some(shared) => shared,
         None => {
             let params = run.first_parameters(options.first_parameters.as_deref())?;
             let shared = SharedState::new(Window(0), OuterState::new(params));
-            shared.save(&folder)?;
+            save_shared(&shared.view(), &folder)?;
             shared
         }
     };

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
 use templar_engine::Batch;
 use templar_record::Rules;
+use templar_trainer::BatchRule;
 
 /// A run's text, shared out by its rules. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Data {
     /// Who trains on what.
     pub assignments: Assignments,
-    sequence_length: usize,
+    /// How its sequences become batches.
+    pub batch_rule: BatchRule,
     sequences_per_batch: usize,
     held_out_sequences: usize,
 }
@@ -21,23 +23,19 @@ impl Data {
     pub fn new(run: &Rules, corpus: Arc<Corpus>) -> Result<Self, NodeError> {
         let rule = &run.genesis.data;
         corpus.check_names(rule.manifest, rule.tokenizer)?;
+        let batch_rule = BatchRule::of_run(rule, &corpus);
         let assignments = corpus.assignments(run.id, AssignmentRule::of_genesis(rule)?)?;
         Ok(Self {
             assignments,
-            sequence_length: rule.sequence_length,
+            batch_rule,
             sequences_per_batch: rule.sequences_per_batch,
             held_out_sequences: run.genesis.judging.held_out_sequences,
         })
     }
 
-    /// Sequences of the run's length as one batch for the engine.
-    pub(crate) fn batch(&self, sequences: &[Vec<u32>]) -> Batch {
-        Batch::new(sequences.concat(), sequences.len(), self.sequence_length)
-    }
-
     /// The text on which the model is never trained, in batches of the training's size.
     pub(crate) fn held_out(&self) -> Result<Vec<Batch>, NodeError> {
-        let sequences = self.assignments.corpus().held_out_sequences(self.held_out_sequences, self.sequence_length)?;
-        Ok(sequences.chunks(self.sequences_per_batch).map(|chunk| self.batch(chunk)).collect())
+        let corpus = self.assignments.corpus();
+        Ok(self.batch_rule.held_out(corpus, self.held_out_sequences, self.sequences_per_batch)?)
     }
 }

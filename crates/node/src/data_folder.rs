@@ -1,13 +1,17 @@
 //! A node's folder: one process, one run, files that are whole or not there.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+mod file;
+
+pub use file::{FileReader, FileWriter};
+
+use std::io;
 use std::path::{Path, PathBuf};
 use templar_base::RunId;
+use templar_disk::{DiskError, Folder, Lock};
 use templar_round::Role;
 
 /// Version of the files' form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A data folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,31 +51,32 @@ pub enum DataFolderError {
 /// A folder that this process alone uses.
 #[derive(Debug)]
 pub struct DataFolder {
-    path: PathBuf,
+    folder: Folder,
     /// Held for as long as the folder is open; the system frees it with the process, however that ends.
-    _lock: File,
+    _lock: Lock,
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> DataFolderError + '_ {
-    move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DataFolderError::Full { path: path.to_owned() },
-        _ => DataFolderError::Io { path: path.to_owned(), source },
+impl From<DiskError> for DataFolderError {
+    fn from(error: DiskError) -> Self {
+        let path = error.path().to_owned();
+        match error {
+            DiskError::InUse { .. } => Self::InUse { path },
+            DiskError::Full { .. } => Self::Full { path },
+            other => Self::Io { path, source: other.into() },
+        }
     }
 }
 
 impl DataFolder {
     /// Opens (or makes) the folder of one role in one run.
     pub fn open(path: &Path, run: RunId, role: Role) -> Result<Self, DataFolderError> {
-        fs::create_dir_all(path).map_err(failed(path))?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(failed(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DataFolderError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
-        }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Folder::new(path);
+        folder.create()?;
+        let lock = folder.lock("lock").map_err(|error| match error {
+            DiskError::InUse { .. } => DataFolderError::InUse { path: path.to_owned() },
+            other => other.into(),
+        })?;
+        let folder = Self { folder, _lock: lock };
         let wanted = format!("version {VERSION}, run {run}, {role}");
         match folder.read("contents")? {
             Some(bytes) if bytes == wanted.as_bytes() => {}
@@ -86,43 +91,24 @@ impl DataFolder {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
     }
 
     /// The bytes of a file; none if it is not there.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DataFolderError> {
-        let path = self.path.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(&path)(error)),
-        }
+        Ok(self.folder.read(name)?)
     }
 
     /// Writes a file of these parts, atomically: after a kill at any instant the old or the new one is there, whole.
     pub fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), DataFolderError> {
-        let path = self.path.join(name);
-        let temporary = self.path.join(format!("{name}.new"));
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            for part in parts {
-                file.write_all(part)?;
-            }
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|error| {
-            // Half a file would only take up space that is short already.
-            let _ = fs::remove_file(&temporary);
-            failed(&path)(error)
-        })
+        Ok(self.folder.write(name, parts)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("templar-data-folder-{name}-{}", std::process::id()));

@@ -11,6 +11,7 @@ use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
 use templar_record::RecordError;
 use templar_round::SignedError;
+use templar_trainer::TrainerError;
 
 /// An operation of a node that failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum NodeError {
     /// Buffers of different models met.
     #[error(transparent)]
     Length(#[from] LengthMismatch),
+    /// A worker's window failed.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
     /// The window could not be judged.
     #[error(transparent)]
     Judge(#[from] JudgeError),

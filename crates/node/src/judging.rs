@@ -5,6 +5,7 @@ use templar_base::{Beacon, Window};
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Model, ModelError};
 use templar_record::Rules;
+use templar_trainer::mean_loss;
 
 /// An engine with the window's evaluation data.
 pub(crate) struct EvaluationModel<'a> {
@@ -28,18 +29,7 @@ pub(crate) fn evaluation_parts(
     let judging = &run.genesis.judging;
     let sequences = data.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
     let each = judging.evaluation_sequences / judging.evaluation_parts;
-    Ok(sequences.chunks(each).map(|part| data.batch(part)).collect())
-}
-
-/// Mean loss over batches at the engine's parameters, each batch weighted by its sequences.
-pub(crate) fn mean_loss(engine: &mut dyn Engine, batches: &[Batch]) -> Result<f64, NodeError> {
-    let (mut sum, mut sequences) = (0f64, 0usize);
-    for batch in batches {
-        let losses = engine.evaluate(batch)?;
-        sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        sequences += losses.len();
-    }
-    Ok(sum / sequences.max(1) as f64)
+    Ok(data.batch_rule.batches(&sequences.concat(), each))
 }
 
 impl Model for EvaluationModel<'_> {

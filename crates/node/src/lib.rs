@@ -7,6 +7,7 @@
 //! [`Journal`].
 
 mod aggregate;
+mod anchor;
 mod book_keeper;
 mod checkpoint;
 mod context;

@@ -18,6 +18,7 @@ use templar_record::{Rules, fetch_verdict};
 use templar_round::{
     AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, Role, SealCommitment, SealKey,
 };
+use templar_trainer::{AssignedText, WindowData};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -141,7 +142,11 @@ async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Wind
         let beacon = context.network.record.beacon(context.run.phases.start(window)).await?;
         let assignment = context.data.assignments.assignment(window, context.uid, &beacon)?;
         let rules = context.rules(window).await?;
-        worker.send(Command::Role(MinerCommand::Begin { window, assignment, rules }))
+        let text = Arc::new(AssignedText { assignment, rule: context.data.batch_rule });
+        let learning_rate = rules.genesis.inner.schedule.learning_rate(window);
+        let inner_steps = u32::try_from(rules.inner_steps).unwrap_or(u32::MAX);
+        let data = WindowData { window, text, inner_steps, learning_rate };
+        worker.send(Command::Role(MinerCommand::Begin { data }))
     };
     if let Err(error) = begun.await {
         context.journal.warn(format!("no training in window {window}: {error}"));

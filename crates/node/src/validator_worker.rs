@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::engine::open_engine;
 use crate::gather::Gathered;
-use crate::judging::{EvaluationModel, evaluation_parts, mean_loss};
-use crate::snapshot::SharedState;
+use crate::judging::{EvaluationModel, evaluation_parts};
+use crate::snapshot::save_shared;
 use crate::worker::{Command, Reply};
 use crate::{JournalEntry, NodeError};
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Book, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
+use templar_trainer::{Outcome, SharedState, mean_loss};
 
 /// Everything that a judgement needs from outside the thread.
 pub(crate) struct JudgeRequest {
@@ -101,22 +102,18 @@ impl ValidatorWorker {
         if window != self.shared.next {
             return Err(NodeError::Missing { what: "the start state".to_owned(), window });
         }
-        let mut outer = self.shared.outer.clone();
-        match aggregate {
-            Some(aggregate) => step.apply(&mut outer, aggregate)?,
-            None => outer.rest(),
-        }
-        self.move_to(SharedState::new(window.next(), outer))
+        let (folder, outcome) = (&self.context.folder, Outcome { aggregate, step: &step });
+        self.shared.advance(outcome, |next| save_shared(next, folder), |_, _, _| {})
     }
 
     fn move_to(&mut self, shared: SharedState) -> Result<StateHash, NodeError> {
-        shared.save(&self.context.folder)?;
+        save_shared(&shared.view(), &self.context.folder)?;
         self.shared = shared;
         Ok(self.shared.state)
     }
 
     fn measure_held_out(&mut self) {
-        let set = self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params).map_err(NodeError::from);
+        let set = self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params);
         match set.and_then(|()| mean_loss(self.engine.as_mut(), &self.held_out)) {
             Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
             Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),

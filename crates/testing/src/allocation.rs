@@ -37,6 +37,11 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
+/// The bytes in use.
+pub fn bytes_in_use() -> usize {
+    IN_USE.load(Ordering::Relaxed)
+}
+
 /// The most bytes that `work` had in use at once, beyond those in use before. Work of other threads is counted as well.
 pub fn peak_bytes_of<T>(work: impl FnOnce() -> T) -> usize {
     let before = IN_USE.load(Ordering::Relaxed);

@@ -16,7 +16,7 @@ mod replay;
 #[cfg(feature = "bucket")]
 pub mod seaweedfs;
 
-pub use allocation::{CountingAllocator, peak_bytes_of};
+pub use allocation::{CountingAllocator, bytes_in_use, peak_bytes_of};
 #[cfg(feature = "disk")]
 pub use failing_disk::FailingDisk;
 #[cfg(feature = "bucket")]

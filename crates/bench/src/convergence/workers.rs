@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::random::Stream;
 use templar_base::{Beacon, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentRule, Assignments, Corpus};
-use templar_engine::{
-    Batch, Buffer, Engine, EngineError, OpenRequest, OptimiserState, ParamLayout, Segments, initial_parameters,
-};
-use templar_gradient::GradientLayout;
+use templar_engine::{Batch, Buffer, Engine, OpenRequest, ParamLayout, Segments, initial_parameters};
 use templar_gradient::exchange::{Exchange, Message};
+use templar_gradient::{GradientLayout, OuterState};
 use templar_model::{batches_of_corpus, mean_loss};
+use templar_trainer::{BatchRule, Learner, MemoryAnchor, SharedState};
 
 /// What all runs of a comparison share.
 #[derive(Clone)]
@@ -124,13 +123,9 @@ pub struct Simulation<'a> {
     traffic: Traffic,
 }
 
-/// One worker between two windows.
-#[derive(Clone)]
+/// One worker, with what the exchange keeps of it from window to window.
 struct Worker {
-    parameters: Vec<f32>,
-    /// Where the drift begins that was not sent yet.
-    anchor: Vec<f32>,
-    state: OptimiserState,
+    learner: Learner,
     memory: Vec<f32>,
 }
 
@@ -152,9 +147,7 @@ impl<'a> Simulation<'a> {
     /// The batch of a worker's step.
     fn batch(&self, worker: usize, step: usize) -> anyhow::Result<Batch> {
         let assignment = self.assignments.assignment(Window(step as u64), Uid(worker as u16), &Beacon::default())?;
-        let mut batch = Batch::new(assignment.batch(0)?, self.ground.sequences, self.ground.sequence_length);
-        batch.end_of_text = Some(self.ground.corpus.manifest().end_of_text);
-        Ok(batch)
+        Ok(BatchRule::apart(self.ground.sequence_length, &self.ground.corpus).batch(assignment.batch(0)?))
     }
 
     fn point(&mut self, steps: usize) -> anyhow::Result<Point> {
@@ -209,7 +202,7 @@ impl<'a> Simulation<'a> {
     ) -> anyhow::Result<()> {
         let count = self.ground.steps / rule.steps;
         let every = count.div_ceil(points);
-        let mut workers = self.workers();
+        let mut workers = self.workers()?;
         let mut momentum = vec![0f32; self.shared.len()];
         for window in 0..count {
             let messages = self.train_window(&mut workers, rule, window, stop)?;
@@ -221,15 +214,19 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn workers(&self) -> Vec<Worker> {
-        let zeros = vec![0f32; self.shared.len()];
-        let worker = Worker {
-            parameters: self.shared.clone(),
-            anchor: self.shared.clone(),
-            state: OptimiserState::new(zeros.len()),
-            memory: zeros,
+    fn workers(&self) -> anyhow::Result<Vec<Worker>> {
+        let worker = |_| {
+            let (engine, shared) =
+                (templar_model::open_engine(OpenRequest::new(self.ground.model.clone()))?, self.shared_at(0));
+            let learner = Learner::new(engine, shared, Box::<MemoryAnchor>::default())?;
+            Ok(Worker { learner, memory: vec![0f32; self.shared.len()] })
         };
-        vec![worker; self.ground.workers]
+        (0..self.ground.workers).map(worker).collect()
+    }
+
+    /// The shared parameters at the start of a window.
+    fn shared_at(&self, window: usize) -> SharedState {
+        SharedState::new(Window(window as u64), OuterState::new(self.shared.clone()))
     }
 
     /// The window of every worker: what was merged last arrives after `delay` steps, and the drift goes out at the end.
@@ -241,24 +238,15 @@ impl<'a> Simulation<'a> {
         stop: &AtomicBool,
     ) -> anyhow::Result<Vec<Message>> {
         let mut messages = Vec::with_capacity(workers.len());
+        let shared = self.shared_at(window);
         for (number, worker) in workers.iter_mut().enumerate() {
-            self.engine.write(Buffer::Parameters, 0, &worker.parameters)?;
-            worker.state.put_into(self.engine.as_mut())?;
+            let learner = &mut worker.learner;
             if rule.is_state_reset {
-                self.engine.reset_optimiser()?;
+                learner.engine_mut().reset_optimiser()?;
             }
             for step in 0..=rule.steps {
                 if step == rule.delay.min(rule.steps) {
-                    // Anchor and parameters move alike: the jump is no drift.
-                    let (anchors, shared) = (&mut worker.anchor, &self.shared);
-                    self.engine.change_segments(Buffer::Parameters, |start, values| {
-                        for ((x, anchor), shared) in values.iter_mut().zip(&mut anchors[start..]).zip(&shared[start..])
-                        {
-                            *x = shared + (*x - *anchor);
-                            *anchor = *shared;
-                        }
-                        Ok::<(), EngineError>(())
-                    })?;
+                    learner.rebase(shared.clone())?;
                 }
                 if step == rule.steps {
                     break;
@@ -268,13 +256,11 @@ impl<'a> Simulation<'a> {
                 }
                 let global = window * rule.steps + step;
                 let batch = self.batch(number, global)?;
-                self.engine.train_step(&[batch], self.ground.rate(global))?;
+                learner.train(&[batch], self.ground.rate(global))?;
             }
-            self.engine.read(Buffer::Parameters, 0, &mut worker.parameters)?;
-            worker.state = OptimiserState::of(self.engine.as_mut())?;
-            let drift: Vec<f32> = worker.anchor.iter().zip(&worker.parameters).map(|(a, x)| a - x).collect();
-            messages.push(rule.exchange.send(&mut worker.memory, &drift)?);
-            worker.anchor.copy_from_slice(&worker.parameters);
+            messages.push(rule.exchange.send(&mut worker.memory, &learner.drift()?)?);
+            learner.write_anchor()?;
+            learner.mark_sent();
         }
         Ok(messages)
     }
@@ -320,17 +306,20 @@ pub fn accumulators(
     tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut simulation = Simulation::new(ground)?;
-    let mut workers = simulation.workers();
+    let mut workers = simulation.workers()?;
     let mut momentum = vec![0f32; simulation.shared.len()];
     for window in 0..count {
         let memories: Vec<Vec<f32>> = workers.iter().map(|worker| worker.memory.clone()).collect();
         let anchors = simulation.shared.clone();
         let messages = simulation.train_window(&mut workers, rule, window, stop)?;
-        let accumulated = |(memory, worker): (Vec<f32>, &Worker)| {
-            let drift = anchors.iter().zip(&worker.parameters).map(|(start, end)| start - end);
-            memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect()
+        let accumulated = |(memory, worker): (Vec<f32>, &mut Worker)| {
+            let ends = worker.learner.engine_mut().to_vec(Buffer::Parameters)?;
+            let drift = anchors.iter().zip(ends).map(|(start, end)| start - end);
+            Ok(memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect())
         };
-        tell(window, memories.into_iter().zip(&workers).map(accumulated).collect())?;
+        let accumulated: anyhow::Result<Vec<Vec<f32>>> =
+            memories.into_iter().zip(&mut workers).map(accumulated).collect();
+        tell(window, accumulated?)?;
         if window + 1 < count {
             simulation.merge(&mut workers, rule, window, &messages, &mut momentum)?;
         }

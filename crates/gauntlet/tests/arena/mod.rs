@@ -12,9 +12,8 @@ use templar_gauntlet::{
     Book, DoorFailure, Entry, MinerVerdict, Model, ModelError, Standing, Submission, Verdict, WindowInput, judge,
     merge_rule, weights,
 };
-use templar_gradient::{
-    Aggregate, ErrorFeedback, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload, drift,
-};
+use templar_gradient::{Accumulation, Aggregate, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload};
+use templar_trainer::{Sender, drift_between};
 
 /// Values of the tensors that honest miners train.
 const TRAINED: usize = 4096 + 4096;
@@ -113,7 +112,7 @@ pub struct Arena {
     pub registered: BTreeMap<Uid, PublicKey>,
     /// What a miner's data adds to the true direction, against it.
     pub noise: f32,
-    feedback: BTreeMap<Uid, ErrorFeedback>,
+    senders: BTreeMap<Uid, Sender>,
 }
 
 pub fn hotkey(uid: Uid) -> PublicKey {
@@ -144,7 +143,7 @@ impl Arena {
             book: Book::default(),
             registered: (0..64).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
             noise: 1.0,
-            feedback: BTreeMap::new(),
+            senders: BTreeMap::new(),
         }
     }
 
@@ -181,11 +180,7 @@ impl Arena {
 
     /// A payload that sends `wanted` and nothing else.
     pub fn payload_of(&self, uid: Uid, wanted: &[f32]) -> Payload {
-        let mut feedback = ErrorFeedback::new(&self.layout);
-        let mut wanted = wanted.to_vec();
-        self.step().to_domain(&self.layout, &mut wanted).unwrap();
-        feedback.accumulate(&wanted, 0.0).unwrap();
-        feedback.compress(&self.layout, self.metadata(uid)).unwrap()
+        Sender::once(&self.layout, Accumulation::of(&self.genesis.outer), wanted, self.metadata(uid)).unwrap()
     }
 
     /// The drift of honest training on data of its own; `effort` is how much data of that.
@@ -198,19 +193,15 @@ impl Arena {
             // Small, for error feedback collects up to ten windows of it before a coordinate is sent.
             *x -= 0.05 * (effort * slope + effort.sqrt() * self.noise * bowl.curvature[j] * normal(&mut data));
         }
-        let mut delta = vec![0.0; PARAMETERS];
-        drift(&self.start.params, &x, &mut delta).unwrap();
-        delta
+        drift_between(&self.start.params, &x).unwrap()
     }
 
     /// The payload of an honest miner, which carries on its error feedback.
     pub fn honest(&mut self, uid: Uid, effort: f32) -> Payload {
-        let mut delta = self.honest_drift(uid, effort);
-        self.step().to_domain(&self.layout, &mut delta).unwrap();
-        let metadata = self.metadata(uid);
-        let feedback = self.feedback.entry(uid).or_insert_with(|| ErrorFeedback::new(&self.layout));
-        feedback.accumulate(&delta, self.genesis.outer.error_feedback_decay).unwrap();
-        feedback.compress(&self.layout, metadata).unwrap()
+        let (delta, metadata) = (self.honest_drift(uid, effort), self.metadata(uid));
+        let rules = Accumulation::of(&self.genesis.outer);
+        let sender = self.senders.entry(uid).or_insert_with(|| Sender::new(self.layout.clone(), rules));
+        sender.send(&delta, metadata).unwrap()
     }
 
     /// What arrives of a payload that went through its bytes; committed in a block that follows from the uid.

@@ -1,14 +1,16 @@
 //! Miners that cheat through the same public formats that honest ones use.
 
 use super::World;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use templar_base::random::Stream;
 use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
 use templar_chain::Topic;
-use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, OptimiserConfig, Segments, open};
-use templar_gradient::{ErrorFeedback, Metadata, Payload, drift};
+use templar_engine::{CpuBackend, DeviceName, OpenRequest, OptimiserConfig, open};
+use templar_gradient::{Accumulation, Metadata, Payload};
 use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
+use templar_trainer::{AssignedText, MemoryAnchor, Sender, SharedState, Trainer, WindowData, WorkerRules};
 
 /// What an adversary does in every window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,60 +147,38 @@ impl Adversary {
     }
 
     fn payload(&mut self, world: &World, window: Window) -> Payload {
-        let metadata = self.metadata(world, window);
-        let layout = &world.run.layout;
-        let of = |delta: &[f32], metadata: Metadata| {
-            let mut feedback = ErrorFeedback::new(layout);
-            feedback.accumulate(delta, 0.0).unwrap();
-            feedback.compress(layout, metadata).unwrap()
-        };
-        let trained = |uid: Uid| train(world, window, uid, metadata.inner_steps);
+        let steps = world.run.genesis.data.batches_per_window as u32;
+        let steps = if self.act == Act::Brief { steps / 4 } else { steps };
+        let (mut delta, metadata) = train(world, window, self.uid, steps);
+        let rules = Accumulation::of(&world.run.genesis.outer);
+        let of = |delta: Vec<f32>, metadata| Sender::once(&world.run.layout, rules, &delta, metadata).unwrap();
         match self.act {
             Act::Noise => {
                 let mut stream = Stream::new(*self.hotkey.public().as_bytes(), "noise", window.0);
-                let noise: Vec<f32> = (0..layout.parameters()).map(|_| (stream.unit_f32() - 0.5) * 0.02).collect();
-                of(&noise, metadata)
+                delta.iter_mut().for_each(|value| *value = (stream.unit_f32() - 0.5) * 0.02);
+                of(delta, metadata)
             }
-            Act::Zeros => of(&vec![0.0; layout.parameters()], metadata),
-            Act::SignFlip => of(&trained(self.uid).iter().map(|value| -value).collect::<Vec<_>>(), metadata),
-            Act::Huge => of(&trained(self.uid).iter().map(|value| value * 1000.0).collect::<Vec<_>>(), metadata),
-            Act::Twin => of(&trained(world.honest_adversary.unwrap_or(self.uid)), metadata),
-            Act::OtherUid => of(&trained(self.uid), Metadata { uid: world.nodes["miner-1"].uid, ..metadata }),
-            Act::WrongData => of(&trained(self.uid), Metadata { data_digest: ContentHash::of(b"other"), ..metadata }),
-            Act::WrongStart => of(&trained(self.uid), Metadata { start_state: StateHash::new([4; 32]), ..metadata }),
-            Act::WrongRun => of(&trained(self.uid), Metadata { run: RunId::new([4; 32]), ..metadata }),
+            Act::Zeros => of(vec![0.0; delta.len()], metadata),
+            Act::SignFlip => of(delta.iter().map(|value| -value).collect(), metadata),
+            Act::Huge => of(delta.iter().map(|value| value * 1000.0).collect(), metadata),
+            Act::Twin => of(train(world, window, world.honest_adversary.unwrap_or(self.uid), steps).0, metadata),
+            Act::OtherUid => of(delta, Metadata { uid: world.nodes["miner-1"].uid, ..metadata }),
+            Act::WrongData => of(delta, Metadata { data_digest: ContentHash::of(b"other"), ..metadata }),
+            Act::WrongStart => of(delta, Metadata { start_state: StateHash::new([4; 32]), ..metadata }),
+            Act::WrongRun => of(delta, Metadata { run: RunId::new([4; 32]), ..metadata }),
             Act::MoreTokens => {
                 let tokens_trained = metadata.tokens_trained * 2;
-                of(&trained(self.uid), Metadata { tokens_trained, ..metadata })
+                of(delta, Metadata { tokens_trained, ..metadata })
             }
             Act::Stale | Act::Relabelled => {
-                let first = self.first.get_or_insert_with(|| of(&trained(self.uid), metadata.clone())).clone();
+                let first = self.first.get_or_insert_with(|| of(delta, metadata.clone())).clone();
                 if self.act == Act::Stale {
                     return first;
                 }
                 let data_digest = first.metadata().data_digest;
                 first.with_metadata(Metadata { data_digest, ..metadata }).unwrap()
             }
-            _ => of(&trained(self.uid), metadata),
-        }
-    }
-
-    fn metadata(&self, world: &World, window: Window) -> Metadata {
-        let rules = &world.run.genesis.data;
-        let steps = rules.batches_per_window as u32;
-        let inner_steps = if self.act == Act::Brief { steps / 4 } else { steps };
-        let beacon = beacon(world, window);
-        let assignment = world.data.assignments.assignment(window, self.uid, &beacon).unwrap();
-        Metadata {
-            run: world.run.id,
-            window,
-            uid: self.uid,
-            start_state: world.observer.state(),
-            data_digest: assignment.digest(0, inner_steps).unwrap(),
-            tokens_trained: u64::from(inner_steps) * (rules.sequences_per_batch * rules.sequence_length) as u64,
-            inner_steps,
-            numerics: world.run.genesis.numerics.clone(),
-            ..Metadata::default()
+            _ => of(delta, metadata),
         }
     }
 }
@@ -208,10 +188,10 @@ fn beacon(world: &World, window: Window) -> templar_base::Beacon {
     world.chain.inner.with(|ledger| ledger.header(start).unwrap().beacon)
 }
 
-/// The drift of real training from the agreed parameters on the data of `uid`.
-fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
-    let (genesis, shared) = (&world.run.genesis, &world.observer.held.params);
-    let (rules, inner) = (&genesis.data, &genesis.inner);
+/// The drift of real training from the agreed parameters on the data of `uid`, and what a payload says of it.
+fn train(world: &World, window: Window, uid: Uid, steps: u32) -> (Vec<f32>, Metadata) {
+    let (genesis, observer) = (&world.run.genesis, &world.observer);
+    let inner = &genesis.inner;
     let optimiser = OptimiserConfig {
         beta1: inner.beta1,
         beta2: inner.beta2,
@@ -220,17 +200,23 @@ fn train(world: &World, window: Window, uid: Uid, steps: u32) -> Vec<f32> {
         clip_norm: inner.clip_norm,
         hidden_matrices: inner.hidden_matrices,
     };
+    let rules = WorkerRules {
+        run: world.run.id,
+        uid,
+        layout: world.run.layout.clone(),
+        outer: genesis.outer.clone(),
+        numerics: genesis.numerics.clone(),
+    };
     let request = OpenRequest::new(genesis.model.clone()).with_optimiser(optimiser);
-    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
-    engine.write(Buffer::Parameters, 0, shared).unwrap();
+    let engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
+    let shared = SharedState::new(observer.next, observer.held.clone());
+    let mut trainer = Trainer::new(rules, engine, shared, Box::<MemoryAnchor>::default()).unwrap();
     let assignment = world.data.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
-    for step in 0..steps {
-        let batch = Batch::new(assignment.batch(step).unwrap(), rules.sequences_per_batch, rules.sequence_length);
-        engine.train_step(&[batch], inner.schedule.learning_rate(window)).unwrap();
-    }
-    let mut delta = vec![0.0; shared.len()];
-    drift(shared, &engine.to_vec(Buffer::Parameters).unwrap(), &mut delta).unwrap();
-    delta
+    let text = Arc::new(AssignedText { assignment, rule: world.data.batch_rule });
+    let learning_rate = inner.schedule.learning_rate(window);
+    trainer.begin(WindowData { window, text, inner_steps: steps, learning_rate }).unwrap();
+    while trainer.step().unwrap().is_some() {}
+    (trainer.learner_mut().drift().unwrap(), trainer.metadata(window).unwrap())
 }
 
 /// Publishes the victim's key under an own signature as soon as it is out.
