@@ -37,6 +37,7 @@ impl HeadStream {
     }
 
     /// Waits until there is a block after `block`, without taking it.
+    #[cfg(feature = "client")]
     pub(crate) async fn wait_beyond(mut self, block: BlockNumber) {
         // An error means that nothing will come any more; the caller finds out by asking.
         let _ = self.newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.number > block)).await;
