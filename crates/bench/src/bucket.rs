@@ -19,18 +19,23 @@ const PAGE: usize = 1000;
 const BUCKET: &str = "measured";
 
 /// What to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct BucketBench {
-    /// Size of all large objects together, in MiB.
+    /// Size of all large objects together
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub mebibytes: u32,
-    /// Small objects.
+    /// Small objects
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub objects: u32,
-    /// Concurrent requests.
+    /// Requests at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub parallel: u32,
-    /// Turns of each store.
+    /// Turns of each
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// Whether SeaweedFS is left out.
-    pub is_alone: bool,
+    /// Measure without SeaweedFS
+    #[arg(long)]
+    pub alone: bool,
 }
 
 /// What one kind of bucket did in one round, or its medians.
@@ -158,7 +163,7 @@ impl BucketBench {
             ("folder", Bucket::open_writer(&plain, None)?),
             ("server", Bucket::open_writer(&server.location(BUCKET)?, Some(key.credentials()))?),
         ];
-        let foreign = match self.is_alone {
+        let foreign = match self.alone {
             true => None,
             false => Some(start_seaweedfs(folder.join("seaweedfs"), progress).await?),
         };

@@ -2,7 +2,6 @@
 
 pub(crate) mod kept;
 mod plan;
-mod plot;
 mod report;
 pub(crate) mod workers;
 
@@ -11,11 +10,13 @@ pub use plan::{Choice, DECAY_PERCENT, Method};
 pub use report::{Row, rows, section};
 
 use crate::Progress;
+use crate::plot::{Chart, Page, Series};
 use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kept::Setting;
-use plot::{Curve, Plot};
 use report::World;
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -60,28 +61,43 @@ fn small(vocabulary: usize) -> anyhow::Result<ModelConfig> {
     Ok(preset("small", vocabulary)?)
 }
 
-impl Size {
-    /// The sizes of these names.
-    pub fn named<'a>(names: &'a [&'a str]) -> impl Iterator<Item = &'static Size> + 'a {
-        SIZES.iter().filter(move |size| names.contains(&size.name))
-    }
+/// What is compared.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Comparison {
+    /// One small model and one seed
+    #[arg(long)]
+    pub quick: bool,
+    /// Models by their size; 1m,10m, or 0.2m with --quick
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["0.2m", "1m", "10m"])]
+    pub models: Option<Vec<String>>,
+    /// Rules with windows of all lengths, and variants with the middle one; all by default
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = choices())]
+    pub rules: Option<Vec<Choice>>,
+    /// Steps of a window; 10,30,100, or 10,30,60 with --quick
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub windows: Option<Vec<NonZeroUsize>>,
+    /// Decays of the error feedback that our rules are tried with, in hundredths
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [DECAY_PERCENT])]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub decays: Vec<u8>,
+    /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: Option<u64>,
+    /// Steps of each worker; 1500, or 300 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
+    pub steps: Option<u32>,
+    /// Simulated workers
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub workers: u16,
+    /// Simulated speed of a worker, in million million operations a second
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub teraflops: f64,
 }
 
-/// What is compared.
-#[derive(Debug, Clone)]
-pub struct Comparison {
-    /// Rules and variants.
-    pub choices: Vec<Choice>,
-    /// Steps of a window.
-    pub lengths: Vec<usize>,
-    /// Decays of the error feedback that our rules are tried with, in hundredths.
-    pub decays: Vec<u8>,
-    /// Seeds of first parameters and of the order of the text.
-    pub seeds: u64,
-    /// Steps of each worker.
-    pub steps: usize,
-    /// Simulated workers.
-    pub workers: usize,
+fn choices() -> impl TypedValueParser<Value = Choice> {
+    PossibleValuesParser::new(Choice::ALL.map(|(name, _)| name))
+        .try_map(|name| Choice::named(&name).ok_or("there is no such rule"))
 }
 
 /// How a comparison runs.
@@ -95,6 +111,25 @@ pub struct Running<'a> {
 }
 
 impl Comparison {
+    /// The models to compare on.
+    pub fn sizes(&self) -> impl Iterator<Item = &'static Size> {
+        let default: &[&str] = if self.quick { &["0.2m"] } else { &["1m", "10m"] };
+        SIZES.iter().filter(move |size| match &self.models {
+            Some(names) => names.iter().any(|name| name == size.name),
+            None => default.contains(&size.name),
+        })
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        let default = if self.quick { [10, 30, 60] } else { [10, 30, 100] };
+        let all = Choice::ALL.map(|(_, choice)| choice);
+        let choices = self.rules.as_deref().unwrap_or(&all);
+        // The parser takes no empty list.
+        let lengths =
+            self.windows.as_ref().map_or(default.to_vec(), |lengths| lengths.iter().map(|h| h.get()).collect());
+        Method::all(choices, &lengths, &self.decays)
+    }
+
     /// Runs what is not kept yet for one size of model, and keeps it.
     pub fn run(
         &self,
@@ -110,25 +145,27 @@ impl Comparison {
 
     /// What is not kept yet: every method with the first seed, then with the next.
     fn missing<'a>(&self, size: &Size, grounds: &'a [Ground], kept: &KeptRuns) -> Vec<(&'a Ground, Method)> {
-        let methods = Method::all(&self.choices, &self.lengths, &self.decays);
+        let methods = self.methods();
         let jobs = grounds.iter().flat_map(|ground| methods.iter().map(move |method| (ground, *method)));
         jobs.filter(|(ground, method)| !kept.has(&Setting::of(size.name, ground), *method, ground.seed)).collect()
     }
 
     fn grounds(&self, size: &Size, corpus: &Arc<Corpus>) -> anyhow::Result<Vec<Ground>> {
         let model = (size.config)(corpus.manifest().vocab_size as usize)?;
+        let seeds = self.seeds.unwrap_or(if self.quick { 1 } else { 3 });
+        let steps = self.steps.unwrap_or(if self.quick { 300 } else { 1500 }) as usize;
         let ground = |seed| Ground {
             corpus: corpus.clone(),
             model: model.clone(),
-            workers: self.workers,
-            steps: self.steps,
+            workers: usize::from(self.workers),
+            steps,
             sequence_length: size.sequence_length,
             sequences: size.sequences,
             learning_rate: size.learning_rate,
             held_out_sequences: 128,
             seed,
         };
-        Ok((0..self.seeds).map(ground).collect())
+        Ok((0..seeds).map(ground).collect())
     }
 }
 
@@ -202,27 +239,28 @@ fn write_plots(folder: &Path, group: &[Run], world: World, inner_steps: usize) -
     let setting = &group[0].setting;
     let shown: Vec<&Run> =
         group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();
-    let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Curve> {
-        let curve = |run: &&Run| Curve {
-            name: run.method.name(),
-            points: run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect(),
+    let curves = |across: &dyn Fn(&Run, &workers::Point) -> f64| -> Vec<Series> {
+        let curve = |(number, run): (usize, &&Run)| {
+            let points = run.points.iter().map(|point| (across(run, point), f64::from(point.loss))).collect();
+            Series::line(number, run.method.name(), points)
         };
-        shown.iter().map(curve).collect()
+        shown.iter().enumerate().map(curve).collect()
     };
-    let title = format!("{} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
-    let plot = |across: &str, is_logarithmic: bool, curves: &[Curve]| {
-        Plot { title: &title, across, is_logarithmic, curves }.svg()
+    let title = format!("nats: {} parameters, {} steps in windows of {inner_steps}", setting.model, setting.steps);
+    let plot = |across: &str, is_logarithmic: bool, series: Vec<Series>| {
+        let charts = vec![Chart { title: title.clone(), series }];
+        Page { charts, x_name: across.to_owned(), is_logarithmic, height: 400.0, is_legend_beside: true }.svg()
     };
     let write = |axis: &str, text| {
         write_file(folder, &format!("{}-{}-h{inner_steps}-{axis}.svg", setting.model, setting.steps), text)
     };
-    write("tokens", plot("tokens of all workers", false, &curves(&|_, p| p.tokens as f64)))?;
+    write("tokens", plot("tokens of all workers", false, curves(&|_, p| p.tokens as f64)))?;
     let moved = curves(&|_, point| (point.sent_bytes + point.received_bytes) as f64);
-    write("bytes", plot("bytes sent and received by a worker", true, &moved))?;
+    write("bytes", plot("bytes sent and received by a worker", true, moved))?;
     for link in report::LINKS {
         let across = format!("simulated seconds at {link} Mb/s");
         let timed = curves(&|run, point| world.seconds(&run.method, point, link));
-        write(&format!("seconds-{link}"), plot(&across, true, &timed))?;
+        write(&format!("seconds-{link}"), plot(&across, true, timed))?;
     }
     Ok(())
 }

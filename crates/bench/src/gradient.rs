@@ -23,27 +23,34 @@ use templar_gradient::{GradientLayout, MergeRule};
 const DECAY: f32 = 0.95;
 
 /// What to measure.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct GradientBench {
-    /// Size of the model.
-    pub preset: String,
-    /// Simulated workers, each of which contributes to the aggregate.
+    /// Simulated workers, each of which contributes to the aggregate
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// Windows to train, the last of which has the codings measured on it.
+    /// Windows to train, the last of which has the codings measured on it
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub windows: u16,
-    /// Steps of a window.
+    /// Steps of a window
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub inner_steps: u16,
-    /// Steps of the run that starts with them: its rate warms up over a twentieth and falls over the last third.
+    /// Steps of the run that begins with them: its rate warms up over a twentieth and falls over the last third
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(1..))]
     pub run_steps: u32,
-    /// Sequences of 128 tokens in a worker's step.
+    /// Sequences of 128 tokens in a worker's step
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub sequences: u16,
-    /// Kept values of each 4096.
+    /// Kept values of each 4096
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub kept: u16,
-    /// Folder that keeps the values; kept ones of the same training are measured without training.
+    /// Keep the values there, and measure kept ones of the same training without training again
+    #[arg(long, value_name = "FOLDER", conflicts_with = "synthetic_only")]
     pub keep: Option<PathBuf>,
-    /// Synthetic values of each worker.
+    /// Synthetic values of each worker
+    #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..))]
     pub synthetic_values: u32,
-    /// Threads to measure on; training uses one.
+    /// Threads to measure on; trained is on one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
 }
 
@@ -61,11 +68,17 @@ impl GradientBench {
     /// Vocabulary of the corpus that it is measured on.
     pub const VOCABULARY: u32 = 2048;
 
-    /// Measures on the values of a training on this corpus.
-    pub fn real(&self, corpus: Arc<Corpus>, stop: &AtomicBool, progress: &mut dyn Progress) -> anyhow::Result<Figures> {
+    /// Measures on the values of a training of the model of this name on this corpus.
+    pub fn real(
+        &self,
+        name: &str,
+        corpus: Arc<Corpus>,
+        stop: &AtomicBool,
+        progress: &mut dyn Progress,
+    ) -> anyhow::Result<Figures> {
         let inner_steps = usize::from(self.inner_steps);
         let ground = Ground {
-            model: preset(&self.preset, corpus.manifest().vocab_size as usize)?,
+            model: preset(name, corpus.manifest().vocab_size as usize)?,
             corpus,
             workers: usize::from(self.workers),
             steps: self.run_steps as usize,
@@ -78,7 +91,7 @@ impl GradientBench {
         let layout = ground.layout(self.kept)?;
         let mut figures = Figures::of("real", &layout, ground.workers);
         let training = Training {
-            setting: Setting::of(&self.preset, &ground),
+            setting: Setting::of(name, &ground),
             windows: usize::from(self.windows),
             inner_steps,
             kept_per_chunk: self.kept,

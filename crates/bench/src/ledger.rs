@@ -23,11 +23,13 @@ const BLOCKS_PER_DAY: u64 = 7_200;
 const BLOCKS_PER_YEAR: u64 = 365 * BLOCKS_PER_DAY;
 
 /// What to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct LedgerBench {
-    /// Transfers to apply.
+    /// Transfers to apply
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     pub transfers: u32,
-    /// Blocks to create before opening.
+    /// Blocks to make before opening; a week of them is all that a year's ledger keeps
+    #[arg(long, value_name = "N", default_value_t = 50_400, value_parser = clap::value_parser!(u64).range(720..=1_000_000))]
     pub blocks: u64,
 }
 

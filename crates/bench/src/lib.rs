@@ -11,14 +11,15 @@
 //! assert_eq!(methods.len(), 4);
 //! ```
 
-pub mod axis;
 pub mod bucket;
 pub mod convergence;
 pub mod engine;
 pub mod gradient;
 pub mod ledger;
+pub mod plot;
 mod progress;
 mod section;
+pub mod training_plot;
 
 pub use progress::Progress;
 pub use section::Section;

@@ -30,6 +30,7 @@ mod corpus;
 pub mod default_text;
 mod documents;
 mod held_out;
+mod kept;
 mod manifest;
 mod permutation;
 mod pieces;
@@ -43,6 +44,7 @@ pub use assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError,
 pub use builder::{BuildError, BuildProgress, CorpusBuilder};
 pub use corpus::{Assignment, Assignments, Corpus, CorpusError};
 pub use documents::{Documents, SourceError};
+pub use kept::{KeepProgress, TextSources, Tokens};
 pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
 pub use permutation::Permutation;
 pub use shard::{ShardError, read_shard};

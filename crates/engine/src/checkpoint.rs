@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `model.safetensors` | [`write_streamed`], [`ParameterStream`]; in memory [`write_safetensors`], [`read_safetensors`] |
 //! | its shards and their index | [`Shards`], [`ParameterStream`], [`files_of_index`] |
+//! | a whole folder, by names | [`settings_files`], [`parameter_files`], [`read_folder`] |
 //! | `config.json` | [`config_to_json`], [`config_from_json`] |
 //! | `generation_config.json` | [`generation_config_to_json`], [`generation_config_from_json`] |
 //! | a `.gguf` of llama.cpp (read only) | [`Gguf`], [`gguf_config`], [`gguf_parameters`], [`gguf_tokenizer`] |
 
 mod config;
+mod folder;
 mod gguf;
 mod precision;
 mod safetensors;
@@ -16,6 +18,9 @@ mod shards;
 
 pub use config::{
     SpecialTokens, config_from_json, config_to_json, generation_config_from_json, generation_config_to_json,
+};
+pub use folder::{
+    CONFIG_FILE, GENERATION_FILE, PARAMETERS_FILE, TOKENIZER_FILE, parameter_files, read_folder, settings_files,
 };
 pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_parameters, gguf_tokenizer};
 pub use precision::Precision;
@@ -66,6 +71,12 @@ pub enum CheckpointError {
     /// A tensor that the model needs is in none of the files.
     #[error("tensor `{0}` is missing; is a shard missing, or does config.json belong to another model?")]
     Missing(String),
+    /// A file with parameters is missing.
+    #[error("{file} is missing")]
+    NoParameters {
+        /// The file.
+        file: String,
+    },
     /// The files cannot hold the parameters that `config.json` promises.
     #[error("{bytes} bytes of tensors are too few for the {parameters} parameters of config.json; is a file missing?")]
     TooSmall {

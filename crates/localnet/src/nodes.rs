@@ -9,7 +9,7 @@ use templar_chain::{Bank, Call, Chain, ChainError, RpcChain};
 use templar_wallet::{Overwrite, SecretSource, Wallet, WalletError};
 
 /// The local ledger's one subnet.
-pub(crate) const NETUID: Netuid = Netuid(3);
+pub const NETUID: Netuid = Netuid(3);
 /// The name of a node's only hotkey.
 pub(crate) const HOTKEY: &str = "default";
 /// What each node's coldkey starts with where the ledger exists already.

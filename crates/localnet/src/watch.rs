@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_node::{JournalEntry, MinerLine, NodeStatus, read_status};
 use templar_round::Role;
@@ -143,6 +143,12 @@ fn now_ms() -> u64 {
 }
 
 impl Watch {
+    /// Watches all nodes that have a folder in the network of `root`, those that joined by hand too.
+    pub fn in_folder(root: &Path) -> Self {
+        let entries = std::fs::read_dir(root.join("nodes")).into_iter().flatten().flatten();
+        Self::new(entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())))
+    }
+
     /// Watches nodes by name and folder. What the journals hold already is history: it is shown, and not reported again.
     pub fn new(nodes: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         let tails: BTreeMap<String, Tail> =

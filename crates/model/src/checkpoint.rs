@@ -1,10 +1,10 @@
 //! A model with its tokenizer, ready to generate or to train on.
 
-use crate::source::{Model, OpenError, TOKENIZER_FILE, engine_of};
+use crate::source::{Model, OpenError, engine_of};
 use std::path::Path;
 use templar_base::ModelConfig;
 use templar_corpus::Tokenizer;
-use templar_engine::checkpoint::SpecialTokens;
+use templar_engine::checkpoint::{SpecialTokens, TOKENIZER_FILE};
 use templar_engine::{Engine, EngineError};
 
 /// A model and its tokenizer, read from a folder or a `.gguf` file.

@@ -26,6 +26,23 @@ pub fn mean_loss(engine: &mut dyn Engine, batches: &[Batch]) -> Result<f32, Engi
     Ok(templar_trainer::mean_loss(engine, batches)? as f32)
 }
 
+/// The mean loss in nats over all sequences of the batches, with the number of sequences; `progress` hears the share
+/// that is done.
+pub fn measure(
+    engine: &mut dyn Engine,
+    batches: &[Batch],
+    mut progress: impl FnMut(f64),
+) -> Result<(f64, usize), EngineError> {
+    let (mut sum, mut sequences) = (0.0, 0);
+    for (number, batch) in batches.iter().enumerate() {
+        progress(number as f64 / batches.len() as f64);
+        let loss = mean_loss(engine, std::slice::from_ref(batch))?;
+        sum += f64::from(loss) * batch.sequences as f64;
+        sequences += batch.sequences;
+    }
+    Ok((sum / sequences.max(1) as f64, sequences))
+}
+
 /// The batches to judge a model on: `sequences` of a corpus's held-out part.
 pub fn batches_of_corpus(corpus: &Corpus, sequences: usize, length: usize) -> Result<Vec<Batch>, CorpusError> {
     BatchRule::apart(length, corpus).held_out(corpus, sequences, piece_sequences(length))

@@ -1,14 +1,15 @@
-//! A model folder and what is done with it: load, save, train alone, generate, stream.
+//! A model folder and what is done with it: load, save, train alone, generate, stream, chat.
 //!
 //! Knows nothing of networks. A model is read from a Hugging Face folder, in one file or in shards, or from a `.gguf`
-//! file ([`Model`], and with its tokenizer [`Checkpoint`]); a [`Training`] writes such a folder and resumes from it, and
-//! logs each step in a [`History`] beside it; [`stream`] turns tokens into the text that is shown.
+//! file ([`Model`], and with its tokenizer [`Checkpoint`]). A [`Recipe`] becomes a [`Plan`]; a [`Session`] drives a
+//! [`Training`], which writes such a folder and resumes from it, and logs each step in a [`History`] beside it.
+//! [`generate_texts`], [`stream`] and [`Conversation`] write text; [`export`] and [`Inspection`] serve other programs.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use templar_corpus::{Corpus, CorpusBuilder, Source};
-//! use templar_engine::{Decay, MatrixOptimiser, preset};
-//! use templar_model::{Checkpoint, Inputs, Limits, Plan, Training};
+//! use templar_engine::preset;
+//! use templar_model::{Checkpoint, CorpusName, Inputs, Limits, Recipe, Training};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let root = tempfile::tempdir()?;
@@ -17,23 +18,12 @@
 //! builder.build(&root.path().join("corpus"), |_| {})?;
 //! let corpus = Arc::new(Corpus::open(&root.path().join("corpus"))?);
 //!
-//! let plan = Plan {
-//!     preset: "nano".into(),
-//!     from: None,
-//!     corpus: root.path().join("corpus"),
-//!     corpus_hash: corpus.manifest_hash(),
-//!     sequence_length: 16,
-//!     batch: 2,
-//!     learning_rate: 3e-3,
-//!     warm_up_steps: 1,
-//!     flat_share: 0.0,
-//!     decay: Decay::Cosine,
-//!     final_share: 0.1,
-//!     optimiser: MatrixOptimiser::AdamW,
-//!     seed: 0,
-//! };
+//! let name = CorpusName { folder: root.path().join("corpus"), hash: corpus.manifest_hash() };
+//! let config = preset("nano", 300)?;
+//! let recipe = Recipe { sequence_length: Some(16), batch: Some(2), ..Recipe::default() };
+//! let plan = recipe.plan("nano", &config, Some(2), name)?;
 //! let limits = Limits { steps: Some(2), ..Limits::default() };
-//! let inputs = Inputs { config: preset("nano", 300)?, parameters: None, corpus, threads: 1 };
+//! let inputs = Inputs { config, parameters: None, corpus, threads: 1 };
 //! let mut training = Training::new(plan, limits, inputs)?;
 //! while training.progress().0 < 1.0 {
 //!     training.step()?;
@@ -47,22 +37,31 @@
 //! ```
 
 mod checkpoint;
+mod conversation;
 mod error;
 mod evaluation;
+mod export;
 pub mod folder;
 mod history;
+mod inspection;
+mod recipe;
+mod sampling;
+mod session;
 mod source;
 mod stream;
 mod training;
 
 pub use checkpoint::Checkpoint;
+pub use conversation::Conversation;
 pub use error::FileError;
-pub use evaluation::{batches_of_corpus, batches_of_tokens, mean_loss};
+pub use evaluation::{batches_of_corpus, batches_of_tokens, mean_loss, measure};
+pub use export::{ExportError, ExportOptions, Exported, export};
 pub use folder::FolderError;
 pub use history::{History, Keep, STEPS_FILE, Step, folder_of, read_steps};
-pub use source::{
-    CONFIG_FILE, GENERATION_FILE, Model, OpenError, PARAMETERS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, engine_of,
-    open_engine, parameter_files, read_config,
-};
-pub use stream::{GenerateError, Writer, stream};
-pub use training::{Inputs, Limits, Plan, Record, Training, TrainingError, USUAL_FINAL_SHARE};
+pub use inspection::{Inspection, TensorFacts};
+pub use recipe::{CorpusName, Recipe, RecipeError};
+pub use sampling::Sampling;
+pub use session::{Ended, Listener, Session, TrainingEvent};
+pub use source::{Model, OpenError, TOKENIZER_CONFIG_FILE, engine_of, open_engine};
+pub use stream::{GenerateError, GeneratedText, Writer, generate_texts, stream};
+pub use training::{Inputs, Limits, Plan, Record, Training, TrainingError};

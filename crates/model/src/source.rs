@@ -2,31 +2,22 @@
 
 use crate::FileError;
 use crate::folder::recover;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::ModelConfig;
 use templar_corpus::TokenizerError;
 use templar_engine::checkpoint::{
-    CheckpointError, Gguf, GgufError, INDEX_FILE, ParameterReader, SpecialTokens, config_from_json, files_of_index,
-    generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer,
+    CONFIG_FILE, CheckpointError, GENERATION_FILE, Gguf, GgufError, SpecialTokens, TOKENIZER_FILE, config_from_json,
+    generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder,
 };
 use templar_engine::{Buffer, CpuBackend, DeviceName, Engine, EngineError, OpenRequest};
 
-/// The sizes of the model.
-pub const CONFIG_FILE: &str = "config.json";
-/// The parameters.
-pub const PARAMETERS_FILE: &str = "model.safetensors";
-/// The tokens that begin and end a text.
-pub const GENERATION_FILE: &str = "generation_config.json";
-/// The tokenizer.
-pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// What `transformers` reads about a tokenizer beside `tokenizer.json`.
 pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 
-/// A config.json has a few kilobytes.
+/// A config.json has a few kilobytes; a chat template a few more.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// An index names each tensor of a model.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// A model that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -69,12 +60,9 @@ pub enum OpenError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// The folder has no parameters.
-    #[error("{} is missing", path.display())]
-    NoParameters {
-        /// Where they are expected.
-        path: PathBuf,
-    },
+    /// The parameters are missing, broken, or of another model; the model's folder is at fault.
+    #[error("cannot read the parameters")]
+    Parameters(#[from] CheckpointError),
     /// The model has no tokenizer that this program can use.
     #[error("the model has no usable tokenizer: {reason}")]
     NoTokenizer {
@@ -123,17 +111,7 @@ impl Model {
         }
         recover(path)?;
         let (config, special) = read_config(path)?;
-        let files = parameter_files(path)?;
-        let mut size = 0;
-        for file in &files {
-            size += fs::metadata(file).map_err(FileError::at("read", file))?.len();
-        }
-        let mut reader = ParameterReader::new(&config, size).map_err(broken(path))?;
-        for file in &files {
-            let bytes = fs::read(file).map_err(FileError::at("read", file))?;
-            reader.read(&bytes).map_err(broken(file))?;
-        }
-        let parameters = reader.finish().map_err(broken(path))?;
+        let parameters = read_folder(&config, &list(path)?, |name| read(&path.join(name)))?;
         let tokenizer_path = path.join(TOKENIZER_FILE);
         let tokenizer = fs::read(&tokenizer_path).map_err(|error| format!("{}: {error}", tokenizer_path.display()));
         let chat_template = read_chat_template(path)?;
@@ -198,35 +176,25 @@ fn read_chat_template(folder: &Path) -> Result<Option<String>, OpenError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let fields: serde_json::Value = serde_json::from_str(&read_text(&path, MAX_INDEX_BYTES)?)
+    let fields: serde_json::Value = serde_json::from_str(&read_text(&path, MAX_CONFIG_BYTES)?)
         .map_err(|source| OpenError::Damaged { path, source })?;
     Ok(fields.get("chat_template").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
-/// `model.safetensors`, or what the index lists, or all shards in order of their names.
-pub fn parameter_files(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
-    let whole = folder.join(PARAMETERS_FILE);
-    if whole.is_file() {
-        return Ok(vec![whole]);
-    }
-    let index = folder.join(INDEX_FILE);
-    if index.is_file() {
-        let text = read_text(&index, MAX_INDEX_BYTES)?;
-        let names = files_of_index(&text).map_err(broken(&index))?;
-        return Ok(names.into_iter().map(|name| folder.join(name)).collect());
-    }
-    let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;
-    let mut shards = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(FileError::at("read", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("model-") && name.ends_with(".safetensors") {
-            shards.push(path);
+/// The files of a folder by name, with their sizes in bytes.
+pub(crate) fn list(folder: &Path) -> Result<BTreeMap<String, u64>, OpenError> {
+    let failed = FileError::at("read", folder);
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // Follows links, as caches of models have them. One that leads nowhere is not there.
+        if let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), fs::metadata(entry.path())) {
+            files.insert(name, facts.len());
         }
     }
-    if shards.is_empty() {
-        return Err(OpenError::NoParameters { path: whole });
-    }
-    shards.sort();
-    Ok(shards)
+    Ok(files)
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
+    Ok(fs::read(path).map_err(FileError::at("read", path))?)
 }

@@ -1,8 +1,8 @@
 //! From tokens to the text that is shown: whole characters, up to the first stop string.
 
-use crate::checkpoint::Checkpoint;
+use crate::{Checkpoint, Sampling};
 use templar_corpus::{StreamDecoder, TokenizerError};
-use templar_engine::{Engine, EngineError, GenerateOptions, StopStrings};
+use templar_engine::{Engine, EngineError, Finish, GenerateOptions, StopStrings};
 
 /// A text that cannot be generated.
 #[derive(Debug, thiserror::Error)]
@@ -85,4 +85,60 @@ pub fn stream(
             Ok(tokens)
         }
     }
+}
+
+/// A generated text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedText {
+    /// The text, without its prompt.
+    pub text: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// The tokens that were generated.
+    pub tokens: Vec<u32>,
+    /// Why it ended: `length`, `stop_token`, `stop_string` or `stopped`.
+    pub finish: &'static str,
+}
+
+/// Generates a text for each prompt, all in the same passes over the model.
+///
+/// Text number i is the same as alone with the same seed and number. `show` gets the pieces of all texts as they come,
+/// each with the number of its text.
+pub fn generate_texts(
+    checkpoint: &Checkpoint,
+    engine: &mut dyn Engine,
+    prompts: &[String],
+    sampling: &Sampling,
+    mut show: impl FnMut(usize, &str) -> std::io::Result<()>,
+) -> Result<Vec<GeneratedText>, GenerateError> {
+    let request =
+        |(prompt, number): (&String, u64)| Ok((checkpoint.prompt(prompt)?, sampling.options(checkpoint, number)));
+    let requests = prompts.iter().zip(0..).map(request).collect::<Result<Vec<_>, TokenizerError>>()?;
+    let mut writers: Vec<Writer> = prompts.iter().map(|_| Writer::new(checkpoint, sampling.stop_strings())).collect();
+    let mut failed = None;
+    let texts = engine.generator()?.generate_batch(&requests, &mut |number, token| {
+        let shown = writers[number].push(token).map_err(GenerateError::from);
+        let shown = shown.and_then(|(piece, continues)| Ok(show(number, &piece).map(|()| continues)?));
+        shown.unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let mut finished = Vec::new();
+    for (number, (generated, writer)) in texts.iter().zip(writers).enumerate() {
+        let finish = match (writer.is_stopped(), generated.finish()) {
+            (true, _) => "stop_string",
+            (false, Some(Finish::Length)) => "length",
+            (false, Some(Finish::StopToken)) => "stop_token",
+            (false, Some(Finish::Stopped) | None) => "stopped",
+        };
+        let (rest, text) = writer.finish()?;
+        show(number, &rest)?;
+        let (prompt_tokens, tokens) = (requests[number].0.len(), generated.tokens().to_vec());
+        finished.push(GeneratedText { text, prompt_tokens, tokens, finish });
+    }
+    Ok(finished)
 }

@@ -1,11 +1,12 @@
-//! Training a model alone on a corpus: what is planned, what was reached, and the steps between.
+//! Training a model alone on a corpus: the plan, the record, and the steps.
 //!
 //! With a limit in steps or tokens, the plan and the corpus decide every bit of the result, however often the process
 //! is stopped and started again. With a limit in minutes the learning rate follows the clock.
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::{held_out_batches, mean_loss, piece_sequences};
-use crate::source::{CONFIG_FILE, GENERATION_FILE, OpenError, PARAMETERS_FILE, TOKENIZER_FILE, open_engine};
+use crate::recipe::DEFAULT_FINAL_SHARE;
+use crate::source::{OpenError, open_engine};
 use crate::{FileError, folder};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Instant;
 use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentError, AssignmentRule, Assignments, Corpus, CorpusError, PlanError, TokenizerError};
 use templar_engine::checkpoint::{
-    CheckpointError, Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
+    CONFIG_FILE, CheckpointError, PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_safetensors,
 };
 use templar_engine::{
     Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
@@ -23,27 +24,24 @@ use templar_engine::{
 };
 use templar_trainer::BatchRule;
 
-/// What was reached, beside the checkpoint.
+/// The record of the training, in the checkpoint's folder.
 pub const RECORD_FILE: &str = "training.json";
-/// The optimiser's state, beside the checkpoint.
+/// The optimiser's state, in the checkpoint's folder.
 pub const OPTIMISER_FILE: &str = "optimiser.bin";
 
-/// The learning rate falls to this share of its peak where nothing else is said.
-pub const USUAL_FINAL_SHARE: f32 = 0.1;
-
-fn usual_final_share() -> f32 {
-    USUAL_FINAL_SHARE
+fn default_final_share() -> f32 {
+    DEFAULT_FINAL_SHARE
 }
 
-/// A sample has so many tokens.
+/// Tokens of a sample.
 const SAMPLE_TOKENS: usize = 40;
 
 /// What is fixed from the first step on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Name of the model's sizes, or of the model that it began with.
+    /// Name of the model's sizes, or of the model that it started from.
     pub preset: String,
-    /// The model that it began with; none where it began with random parameters.
+    /// The model that it started from; none where it started from random parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// Where the corpus is.
@@ -58,15 +56,15 @@ pub struct Plan {
     pub learning_rate: f32,
     /// Steps until the highest learning rate.
     pub warm_up_steps: u64,
-    /// Share of the way after the warm-up in which the learning rate stays at its highest.
+    /// Share of the steps after the warm-up that keep the highest learning rate.
     #[serde(default)]
     pub flat_share: f64,
     /// How the learning rate falls after.
     pub decay: Decay,
     /// Share of the highest learning rate that is left at the end.
-    #[serde(default = "usual_final_share")]
+    #[serde(default = "default_final_share")]
     pub final_share: f32,
-    /// What moves the matrices of the layers.
+    /// Optimiser of the layers' matrices.
     #[serde(default)]
     pub optimiser: MatrixOptimiser,
     /// Seed of the first parameters and of the order of the text.
@@ -76,11 +74,11 @@ pub struct Plan {
 /// When to stop; whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Limits {
-    /// After so many steps.
+    /// After N steps.
     pub steps: Option<u64>,
-    /// After so many tokens.
+    /// After N tokens.
     pub tokens: Option<u64>,
-    /// After so many minutes of training.
+    /// After N minutes of training.
     pub minutes: Option<f64>,
 }
 
@@ -90,7 +88,7 @@ impl Limits {
         *self == Self::default()
     }
 
-    /// The share of the way that lies behind, at most 1, and the limit that is nearest.
+    /// The share that is done, at most 1, and the nearest limit.
     fn progress(&self, record: &Record) -> (f64, &'static str) {
         let share =
             |done: f64, limit: Option<f64>| limit.map_or(0.0, |limit| if limit > 0.0 { done / limit } else { 1.0 });
@@ -104,7 +102,7 @@ impl Limits {
     }
 }
 
-/// What was reached; the file `training.json` of a checkpoint.
+/// What was done so far; the file `training.json` of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The plan.
@@ -115,7 +113,7 @@ pub struct Record {
     pub tokenizer: ContentHash,
     /// Steps done.
     pub step: u64,
-    /// Tokens learnt from.
+    /// Tokens trained on.
     pub tokens: u64,
     /// Seconds of training, over all starts.
     pub seconds: f64,
@@ -201,6 +199,17 @@ pub enum TrainingError {
     /// The engine rejects the model, the batch or the step.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A step failed.
+    #[error("step {step} failed")]
+    Step {
+        /// The step.
+        step: u64,
+        /// Why.
+        source: Box<TrainingError>,
+    },
+    /// Whoever listens to the training failed, such as a closed output.
+    #[error("cannot report the training")]
+    Listener(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The parameters cannot be written as a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -220,7 +229,7 @@ pub struct Inputs {
 
 /// A model in training.
 pub struct Training {
-    /// What was reached.
+    /// What was done so far.
     pub record: Record,
     engine: Box<dyn Engine>,
     corpus: Arc<Corpus>,
@@ -299,7 +308,7 @@ impl Training {
         self.engine.as_ref()
     }
 
-    /// The share of the way that lies behind, and the limit that is nearest.
+    /// The share that is done, and the nearest limit.
     pub fn progress(&self) -> (f64, &'static str) {
         self.record.limits.progress(&self.record)
     }
@@ -309,7 +318,7 @@ impl Training {
         Ok(self.engine.set_recomputing(is_recomputing)?)
     }
 
-    /// The learning rate of the next step: warm-up by steps, then flat and decay by the share of the way.
+    /// The learning rate of the next step: warm-up by steps, then flat and decay by the share that is done.
     pub fn learning_rate(&self) -> f32 {
         learning_rate(&self.record.plan, self.record.step, self.progress().0)
     }
@@ -338,7 +347,7 @@ impl Training {
         Ok(loss)
     }
 
-    /// What the model writes after this text at present; the step is the seed.
+    /// What the model writes after this prompt now; the step is the seed.
     pub fn sample(&mut self, prompt: &str) -> Result<String, TrainingError> {
         let tokenizer = self.corpus.tokenizer();
         let end = self.corpus.manifest().end_of_text;
@@ -361,31 +370,25 @@ impl Training {
         Ok(tokenizer.decode(&written)?)
     }
 
-    /// Replaces the checkpoint in a folder by the present state.
+    /// Replaces the checkpoint in a folder by the current state.
     pub fn save(&mut self, path: &Path) -> Result<(), TrainingError> {
         let end = self.corpus.manifest().end_of_text;
         let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
-        let config = config_to_json(self.engine.config(), &special, Precision::F32);
+        let tokenizer = self.corpus.tokenizer().to_json();
+        let mut files = settings_files(self.engine.config(), &special, Precision::F32, Some(tokenizer));
         let parameters = self.engine.to_vec(Buffer::Parameters)?;
-        let parameters = write_safetensors(self.engine.config(), &parameters, Precision::F32)?;
-        let record = self.record.to_json();
-        let generation = generation_config_to_json(&special);
+        files.push((PARAMETERS_FILE, write_safetensors(self.engine.config(), &parameters, Precision::F32)?));
         let mut optimiser = Vec::new();
         let unwritten = |source| TrainingError::OptimiserState { path: path.join(OPTIMISER_FILE), source };
         write_optimiser(self.engine.as_mut(), &mut optimiser).map_err(unwritten)?;
-        let files: [(&str, &[u8]); 6] = [
-            (CONFIG_FILE, config.as_bytes()),
-            (PARAMETERS_FILE, &parameters),
-            (GENERATION_FILE, generation.as_bytes()),
-            (TOKENIZER_FILE, self.corpus.tokenizer().to_json()),
-            (OPTIMISER_FILE, &optimiser),
-            (RECORD_FILE, record.as_bytes()),
-        ];
+        files.push((OPTIMISER_FILE, optimiser));
+        files.push((RECORD_FILE, self.record.to_json().into_bytes()));
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         Ok(folder::replace(path, &files)?)
     }
 }
 
-/// The learning rate of a step, which lies at the share `done` of the way.
+/// The learning rate of a step at which the share `done` is done.
 fn learning_rate(plan: &Plan, step: u64, done: f64) -> f32 {
     let Plan { learning_rate: peak, warm_up_steps, flat_share, decay, final_share, .. } = *plan;
     if step < warm_up_steps {

@@ -13,6 +13,7 @@ mod checkpoint;
 mod context;
 mod data;
 mod data_folder;
+pub mod doctor;
 mod driver;
 mod engine;
 mod error;

@@ -42,6 +42,9 @@ pub enum RecordError {
         /// What is wrong with it.
         source: CheckpointError,
     },
+    /// The model folder that the run starts from cannot be used; the folder is at fault.
+    #[error("cannot use the model folder that the run starts from")]
+    FirstModel(#[from] CheckpointError),
     /// The system failed on a file.
     #[error("cannot use {}: {source}; check the path and its permissions", path.display())]
     Io {

@@ -2,16 +2,16 @@
 
 use templar_base::ModelConfig;
 use templar_engine::checkpoint::{
-    CheckpointError, Precision, SpecialTokens, config_to_json, generation_config_to_json, write_safetensors,
+    CheckpointError, PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_safetensors,
 };
 use templar_gradient::OuterState;
 
+pub use templar_engine::checkpoint::TOKENIZER_FILE;
+
 /// The parameters, in the names of Hugging Face.
-pub(crate) const MODEL_FILE: &str = "model.safetensors";
+pub(crate) const MODEL_FILE: &str = PARAMETERS_FILE;
 /// The outer step's momentum, by the names of the parameters; there where the run has one and a step was done.
 pub const MOMENTUM_FILE: &str = "outer_momentum.safetensors";
-/// The tokenizer, whose hash is in the genesis.
-pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// One file of a model folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +33,9 @@ pub fn model_files(
     let tokens = SpecialTokens { begin: None, end: vec![end_of_text], padding: None };
     let values = |values: &[f32]| write_safetensors(model, values, Precision::F32);
     let file = |name, content| ModelFile { name, content };
-    let mut files = vec![
-        file("config.json", config_to_json(model, &tokens, Precision::F32).into_bytes()),
-        file("generation_config.json", generation_config_to_json(&tokens).into_bytes()),
-        file(TOKENIZER_FILE, tokenizer.to_vec()),
-        file(MODEL_FILE, values(&outer.params)?),
-    ];
+    let settings = settings_files(model, &tokens, Precision::F32, Some(tokenizer));
+    let mut files: Vec<ModelFile> = settings.into_iter().map(|(name, content)| file(name, content)).collect();
+    files.push(file(MODEL_FILE, values(&outer.params)?));
     if !outer.momentum.is_empty() {
         files.push(file(MOMENTUM_FILE, values(&outer.momentum)?));
     }

@@ -1,6 +1,7 @@
 //! What follows from a genesis document alone.
 
 use crate::RecordError;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use templar_base::{BlockHash, FirstParameters, Genesis, RunId};
@@ -52,13 +53,33 @@ impl Rules {
         let params = match (&self.genesis.first_parameters, folder) {
             (FirstParameters::Seed(seed), _) => initial_parameters(&self.genesis.model, *seed.as_bytes()),
             (FirstParameters::Folder, None) => return Err(RecordError::FirstFolder),
-            (FirstParameters::Folder, Some(folder)) => self.read_parameters(&folder.join("model.safetensors"))?,
+            (FirstParameters::Folder, Some(folder)) => self.read_folder(folder)?,
         };
         let actual = state_hash(&params);
         if actual != self.genesis.first_state {
             return Err(RecordError::FirstState { wanted: self.genesis.first_state, actual });
         }
         Ok(params)
+    }
+
+    /// The parameters of a Hugging Face folder, in one file or in shards.
+    fn read_folder(&self, folder: &Path) -> Result<Vec<f32>, RecordError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| RecordError::Io { path, source }
+        };
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
+            let entry = entry.map_err(failed(folder))?;
+            // Follows links, as caches of models have them. One that leads nowhere is not there.
+            if let (Ok(name), Ok(facts)) = (entry.file_name().into_string(), std::fs::metadata(entry.path())) {
+                files.insert(name, facts.len());
+            }
+        }
+        checkpoint::read_folder(&self.genesis.model, &files, |name| {
+            let path = folder.join(name);
+            Ok(std::fs::read(&path).map_err(failed(&path))?)
+        })
     }
 
     /// The values of a safetensors file of the run's model, one for each parameter.

@@ -22,7 +22,7 @@ use crate::config::Config;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Train language models together, across the internet, without asking anybody.
+/// Train language models together across the internet, without permission.
 #[derive(Debug, Parser)]
 #[command(
     name = "templar",
@@ -44,10 +44,10 @@ struct Global {
     /// Configuration file, instead of templar.toml here or in the user's configuration folder
     #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
     config: Option<PathBuf>,
-    /// Say more: -v progress of the inside, -vv details
+    /// More output: -v logs internal steps, -vv details
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "General")]
     verbose: u8,
-    /// Say less: no progress, only errors
+    /// Less output: no progress, only errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "General")]
     quiet: bool,
 }
@@ -74,7 +74,7 @@ enum Command {
 }
 
 impl Cli {
-    /// How much to say: 0 is normal, less is quieter.
+    /// Verbosity: 0 is normal, less is quieter.
     pub fn verbosity(&self) -> i8 {
         if self.global.quiet { -1 } else { self.global.verbose.min(9) as i8 }
     }

@@ -16,39 +16,6 @@ use templar_bucket::{BucketLocation, Credentials};
 /// The file that is looked for in the current folder, and in the user's folder for settings.
 pub const FILE_NAME: &str = "templar.toml";
 
-/// One setting. Its name in the file is [`Setting::name`]; its variable is `TEMPLAR_` and the name in capitals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Setting {
-    /// Where commands keep what they make.
-    DataFolder,
-    /// The ledger's address.
-    Ledger,
-    /// Where `templar ledger` listens.
-    LedgerListen,
-    /// Where `templar bucket` listens.
-    BucketListen,
-    /// Where this node writes.
-    Bucket,
-    /// The public half of the bucket's write key.
-    BucketAccessKey,
-    /// The secret half of the bucket's write key.
-    BucketSecretKey,
-    /// The folder of all wallets.
-    WalletFolder,
-    /// The wallet's name.
-    Wallet,
-    /// The hotkey's name.
-    Hotkey,
-    /// Threads for computing.
-    Threads,
-    /// Text to train on.
-    Text,
-    /// The field of the text in JSON lines and Parquet.
-    Field,
-    /// The model's size.
-    Preset,
-}
-
 /// What a setting's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -58,63 +25,64 @@ enum Kind {
     Paths,
 }
 
-impl Setting {
-    /// All settings, in the order in which they are shown.
-    pub const ALL: [Self; 14] = [
-        Self::DataFolder,
-        Self::Ledger,
-        Self::LedgerListen,
-        Self::BucketListen,
-        Self::Bucket,
-        Self::BucketAccessKey,
-        Self::BucketSecretKey,
-        Self::WalletFolder,
-        Self::Wallet,
-        Self::Hotkey,
-        Self::Threads,
-        Self::Text,
-        Self::Field,
-        Self::Preset,
-    ];
+/// The table of all settings: name in `templar.toml`, kind, what it is, and the value where none is given.
+macro_rules! settings {
+    ($($setting:ident $name:literal $kind:ident $what:literal $default:expr;)*) => {
+        /// One setting. Its name in the file is [`Setting::name`]; its variable is `TEMPLAR_` and the name in capitals.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Setting {
+            $(#[doc = $what] $setting,)*
+        }
 
+        impl Setting {
+            /// All settings, in the order in which they are shown.
+            pub const ALL: &[Self] = &[$(Self::$setting,)*];
+
+            const fn row(self) -> (&'static str, Kind, &'static str) {
+                match self {
+                    $(Self::$setting => ($name, Kind::$kind, $what),)*
+                }
+            }
+
+            fn default(self) -> Option<String> {
+                match self {
+                    $(Self::$setting => $default,)*
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    DataFolder "data_folder" Path "where commands keep what they create" path(data_home().join("templar"));
+    Ledger "ledger" Text "the ledger to connect to" text("ws://127.0.0.1:9944");
+    LedgerListen "ledger_listen" Text "where `templar ledger` listens" text("127.0.0.1:9944");
+    BucketListen "bucket_listen" Text "where `templar bucket` listens" text("127.0.0.1:9000");
+    Bucket "bucket" Text "the bucket that this node writes" None;
+    BucketAccessKey "bucket_access_key" Text "public half of the bucket's write key" None;
+    BucketSecretKey "bucket_secret_key" Secret "secret half of the bucket's write key" None;
+    WalletFolder "wallet_folder" Path "the folder of the wallets" path(home().join(".bittensor").join("wallets"));
+    Wallet "wallet" Text "the wallet's name" text("default");
+    Hotkey "hotkey" Text "the hotkey's name" text("default");
+    Threads "threads" Text "threads for computing" text(cores());
+    Text "text" Paths "text to train on" None;
+    Field "field" Text "field of the text in JSON lines and Parquet" text(templar_corpus::DEFAULT_FIELD);
+    Preset "preset" Text "the model's size" text("tiny");
+}
+
+impl Setting {
     /// Its key in `templar.toml`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::DataFolder => "data_folder",
-            Self::Ledger => "ledger",
-            Self::LedgerListen => "ledger_listen",
-            Self::BucketListen => "bucket_listen",
-            Self::Bucket => "bucket",
-            Self::BucketAccessKey => "bucket_access_key",
-            Self::BucketSecretKey => "bucket_secret_key",
-            Self::WalletFolder => "wallet_folder",
-            Self::Wallet => "wallet",
-            Self::Hotkey => "hotkey",
-            Self::Threads => "threads",
-            Self::Text => "text",
-            Self::Field => "field",
-            Self::Preset => "preset",
-        }
+        self.row().0
     }
 
     /// What it is, in a few words.
     pub fn what(self) -> &'static str {
-        match self {
-            Self::DataFolder => "where commands keep what they make",
-            Self::Ledger => "the ledger to talk to",
-            Self::LedgerListen => "where `templar ledger` listens",
-            Self::BucketListen => "where `templar bucket` listens",
-            Self::Bucket => "the bucket that this node writes",
-            Self::BucketAccessKey => "public half of the bucket's write key",
-            Self::BucketSecretKey => "secret half of the bucket's write key",
-            Self::WalletFolder => "the folder of the wallets",
-            Self::Wallet => "the wallet's name",
-            Self::Hotkey => "the hotkey's name",
-            Self::Threads => "threads for computing",
-            Self::Text => "text to train on",
-            Self::Field => "field of the text in JSON lines and Parquet",
-            Self::Preset => "the model's size",
-        }
+        self.row().2
+    }
+
+    fn kind(self) -> Kind {
+        self.row().1
     }
 
     /// Its environment variable.
@@ -122,31 +90,21 @@ impl Setting {
         format!("TEMPLAR_{}", self.name().to_ascii_uppercase())
     }
 
-    fn kind(self) -> Kind {
-        match self {
-            Self::DataFolder | Self::WalletFolder => Kind::Path,
-            Self::Text => Kind::Paths,
-            Self::BucketSecretKey => Kind::Secret,
-            _ => Kind::Text,
-        }
+    fn find(is_it: impl Fn(Self) -> bool) -> Option<Self> {
+        Self::ALL.iter().copied().find(|setting| is_it(*setting))
     }
+}
 
-    /// The value where nobody gives one.
-    fn default(self) -> Option<String> {
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        Some(match self {
-            Self::DataFolder => path(data_home().join("templar")),
-            Self::Ledger => "ws://127.0.0.1:9944".to_owned(),
-            Self::LedgerListen => "127.0.0.1:9944".to_owned(),
-            Self::BucketListen => "127.0.0.1:9000".to_owned(),
-            Self::WalletFolder => path(home().join(".bittensor").join("wallets")),
-            Self::Wallet | Self::Hotkey => "default".to_owned(),
-            Self::Threads => std::thread::available_parallelism().map_or(1, usize::from).to_string(),
-            Self::Field => templar_corpus::DEFAULT_FIELD.to_owned(),
-            Self::Preset => "tiny".to_owned(),
-            Self::Bucket | Self::BucketAccessKey | Self::BucketSecretKey | Self::Text => return None,
-        })
-    }
+fn text(text: impl ToString) -> Option<String> {
+    Some(text.to_string())
+}
+
+fn path(path: PathBuf) -> Option<String> {
+    Some(path.to_string_lossy().into_owned())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn home() -> PathBuf {
@@ -195,7 +153,7 @@ impl fmt::Display for Origin {
 #[derive(Clone)]
 pub struct Config {
     values: BTreeMap<Setting, (String, Origin)>,
-    strangers: Vec<String>,
+    unknown_variables: Vec<String>,
     /// Whether `-q` was given: no progress.
     pub is_quiet: bool,
 }
@@ -203,8 +161,8 @@ pub struct Config {
 impl Config {
     /// The defaults, the file and the variables. `file` is what `--config` names.
     pub fn load(file: Option<&Path>, is_quiet: bool) -> anyhow::Result<Self> {
-        let mut config = Self { values: BTreeMap::new(), strangers: Vec::new(), is_quiet };
-        for setting in Setting::ALL {
+        let mut config = Self { values: BTreeMap::new(), unknown_variables: Vec::new(), is_quiet };
+        for &setting in Setting::ALL {
             if let Some(value) = setting.default() {
                 config.values.insert(setting, (value, Origin::Default));
             }
@@ -228,8 +186,8 @@ impl Config {
         let table: toml::Table = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for (name, value) in table {
-            let Some(setting) = Setting::ALL.into_iter().find(|setting| setting.name() == name) else {
-                let names = Setting::ALL.map(Setting::name).join(", ");
+            let Some(setting) = Setting::find(|setting| setting.name() == name) else {
+                let names = Setting::ALL.iter().map(|setting| setting.name()).collect::<Vec<_>>().join(", ");
                 return Err(refuse(format!("there is no setting `{name}`; the settings are {names}")).into());
             };
             let wrong = || refuse(format!("`{name}` must be text, a number or, for `text`, a list of paths"));
@@ -251,7 +209,7 @@ impl Config {
         // These are read where they are used.
         const OTHERS: [&str; 3] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", crate::interrupt::STOP_WITH_STDIN];
         for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.is_empty()) {
-            match Setting::ALL.into_iter().find(|setting| setting.variable() == name) {
+            match Setting::find(|setting| setting.variable() == name) {
                 Some(setting) => {
                     let value = match setting.kind() {
                         Kind::Path => resolve(&value, Path::new("")).to_string_lossy().into_owned(),
@@ -260,10 +218,10 @@ impl Config {
                     self.values.insert(setting, (value, Origin::Variable(name)));
                 }
                 None if OTHERS.contains(&name.as_str()) => {}
-                None => self.strangers.push(name),
+                None => self.unknown_variables.push(name),
             }
         }
-        self.strangers.sort();
+        self.unknown_variables.sort();
     }
 
     fn path_in(&self, setting: Setting, text: &str, folder: &Path) -> String {
@@ -286,9 +244,9 @@ impl Config {
         self
     }
 
-    /// `TEMPLAR_*` variables that are no settings: probably misspelt.
-    pub fn strangers(&self) -> &[String] {
-        &self.strangers
+    /// `TEMPLAR_*` variables that are not settings: probably misspelt.
+    pub fn unknown_variables(&self) -> &[String] {
+        &self.unknown_variables
     }
 
     /// A setting's text and origin, if it has a value.
@@ -314,7 +272,7 @@ impl Config {
         value.parse().map_err(|error| Usage(format!("`{name}` is `{value}` (from {origin}): {error}")).into())
     }
 
-    /// Where commands keep what they make.
+    /// Where commands keep what they create.
     pub fn data_folder(&self) -> PathBuf {
         PathBuf::from(self.text(Setting::DataFolder))
     }
@@ -324,29 +282,14 @@ impl Config {
         self.data_folder().join("ledger")
     }
 
-    /// The bucket server's folder below the data folder.
-    pub fn bucket_folder(&self) -> PathBuf {
-        self.data_folder().join("bucket")
-    }
-
-    /// The bucket server's write keys, where no other file is named.
-    pub fn bucket_keys_file(&self) -> PathBuf {
-        self.data_folder().join("bucket-keys.json")
-    }
-
     /// The ledger's address, such as `ws://127.0.0.1:9944`.
     pub fn ledger(&self) -> &str {
         self.text(Setting::Ledger)
     }
 
-    /// Where a local ledger listens.
-    pub fn ledger_listen(&self) -> anyhow::Result<SocketAddr> {
-        self.parsed(Setting::LedgerListen)
-    }
-
-    /// Where a local bucket server listens.
-    pub fn bucket_listen(&self) -> anyhow::Result<SocketAddr> {
-        self.parsed(Setting::BucketListen)
+    /// Where a local server listens, by its setting.
+    pub fn listen(&self, setting: Setting) -> anyhow::Result<SocketAddr> {
+        self.parsed(setting)
     }
 
     /// The bucket that this node writes, if there is one.
@@ -426,78 +369,57 @@ pub trait SettingFlags {
     fn put_into(&self, config: &mut Config);
 }
 
-/// `--data`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct DataFlag {
-    /// Folder for what commands make [setting: data_folder]
-    #[arg(long, value_name = "FOLDER")]
-    pub data: Option<PathBuf>,
+/// Groups of flags, each of which overrides one setting: the help, the field, the type, its name in the help.
+macro_rules! flag_groups {
+    ($($group:ident { $(#[doc = $help:literal] $field:ident: $kind:ty, $value:literal, $flag:literal => $setting:ident;)* })*) => {
+        $(
+            /// A group of flags that override settings.
+            #[derive(Debug, Clone, Default, clap::Args)]
+            pub struct $group {
+                $(#[doc = $help]
+                #[arg(long, value_name = $value)]
+                pub $field: Option<$kind>,)*
+            }
+
+            impl SettingFlags for $group {
+                fn put_into(&self, config: &mut Config) {
+                    $(config.set(Setting::$setting, $flag, self.$field.as_ref());)*
+                }
+            }
+        )*
+    };
 }
 
-impl SettingFlags for DataFlag {
-    fn put_into(&self, config: &mut Config) {
-        config.set(Setting::DataFolder, "--data", self.data.as_ref().map(|path| path.to_string_lossy()));
+flag_groups! {
+    DataFlag {
+        /// Folder for what commands create [setting: data_folder]
+        data: String, "FOLDER", "--data" => DataFolder;
     }
-}
-
-/// `--ledger`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct LedgerFlag {
-    /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
-    #[arg(long, value_name = "URL")]
-    pub ledger: Option<String>,
-}
-
-impl SettingFlags for LedgerFlag {
-    fn put_into(&self, config: &mut Config) {
-        config.set(Setting::Ledger, "--ledger", self.ledger.as_ref());
+    LedgerFlag {
+        /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
+        ledger: String, "URL", "--ledger" => Ledger;
     }
-}
-
-/// `--wallet-folder` and `--wallet`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct WalletFlags {
-    /// Folder of the wallets [setting: wallet_folder]
-    #[arg(long, value_name = "FOLDER")]
-    pub wallet_folder: Option<PathBuf>,
-    /// Name of the wallet [setting: wallet]
-    #[arg(long, value_name = "NAME")]
-    pub wallet: Option<String>,
-}
-
-impl SettingFlags for WalletFlags {
-    fn put_into(&self, config: &mut Config) {
-        let folder = self.wallet_folder.as_ref().map(|path| path.to_string_lossy());
-        config.set(Setting::WalletFolder, "--wallet-folder", folder);
-        config.set(Setting::Wallet, "--wallet", self.wallet.as_ref());
+    WalletFlags {
+        /// Folder of the wallets [setting: wallet_folder]
+        wallet_folder: String, "FOLDER", "--wallet-folder" => WalletFolder;
+        /// Name of the wallet [setting: wallet]
+        wallet: String, "NAME", "--wallet" => Wallet;
     }
-}
-
-/// `--hotkey`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct HotkeyFlag {
-    /// Name of the hotkey [setting: hotkey]
-    #[arg(long, value_name = "NAME")]
-    pub hotkey: Option<String>,
-}
-
-impl SettingFlags for HotkeyFlag {
-    fn put_into(&self, config: &mut Config) {
-        config.set(Setting::Hotkey, "--hotkey", self.hotkey.as_ref());
+    HotkeyFlag {
+        /// Name of the hotkey [setting: hotkey]
+        hotkey: String, "NAME", "--hotkey" => Hotkey;
     }
-}
-
-/// `--threads`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct ThreadsFlag {
-    /// Threads for computing; all cores where it is not given [setting: threads]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-}
-
-impl SettingFlags for ThreadsFlag {
-    fn put_into(&self, config: &mut Config) {
-        config.set(Setting::Threads, "--threads", self.threads);
+    ThreadsFlag {
+        /// Threads for computing; all cores by default [setting: threads]
+        threads: usize, "N", "--threads" => Threads;
+    }
+    FieldFlag {
+        /// Field or column of the text in JSON lines and Parquet [setting: field]
+        field: String, "NAME", "--field" => Field;
+    }
+    PresetFlag {
+        /// Size of the model; `templar model presets` lists them [setting: preset]
+        preset: String, "NAME", "--preset" => Preset;
     }
 }
 
@@ -507,29 +429,14 @@ pub struct TextFlags {
     /// Files or folders of text, JSON lines (.jsonl) or Parquet (.parquet) [setting: text]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub text: Vec<PathBuf>,
-    /// Field or column of the text in JSON lines and Parquet [setting: field]
-    #[arg(long, value_name = "NAME")]
-    pub field: Option<String>,
+    #[command(flatten)]
+    field: FieldFlag,
 }
 
 impl SettingFlags for TextFlags {
     fn put_into(&self, config: &mut Config) {
         config.set(Setting::Text, "--text", (!self.text.is_empty()).then(|| joined(self.text.clone())));
-        config.set(Setting::Field, "--field", self.field.as_ref());
-    }
-}
-
-/// `--preset`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct PresetFlag {
-    /// Size of the model; `templar model presets` lists them [setting: preset]
-    #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
-}
-
-impl SettingFlags for PresetFlag {
-    fn put_into(&self, config: &mut Config) {
-        config.set(Setting::Preset, "--preset", self.preset.as_ref());
+        self.field.put_into(config);
     }
 }
 
@@ -538,7 +445,7 @@ mod tests {
     use super::*;
 
     fn empty() -> Config {
-        Config { values: BTreeMap::new(), strangers: Vec::new(), is_quiet: true }
+        Config { values: BTreeMap::new(), unknown_variables: Vec::new(), is_quiet: true }
     }
 
     #[test]
@@ -549,7 +456,7 @@ mod tests {
         assert_eq!(config.threads().unwrap(), 3);
         config.read_variables([("TEMPLAR_LEDGER", "ws://variable"), ("TEMPLAR_LEGDER", "x")].map(own).into_iter());
         assert_eq!(config.ledger(), "ws://variable");
-        assert_eq!(config.strangers(), ["TEMPLAR_LEGDER"]);
+        assert_eq!(config.unknown_variables(), ["TEMPLAR_LEGDER"]);
         let config = config.with(&LedgerFlag { ledger: Some("ws://flag".to_owned()) });
         assert_eq!(config.get(Setting::Ledger), Some(("ws://flag", &Origin::Flag("--ledger"))));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-/// What was asked makes no sense: exit code 2.
+/// A wrong use of the command: exit code 2.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
@@ -38,7 +38,7 @@ impl std::error::Error for Advised {
 
 /// Adds what to do next to a failure.
 pub trait Advise<T> {
-    /// On failure, says this after the causes. Begin with a verb: "start one with `templar ledger`".
+    /// On failure, prints this after the causes. Start with a verb: "start one with `templar ledger`".
     fn advise(self, advice: impl Into<String>) -> anyhow::Result<T>;
 }
 
@@ -58,7 +58,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
-    // Whoever read our output has seen enough, as in `templar config | head -1`.
+    // The reader of our output has stopped reading, as in `templar config | head -1`.
     if error.chain().any(closed) {
         return ExitCode::SUCCESS;
     }
@@ -67,7 +67,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
-        // Many errors say their cause themselves.
+        // Many errors state their cause themselves.
         if !said.contains(&text) {
             eprintln!("  {} {text}", paint.dim("because:"));
             said = text;

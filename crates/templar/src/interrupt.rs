@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use templar_localnet::STOP_WITH_STDIN;
 
-/// Listens from this call on for requests to stop; the future ends at the first. Call it before the process says that it
-/// runs: a request that came earlier would be lost, or end it at once.
+/// Listens from this call on for requests to stop; the future ends at the first. Call it before the process reports that
+/// it runs: an earlier request would be lost, or end it at once.
 pub fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()> + Send> {
     let signalled = signalled()?;
     Ok(async move {

@@ -9,7 +9,7 @@ use templar_base::Keypair;
 use templar_wallet::{SecretSource, Wallet, WalletError, is_key_file_encrypted, read_key_file};
 use zeroize::Zeroizing;
 
-/// The variable that holds the password where there is nobody to ask.
+/// The variable that holds the password where there is no terminal to ask on.
 pub const PASSWORD_VARIABLE: &str = "TEMPLAR_WALLET_PASSWORD";
 
 /// The wallet of the configuration.

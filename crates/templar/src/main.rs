@@ -11,9 +11,9 @@ mod keys;
 mod logging;
 mod output;
 mod progress;
+mod report;
 mod role;
 mod text;
-mod up;
 
 use clap::Parser;
 use std::process::ExitCode;

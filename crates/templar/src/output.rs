@@ -1,9 +1,11 @@
 //! What commands print: aligned text for people, JSON for programs, colours only on a terminal.
 
 use anyhow::Context;
+use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use templar_bench::Section;
+pub use templar_screen::duration;
 
 /// Whether a stream shall have colours: on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
 pub fn is_colour_wanted(is_terminal: bool) -> bool {
@@ -53,45 +55,50 @@ impl Paint {
     }
 }
 
-/// The output of a command on stdout.
-#[derive(Debug, Clone, Copy)]
+/// The output of a command on stdout: JSON for programs, or text for people.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Output {
-    is_json: bool,
-    paint: Paint,
+    /// Print JSON: one document, or one object per line for events
+    #[arg(long)]
+    json: bool,
 }
 
 impl Output {
     /// JSON, or text for people.
-    pub fn new(is_json: bool) -> Self {
-        Self { is_json, paint: Paint::for_stream(io::stdout().is_terminal()) }
+    pub fn new(json: bool) -> Self {
+        Self { json }
     }
 
-    /// Whether programs read along.
+    /// Whether it is JSON.
     pub fn is_json(self) -> bool {
-        self.is_json
+        self.json
+    }
+
+    fn paint(self) -> Paint {
+        Paint::for_stream(io::stdout().is_terminal())
     }
 
     /// The facts of a command: one JSON document, or what `people` makes of them.
     pub fn facts(self, facts: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
-        if self.is_json {
+        if self.json {
             return print(&serde_json::to_string_pretty(facts).context("cannot write the facts as JSON")?);
         }
-        print(people(self.paint).trim_end())
+        print(people(self.paint()).trim_end())
     }
 
-    /// One event of something that goes on: a line of JSON, or what `people` makes of it; nothing where that is empty.
+    /// One event of a running command: a line of JSON, or what `people` makes of it; nothing where that is empty.
     pub fn event(self, event: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
-        if self.is_json {
+        if self.json {
             return print(&serde_json::to_string(event).context("cannot write the event as JSON")?);
         }
-        match people(self.paint) {
+        match people(self.paint()) {
             text if text.is_empty() => Ok(()),
             text => print(&text),
         }
     }
 }
 
-/// Prints a line to stdout at once. Fails where nobody reads it any more, rather than ending in a panic.
+/// Prints a line to stdout at once. Fails where the reader is gone, rather than ending in a panic.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot print")
@@ -132,6 +139,12 @@ pub fn table(paint: Paint, head: Option<&[&str]>, rows: &[Vec<String>]) -> Strin
     text
 }
 
+/// Facts, a line each: name and value in two columns.
+pub fn facts_table(facts: &[(&str, String)]) -> String {
+    let rows: Vec<_> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
+    table(Paint { is_on: false }, None, &rows)
+}
+
 /// Tables with their titles and notes.
 pub fn sections(paint: Paint, sections: &[Section]) -> String {
     let mut text = String::new();
@@ -149,39 +162,14 @@ pub fn sections(paint: Paint, sections: &[Section]) -> String {
     text
 }
 
-/// A number with its thousands set apart: `12,345`.
+/// A number with its thousands separated: `12,345`.
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
-/// A size in bytes in the unit that suits it: `1.5 MB`.
+/// A size in bytes in the unit that suits it: `1.50 MB`.
 pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
-}
-
-/// A length of time: `42s`, `3m 05s`, `2h 10m`.
-pub fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-    }
+    DecimalBytes(bytes).to_string()
 }
 
 #[cfg(test)]
@@ -191,8 +179,7 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([0, 12, 999, 1000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
-        assert_eq!([5, 1500, 2_000_000].map(size), ["5 B", "1.5 kB", "2.0 MB"]);
-        assert_eq!([0.4, 59.4, 185.0, 7810.0].map(duration), ["0s", "59s", "3m 05s", "2h 10m"]);
+        assert_eq!([5, 1500, 2_000_000].map(size), ["5 B", "1.50 kB", "2.00 MB"]);
     }
 
     #[test]

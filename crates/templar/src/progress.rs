@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Work of which the share `done` (0 to 1) is done; says the time that is left.
+    /// Work of which the share `done` (0 to 1) is done; shows the time that is left.
     pub fn show(&mut self, done: f64, what: &str) {
         let done = done.clamp(0.0, 1.0);
         let spent = self.started.elapsed().as_secs_f64();
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Begins to count anew, such as at the next stage of the work.
+    /// Restarts the estimate of the time left, such as at the next stage of the work.
     pub fn restart(&mut self) {
         self.started = Instant::now();
     }

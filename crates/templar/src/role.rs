@@ -18,19 +18,19 @@ use templar_round::Role;
 /// What a role needs besides the settings.
 #[derive(Debug, clap::Args)]
 pub struct RunFlags {
-    /// Join the network of `templar up` on this machine under this name: makes keys, slot and bucket by itself
+    /// Join the network of `templar up` on this machine under this name: creates keys, slot and bucket automatically
     #[arg(long, value_name = "NAME", conflicts_with_all = ["genesis", "corpus", "bucket"])]
     pub local: Option<String>,
     /// The run's genesis document
     #[arg(long, value_name = "FILE", required_unless_present = "local")]
     pub genesis: Option<PathBuf>,
-    /// The run's corpus folder, as `templar corpus build` makes it
+    /// The run's corpus folder, made by `templar corpus build`
     #[arg(long, value_name = "FOLDER", required_unless_present = "local")]
     pub corpus: Option<PathBuf>,
     /// The bucket that this node writes, such as s3://name?endpoint=http://host:9000 [setting: bucket]
     #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
-    /// The model folder that the run starts from, where its genesis asks for one
+    /// The model folder that the run starts from, if its genesis needs one
     #[arg(long, value_name = "FOLDER")]
     pub first_parameters: Option<PathBuf>,
     #[command(flatten)]
@@ -78,7 +78,7 @@ fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<(Rules, Data)> {
     Ok((run, data))
 }
 
-/// Connects to the ledger of the configuration. Where nobody named one, the ledger of the local network in the data
+/// Connects to the ledger of the configuration. Without a named one, the ledger of the local network in the data
 /// folder comes first.
 pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     let connect = |url| RpcChain::connect(url, RpcOptions::default());

@@ -1,27 +1,33 @@
-//! Which text a command works on: the user's, a synthetic one, or the default text.
+//! Which text a command works on: the user's, a synthetic one, or the default text; and the corpora built from them,
+//! which are kept in the data folder.
 
 use crate::config::Config;
+use crate::failure::Advise;
+use crate::output::{count, size};
 use crate::progress::Progress;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use templar_corpus::default_text::default_text;
-use templar_corpus::{BuildProgress, CorpusBuilder, Source, SourceError};
+use templar_corpus::{BuildProgress, Corpus, KeepProgress, Source, SourceError, TextSources, Tokens};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
 
-/// The licence of a text whose owner did not say.
+/// The licence of a text whose owner does not state one.
 const NOT_STATED: &str = "not stated; the text's owner knows";
 
 /// Text to build a corpus from.
 #[derive(Debug, Clone)]
 pub struct ChosenText {
-    /// Each source with its name and its licence.
-    pub sources: Vec<(Source, String, String)>,
+    /// Its sources.
+    pub sources: TextSources,
     /// For people: what it is and why it was chosen.
     pub remarks: Vec<String>,
 }
 
 /// Chooses: `synthetic` bytes if that is given, else the text of the configuration, else the default text (fetched at
-/// first use), else synthetic text, which is said.
+/// first use), else synthetic text, with a remark.
 pub fn choose(
     config: &Config,
     synthetic: Option<u64>,
@@ -29,7 +35,7 @@ pub fn choose(
     progress: &mut Progress,
 ) -> Result<ChosenText, SourceError> {
     if let Some(bytes) = synthetic {
-        return Ok(ChosenText { sources: vec![synthetic_source(bytes)], remarks: vec![synthetic_remark(bytes)] });
+        return Ok(ChosenText { sources: synthetic_source(bytes), remarks: vec![synthetic_remark(bytes)] });
     }
     let paths = config.text_paths();
     if !paths.is_empty() {
@@ -41,63 +47,62 @@ pub fn choose(
         };
         let sources = paths.iter().map(|path| of_path(path)).collect::<Result<Vec<_>, _>>()?;
         let remarks = paths.iter().map(|path| format!("text: {} (licence: {licence})", path.display())).collect();
-        return Ok(ChosenText { sources, remarks });
+        return Ok(ChosenText { sources: TextSources(sources), remarks });
     }
     match default_text(|what| progress.note(what)) {
         Ok(text) => {
-            let place = if text.from_cache { "kept in" } else { "fetched into" };
+            let place = if text.from_cache { "cached in" } else { "fetched into" };
             let remarks = vec![
                 format!("text: {} ({place} {})", text.what, text.folder.display()),
                 format!("licence: {}", text.licence),
             ];
-            Ok(ChosenText { sources: vec![(text.source(), text.name.to_owned(), text.licence.to_owned())], remarks })
+            let source = (text.source(), text.name.to_owned(), text.licence.to_owned());
+            Ok(ChosenText { sources: TextSources(vec![source]), remarks })
         }
         Err(error) => {
             let remarks = vec![format!("no default text: {error}"), synthetic_remark(FALLBACK_BYTES)];
-            Ok(ChosenText { sources: vec![synthetic_source(FALLBACK_BYTES)], remarks })
+            Ok(ChosenText { sources: synthetic_source(FALLBACK_BYTES), remarks })
         }
     }
 }
 
-fn synthetic_source(bytes: u64) -> (Source, String, String) {
+fn synthetic_source(bytes: u64) -> TextSources {
     let licence = "made by this program; free of rights";
-    (Source::Synthetic { seed: 0, bytes }, "synthetic tales".to_owned(), licence.to_owned())
+    TextSources(vec![(Source::Synthetic { seed: 0, bytes }, "synthetic tales".to_owned(), licence.to_owned())])
 }
 
 fn synthetic_remark(bytes: u64) -> String {
-    let size = crate::output::size(bytes);
+    let size = size(bytes);
     format!("text: synthetic tales of a small grammar, {size} (free of rights); give real text with --text")
 }
 
-impl ChosenText {
-    /// A name for exactly this text: 16 hexadecimal digits of the hash of all its documents.
-    pub fn key(&self, mut read: impl FnMut(u64)) -> Result<String, SourceError> {
-        let mut hasher = blake3::Hasher::new_derive_key("templar text of a corpus v1");
-        let mut bytes = 0;
-        for (source, name, licence) in &self.sources {
-            for part in [name, licence] {
-                hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-            }
-            for document in source.documents()? {
-                let document = document?;
-                hasher.update(&(document.len() as u64).to_le_bytes()).update(document.as_bytes());
-                bytes += document.len() as u64;
-                read(bytes);
-            }
-        }
-        Ok(hex::encode(&hasher.finalize().as_bytes()[..8]))
-    }
+/// Opens a corpus.
+pub fn open_corpus(folder: &Path) -> anyhow::Result<Arc<Corpus>> {
+    let corpus = Corpus::open(folder).with_context(|| format!("cannot open the corpus {}", folder.display()));
+    Ok(Arc::new(corpus.advise("build one with `templar corpus build --out FOLDER`, or give --text")?))
+}
 
-    /// A builder with the sources.
-    pub fn builder(self) -> CorpusBuilder {
-        let add = |builder: CorpusBuilder, (source, name, licence)| builder.source(source, name, licence);
-        self.sources.into_iter().fold(CorpusBuilder::new(), add)
-    }
+/// A corpus of the chosen text and its folder; it is built once and kept in the data folder.
+pub fn kept_corpus(
+    config: &Config,
+    synthetic: Option<u64>,
+    tokens: Tokens<'_>,
+    progress: &mut Progress,
+) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
+    let chosen = choose(config, synthetic, None, progress)?;
+    chosen.remarks.iter().for_each(|remark| progress.note(remark));
+    let corpora = std::path::absolute(config.data_folder()).unwrap_or(config.data_folder()).join("corpora");
+    std::fs::create_dir_all(&corpora).with_context(|| format!("cannot create the folder {}", corpora.display()))?;
+    let folder = chosen.sources.keep(&corpora, tokens, &mut |news| match news {
+        KeepProgress::Comparing(bytes) => progress.say(&format!("reading: {}", size(bytes))),
+        KeepProgress::Building(news) => show_build(progress, news),
+    })?;
+    let corpus = open_corpus(&folder)?;
+    Ok((folder, corpus))
 }
 
 /// Shows how far a build is.
 pub fn show_build(progress: &mut Progress, news: BuildProgress) {
-    use crate::output::{count, size};
     match news {
         BuildProgress::Reading { documents, bytes } => {
             progress.say(&format!("reading: {} documents, {}", count(documents), size(bytes)));

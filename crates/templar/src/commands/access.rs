@@ -1,20 +1,19 @@
 //! `templar access`.
 
-use super::token::confirm::confirm;
-use super::token::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
-use crate::config::{Config, LedgerFlag};
-use crate::output::{Output, Paint, table};
+use super::token::{Consent, HotkeyChoice, Query, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use crate::config::Config;
+use crate::output::{facts_table, table};
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use templar_base::{Alpha, PublicKey};
-use templar_chain::Call;
 use templar_chain::access::{Access as _, AccessAccountView, AccessCall, AccessOverview, AccessTerms};
+use templar_chain::{Call, RpcChain};
 
-/// Pay for the trained model and for compute with the subnet's token, in advance, for a key at a gateway.
+/// Prepay for the trained model and for compute with the subnet's token, for a key at a gateway.
 ///
-/// The gateway charges what it serves, at the prices in force; what is unused comes back when the account is closed. At
-/// risk is what was prepaid, no more.
+/// The gateway charges what it serves at the current prices; the unused rest is refunded when the account is closed. At
+/// most the prepaid amount is at risk.
 ///
 /// Example: templar access open 2.5 --gateway 5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty --wallet alice
 #[derive(Debug, Args)]
@@ -33,20 +32,17 @@ enum Action {
     Accounts(Accounts),
 }
 
-/// Show the prices, the tiers of stake, and what became of the revenue so far.
+/// Show the prices, the tiers of stake, and the use of the revenue so far.
 ///
 /// Example: templar access terms
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Terms {
-    /// Print JSON; amounts are in the token's smallest unit, of which 1,000,000,000 are a token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
-/// Prepay from stake, or add to what is there.
+/// Prepay from stake, or add to an existing account.
 ///
 /// Example: templar access open 2.5 --gateway 5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty --wallet alice
 #[derive(Debug, Args)]
@@ -55,9 +51,8 @@ struct Open {
     /// Amount in alpha, with at most nine decimals
     #[arg(value_name = "AMOUNT")]
     amount: Alpha,
-    /// Pay without asking
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     account: Account,
     #[command(flatten)]
@@ -78,7 +73,7 @@ struct Show {
     shared: Shared,
 }
 
-/// Close an account and get back what is unused, after the blocks that the terms leave the gateway to settle.
+/// Close an account and get the unused rest back, after the blocks that the gateway has to settle.
 ///
 /// Example: templar access close --gateway 5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty --wallet alice
 #[derive(Debug, Args)]
@@ -99,11 +94,8 @@ struct Accounts {
     /// Address of the gateway
     #[arg(long, value_name = "SS58")]
     gateway: PublicKey,
-    /// Print JSON; amounts are in the token's smallest unit, of which 1,000,000,000 are a token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 /// Which account.
@@ -112,7 +104,7 @@ struct Account {
     /// Address of the gateway that serves
     #[arg(long, value_name = "SS58")]
     gateway: PublicKey,
-    /// Address of the key that is served; the wallet's coldkey where it is not given
+    /// Address of the key that is served; the wallet's coldkey by default
     #[arg(long, value_name = "SS58")]
     key: Option<PublicKey>,
 }
@@ -138,16 +130,12 @@ impl Access {
 
 impl Terms {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let overview = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.access_overview(SUBNET).await?)
-        })?;
-        Output::new(self.json).facts(&overview, |paint| terms(paint, &overview))
+        let overview = self.query.ask(config, async |chain| chain.access_overview(SUBNET).await)?;
+        self.query.output.facts(&overview, |_| terms(&overview))
     }
 }
 
-fn terms(paint: Paint, overview: &AccessOverview) -> String {
+fn terms(overview: &AccessOverview) -> String {
     let AccessOverview { terms, totals, treasury } = overview;
     let AccessTerms { burned_per_mille, treasury_per_mille, closing_blocks, minimum_deposit, .. } = terms;
     let nodes = 1_000u16.saturating_sub(burned_per_mille.saturating_add(*treasury_per_mille));
@@ -172,8 +160,7 @@ fn terms(paint: Paint, overview: &AccessOverview) -> String {
         );
         rows.push(("with stake", what));
     }
-    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    table(paint, None, &rows)
+    facts_table(&rows)
 }
 
 impl Open {
@@ -183,17 +170,15 @@ impl Open {
         let hotkey = self.hotkey.address(&config)?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            if !self.yes {
-                let what = format!("prepay {amount} alpha of the stake behind {hotkey} for {key} at gateway {gateway}");
-                confirm(&what, "Pay?", "not opened")?;
-            }
+            let what = format!("prepay {amount} alpha of the stake behind {hotkey} for {key} at gateway {gateway}");
+            self.consent.ask(&what, "Pay?", "not opened")?;
             let coldkey = keys::coldkey(&config)?;
             let call = AccessCall::Open { gateway, key, hotkey, amount };
             let receipt = submit(&chain, &coldkey, Call::Access { netuid: SUBNET, call }).await?;
             let account = explained(chain.access_account(SUBNET, &gateway, &key).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "account": account});
-            Output::new(self.shared.json).facts(&facts, |paint| match &account {
-                Some(account) => describe(paint, account),
+            self.shared.query.output.facts(&facts, |_| match &account {
+                Some(account) => describe(account),
                 None => format!("opened in block {}", receipt.block),
             })
         })
@@ -204,12 +189,10 @@ impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
         let (gateway, key) = (self.account.gateway, self.account.key(&config)?);
-        let account = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.access_account(SUBNET, &gateway, &key).await?)
-        })?;
-        Output::new(self.shared.json).facts(&json!({"account": account}), |paint| match &account {
-            Some(account) => describe(paint, account),
+        let ask = async |chain: &RpcChain| chain.access_account(SUBNET, &gateway, &key).await;
+        let account = self.shared.query.ask(config, ask)?;
+        self.shared.query.output.facts(&json!({"account": account}), |_| match &account {
+            Some(account) => describe(account),
             None => format!("nothing is prepaid for {key} at {gateway}; open an account with `templar access open`"),
         })
     }
@@ -227,9 +210,9 @@ impl Close {
             let account = explained(chain.access_account(SUBNET, &gateway, &key).await)?;
             let closes_at = account.as_ref().and_then(|account| account.account.closes_at);
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "closes_at": closes_at});
-            Output::new(self.shared.json).facts(&facts, |_| match closes_at {
-                Some(at) => format!("the account closes at block {at}; what is unused then comes back as stake"),
-                None => "the account is closed, and what was unused is stake again".to_owned(),
+            self.shared.query.output.facts(&facts, |_| match closes_at {
+                Some(at) => format!("the account closes at block {at}; the unused rest is then stake again"),
+                None => "the account is closed, and the unused rest is stake again".to_owned(),
             })
         })
     }
@@ -237,21 +220,19 @@ impl Close {
 
 impl Accounts {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let accounts = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
+        let accounts = self.query.ask(config, async |chain| {
             let mut all: Vec<AccessAccountView> = Vec::new();
             loop {
                 let more = chain.access_accounts(SUBNET, &self.gateway, all.last().map(|account| account.key)).await?;
                 if more.is_empty() {
-                    return anyhow::Ok(all);
+                    return Ok(all);
                 }
                 all.extend(more);
             }
         })?;
-        Output::new(self.json).facts(&json!({"accounts": accounts}), |paint| {
+        self.query.output.facts(&json!({"accounts": accounts}), |paint| {
             if accounts.is_empty() {
-                return format!("nobody has prepaid at {}", self.gateway);
+                return format!("no account is prepaid at {}", self.gateway);
             }
             let row = |view: &AccessAccountView| {
                 let closes = view.account.closes_at.map_or("-".to_owned(), |at| at.to_string());
@@ -263,7 +244,7 @@ impl Accounts {
     }
 }
 
-fn describe(paint: Paint, view: &AccessAccountView) -> String {
+fn describe(view: &AccessAccountView) -> String {
     let account = &view.account;
     let mut rows = vec![
         ("gateway", view.gateway.to_string()),
@@ -280,6 +261,5 @@ fn describe(paint: Paint, view: &AccessAccountView) -> String {
     if let Some(at) = account.closes_at {
         rows.push(("closes", format!("at block {at}")));
     }
-    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    table(paint, None, &rows)
+    facts_table(&rows)
 }

@@ -44,9 +44,8 @@ struct Run {
     /// File of the write keys; bucket-keys.json in the data folder where it is not given
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Print JSON lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -68,9 +67,8 @@ struct Add {
     /// File of the write keys; bucket-keys.json in the data folder where it is not given
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -89,18 +87,18 @@ impl Run {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let mut config = config.with(&self.data);
         config.set(Setting::BucketListen, "--listen", self.listen.as_ref());
-        let listen = config.bucket_listen()?;
-        let folder = config.bucket_folder();
-        let keys_file = self.keys.unwrap_or_else(|| config.bucket_keys_file());
+        let listen = config.listen(Setting::BucketListen)?;
+        let folder = config.data_folder().join("bucket");
+        let keys_file = self.keys.unwrap_or_else(|| keys_file(&config));
         let keys = KeyRing::from_file(&keys_file)?;
-        let output = Output::new(self.json);
+        let output = self.output;
         interrupt::runtime(4)?.block_on(async {
             let asked_to_stop = interrupt::asked_to_stop()?;
             let server = BucketServer::bind(listen, &folder, keys).await?;
             let url = format!("http://{}", server.local_addr());
             let facts = json!({"event": "listening", "url": url, "folder": folder, "keys": keys_file});
             output.event(&facts, |paint| {
-                let hint = "Everybody may read; `templar bucket key add NAME` lets somebody write. Ctrl-C stops it.";
+                let hint = "Anyone may read; `templar bucket key add NAME` creates a write key. Ctrl-C stops it.";
                 format!(
                     "bucket   {}\nfolder   {}\nkeys     {}\n\n{}",
                     paint.bold(&url),
@@ -121,14 +119,14 @@ impl Add {
         let config = config.with(&self.data);
         let endpoint = match self.endpoint {
             Some(endpoint) => endpoint,
-            None => format!("http://{}", config.bucket_listen()?),
+            None => format!("http://{}", config.listen(Setting::BucketListen)?),
         };
         let location = BucketLocation::s3(&self.bucket, &endpoint, None)?;
         let mut secret = [0; 20];
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
         let access_key = self.access_key.unwrap_or_else(|| self.bucket.clone());
         let key = WriteKey::new(access_key, hex::encode(secret), &self.bucket);
-        let keys_file = self.keys.unwrap_or_else(|| config.bucket_keys_file());
+        let keys_file = self.keys.unwrap_or_else(|| keys_file(&config));
         KeyRing::from_file(&keys_file)?
             .register(key.clone())
             .with_context(|| format!("cannot register the key in {}", keys_file.display()))?;
@@ -138,7 +136,7 @@ impl Add {
             "bucket_secret_key": key.secret_key,
             "keys": keys_file,
         });
-        Output::new(self.json).facts(&facts, |paint| {
+        self.output.facts(&facts, |paint| {
             format!(
                 "{}\nbucket = \"{location}\"\nbucket_access_key = \"{}\"\nbucket_secret_key = \"{}\"",
                 paint.dim("# For the writer's templar.toml; the secret is not shown again."),
@@ -147,4 +145,9 @@ impl Add {
             )
         })
     }
+}
+
+/// The bucket server's write keys, unless another file is named.
+fn keys_file(config: &Config) -> PathBuf {
+    config.data_folder().join("bucket-keys.json")
 }

@@ -25,8 +25,8 @@ use templar_record::{
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
 ///
-/// No wallet and no bucket are needed: the ledger says what most of the stake applied and where the validators' buckets
-/// are, and whatever comes from a bucket is checked against that.
+/// No wallet and no bucket are needed: the ledger states what most of the stake applied and where the validators' buckets
+/// are, and everything from a bucket is checked against that.
 ///
 /// Example: templar checkpoint fetch --genesis genesis.json --out trained
 #[derive(Debug, Args)]
@@ -49,20 +49,19 @@ struct Shared {
     /// The run's genesis document
     #[arg(long, value_name = "FILE")]
     genesis: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     ledger: LedgerFlag,
 }
 
-/// List the checkpoints that the validators publish, and whether most of the stake stands behind them.
+/// List the checkpoints that the validators publish, and whether most of the stake agrees with them.
 ///
 /// Example: templar checkpoint list --genesis genesis.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct List {
-    /// Look at so many checkpoints, newest first
+    /// Number of checkpoints, newest first
     #[arg(long, value_name = "N", default_value_t = 5)]
     last: usize,
     #[command(flatten)]
@@ -119,7 +118,7 @@ impl FromStr for Which {
             number => number
                 .parse()
                 .map(|number| Self::At(Window(number)))
-                .map_err(|_| Usage(format!("`{number}` is no window: give its number, or `latest`"))),
+                .map_err(|_| Usage(format!("`{number}` is not a window: give its number, or `latest`"))),
         }
     }
 }
@@ -160,9 +159,9 @@ impl List {
         let checkpoints: Vec<Value> = published.iter().map(facts_of).collect();
         let every = run.genesis.budget.checkpoint_windows;
         let facts = json!({"run": run.id, "window": current, "checkpoint_windows": every, "checkpoints": checkpoints});
-        Output::new(self.shared.json).facts(&facts, |paint| {
+        self.shared.output.facts(&facts, |paint| {
             let now = current.map_or("before its start".to_owned(), |window| format!("at window {window}"));
-            let title = format!("run {} is {now}; a checkpoint each {every} windows", run.id);
+            let title = format!("run {} is {now}; a checkpoint every {every} windows", run.id);
             if published.is_empty() {
                 return format!("{title}\nno checkpoint yet: the first is that of window {every}");
             }
@@ -223,7 +222,7 @@ fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
         vec![checkpoint.window.to_string(), uid.to_string(), hotkey.short(), staked(*stake), bytes, state, remark]
     };
     match checkpoint.offers.is_empty() {
-        true => vec![vec![checkpoint.window.to_string(), "-".to_owned(), "nobody judged then".to_owned()]],
+        true => vec![vec![checkpoint.window.to_string(), "-".to_owned(), "no validators then".to_owned()]],
         false => checkpoint.offers.iter().map(row).collect(),
     }
 }
@@ -234,11 +233,11 @@ fn staked(stake: Alpha) -> String {
 
 impl Fetch {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        // Refused before anything is downloaded.
+        // Checked before anything is downloaded.
         let _lock = lock(&self.out)?;
         // An interrupted download is resumed from here.
         let scratch = config.data_folder().join("incoming");
-        std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        std::fs::create_dir_all(&scratch).with_context(|| format!("cannot create the folder {}", scratch.display()))?;
         let scratch = scratch.join("checkpoint");
         let mut progress = Progress::new(config.is_quiet);
         let (run, fetched) = interrupt::runtime(2)?.block_on(async {
@@ -254,11 +253,11 @@ impl Fetch {
         drop(outer);
         let views: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.content.as_slice())).collect();
         folder::replace(&self.out, &views)?;
-        // Read back from the disk: what is said below is true of the folder.
+        // Read back from the disk, so that what is printed holds for the folder.
         let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
         let bytes: usize = files.iter().map(|file| file.content.len()).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
-        Output::new(self.shared.json).facts(&facts, |_| {
+        self.shared.output.facts(&facts, |_| {
             let out = self.out.display();
             format!(
                 "{out}: the model at the start of window {window}, {}\nstate {state}: what most of the stake applied\n\
@@ -269,7 +268,7 @@ impl Fetch {
     }
 
     async fn fetch(&self, run: &Rules, record: &PublicRecord, scratch: &Path) -> anyhow::Result<Fetched> {
-        let look = "see what there is with `templar checkpoint list`";
+        let look = "see the checkpoints with `templar checkpoint list`";
         let head = record.chain.head().await?.number;
         let current = run.phases.window_of(head);
         match self.window {
@@ -280,7 +279,7 @@ impl Fetch {
             Which::At(window) if !run.phases.is_checkpoint(window) => {
                 let every = run.genesis.budget.checkpoint_windows;
                 let what =
-                    format!("window {window} has no checkpoint: they come each {every} windows, from {every} on");
+                    format!("window {window} has no checkpoint: they are made every {every} windows, from {every} on");
                 Err(Usage(what)).advise(look)
             }
             Which::At(window) if current.is_none_or(|current| window > current) => {
@@ -291,13 +290,13 @@ impl Fetch {
     }
 }
 
-/// The state hash of a folder: that of its parameters, and of the momentum where one lies beside them.
+/// The state hash of a folder: that of its parameters, and of the momentum if it has one.
 fn state_of(path: &Path, folder: templar_model::Checkpoint) -> anyhow::Result<StateHash> {
     let file = path.join(MOMENTUM_FILE);
     let momentum = match std::fs::read(&file) {
         Ok(bytes) => read_safetensors(&folder.config, &[&bytes])
             .with_context(|| format!("{} is not of this model", file.display()))
-            .advise("fetch the folder anew with `templar checkpoint fetch`")?,
+            .advise("fetch the folder again with `templar checkpoint fetch`")?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
@@ -315,7 +314,7 @@ impl Verify {
         })?;
         let agreed =
             agreed.with_context(|| format!("the ledger holds no agreed state for the start of window {window}"));
-        let agreed = agreed.advise("take a window that is kept: see `templar checkpoint list`")?;
+        let agreed = agreed.advise("choose a window that is kept: see `templar checkpoint list`")?;
         let is_same_model = folder.config == run.genesis.model;
         let state = state_of(&self.folder, folder)?;
         // The state hash covers the values of the parameters, not how the model computes with them.
@@ -331,14 +330,14 @@ impl Verify {
             "is_agreed": is_same,
         });
         // A check that fails is a failure for scripts too, so its facts go out before the error.
-        if is_same || self.shared.json {
-            Output::new(self.shared.json).facts(&facts, |paint| {
+        if is_same || self.shared.output.is_json() {
+            self.shared.output.facts(&facts, |paint| {
                 let verdict = paint.green("is the agreed model");
                 format!("{path} {verdict} at the start of window {window}\nstate {state}")
             })?;
         }
         if state != agreed {
-            let what = format!("{path} has state {state}, but window {window} began with {agreed}");
+            let what = format!("{path} has state {state}, but window {window} started from {agreed}");
             return Err(anyhow::anyhow!(what)).advise("fetch the agreed one with `templar checkpoint fetch`");
         }
         if !is_same {

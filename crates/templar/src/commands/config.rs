@@ -8,7 +8,7 @@ use crate::output::{Output, table};
 use clap::Args;
 use serde_json::{Map, json};
 
-/// Show the settings in force and where each comes from.
+/// Show the effective settings and where each comes from.
 ///
 /// A flag wins over a TEMPLAR_* variable, which wins over templar.toml (in the current folder, else in the user's
 /// configuration folder, else the one that --config names), which wins over the default.
@@ -17,9 +17,8 @@ use serde_json::{Map, json};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ConfigCommand {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
@@ -43,22 +42,22 @@ impl ConfigCommand {
         let config = config.with(&self.threads).with(&self.text).with(&self.preset);
         let mut facts = Map::new();
         let mut rows = Vec::new();
-        for setting in Setting::ALL {
+        for &setting in Setting::ALL {
             let shown = config.shown(setting);
             let (value, origin) = shown.map_or((None, None), |(value, origin)| (Some(value), Some(origin.to_string())));
             facts.insert(setting.name().to_owned(), json!({"value": value, "origin": origin}));
             let cells = [setting.name(), value.as_deref().unwrap_or("-"), origin.as_deref().unwrap_or(setting.what())];
             rows.push(cells.map(str::to_owned).to_vec());
         }
-        Output::new(self.json).facts(&facts, |paint| table(paint, Some(&["setting", "value", "from"]), &rows))?;
-        if !self.json {
+        self.output.facts(&facts, |paint| table(paint, Some(&["setting", "value", "from"]), &rows))?;
+        if !self.output.is_json() {
             eprintln!(
                 "\nPut settings into {FILE_NAME} here or {}, or into TEMPLAR_* variables.",
                 user_file().display()
             );
         }
-        for stranger in config.strangers() {
-            eprintln!("warning: the variable {stranger} is no setting");
+        for variable in config.unknown_variables() {
+            eprintln!("warning: the variable {variable} is not a setting");
         }
         Ok(())
     }

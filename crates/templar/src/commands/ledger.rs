@@ -23,8 +23,8 @@ const MAX_PROFILE_BYTES: u64 = 16 << 20;
 /// Run a local ledger: the clock, the register and the bank of a network.
 ///
 /// It has a single block authority, this process, and no consensus protocol: for one operator's own network, for tests
-/// and for study. Everybody can replay its blocks and check that it keeps the rules. Ctrl-C stops it after the block at
-/// hand; started again on the same folder it goes on where it stood.
+/// and for study. Anyone can replay its blocks and check that it keeps the rules. Ctrl-C stops it after the current
+/// block; restarted on the same folder it resumes.
 ///
 /// Example: templar ledger --development
 #[derive(Debug, Args)]
@@ -47,12 +47,11 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Address to listen on; port 0 takes a free one [setting: ledger_listen]
+    /// Address to listen on; port 0 for a free one [setting: ledger_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Print JSON lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     genesis: GenesisFlags,
     #[command(flatten)]
@@ -61,24 +60,24 @@ struct Run {
     wallet: WalletFlags,
 }
 
-/// What the first block of a new ledger says.
+/// The first block of a new ledger.
 #[derive(Debug, Args)]
 struct GenesisFlags {
-    /// Rules of a new ledger: local (1 s blocks), mainnet-like (12 s blocks), or a file made by `templar ledger init`
+    /// Rules of a new ledger: local (1 s blocks), mainnet-like (12 s blocks), or a file of `templar ledger init`
     #[arg(long, value_name = "NAME|FILE")]
     profile: Option<String>,
-    /// Address that owns the subnet and holds the first 10,000 TAO; the wallet's coldkey where it is not given
+    /// Address that owns the subnet and gets the first 10,000 TAO; the wallet's coldkey by default
     #[arg(long, value_name = "SS58")]
     owner: Option<PublicKey>,
-    /// Further addresses that begin with 10,000 TAO
+    /// Further addresses that start with 10,000 TAO
     #[arg(long, value_name = "SS58", num_args = 1..)]
     fund: Vec<PublicKey>,
-    /// Give ownership and funds to the well-known key //Alice, which everybody can sign for
+    /// Give ownership and funds to the well-known key //Alice, which anyone can sign for
     #[arg(long, conflicts_with = "owner")]
     development: bool,
 }
 
-/// Write the rules of a new ledger to a file, to be edited and given to `templar ledger --profile FILE`.
+/// Write the rules of a new ledger to a file, to edit and to use with `templar ledger --profile FILE`.
 ///
 /// Example: templar ledger init --development --out ledger.json
 #[derive(Debug, Args)]
@@ -87,9 +86,8 @@ struct Init {
     /// File to write; must not exist
     #[arg(long, value_name = "FILE", default_value = "ledger.json")]
     out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     genesis: GenesisFlags,
     #[command(flatten)]
@@ -120,7 +118,7 @@ impl Init {
             .with_context(|| format!("cannot write {}", self.out.display()))?;
         let genesis = profile.genesis_hash();
         let facts = json!({"profile": self.out, "name": profile.name, "owner": profile.owner, "genesis": genesis});
-        Output::new(self.json).facts(&facts, |_| {
+        self.output.facts(&facts, |_| {
             let out = self.out.display();
             format!(
                 "wrote {out}: {} profile, owner {}\nEdit it, then: templar ledger --profile {out}",
@@ -134,13 +132,13 @@ impl Run {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let mut config = config.with(&self.data).with(&self.wallet);
         config.set(Setting::LedgerListen, "--listen", self.listen.as_ref());
-        let listen = config.ledger_listen()?;
+        let listen = config.listen(Setting::LedgerListen)?;
         let folder = config.ledger_folder();
         let ledger = self.open(&config, &folder)?;
-        interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, Output::new(self.json)))
+        interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, self.output))
     }
 
-    /// The ledger in the folder, or a new one. A profile that was asked for must be the one that is there.
+    /// The ledger in the folder, or a new one. A given profile must be that of an existing ledger.
     fn open(&self, config: &Config, folder: &Path) -> anyhow::Result<Authority> {
         let what = || format!("cannot open the ledger in {}", folder.display());
         if !self.genesis.is_given() {
@@ -174,12 +172,12 @@ impl GenesisFlags {
         Ok(profile)
     }
 
-    /// A file says everything; only further funds may be added.
+    /// A file has all rules; only further funds may be added.
     fn read_profile(&self, path: &Path) -> anyhow::Result<Profile> {
         let what = || format!("cannot read the profile {}", path.display());
-        let length = std::fs::metadata(path)
-            .with_context(what)
-            .advise("name `local`, `mainnet-like` or a file; make one with `templar ledger init --out ledger.json`")?;
+        let length = std::fs::metadata(path).with_context(what).advise(
+            "name `local`, `mainnet-like` or a file; create one with `templar ledger init --out ledger.json`",
+        )?;
         if length.len() > MAX_PROFILE_BYTES {
             return Err(Usage(format!("{} is too large for a ledger profile", path.display())).into());
         }
@@ -209,7 +207,7 @@ impl GenesisFlags {
         Wallet::new(&config.wallet_folder(), config.wallet())
             .and_then(|wallet| wallet.coldkey_address())
             .context("a new ledger needs an owner")
-            .advise("make a wallet with `templar wallet new`, name an address with --owner, or take --development")
+            .advise("create a wallet with `templar wallet new`, name an address with --owner, or use --development")
     }
 }
 
@@ -236,7 +234,7 @@ async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Out
             ("genesis", genesis.to_string()),
             (
                 "profile",
-                format!("{}: a block each {} ms, tempo {}", profile.name, profile.block_time_ms, profile.tempo),
+                format!("{}: a block every {} ms, tempo {}", profile.name, profile.block_time_ms, profile.tempo),
             ),
             ("subnet", format!("{} owned by {}", profile.netuid, profile.owner)),
             ("funds", format!("{funded} TAO at genesis in {} accounts", profile.initial_balances.len())),

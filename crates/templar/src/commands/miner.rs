@@ -7,8 +7,8 @@ use templar_round::Role;
 
 /// Train the run's model on this machine and earn for what it contributes.
 ///
-/// The hotkey must be registered, and the bucket must be one that everybody can read and this node can write. State is
-/// kept in the data folder: after a stop or a kill the same command goes on from there.
+/// The hotkey must be registered, and the bucket must be publicly readable and writable by this node. State is kept in
+/// the data folder: after a stop or a kill the same command resumes.
 ///
 /// Example: templar miner --local guest
 /// Example: templar miner --genesis genesis.json --corpus corpus --wallet alice --bucket s3://mine?endpoint=...

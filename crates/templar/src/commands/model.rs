@@ -7,7 +7,6 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod plot;
-mod plot_svg;
 mod presets;
 mod sampling;
 mod train;
@@ -39,7 +38,7 @@ pub fn lock(out: &Path) -> anyhow::Result<folder::Lock> {
     })
 }
 
-/// Train a model alone, measure it, let it write, and exchange it with other programs.
+/// Train a model alone, measure it, generate text, and exchange it with other programs.
 ///
 /// Example: templar model train --preset nano --minutes 2 --out first && templar model generate first --prompt "The"
 #[derive(Debug, Args)]

@@ -7,81 +7,53 @@ use crate::interrupt;
 use crate::output::{Output, Paint, table};
 use clap::Args;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use templar_base::{Alpha, BlockNumber, Uid};
-use templar_chain::{Chain, RpcChain, RpcOptions};
-use templar_localnet::{NodeView, View, Watch, read_settings};
+use std::path::Path;
+use templar_base::BlockNumber;
+use templar_chain::{RpcChain, RpcOptions};
+use templar_localnet::{NETUID, NodeView, Stakes, View, Watch, read_settings};
 
-const LEDGER_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Show the local network of this machine: who does or waits for what, windows, losses, contributions, stakes.
+/// Show the local network of this machine: what each node does or waits for, windows, losses, contributions, stakes.
 ///
-/// Reads what the nodes write of themselves and the ledger; it needs no key and changes nothing.
+/// Reads the nodes' status files and the ledger; needs no key and changes nothing.
 ///
 /// Example: templar status
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Status {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
 
-/// What the ledger says; none of it where it is away.
-#[derive(Default)]
-struct LedgerFacts {
-    head: Option<BlockNumber>,
-    stakes: BTreeMap<Uid, Alpha>,
-}
-
 impl Status {
-    /// Prints where the network stands.
+    /// Prints the state of the network.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let root = config.data_folder().join("up");
         let settings = read_settings(&root).map_err(folder_advice)?;
         let settings = settings.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
         let settings = settings.advise("start one with `templar up`, or name its folder with --data")?;
-        let watch = Watch::new(nodes_in(&root)?);
+        let watch = Watch::in_folder(&root);
         let mut view = watch.view(&[]);
-        let facts = interrupt::runtime(1)?.block_on(read_ledger(&settings.ledger_url()));
-        for node in &mut view.nodes {
-            node.stake = node.status.as_ref().and_then(|status| facts.stakes.get(&status.uid).copied());
-        }
+        let mut stakes = Stakes::default();
+        let url = settings.ledger_url();
+        // A ledger that is away is a fact to show, not a failure of this command.
+        interrupt::runtime(1)?.block_on(async {
+            if let Ok(chain) = RpcChain::connect(&url, RpcOptions::default()).await {
+                stakes.refresh(&chain, NETUID).await;
+            }
+        });
+        stakes.add_to(&mut view);
+        let head = stakes.head();
         if let Ok(genesis) = crate::role::read_genesis(&root.join("genesis.json")) {
-            view.window = genesis.clock.window_of(facts.head.unwrap_or(view.block));
+            view.window = genesis.clock.window_of(head.unwrap_or(view.block));
         }
-        Output::new(self.json).facts(&to_json(&root, &view, &facts), |paint| to_text(&root, &view, &facts, paint))
+        self.output.facts(&to_json(&root, &view, head), |paint| to_text(&root, &view, head, paint))
     }
 }
 
-/// All nodes that have a folder, those that joined by hand too.
-fn nodes_in(root: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let Ok(entries) = std::fs::read_dir(root.join("nodes")) else { return Ok(Vec::new()) };
-    let mut nodes = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        nodes.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    }
-    Ok(nodes)
-}
-
-async fn read_ledger(url: &str) -> LedgerFacts {
-    let read = async {
-        let chain = RpcChain::connect(url, RpcOptions::default()).await.ok()?;
-        let metagraph = chain.metagraph(templar_base::Netuid(3), None).await.ok()?;
-        let stakes = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
-        Some(LedgerFacts { head: Some(metagraph.block), stakes })
-    };
-    // A ledger that is away is a fact to show, not a failure of this command.
-    tokio::time::timeout(LEDGER_DEADLINE, read).await.ok().flatten().unwrap_or_default()
-}
-
-fn to_json(root: &Path, view: &View, facts: &LedgerFacts) -> Value {
+fn to_json(root: &Path, view: &View, head: Option<BlockNumber>) -> Value {
     let node = |node: &NodeView| {
         json!({
             "name": node.name,
@@ -93,7 +65,7 @@ fn to_json(root: &Path, view: &View, facts: &LedgerFacts) -> Value {
     };
     json!({
         "folder": root,
-        "ledger_block": facts.head,
+        "ledger_block": head,
         "window": view.window,
         "heldout_loss": view.curve.last().map(|(_, loss)| loss),
         "heldout_losses": view.curve,
@@ -102,8 +74,8 @@ fn to_json(root: &Path, view: &View, facts: &LedgerFacts) -> Value {
     })
 }
 
-fn to_text(root: &Path, view: &View, facts: &LedgerFacts, paint: Paint) -> String {
-    let ledger = match facts.head {
+fn to_text(root: &Path, view: &View, head: Option<BlockNumber>, paint: Paint) -> String {
+    let ledger = match head {
         Some(head) => format!("block {head}"),
         None => paint.red("the ledger does not answer; `templar up` starts it"),
     };
@@ -117,9 +89,9 @@ fn to_text(root: &Path, view: &View, facts: &LedgerFacts, paint: Paint) -> Strin
     if let Some(utilisation) = view.utilisation {
         text += &format!("miners' utilisation: {:.1} %\n", utilisation * 100.0);
     }
-    let head = ["uid", "node", "does", "window", "loss", "contribution", "verdict", "stake"];
+    let titles = ["uid", "node", "does", "window", "loss", "contribution", "verdict", "stake"];
     let rows: Vec<Vec<String>> = view.nodes.iter().map(row).collect();
-    format!("{text}\n{}", table(paint, Some(&head), &rows))
+    format!("{text}\n{}", table(paint, Some(&titles), &rows))
 }
 
 fn row(node: &NodeView) -> Vec<String> {

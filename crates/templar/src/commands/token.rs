@@ -1,8 +1,6 @@
 //! `templar token`.
 
 mod balance;
-mod chart;
-pub(super) mod confirm;
 mod emissions;
 mod metagraph;
 mod price;
@@ -12,10 +10,12 @@ mod stake;
 mod transfer;
 
 use crate::config::{Config, HotkeyFlag, LedgerFlag, WalletFlags};
-use crate::failure::Advise;
-use crate::keys;
+use crate::failure::{Advise, Usage};
+use crate::output::Output;
+use crate::{interrupt, keys};
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{Keypair, Netuid, PublicKey};
 use templar_chain::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
 
@@ -24,7 +24,8 @@ pub(super) const SUBNET: Netuid = Netuid(3);
 
 /// See and move funds, take a slot in the subnet, buy and sell its token, and see its market.
 ///
-/// The coldkey of the wallet signs and pays; it asks for its password where it has one.
+/// The coldkey of the wallet signs and pays; its password is asked for if it has one. In JSON, amounts are in rao, of
+/// which 1,000,000,000 are a TAO or a token.
 ///
 /// Example: templar token balance --wallet alice
 #[derive(Debug, Args)]
@@ -66,21 +67,68 @@ impl Token {
     }
 }
 
-/// The flags of every subcommand.
+/// The flags of a subcommand that only reads the ledger.
 #[derive(Debug, Args)]
-pub(super) struct Shared {
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
-    #[arg(long)]
-    pub json: bool,
+pub(super) struct Query {
+    #[command(flatten)]
+    pub output: Output,
     #[command(flatten)]
     ledger: LedgerFlag,
+}
+
+impl Query {
+    /// Asks the ledger.
+    pub fn ask<T>(
+        &self,
+        config: Config,
+        ask: impl AsyncFnOnce(&RpcChain) -> Result<T, ChainError>,
+    ) -> anyhow::Result<T> {
+        let config = config.with(&self.ledger);
+        interrupt::runtime(1)?.block_on(async { explained(ask(&connect(&config).await?).await) })
+    }
+}
+
+/// The flags of a subcommand that also needs a wallet.
+#[derive(Debug, Args)]
+pub(super) struct Shared {
+    #[command(flatten)]
+    pub query: Query,
     #[command(flatten)]
     wallet: WalletFlags,
 }
 
 impl Shared {
     pub fn put_into(&self, config: Config) -> Config {
-        config.with(&self.ledger).with(&self.wallet)
+        config.with(&self.query.ledger).with(&self.wallet)
+    }
+}
+
+/// `--yes`.
+#[derive(Debug, Args)]
+pub(super) struct Consent {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// Asks on the terminal unless `--yes` was given; without a terminal nobody can agree. `rejected` is what did not
+    /// happen where the answer is no.
+    pub fn ask(&self, what: &str, question: &str, rejected: &str) -> anyhow::Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Usage(format!("{what}: there is no terminal to confirm that"))).advise("add --yes");
+        }
+        eprint!("{what}. {question} [y/N] ");
+        io::stderr().flush().context("cannot ask")?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(anyhow::anyhow!("{rejected}: the answer was no, and nothing was paid")),
+        }
     }
 }
 
@@ -100,8 +148,8 @@ impl HotkeyChoice {
             return Ok(address);
         }
         let config = config.clone().with(&self.named);
-        let hotkey = keys::hotkey(&config).with_context(|| format!("no hotkey {} to take", config.hotkey()));
-        let advice = "make a wallet with `templar wallet new`, or name a hotkey with --hotkey or --hotkey-address";
+        let hotkey = keys::hotkey(&config).with_context(|| format!("there is no hotkey {}", config.hotkey()));
+        let advice = "create a wallet with `templar wallet new`, or name a hotkey with --hotkey or --hotkey-address";
         Ok(hotkey.advise(advice)?.public())
     }
 }
@@ -115,16 +163,16 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
 /// The coldkey's address, for which no password is needed.
 pub(super) fn coldkey_address(config: &Config) -> anyhow::Result<PublicKey> {
     let address = keys::wallet(config)?.coldkey_address();
-    let address = address.with_context(|| format!("wallet {} has no coldkey to look at", config.wallet()));
-    address.advise("make one with `templar wallet new`, or name another with --wallet")
+    let address = address.with_context(|| format!("wallet {} has no coldkey", config.wallet()));
+    address.advise("create one with `templar wallet new`, or name another with --wallet")
 }
 
-/// Signs the call, waits for its block, and says what to do where the ledger refuses.
+/// Signs the call and waits for its block; a rejection comes with what to do.
 pub(super) async fn submit(chain: &RpcChain, signer: &Keypair, call: Call) -> anyhow::Result<Receipt> {
     explained(chain.submit(signer, call).await)
 }
 
-/// A ledger's answer; a refusal comes with the command that helps.
+/// A ledger's answer; a rejection comes with the command that helps.
 pub(super) fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
     match answer.as_ref().err().and_then(advice) {
         Some(advice) => answer.advise(advice),
@@ -135,13 +183,13 @@ pub(super) fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
 fn advice(error: &ChainError) -> Option<String> {
     let ChainError::Refused { refusal } = error else {
         return match error {
-            ChainError::Undecided { .. } => Some("look whether it counted: `templar token balance`".to_owned()),
+            ChainError::Undecided { .. } => Some("check whether it counted: `templar token balance`".to_owned()),
             _ => None,
         };
     };
     Some(match refusal {
         Refusal::InsufficientBalance { .. } | Refusal::NotEnoughBalanceToStake { .. } => {
-            "see what is there with `templar token balance`; another wallet can send more with `templar token transfer`"
+            "see the balance with `templar token balance`; another wallet can send more with `templar token transfer`"
                 .to_owned()
         }
         Refusal::NotEnoughStakeToWithdraw { .. } => {
@@ -155,7 +203,7 @@ fn advice(error: &ChainError) -> Option<String> {
         Refusal::RegistrationPriceLimitExceeded { price, .. } => {
             format!("raise the limit: templar token register --max-price {price}")
         }
-        Refusal::Pool(_) => "trade less, or give way with --slippage or --partial".to_owned(),
+        Refusal::Pool(_) => "trade less, or allow more with --slippage or --partial".to_owned(),
         Refusal::Governance(_) => "see the proposals with `templar governance list`".to_owned(),
         Refusal::Access(_) => "see the terms and your account with `templar access show`".to_owned(),
         Refusal::InsufficientAlpha { .. } => {

@@ -4,27 +4,21 @@ use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
 use crate::failure::{Usage, advice};
 use crate::output::{Output, is_colour_wanted, print};
 use crate::progress::Progress;
-use crate::up::report::{print_summary, print_window};
-use crate::up::screen::{Key, Screen};
+use crate::report::{print_summary, print_window};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use templar_base::{Alpha, Uid};
-use templar_chain::Chain;
-use templar_corpus::Source;
 use templar_localnet::{
-    Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Tally, View, Watch, bring_up,
+    Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Stakes, Tally, Watch, bring_up,
 };
+use templar_screen::{Key, Screen};
 
-/// How often processes and journals are looked at.
+/// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often stakes are read from the ledger.
-const STAKES_EVERY: Duration = Duration::from_secs(2);
 const SYNTHETIC_BYTES: u64 = 4 << 20;
 const VOCABULARY: u32 = 4096;
 /// The synthetic grammar has a few hundred words.
@@ -32,39 +26,38 @@ const SYNTHETIC_VOCABULARY: u32 = 512;
 
 /// Run a whole local network: a ledger, a bucket server, validators and miners that train a model on real text.
 ///
-/// All nodes are processes of this program that do not trust each other. Ctrl-C stops them; the same command goes on
-/// from where it was, --fresh starts over. The network is of this machine alone and its tokens are worth nothing.
+/// All nodes are processes of this program that do not trust each other. Ctrl-C stops them; the same command resumes,
+/// --fresh starts over. The network exists on this machine only and its tokens are worth nothing.
 ///
 /// Example: templar up
 /// Example: templar up --windows 20 --json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Up {
-    /// Number of miners [4, or as the network has]
+    /// Number of miners; 4 for a new network
     #[arg(long, value_name = "N")]
     miners: Option<usize>,
-    /// Number of validators [2, or as the network has]
+    /// Number of validators; 2 for a new network
     #[arg(long, value_name = "N")]
     validators: Option<usize>,
-    /// End after so many windows, with a summary
+    /// End after N windows, with a summary
     #[arg(long, value_name = "N")]
     windows: Option<u64>,
     /// Remove the network in the folder and start over
     #[arg(long)]
     fresh: bool,
-    /// Length of a window in seconds, for a new network [chosen by the speed of the machine]
+    /// Length of a window in seconds, for a new network; by default from the speed of this machine
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<u64>,
-    /// How pseudo-gradients are merged and applied, for a new network [mean-of-senders]
+    /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
     #[arg(long, value_name = "RULE", value_parser = rules())]
     rule: Option<RuleName>,
-    /// Tokens of the vocabulary, for a new network [4096; 512 for synthetic text]
+    /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text
     #[arg(long, value_name = "N")]
     vocab_size: Option<u32>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Print plain lines where a terminal would show the screen
+    #[command(flatten)]
+    output: Output,
+    /// Print plain lines instead of the screen on a terminal
     #[arg(long)]
     plain: bool,
     #[command(flatten)]
@@ -119,7 +112,7 @@ impl Up {
         if self.miners == Some(0) || self.validators == Some(0) {
             return Err(Usage("a network needs at least one miner and one validator".to_owned()).into());
         }
-        // A network on one machine shares its cores: unless somebody says otherwise, the smallest model.
+        // A network on one machine shares its cores: by default, the smallest model.
         let preset = match config.get(Setting::Preset) {
             Some((name, origin)) if *origin != Origin::Default => name.to_owned(),
             _ => "nano".to_owned(),
@@ -153,9 +146,9 @@ impl Up {
         }
         let chosen = text::choose(config, is_synthetic.then_some(SYNTHETIC_BYTES), None, progress)?;
         let remarks = chosen.remarks.clone();
-        let is_synthetic = chosen.sources.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }));
+        let is_synthetic = chosen.sources.is_synthetic();
         let vocab_size = self.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
-        let builder = chosen.builder().vocab_size(vocab_size);
+        let builder = chosen.sources.builder().vocab_size(vocab_size);
         folder.build_corpus(builder, |news| text::show_build(progress, news)).map_err(setup_advice)?;
         Ok(remarks)
     }
@@ -168,7 +161,7 @@ impl Up {
         is_synthetic: bool,
     ) -> anyhow::Result<()> {
         let mut children = Children::of_program(std::env::current_exe().context("cannot find this program's file")?);
-        let mut progress = Progress::new(config.is_quiet || self.json);
+        let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         let asked_to_stop = interrupt::asked_to_stop()?;
         let mut remarks = self.text(config, folder, is_synthetic, &mut progress)?;
         let mut report = |stage| {
@@ -203,13 +196,13 @@ impl Up {
         remarks: &[String],
         children: &mut Children,
     ) -> anyhow::Result<()> {
-        let output = Output::new(self.json);
+        let output = self.output;
         let nodes = network.settings.nodes();
         let mut watch = Watch::new(nodes.into_iter().map(|node| (node.name.clone(), folder.node(&node.name))));
         let begun = Instant::now();
         let mut stakes = Stakes::default();
         let mut tally = Tally::default();
-        if !self.json {
+        if !self.output.is_json() {
             for remark in remarks {
                 print(remark)?;
             }
@@ -223,9 +216,9 @@ impl Up {
             for note in children.tend(folder)? {
                 watch.add_note(note);
             }
-            stakes.refresh(network).await;
+            stakes.refresh(&network.chain, network.genesis.netuid).await;
             let news = watch.news();
-            view = view_of(watch.view(remarks), network, &stakes, begun);
+            view = watch.view_of(network, &stakes, remarks, begun.elapsed());
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {
@@ -237,7 +230,7 @@ impl Up {
                 if screen.key(Duration::ZERO)? == Some(Key::Stop) {
                     break;
                 }
-            } else if !self.json {
+            } else if !self.output.is_json() {
                 for note in watch.take_notes() {
                     print(&format!("         note: {note}"))?;
                 }
@@ -257,54 +250,18 @@ impl Up {
         print_summary(output, &tally.summary(&watch, &view))
     }
 
-    /// The screen, where there is a terminal for it and nobody asked for lines.
+    /// The screen, where there is a terminal for it and no lines were asked for.
     fn open_screen(&self) -> anyhow::Result<Option<Screen>> {
         let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        if self.json || self.plain || !is_terminal {
+        if self.output.is_json() || self.plain || !is_terminal {
             return Ok(None);
         }
         match Screen::open(is_colour_wanted(true)) {
             Ok(screen) => Ok(Some(screen)),
             Err(error) => {
-                print(&format!("no screen, but lines: {error:#}"))?;
+                print(&format!("printing lines without a screen: {error:#}"))?;
                 Ok(None)
             }
-        }
-    }
-}
-
-/// Adds to a view what the ledger and the clock know.
-fn view_of(mut view: View, network: &Network, stakes: &Stakes, begun: Instant) -> View {
-    let clock = &network.genesis.clock;
-    view.seconds = begun.elapsed().as_secs_f64();
-    view.window = clock.window_of(view.block);
-    view.window_share = view
-        .window
-        .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
-    for node in &mut view.nodes {
-        let uid = node.status.as_ref().map(|status| status.uid);
-        node.stake = uid.and_then(|uid| stakes.by_uid.get(&uid).copied());
-    }
-    view
-}
-
-/// The stakes on the ledger, read now and then.
-#[derive(Default)]
-struct Stakes {
-    by_uid: BTreeMap<Uid, Alpha>,
-    read: Option<Instant>,
-}
-
-impl Stakes {
-    async fn refresh(&mut self, network: &Network) {
-        if self.read.is_some_and(|read| read.elapsed() < STAKES_EVERY) {
-            return;
-        }
-        self.read = Some(Instant::now());
-        let read = network.chain.metagraph(network.genesis.netuid, None);
-        // A ledger that is away for a moment leaves the old numbers on the screen.
-        if let Ok(Ok(metagraph)) = tokio::time::timeout(Duration::from_millis(500), read).await {
-            self.by_uid = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
         }
     }
 }

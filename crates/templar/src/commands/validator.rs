@@ -7,8 +7,8 @@ use templar_round::Role;
 
 /// Judge the miners of a run, vote on every window, and keep the agreed model for those who join.
 ///
-/// The hotkey must be registered and hold stake, and the bucket must be one that everybody can read and this node can
-/// write. State is kept in the data folder: after a stop or a kill the same command goes on from there.
+/// The hotkey must be registered and hold stake, and the bucket must be publicly readable and writable by this node.
+/// State is kept in the data folder: after a stop or a kill the same command resumes.
 ///
 /// Example: templar validator --local guest
 /// Example: templar validator --genesis genesis.json --corpus corpus --wallet alice --bucket s3://mine?endpoint=...

@@ -5,7 +5,7 @@ mod history;
 use crate::config::{Config, HotkeyFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::keys;
-use crate::output::{Output, Paint, table};
+use crate::output::{Output, facts_table, table};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -35,24 +35,23 @@ enum Action {
     History(history::History),
 }
 
-/// Make a coldkey and a hotkey, and show their phrases once.
+/// Create a coldkey and a hotkey, and show their phrases once.
 ///
-/// The coldkey is encrypted with a password, which is asked for, or taken from TEMPLAR_WALLET_PASSWORD. Write the
-/// phrases down: whoever has one has the key, and without it a lost file is lost for good.
+/// The coldkey is encrypted with a password, which is asked for, or read from TEMPLAR_WALLET_PASSWORD. Write the phrases
+/// down: a phrase is the key, and without it a lost file cannot be restored.
 ///
 /// Example: templar wallet new --wallet alice --hotkey miner
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct New {
-    /// Make a further hotkey of a wallet that exists
+    /// Create a further hotkey for an existing wallet
     #[arg(long)]
     hotkey_only: bool,
     /// Leave the coldkey unencrypted
     #[arg(long)]
     no_password: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     wallet: WalletFlags,
     #[command(flatten)]
@@ -65,9 +64,8 @@ struct New {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     wallet: WalletFlags,
 }
@@ -78,26 +76,25 @@ struct List {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Show {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     wallet: WalletFlags,
 }
 
-/// Make a key of an existing secret: a phrase, a seed, or a key file of Bittensor's tools, encrypted or not.
+/// Create a key from an existing secret: a phrase, a seed, or a key file of Bittensor's tools, encrypted or not.
 ///
 /// The phrase (12 to 24 words, //Alice, or 0x and 64 hexadecimal digits) is asked for without being shown, or is the
-/// first line of stdin. An encrypted file asks for its password, or takes it from TEMPLAR_WALLET_PASSWORD.
+/// first line of stdin. The password of an encrypted file is asked for, or read from TEMPLAR_WALLET_PASSWORD.
 ///
 /// Example: templar wallet import hotkey --wallet alice --hotkey miner < phrase.txt
 /// Example: templar wallet import coldkey --wallet alice --file ~/.bittensor/wallets/default/coldkey
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct Import {
-    /// Which key to make
+    /// Key to create
     key: Which,
-    /// Take the secret from this key file
+    /// Read the secret from this key file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Replace a key that exists; the old one is lost
@@ -106,9 +103,8 @@ struct Import {
     /// Leave the coldkey unencrypted
     #[arg(long)]
     no_password: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     wallet: WalletFlags,
     #[command(flatten)]
@@ -123,12 +119,11 @@ struct Import {
 struct Export {
     /// Which key
     key: Which,
-    /// Yes, print the secret: whoever sees it has the key
+    /// Confirm that the secret is printed: anyone who sees it has the key
     #[arg(long)]
     show_secret: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     wallet: WalletFlags,
     #[command(flatten)]
@@ -162,18 +157,18 @@ impl New {
         let config = config.with(&self.wallet).with(&self.hotkey);
         let wallet = keys::wallet(&config)?;
         let hotkey = config.hotkey();
-        // Both names are looked at before anything is written, so that no half of a wallet is left behind.
+        // Both names are checked before anything is written, so that no half of a wallet is left behind.
         let hotkey_path = wallet.hotkey_path(hotkey)?;
         if !self.hotkey_only && wallet.coldkey_path().exists() {
             return Err(anyhow::anyhow!("wallet {} has a coldkey already: it is left as it is", config.wallet()))
-                .advise("add --hotkey-only for a further hotkey, or take another name with --wallet");
+                .advise("add --hotkey-only for a further hotkey, or choose another name with --wallet");
         }
         if hotkey_path.exists() {
             return Err(anyhow::anyhow!(
                 "wallet {} has a hotkey {hotkey} already: it is left as it is",
                 config.wallet()
             ))
-            .advise("take another name with --hotkey");
+            .advise("choose another name with --hotkey");
         }
         let mut made = Vec::new();
         if !self.hotkey_only {
@@ -191,7 +186,7 @@ impl New {
         });
         let mut facts: Map<String, Value> = facts.collect();
         facts.insert("wallet".to_owned(), json!(config.wallet()));
-        Output::new(self.json).facts(&facts, |paint| {
+        self.output.facts(&facts, |paint| {
             let mut text = String::new();
             for (name, pair, phrase, path) in &made {
                 text += &format!("{}\n", paint.bold(name));
@@ -227,8 +222,8 @@ impl List {
             rows.push(vec![name.clone(), address, hotkeys.join(", ")]);
             facts.push(json!({"wallet": name, "coldkey": coldkey, "hotkeys": hotkeys}));
         }
-        Output::new(self.json).facts(&facts, |paint| match rows.is_empty() {
-            true => format!("no wallets in {}; make one with `templar wallet new`", folder.display()),
+        self.output.facts(&facts, |paint| match rows.is_empty() {
+            true => format!("no wallets in {}; create one with `templar wallet new`", folder.display()),
             false => table(paint, Some(&["wallet", "coldkey", "hotkeys"]), &rows),
         })
     }
@@ -253,7 +248,7 @@ impl Show {
             "coldkey": {"address": coldkey, "file": wallet.coldkey_path(), "encrypted": is_encrypted},
             "hotkeys": listed.collect::<Vec<_>>(),
         });
-        Output::new(self.json).facts(&facts, |paint| {
+        self.output.facts(&facts, |paint| {
             let state = match is_encrypted {
                 Some(true) => "encrypted",
                 Some(false) => "not encrypted",
@@ -277,7 +272,7 @@ impl Import {
             Some(path) => keys::key_file(path)?,
             None => parse_secret(&keys::phrase("Phrase or seed: ")?)?,
         };
-        // Refused before a password is asked for.
+        // Checked before a password is asked for.
         secret.keypair()?;
         let overwrite = if self.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
         let (name, pair, path) = match self.key {
@@ -291,7 +286,7 @@ impl Import {
             }
         };
         let facts = json!({"wallet": config.wallet(), "key": name, "address": pair.public(), "file": path});
-        Output::new(self.json).facts(&facts, |_| format!("imported {name} {} into {}", pair.public(), path.display()))
+        self.output.facts(&facts, |_| format!("imported {name} {} into {}", pair.public(), path.display()))
     }
 }
 
@@ -299,7 +294,7 @@ impl Export {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.wallet).with(&self.hotkey);
         if !self.show_secret {
-            let what = "this prints the secret of the key, and whoever sees it has the key";
+            let what = "this prints the secret of the key: anyone who sees it has the key";
             return Err(Usage(what.to_owned())).advise("add --show-secret if that is what you want");
         }
         let wallet = keys::wallet(&config)?;
@@ -325,15 +320,14 @@ impl Export {
             "phrase": text(phrase),
             "seed": text(seed),
         });
-        Output::new(self.json).facts(&facts, |paint: Paint| {
+        self.output.facts(&facts, |_| {
             let rows = [
                 Some(("address", pair.public().to_string())),
                 text(phrase).map(|phrase| ("phrase", phrase)),
                 text(seed).map(|seed| ("seed", seed)),
                 Some(("private key", private.as_str().to_owned())),
             ];
-            let rows: Vec<_> = rows.into_iter().flatten().map(|(name, value)| vec![name.to_owned(), value]).collect();
-            table(paint, None, &rows)
+            facts_table(&rows.into_iter().flatten().collect::<Vec<_>>())
         })
     }
 }

@@ -134,7 +134,7 @@ fn a_young_run_has_no_checkpoint_but_a_start_to_verify() {
     let latest = place.failure(1, &checkpoint(&["fetch", "--out", "model"], &url));
     assert!(latest.contains("the run has not published one yet") && latest.contains("checkpoint list"), "{latest}");
     let odd = place.failure(2, &checkpoint(&["fetch", "--window", "7", "--out", "model"], &url));
-    assert!(odd.contains("window 7 has no checkpoint: they come each 5 windows"), "{odd}");
+    assert!(odd.contains("window 7 has no checkpoint: they are made every 5 windows"), "{odd}");
     let early = place.failure(1, &checkpoint(&["fetch", "--window", "5", "--out", "model"], &url));
     assert!(early.contains("window 5 has not begun: the run is at window 0"), "{early}");
     assert!(!place.path("model").exists());
@@ -148,7 +148,7 @@ fn a_young_run_has_no_checkpoint_but_a_start_to_verify() {
     let other = place.path("other");
     write_first_model(&place, &other, [4; 32]);
     let differs = place.failure(1, &checkpoint(&["verify", text(&other), "--window", "0"], &url));
-    assert!(differs.contains("but window 0 began with") && differs.contains("checkpoint fetch"), "{differs}");
+    assert!(differs.contains("but window 0 started from") && differs.contains("checkpoint fetch"), "{differs}");
 }
 
 #[test]

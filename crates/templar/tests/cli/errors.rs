@@ -45,13 +45,13 @@ fn a_folder_that_cannot_be_written_is_named() {
     // Not even an administrator can make folders there.
     for out in ["file/m", "/proc/templar/m"] {
         let error = place.failure(1, &[&["model", "train", "--out", out], &synthetic[..]].concat());
-        assert!(error.contains("cannot make the folder"), "{error}");
+        assert!(error.contains("cannot create the folder"), "{error}");
     }
     let error = place.failure(1, &[&["model", "train", "--out", "m", "--data", "file/data"], &synthetic[..]].concat());
-    assert!(error.contains("cannot make the folder"), "{error}");
+    assert!(error.contains("cannot create the folder"), "{error}");
     let error =
         place.failure(1, &["corpus", "build", "--synthetic", "60000", "--vocab-size", "300", "--out", "file/c"]);
-    assert!(error.contains("cannot write"), "{error}");
+    assert!(error.contains("check the path and its permissions"), "{error}");
     for service in ["ledger", "bucket"] {
         let more: &[&str] = if service == "ledger" { &["--development"] } else { &[] };
         let error = place.failure(1, &[&[service, "--data", "file/data", "--listen", "127.0.0.1:0"], more].concat());

@@ -19,24 +19,10 @@ use templar_bench::bucket::BucketBench;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct BucketCommand {
-    /// Size of all large objects together
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65536))]
-    mebibytes: u32,
-    /// Small objects
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    objects: u32,
-    /// Requests at once
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
-    parallel: u32,
-    /// Turns of each
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
-    /// Leave SeaweedFS out
-    #[arg(long)]
-    alone: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    bench: BucketBench,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -46,11 +32,9 @@ impl BucketCommand {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let folder = config.data_folder().join(format!("bench-bucket-{}", std::process::id()));
-        let Self { mebibytes, objects, parallel, rounds, alone: is_alone, .. } = self;
-        let bench = BucketBench { mebibytes, objects, parallel, rounds, is_alone };
         let mut progress = Progress::new(config.is_quiet);
-        let report = interrupt::runtime(4)?.block_on(bench.run(&folder, &mut progress))?;
+        let report = interrupt::runtime(4)?.block_on(self.bench.run(&folder, &mut progress))?;
         drop(progress);
-        Output::new(self.json).facts(&report, |paint| sections(paint, &[report.section()]))
+        self.output.facts(&report, |paint| sections(paint, &[report.section()]))
     }
 }

@@ -12,9 +12,9 @@ use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
 ///
 /// Each engine runs in a process of its own, and they take turns for some rounds: a ratio is the median over the
-/// rounds, so that other load on the machine hits all alike; beside it stands the ratio of the best turns, which is
+/// rounds, so that other load on the machine affects all alike; the ratio of the best turns is shown as well, which is
 /// nearer to what a machine without other load would show. Evaluation comes first, as in a process that only judges.
-/// PyTorch lies in a scratch Python environment, which --setup makes (some hundred megabytes, from the Python registry).
+/// PyTorch is in a scratch Python environment, which --setup creates (some hundred megabytes, from the Python registry).
 /// Without it only our own engine is measured.
 ///
 /// With --json the last line is one object: ratios over 1 mean that ours is faster, `memory_ratio` under 1 that it
@@ -24,24 +24,23 @@ use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct EngineCommand {
-    /// Models to measure, by their size; all of them where none is given
+    /// Models to measure, by their size; all by default
     #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
     models: Vec<String>,
     /// Turns of each engine
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Make the Python environment first, where it is missing
+    /// Create the Python environment first, if it is missing
     #[arg(long)]
     setup: bool,
-    /// Take this Python interpreter, which has PyTorch
+    /// Python interpreter with PyTorch
     #[arg(long, value_name = "FILE", conflicts_with = "setup")]
     python: Option<PathBuf>,
     /// Leave out PyTorch's compiled mode, which takes a minute to compile each model
     #[arg(long)]
     no_compiled: bool,
-    /// Print a line of JSON for each model and, last, one object with all figures
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -53,7 +52,7 @@ impl EngineCommand {
         let mut progress = Progress::new(config.is_quiet);
         let python = self.python(&config, &mut progress)?;
         if python.is_none() {
-            let missing = "PyTorch is not there, so only our own engine is measured; --setup installs it";
+            let missing = "PyTorch is not installed, so only our own engine is measured; --setup installs it";
             progress.note(missing);
         }
         let names = match self.models.is_empty() {
@@ -61,7 +60,7 @@ impl EngineCommand {
             false => self.models.clone(),
         };
         let plan = Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
-        let output = Output::new(self.json);
+        let output = self.output;
         let mut measured = Vec::new();
         for name in &names {
             let figures = measure(name, &plan, &mut progress)?;
@@ -91,7 +90,7 @@ impl EngineCommand {
     }
 }
 
-/// Measure one engine, as told on standard input.
+/// Measure one engine by the requests on standard input.
 ///
 /// Example: templar bench engine-worker --model 8.5m --threads 1 --parameters start.f32
 #[derive(Debug, Args)]

@@ -17,22 +17,16 @@ use templar_bench::ledger::LedgerBench;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct LedgerCommand {
-    /// Transfers to apply
-    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
-    transfers: u32,
-    /// Blocks to make before opening; a week of them is all that a year's ledger keeps
-    #[arg(long, value_name = "N", default_value_t = 50_400, value_parser = clap::value_parser!(u64).range(720..=1_000_000))]
-    blocks: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    bench: LedgerBench,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl LedgerCommand {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let bench = LedgerBench { transfers: self.transfers, blocks: self.blocks };
-        let figures = bench.run(&mut Progress::new(config.is_quiet))?;
-        Output::new(self.json).facts(&figures, |paint| sections(paint, &[figures.section()]))
+        let figures = self.bench.run(&mut Progress::new(config.is_quiet))?;
+        self.output.facts(&figures, |paint| sections(paint, &[figures.section()]))
     }
 }

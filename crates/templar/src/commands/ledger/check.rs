@@ -24,9 +24,8 @@ pub struct Check {
     /// Files of reference figures
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A file and what came of it.
@@ -43,7 +42,7 @@ impl Check {
     /// Checks each file.
     pub fn run(self, _config: Config) -> anyhow::Result<()> {
         let checked: Vec<Checked<'_>> = self.files.iter().map(|file| check_file(file)).collect();
-        Output::new(self.json).facts(&checked, |paint| {
+        self.output.facts(&checked, |paint| {
             checked.iter().map(|checked| people(paint, checked)).collect::<Vec<_>>().join("\n\n")
         })?;
         let failed = checked.iter().filter(|checked| !checked.within_tolerance).count();

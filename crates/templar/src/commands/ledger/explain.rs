@@ -1,20 +1,17 @@
 //! `templar ledger explain`.
 
-use crate::config::{Config, LedgerFlag};
+use crate::commands::token::{Query, SUBNET};
+use crate::config::Config;
 use crate::failure::Advise;
-use crate::interrupt;
-use crate::output::{Output, Paint, table};
+use crate::output::{Paint, facts_table, table};
 use clap::Args;
-use templar_base::{BlockNumber, Netuid, Uid};
+use templar_base::{BlockNumber, Uid};
 use templar_chain::{Chain, Explain as _, Explanation};
 
-/// Templar's subnet.
-const SUBNET: Netuid = Netuid(3);
-
-/// Explain a slot's pay: every term of Yuma consensus and of the payout, recomputed from what the epoch was told.
+/// Explain a slot's pay: every term of Yuma consensus and of the payout, recomputed from the epoch's inputs.
 ///
-/// The E-th epoch ends with block E times the tempo. Recomputed amounts stand beside those that were paid; they agree
-/// to the rao, or the exit code is 1.
+/// The E-th epoch ends with block E times the tempo. Recomputed amounts are shown beside the paid ones; if they differ
+/// by a rao, the exit code is 1.
 ///
 /// Example: templar ledger explain --uid 2
 #[derive(Debug, Args)]
@@ -23,31 +20,28 @@ pub struct Explain {
     /// The slot
     #[arg(long, value_name = "UID")]
     uid: u16,
-    /// The epoch, counted from 1; the newest where it is not given
+    /// The epoch, counted from 1; the newest by default
     #[arg(long, value_name = "E")]
     epoch: Option<u64>,
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a whole token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 impl Explain {
     /// Asks the ledger and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let explanation = interrupt::runtime(1)?.block_on(async {
-            let chain = crate::role::connect(&config).await;
-            let chain =
-                chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
+        let explanation = self.query.ask(config, async |chain| {
             let tempo = u64::from(chain.hyperparameters(SUBNET).await?.tempo);
             let at = self.epoch.map(|epoch| BlockNumber(epoch.saturating_mul(tempo)));
-            let explained = chain.explain(SUBNET, Uid(self.uid), at).await;
-            explained.advise("see the slots with `templar token metagraph`; an epoch is kept as long as the history")
-        })?;
-        Output::new(self.json).facts(&explanation, |paint| people(paint, &explanation))?;
-        anyhow::ensure!(explanation.agrees(), "what was paid is not what the terms give; the ledger breaks its rules");
+            chain.explain(SUBNET, Uid(self.uid), at).await
+        });
+        let kept = "see the slots with `templar token metagraph`; an epoch is kept as long as the history";
+        let explanation = explanation.advise(kept)?;
+        self.query.output.facts(&explanation, |paint| people(paint, &explanation))?;
+        anyhow::ensure!(
+            explanation.agrees(),
+            "the paid amounts differ from the recomputed ones: the ledger breaks its rules"
+        );
         Ok(())
     }
 }
@@ -75,8 +69,7 @@ fn people(paint: Paint, of: &Explanation) -> String {
         ("  to alpha stakers", format!("{} alpha", payout.to_alpha_stakers)),
         ("  to root stakers", format!("{} alpha, sold for {} TAO", payout.to_root_stakers, payout.root_tao)),
     ];
-    let rows: Vec<Vec<String>> = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let mut pieces = vec![format!("{title}\n{}", table(paint, None, &rows))];
+    let mut pieces = vec![format!("{title}\n{}", facts_table(&facts))];
     pieces.extend(section(
         paint,
         "R, by validator",

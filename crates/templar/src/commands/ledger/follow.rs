@@ -1,4 +1,4 @@
-//! `templar ledger follow` and `templar ledger verify`: replaying what an authority has made.
+//! `templar ledger follow` and `templar ledger verify`: replaying the blocks of an authority.
 
 use crate::config::{Config, DataFlag, LedgerFlag};
 use crate::failure::Advise;
@@ -13,32 +13,31 @@ use templar_base::{BlockHash, BlockNumber, StateRoot};
 use templar_chain::{Chain, ChainError, RpcChain};
 use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
 
-/// Replay a running ledger from its first block, compare every root, and go on with each new block.
+/// Replay a running ledger from its first block, compare every state root, and follow each new block.
 ///
-/// Whoever does this trusts the block authority in nothing but its choice of transactions: a block that breaks a rule,
-/// makes money or rewrites the past has another root than its header says, and is told at once.
+/// A follower trusts the block authority only in its choice of transactions: a block that breaks a rule, creates money or
+/// rewrites the past has another root than its header states, and is reported at once.
 ///
-/// Where the ledger no longer keeps its first block (see `history_blocks` of its profile), --from-snapshot begins with
-/// the whole state after a late block. Its digest must be the one in that block's header, and --trust names the hash of
-/// that block or of a later one, by somebody whom you trust: every follower prints them. The copy lies in the data
-/// folder, and the same command goes on with it.
+/// If the ledger no longer keeps its first block (see `history_blocks` of its profile), --from-snapshot starts from the
+/// whole state after a late block. Its digest must be the one in that block's header, and --trust is the hash of that
+/// block or of a later one from a follower that you trust: every follower prints them. The copy is kept in the data
+/// folder, and the same command resumes from it.
 ///
 /// Example: templar ledger follow --ledger ws://127.0.0.1:9944
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Follow {
-    /// Stop at the newest block instead of going on
+    /// Stop at the newest block
     #[arg(long)]
     once: bool,
-    /// Begin with a snapshot of the state, and keep the copy in the data folder
+    /// Start from a snapshot of the state, and keep the copy in the data folder
     #[arg(long)]
     from_snapshot: bool,
     /// Hash of a block that you trust: that of the snapshot, or a later one; needed once
     #[arg(long, value_name = "HASH", requires = "from_snapshot")]
     trust: Option<BlockHash>,
-    /// Print JSON lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     ledger: LedgerFlag,
     #[command(flatten)]
@@ -54,9 +53,8 @@ pub struct Verify {
     /// Folder of the ledger, instead of the one in the data folder
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -76,7 +74,7 @@ impl Follow {
     }
 
     async fn follow(&self, chain: &RpcChain, config: &Config) -> anyhow::Result<()> {
-        let output = Output::new(self.json);
+        let output = self.output;
         let mut replica = self.begin(chain, config).await?;
         let first = replica.head().number;
         let mut heads = chain.subscribe_heads().await?;
@@ -101,7 +99,7 @@ impl Follow {
         }
     }
 
-    /// A copy at the first block, or the one in the data folder, which begins with a snapshot.
+    /// A copy at the first block, or the one in the data folder, which starts from a snapshot.
     async fn begin(&self, chain: &RpcChain, config: &Config) -> anyhow::Result<Replica> {
         if !self.from_snapshot {
             let first = chain.block(BlockNumber(0)).await;
@@ -114,8 +112,8 @@ impl Follow {
         if let Some(replica) = Replica::open(&folder).with_context(what)? {
             let next = replica.head().number.plus(1);
             if let Err(error @ ChainError::Pruned { .. }) = chain.block(next).await {
-                let advice = format!("remove {} and begin again with a newer snapshot", folder.display());
-                return Err(error).context("the copy is too old to go on with").advise(advice);
+                let advice = format!("remove {} and restart from a newer snapshot", folder.display());
+                return Err(error).context("the copy is too old to resume from").advise(advice);
             }
             return Ok(replica);
         }
@@ -125,9 +123,9 @@ impl Follow {
         };
         match fetch_snapshot(chain, &folder, self.trust, &mut show).await {
             Err(error @ (ReplicaError::Untrusted { .. } | ReplicaError::NotTrusted { .. })) => Err(error).advise(
-                "ask somebody who follows this ledger for the hash of its newest block, and name it with --trust HASH",
+                "get the hash of the newest block from a follower that you trust, and give it with --trust HASH",
             ),
-            fetched => fetched.with_context(|| format!("cannot begin with a snapshot of {}", config.ledger())),
+            fetched => fetched.with_context(|| format!("cannot start from a snapshot of {}", config.ledger())),
         }
     }
 }
@@ -174,11 +172,11 @@ impl Verify {
         drop(progress);
         if replica.state().root() != root {
             anyhow::bail!(
-                "the folder's state has root {root}, replay gives {}; restore it from a copy",
+                "the folder's state has root {root}, but the replay gives {}; restore it from a copy",
                 replica.state().root()
             );
         }
-        Output::new(self.json).facts(&facts(&replica, "verified"), |_| {
+        self.output.facts(&facts(&replica, "verified"), |_| {
             format!("{}: blocks 0 to {} keep the rules; root {root}", folder.display(), head.number)
         })
     }

@@ -1,5 +1,6 @@
 //! `templar model chat`.
 
+use super::open_checkpoint;
 use super::sampling::SamplingFlags;
 use crate::config::{Config, ThreadsFlag};
 use crate::output::{print, print_piece, write_piece};
@@ -7,11 +8,11 @@ use anyhow::Context;
 use clap::Args;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
-use templar_model::stream;
+use templar_model::Conversation;
 
-/// Write in turns with a model: it goes on with the text so far, line by line, until Ctrl-D.
+/// Write in turns with a model: it continues the text so far after each of your lines, until Ctrl-D.
 ///
-/// A model of `templar model train` has read texts, not conversations: expect it to go on with yours, not to answer.
+/// A model of `templar model train` was trained on texts, not on conversations: it continues yours and does not answer.
 ///
 /// Example: templar model chat first --temperature 0.7
 #[derive(Debug, Args)]
@@ -26,34 +27,25 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Reads lines and goes on with them.
+    /// Reads lines and continues them.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
-        let checkpoint = super::open_checkpoint(&self.folder)?;
+        let checkpoint = open_checkpoint(&self.folder)?;
         let mut engine = checkpoint.engine(config.threads()?)?;
-        let end = checkpoint.end_of_text();
-        // The model sees the newest half of what it can, so that there is room to write.
-        let memory = (checkpoint.config.max_position_embeddings / 2).max(1);
+        let sampling = self.sampling.sampling();
+        let mut conversation = Conversation::new(&checkpoint, engine.as_mut(), &sampling);
         let is_terminal = io::stdin().is_terminal();
-        let mut context = vec![end];
         let mut line = String::new();
-        for turn in 0.. {
+        loop {
             if is_terminal {
                 print_piece("> ")?;
             }
             line.clear();
             if io::stdin().lock().read_line(&mut line).context("cannot read the line; write UTF-8 text")? == 0 {
-                break;
+                return if is_terminal { print("") } else { Ok(()) };
             }
-            context.extend(checkpoint.tokenizer.encode(&line)?);
-            let seen = &context[context.len().saturating_sub(memory)..];
-            let options = self.sampling.options(&checkpoint, turn);
-            let stops = self.sampling.stop_strings();
-            let tokens = stream(&checkpoint, engine.as_mut(), seen, (&options, stops), write_piece)?;
+            conversation.turn(&line, write_piece)?;
             print("")?;
-            context.extend(tokens);
-            context.drain(..context.len().saturating_sub(memory));
         }
-        if is_terminal { print("") } else { Ok(()) }
     }
 }

@@ -14,10 +14,10 @@ use templar_engine::{
 };
 use templar_model::{Model, open_engine};
 
-/// Compare a model with what another implementation computed for it.
+/// Compare a model with the figures of another implementation.
 ///
-/// Beside the model lie `expected.safetensors` (input_ids, logits) and `expected.json` (loss, gradients, greedy_prompt,
-/// greedy_tokens); `scripts/reference_models.py` makes such folders with PyTorch. Exit code 1 where an error is over its
+/// The folder also has `expected.safetensors` (input_ids, logits) and `expected.json` (loss, gradients, greedy_prompt,
+/// greedy_tokens); `scripts/reference_models.py` creates such folders with PyTorch. Exit code 1 if an error is over its
 /// tolerance.
 ///
 /// Example: templar model check llama_untied
@@ -35,12 +35,11 @@ pub struct Check {
     /// Largest error of a gradient, as a share of its tensor's norm
     #[arg(long, value_name = "X", default_value_t = Tolerance::default().gradients)]
     gradients_tolerance: f64,
-    /// Largest error of a training's losses and of the ways that tensors went, as a share
+    /// Largest relative error of a training's losses and of its parameter updates
     #[arg(long, value_name = "X", default_value_t = Tolerance::default().training)]
     training_tolerance: f64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     threads: ThreadsFlag,
 }
@@ -50,7 +49,7 @@ impl Check {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
         let tolerance = self.tolerance()?;
-        let mut progress = Progress::new(config.is_quiet || self.json);
+        let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         progress.say("reading the model");
         let reference = self.reference()?;
         let model = Model::open(&self.folder)
@@ -83,12 +82,12 @@ impl Check {
             "greedy": comparison.greedy,
             "training": comparison.training,
         });
-        Output::new(self.json).facts(&facts, |paint| rows(paint, &comparison))?;
+        self.output.facts(&facts, |paint| rows(paint, &comparison))?;
         if is_within {
             return Ok(());
         }
         Err(anyhow::anyhow!("{} computes other figures than the expected ones", self.folder.display()))
-            .advise("the table says which; are model and expected figures of the same origin?")
+            .advise("the table shows which; check that model and expected figures have the same origin")
     }
 
     fn tolerance(&self) -> anyhow::Result<Tolerance> {

@@ -1,21 +1,22 @@
 //! `templar model evaluate`.
 
+use super::open_checkpoint;
 use crate::config::{Config, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, count, table};
+use crate::output::{Output, count, facts_table};
 use crate::progress::Progress;
-use anyhow::Context;
+use crate::text::open_corpus;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use templar_corpus::{Corpus, Source};
+use templar_corpus::Source;
 use templar_engine::Batch;
-use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, mean_loss};
+use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, measure};
 
-/// Measure how well a model foretells text: loss in nats per token, and perplexity.
+/// Measure how well a model predicts text: loss in nats per token, and perplexity.
 ///
-/// It is measured on the held-out part of a corpus (--corpus; the corpus that the model was trained on where nothing
-/// else is said), or on a text (--text).
+/// Uses the held-out part of a corpus (--corpus; by default the corpus that the model was trained on), or a text
+/// (--text).
 ///
 /// Example: templar model evaluate first --text book.txt
 #[derive(Debug, Args)]
@@ -23,20 +24,19 @@ use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, me
 pub struct Evaluate {
     /// Checkpoint folder
     folder: PathBuf,
-    /// Corpus whose held-out part is taken; it must have the model's tokenizer
+    /// Corpus whose held-out part is used; it must have the model's tokenizer
     #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
     corpus: Option<PathBuf>,
     #[command(flatten)]
     text: TextFlags,
-    /// The most sequences to measure on
+    /// Sequences to measure on, at most
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sequences: u32,
-    /// Tokens of a sequence; 256 or what the model was trained on where it is not given
+    /// Tokens per sequence; by default what the model was trained on, else 256
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sequence_length: Option<u32>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     threads: ThreadsFlag,
 }
@@ -45,7 +45,7 @@ impl Evaluate {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.text).with(&self.threads);
-        let checkpoint = super::open_checkpoint(&self.folder)?;
+        let checkpoint = open_checkpoint(&self.folder)?;
         let record = Record::read(&self.folder)?;
         let trained = record.as_ref().map_or(256, |record| record.plan.sequence_length);
         let length = self.sequence_length.unwrap_or(trained) as usize;
@@ -68,15 +68,8 @@ impl Evaluate {
         };
         let mut progress = Progress::new(config.is_quiet);
         let mut engine = checkpoint.engine(config.threads()?)?;
-        let (mut sum, mut sequences) = (0.0, 0);
-        for (number, batch) in batches.iter().enumerate() {
-            progress.show(number as f64 / batches.len() as f64, "measuring");
-            let loss = mean_loss(engine.as_mut(), std::slice::from_ref(batch))?;
-            sum += f64::from(loss) * batch.sequences as f64;
-            sequences += batch.sequences;
-        }
+        let (loss, sequences) = measure(engine.as_mut(), &batches, |done| progress.show(done, "measuring"))?;
         drop(progress);
-        let loss = sum / sequences.max(1) as f64;
         let tokens = sequences * length;
         let facts = json!({
             "checkpoint": self.folder,
@@ -87,19 +80,18 @@ impl Evaluate {
             "sequences": sequences,
             "sequence_length": length,
         });
-        Output::new(self.json).facts(&facts, |paint| {
-            let rows = [
+        self.output.facts(&facts, |paint| {
+            facts_table(&[
                 ("loss", paint.bold(&format!("{loss:.4} nats per token"))),
                 ("perplexity", format!("{:.2}", loss.exp())),
                 ("text", what),
                 ("tokens", format!("{} in {sequences} sequences", count(tokens as u64))),
-            ];
-            table(paint, None, &rows.map(|(name, value)| vec![name.to_owned(), value]))
+            ])
         })
     }
 
     fn batches_of_corpus(&self, checkpoint: &Checkpoint, folder: PathBuf, length: usize) -> anyhow::Result<Vec<Batch>> {
-        let corpus = Corpus::open(&folder).with_context(|| format!("cannot open the corpus {}", folder.display()))?;
+        let corpus = open_corpus(&folder)?;
         let (theirs, ours) = (corpus.tokenizer().hash(), checkpoint.tokenizer.hash());
         if theirs != ours {
             let wrong = anyhow::anyhow!("the corpus has the tokenizer {theirs}, but the model has {ours}");

@@ -1,19 +1,19 @@
 //! `templar model generate`.
 
+use super::open_checkpoint;
 use super::sampling::SamplingFlags;
 use crate::config::{Config, ThreadsFlag};
-use crate::output::{Output, print, print_piece};
+use crate::output::{Output, print, print_piece, write_piece};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
-use templar_engine::{Finish, GenerateOptions};
-use templar_model::{Checkpoint, Writer};
+use templar_model::{GeneratedText, generate_texts};
 
-/// Let a model go on with a text, or with several at once.
+/// Generate text from a prompt, or from several at once.
 ///
-/// One text is printed as it comes; several are made in the same passes over the model and printed when all are whole.
-/// Text number i of several is the one that it would be alone with the same seed and number.
+/// One text is printed as it is generated; several share the passes over the model and are printed when all are done.
+/// Text number i of several is the same as alone with the same seed and number.
 ///
 /// Example: templar model generate first --prompt "Once upon a time" --max-tokens 64 --stop "The end"
 #[derive(Debug, Args)]
@@ -21,14 +21,13 @@ use templar_model::{Checkpoint, Writer};
 pub struct Generate {
     /// Checkpoint folder, or a .gguf file
     folder: PathBuf,
-    /// What the text begins with; may be given several times; nothing lets the model begin
+    /// Prompt; may be given several times; without one the model starts a text
     #[arg(long, value_name = "TEXT")]
     prompt: Vec<String>,
     #[command(flatten)]
     sampling: SamplingFlags,
-    /// Print JSON when all is whole
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     threads: ThreadsFlag,
 }
@@ -37,61 +36,39 @@ impl Generate {
     /// Streams the text, or makes all texts.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
-        let checkpoint = super::open_checkpoint(&self.folder)?;
+        let checkpoint = open_checkpoint(&self.folder)?;
         let mut engine = checkpoint.engine(config.threads()?)?;
-        let prompts = if self.prompt.is_empty() { vec![String::new()] } else { self.prompt.clone() };
-        let requests = self.requests(&checkpoint, &prompts)?;
-        let is_streaming = prompts.len() == 1 && !self.json;
-        let mut writers: Vec<Writer> =
-            prompts.iter().map(|_| Writer::new(&checkpoint, self.sampling.stop_strings())).collect();
+        let prompts = if self.prompt.is_empty() { vec![String::new()] } else { self.prompt };
+        let is_streaming = prompts.len() == 1 && !self.output.is_json();
         if is_streaming {
             print_piece(&prompts[0])?;
         }
         let started = Instant::now();
-        let mut failed = None;
-        let texts = engine.generator()?.generate_batch(&requests, &mut |number, token| {
-            let shown = writers[number].push(token).map_err(anyhow::Error::from).and_then(|(piece, goes_on)| {
-                if is_streaming {
-                    print_piece(&piece)?;
-                }
-                Ok(goes_on)
-            });
-            shown.unwrap_or_else(|error| {
-                failed = Some(error);
-                false
-            })
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        let show = |_, piece: &str| if is_streaming { write_piece(piece) } else { Ok(()) };
+        let texts = generate_texts(&checkpoint, engine.as_mut(), &prompts, &self.sampling.sampling(), show)?;
         let seconds = started.elapsed().as_secs_f64();
-        let mut facts = Vec::new();
-        for (number, (text, writer)) in texts.iter().zip(writers).enumerate() {
-            let is_stopped = writer.is_stopped();
-            let (rest, whole) = writer.finish()?;
-            if is_streaming {
-                print_piece(&rest)?;
-                return print("");
-            }
-            let finish =
-                if is_stopped { json!("stop_string") } else { json!(text.finish().unwrap_or(Finish::Stopped)) };
-            if !self.json {
-                let line = if number > 0 { "\n" } else { "" };
-                print(&format!("{line}[{}] {}{whole}", number + 1, prompts[number]))?;
-            }
-            facts.push(json!({
-                "prompt": prompts[number],
-                "text": whole,
-                "prompt_tokens": requests[number].0.len(),
-                "tokens": text.tokens().len(),
-                "token_ids": text.tokens(),
-                "finish": finish,
-            }));
+        if is_streaming {
+            return print("");
         }
-        if !self.json {
+        if !self.output.is_json() {
+            for (number, (prompt, text)) in prompts.iter().zip(&texts).enumerate() {
+                let line = if number > 0 { "\n" } else { "" };
+                print(&format!("{line}[{}] {prompt}{}", number + 1, text.text))?;
+            }
             return Ok(());
         }
-        let tokens: usize = texts.iter().map(|text| text.tokens().len()).sum();
+        let facts_of = |(prompt, text): (&String, &GeneratedText)| {
+            json!({
+                "prompt": prompt,
+                "text": text.text,
+                "prompt_tokens": text.prompt_tokens,
+                "tokens": text.tokens.len(),
+                "token_ids": text.tokens,
+                "finish": text.finish,
+            })
+        };
+        let facts: Vec<_> = prompts.iter().zip(&texts).map(facts_of).collect();
+        let tokens: usize = texts.iter().map(|text| text.tokens.len()).sum();
         let speed = json!({"seconds": seconds, "tokens_per_second": tokens as f64 / seconds.max(1e-9)});
         let mut all = json!({"texts": facts});
         // One text needs no list.
@@ -100,22 +77,6 @@ impl Generate {
         }
         merge(&mut all, speed);
         Output::new(true).facts(&all, |_| String::new())
-    }
-
-    fn requests(
-        &self,
-        checkpoint: &Checkpoint,
-        prompts: &[String],
-    ) -> anyhow::Result<Vec<(Vec<u32>, GenerateOptions)>> {
-        let mut requests = Vec::new();
-        for (number, prompt) in prompts.iter().enumerate() {
-            let mut tokens = checkpoint.tokenizer.encode(prompt)?;
-            if tokens.is_empty() {
-                tokens.push(checkpoint.end_of_text());
-            }
-            requests.push((tokens, self.sampling.options(checkpoint, number as u64)));
-        }
-        Ok(requests)
     }
 }
 

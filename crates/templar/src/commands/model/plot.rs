@@ -1,14 +1,14 @@
 //! `templar model plot`.
 
-use super::plot_svg::{Chart, Series, draw};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, count};
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
-use templar_model::{STEPS_FILE, Step, folder_of, read_steps};
+use templar_bench::training_plot::{Along, training_page};
+use templar_model::{STEPS_FILE, folder_of, read_steps};
 
 /// Draw the loss, gradient norm and learning rate of one training or of several, as SVG.
 ///
@@ -21,47 +21,15 @@ pub struct Plot {
     /// Checkpoint folders of `templar model train`
     #[arg(required = true)]
     folders: Vec<PathBuf>,
-    /// File to write; the first folder's name with `.svg` where it is not given
+    /// File to write; by default the first folder's name with `.svg`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// What runs from left to right
+    /// Horizontal axis
     #[arg(long, value_name = "WHAT", default_value = "tokens")]
     along: Along,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Along {
-    /// Tokens learnt from
-    Tokens,
-    /// Steps done
-    Steps,
-    /// Seconds of training
-    Seconds,
-}
-
-impl Along {
-    fn of(self, step: &Step) -> f64 {
-        match self {
-            Self::Tokens => step.tokens as f64,
-            Self::Steps => step.step as f64,
-            Self::Seconds => step.seconds,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Steps => "steps",
-            Self::Seconds => "seconds",
-        }
-    }
-}
-
-/// Steps over which the running mean forgets, as a share of all.
-const SMOOTHING: f64 = 0.02;
 
 impl Plot {
     /// Reads the histories and writes the picture.
@@ -74,7 +42,7 @@ impl Plot {
                 .advise("give a folder that `templar model train --out FOLDER` made")?;
             if steps.is_empty() {
                 let path = history.join(STEPS_FILE);
-                return Err(anyhow::anyhow!("{} holds no step", path.display())).advise("train some steps first");
+                return Err(anyhow::anyhow!("{} has no steps", path.display())).advise("train some steps first");
             }
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             runs.push((name, steps));
@@ -86,51 +54,13 @@ impl Plot {
         if out.is_dir() {
             return Err(Usage(format!("{} is a folder", out.display()))).advise("name a file with --out");
         }
-        let svg = draw(&self.charts(&runs), self.along.name());
-        fs::write(&out, svg).with_context(|| format!("cannot write {}", out.display()))?;
+        let page = training_page(&runs, self.along);
+        fs::write(&out, page.svg()).with_context(|| format!("cannot write {}", out.display()))?;
         let steps: usize = runs.iter().map(|(_, steps)| steps.len()).sum();
         let facts = json!({"file": out, "runs": runs.len(), "steps": steps});
-        Output::new(self.json).facts(&facts, |paint| {
+        self.output.facts(&facts, |paint| {
             let file = paint.bold(&out.display().to_string());
             format!("{file}: {} steps of {} training(s)", count(steps as u64), runs.len())
         })
     }
-
-    fn charts(&self, runs: &[(String, Vec<Step>)]) -> [Chart; 3] {
-        let lines = |value: &dyn Fn(&Step) -> Option<f32>, name: &dyn Fn(&str) -> String| -> Vec<Series> {
-            let runs = runs.iter().enumerate();
-            let series = runs.map(|(run, (title, steps))| Series::line(run, name(title), self.points(steps, value)));
-            series.collect()
-        };
-        let unnamed = |_: &str| String::new();
-        let raw = lines(&|step| step.loss, &unnamed).into_iter().map(Series::thin);
-        let smooth = lines(&|step| step.loss, &str::to_owned).into_iter().map(|mut series| {
-            series.points = running_mean(&series.points);
-            series
-        });
-        let held_out = lines(&|step| step.held_out_loss, &unnamed).into_iter().map(Series::dots);
-        [
-            Chart {
-                title: "loss (nats per token): each step, running mean, held-out text (dots)",
-                series: raw.chain(smooth).chain(held_out).collect(),
-            },
-            Chart { title: "gradient norm", series: lines(&|step| step.gradient_norm, &unnamed) },
-            Chart { title: "learning rate", series: lines(&|step| step.learning_rate, &unnamed) },
-        ]
-    }
-
-    fn points(&self, steps: &[Step], value: &dyn Fn(&Step) -> Option<f32>) -> Vec<(f64, f64)> {
-        let points = steps.iter().filter_map(|step| Some((self.along.of(step), f64::from(value(step)?))));
-        points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
-    }
-}
-
-fn running_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let new = (1.0 / (points.len() as f64 * SMOOTHING)).clamp(0.01, 1.0);
-    let mut mean = points.first().map_or(0.0, |first| first.1);
-    let smooth = points.iter().map(|&(x, y)| {
-        mean += new * (y - mean);
-        (x, mean)
-    });
-    smooth.collect()
 }

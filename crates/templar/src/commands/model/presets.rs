@@ -5,27 +5,26 @@ use clap::Args;
 use serde_json::json;
 use templar_engine::{MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
 
-/// List the sizes of model that have a name, and the memory that each needs.
+/// List the named model sizes and the memory that each needs.
 ///
-/// "judge" is to measure and to generate, "train" with a micro-batch of the given size, "train, recomputed" the same
-/// with --recompute. Everything is f32.
+/// "judge" is for measuring and generating, "train" for training with a micro-batch of the given size, "recomputed" for
+/// the same with --recompute. Everything is f32.
 ///
 /// Example: templar model presets --vocab-size 8192 --sequence-length 1024 --sequences 4
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Presets {
-    /// Vocabulary to count the parameters for
+    /// Vocabulary size
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     vocab_size: u32,
-    /// Tokens of a sequence; 2048, or as many as the model sees
+    /// Tokens per sequence; by default 2048, or as many as the model sees
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     sequence_length: Option<u32>,
-    /// Sequences that are worked on at once
+    /// Sequences per micro-batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..1 << 16))]
     sequences: u32,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Presets {
@@ -69,7 +68,7 @@ impl Presets {
         }
         let head =
             ["preset", "parameters", "layers", "width", "heads", "longest sequence", "judge", "train", "recomputed"];
-        Output::new(self.json).facts(&facts, |paint| table(paint, Some(&head), &rows))
+        self.output.facts(&facts, |paint| table(paint, Some(&head), &rows))
     }
 
     fn shape(&self, config: &ModelConfig) -> TrainingShape {

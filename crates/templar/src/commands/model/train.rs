@@ -6,72 +6,70 @@ use crate::failure::{Advise, Usage, advice};
 use crate::output::{Output, count, duration};
 use crate::progress::Progress;
 use crate::{interrupt, text};
-use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use templar_base::ModelConfig;
-use templar_corpus::{BuildError, Corpus, CorpusBuilder, Tokenizer, TokenizerError};
+use std::sync::atomic::AtomicBool;
+use templar_corpus::{Corpus, Tokenizer, Tokens};
 use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
-    History, Inputs, Keep, Limits, Plan, Record, Step, Training, TrainingError, USUAL_FINAL_SHARE, folder, folder_of,
+    CorpusName, Ended, History, Inputs, Keep, Limits, Recipe, RecipeError, Record, Session, Training, TrainingError,
+    TrainingEvent, folder, folder_of,
 };
 
 /// Train a model alone, on this machine.
 ///
-/// It learns from a corpus (--corpus), from a text (--text), or from a public-domain text that is fetched at first use.
-/// The checkpoint is a Hugging Face folder with what is needed to go on: after Ctrl-C or a kill, the same command with
-/// --resume does. With --steps or --tokens the result is the same, bit for bit, on every machine and however often it
-/// was stopped. Beside the checkpoint `first` lies `first.history`: every step as steps.jsonl and steps.csv, and the
-/// checkpoints that are kept; `templar model plot first` draws it.
+/// Trains on a corpus (--corpus), on a text (--text), or on a public-domain text that is fetched at first use. The
+/// checkpoint is a Hugging Face folder that also holds the state of the optimiser: after Ctrl-C or a kill, the same
+/// command with --resume continues. With --steps or --tokens the result is bit-identical on every machine, however often
+/// it was stopped. The folder `first.history` beside the checkpoint `first` has every step as steps.jsonl and steps.csv,
+/// and the older checkpoints that are kept; `templar model plot first` draws it.
 ///
-/// With --from it begins with a model that is there, in a folder of Hugging Face or a .gguf file: its sizes, its
-/// tokenizer, its parameters.
+/// With --from, start from an existing model: a Hugging Face folder or a .gguf file.
 ///
 /// Example: templar model train --text book.txt --preset nano --minutes 2 --out first
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Train {
-    /// Checkpoint folder to make
+    /// Checkpoint folder to create
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Go on with the checkpoint in --out, if there is one
+    /// Resume from the checkpoint in --out, if there is one
     #[arg(long)]
     resume: bool,
-    /// Save a checkpoint each so many steps, and at the end
+    /// Checkpoint interval in steps; the end is saved as well
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: u64,
-    /// Measure the loss on the held-out text each so many steps, and at the beginning and the end
+    /// Evaluation interval in steps, on the held-out text; start and end are measured as well
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     evaluate_every: u64,
-    /// Keep the last so many checkpoints beside the newest one
+    /// Older checkpoints to keep besides the newest one
     #[arg(long, value_name = "N", default_value_t = 0)]
     keep: u64,
-    /// Keep each checkpoint whose step is a multiple of this
+    /// Keep every checkpoint whose step is a multiple of this
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_every: Option<u64>,
-    /// Let the model write something each so many steps
+    /// Sample interval in steps; no samples by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample_every: Option<u64>,
-    /// What it goes on with
+    /// Prompt for the samples
     #[arg(long, value_name = "TEXT", default_value = "The", requires = "sample_every")]
     sample_prompt: String,
-    /// Compute activations a second time rather than keep them: slower by a third, less memory, the same result
+    /// Recompute activations instead of keeping them: a third slower, less memory, the same result
     #[arg(long)]
     recompute: bool,
-    /// With --json, print each so many steps
+    /// Log interval in steps, with --json
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     log_every: u64,
-    /// Print JSON lines; the last one sums up
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
-    // The groups with headings come last: a heading goes on until the next one.
+    // The groups with headings come last: a heading applies until the next one.
     #[command(flatten)]
     source: SourceFlags,
     #[command(flatten)]
@@ -80,7 +78,7 @@ pub struct Train {
     recipe: RecipeFlags,
 }
 
-/// What is learnt from.
+/// The text.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Text")]
 struct SourceFlags {
@@ -89,112 +87,92 @@ struct SourceFlags {
     corpus: Option<PathBuf>,
     #[command(flatten)]
     text: TextFlags,
-    /// Learn from this much synthetic text, in bytes
+    /// Train on N bytes of synthetic text
     #[arg(long, value_name = "BYTES", conflicts_with = "text")]
     synthetic: Option<u64>,
-    /// Tokens of the vocabulary for a text; 2048, or fewer where the text is too plain for that
+    /// Vocabulary size for a text; by default 2048, or fewer if the text is too uniform for that
     #[arg(long, value_name = "N", conflicts_with = "corpus")]
     vocab_size: Option<u32>,
 }
 
 /// When to stop.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "End (whichever comes first; 5 minutes where nothing is given)")]
+#[command(next_help_heading = "Limits (the first one reached ends the training; 5 minutes by default)")]
 struct LimitFlags {
-    /// Stop after so many steps
+    /// Stop after N steps
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Stop after so many tokens
+    /// Stop after N tokens
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
-    /// Stop after so many minutes
+    /// Stop after X minutes of training
     #[arg(long, value_name = "X")]
     minutes: Option<f64>,
 }
 
-/// How it learns.
+/// The training options.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Recipe")]
+#[command(next_help_heading = "Training options")]
 struct RecipeFlags {
-    /// Begin with this model (a folder of Hugging Face or a .gguf file) instead of random parameters
+    /// Start from this model (a Hugging Face folder or a .gguf file) instead of random parameters
     #[arg(long, value_name = "PATH", conflicts_with_all = ["preset", "vocab_size"])]
     from: Option<PathBuf>,
     #[command(flatten)]
     preset: PresetFlag,
-    /// Tokens of a sequence; 256, or as many as the model sees
+    /// Tokens per sequence; by default 256, or as many as the model sees
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sequence_length: Option<u32>,
-    /// Sequences of a step; 16
+    /// Sequences per step; 16 by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// Highest learning rate; 0.003 for the smallest model, less for larger ones, a tenth of it with --from
+    /// Highest learning rate; by default 0.003 for the smallest model, less for larger ones, a tenth with --from
     #[arg(long, value_name = "X")]
     learning_rate: Option<f32>,
-    /// Steps until the highest learning rate; 50, or a tenth of --steps if that is less
+    /// Steps until the highest learning rate; by default 50, or a tenth of --steps if that is less
     #[arg(long, value_name = "N")]
     warm_up: Option<u64>,
-    /// Share of the way after the warm-up in which the learning rate stays at its highest; 0
+    /// Share of the training after the warm-up at the highest learning rate; 0 by default
     #[arg(long, value_name = "X")]
     flat: Option<f64>,
-    /// How the learning rate falls until the end; cosine
-    #[arg(long, value_name = "SHAPE")]
-    decay: Option<DecayShape>,
-    /// Share of the highest learning rate that is left at the end; 0.1
+    /// Decay of the learning rate after that; cosine by default
+    #[arg(long, value_name = "SHAPE", value_parser = named(DECAYS))]
+    decay: Option<Decay>,
+    /// Learning rate at the end as a share of the highest; 0.1 by default
     #[arg(long, value_name = "X")]
     final_share: Option<f32>,
-    /// What moves the matrices of the layers; adamw. The rest is moved by AdamW in any case
-    #[arg(long, value_name = "NAME")]
-    optimiser: Option<OptimiserName>,
-    /// Seed of the first parameters and of the order of the text; 0
+    /// Optimiser of the layers' matrices; adamw by default. All other parameters use AdamW
+    #[arg(long, value_name = "NAME", value_parser = named(OPTIMISERS))]
+    optimiser: Option<MatrixOptimiser>,
+    /// Seed of the first parameters and of the order of the text; 0 by default
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DecayShape {
-    /// It does not fall
-    Constant,
-    /// Half a wave
-    Cosine,
-    /// A straight line
-    Linear,
+/// One of these names, each with its help and its value.
+fn named<T: Copy + Send + Sync + 'static>(values: &'static [(&str, &str, T)]) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.iter().map(|(name, help, _)| PossibleValue::new(name).help(help)))
+        .try_map(|name| values.iter().find(|value| value.0 == name).map(|value| value.2).ok_or("there is no such name"))
 }
 
-impl From<DecayShape> for Decay {
-    fn from(shape: DecayShape) -> Self {
-        match shape {
-            DecayShape::Constant => Self::Constant,
-            DecayShape::Cosine => Self::Cosine,
-            DecayShape::Linear => Self::Linear,
-        }
-    }
-}
+const DECAYS: &[(&str, &str, Decay)] = &[
+    ("constant", "No decay", Decay::Constant),
+    ("cosine", "Cosine decay", Decay::Cosine),
+    ("linear", "Linear decay", Decay::Linear),
+];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OptimiserName {
-    /// Each value by its own history
-    #[value(name = "adamw")]
-    AdamW,
-    /// Each matrix along its momentum made orthogonal
-    Muon,
-}
-
-impl From<OptimiserName> for MatrixOptimiser {
-    fn from(name: OptimiserName) -> Self {
-        match name {
-            OptimiserName::AdamW => Self::AdamW,
-            OptimiserName::Muon => Self::Muon,
-        }
-    }
-}
+const OPTIMISERS: &[(&str, &str, MatrixOptimiser)] = &[
+    ("adamw", "AdamW: per-parameter moments", MatrixOptimiser::AdamW),
+    ("muon", "Muon: orthogonalised momentum per matrix", MatrixOptimiser::Muon),
+];
 
 impl Train {
     /// Trains until a limit is reached or the process is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.source.text).with(&self.recipe.preset).with(&self.data).with(&self.threads);
-        // Everything that can be wrong with the request is looked at before the long work of building a corpus.
+        // Everything that can be wrong with the request is checked before the long work of building a corpus.
         let threads = config.threads()?;
         let limits = self.limits.checked()?;
+        let recipe = self.recipe.recipe();
         preset(config.preset(), 512).map_err(|error| Usage(error.to_string()))?;
         let _lock = lock(&self.out)?;
         folder::recover(&self.out)?;
@@ -203,12 +181,12 @@ impl Train {
         let begun_step = begun.as_ref().map(|record| record.step);
         let mut training = match begun {
             Some(mut record) => {
-                self.recipe.check_same(&record.plan)?;
+                recipe.check_same(&record.plan).map_err(usage)?;
                 if !limits.is_empty() {
                     record.limits = limits;
                 }
                 let corpus = self.source.corpus.clone().unwrap_or_else(|| record.plan.corpus.clone());
-                let corpus = open_corpus(&corpus)?;
+                let corpus = text::open_corpus(&corpus)?;
                 Training::resume(&self.out, record, corpus, threads).map_err(advised)?
             }
             None => {
@@ -220,7 +198,8 @@ impl Train {
                     Some(model) => (model.config, Some(model.parameters)),
                     None => (preset(config.preset(), corpus.manifest().vocab_size as usize)?, None),
                 };
-                let plan = self.recipe.plan(&config, &sizes, &limits, path, &corpus)?;
+                let corpus_name = CorpusName { folder: path, hash: corpus.manifest_hash() };
+                let plan = recipe.plan(config.preset(), &sizes, limits.steps, corpus_name).map_err(usage)?;
                 let inputs = Inputs { config: sizes, parameters, corpus, threads };
                 Training::new(plan, limits, inputs).map_err(advised)?
             }
@@ -231,16 +210,16 @@ impl Train {
         self.train(&mut training, &mut history, &config, &stop)
     }
 
-    /// The record of the checkpoint to go on with. Whatever else lies in the folder is not to be overwritten.
+    /// The record of the checkpoint to resume from. Anything else in the folder must not be overwritten.
     fn record(&self) -> anyhow::Result<Option<Record>> {
         let record = Record::read(&self.out)?;
         let is_in_the_way = std::fs::read_dir(&self.out).map_or(self.out.exists(), |mut all| all.next().is_some());
         match record {
             Some(record) if self.resume => Ok(Some(record)),
-            Some(record) => Err(anyhow::anyhow!("{} holds a training of {} steps", self.out.display(), record.step))
-                .advise("add --resume to go on with it, or choose another --out"),
+            Some(record) => Err(anyhow::anyhow!("{} has a training of {} steps", self.out.display(), record.step))
+                .advise("add --resume to continue it, or choose another --out"),
             None if is_in_the_way => {
-                Err(anyhow::anyhow!("{} exists and holds no training: it is left as it is", self.out.display()))
+                Err(anyhow::anyhow!("{} exists and is not a training: it is left as it is", self.out.display()))
                     .advise("choose another --out")
             }
             None => Ok(None),
@@ -254,8 +233,8 @@ impl Train {
         config: &Config,
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
-        let output = Output::new(self.json);
-        let plan = training.record.plan.clone();
+        let output = self.output;
+        let plan = &training.record.plan;
         let parameters = training.engine().layout().total();
         let start = json!({
             "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
@@ -265,122 +244,86 @@ impl Train {
             let tokens = count(u64::from(plan.batch) * u64::from(plan.sequence_length));
             let resumed = match training.record.step {
                 0 => String::new(),
-                step => format!(", going on after step {}", count(step)),
+                step => format!(", resumed after step {}", count(step)),
             };
             let name = paint.bold(&plan.preset);
-            format!("{name}: {} parameters, {tokens} tokens a step{resumed}", count(parameters as u64))
+            format!("{name}: {} parameters, {tokens} tokens per step{resumed}", count(parameters as u64))
         })?;
-        let mut progress = Progress::new(config.is_quiet || self.json);
-        if training.record.first_held_out_loss.is_none() {
-            progress.say("measuring the first loss");
-            let held_out_loss = Some(self.evaluate(training, output, &progress)?);
-            history.write(&Step { held_out_loss, ..Step::default() })?;
-            // From here on the training can be gone on with.
-            training.save(&self.out)?;
-        }
-        let mut saved = training.record.step;
-        let stopped = loop {
-            match training.progress() {
-                (done, limit) if done >= 1.0 => break limit,
-                _ if stop.load(Ordering::Relaxed) => break "interrupted",
-                _ => {}
-            }
-            let mut log = self.step(training, output, &mut progress)?;
-            let is_end = training.progress().0 >= 1.0;
-            if log.step.is_multiple_of(self.evaluate_every) || is_end {
-                log.held_out_loss = Some(self.evaluate(training, output, &progress)?);
-            }
-            if self.sample_every.is_some_and(|every| log.step.is_multiple_of(every)) {
-                log.sample = Some(self.sample(training, output, &progress)?);
-            }
-            history.write(&log)?;
-            if log.step.is_multiple_of(self.checkpoint_every) {
-                self.save(training, history, output)?;
-                saved = log.step;
-            }
+        let session = Session {
+            out: self.out.clone(),
+            checkpoint_every: self.checkpoint_every,
+            evaluate_every: self.evaluate_every,
+            sample_every: self.sample_every,
+            sample_prompt: self.sample_prompt.clone(),
         };
-        // The limits may be new though no step was made.
-        if saved != training.record.step || stopped != "interrupted" {
-            self.save(training, history, output)?;
-        }
+        let mut progress = Progress::new(config.is_quiet || self.output.is_json());
+        let mut listener =
+            |training: &Training, event: TrainingEvent| Ok(self.show(training, &event, output, &mut progress)?);
+        let ended = session.run(training, history, stop, &mut listener).map_err(advised)?;
         drop(progress);
-        self.sum_up(&training.record, stopped, output)
+        self.sum_up(&training.record, ended, output)
     }
 
-    fn step(&self, training: &mut Training, output: Output, progress: &mut Progress) -> anyhow::Result<Step> {
-        let learning_rate = training.learning_rate();
-        let report = training
-            .step()
-            .with_context(|| format!("step {} failed", training.record.step + 1))
-            .advise("lower --learning-rate, and go on from the last checkpoint with --resume or begin anew")?;
+    fn show(
+        &self,
+        training: &Training,
+        event: &TrainingEvent,
+        output: Output,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
         let record = &training.record;
-        let speed = record.tokens as f64 / record.seconds.max(1e-9);
-        let done = training.progress().0;
-        let what = format!("step {}, loss {:.3}, {} tokens/s", count(record.step), report.loss, count(speed as u64));
-        progress.show(done, &what);
-        if self.json && record.step.is_multiple_of(self.log_every) {
-            let event = json!({
-                "event": "step", "step": record.step, "loss": report.loss, "gradient_norm": report.gradient_norm,
-                "learning_rate": learning_rate, "tokens": record.tokens, "seconds": record.seconds,
-                "tokens_per_second": speed,
-            });
-            output.event(&event, |_| String::new())?;
+        let step = record.step;
+        match event {
+            TrainingEvent::Measuring => progress.say("measuring the first loss"),
+            TrainingEvent::Step(done) => {
+                let (loss, speed) = (done.loss.unwrap_or(f32::NAN), speed(record));
+                let what = format!("step {}, loss {loss:.3}, {} tokens/s", count(step), count(speed as u64));
+                progress.show(training.progress().0, &what);
+                if self.output.is_json() && step.is_multiple_of(self.log_every) {
+                    let event = json!({
+                        "event": "step", "step": step, "loss": loss, "gradient_norm": done.gradient_norm,
+                        "learning_rate": done.learning_rate, "tokens": record.tokens, "seconds": record.seconds,
+                        "tokens_per_second": speed,
+                    });
+                    output.event(&event, |_| String::new())?;
+                }
+            }
+            TrainingEvent::HeldOut(loss) => {
+                let event = json!({"event": "held_out", "step": step, "loss": loss, "tokens": record.tokens});
+                progress.aside(|| {
+                    output.event(&event, |paint| {
+                        let time = paint.dim(&duration(record.seconds));
+                        format!("step {:>7}  held-out loss {}  {time}", count(step), paint.bold(&format!("{loss:.4}")))
+                    })
+                })?;
+            }
+            TrainingEvent::Sample(text) => {
+                let prompt = &self.sample_prompt;
+                let event = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
+                // One line, whatever the model writes.
+                let shown = format!("{prompt}{text}").split_whitespace().collect::<Vec<_>>().join(" ");
+                progress.aside(|| {
+                    output.event(&event, |paint| {
+                        format!("step {:>7}  {}", count(step), paint.dim(&format!("sample: {shown}")))
+                    })
+                })?;
+            }
+            TrainingEvent::Saved if output.is_json() => {
+                output.event(&json!({"event": "checkpoint", "step": step, "folder": self.out}), |_| String::new())?;
+            }
+            TrainingEvent::Saved => {}
         }
-        Ok(Step {
-            step: record.step,
-            tokens: record.tokens,
-            seconds: record.seconds,
-            loss: Some(report.loss),
-            gradient_norm: Some(report.gradient_norm),
-            learning_rate: Some(learning_rate),
-            ..Step::default()
-        })
+        Ok(())
     }
 
-    fn sample(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<String> {
-        let (prompt, text) = (&self.sample_prompt, training.sample(&self.sample_prompt)?);
-        let step = training.record.step;
-        let event = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
-        // One line, whatever the model writes.
-        let shown = format!("{prompt}{text}").split_whitespace().collect::<Vec<_>>().join(" ");
-        progress.aside(|| {
-            output.event(&event, |paint| format!("step {:>7}  {}", count(step), paint.dim(&format!("writes: {shown}"))))
-        })?;
-        Ok(text)
-    }
-
-    fn evaluate(&self, training: &mut Training, output: Output, progress: &Progress) -> anyhow::Result<f32> {
-        let loss = training.evaluate()?;
-        let record = &training.record;
-        let event = json!({"event": "held_out", "step": record.step, "loss": loss, "tokens": record.tokens});
-        progress.aside(|| {
-            output.event(&event, |paint| {
-                let time = paint.dim(&duration(record.seconds));
-                format!("step {:>7}  held-out loss {}  {time}", count(record.step), paint.bold(&format!("{loss:.4}")))
-            })
-        })?;
-        Ok(loss)
-    }
-
-    fn save(&self, training: &mut Training, history: &History, output: Output) -> anyhow::Result<()> {
-        training.save(&self.out)?;
-        if let Some(place) = history.place_of(training.record.step) {
-            training.save(&place)?;
-        }
-        history.prune()?;
-        let event = json!({"event": "checkpoint", "step": training.record.step, "folder": self.out});
-        if output.is_json() { output.event(&event, |_| String::new()) } else { Ok(()) }
-    }
-
-    fn sum_up(&self, record: &Record, stopped: &str, output: Output) -> anyhow::Result<()> {
-        let speed = record.tokens as f64 / record.seconds.max(1e-9);
+    fn sum_up(&self, record: &Record, ended: Ended, output: Output) -> anyhow::Result<()> {
         let summary = json!({
             "event": "summary",
-            "stopped": stopped,
+            "stopped": ended.name(),
             "steps": record.step,
             "tokens": record.tokens,
             "seconds": record.seconds,
-            "tokens_per_second": speed,
+            "tokens_per_second": speed(record),
             "first_held_out_loss": record.first_held_out_loss,
             "last_held_out_loss": record.last_held_out_loss,
             "folder": self.out,
@@ -389,9 +332,9 @@ impl Train {
         output.event(&summary, |paint| {
             let loss = |loss: Option<f32>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
             let out = self.out.display();
-            let next = match stopped {
-                "interrupted" => "the same command with --resume goes on".to_owned(),
-                _ => format!("next: templar model generate {out} --prompt \"The\""),
+            let next = match ended {
+                Ended::Interrupted => "the same command with --resume continues".to_owned(),
+                Ended::Limit(_) => format!("next: templar model generate {out} --prompt \"The\""),
             };
             format!(
                 "held-out loss {} -> {} after {} steps, {} tokens in {} ({} tokens/s)\nsaved in {out}; {next}",
@@ -400,10 +343,15 @@ impl Train {
                 count(record.step),
                 count(record.tokens),
                 duration(record.seconds),
-                count(speed as u64),
+                count(speed(record) as u64),
             )
         })
     }
+}
+
+/// Tokens per second, over all starts.
+fn speed(record: &Record) -> f64 {
+    record.tokens as f64 / record.seconds.max(1e-9)
 }
 
 impl LimitFlags {
@@ -416,81 +364,29 @@ impl LimitFlags {
 }
 
 impl RecipeFlags {
-    /// The plan for a model of these sizes.
-    fn plan(
-        &self,
-        config: &Config,
-        sizes: &ModelConfig,
-        limits: &Limits,
-        path: PathBuf,
-        corpus: &Corpus,
-    ) -> anyhow::Result<Plan> {
-        let from = self.from.as_deref().map(absolute);
-        let preset = match &from {
-            Some(from) => from.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            None => config.preset().to_owned(),
-        };
-        let longest = u32::try_from(sizes.max_position_embeddings).unwrap_or(u32::MAX);
-        let sequence_length = self.sequence_length.unwrap_or(longest.min(256));
-        if sequence_length > longest {
-            let what = format!("{preset} sees {longest} tokens: take a --sequence-length up to that");
-            return Err(Usage(what).into());
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            from: self.from.as_deref().map(absolute),
+            preset: self.preset.preset.clone(),
+            sequence_length: self.sequence_length,
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            warm_up: self.warm_up,
+            flat: self.flat,
+            decay: self.decay,
+            final_share: self.final_share,
+            optimiser: self.optimiser,
+            seed: self.seed,
         }
-        let usual = match sizes.parameter_count() {
-            0..1_000_000 => 3e-3,
-            1_000_000..4_000_000 => 2e-3,
-            4_000_000..20_000_000 => 1.5e-3,
-            20_000_000..60_000_000 => 1e-3,
-            _ => 6e-4,
-        };
-        // A model that knows something would forget it.
-        let usual = if from.is_some() { usual / 10.0 } else { usual };
-        let learning_rate = self.learning_rate.unwrap_or(usual);
-        if !(learning_rate.is_finite() && learning_rate >= 0.0) {
-            return Err(Usage(format!("--learning-rate is {learning_rate}; it must be 0 or more")).into());
-        }
-        for (flag, share) in [("--flat", self.flat), ("--final-share", self.final_share.map(f64::from))] {
-            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
-                return Err(Usage(format!("{flag} is {share}; it must be from 0 to 1")).into());
-            }
-        }
-        Ok(Plan {
-            preset,
-            from,
-            corpus: path,
-            corpus_hash: corpus.manifest_hash(),
-            sequence_length,
-            batch: self.batch.unwrap_or(16),
-            learning_rate,
-            warm_up_steps: self.warm_up.unwrap_or(limits.steps.map_or(50, |steps| (steps / 10).clamp(1, 50))),
-            flat_share: self.flat.unwrap_or(0.0),
-            decay: self.decay.map_or(Decay::Cosine, Decay::from),
-            final_share: self.final_share.unwrap_or(USUAL_FINAL_SHARE),
-            optimiser: self.optimiser.map_or(MatrixOptimiser::AdamW, MatrixOptimiser::from),
-            seed: self.seed.unwrap_or(0),
-        })
     }
+}
 
-    /// A training that goes on keeps its recipe; a flag that says otherwise is a mistake.
-    fn check_same(&self, plan: &Plan) -> anyhow::Result<()> {
-        let is_other = [
-            ("--from", self.from.as_ref().is_some_and(|from| Some(absolute(from)) != plan.from)),
-            ("--preset", self.preset.preset.as_ref().is_some_and(|preset| *preset != plan.preset)),
-            ("--sequence-length", self.sequence_length.is_some_and(|length| length != plan.sequence_length)),
-            ("--batch", self.batch.is_some_and(|batch| batch != plan.batch)),
-            ("--learning-rate", self.learning_rate.is_some_and(|rate| rate != plan.learning_rate)),
-            ("--warm-up", self.warm_up.is_some_and(|steps| steps != plan.warm_up_steps)),
-            ("--decay", self.decay.is_some_and(|shape| Decay::from(shape) != plan.decay)),
-            ("--flat", self.flat.is_some_and(|share| share != plan.flat_share)),
-            ("--final-share", self.final_share.is_some_and(|share| share != plan.final_share)),
-            ("--optimiser", self.optimiser.is_some_and(|name| MatrixOptimiser::from(name) != plan.optimiser)),
-            ("--seed", self.seed.is_some_and(|seed| seed != plan.seed)),
-        ];
-        match is_other.into_iter().find(|(_, is_other)| *is_other) {
-            Some((flag, _)) => Err(Usage(format!("{flag} differs from what the training began with")))
-                .advise("leave the flag out, or begin anew in another --out"),
-            None => Ok(()),
-        }
+/// A choice that cannot be is a wrong use of its flag.
+fn usage(error: RecipeError) -> anyhow::Error {
+    let usage = Usage(format!("--{error}"));
+    match error {
+        RecipeError::Differs { .. } => advice(usage, "leave the flag out, or restart in another --out"),
+        _ => usage.into(),
     }
 }
 
@@ -501,6 +397,9 @@ fn advised(error: TrainingError) -> anyhow::Error {
             advice(error, "give more text, or take a smaller --batch or --sequence-length")
         }
         TrainingError::Open { .. } => advice(error, CHECKPOINT_ADVICE),
+        TrainingError::Step { .. } => {
+            advice(error, "lower --learning-rate, and resume from the last checkpoint with --resume or restart")
+        }
         _ => error.into(),
     }
 }
@@ -509,65 +408,23 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn open_corpus(folder: &Path) -> anyhow::Result<Arc<Corpus>> {
-    let corpus = Corpus::open(folder).with_context(|| format!("cannot open the corpus {}", folder.display()));
-    Ok(Arc::new(corpus.advise("build one with `templar corpus build --out FOLDER`, or give --text")?))
-}
-
-/// A vocabulary that suits small models.
-const USUAL_VOCABULARY: u32 = 2048;
-
 impl SourceFlags {
-    /// The corpus, and where it lies: the one that is named, or one of the text, which is kept for the next time. It is
-    /// in the tokens of `tokenizer`, where there is one.
+    /// The corpus and its folder: the named one, or one built from the text, which is kept for the next time. With a
+    /// tokenizer it is in its tokens.
     fn open(&self, config: &Config, tokenizer: Option<&Tokenizer>) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
         if let Some(folder) = &self.corpus {
-            let corpus = open_corpus(folder)?;
+            let corpus = text::open_corpus(folder)?;
             if tokenizer.is_some_and(|tokenizer| tokenizer.hash() != corpus.tokenizer().hash()) {
                 return Err(anyhow::anyhow!("{} is in the tokens of another model", folder.display()))
-                    .advise("give --text, or make a corpus with `templar corpus build --tokenizer FILE`");
+                    .advise("give --text, or build a corpus with `templar corpus build --tokenizer FILE`");
             }
             return Ok((absolute(folder), corpus));
         }
-        let mut progress = Progress::new(config.is_quiet);
-        let chosen = text::choose(config, self.synthetic, None, &mut progress)?;
-        for remark in &chosen.remarks {
-            progress.note(remark);
-        }
-        let key = chosen.key(|bytes| progress.say(&format!("reading: {}", crate::output::size(bytes))))?;
-        let corpora = absolute(&config.data_folder()).join("corpora");
-        std::fs::create_dir_all(&corpora).with_context(|| format!("cannot make the folder {}", corpora.display()))?;
-        let vocabulary = match (tokenizer, self.vocab_size) {
-            (Some(tokenizer), _) => tokenizer.hash().to_string(),
-            (None, Some(size)) => size.to_string(),
-            (None, None) => "auto".to_owned(),
+        let tokens = match (tokenizer, self.vocab_size) {
+            (Some(tokenizer), _) => Tokens::Of(tokenizer),
+            (None, Some(size)) => Tokens::Vocabulary(size),
+            (None, None) => Tokens::Default,
         };
-        let folder = corpora.join(format!("{key}-{vocabulary}"));
-        if !folder.exists() {
-            let builder = || chosen.clone().builder();
-            let first = match tokenizer {
-                Some(tokenizer) => builder().tokenizer(Tokenizer::from_json(tokenizer.to_json())?),
-                None => builder().vocab_size(self.vocab_size.unwrap_or(USUAL_VOCABULARY)),
-            };
-            match build(first, &folder, &mut progress) {
-                // A text that is too plain for the usual vocabulary gets the one that it gives.
-                Err(BuildError::Tokenizer(TokenizerError::TextTooPlain { reached, .. }))
-                    if self.vocab_size.is_none() =>
-                {
-                    build(builder().vocab_size(reached), &folder, &mut progress)?;
-                }
-                built => built?,
-            }
-        }
-        let corpus = open_corpus(&folder)?;
-        Ok((folder, corpus))
-    }
-}
-
-fn build(builder: CorpusBuilder, folder: &Path, progress: &mut Progress) -> Result<(), BuildError> {
-    match builder.build(folder, |news| text::show_build(progress, news)) {
-        // Somebody else built the same text meanwhile.
-        Err(BuildError::FolderExists { .. }) => Ok(()),
-        built => built.map(|_| ()),
+        text::kept_corpus(config, self.synthetic, tokens, &mut Progress::new(config.is_quiet))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{SUBNET, Shared, coldkey_address, connect};
 use crate::config::Config;
-use crate::output::{Output, table};
+use crate::output::table;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
@@ -20,7 +20,7 @@ const PARALLEL: usize = 32;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Balance {
-    /// Address to look at; the wallet's coldkey where it is not given
+    /// Address; the wallet's coldkey by default
     #[arg(value_name = "ADDRESS")]
     address: Option<PublicKey>,
     #[command(flatten)]
@@ -51,7 +51,7 @@ impl Balance {
             .map(|position| json!({"hotkey": position.hotkey, "uid": position.uid, "stake_rao": position.stake}))
             .collect();
         let facts = json!({"address": address, "block": head, "free_rao": balance, "stakes": stakes});
-        Output::new(self.shared.json).facts(&facts, |paint| {
+        self.shared.query.output.facts(&facts, |paint| {
             let mut rows = vec![vec!["free".to_owned(), amount(balance, "TAO")]];
             for position in &positions {
                 let slot = position.uid.map_or("no slot now".to_owned(), |uid| format!("slot {uid}"));

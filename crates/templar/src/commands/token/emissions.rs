@@ -1,14 +1,13 @@
 //! `templar token emissions`.
 
-use super::chart::chart;
-use super::{SUBNET, connect};
-use crate::config::{Config, LedgerFlag};
-use crate::interrupt;
-use crate::output::{Output, Paint, table};
+use super::{Query, SUBNET};
+use crate::config::Config;
+use crate::output::{Paint, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::Alpha;
 use templar_chain::market::{EpochRecord, Market};
+use templar_screen::column_chart;
 
 const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 
@@ -18,25 +17,18 @@ const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Emissions {
-    /// So many of the newest epochs, 256 at most
+    /// Number of the newest epochs, 256 at most
     #[arg(long, value_name = "COUNT", default_value_t = 72)]
     last: u32,
-    /// Print JSON; amounts are in the token's smallest unit, of which 1,000,000,000 are a token
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 impl Emissions {
     /// Shows the epochs.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let epochs = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.epochs(SUBNET, self.last).await?)
-        })?;
-        Output::new(self.json).facts(&json!({"epochs": epochs}), |paint| people(paint, &epochs))
+        let epochs = self.query.ask(config, async |chain| chain.epochs(SUBNET, self.last).await)?;
+        self.query.output.facts(&json!({"epochs": epochs}), |paint| people(paint, &epochs))
     }
 }
 
@@ -47,7 +39,7 @@ fn people(paint: Paint, epochs: &[EpochRecord]) -> String {
     let sums: Vec<f64> =
         epochs.iter().map(|epoch| (epoch.owner.0 + epoch.miners.0 + epoch.validators.0) as f64).collect();
     let title = format!("alpha paid in each of {} epochs, blocks {} to {}", epochs.len(), first.block, last.block);
-    let drawn = chart(&sums, true, |rao| format!("{:.3}", rao / RAO));
+    let drawn = column_chart(&sums, true, |rao| format!("{:.3}", rao / RAO));
     let row = |name: &str, part: fn(&EpochRecord) -> Alpha| {
         let sum = Alpha(epochs.iter().map(|epoch| part(epoch).0).sum());
         vec![name.to_owned(), part(last).to_string(), sum.to_string()]

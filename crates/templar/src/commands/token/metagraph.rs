@@ -1,9 +1,8 @@
 //! `templar token metagraph`.
 
-use super::{SUBNET, connect};
-use crate::config::{Config, LedgerFlag};
-use crate::interrupt;
-use crate::output::{Output, Paint, table};
+use super::{Query, SUBNET};
+use crate::config::Config;
+use crate::output::{Paint, table};
 use clap::Args;
 use serde_json::json;
 use templar_base::BlockNumber;
@@ -20,21 +19,14 @@ const FULL_SHARE: f64 = 65_535.0;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ShowMetagraph {
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 impl ShowMetagraph {
     /// Shows the slots.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let metagraph = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.metagraph(SUBNET, None).await?)
-        })?;
+        let metagraph = self.query.ask(config, async |chain| chain.metagraph(SUBNET, None).await)?;
         let slots: Vec<_> = metagraph.neurons.iter().map(facts_of).collect();
         let facts = json!({
             "netuid": metagraph.netuid,
@@ -43,7 +35,7 @@ impl ShowMetagraph {
             "emission_rule": metagraph.emission_rule,
             "slots": slots,
         });
-        Output::new(self.json).facts(&facts, |paint| people(paint, &metagraph))
+        self.query.output.facts(&facts, |paint| people(paint, &metagraph))
     }
 }
 
@@ -73,9 +65,9 @@ fn people(paint: Paint, metagraph: &Metagraph) -> String {
     let title = paint.bold(&format!("subnet {} at block {}", metagraph.netuid, metagraph.block));
     let count = metagraph.neurons.len();
     let rule =
-        format!("slots held: {count}; an epoch each {} blocks; pay: {}", metagraph.tempo, metagraph.emission_rule);
+        format!("slots held: {count}; an epoch every {} blocks; pay: {}", metagraph.tempo, metagraph.emission_rule);
     if metagraph.neurons.is_empty() {
-        return format!("{title}\n{rule}\nnobody holds a slot: take the first with `templar token register`");
+        return format!("{title}\n{rule}\nno slot is taken yet: take the first with `templar token register`");
     }
     let head =
         ["uid", "hotkey", "coldkey", "stake", "permit", "trust", "incentive", "dividends", "emission", "last update"];

@@ -1,14 +1,13 @@
 //! `templar token price` and `templar token history`: the market of the subnet's token.
 
-use super::chart::chart;
-use super::{SUBNET, connect};
-use crate::config::{Config, LedgerFlag};
-use crate::interrupt;
-use crate::output::{Output, Paint, table};
+use super::{Query, SUBNET};
+use crate::config::Config;
+use crate::output::{Paint, facts_table};
 use clap::Args;
 use serde_json::json;
 use templar_base::Rao;
 use templar_chain::market::{Candle, Interval, Market, MarketSummary};
+use templar_screen::column_chart;
 
 const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 
@@ -18,11 +17,8 @@ const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Price {
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 /// Show the price's history as a chart, with the volume of each interval in --json.
@@ -37,25 +33,18 @@ pub struct History {
     /// Length of a candle: 1m, 1h or 1d
     #[arg(long, value_name = "INTERVAL", default_value = "1m")]
     interval: Interval,
-    /// So many of the newest candles
+    /// Number of the newest candles
     #[arg(long, value_name = "COUNT", default_value_t = 72)]
     last: u32,
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    query: Query,
 }
 
 impl Price {
     /// Shows the market.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let market = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.market(SUBNET).await?)
-        })?;
-        Output::new(self.json).facts(&market, |paint| people(paint, &market))
+        let market = self.query.ask(config, async |chain| chain.market(SUBNET).await)?;
+        self.query.output.facts(&market, |paint| people(paint, &market))
     }
 }
 
@@ -74,20 +63,15 @@ fn people(paint: Paint, market: &MarketSummary) -> String {
         ("volume in a day", format!("{} TAO", market.volume_day)),
         ("TAO issued", format!("{}, of which {} are burned", market.tao_issued, market.tao_burned)),
     ];
-    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    format!("{}\n{}", title.trim_end(), table(paint, None, &rows))
+    format!("{}\n{}", title.trim_end(), facts_table(&rows))
 }
 
 impl History {
     /// Shows the candles.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger);
-        let candles = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.candles(SUBNET, self.interval, self.last).await?)
-        })?;
+        let candles = self.query.ask(config, async |chain| chain.candles(SUBNET, self.interval, self.last).await)?;
         let facts = json!({"interval": self.interval, "candles": candles});
-        Output::new(self.json).facts(&facts, |paint| curve(paint, self.interval, &candles))
+        self.query.output.facts(&facts, |paint| curve(paint, self.interval, &candles))
     }
 }
 
@@ -100,7 +84,7 @@ fn curve(paint: Paint, interval: Interval, candles: &[Candle]) -> String {
     let low = candles.iter().map(|candle| candle.low).min().unwrap_or(last.close);
     let volume = Rao(candles.iter().fold(0u64, |sum, candle| sum.saturating_add(candle.volume.0)));
     let title = paint.bold(&format!("price of the token in TAO, {} intervals of {interval}", closes.len()));
-    let drawn = chart(&closes, false, |rao| format!("{:.6}", rao / RAO));
+    let drawn = column_chart(&closes, false, |rao| format!("{:.6}", rao / RAO));
     let (open, close) = (first.open, last.close);
     format!("{title}\n{drawn}open {open}  high {high}  low {low}  close {close}  volume {volume} TAO")
 }

@@ -1,10 +1,8 @@
 //! `templar token register`.
 
-use super::confirm::confirm;
-use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use super::{Consent, HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Advise;
-use crate::output::Output;
 use crate::{interrupt, keys};
 use anyhow::Context;
 use clap::Args;
@@ -14,19 +12,18 @@ use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
 ///
-/// The price is shown and must be confirmed; it is burned. If it rises before the slot is bought, over what was shown or
-/// over --max-price where that is given, nothing is paid and nothing happens.
+/// Shows the price, which is burned, and asks for confirmation. If the price rises above the shown one, or above
+/// --max-price, before the slot is bought, nothing is paid.
 ///
 /// Example: templar token register --wallet alice --hotkey miner --max-price 1.5
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Register {
-    /// Refuse a higher price, in TAO
+    /// Highest price to pay, in TAO
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<Rao>,
-    /// Pay without asking
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     hotkey: HotkeyChoice,
     #[command(flatten)]
@@ -43,11 +40,8 @@ impl Register {
             let chain = connect(&config).await?;
             let price = chain.registration_cost(SUBNET).await?;
             explained(self.check(&chain, &hotkey, &coldkey_address, price).await)?;
-            if !self.yes {
-                let what =
-                    format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
-                confirm(&what, "Pay?", "not registered")?;
-            }
+            let what = format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
+            self.consent.ask(&what, "Pay?", "not registered")?;
             let coldkey = keys::coldkey(&config)?;
             // What was shown is the limit where no other is given; a lower price is taken as it comes.
             let max_price = Some(self.max_price.unwrap_or(price));
@@ -57,7 +51,7 @@ impl Register {
                 Event::Registered { uid, hotkey: whose, burned, .. } if *whose == hotkey => Some((*uid, *burned)),
                 _ => None,
             });
-            let what = "the ledger took the registration and does not tell the slot";
+            let what = "the ledger accepted the registration but does not report the slot";
             let (uid, burned) = bought.context(what).advise("see it with `templar token metagraph`")?;
             let facts = json!({
                 "transaction": receipt.transaction,
@@ -68,7 +62,7 @@ impl Register {
                 "uid": uid,
                 "burned_rao": burned,
             });
-            Output::new(self.shared.json).facts(&facts, |_| {
+            self.shared.query.output.facts(&facts, |_| {
                 let next = "Next: `templar miner`, or `templar token stake` and `templar validator`";
                 format!(
                     "{hotkey} holds slot {uid} of subnet {SUBNET} since block {}, for {burned} TAO\n{next}",
@@ -78,7 +72,7 @@ impl Register {
         })
     }
 
-    /// What the ledger would refuse, in its own words, before anybody is asked anything.
+    /// What the ledger would reject, in its own words, before the operator is asked.
     async fn check(
         &self,
         chain: &RpcChain,

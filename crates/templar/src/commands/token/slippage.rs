@@ -36,7 +36,7 @@ impl fmt::Display for Slippage {
 impl FromStr for Slippage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is no slippage: a percentage from 0 to 100, such as 0.5");
+        let wrong = || format!("`{text}` is not a slippage: give a percentage from 0 to 100, such as 0.5");
         let percent: f64 = text.trim_end_matches('%').parse().map_err(|_| wrong())?;
         if (0.0..=100.0).contains(&percent) { Ok(Self((percent * 100.0).round() as u16)) } else { Err(wrong()) }
     }

@@ -1,8 +1,7 @@
 //! `templar token stake` and `templar token unstake`: buying the subnet's token and selling it.
 
-use super::confirm::confirm;
 use super::slippage::Slippage;
-use super::{HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use super::{Consent, HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Usage;
 use crate::output::Output;
@@ -16,8 +15,8 @@ use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, R
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///
-/// What it would bring is shown and must be confirmed. The trade happens whole and within the slippage, or not at all;
-/// with --partial as much of it happens as the slippage allows.
+/// Shows a quote and asks for confirmation. The whole amount is traded within the slippage, or nothing; with --partial,
+/// as much as the slippage allows.
 ///
 /// Example: templar token stake 500 --wallet alice --hotkey validator --slippage 1
 #[derive(Debug, Args)]
@@ -36,8 +35,8 @@ pub struct Stake {
 
 /// Sell stake behind a hotkey for TAO, which is free at once.
 ///
-/// What it would bring is shown and must be confirmed. The trade happens whole and within the slippage, or not at all;
-/// with --partial as much of it happens as the slippage allows.
+/// Shows a quote and asks for confirmation. The whole amount is traded within the slippage, or nothing; with --partial,
+/// as much as the slippage allows.
 ///
 /// Example: templar token unstake all --wallet alice --hotkey validator
 #[derive(Debug, Args)]
@@ -57,18 +56,17 @@ pub struct Unstake {
 /// How a trade is made.
 #[derive(Debug, Args)]
 struct Trade {
-    /// How far the trade may move the price against you, in percent
+    /// Largest move of the price against you, in percent
     #[arg(long, value_name = "PERCENT", default_value = "0.5")]
     slippage: Slippage,
     /// Trade as much as the slippage allows, instead of all or nothing
     #[arg(long)]
     partial: bool,
-    /// Trade without asking
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
-/// So much, or everything.
+/// An amount, or everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Portion {
     All,
@@ -101,7 +99,7 @@ impl Stake {
             self.trade.agree(&quote, &format!("pay {} TAO for {} alpha", quote.tao, quote.alpha), ("at most", most))?;
             let limit = PriceLimit { rao_per_alpha: most, allow_partial: self.trade.partial };
             let call = Call::AddStakeLimit { hotkey, netuid: SUBNET, amount, limit };
-            trade(&config, &chain, (hotkey, payer), call, self.shared.json).await
+            trade(&config, &chain, (hotkey, payer), call, self.shared.query.output).await
         })
     }
 }
@@ -135,26 +133,23 @@ impl Unstake {
             self.trade.agree(&quote, &what, ("at least", least))?;
             let limit = PriceLimit { rao_per_alpha: least, allow_partial: self.trade.partial };
             let call = Call::RemoveStakeLimit { hotkey, netuid: SUBNET, amount, limit };
-            trade(&config, &chain, (hotkey, holder), call, self.shared.json).await
+            trade(&config, &chain, (hotkey, holder), call, self.shared.query.output).await
         })
     }
 }
 
 impl Trade {
-    /// Shows what would come of it, and asks.
+    /// Shows the quote, and asks.
     fn agree(&self, quote: &Quote, what: &str, (bound, limit): (&str, Rao)) -> anyhow::Result<()> {
-        if self.yes {
-            return Ok(());
-        }
         let (before, after, fee) = (quote.price_before, quote.price_after, Alpha(quote.fee));
         let what = format!(
             "{what}, of which {fee} is the pool's fee; the price goes from {before} to {after} TAO, {bound} {limit}"
         );
-        confirm(&what, "Trade?", "not traded")
+        self.consent.ask(&what, "Trade?", "not traded")
     }
 }
 
-/// Refused in the ledger's own words before anybody is asked anything.
+/// Rejected in the ledger's own words before the operator is asked.
 async fn check_known(chain: &RpcChain, hotkey: PublicKey) -> Result<(), ChainError> {
     let metagraph = chain.metagraph(SUBNET, None).await?;
     // A hotkey without a slot may be known all the same; what is staked behind it says so.
@@ -164,13 +159,13 @@ async fn check_known(chain: &RpcChain, hotkey: PublicKey) -> Result<(), ChainErr
     Err(ChainError::Refused { refusal: Refusal::HotKeyAccountNotExists { hotkey } })
 }
 
-/// Signs, waits, and says what came of it.
+/// Signs, waits, and reports the result.
 async fn trade(
     config: &Config,
     chain: &RpcChain,
     (hotkey, holder): (PublicKey, PublicKey),
     call: Call,
-    is_json: bool,
+    output: Output,
 ) -> anyhow::Result<()> {
     let coldkey = keys::coldkey(config)?;
     let receipt = submit(chain, &coldkey, call).await?;
@@ -195,7 +190,7 @@ async fn trade(
         "stake_rao": stake,
         "free_rao": free,
     });
-    Output::new(is_json).facts(&facts, |_| {
+    output.facts(&facts, |_| {
         let done = match traded {
             Some(("paid", tao, alpha)) => format!("paid {tao} TAO for {alpha} alpha behind {hotkey}"),
             Some((_, tao, alpha)) => format!("sold {alpha} alpha behind {hotkey} for {tao} TAO"),

@@ -3,7 +3,6 @@
 use super::{Shared, connect, submit};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::output::Output;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
@@ -32,7 +31,7 @@ impl Transfer {
         let config = self.shared.put_into(config);
         let (to, amount) = (self.to, self.amount);
         if amount == Rao::ZERO {
-            return Err(Usage("an amount of 0 moves nothing".to_owned())).advise("name an amount in TAO, such as 1.5");
+            return Err(Usage("the amount is 0".to_owned())).advise("name an amount in TAO, such as 1.5");
         }
         interrupt::runtime(1)?.block_on(async {
             // Before the password is asked for: without a ledger it would be for nothing.
@@ -49,7 +48,7 @@ impl Transfer {
                 "amount_rao": amount,
                 "free_rao": left,
             });
-            Output::new(self.shared.json).facts(&facts, |_| {
+            self.shared.query.output.facts(&facts, |_| {
                 format!("sent {amount} TAO to {to} in block {}\n{left} TAO are left free in {from}", receipt.block)
             })
         })

@@ -1,52 +1,44 @@
 //! `templar wallet history`.
 
-use crate::commands::token::{coldkey_address, connect};
-use crate::config::{Config, LedgerFlag, WalletFlags};
-use crate::interrupt;
-use crate::output::{Output, table};
+use crate::commands::token::{Shared, coldkey_address};
+use crate::config::Config;
+use crate::output::table;
 use clap::Args;
 use serde_json::json;
 use templar_base::{BlockNumber, PublicKey};
 use templar_chain::access::AccessEvent;
 use templar_chain::governance::GovernanceEvent;
-use templar_chain::{Bank, Event, EventRecord};
+use templar_chain::{Bank, Event, EventRecord, RpcChain};
 
 /// Show what happened to an account: transfers, trades, slots, pay, votes, prepaid access; the newest first.
 ///
-/// The ledger keeps it as long as it keeps blocks.
+/// The ledger keeps this history as long as it keeps blocks.
 ///
 /// Example: templar wallet history --wallet alice --last 20
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct History {
-    /// Address to look at, a coldkey's or a hotkey's; the wallet's coldkey where it is not given
+    /// Address of a coldkey or a hotkey; the wallet's coldkey by default
     #[arg(value_name = "ADDRESS")]
     address: Option<PublicKey>,
-    /// So many events, 256 at most
+    /// Number of events, 256 at most
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     last: u32,
     /// Only events before this block
     #[arg(long, value_name = "BLOCK")]
     before: Option<BlockNumber>,
-    /// Print JSON; amounts are in rao, of which 1,000,000,000 are a TAO
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    ledger: LedgerFlag,
-    #[command(flatten)]
-    wallet: WalletFlags,
+    shared: Shared,
 }
 
 impl History {
     /// Shows the events.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.ledger).with(&self.wallet);
+        let config = self.shared.put_into(config);
         let address = self.address.map_or_else(|| coldkey_address(&config), Ok)?;
-        let events = interrupt::runtime(1)?.block_on(async {
-            let chain = connect(&config).await?;
-            anyhow::Ok(chain.history(&address, self.before, self.last).await?)
-        })?;
-        Output::new(self.json).facts(&json!({"address": address, "events": events}), |paint| {
+        let ask = async |chain: &RpcChain| chain.history(&address, self.before, self.last).await;
+        let events = self.shared.query.ask(config, ask)?;
+        self.shared.query.output.facts(&json!({"address": address, "events": events}), |paint| {
             if events.is_empty() {
                 return format!("nothing happened to {address} in the blocks that the ledger keeps");
             }

@@ -1,12 +1,12 @@
 //! What the screen looks like, at three sizes and at three moments.
 
 use super::*;
+use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::KeyEvent;
 use ratatui::style::Color;
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_localnet::{NodeView, WindowEvent};
-use templar_node::MinerLine;
+use templar_node::{MinerLine, NodeStatus};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (20, 5)];
 const STATE: StateHash = StateHash::new([0xa1; 32]);
@@ -195,18 +195,4 @@ fn the_dead_are_red_and_without_colours_nothing_is() {
     };
     assert!(colours(true).contains(&Color::Red));
     assert!(colours(false).iter().all(|colour| *colour == Color::Reset));
-}
-
-#[test]
-fn keys_that_stop() {
-    let key = |code, modifiers| meaning(&Event::Key(KeyEvent::new(code, modifiers)));
-    for (code, modifiers) in [
-        (KeyCode::Char('q'), KeyModifiers::NONE),
-        (KeyCode::Esc, KeyModifiers::NONE),
-        (KeyCode::Char('c'), KeyModifiers::CONTROL),
-    ] {
-        assert_eq!(key(code, modifiers), Some(Key::Stop));
-    }
-    assert_eq!(key(KeyCode::Char('c'), KeyModifiers::NONE), None);
-    assert_eq!(meaning(&Event::Resize(80, 24)), Some(Key::Resized));
 }

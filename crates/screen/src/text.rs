@@ -102,9 +102,24 @@ pub fn join<'a>(pieces: Vec<(String, Style)>, separator: &'static str, columns: 
     Line::from(spans)
 }
 
+/// A length of time: `42s`, `3m 05s`, `2h 10m`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!([0.4, 59.4, 185.0, 7810.0].map(duration), ["0s", "59s", "3m 05s", "2h 10m"]);
+    }
 
     #[test]
     fn texts_are_cut_to_columns_not_to_bytes() {

@@ -1,6 +1,6 @@
 //! The table of nodes: a row for each, with as many columns as the terminal has room for.
 
-use super::screen_text::{Theme, fit, pad, width};
+use crate::text::{Theme, fit, pad, width};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::BTreeMap;
@@ -117,8 +117,8 @@ fn verdict_text(standing: &str, columns: usize) -> String {
     if width(standing) <= columns { fit(standing, columns) } else { fit(verdict_head(standing), columns) }
 }
 
-/// Whether a verdict reproaches the miner with something.
-fn is_reproach(standing: &str) -> bool {
+/// Whether a verdict rejections the miner with something.
+fn is_rejection(standing: &str) -> bool {
     matches!(verdict_head(standing), "refused" | "harmful")
 }
 
@@ -196,19 +196,19 @@ impl<'a> NodeTable<'a> {
         lines
     }
 
-    /// Why miners were refused, for those whose cell is too narrow to tell.
-    pub fn reproaches(&self) -> Vec<String> {
+    /// Why miners were rejected, for those whose cell is too narrow for the reason.
+    pub fn rejections(&self) -> Vec<String> {
         let columns = self.columns.iter().find(|(column, _)| *column == Verdict).map_or(0, |(_, width)| *width);
         let standings = self.view.nodes.iter().filter_map(|node| Some((node, &node.verdict.as_ref()?.standing)));
         standings
-            .filter(|(_, standing)| is_reproach(standing) && width(standing) > columns)
+            .filter(|(_, standing)| is_rejection(standing) && width(standing) > columns)
             .map(|(node, standing)| format!("{}: {standing}", node.name))
             .collect()
     }
 
     fn is_well(&self, node: &NodeView) -> bool {
-        let is_reproached = node.verdict.as_ref().is_some_and(|line| is_reproach(&line.standing));
-        node.is_alive && !is_reproached && self.agreement(node) != Agreement::Differs
+        let is_rejected = node.verdict.as_ref().is_some_and(|line| is_rejection(&line.standing));
+        node.is_alive && !is_rejected && self.agreement(node) != Agreement::Differs
     }
 
     fn needed(&self, column: Column) -> usize {
@@ -295,7 +295,7 @@ impl<'a> NodeTable<'a> {
                 let style = match verdict_head(&line.standing) {
                     "selected" => self.theme.good(),
                     "admitted" => plain,
-                    head if is_reproach(head) => self.theme.bad(),
+                    head if is_rejection(head) => self.theme.bad(),
                     _ => self.theme.doubtful(),
                 };
                 (line.standing.clone(), style)
@@ -339,6 +339,6 @@ mod tests {
         let refused = "refused: the payload is of another run";
         assert_eq!([verdict_text(refused, 40).as_str(), &verdict_text(refused, 12)], [refused, "refused"]);
         assert_eq!(verdict_text("admitted, not selected", 12), "admitted");
-        assert!(is_reproach(refused) && !is_reproach("selected") && !is_reproach("not admitted: too small"));
+        assert!(is_rejection(refused) && !is_rejection("selected") && !is_rejection("not admitted: too small"));
     }
 }

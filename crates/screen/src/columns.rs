@@ -1,15 +1,15 @@
-//! Curves in the terminal, of characters alone.
+//! Curves of characters alone, for output that stays in the terminal.
 
 /// Rows of a chart.
 const HEIGHT: usize = 10;
-/// Columns of a chart at most; more values are taken together.
+/// The most columns of a chart; beyond that neighbouring values are averaged.
 const WIDTH: usize = 72;
 /// How full a cell is, from an eighth to all of it.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Draws `values` as columns over a scale from the least of them to the most, or from nothing where `from_zero`; the
-/// scale's ends stand at the left. Empty where there are no values.
-pub fn chart(values: &[f64], from_zero: bool, label: impl Fn(f64) -> String) -> String {
+/// Draws `values` as columns over a scale from the least of them to the most, or from 0 where `from_zero`; the
+/// scale's ends are at the left. Empty where there are no values.
+pub fn column_chart(values: &[f64], from_zero: bool, label: impl Fn(f64) -> String) -> String {
     let columns = squeezed(values);
     let Some(most) = columns.iter().copied().reduce(f64::max) else { return String::new() };
     let least = columns.iter().copied().fold(if from_zero { 0.0 } else { most }, f64::min);
@@ -40,7 +40,7 @@ fn cell(filled: f64, row: usize) -> char {
     }
 }
 
-/// At most so many values as there are columns: the mean of each group.
+/// At most as many values as there are columns: the mean of each group.
 fn squeezed(values: &[f64]) -> Vec<f64> {
     let group = values.len().div_ceil(WIDTH).max(1);
     values.chunks(group).map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64).collect()
@@ -52,18 +52,18 @@ mod tests {
 
     #[test]
     fn a_curve_fills_the_chart_from_the_least_to_the_most() {
-        let text = chart(&[1.0, 2.0, 3.0], false, |value| format!("{value:.1}"));
+        let text = column_chart(&[1.0, 2.0, 3.0], false, |value| format!("{value:.1}"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0], lines[9]), (HEIGHT, "3.0 │  █", "1.0 │▁██"));
-        assert_eq!(chart(&[], false, |_| String::new()), "");
-        let flat = chart(&[5.0; 4], false, |value| format!("{value}"));
+        assert_eq!(column_chart(&[], false, |_| String::new()), "");
+        let flat = column_chart(&[5.0; 4], false, |value| format!("{value}"));
         assert!(flat.lines().nth(5).unwrap().contains("████"), "{flat}");
     }
 
     #[test]
     fn more_values_than_columns_are_taken_together() {
         let values: Vec<f64> = (0..1000).map(f64::from).collect();
-        let text = chart(&values, true, |value| format!("{value:.0}"));
+        let text = column_chart(&values, true, |value| format!("{value:.0}"));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH + 8), "{text}");
     }
 }

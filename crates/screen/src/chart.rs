@@ -1,6 +1,6 @@
 //! The held-out loss over the windows: a braille curve between labelled axes, and its first and newest value in words.
 
-use super::screen_text::{Theme, fit, width};
+use crate::text::{Theme, fit, width};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;

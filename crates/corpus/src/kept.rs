@@ -1,0 +1,125 @@
+//! Corpora that are built once from a text and kept for the next time.
+
+use crate::{BuildError, BuildProgress, CorpusBuilder, Source, SourceError, Tokenizer, TokenizerError};
+use std::path::{Path, PathBuf};
+
+/// The vocabulary of [`Tokens::Default`].
+const DEFAULT_VOCABULARY: u32 = 2048;
+
+/// Sources of text, each with its name and its licence.
+#[derive(Debug, Clone)]
+pub struct TextSources(pub Vec<(Source, String, String)>);
+
+/// The tokens of a corpus.
+#[derive(Clone, Copy)]
+pub enum Tokens<'a> {
+    /// Those of this tokenizer.
+    Of(&'a Tokenizer),
+    /// A vocabulary of this size.
+    Vocabulary(u32),
+    /// A vocabulary of 2,048, or a smaller one where the text is too uniform for that.
+    Default,
+}
+
+/// How far [`TextSources::keep`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepProgress {
+    /// The text is read to find out whether its corpus is kept already: bytes so far.
+    Comparing(u64),
+    /// The corpus is built.
+    Building(BuildProgress),
+}
+
+impl TextSources {
+    /// Whether all text is synthetic.
+    pub fn is_synthetic(&self) -> bool {
+        self.0.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }))
+    }
+
+    /// A name for exactly this text: 16 hexadecimal digits of the hash of all its documents. `read` hears the bytes so
+    /// far.
+    pub fn key(&self, mut read: impl FnMut(u64)) -> Result<String, SourceError> {
+        let mut hasher = blake3::Hasher::new_derive_key("templar text of a corpus v1");
+        let mut bytes = 0;
+        for (source, name, licence) in &self.0 {
+            for part in [name, licence] {
+                hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+            }
+            for document in source.documents()? {
+                let document = document?;
+                hasher.update(&(document.len() as u64).to_le_bytes()).update(document.as_bytes());
+                bytes += document.len() as u64;
+                read(bytes);
+            }
+        }
+        Ok(hasher.finalize().to_hex()[..16].to_owned())
+    }
+
+    /// A builder with the sources.
+    pub fn builder(&self) -> CorpusBuilder {
+        let add = |builder: CorpusBuilder, (source, name, licence)| builder.source(source, name, licence);
+        self.0.iter().cloned().fold(CorpusBuilder::new(), add)
+    }
+
+    /// The folder of this text's corpus below `corpora`; it is built if it is not there.
+    pub fn keep(
+        &self,
+        corpora: &Path,
+        tokens: Tokens<'_>,
+        progress: &mut dyn FnMut(KeepProgress),
+    ) -> Result<PathBuf, BuildError> {
+        let key = self.key(|bytes| progress(KeepProgress::Comparing(bytes)))?;
+        let vocabulary = match tokens {
+            Tokens::Of(tokenizer) => tokenizer.hash().to_string(),
+            Tokens::Vocabulary(size) => size.to_string(),
+            Tokens::Default => "auto".to_owned(),
+        };
+        let folder = corpora.join(format!("{key}-{vocabulary}"));
+        if folder.exists() {
+            return Ok(folder);
+        }
+        let first = match tokens {
+            Tokens::Of(tokenizer) => self.builder().tokenizer(Tokenizer::from_json(tokenizer.to_json())?),
+            Tokens::Vocabulary(size) => self.builder().vocab_size(size),
+            Tokens::Default => self.builder().vocab_size(DEFAULT_VOCABULARY),
+        };
+        let mut build = |builder: CorpusBuilder| {
+            match builder.build(&folder, |news| progress(KeepProgress::Building(news))) {
+                // Another process built the same text meanwhile.
+                Err(BuildError::FolderExists { .. }) => Ok(()),
+                built => built.map(|_| ()),
+            }
+        };
+        match (build(first), tokens) {
+            (Err(BuildError::Tokenizer(TokenizerError::TextTooPlain { reached, .. })), Tokens::Default) => {
+                build(self.builder().vocab_size(reached))?;
+            }
+            (built, _) => built?,
+        }
+        Ok(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_built_once_and_by_its_content() {
+        let root = tempfile::tempdir().unwrap();
+        let text =
+            |bytes| TextSources(vec![(Source::Synthetic { seed: 0, bytes }, "tales".to_owned(), "free".to_owned())]);
+        let mut builds = 0;
+        let mut keep = |bytes, tokens: Tokens<'_>| {
+            let mut progress = |news| {
+                builds += usize::from(matches!(news, KeepProgress::Building(BuildProgress::TrainingTokenizer { .. })))
+            };
+            text(bytes).keep(root.path(), tokens, &mut progress).unwrap()
+        };
+        let first = keep(60_000, Tokens::Vocabulary(300));
+        assert_eq!(keep(60_000, Tokens::Vocabulary(300)), first);
+        assert_ne!(keep(60_000, Tokens::Vocabulary(310)), first);
+        assert_ne!(keep(70_000, Tokens::Vocabulary(300)), first);
+        assert_eq!(builds, 3);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the ledger adds to the view of a network.
+
+use crate::{Network, View, Watch};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use templar_base::{Alpha, BlockNumber, Netuid, Uid};
+use templar_chain::{Chain, RpcChain};
+
+/// How often stakes are read from the ledger.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// A ledger that does not answer within this time leaves the old numbers.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// The stakes on the ledger, read every two seconds.
+#[derive(Debug, Default)]
+pub struct Stakes {
+    by_uid: BTreeMap<Uid, Alpha>,
+    head: Option<BlockNumber>,
+    read: Option<Instant>,
+}
+
+impl Stakes {
+    /// Reads them, unless that was done a moment ago.
+    pub async fn refresh(&mut self, chain: &RpcChain, netuid: Netuid) {
+        if self.read.is_some_and(|read| read.elapsed() < INTERVAL) {
+            return;
+        }
+        self.read = Some(Instant::now());
+        if let Ok(Ok(metagraph)) = tokio::time::timeout(DEADLINE, chain.metagraph(netuid, None)).await {
+            self.by_uid = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
+            self.head = Some(metagraph.block);
+        }
+    }
+
+    /// The newest block that the ledger named; none where it did not answer.
+    pub fn head(&self) -> Option<BlockNumber> {
+        self.head
+    }
+
+    /// Adds the stakes to the nodes of a view.
+    pub fn add_to(&self, view: &mut View) {
+        for node in &mut view.nodes {
+            let uid = node.status.as_ref().map(|status| status.uid);
+            node.stake = uid.and_then(|uid| self.by_uid.get(&uid).copied());
+        }
+    }
+}
+
+impl Watch {
+    /// The view of a running network: journals, stakes, and the share of the window that is over.
+    pub fn view_of(&self, network: &Network, stakes: &Stakes, remarks: &[String], since: Duration) -> View {
+        let mut view = self.view(remarks);
+        let clock = &network.genesis.clock;
+        view.seconds = since.as_secs_f64();
+        view.window = clock.window_of(view.block);
+        view.window_share = view
+            .window
+            .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
+        stakes.add_to(&mut view);
+        view
+    }
+}
