@@ -1,9 +1,9 @@
 //! One window's judgement, from payloads to verdict.
 
+use crate::admission_checks::magnitude_units;
 use crate::contribution::MeasureError;
-use crate::door::magnitude_units;
 use crate::{
-    Book, Confirmation, Contribution, DoorFailure, Expectation, MinerRecord, MinerVerdict, Model, Nats, Rating,
+    Confirmation, Contribution, Expectation, MinerRecord, MinerVerdict, Model, Nats, Rating, Ratings, Rejection,
     Standing, Verdict, admitted, check_payload, confirm, find_copies, measure, select,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub enum JudgeError {
 #[derive(Debug, Clone)]
 pub enum Submission {
     /// It did not reach the checks of its content.
-    Refused(DoorFailure),
+    Rejected(Rejection),
     /// It opened and decoded.
     Payload {
         /// The payload.
@@ -77,13 +77,13 @@ pub struct WindowInput<'a> {
     /// Who committed a payload in time, in any order.
     pub entries: &'a [Entry],
     /// The agreed ratings before this window.
-    pub book: &'a Book,
+    pub ratings: &'a Ratings,
 }
 
 /// What is known of one entry while the judgement goes on.
 struct Case<'a> {
     entry: &'a Entry,
-    failure: Option<DoorFailure>,
+    failure: Option<Rejection>,
     contribution: Option<Contribution>,
     admitted: bool,
 }
@@ -105,17 +105,17 @@ pub fn merge_rule(genesis: &Genesis) -> MergeRule {
 /// Judges one window. Pure: the same input and the same model give the same verdict on every machine.
 pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, JudgeError> {
     let failed = |source: MeasureError| JudgeError::Measure { window: input.window, source };
-    let mut book = input.book.clone();
-    book.keep_registered(input.registered);
-    let mut cases = open_cases(input, &book);
+    let mut ratings = input.ratings.clone();
+    ratings.keep_registered(input.registered);
+    let mut cases = open_cases(input, &ratings);
     let carried = measure_cases(input, model, &mut cases).map_err(failed)?;
-    rate(input, &mut book, &cases);
+    rate(input, &mut ratings, &cases);
     let admitted: Vec<Uid> = cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
-    let ranked = select(&book, &admitted, &input.genesis.judging, input.window, input.beacon);
+    let ranked = select(&ratings, &admitted, &input.genesis.judging, input.window, input.beacon);
     let confirmation = confirm_ranked(input, model, &cases, &ranked, carried).map_err(failed)?;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
-    pay(input, &mut book, &cases, &ranked, &selected);
-    let miners = cases.iter().map(|case| miner_verdict(case, input.book, &book, &selected)).collect();
+    pay(input, &mut ratings, &cases, &ranked, &selected);
+    let miners = cases.iter().map(|case| miner_verdict(case, input.ratings, &ratings, &selected)).collect();
     Ok(Verdict {
         run: input.run,
         window: input.window,
@@ -124,27 +124,27 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
         miners,
         confirmation,
         selected,
-        book,
+        ratings,
     })
 }
 
-/// The door: every check that needs no model. Cases come by uid.
-fn open_cases<'a>(input: &WindowInput<'a>, book: &Book) -> Vec<Case<'a>> {
+/// The admission checks: all that needs no model. Cases come by uid.
+fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<Case<'a>> {
     let mut cases: Vec<Case<'a>> = input
         .entries
         .iter()
         .map(|entry| {
             let failure = match &entry.submission {
-                Submission::Refused(failure) => Some(failure.clone()),
+                Submission::Rejected(failure) => Some(failure.clone()),
                 Submission::Payload { payload, data_digest, .. } => {
-                    check_payload(payload, &expectation(input, entry.uid, *data_digest, book)).err()
+                    check_payload(payload, &expectation(input, entry.uid, *data_digest, ratings)).err()
                 }
             };
             Case { entry, failure, contribution: None, admitted: false }
         })
         .collect();
     cases.sort_by_key(|case| (case.entry.block, case.entry.uid));
-    refuse_copies(&mut cases, input.genesis.judging.copy_agreement);
+    reject_copies(&mut cases, input.genesis.judging.copy_agreement);
     cases.sort_by_key(|case| case.entry.uid);
     cases
 }
@@ -153,7 +153,7 @@ fn expectation<'a>(
     input: &WindowInput<'a>,
     uid: Uid,
     data_digest: Option<ContentHash>,
-    book: &Book,
+    ratings: &Ratings,
 ) -> Expectation<'a> {
     let data = &input.genesis.data;
     Expectation {
@@ -166,18 +166,18 @@ fn expectation<'a>(
         batches_per_window: data.batches_per_window as u32,
         inner_steps: input.inner_steps,
         data_digest,
-        magnitude_history: book.magnitude,
+        magnitude_history: ratings.magnitude,
     }
 }
 
 /// `cases` are in the order of their commitments.
-fn refuse_copies(cases: &mut [Case<'_>], limit: f64) {
+fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
     let places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
     let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
     for (copy, found) in find_copies(&payloads, limit).into_iter().enumerate() {
         if let Some((original, agreement)) = found {
             let of = cases[places[original]].entry.uid;
-            cases[places[copy]].failure = Some(DoorFailure::Copy { of, percent: (agreement * 100.0) as u32 });
+            cases[places[copy]].failure = Some(Rejection::Copy { of, percent: (agreement * 100.0) as u32 });
         }
     }
 }
@@ -211,15 +211,15 @@ fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Ca
 }
 
 /// Moves the ratings: a share is observed, an absence or a failure makes less sure, harm starts over.
-fn rate(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>]) {
-    for record in book.miners.values_mut() {
+fn rate(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
+    for record in ratings.miners.values_mut() {
         record.rating.predict(input.genesis.judging.rating_process_noise);
     }
     let admitted: Vec<&Case<'_>> = cases.iter().filter(|case| case.admitted).collect();
     let total: f64 = admitted.iter().filter_map(|case| case.contribution.as_ref()).map(|c| c.mean.to_f64()).sum();
     for case in &admitted {
         let Some(contribution) = &case.contribution else { continue };
-        let record = book.miners.entry(case.entry.uid).or_insert_with(|| MinerRecord {
+        let record = ratings.miners.entry(case.entry.uid).or_insert_with(|| MinerRecord {
             hotkey: case.entry.hotkey,
             rating: Rating::newcomer(admitted.len()),
             since: input.window,
@@ -232,19 +232,19 @@ fn rate(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>]) {
         record.rating.observe(mean / total, contribution.standard_error.to_f64() / mean);
     }
     for case in cases.iter().filter(|case| is_penalised(case)) {
-        if let Some(record) = book.miners.get_mut(&case.entry.uid) {
+        if let Some(record) = ratings.miners.get_mut(&case.entry.uid) {
             record.rating = Rating::newcomer(admitted.len().max(1));
             record.ramp_since = input.window;
         }
     }
     let magnitudes = admitted.iter().filter_map(|case| case.payload()).map(magnitude_units).collect();
-    book.note_magnitudes(magnitudes);
+    ratings.note_magnitudes(magnitudes);
 }
 
 /// Harm and copying cost the rating and the ramp; honest mistakes and lateness only the window.
 fn is_penalised(case: &Case<'_>) -> bool {
     let harmful = case.contribution.as_ref().is_some_and(Contribution::is_harmful);
-    harmful || matches!(case.failure, Some(DoorFailure::Copy { .. }))
+    harmful || matches!(case.failure, Some(Rejection::Copy { .. }))
 }
 
 fn confirm_ranked(
@@ -272,7 +272,7 @@ fn confirm_ranked(
 }
 
 /// Moves the averages that the weights come from. Who was ranked and failed the confirmation earns nothing.
-fn pay(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>], ranked: &[Uid], selected: &[Uid]) {
+fn pay(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>], ranked: &[Uid], selected: &[Uid]) {
     let earned: BTreeMap<Uid, f64> = cases
         .iter()
         .filter(|case| case.admitted && (selected.contains(&case.entry.uid) || !ranked.contains(&case.entry.uid)))
@@ -280,7 +280,7 @@ fn pay(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>], ranked: &[U
         .collect();
     let selected: BTreeSet<Uid> = selected.iter().copied().collect();
     let step = 1.0 / input.genesis.economics.averaged_windows as f64;
-    for (uid, record) in &mut book.miners {
+    for (uid, record) in &mut ratings.miners {
         let own = earned.get(uid).copied().unwrap_or(0.0);
         let (as_selected, as_unselected) = if selected.contains(uid) { (own, 0.0) } else { (0.0, own) };
         record.selected_average += step * (as_selected - record.selected_average);
@@ -288,10 +288,10 @@ fn pay(input: &WindowInput<'_>, book: &mut Book, cases: &[Case<'_>], ranked: &[U
     }
 }
 
-fn miner_verdict(case: &Case<'_>, before: &Book, after: &Book, selected: &[Uid]) -> MinerVerdict {
+fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, selected: &[Uid]) -> MinerVerdict {
     let uid = case.entry.uid;
     let standing = match (&case.failure, &case.contribution) {
-        (Some(failure), _) => Standing::Refused(failure.clone()),
+        (Some(failure), _) => Standing::Rejected(failure.clone()),
         (None, Some(contribution)) if contribution.is_harmful() => Standing::Harmful,
         _ if selected.contains(&uid) => Standing::Selected,
         _ if case.admitted => Standing::Admitted,
@@ -299,9 +299,9 @@ fn miner_verdict(case: &Case<'_>, before: &Book, after: &Book, selected: &[Uid])
     };
     let (payload, tokens) = match &case.entry.submission {
         Submission::Payload { payload, hash, .. } => (Some(*hash), payload.metadata().tokens_trained),
-        Submission::Refused(_) => (None, 0),
+        Submission::Rejected(_) => (None, 0),
     };
-    let rating = |book: &Book| book.miners.get(&uid).map(|record| record.rating);
+    let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
     MinerVerdict {
         uid,
         hotkey: case.entry.hotkey,

@@ -4,32 +4,34 @@
 //! evaluation data that a beacon drew after sealing, and the agreed ratings of the window before. The model is reached
 //! through the [`Model`] trait. Honest judges with the same numerics come to the same verdict, bit for bit.
 //!
-//! The road of one judgement is [`judge`]: the door ([`check_payload`], [`find_copies`]), contribution by one gradient
-//! for everybody ([`measure`]), admission, rating ([`Rating`]), selection, confirmation at the full step; and from the
-//! book of ratings the weights ([`weights`]).
+//! The road of one judgement is [`judge`]: the admission checks ([`check_payload`], [`find_copies`]), contribution by one
+//! gradient for everybody ([`measure`]), admission, rating ([`Rating`]), selection, confirmation at the full step; and from
+//! the ratings the weights ([`weights`]).
 
 mod admission;
-mod book;
+mod admission_checks;
 mod confirmation;
 mod contribution;
 mod copies;
-mod door;
+mod gathering;
 mod judge;
 mod model;
 mod rating;
+mod ratings;
 mod selection;
 mod verdict;
 mod weights;
 
 pub use admission::admitted;
-pub use book::{Book, MinerRecord};
+pub use admission_checks::{Expectation, Rejection, check_payload};
 pub use confirmation::{Confirmation, confirm};
 pub use contribution::{Contribution, Measurement, Nats, measure};
 pub use copies::find_copies;
-pub use door::{DoorFailure, Expectation, check_payload};
+pub use gathering::gathered_share;
 pub use judge::{Entry, JudgeError, Submission, WindowInput, judge, merge_rule};
 pub use model::{Model, ModelError};
 pub use rating::Rating;
+pub use ratings::{MinerRecord, Ratings};
 pub use selection::select;
 pub use verdict::{MinerVerdict, Standing, Verdict};
 pub use weights::weights;

@@ -1,20 +1,20 @@
 //! Selection: the best ratings among the admitted, and a few places for newcomers.
 
-use crate::Book;
+use crate::Ratings;
 use templar_base::random::Stream;
 use templar_base::{Beacon, JudgingRule, Uid, Window};
 
 /// Selects at most `rule.selected` of the admitted, best first. `rule.newcomer_places` of the places go by lot to
 /// newcomers that would not have a place by rating, so that anyone can rise.
-pub fn select(book: &Book, admitted: &[Uid], rule: &JudgingRule, window: Window, beacon: Beacon) -> Vec<Uid> {
-    let value = |uid: &Uid| book.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
+pub fn select(ratings: &Ratings, admitted: &[Uid], rule: &JudgingRule, window: Window, beacon: Beacon) -> Vec<Uid> {
+    let value = |uid: &Uid| ratings.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
     let mut ranked = admitted.to_vec();
     ranked.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
     if ranked.len() <= rule.selected {
         return ranked;
     }
     let is_new = |uid: &Uid| {
-        book.miners.get(uid).is_some_and(|record| window.0.saturating_sub(record.since.0) < rule.newcomer_windows)
+        ratings.miners.get(uid).is_some_and(|record| window.0.saturating_sub(record.since.0) < rule.newcomer_windows)
     };
     let by_rating = rule.selected - rule.newcomer_places;
     let mut newcomers: Vec<Uid> = ranked[by_rating..].iter().copied().filter(is_new).collect();

@@ -1,18 +1,18 @@
-//! From the book of ratings to a validator's weights on the ledger.
+//! From the ratings to a validator's weights on the ledger.
 
-use crate::Book;
+use crate::Ratings;
 use templar_base::{Economics, Uid, Window};
 
-/// The weights that the agreed book gives after `window`: uids with a weight over zero, ascending, the largest 65535.
+/// The weights that the agreed ratings gives after `window`: uids with a weight over zero, ascending, the largest 65535.
 ///
 /// Proportional to the average contribution of selected windows; a part goes to admitted miners that were not selected;
 /// all rise over the ramp after a miner's first payload or last penalty, which is what a cheater stands to lose.
-pub fn weights(book: &Book, economics: &Economics, window: Window) -> Vec<(Uid, u16)> {
-    let selected: f64 = book.miners.values().map(|record| record.selected_average).sum();
-    let unselected: f64 = book.miners.values().map(|record| record.unselected_average).sum();
+pub fn weights(ratings: &Ratings, economics: &Economics, window: Window) -> Vec<(Uid, u16)> {
+    let selected: f64 = ratings.miners.values().map(|record| record.selected_average).sum();
+    let unselected: f64 = ratings.miners.values().map(|record| record.unselected_average).sum();
     let unselected_share = if unselected > 0.0 { economics.unselected_share } else { 0.0 };
     let part = |amount: f64, total: f64| if total > 0.0 { amount / total } else { 0.0 };
-    let raw: Vec<(Uid, f64)> = book
+    let raw: Vec<(Uid, f64)> = ratings
         .miners
         .iter()
         .map(|(uid, record)| {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
 use templar_gauntlet::{
-    Contribution, DoorFailure, Entry, Expectation, Nats, Standing, Submission, check_payload, confirm, measure,
+    Contribution, Entry, Expectation, Nats, Rejection, Standing, Submission, check_payload, confirm, measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -21,7 +21,7 @@ fn uids(range: std::ops::Range<u16>) -> BTreeSet<Uid> {
 fn payload_of(entry: &Entry) -> &Payload {
     match &entry.submission {
         Submission::Payload { payload, .. } => payload,
-        Submission::Refused(failure) => panic!("refused: {failure}"),
+        Submission::Rejected(failure) => panic!("rejected: {failure}"),
     }
 }
 
@@ -49,7 +49,7 @@ fn judge_cheat(arena: &Arena, honest: &[Entry], cheat: Entry) -> Standing {
         "honest miners are selected, the cheat ({:?}) is not",
         standing(&verdict, uid.0)
     );
-    let weights = arena.weights(&verdict.book);
+    let weights = arena.weights(&verdict.ratings);
     assert_eq!(weights.keys().copied().collect::<BTreeSet<_>>(), uids(HONEST), "the cheat is paid");
     for uid in HONEST {
         assert_eq!(standing(&verdict, uid), &Standing::Selected);
@@ -96,20 +96,20 @@ fn what_a_payload_says_of_its_window_is_checked_and_named() {
     let refused = |metadata: Metadata| {
         let entry = arena.entry_as(CHEAT, &payload.clone().with_metadata(metadata).unwrap());
         match judge_cheat(&arena, &honest, entry) {
-            Standing::Refused(failure) => failure,
+            Standing::Rejected(failure) => failure,
             other => panic!("{other:?}"),
         }
     };
     let other_state = StateHash::new([9; 32]);
-    assert_eq!(refused(Metadata { run: RunId::new([9; 32]), ..truth.clone() }), DoorFailure::WrongRun);
+    assert_eq!(refused(Metadata { run: RunId::new([9; 32]), ..truth.clone() }), Rejection::WrongRun);
     let stale = Window(arena.window.0 - 1);
-    assert_eq!(refused(Metadata { window: stale, ..truth.clone() }), DoorFailure::WrongWindow { actual: stale });
-    assert_eq!(refused(Metadata { uid: Uid(3), ..truth.clone() }), DoorFailure::WrongUid { actual: Uid(3) });
-    assert_eq!(refused(Metadata { start_state: other_state, ..truth.clone() }), DoorFailure::WrongStart);
-    let numerics = DoorFailure::WrongNumerics { actual: "fast-1".to_owned() };
+    assert_eq!(refused(Metadata { window: stale, ..truth.clone() }), Rejection::WrongWindow { actual: stale });
+    assert_eq!(refused(Metadata { uid: Uid(3), ..truth.clone() }), Rejection::WrongUid { actual: Uid(3) });
+    assert_eq!(refused(Metadata { start_state: other_state, ..truth.clone() }), Rejection::WrongStart);
+    let numerics = Rejection::WrongNumerics { actual: "fast-1".to_owned() };
     assert_eq!(refused(Metadata { numerics: "fast-1".to_owned(), ..truth.clone() }), numerics);
     let data_digest = arena.data_digest(Uid(0));
-    assert_eq!(refused(Metadata { data_digest, ..truth.clone() }), DoorFailure::WrongData);
+    assert_eq!(refused(Metadata { data_digest, ..truth.clone() }), Rejection::WrongData);
     for wrong in [
         Metadata { inner_steps: 0, tokens_trained: 0, ..truth.clone() },
         Metadata { inner_steps: 5, tokens_trained: 5 * 32, ..truth.clone() },
@@ -118,16 +118,16 @@ fn what_a_payload_says_of_its_window_is_checked_and_named() {
         Metadata { carried_start: 4, carried_steps: 1, ..truth.clone() },
         Metadata { carried_start: u32::MAX, carried_steps: 1, ..truth.clone() },
     ] {
-        assert_eq!(refused(wrong), DoorFailure::WrongSteps);
+        assert_eq!(refused(wrong), Rejection::WrongSteps);
     }
     assert_eq!(
-        judge_cheat(&arena, &honest[..], refused_entry(DoorFailure::Missing)),
-        Standing::Refused(DoorFailure::Missing)
+        judge_cheat(&arena, &honest[..], rejected_entry(Rejection::Missing)),
+        Standing::Rejected(Rejection::Missing)
     );
 }
 
-fn refused_entry(failure: DoorFailure) -> Entry {
-    Entry { uid: CHEAT, hotkey: hotkey(CHEAT), block: BlockNumber(99), submission: Submission::Refused(failure) }
+fn rejected_entry(failure: Rejection) -> Entry {
+    Entry { uid: CHEAT, hotkey: hotkey(CHEAT), block: BlockNumber(99), submission: Submission::Rejected(failure) }
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn bytes_that_are_no_payload_are_refused_with_the_place() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     let error = Payload::decode(&bytes, &arena.layout).unwrap_err();
-    let failure = DoorFailure::Undecodable { reason: error.to_string() };
-    let standing = judge_cheat(&arena, &honest, refused_entry(failure.clone()));
-    assert_eq!(standing, Standing::Refused(failure));
+    let failure = Rejection::Undecodable { reason: error.to_string() };
+    let standing = judge_cheat(&arena, &honest, rejected_entry(failure.clone()));
+    assert_eq!(standing, Standing::Rejected(failure));
 }
 
 #[test]
@@ -149,26 +149,26 @@ fn a_uid_without_data_is_told_so() {
     let payload = arena.honest(CHEAT, 1.0);
     let hash = ContentHash::of(&payload.encode());
     entry.submission = Submission::Payload { payload: Box::new(payload), hash, data_digest: None };
-    assert_eq!(judge_cheat(&arena, &honest, entry), Standing::Refused(DoorFailure::NoAssignment));
+    assert_eq!(judge_cheat(&arena, &honest, entry), Standing::Rejected(Rejection::NoAssignment));
 }
 
 #[test]
 fn zeros_and_values_out_of_proportion_are_refused() {
     let (arena, honest) = scene();
     let zeros = arena.entry(&arena.payload_of(CHEAT, &[0.0; PARAMETERS]));
-    assert_eq!(judge_cheat(&arena, &honest, zeros), Standing::Refused(DoorFailure::Empty));
+    assert_eq!(judge_cheat(&arena, &honest, zeros), Standing::Rejected(Rejection::Empty));
 
     let scaled: Vec<f32> = arena.honest_drift(CHEAT, 1.0).iter().map(|value| 100.0 * value).collect();
     let scaled = arena.entry(&arena.payload_of(CHEAT, &scaled));
     let standing = judge_cheat(&arena, &honest, scaled);
-    assert!(matches!(standing, Standing::Refused(DoorFailure::OutOfBounds { .. })), "{standing:?}");
+    assert!(matches!(standing, Standing::Rejected(Rejection::OutOfBounds { .. })), "{standing:?}");
 
     // Coordinates that nobody else sends, as large as the format allows.
     let sent: BTreeSet<usize> = honest.iter().flat_map(|entry| sent_by(payload_of(entry))).collect();
     let unique: Vec<f32> = (0..PARAMETERS).map(|j| if sent.contains(&j) { 0.0 } else { 14.75 }).collect();
     let unique = arena.entry(&arena.payload_of(CHEAT, &unique));
     let standing = judge_cheat(&arena, &honest, unique);
-    assert!(matches!(standing, Standing::Refused(DoorFailure::OutOfBounds { .. })), "{standing:?}");
+    assert!(matches!(standing, Standing::Rejected(Rejection::OutOfBounds { .. })), "{standing:?}");
 }
 
 fn sent_by(payload: &Payload) -> Vec<usize> {
@@ -212,7 +212,7 @@ fn the_last_window_sent_again_is_a_payload_of_another_window() {
     let again = arena.entry(payload_of(&before[0]));
     let entries: Vec<Entry> = honest.into_iter().chain([again]).collect();
     let verdict = arena.judge(&entries);
-    assert_eq!(standing(&verdict, 0), &Standing::Refused(DoorFailure::WrongWindow { actual: Window(0) }));
+    assert_eq!(standing(&verdict, 0), &Standing::Rejected(Rejection::WrongWindow { actual: Window(0) }));
     assert_eq!(verdict.selected.len(), 7);
 }
 
@@ -220,11 +220,11 @@ fn the_last_window_sent_again_is_a_payload_of_another_window() {
 fn a_copy_is_refused_whether_it_is_exact_or_perturbed() {
     let (arena, honest) = scene();
     let original = payload_of(&honest[2]);
-    let is_copy = |standing: &Standing| matches!(standing, Standing::Refused(DoorFailure::Copy { of: Uid(2), .. }));
+    let is_copy = |standing: &Standing| matches!(standing, Standing::Rejected(Rejection::Copy { of: Uid(2), .. }));
 
     let copy = original.clone().with_metadata(arena.metadata(CHEAT)).unwrap();
     let exact = judge_cheat(&arena, &honest, arena.entry(&copy));
-    assert_eq!(exact, Standing::Refused(DoorFailure::Copy { of: Uid(2), percent: 100 }));
+    assert_eq!(exact, Standing::Rejected(Rejection::Copy { of: Uid(2), percent: 100 }));
 
     let mut values = vec![0.0; PARAMETERS];
     original.for_each_value(|index, value| values[index] = value);
@@ -251,7 +251,7 @@ fn who_was_sealed_first_is_the_author() {
     copy.block = BlockNumber(1);
     honest.push(copy);
     let verdict = arena.judge(&honest);
-    assert_eq!(standing(&verdict, 2), &Standing::Refused(DoorFailure::Copy { of: CHEAT, percent: 100 }));
+    assert_eq!(standing(&verdict, 2), &Standing::Rejected(Rejection::Copy { of: CHEAT, percent: 100 }));
     assert_eq!(standing(&verdict, CHEAT.0), &Standing::Selected);
 }
 
@@ -313,7 +313,7 @@ fn splitting_a_payload_among_sybils_gains_nothing() {
 fn a_verdict_is_the_same_to_the_byte_for_any_order_and_any_judge() {
     let (arena, mut entries) = scene();
     entries.push(arena.entry(&arena.payload_of(CHEAT, &noise(1))));
-    entries.push(Entry { uid: Uid(41), ..refused_entry(DoorFailure::Missing) });
+    entries.push(Entry { uid: Uid(41), ..rejected_entry(Rejection::Missing) });
     let json = |entries: &[Entry]| serde_json::to_string(&arena.judge(entries)).unwrap();
     let first = json(&entries);
     assert_eq!(json(&entries), first);
@@ -347,7 +347,7 @@ fn a_payload_that_is_good_for_half_a_step_only_is_isolated() {
     let cheat = miner(&verdict, CHEAT.0);
     assert!(cheat.contribution.as_ref().unwrap().sure().to_f64() > 0.0, "the small step looks good");
     assert_eq!(verdict.selected.iter().copied().collect::<BTreeSet<_>>(), uids(HONEST));
-    assert!(!arena.weights(&verdict.book).contains_key(&CHEAT), "who failed the full step earns nothing");
+    assert!(!arena.weights(&verdict.ratings).contains_key(&CHEAT), "who failed the full step earns nothing");
     let confirmation = verdict.confirmation.unwrap();
     assert!(confirmation.loss_after.unwrap() < confirmation.loss_before);
     assert!(confirmation.evaluations <= 2 * 9 + 1, "{} evaluations", confirmation.evaluations);
@@ -407,5 +407,5 @@ fn bounds_hold_exactly_at_their_edge() {
     };
     assert_eq!(check(0), Ok(()), "no history, no bound");
     assert_eq!(check(units.div_ceil(16)), Ok(()));
-    assert!(matches!(check(units.div_ceil(16) - 1), Err(DoorFailure::OutOfBounds { times: 16.. })));
+    assert!(matches!(check(units.div_ceil(16) - 1), Err(Rejection::OutOfBounds { times: 16.. })));
 }

@@ -5,7 +5,7 @@ mod arena;
 use arena::{Arena, hotkey, miner, standing};
 use std::collections::BTreeSet;
 use templar_base::{PublicKey, Uid, Window};
-use templar_gauntlet::{Book, DoorFailure, Entry, MinerRecord, Rating, Standing, Submission, Verdict, weights};
+use templar_gauntlet::{Entry, MinerRecord, Rating, Ratings, Rejection, Standing, Submission, Verdict, weights};
 use templar_gradient::Payload;
 
 /// One window in which these miners do their work with an effort each.
@@ -25,7 +25,7 @@ fn window_of(arena: &mut Arena, efforts: &[(u16, f32)]) -> Verdict {
 fn payload_of(entry: &Entry) -> &Payload {
     match &entry.submission {
         Submission::Payload { payload, .. } => payload,
-        Submission::Refused(failure) => panic!("refused: {failure}"),
+        Submission::Rejected(failure) => panic!("rejected: {failure}"),
     }
 }
 
@@ -39,10 +39,10 @@ fn the_model_learns_and_who_contributes_more_is_rated_and_paid_more() {
         losses.push(verdict.confirmation.unwrap().loss_before);
     }
     assert!(losses[19] < 0.9 * losses[0], "{losses:?}");
-    let weights = arena.weights(&arena.book);
+    let weights = arena.weights(&arena.ratings);
     assert!(weights[&Uid(6)] > weights[&Uid(3)] && weights[&Uid(3)] > weights[&Uid(0)], "{weights:?}");
     assert_eq!(weights[&Uid(6)], u16::MAX);
-    let value = |uid: u16| arena.book.miners[&Uid(uid)].rating.value();
+    let value = |uid: u16| arena.ratings.miners[&Uid(uid)].rating.value();
     assert!(value(6) > value(3) && value(3) > value(0));
 }
 
@@ -66,7 +66,7 @@ fn the_best_ratings_and_some_newcomers_have_the_places() {
             .filter(|miner| matches!(miner.standing, Standing::Admitted | Standing::Selected))
             .map(|miner| miner.uid)
             .collect();
-        let value = |uid: &Uid| verdict.book.miners[uid].rating.value();
+        let value = |uid: &Uid| verdict.ratings.miners[uid].rating.value();
         admitted.sort_by(|a, b| value(b).total_cmp(&value(a)));
         assert_eq!(verdict.selected[..13], admitted[..13], "the best 13 have places, best first");
         let is_new = |uid: &&Uid| uid.0 >= 20;
@@ -81,7 +81,7 @@ fn the_best_ratings_and_some_newcomers_have_the_places() {
     let verdict = window_of(&mut arena, &veterans);
     let left_out = veterans.iter().find(|(uid, _)| !verdict.selected.contains(&Uid(*uid))).unwrap().0;
     assert_eq!(standing(&verdict, left_out), &Standing::Admitted);
-    assert!(verdict.book.miners[&Uid(left_out)].unselected_average > 0.0, "it earns of the unselected share");
+    assert!(verdict.ratings.miners[&Uid(left_out)].unselected_average > 0.0, "it earns of the unselected share");
 }
 
 #[test]
@@ -91,10 +91,10 @@ fn an_absence_costs_rating_and_pay_little_by_little() {
     for _ in 0..6 {
         window_of(&mut arena, &all);
     }
-    let mut last = arena.book.miners[&Uid(5)].clone();
+    let mut last = arena.ratings.miners[&Uid(5)].clone();
     for _ in 0..4 {
         window_of(&mut arena, &all[..5]);
-        let record = arena.book.miners[&Uid(5)].clone();
+        let record = arena.ratings.miners[&Uid(5)].clone();
         assert!(record.rating.value() < last.rating.value());
         assert_eq!(record.rating.mean, last.rating.mean);
         assert!(record.selected_average < last.selected_average && record.selected_average > 0.0);
@@ -112,7 +112,7 @@ fn harm_and_copying_start_rating_and_ramp_anew_and_honest_mistakes_do_not() {
     for _ in 0..4 {
         window_of(&mut arena, &all);
     }
-    let before = arena.book.clone();
+    let before = arena.ratings.clone();
     let mut entries = arena.honest_entries(0..5);
     let flipped: Vec<f32> = arena.honest_drift(Uid(5), 1.0).iter().map(|value| -value).collect();
     entries.push(arena.entry(&arena.payload_of(Uid(5), &flipped)));
@@ -122,20 +122,20 @@ fn harm_and_copying_start_rating_and_ramp_anew_and_honest_mistakes_do_not() {
     entries.push(Entry {
         uid: Uid(7),
         hotkey: hotkey(Uid(7)),
-        submission: Submission::Refused(DoorFailure::Missing),
+        submission: Submission::Rejected(Rejection::Missing),
         ..late
     });
     let verdict = arena.judge(&entries);
     assert_eq!(standing(&verdict, 5), &Standing::Harmful);
-    assert!(matches!(standing(&verdict, 6), Standing::Refused(DoorFailure::Copy { of: Uid(0), .. })));
+    assert!(matches!(standing(&verdict, 6), Standing::Rejected(Rejection::Copy { of: Uid(0), .. })));
     for uid in [5, 6] {
-        let record = &verdict.book.miners[&Uid(uid)];
+        let record = &verdict.ratings.miners[&Uid(uid)];
         assert_eq!((record.ramp_since, record.rating), (arena.window, Rating::newcomer(5)), "uid {uid}");
         assert_eq!(miner(&verdict, uid).rating_after, Some(record.rating));
     }
-    let (mistaken, was) = (&verdict.book.miners[&Uid(7)], &before.miners[&Uid(7)]);
+    let (mistaken, was) = (&verdict.ratings.miners[&Uid(7)], &before.miners[&Uid(7)]);
     assert_eq!((mistaken.ramp_since, mistaken.rating.mean), (was.ramp_since, was.rating.mean));
-    let (now, then) = (arena.weights(&verdict.book), arena.weights(&before));
+    let (now, then) = (arena.weights(&verdict.ratings), arena.weights(&before));
     let falls = |uid: u16| f64::from(now[&Uid(uid)]) / f64::from(then[&Uid(uid)]);
     assert!(falls(5) < 0.4 && falls(6) < 0.4 && falls(7) > 0.6, "{} {} {}", falls(5), falls(6), falls(7));
 }
@@ -152,12 +152,12 @@ fn a_uid_that_changes_hands_starts_anew() {
     arena.registered.remove(&Uid(4));
     let entries = arena.honest_entries(0..4);
     let verdict = arena.judge(&entries);
-    let record = &verdict.book.miners[&Uid(3)];
+    let record = &verdict.ratings.miners[&Uid(3)];
     assert_eq!((record.hotkey, record.since, record.ramp_since), (owner, arena.window, arena.window));
     let step = 1.0 / arena.genesis.economics.averaged_windows as f64;
     let own = miner(&verdict, 3).contribution.as_ref().unwrap().mean.to_f64();
     assert!((record.selected_average - step * own).abs() < 1e-9, "nothing of the former owner's is left");
-    assert!(!verdict.book.miners.contains_key(&Uid(4)), "who left is forgotten");
+    assert!(!verdict.ratings.miners.contains_key(&Uid(4)), "who left is forgotten");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn all_the_free_riders_of_twenty_windows_earn_nothing() {
         assert_eq!(verdict.selected.iter().copied().collect::<BTreeSet<_>>(), (0..6).map(Uid).collect(), "{turn}");
         arena.advance(&entries, &verdict);
     }
-    let weights = arena.weights(&arena.book);
+    let weights = arena.weights(&arena.ratings);
     assert_eq!(weights.keys().copied().collect::<Vec<_>>(), (0..6).map(Uid).collect::<Vec<_>>());
 }
 
@@ -190,8 +190,8 @@ fn record(uid: u16, selected: f64, unselected: f64, ramp_since: u64) -> (Uid, Mi
 }
 
 fn shares(records: impl IntoIterator<Item = (Uid, MinerRecord)>, window: u64) -> Vec<(u16, f64)> {
-    let book = Book { miners: records.into_iter().collect(), magnitude: 0 };
-    let weights = weights(&book, &Arena::new().genesis.economics, Window(window));
+    let ratings = Ratings { miners: records.into_iter().collect(), magnitude: 0 };
+    let weights = weights(&ratings, &Arena::new().genesis.economics, Window(window));
     let total: f64 = weights.iter().map(|(_, weight)| f64::from(*weight)).sum();
     weights.into_iter().map(|(uid, weight)| (uid.0, f64::from(weight) / total)).collect()
 }

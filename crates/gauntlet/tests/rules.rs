@@ -7,7 +7,7 @@ use arena::{Arena, PARAMETERS, standing};
 use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{MergeMethod, OuterRule, Uid};
-use templar_gauntlet::{DoorFailure, Entry, Standing, Submission};
+use templar_gauntlet::{Entry, Rejection, Standing, Submission};
 use templar_gradient::{Aggregate, Payload};
 
 const HONEST: std::ops::Range<u16> = 0..8;
@@ -19,7 +19,7 @@ fn outer() -> OuterRule {
 fn payload_of(entry: &Entry) -> &Payload {
     match &entry.submission {
         Submission::Payload { payload, .. } => payload,
-        Submission::Refused(failure) => panic!("refused: {failure}"),
+        Submission::Rejected(failure) => panic!("rejected: {failure}"),
     }
 }
 
@@ -59,7 +59,7 @@ fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
     entries.push(arena.entry(&arena.payload_of(Uid(41), &small)));
     let verdict = arena.judge(&entries);
     assert!(
-        matches!(standing(&verdict, 40), Standing::Refused(DoorFailure::Copy { of: Uid(2), .. })),
+        matches!(standing(&verdict, 40), Standing::Rejected(Rejection::Copy { of: Uid(2), .. })),
         "{name}: {:?}",
         standing(&verdict, 40)
     );

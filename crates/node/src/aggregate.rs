@@ -5,33 +5,53 @@ use crate::context::Context;
 use crate::gather::Gathered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use templar_base::{Uid, Window};
+use templar_base::{ContentHash, Uid, Window};
 use templar_gauntlet::merge_rule;
 use templar_gradient::{Aggregate, Payload};
-use templar_record::{FetchedPayload, fetch_payload};
+use templar_record::{FetchedPayload, fetch_sealed, open_payload};
 
-/// Merges the payloads of `selected`; what was not gathered is fetched.
+/// Merges the payloads of `selected`, and hashes the result; what was not gathered is fetched.
 pub(crate) async fn build(
-    context: &Context,
+    context: &Arc<Context>,
+    window: Window,
+    selected: Vec<Uid>,
+    gathered: Option<Arc<Gathered>>,
+) -> Result<(ContentHash, Aggregate), NodeError> {
+    let fetched = fetch_missing(context, window, &selected, gathered.as_deref()).await?;
+    let own = Arc::clone(context);
+    let merge = move || {
+        let here = gathered.as_ref().map(|gathered| gathered.payloads()).unwrap_or_default();
+        let of = |uid: &Uid| here.get(uid).copied().or_else(|| fetched.get(uid).map(Box::as_ref));
+        let payloads: Vec<(&Payload, u32)> = selected.iter().filter_map(|uid| Some((of(uid)?, 1))).collect();
+        let aggregate = Aggregate::merge(&own.run.layout, &payloads, merge_rule(&own.run.genesis))?;
+        Ok((aggregate.hash(), aggregate))
+    };
+    context.heavy.run(merge).await
+}
+
+async fn fetch_missing(
+    context: &Arc<Context>,
     window: Window,
     selected: &[Uid],
-    gathered: Option<Arc<Gathered>>,
-) -> Result<Aggregate, NodeError> {
+    gathered: Option<&Gathered>,
+) -> Result<BTreeMap<Uid, Box<Payload>>, NodeError> {
     let (run, record) = (&context.run, &context.network.record);
-    let here = gathered.as_ref().map(|gathered| gathered.payloads()).unwrap_or_default();
-    let mut fetched: BTreeMap<Uid, Box<Payload>> = BTreeMap::new();
-    if selected.iter().any(|uid| !here.contains_key(uid)) {
-        let (records, _) = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
-        for uid in selected.iter().filter(|uid| !here.contains_key(uid)) {
-            let missing = || NodeError::Missing { what: format!("the payload of uid {uid}"), window };
-            let sealed = records.iter().find(|record| record.uid == *uid).ok_or_else(missing)?;
-            match fetch_payload(run, record, window, sealed).await? {
-                FetchedPayload::Opened { payload, .. } => fetched.insert(*uid, payload),
-                FetchedPayload::Rejected(_) => return Err(missing()),
-            };
-        }
+    let here = gathered.map(Gathered::payloads).unwrap_or_default();
+    let missing: Vec<Uid> = selected.iter().copied().filter(|uid| !here.contains_key(uid)).collect();
+    let mut fetched = BTreeMap::new();
+    if missing.is_empty() {
+        return Ok(fetched);
     }
-    let of = |uid: &Uid| here.get(uid).copied().or_else(|| fetched.get(uid).map(Box::as_ref));
-    let payloads: Vec<(&Payload, u32)> = selected.iter().filter_map(|uid| Some((of(uid)?, 1))).collect();
-    Ok(Aggregate::merge(&run.layout, &payloads, merge_rule(&run.genesis))?)
+    let committed = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
+    for uid in missing {
+        let lacking = || NodeError::NoPayload { uid, window };
+        let sealed = *committed.records.iter().find(|record| record.uid == uid).ok_or_else(lacking)?;
+        let object = fetch_sealed(run, record, window, &sealed).await?;
+        let own = Arc::clone(context);
+        match context.heavy.run(move || open_payload(&own.run, window, &sealed, &object)).await {
+            FetchedPayload::Opened { payload, .. } => fetched.insert(uid, payload),
+            FetchedPayload::Rejected(_) => return Err(lacking()),
+        };
+    }
+    Ok(fetched)
 }

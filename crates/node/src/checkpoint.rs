@@ -1,11 +1,13 @@
 //! Publishing checkpoints, and deleting what the run no longer keeps.
 
+use crate::context::Context;
 use crate::{Data, Network, NodeError};
+use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{ContentHash, Window};
+use templar_base::{ContentHash, StateHash, Window};
 use templar_bucket::{Bucket, BucketError, LargeSource, PART_BYTES};
 use templar_gradient::OuterState;
-use templar_record::{CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, Rules, model_files};
+use templar_record::{CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, ModelFile, Rules, model_files};
 use templar_round::{ObjectKey, Signed};
 use tokio::task::JoinSet;
 
@@ -18,17 +20,26 @@ const PUBLISH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all files. An
 /// interrupted publication is resumed by the next call.
-pub(crate) async fn publish(
-    run: &Rules,
-    data: &Data,
-    network: &Network,
-    window: Window,
-    outer: OuterState,
-) -> Result<u64, NodeError> {
-    let state = outer.hash();
+pub(crate) async fn publish(context: &Arc<Context>, window: Window, outer: OuterState) -> Result<u64, NodeError> {
+    let own = Arc::clone(context);
+    let (state, folder) = context.heavy.run(move || files_of(&own.run, &own.data, outer)).await?;
+    upload(&context.run, &context.network, window, state, folder).await
+}
+
+/// The state hash, and the files of the model folder.
+fn files_of(run: &Rules, data: &Data, outer: OuterState) -> Result<(StateHash, Vec<ModelFile>), NodeError> {
     let tokenizer = data.assignments.corpus().tokenizer();
     let folder = model_files(&run.genesis.model, &outer, tokenizer.to_json(), tokenizer.end_of_text())?;
-    drop(outer);
+    Ok((outer.hash(), folder))
+}
+
+async fn upload(
+    run: &Rules,
+    network: &Network,
+    window: Window,
+    state: StateHash,
+    folder: Vec<ModelFile>,
+) -> Result<u64, NodeError> {
     let mut files = Vec::new();
     for (number, file) in (0..).zip(folder) {
         let (name, content) = (file.name.to_owned(), file.content);
@@ -76,7 +87,7 @@ pub(crate) async fn delete_sorted_before(bucket: &Bucket, prefix: &str, end: &st
                 deleting.spawn(async move { bucket.delete(&key).await });
             }
             while let Some(deleted) = deleting.join_next().await {
-                deleted.map_err(|_| NodeError::WorkerGone)??;
+                deleted.map_err(|error| NodeError::panicked("a deletion", error))??;
             }
         }
         if old.len() < DELETE_PAGE {

@@ -1,22 +1,24 @@
 //! What the parts of a node share, and how a node is opened.
 
-use crate::book_keeper::BookKeeper;
-use crate::gather::Gatherer;
+use crate::heavy::HeavyThreads;
 use crate::snapshot::{load_shared, save_shared};
+use crate::window_work::{FollowWork, WindowWork};
 use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{ContentHash, Uid, Window, WindowRules};
 use templar_chain::HeadStream;
 use templar_gradient::{Aggregate, OuterState};
 use templar_record::{KnownComplaints, Rules};
-use templar_round::{Event, FailedEffect, Follower, Role, Standing};
+use templar_round::{AggregateSource, Event, FailedEffect, Follower, Position, Role};
 use templar_trainer::SharedState;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// Events that wait for the machine; tasks that have one more wait for a place.
 const EVENT_QUEUE: usize = 1024;
+/// Windows whose aggregates are kept: the one at hand, and the one before, which may still be on its way to a bucket.
+const KEPT_AGGREGATES: usize = 2;
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -42,12 +44,12 @@ pub(crate) struct Context {
     pub first_parameters: Option<PathBuf>,
     /// Where the events of tasks go.
     pub events: mpsc::Sender<Event>,
-    /// What was gathered; validators only.
-    pub gatherer: Gatherer,
-    /// The agreed ratings; validators only. Whoever changes them holds the lock until the change is done.
-    pub books: Arc<AsyncMutex<BookKeeper>>,
-    /// The aggregates that may be applied or published.
-    aggregates: Mutex<BTreeMap<Window, (ContentHash, Arc<Aggregate>)>>,
+    /// What is in hand of the windows that are followed.
+    pub work: WindowWork<FollowWork>,
+    /// Threads for work that would hold up the async ones.
+    pub heavy: HeavyThreads,
+    /// The fetching of a checkpoint, of which there is one at a time.
+    restoring: Mutex<Option<AbortHandle>>,
     /// What was reported of peers whose aggregates could not be fetched.
     pub complaints: KnownComplaints,
 }
@@ -87,70 +89,65 @@ pub(crate) async fn open(
         }
     };
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-    let books = Arc::new(AsyncMutex::new(BookKeeper::load(&folder)?));
-    let (network, gatherer, aggregates) = (Arc::new(network), Gatherer::default(), Mutex::default());
-    let first_parameters = options.first_parameters.clone();
-    let complaints = KnownComplaints::default();
     let context = Context {
         run,
         data,
-        network,
+        network: Arc::new(network),
         uid,
         role,
         folder,
         journal,
-        first_parameters,
+        first_parameters: options.first_parameters.clone(),
         events,
-        gatherer,
-        books,
-        aggregates,
-        complaints,
+        work: WindowWork::keeping(KEPT_AGGREGATES),
+        heavy: HeavyThreads::new(options.threads),
+        restoring: Mutex::default(),
+        complaints: KnownComplaints::default(),
     };
     context.journal.add(&JournalEntry::Started { role, uid, next: shared.next, state: shared.state });
     Ok(Opened { context: Arc::new(context), shared, events: receiver, heads })
 }
 
 impl Context {
-    /// A follower that stands at these parameters.
-    pub(crate) fn follower(&self, shared: &SharedState, source: templar_round::AggregateSource) -> Follower {
-        let standing = Standing { next: shared.next, state: shared.state };
-        Follower::new(self.run.phases.clone(), source, standing)
+    /// A follower that holds these parameters.
+    pub(crate) fn follower(&self, shared: &SharedState, source: AggregateSource) -> Follower {
+        let position = Position { next: shared.next, state: shared.state };
+        Follower::new(self.run.phases.clone(), source, position)
     }
 
     /// Sends an event to the machine; waits while the queue is full.
-    pub(crate) async fn tell(&self, event: Event) {
+    pub(crate) async fn send(&self, event: Event) {
         // Without a receiver the node is stopping.
         let _ = self.events.send(event).await;
     }
 
-    /// Tells of a failure, to the operator and to the machine.
+    /// Reports a failure to the operator and to the machine.
     pub(crate) async fn fail(&self, window: Window, effect: FailedEffect, error: &NodeError) {
         self.journal.warn(format!("window {window}: {error}"));
-        self.tell(Event::Failed { window, effect }).await;
+        self.send(Event::Failed { window, effect }).await;
     }
 
     /// The aggregate of a window, if this node has it.
     pub(crate) fn aggregate_of(&self, window: Window) -> Option<(ContentHash, Arc<Aggregate>)> {
-        self.aggregates.lock().unwrap_or_else(PoisonError::into_inner).get(&window).cloned()
+        self.work.read(window, |work| work.aggregate.clone())
     }
 
-    pub(crate) fn hold(&self, window: Window, aggregate: Aggregate) -> ContentHash {
-        let hash = aggregate.hash();
-        let mut aggregates = self.aggregates.lock().unwrap_or_else(PoisonError::into_inner);
-        aggregates.insert(window, (hash, Arc::new(aggregate)));
-        while aggregates.len() > 2 {
-            aggregates.pop_first();
+    /// Ends the checkpoint's download that is under way, and notes the one that takes its place: two would write into
+    /// the same file.
+    pub(crate) fn replace_restoring(&self, newer: AbortHandle) {
+        let older = self.restoring.lock().unwrap_or_else(PoisonError::into_inner).replace(newer);
+        if let Some(older) = older {
+            older.abort();
         }
-        hash
     }
 
-    /// The rules of a window that has begun: those of the genesis, with what the token's holders had decided before.
+    /// The rules of a window that has begun: those of the genesis, with what the token's holders decided before it.
     pub(crate) async fn rules(&self, window: Window) -> Result<Arc<WindowRules>, NodeError> {
         self.network.record.refresh_setting_changes(self.run.phases.start(window)).await?;
-        self.known_rules(window).ok_or_else(|| NodeError::Missing { what: "the rules".to_owned(), window })
+        self.known_rules(window).ok_or_else(|| NodeError::RulesUnknown { window })
     }
 
-    /// The rules of a window, if what was read of the ledger so far tells them.
+    /// The rules of a window, if enough of the ledger was read.
     pub(crate) fn known_rules(&self, window: Window) -> Option<Arc<WindowRules>> {
         let known = self.network.record.known_setting_changes(self.run.phases.start(window))?;
         Some(Arc::new(self.run.genesis.rules_in(window, &known.changes)))

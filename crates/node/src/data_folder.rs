@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{FileReader, FileWriter};
+pub use file::FileWriter;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! What stops a node, and what to do about it.
+//! What stops a node, whose fault it is, and what to do about it.
 
 use crate::DataFolderError;
-use templar_base::{PublicKey, Window};
+use std::any::Any;
+use templar_base::{PublicKey, Uid, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
 use templar_corpus::{AssignmentError, CorpusError, PlanError};
@@ -10,11 +11,13 @@ use templar_engine::{EngineError, OptimiserStateError};
 use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
 use templar_record::RecordError;
-use templar_round::SignedError;
+use templar_round::{SignedError, VoteError};
 use templar_trainer::TrainerError;
+use tokio::task::JoinError;
 
 /// An operation of a node that failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NodeError {
     /// Something of the run's public record cannot be read.
     #[error(transparent)]
@@ -80,20 +83,69 @@ pub enum NodeError {
         /// What the engine does.
         actual: String,
     },
-    /// Not yet on the ledger, or gone from it.
-    #[error("{what} of window {window} is missing")]
-    Missing {
-        /// What is missing.
-        what: String,
+    /// The settings that hold in a window were read and are not among what was read.
+    #[error("the rules of window {window} are unknown although the ledger was read; this program is at fault")]
+    RulesUnknown {
         /// The window.
         window: Window,
     },
+    /// The machine asks for an outcome whose parts this node no longer holds.
+    #[error("the aggregate or the rules of window {window} are not in memory; they are read again")]
+    NothingToApply {
+        /// The window.
+        window: Window,
+    },
+    /// The parameters held are those at the start of another window, or other ones.
+    #[error("the parameters held are not those agreed for the start of window {window}")]
+    OtherStart {
+        /// The window.
+        window: Window,
+    },
+    /// The key of a sealed payload is not held: it was sealed by an earlier process, or not at all.
+    #[error("no sealed payload of window {window} is held, so that its key cannot be published")]
+    NoSealKey {
+        /// The window.
+        window: Window,
+    },
+    /// What is to be judged was not gathered.
+    #[error("the payloads of window {window} were not gathered; the window is not judged")]
+    NothingGathered {
+        /// The window.
+        window: Window,
+    },
+    /// A selected payload cannot be had.
+    #[error("the payload of uid {uid} of window {window} is not committed, or does not open; the aggregate is fetched")]
+    NoPayload {
+        /// The miner's slot.
+        uid: Uid,
+        /// The window.
+        window: Window,
+    },
+    /// A verdict cannot be voted for.
+    #[error(transparent)]
+    Vote(#[from] VoteError),
     /// The operating system gave no random bytes.
-    #[error("the system's random source failed: {0}")]
-    Random(String),
+    #[error("the system's random source failed; check the system")]
+    Random(#[source] getrandom::Error),
+    /// The operating system gave no thread.
+    #[error("the {name} thread cannot be started; check the limits of this system")]
+    NoThread {
+        /// The thread.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread of this node has ended.
     #[error("the node's computing thread has ended; see the message before, then start the node again")]
     WorkerGone,
+    /// A task or thread of this node panicked. What is on disk is whole.
+    #[error("{what} of this node panicked: {reason}; this program is at fault, start the node again")]
+    Panicked {
+        /// Which.
+        what: String,
+        /// Its message.
+        reason: String,
+    },
     /// The own bucket takes less than a window's payload in the time that there is for it.
     #[error(
         "the payload of {bytes} bytes was not in the bucket {seconds} s after it was made, when its window ended: \
@@ -113,4 +165,21 @@ pub enum NodeError {
         /// How long.
         seconds: u64,
     },
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it gave no reason".to_owned())
+}
+
+impl NodeError {
+    /// The error of a task that panicked.
+    pub(crate) fn panicked(what: &str, error: JoinError) -> Self {
+        let reason = match error.try_into_panic() {
+            Ok(panic) => panic_text(panic.as_ref()),
+            Err(error) => error.to_string(),
+        };
+        Self::Panicked { what: what.to_owned(), reason }
+    }
 }

@@ -1,14 +1,17 @@
 //! Carrying out what every role does to follow a run: votes, reports, aggregates, outer steps, checkpoints.
 
 use crate::context::Context;
+use crate::driver::Actor;
+use crate::gather::Gathered;
+use crate::ratings_store::RatingsStore;
 use crate::worker::{Command, Worker};
-use crate::{JournalEntry, NodeError, aggregate, checkpoint};
+use crate::{JournalEntry, NodeError, adoption, aggregate, checkpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_record::{RecordError, fetch_aggregate, fetch_latest_state};
-use templar_round::{Effect, Event, FailedEffect, ObjectKey, Role};
+use templar_round::{Event, FailedEffect, FollowEffect, ObjectKey};
 use tokio::task::JoinSet;
 
 /// Pause before what the disk rejected is retried.
@@ -16,6 +19,57 @@ const DISK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The file of the data folder that a checkpoint is downloaded into.
 const INCOMING: &str = "incoming.safetensors";
+
+/// The verdict that most of the stake voted for, and who holds it.
+pub(crate) struct AgreedVerdict {
+    pub window: Window,
+    pub hash: ContentHash,
+    pub from: Vec<PublicKey>,
+}
+
+/// What following a run needs of the role that follows it.
+pub(crate) trait Follow: Actor {
+    /// Takes note of an agreed verdict.
+    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict);
+
+    /// The payloads of a window that this node has gathered.
+    fn gathered(&self, window: Window) -> Option<Arc<Gathered>>;
+
+    /// The agreed ratings, for a role that keeps them.
+    fn ratings(&self) -> Option<Arc<RatingsStore>>;
+}
+
+/// Starts what an effect asks for.
+pub(crate) fn carry_out(
+    actor: &mut impl Follow,
+    context: &Arc<Context>,
+    tasks: &mut JoinSet<()>,
+    effect: FollowEffect,
+) {
+    let own = Arc::clone(context);
+    match effect {
+        FollowEffect::ReadVotes { window } => drop(tasks.spawn(own.read_votes(window))),
+        FollowEffect::ReadReports { window } => drop(tasks.spawn(own.read_reports(window))),
+        FollowEffect::AdoptVerdict { window, verdict, from } => {
+            actor.adopt(context, tasks, AgreedVerdict { window, hash: verdict, from });
+        }
+        FollowEffect::BuildAggregate { window, selected } => {
+            drop(tasks.spawn(own.build_aggregate(window, selected, actor.gathered(window))));
+        }
+        FollowEffect::FetchAggregate { window, hash, from } => {
+            drop(tasks.spawn(own.fetch_aggregate(window, hash, from)));
+        }
+        FollowEffect::Apply { window, aggregate } => apply(own, actor.worker(), tasks, window, aggregate),
+        FollowEffect::Restore { window } => {
+            let restoring = restore(own, actor.worker().clone(), actor.ratings(), window);
+            context.replace_restoring(tasks.spawn(restoring));
+        }
+        FollowEffect::Diverged { window, own, agreed } => {
+            let (own, agreed) = (own.state, agreed.state);
+            context.journal.add(&JournalEntry::Diverged { window, own, agreed });
+        }
+    }
+}
 
 impl Context {
     async fn read_votes(self: Arc<Self>, window: Window) {
@@ -26,7 +80,7 @@ impl Context {
             Ok::<_, NodeError>(Event::Votes { window, at, limit, electors, votes })
         };
         match read.await {
-            Ok(event) => self.tell(event).await,
+            Ok(event) => self.send(event).await,
             Err(error) => self.fail(window, FailedEffect::ReadVotes, &error).await,
         }
     }
@@ -38,14 +92,13 @@ impl Context {
             Ok::<_, NodeError>(Event::Reports { window, electors, reports })
         };
         match read.await {
-            Ok(event) => self.tell(event).await,
+            Ok(event) => self.send(event).await,
             Err(error) => self.fail(window, FailedEffect::ReadReports, &error).await,
         }
     }
 
-    async fn build_aggregate(self: Arc<Self>, window: Window, selected: Vec<Uid>) {
-        let gathered = self.gatherer.of(window);
-        let built = aggregate::build(&self, window, &selected, gathered).await;
+    async fn build_aggregate(self: Arc<Self>, window: Window, selected: Vec<Uid>, gathered: Option<Arc<Gathered>>) {
+        let built = aggregate::build(&self, window, selected, gathered).await;
         self.take_aggregate(window, built).await;
     }
 
@@ -56,16 +109,17 @@ impl Context {
             for complaint in fetched.complaints.iter().filter(|complaint| self.complaints.is_news(complaint)) {
                 self.journal.warn(format!("window {window}: {complaint}"));
             }
-            Ok(fetched.content)
+            Ok((hash, fetched.content))
         };
-        self.take_aggregate(window, fetch.await).await;
+        let fetched = fetch.await;
+        self.take_aggregate(window, fetched).await;
     }
 
-    async fn take_aggregate(&self, window: Window, aggregate: Result<Aggregate, NodeError>) {
+    async fn take_aggregate(&self, window: Window, aggregate: Result<(ContentHash, Aggregate), NodeError>) {
         match aggregate {
-            Ok(aggregate) => {
-                let hash = self.hold(window, aggregate);
-                self.tell(Event::AggregateReady { window, hash }).await;
+            Ok((hash, aggregate)) => {
+                self.work.change(window, |work| work.aggregate = Some((hash, Arc::new(aggregate))));
+                self.send(Event::AggregateReady { window, hash }).await;
             }
             Err(error) => {
                 // A peer's bucket may have moved. If the ledger is away too, the next try is early enough.
@@ -78,7 +132,7 @@ impl Context {
     }
 
     /// Deletes what the genesis no longer keeps.
-    pub(crate) async fn delete_old(self: Arc<Self>, current: Window) {
+    async fn delete_old(self: Arc<Self>, current: Window) {
         let oldest = self.run.phases.oldest_kept(current);
         let bucket = &self.network.bucket;
         let windows = checkpoint::delete_sorted_before(bucket, "window", &ObjectKey::window_prefix(oldest)).await;
@@ -87,33 +141,6 @@ impl Context {
             self.journal.warn(format!("old objects stay for now: {error}"));
         }
     }
-}
-
-/// The effects that every role has in common; gives back those that it has not.
-pub(crate) fn carry_out_shared<R: Send + 'static>(
-    context: &Arc<Context>,
-    worker: &Worker<R>,
-    tasks: &mut JoinSet<()>,
-    effect: Effect,
-) -> Option<Effect> {
-    let own = Arc::clone(context);
-    match effect {
-        Effect::ReadVotes { window } => drop(tasks.spawn(own.read_votes(window))),
-        Effect::ReadReports { window } => drop(tasks.spawn(own.read_reports(window))),
-        Effect::BuildAggregate { window, selected } => drop(tasks.spawn(own.build_aggregate(window, selected))),
-        Effect::FetchAggregate { window, hash, from } => drop(tasks.spawn(own.fetch_aggregate(window, hash, from))),
-        Effect::Apply { window, aggregate } => apply(own, worker, tasks, window, aggregate),
-        Effect::Restore { window } => restore(own, worker, tasks, window),
-        Effect::Skip { window, reason } => {
-            context.journal.add(&JournalEntry::Skipped { window, reason: reason.to_string() });
-        }
-        Effect::Diverged { window, own, agreed } => {
-            let (own, agreed) = (own.state, agreed.state);
-            context.journal.add(&JournalEntry::Diverged { window, own, agreed });
-        }
-        other => return Some(other),
-    }
-    None
 }
 
 fn apply<R: Send + 'static>(
@@ -128,59 +155,65 @@ fn apply<R: Send + 'static>(
     let selected = aggregate
         .as_ref()
         .map_or(Vec::new(), |aggregate| aggregate.contributors().iter().map(|contributor| contributor.uid).collect());
-    // The machine asks to apply only what it was told is at hand.
-    debug_assert_eq!(hash.is_some(), aggregate.is_some());
-    // The votes that led here were read together with the window's rules.
-    let Some(rules) = context.known_rules(window) else {
-        return context.journal.warn(format!("the rules of window {window} are not known; restart the node"));
-    };
-    let step = OuterStep::of(&rules.genesis.outer, window);
-    let done = worker.ask(move |reply| Command::Apply { window, aggregate, step, reply });
+    // The votes that led here were read together with the window's rules, and the aggregate was ready: a request that is
+    // made again may come after both were dropped.
+    let rules = context.known_rules(window).filter(|_| hash.is_some() == aggregate.is_some());
+    let done = rules.map(|rules| {
+        let step = OuterStep::of(&rules.genesis.outer, window);
+        worker.ask(move |reply| Command::Apply { window, aggregate, step, reply })
+    });
     tasks.spawn(async move {
-        match done.await {
+        let applied = match done {
+            Some(done) => done.await,
+            None => Err(NodeError::NothingToApply { window }),
+        };
+        match applied {
             Ok(state) => {
                 context.journal.add(&JournalEntry::Applied { window, selected, state });
-                context.tell(Event::Applied { window, state }).await;
+                context.send(Event::Applied { window, state }).await;
                 context.delete_old(window.next()).await;
             }
-            // The disk is full or refuses: nothing was changed, and an operator must act before the node can go on.
+            // The disk is full or refuses: nothing was changed, and an operator must act before the node can resume.
             Err(error) => {
                 context.journal.warn(format!("window {window} cannot be applied: {error}"));
                 tokio::time::sleep(DISK_PAUSE).await;
-                context.tell(Event::Failed { window, effect: FailedEffect::Apply }).await;
+                context.send(Event::Failed { window, effect: FailedEffect::Apply }).await;
             }
         }
     });
 }
 
-fn restore<R: Send + 'static>(context: Arc<Context>, worker: &Worker<R>, tasks: &mut JoinSet<()>, window: Window) {
-    let commands = worker.clone();
-    tasks.spawn(async move {
-        let restored = async {
-            let (next, outer) = newest_state(&context, window).await?;
-            let state: StateHash = commands.ask(move |reply| Command::Install { next, outer, reply }).await?;
-            let mut books = context.books.lock().await;
-            if context.role == Role::Validator {
-                books.adopt_latest(&context.run, &context.network.record, &context.folder, next).await?;
-            }
-            Ok::<_, NodeError>((next, state))
-        };
-        match restored.await {
-            Ok((next, state)) => {
-                context.journal.add(&JournalEntry::Restored { next });
-                context.tell(Event::Restored { next, state }).await;
-            }
-            Err(error) => context.fail(window, FailedEffect::Restore, &error).await,
+async fn restore<R: Send + 'static>(
+    context: Arc<Context>,
+    worker: Worker<R>,
+    ratings: Option<Arc<RatingsStore>>,
+    window: Window,
+) {
+    let restored = async {
+        let (next, outer) = newest_state(&context, window).await?;
+        let state: StateHash = worker.ask(move |reply| Command::Install { next, outer, reply }).await?;
+        if let Some(ratings) = ratings {
+            adoption::adopt_latest(&context, &ratings, next).await?;
         }
-    });
+        Ok::<_, NodeError>((next, state))
+    };
+    match restored.await {
+        Ok((next, state)) => {
+            context.journal.add(&JournalEntry::Restored { next });
+            context.send(Event::Restored { next, state }).await;
+        }
+        Err(error) => context.fail(window, FailedEffect::Restore, &error).await,
+    }
 }
 
 /// The newest agreed checkpoint; the parameters of the genesis while everything since is still kept.
-async fn newest_state(context: &Context, window: Window) -> Result<(Window, OuterState), NodeError> {
+async fn newest_state(context: &Arc<Context>, window: Window) -> Result<(Window, OuterState), NodeError> {
     let (run, record) = (&context.run, &context.network.record);
     match fetch_latest_state(run, record, window, &context.folder.path().join(INCOMING)).await {
         Err(RecordError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
-            Ok((Window(0), OuterState::new(run.first_parameters(context.first_parameters.as_deref())?)))
+            let own = Arc::clone(context);
+            let first = context.heavy.run(move || own.run.first_parameters(own.first_parameters.as_deref())).await;
+            Ok((Window(0), OuterState::new(first?)))
         }
         restored => Ok(restored?),
     }

@@ -1,15 +1,16 @@
 //! Gathering a window's payloads: all at once, until they are here or the time for it is over.
 
 use crate::context::Context;
+use crate::window_work::{ValidatorWork, WindowWork};
 use crate::{NodeError, payload};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{BlockNumber, PublicKey, Uid, Window};
-use templar_gauntlet::{Book, DoorFailure, Entry, Submission};
+use templar_base::{Uid, Window};
+use templar_gauntlet::{Entry, Rejection, Submission};
 use templar_gradient::Payload;
 use templar_record::{RecordError, is_lie};
-use templar_round::SealedRecord;
+use templar_round::{SealedCommitments, SealedRecord};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Pause after wrong bytes, which cost as much as right ones.
 const PAUSE_AFTER_LIE: Duration = Duration::from_secs(2);
 /// What a bucket may take at first, besides the bytes, and how fast these are to come.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const SLOWEST_BYTES_PER_SECOND: u32 = 512 << 10;
 
 /// What was gathered for one window.
@@ -38,102 +39,85 @@ impl Gathered {
             .iter()
             .filter_map(|entry| match &entry.submission {
                 Submission::Payload { payload, .. } => Some((entry.uid, payload.as_ref())),
-                Submission::Refused(_) => None,
+                Submission::Rejected(_) => None,
             })
             .collect()
     }
-
-    /// How many payloads came, good or bad, and of how many, as far as that says how well this node is connected.
-    ///
-    /// Those count that the agreed book knows; all where it knows none. Otherwise anybody could commit to payloads
-    /// that do not exist from more slots than there are miners, and every validator would blame itself for ever.
-    pub(crate) fn settled_of(&self, book: &Book) -> (usize, usize) {
-        let is_known = |entry: &&Entry| book.miners.get(&entry.uid).is_some_and(|known| known.hotkey == entry.hotkey);
-        let known: Vec<&Entry> = self.entries.iter().filter(is_known).collect();
-        let counted = if known.is_empty() { self.entries.iter().collect() } else { known };
-        let missing = |entry: &&&Entry| matches!(entry.submission, Submission::Refused(DoorFailure::Missing));
-        (counted.len() - counted.iter().filter(missing).count(), counted.len())
-    }
 }
 
-/// The gathering of the newest window, shared between the tasks of a validator.
-#[derive(Debug, Default)]
-pub(crate) struct Gatherer {
-    close: Mutex<Option<watch::Sender<bool>>>,
-    gathered: Mutex<Option<Arc<Gathered>>>,
+/// Gathers until everything is here or the gathering is closed.
+pub(crate) async fn gather(
+    context: &Arc<Context>,
+    work: &WindowWork<ValidatorWork>,
+    window: Window,
+    sealed: SealedCommitments,
+) -> Arc<Gathered> {
+    let (close, closed) = watch::channel(false);
+    // Opened payloads are large: those of other windows are dropped before these come.
+    work.change(window, |work| *work = ValidatorWork { close: Some(close), ..ValidatorWork::default() });
+    let lanes = Arc::new([Semaphore::new(PARALLEL), Semaphore::new(PARALLEL_LATER)]);
+    let mut tasks = JoinSet::new();
+    for record in sealed.records {
+        let (context, lanes, closed) = (Arc::clone(context), Arc::clone(&lanes), closed.clone());
+        tasks.spawn(async move {
+            let submission = submission(&context, window, record, &lanes, closed).await;
+            Entry { uid: record.uid, hotkey: record.hotkey, block: record.block, submission }
+        });
+    }
+    let malformed = sealed.malformed.into_iter().map(|record| Entry {
+        uid: record.uid,
+        hotkey: record.hotkey,
+        block: record.block,
+        submission: Submission::Rejected(Rejection::Commitment),
+    });
+    let mut entries: Vec<Entry> = malformed.collect();
+    entries.extend(tasks.join_all().await);
+    entries.sort_by_key(|entry| entry.uid);
+    let gathered = Arc::new(Gathered { window, entries });
+    work.change(window, |work| work.gathered = Some(Arc::clone(&gathered)));
+    gathered
 }
 
-impl Gatherer {
-    /// What was gathered for `window`, if it was.
-    pub(crate) fn of(&self, window: Window) -> Option<Arc<Gathered>> {
-        let gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        gathered.as_ref().filter(|gathered| gathered.window == window).cloned()
-    }
+/// Stops waiting for the payloads of a window that have not come.
+pub(crate) fn close(work: &WindowWork<ValidatorWork>, window: Window) {
+    work.read(window, |work| work.close.as_ref().map(|close| close.send_replace(true)));
+}
 
-    /// Stops waiting for what has not come.
-    pub(crate) fn close(&self) {
-        if let Some(close) = self.close.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            close.send_replace(true);
-        }
-    }
-
-    /// Gathers until everything is here or [`Self::close`] is called. `malformed` are the miners whose commitments do
-    /// not parse.
-    pub(crate) async fn gather(
-        &self,
-        context: &Arc<Context>,
-        window: Window,
-        records: Vec<SealedRecord>,
-        malformed: Vec<(Uid, PublicKey, BlockNumber)>,
-    ) -> Arc<Gathered> {
-        let (close, closed) = watch::channel(false);
-        *self.close.lock().unwrap_or_else(PoisonError::into_inner) = Some(close);
-        let lanes = Arc::new([Semaphore::new(PARALLEL), Semaphore::new(PARALLEL_LATER)]);
-        let mut tasks = JoinSet::new();
-        for record in records {
-            let (context, lanes) = (Arc::clone(context), Arc::clone(&lanes));
-            let closed = closed.clone();
-            tasks.spawn(async move {
-                let submission = until_closed(&context, window, &record, &lanes, closed).await;
-                Entry { uid: record.uid, hotkey: record.hotkey, block: record.block, submission }
-            });
-        }
-        let refused = |(uid, hotkey, block)| Entry {
-            uid,
-            hotkey,
-            block,
-            submission: Submission::Refused(DoorFailure::Commitment),
-        };
-        let mut entries: Vec<Entry> = malformed.into_iter().map(refused).collect();
-        entries.extend(tasks.join_all().await);
-        entries.sort_by_key(|entry| entry.uid);
-        let gathered = Arc::new(Gathered { window, entries });
-        *self.gathered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&gathered));
-        gathered
+/// One miner's payload, or why there is none. What was here in time is opened even where the gathering is closed by
+/// then: a slow processor is not the miner's fault.
+async fn submission(
+    context: &Arc<Context>,
+    window: Window,
+    record: SealedRecord,
+    lanes: &[Semaphore; 2],
+    closed: watch::Receiver<bool>,
+) -> Submission {
+    match until_closed(context, window, &record, lanes, closed).await {
+        Ok(fetched) => payload::open(context, window, record, fetched).await,
+        Err(failure) => Submission::Rejected(failure),
     }
 }
 
 /// Fetches one payload, again and again until `closed`. What is not there by then is missing; where its bucket gave
-/// something else in its place, that is said.
+/// something else in its place, that is stated.
 async fn until_closed(
     context: &Context,
     window: Window,
     record: &SealedRecord,
     lanes: &[Semaphore; 2],
     mut closed: watch::Receiver<bool>,
-) -> Submission {
-    let hurried = ANSWER_PATIENCE + Duration::from_secs(u64::from(record.commitment.bytes / SLOWEST_BYTES_PER_SECOND));
-    let (run, data, public) = (&context.run, &context.data, &context.network.record);
+) -> Result<payload::Fetched, Rejection> {
+    let hurried = ANSWER_DEADLINE + Duration::from_secs(u64::from(record.commitment.bytes / SLOWEST_BYTES_PER_SECOND));
     let mut lie = None;
     let keep_trying = async {
         let mut waits = false;
         loop {
             let Ok(permit) = lanes[usize::from(waits)].acquire().await else { std::future::pending().await };
-            let patience = if waits { Duration::MAX } else { hurried };
-            let fetched = tokio::time::timeout(patience, payload::fetch(run, data, public, window, record)).await;
+            let deadline = if waits { Duration::MAX } else { hurried };
+            let fetched = tokio::time::timeout(deadline, payload::fetch(context, window, record)).await;
             drop(permit);
             let pause = match fetched {
-                Ok(Ok(submission)) => return submission,
+                Ok(Ok(fetched)) => return fetched,
                 Ok(Err(error)) if serves_other_bytes(&error) => {
                     (waits, lie) = (true, Some(error.to_string()));
                     PAUSE_AFTER_LIE
@@ -147,12 +131,11 @@ async fn until_closed(
             tokio::time::sleep(pause).await;
         }
     };
-    let submission = tokio::select! {
-        submission = keep_trying => Some(submission),
+    let fetched = tokio::select! {
+        fetched = keep_trying => Some(fetched),
         _ = closed.wait_for(|closed| *closed) => None,
     };
-    let failure = || lie.map_or(DoorFailure::Missing, |reason| DoorFailure::Unopened { reason });
-    submission.unwrap_or_else(|| Submission::Refused(failure()))
+    fetched.ok_or_else(|| lie.map_or(Rejection::Missing, |reason| Rejection::Unopened { reason }))
 }
 
 /// Whether a miner's bucket has something else than the miner committed to.

@@ -1,14 +1,15 @@
 //! Running a role: this crate feeds events to the machines of `templar-round` and carries out their effects with
-//! engine, bucket and ledger. It decides no protocol question.
+//! engine, bucket and ledger. It decides no protocol question. Work that would hold up the async threads runs on others, a
+//! bounded number at a time; a task or thread that panics ends the node with its reason.
 //!
 //! [`templar_record::Rules`] are what follows from a genesis, [`Data`] is what follows from a corpus; [`Network`] is the
 //! public record with a node's key and its own bucket; [`run_miner`] and [`run_validator`] are the two roles. A node keeps
 //! everything that it needs to resume in its [`DataFolder`], written atomically, and reports what it does in a
 //! [`Journal`].
 
+mod adoption;
 mod aggregate;
 mod anchor;
-mod book_keeper;
 mod checkpoint;
 mod context;
 mod data;
@@ -19,16 +20,19 @@ mod engine;
 mod error;
 mod follow;
 mod gather;
+mod heavy;
 mod journal;
 mod judging;
 mod miner;
 mod miner_worker;
 mod network;
 mod payload;
+mod ratings_store;
 mod snapshot;
 mod validator;
 mod validator_worker;
 mod weights;
+mod window_work;
 mod worker;
 
 pub use context::NodeOptions;

@@ -2,21 +2,23 @@
 
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
-use crate::follow::carry_out_shared;
+use crate::follow::{self, AgreedVerdict, Follow};
+use crate::gather::Gathered;
 use crate::miner_worker::{MinerCommand, MinerProgress, MinerWorker};
+use crate::ratings_store::RatingsStore;
 use crate::snapshot::Pending;
+use crate::window_work::{MinerWork, WindowWork};
 use crate::worker::{Command, Worker};
 use crate::{Data, JournalEntry, Network, NodeError, NodeStatus};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Window};
+use templar_base::{StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
-use templar_gauntlet::Standing;
 use templar_record::{Rules, fetch_verdict};
 use templar_round::{
-    AggregateSource, Effect, Event, FailedEffect, Miner, ObjectKey, Reveal, Role, SealCommitment, SealKey,
+    AggregateSource, Event, FailedEffect, Miner, MinerEffect, ObjectKey, Reveal, Role, SealCommitment, SealKey,
 };
 use templar_trainer::{AssignedText, WindowData};
 use tokio::sync::watch;
@@ -26,8 +28,7 @@ struct MinerRole {
     machine: Miner,
     worker: Worker<MinerCommand>,
     progress: Arc<Mutex<MinerProgress>>,
-    /// The payload that was sealed last: its key is published after the window's end.
-    sealed: Arc<Mutex<Option<Pending>>>,
+    work: Arc<WindowWork<MinerWork>>,
 }
 
 /// Runs a miner until `shutdown` holds true.
@@ -42,15 +43,17 @@ pub async fn run_miner(
     let follower = context.follower(&shared, AggregateSource::Download);
     let progress = Arc::new(Mutex::new(MinerProgress::default()));
     let computing = MinerWorker::new(Arc::clone(&context), Arc::clone(&progress), shared, options.threads)?;
-    // A payload from long ago is of no use to anybody.
-    let pending = computing.pending().filter(|pending| pending.window >= follower.standing().next).cloned();
+    // A payload from long ago is of no use to anyone.
+    let pending = computing.pending().filter(|pending| pending.window >= follower.position().next).cloned();
     let machine = Miner::new(follower, pending.as_ref().map(|pending| (pending.window, pending.commitment)));
-    if let Some(pending) = &pending {
-        upload(&context, pending).await?;
+    let work = Arc::new(WindowWork::<MinerWork>::keeping(1));
+    if let Some(pending) = pending {
+        upload(&context, &pending).await?;
+        work.change(pending.window, |work| work.sealed = Some(pending));
     }
     let worker = Worker::start("miner", move |commands| computing.run(commands))?;
-    let mut role = MinerRole { machine, worker, progress, sealed: Arc::new(Mutex::new(pending)) };
-    drive(heads, events, shutdown, &context, &mut role).await
+    let mut role = MinerRole { machine, worker, progress, work };
+    drive(heads, events, shutdown, &context, JoinSet::new(), &mut role).await
 }
 
 async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
@@ -59,10 +62,10 @@ async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Uploads a payload while its commitment can still be in time: what a slow bucket has not taken by then is of no use, and
-/// would only be in the way of the next one.
+/// Uploads a payload while its commitment can still be in time: what a slow bucket has not taken by then is of no use,
+/// and would only delay the next one.
 async fn upload_in_time(context: &Context, pending: &Pending) -> Result<(), NodeError> {
-    let last = BlockNumber(context.run.phases.end(pending.window).0.saturating_sub(1));
+    let last = context.run.phases.last_block(pending.window);
     let begun = Instant::now();
     tokio::select! {
         uploaded = upload(context, pending) => uploaded,
@@ -73,33 +76,38 @@ async fn upload_in_time(context: &Context, pending: &Pending) -> Result<(), Node
 }
 
 impl Actor for MinerRole {
-    fn step(&mut self, event: &Event) -> Vec<Effect> {
+    type Effect = MinerEffect;
+    type Command = MinerCommand;
+
+    fn step(&mut self, event: &Event) -> Vec<MinerEffect> {
         self.machine.step(event)
     }
 
-    fn carry_out(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, effect: Effect) {
-        let Some(effect) = carry_out_shared(context, &self.worker, tasks, effect) else { return };
+    fn carry_out(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, effect: MinerEffect) {
         let own = Arc::clone(context);
         match effect {
-            Effect::BeginWindow { window } => drop(tasks.spawn(begin(own, self.worker.clone(), window))),
-            Effect::Seal { window, start } => {
-                drop(tasks.spawn(seal(own, self.worker.clone(), Arc::clone(&self.sealed), window, start)));
+            MinerEffect::Follow(effect) => follow::carry_out(self, context, tasks, effect),
+            MinerEffect::BeginWindow { window } => drop(tasks.spawn(begin(own, self.worker.clone(), window))),
+            MinerEffect::Seal { window, start } => {
+                tasks.spawn(seal(own, self.worker.clone(), Arc::clone(&self.work), window, start));
             }
-            Effect::CommitSeal { window, commitment } => drop(tasks.spawn(commit_seal(own, window, commitment))),
-            Effect::Reveal { window } => {
-                let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            MinerEffect::CommitSeal { window, commitment } => drop(tasks.spawn(commit_seal(own, window, commitment))),
+            MinerEffect::Reveal { window } => {
+                let sealed = self.work.read(window, |work| work.sealed.clone());
                 tasks.spawn(reveal(own, sealed, window));
             }
-            Effect::Unsend { window } => {
+            MinerEffect::Unsend { window } => {
                 let sent = self.worker.send(Command::Role(MinerCommand::Unsent { window }));
                 sent.unwrap_or_else(|error| context.journal.warn(error.to_string()));
             }
-            Effect::AdoptVerdict { window, verdict, from } => {
-                drop(tasks.spawn(read_verdict(own, self.worker.clone(), window, verdict, from)));
+            MinerEffect::Skip { window, reason } => {
+                context.journal.add(&JournalEntry::Skipped { window, reason: reason.to_string() });
             }
-            // What is left are effects of validators.
-            _ => {}
         }
+    }
+
+    fn worker(&self) -> &Worker<MinerCommand> {
+        &self.worker
     }
 
     fn status(&self, context: &Context) -> NodeStatus {
@@ -115,24 +123,30 @@ impl Actor for MinerRole {
     }
 }
 
-/// Reads what the agreed verdict says of this miner.
-async fn read_verdict(
-    context: Arc<Context>,
-    worker: Worker<MinerCommand>,
-    window: Window,
-    hash: ContentHash,
-    from: Vec<PublicKey>,
-) {
+impl Follow for MinerRole {
+    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict) {
+        tasks.spawn(read_verdict(Arc::clone(context), self.worker.clone(), verdict));
+    }
+
+    fn gathered(&self, _: Window) -> Option<Arc<Gathered>> {
+        None
+    }
+
+    fn ratings(&self) -> Option<Arc<RatingsStore>> {
+        None
+    }
+}
+
+/// Reads what the agreed verdict says about this miner.
+async fn read_verdict(context: Arc<Context>, worker: Worker<MinerCommand>, agreed: AgreedVerdict) {
+    let AgreedVerdict { window, hash, from } = agreed;
     let verdict = match fetch_verdict(&context.run, &context.network.record, window, hash, &from).await {
         Ok(verdict) => verdict,
         Err(error) => return context.journal.warn(format!("the verdict on window {window} cannot be read: {error}")),
     };
-    let Some(own) = verdict.miners.iter().find(|miner| miner.uid == context.uid) else { return };
+    let Some(own) = verdict.miner(context.uid) else { return };
     context.journal.add(&JournalEntry::Verdict { window, standing: own.standing.describe() });
-    // Where the judges admitted nobody, the window is null and its payload went back into the feedback: what they found
-    // worthless is not to be sent again, twice as large.
-    let is_worthless = own.standing == Standing::Harmful || verdict.selected.is_empty();
-    if is_worthless && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
+    if verdict.voids_feedback_of(context.uid) && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
         context.journal.warn(NodeError::WorkerGone.to_string());
     }
 }
@@ -156,13 +170,13 @@ async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Wind
 async fn seal(
     context: Arc<Context>,
     worker: Worker<MinerCommand>,
-    sealed: Arc<Mutex<Option<Pending>>>,
+    work: Arc<WindowWork<MinerWork>>,
     window: Window,
     start: StateHash,
 ) {
     let make = async {
         let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|error| NodeError::Random(error.to_string()))?;
+        getrandom::fill(&mut key).map_err(NodeError::Random)?;
         let key = SealKey(key);
         worker.ask(move |reply| Command::Role(MinerCommand::Seal { window, start, key, reply })).await
     };
@@ -174,27 +188,26 @@ async fn seal(
         return context.fail(window, FailedEffect::Seal, &error).await;
     }
     let commitment = pending.commitment;
-    *sealed.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
-    context.tell(Event::Sealed { window, commitment }).await;
+    work.change(window, |work| work.sealed = Some(pending));
+    context.send(Event::Sealed { window, commitment }).await;
 }
 
 async fn commit_seal(context: Arc<Context>, window: Window, commitment: SealCommitment) {
     match context.network.commit(Topic::Sealed, window.0, commitment.encode()).await {
-        Ok(block) => context.tell(Event::SealCommitted { window, block }).await,
+        Ok(block) => context.send(Event::SealCommitted { window, block }).await,
         Err(error) => context.fail(window, FailedEffect::CommitSeal, &error).await,
     }
 }
 
 async fn reveal(context: Arc<Context>, sealed: Option<Pending>, window: Window) {
     let publish = async {
-        let missing = || NodeError::Missing { what: "the sealed payload's key".to_owned(), window };
-        let pending = sealed.filter(|pending| pending.window == window).ok_or_else(missing)?;
+        let pending = sealed.ok_or(NodeError::NoSealKey { window })?;
         let reveal = Reveal::new(SealKey(pending.key), context.run.id, window, &context.network.hotkey);
         let key = ObjectKey::Reveal(window).to_string();
         Ok::<_, NodeError>(context.network.bucket.put(&key, reveal.to_bytes().into()).await?)
     };
     match publish.await {
-        Ok(()) => context.tell(Event::Revealed { window }).await,
+        Ok(()) => context.send(Event::Revealed { window }).await,
         Err(error) => context.fail(window, FailedEffect::Reveal, &error).await,
     }
 }

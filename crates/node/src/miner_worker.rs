@@ -177,6 +177,10 @@ impl MinerWorker {
     fn handle(&mut self, command: Command<MinerCommand>) {
         // A reply whose receiver is gone is of no use.
         match command {
+            Command::Apply { window, reply, .. } if window.next() == self.trainer.shared().next => {
+                // The answer to an earlier request was lost.
+                let _ = reply.send(Ok(self.trainer.shared().state));
+            }
             Command::Apply { window, aggregate, step, reply } => {
                 let outcome = Outcome { aggregate: aggregate.as_deref(), step: &step };
                 let applied = self.trainer.apply(window, outcome, &mut self.disk);

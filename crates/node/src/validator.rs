@@ -1,23 +1,28 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
+use crate::adoption::adopt;
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
-use crate::follow::carry_out_shared;
+use crate::follow::{self, AgreedVerdict, Follow};
+use crate::gather::{self, Gathered};
+use crate::ratings_store::RatingsStore;
 use crate::validator_worker::{JudgeRequest, ValidatorCommand, ValidatorWorker};
+use crate::window_work::{OwnVerdict, ValidatorWork, WindowWork};
 use crate::worker::{Command, Worker};
 use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint};
 use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
-use templar_base::{ContentHash, PublicKey, Window};
+use templar_base::Window;
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
-use templar_gauntlet::{Verdict, weights};
+use templar_gauntlet::{MinerVerdict, Verdict, gathered_share, weights};
 use templar_gradient::OuterState;
 use templar_record::{Rules, VERDICT_PURPOSE};
 use templar_round::{
-    AggregateSource, Applied, Effect, Event, FailedEffect, ObjectKey, Role, SealedRecord, Signed, Validator, Vote,
+    AggregateSource, Applied, Event, FailedEffect, ObjectKey, Role, SealedCommitments, Signed, Validator,
+    ValidatorEffect, Vote,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,8 +30,14 @@ use tokio::task::JoinSet;
 struct ValidatorRole {
     machine: Validator,
     worker: Worker<ValidatorCommand>,
-    /// The verdict that is published with the vote.
-    verdict: Arc<Mutex<Option<Vec<u8>>>>,
+    parts: Parts,
+}
+
+/// What only a validator has, shared by its tasks.
+#[derive(Clone)]
+struct Parts {
+    work: Arc<WindowWork<ValidatorWork>>,
+    ratings: Arc<RatingsStore>,
 }
 
 /// Runs a validator until `shutdown` holds true.
@@ -42,42 +53,48 @@ pub async fn run_validator(
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
-    let mut role = ValidatorRole { machine, worker, verdict: Arc::default() };
-    // Dropped with this function, which ends them.
-    let mut revealing = JoinSet::new();
-    crate::weights::resume(&context, &mut revealing);
-    drive(heads, events, shutdown, &context, &mut role).await
+    let ratings = Arc::new(RatingsStore::load(&context.folder)?);
+    let parts = Parts { work: Arc::new(WindowWork::keeping(1)), ratings };
+    let mut role = ValidatorRole { machine, worker, parts };
+    let mut tasks = JoinSet::new();
+    crate::weights::resume(&context, &mut tasks);
+    drive(heads, events, shutdown, &context, tasks, &mut role).await
 }
 
 impl Actor for ValidatorRole {
-    fn step(&mut self, event: &Event) -> Vec<Effect> {
+    type Effect = ValidatorEffect;
+    type Command = ValidatorCommand;
+
+    fn step(&mut self, event: &Event) -> Vec<ValidatorEffect> {
         self.machine.step(event)
     }
 
-    fn carry_out(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, effect: Effect) {
-        let Some(effect) = carry_out_shared(context, &self.worker, tasks, effect) else { return };
-        let own = Arc::clone(context);
+    fn carry_out(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, effect: ValidatorEffect) {
+        let (own, parts) = (Arc::clone(context), self.parts.clone());
         match effect {
-            Effect::AdoptVerdict { window, verdict, from } => self.adopt(own, tasks, window, verdict, from),
-            Effect::ReadSealed { window } => drop(tasks.spawn(read_sealed(own, window))),
-            Effect::Gather { window, records } => drop(tasks.spawn(gather(own, window, records))),
-            Effect::CloseGather { .. } => context.gatherer.close(),
-            Effect::Judge { window } => {
-                tasks.spawn(judge(own, self.worker.clone(), Arc::clone(&self.verdict), window));
+            ValidatorEffect::Follow(effect) => follow::carry_out(self, context, tasks, effect),
+            ValidatorEffect::ReadSealed { window } => drop(tasks.spawn(read_sealed(own, window))),
+            ValidatorEffect::Gather { window, sealed } => drop(tasks.spawn(gather(own, parts, window, sealed))),
+            ValidatorEffect::CloseGather { window } => gather::close(&self.parts.work, window),
+            ValidatorEffect::Judge { window } => drop(tasks.spawn(judge(own, parts, self.worker.clone(), window))),
+            ValidatorEffect::Vote { window, vote } => {
+                let document = parts.work.read(window, |work| work.verdict.as_ref().map(|own| own.document.clone()));
+                tasks.spawn(publish_vote(own, window, vote, document));
             }
-            Effect::Vote { window, vote } => {
-                let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-                tasks.spawn(publish_vote(own, window, vote, verdict));
-            }
-            Effect::Report { window, applied } => drop(tasks.spawn(report(own, window, applied))),
-            Effect::SetWeights { window } => drop(tasks.spawn(set_weights(own, window))),
-            Effect::PublishCheckpoint { window } => {
+            ValidatorEffect::Report { window, applied } => drop(tasks.spawn(report(own, window, applied))),
+            ValidatorEffect::SetWeights { window } => drop(tasks.spawn(set_weights(own, parts, window))),
+            ValidatorEffect::PublishCheckpoint { window } => {
                 let copy = self.worker.ask(move |reply| Command::Role(ValidatorCommand::Copy { window, reply }));
                 tasks.spawn(publish_checkpoint(own, window, copy));
             }
-            // What is left are effects of miners.
-            _ => {}
+            ValidatorEffect::Skip { window, reason } => {
+                context.journal.add(&JournalEntry::Skipped { window, reason: reason.to_string() });
+            }
         }
+    }
+
+    fn worker(&self) -> &Worker<ValidatorCommand> {
+        &self.worker
     }
 
     fn status(&self, context: &Context) -> NodeStatus {
@@ -85,96 +102,84 @@ impl Actor for ValidatorRole {
     }
 }
 
-impl ValidatorRole {
-    /// Takes the lock of the book at once if it is free, so that a judgement that comes later waits for the adoption.
-    fn adopt(
-        &self,
-        context: Arc<Context>,
-        tasks: &mut JoinSet<()>,
-        window: Window,
-        hash: ContentHash,
-        from: Vec<PublicKey>,
-    ) {
-        let early = Arc::clone(&context.books).try_lock_owned().ok();
-        tasks.spawn(async move {
-            let mut books = match early {
-                Some(books) => books,
-                None => Arc::clone(&context.books).lock_owned().await,
-            };
-            let (run, record) = (&context.run, &context.network.record);
-            if let Err(error) = books.adopt(run, record, &context.folder, window, hash, &from).await {
-                context.journal.warn(format!("the agreed ratings of window {window} are missing: {error}"));
-            }
-        });
+impl Follow for ValidatorRole {
+    /// Announces the adoption before its task starts, so that a judgement that comes later waits for it.
+    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict) {
+        let adoption = self.parts.ratings.begin_adoption();
+        tasks.spawn(adopt(Arc::clone(context), Arc::clone(&self.parts.work), adoption, verdict));
+    }
+
+    fn gathered(&self, window: Window) -> Option<Arc<Gathered>> {
+        self.parts.work.read(window, |work| work.gathered.clone())
+    }
+
+    fn ratings(&self) -> Option<Arc<RatingsStore>> {
+        Some(Arc::clone(&self.parts.ratings))
     }
 }
 
 async fn read_sealed(context: Arc<Context>, window: Window) {
-    let limit = context.run.layout.max_payload_bytes();
-    // New miners' buckets, and those that moved.
+    let (record, limit) = (&context.network.record, context.run.layout.max_payload_bytes());
     let read = async {
-        context.network.record.refresh_readers().await?;
-        context.network.record.sealed(&context.run.phases, window, limit).await
+        // New miners' buckets, and those that moved.
+        record.refresh_readers().await?;
+        record.sealed(&context.run.phases, window, limit).await
     };
     match read.await {
-        Ok((records, _)) => context.tell(Event::SealedRead { window, records }).await,
+        Ok(sealed) => context.send(Event::SealedRead { window, sealed }).await,
         Err(error) => context.fail(window, FailedEffect::Gather, &error.into()).await,
     }
 }
 
-async fn gather(context: Arc<Context>, window: Window, records: Vec<SealedRecord>) {
-    let limit = context.run.layout.max_payload_bytes();
-    let malformed = match context.network.record.sealed(&context.run.phases, window, limit).await {
-        Ok((_, malformed)) => malformed,
-        Err(error) => return context.fail(window, FailedEffect::Gather, &error.into()).await,
-    };
-    let gathered = context.gatherer.gather(&context, window, records, malformed).await;
-    let (settled, committed) = gathered.settled_of(context.books.lock().await.book());
-    context.tell(Event::Gathered { window, settled, committed }).await;
+async fn gather(context: Arc<Context>, parts: Parts, window: Window, sealed: SealedCommitments) {
+    let gathered = gather::gather(&context, &parts.work, window, sealed).await;
+    let (settled, committed) = gathered_share(&gathered.entries, &parts.ratings.ratings().await);
+    context.send(Event::Gathered { window, settled, committed }).await;
 }
 
-async fn judge(
-    context: Arc<Context>,
-    worker: Worker<ValidatorCommand>,
-    slot: Arc<Mutex<Option<Vec<u8>>>>,
-    window: Window,
-) {
-    match make_verdict(&context, &worker, &slot, window).await {
-        Ok(vote) => context.tell(Event::Judged { window, vote }).await,
+async fn judge(context: Arc<Context>, parts: Parts, worker: Worker<ValidatorCommand>, window: Window) {
+    match make_verdict(&context, &parts, &worker, window).await {
+        Ok(vote) => context.send(Event::Judged { window, vote }).await,
         Err(error) => context.fail(window, FailedEffect::Judge, &error).await,
     }
 }
 
 async fn make_verdict(
-    context: &Context,
+    context: &Arc<Context>,
+    parts: &Parts,
     worker: &Worker<ValidatorCommand>,
-    slot: &Mutex<Option<Vec<u8>>>,
     window: Window,
 ) -> Result<Vote, NodeError> {
     let begun = Instant::now();
-    let (run, network) = (&context.run, &context.network);
-    let missing = |what: &str| NodeError::Missing { what: what.to_owned(), window };
-    let gathered = context.gatherer.of(window).ok_or_else(|| missing("what was gathered"))?;
-    let end = run.phases.end(window);
-    let beacon = network.record.beacon(end).await?;
-    let metagraph = network.record.metagraph(end).await?;
+    let record = &context.network.record;
+    let gathered = parts.work.read(window, |work| work.gathered.clone());
+    let gathered = gathered.ok_or(NodeError::NothingGathered { window })?;
+    let end = context.run.phases.end(window);
+    let beacon = record.beacon(end).await?;
+    let metagraph = record.metagraph(end).await?;
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
-    let book = context.books.lock().await.book().clone();
+    let ratings = parts.ratings.ratings().await;
     let rules = context.rules(window).await?;
-    let request = Box::new(JudgeRequest { gathered, beacon, registered, book, rules });
+    let request = Box::new(JudgeRequest { gathered, beacon, registered, ratings, rules });
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
-    let signed = Signed::new(verdict, run.id, window, VERDICT_PURPOSE, &network.hotkey)?;
-    let hash = signed.hash()?;
-    let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, hash);
-    let vote = vote.map_err(|error| missing(&error.to_string()))?;
-    note(context, &signed.body, begun);
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(signed.to_bytes()?);
-    context.books.lock().await.note_own(window, hash, signed.body.book);
+    note(context, &verdict, begun);
+    let own = Arc::clone(context);
+    let (vote, verdict) = context.heavy.run(move || sign(&own, window, verdict)).await?;
+    parts.work.change(window, |work| work.verdict = Some(verdict));
     Ok(vote)
 }
 
+/// The signed verdict, and the vote that names it.
+fn sign(context: &Context, window: Window, verdict: Verdict) -> Result<(Vote, OwnVerdict), NodeError> {
+    let signed = Signed::new(verdict, context.run.id, window, VERDICT_PURPOSE, &context.network.hotkey)?;
+    let hash = signed.hash()?;
+    let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, hash)?;
+    let document = signed.to_bytes()?;
+    Ok((vote, OwnVerdict { hash, document, ratings: signed.body.ratings }))
+}
+
 fn note(context: &Context, verdict: &Verdict, begun: Instant) {
-    let line = |miner: &templar_gauntlet::MinerVerdict| MinerLine {
+    let line = |miner: &MinerVerdict| MinerLine {
         uid: miner.uid,
         standing: miner.standing.describe(),
         contribution: miner.contribution.as_ref().map(|contribution| contribution.mean.to_f64()),
@@ -191,15 +196,15 @@ fn note(context: &Context, verdict: &Verdict, begun: Instant) {
     });
 }
 
-async fn publish_vote(context: Arc<Context>, window: Window, vote: Vote, verdict: Option<Vec<u8>>) {
+async fn publish_vote(context: Arc<Context>, window: Window, vote: Vote, document: Option<Vec<u8>>) {
     let publish = async {
-        if let Some(bytes) = verdict {
+        if let Some(bytes) = document {
             context.network.bucket.put(&ObjectKey::Verdict(window).to_string(), bytes.into()).await?;
         }
         context.network.commit(Topic::Vote, window.0, vote.encode()).await
     };
     match publish.await {
-        Ok(_) => context.tell(Event::Voted { window }).await,
+        Ok(_) => context.send(Event::Voted { window }).await,
         Err(error) => context.fail(window, FailedEffect::Vote, &error).await,
     }
 }
@@ -209,19 +214,19 @@ async fn report(context: Arc<Context>, window: Window, applied: Applied) {
         if let Some((hash, aggregate)) = context.aggregate_of(window)
             && applied.aggregate == Some(hash)
         {
-            let (key, bytes) = (ObjectKey::Aggregate(window).to_string(), aggregate.encode());
+            let key = ObjectKey::Aggregate(window).to_string();
+            let bytes = context.heavy.run(move || aggregate.encode()).await;
             context.network.bucket.put_large(&key, LargeSource::Memory(bytes.into()), PART_BYTES).await?;
         }
         context.network.commit(Topic::Applied, window.0, applied.encode()).await
     };
     if let Err(error) = publish.await {
-        context.journal.warn(format!("what window {window} came to is not reported: {error}"));
+        context.journal.warn(format!("the outcome of window {window} is not reported: {error}"));
     }
 }
 
-async fn set_weights(context: Arc<Context>, window: Window) {
-    let book = context.books.lock().await.book().clone();
-    let weights = weights(&book, &context.run.genesis.economics, window);
+async fn set_weights(context: Arc<Context>, parts: Parts, window: Window) {
+    let weights = weights(&parts.ratings.ratings().await, &context.run.genesis.economics, window);
     if weights.is_empty() {
         return;
     }
@@ -233,8 +238,7 @@ async fn publish_checkpoint(
     window: Window,
     copy: impl Future<Output = Result<OuterState, NodeError>>,
 ) {
-    let publish =
-        async { checkpoint::publish(&context.run, &context.data, &context.network, window, copy.await?).await };
+    let publish = async { checkpoint::publish(&context, window, copy.await?).await };
     match publish.await {
         Ok(bytes) => context.journal.add(&JournalEntry::Checkpoint { window, bytes }),
         Err(error) => context.journal.warn(format!("the checkpoint of window {window} is not published: {error}")),

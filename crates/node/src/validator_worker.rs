@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine};
-use templar_gauntlet::{Book, Verdict, WindowInput, judge};
+use templar_gauntlet::{Ratings, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_trainer::{Outcome, SharedState, mean_loss};
 
@@ -21,7 +21,7 @@ pub(crate) struct JudgeRequest {
     pub gathered: Arc<Gathered>,
     pub beacon: Beacon,
     pub registered: BTreeMap<Uid, PublicKey>,
-    pub book: Book,
+    pub ratings: Ratings,
     pub rules: Arc<WindowRules>,
 }
 
@@ -65,8 +65,7 @@ impl ValidatorWorker {
                 }
                 Command::Role(ValidatorCommand::Copy { window, reply }) => {
                     let held = (window == self.shared.next).then(|| self.shared.outer.clone());
-                    let missing = || NodeError::Missing { what: "the parameters".to_owned(), window };
-                    let _ = reply.send(held.ok_or_else(missing));
+                    let _ = reply.send(held.ok_or(NodeError::OtherStart { window }));
                 }
             }
         }
@@ -75,7 +74,7 @@ impl ValidatorWorker {
     fn judge(&mut self, request: &JudgeRequest) -> Result<Verdict, NodeError> {
         let (run, window) = (&self.context.run, request.gathered.window);
         if window != self.shared.next {
-            return Err(NodeError::Missing { what: "the start state".to_owned(), window });
+            return Err(NodeError::OtherStart { window });
         }
         let parts = evaluation_parts(run, &self.context.data, window, &request.beacon)?;
         let input = WindowInput {
@@ -88,7 +87,7 @@ impl ValidatorWorker {
             start_state: self.shared.state,
             registered: &request.registered,
             entries: &request.gathered.entries,
-            book: &request.book,
+            ratings: &request.ratings,
         };
         Ok(judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?)
     }
@@ -99,8 +98,12 @@ impl ValidatorWorker {
         aggregate: Option<&Aggregate>,
         step: OuterStep,
     ) -> Result<StateHash, NodeError> {
+        if window.next() == self.shared.next {
+            // The answer to an earlier request was lost.
+            return Ok(self.shared.state);
+        }
         if window != self.shared.next {
-            return Err(NodeError::Missing { what: "the start state".to_owned(), window });
+            return Err(NodeError::OtherStart { window });
         }
         let (folder, outcome) = (&self.context.folder, Outcome { aggregate, step: &step });
         self.shared.advance(outcome, |next| save_shared(next, folder), |_, _, _| {})

@@ -1,7 +1,7 @@
 //! A validator's weights on their way to the ledger: at once, or hidden until nobody can copy them.
 //!
-//! Where the ledger wants commits, the weights lie in the data folder from before the commit until they are revealed,
-//! an epoch later: a node that was killed in between reveals them after its restart.
+//! Where the ledger wants commits, the weights are in the data folder from before the commit until they are revealed, an
+//! epoch later: a node that was killed in between reveals them after its restart.
 
 use crate::context::Context;
 use crate::{JournalEntry, NodeError};
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use templar_base::{BlockNumber, Uid, Window};
 use templar_chain::{Call, ChainError, Refusal, weights_hash};
+use templar_round::{first_reveal, head_before};
 use tokio::task::JoinSet;
 
 /// Version of the weights' meaning.
@@ -27,7 +28,7 @@ struct Hidden {
     salt: Vec<u16>,
 }
 
-/// Brings the weights of a window to the ledger.
+/// Sets the weights of a window on the ledger.
 pub(crate) async fn submit(context: Arc<Context>, window: Window, weights: Vec<(Uid, u16)>) {
     if let Err(error) = try_submit(&context, window, weights).await {
         context.journal.warn(format!("weights of window {window} are not set: {error}"));
@@ -59,13 +60,10 @@ async fn try_submit(context: &Arc<Context>, window: Window, weights: Vec<(Uid, u
             return Err(error.into());
         }
     };
-    let tempo = u64::from(rules.tempo);
-    // The next epoch's first block is the one after this head.
-    let head = BlockNumber(((receipt.block.0 / tempo + 1) * tempo).saturating_sub(1));
-    reveal(context, hidden, head).await
+    reveal(context, hidden, first_reveal(receipt.block, rules.tempo)).await
 }
 
-/// Reveals what an earlier life of this node committed.
+/// Reveals what an earlier process of this node committed.
 pub(crate) fn resume(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     for hidden in left_over(context) {
         let context = Arc::clone(context);
@@ -115,7 +113,6 @@ async fn reveal(context: &Context, hidden: Hidden, not_before: BlockNumber) -> R
     let mut heads = network.record.chain.subscribe_heads().await?;
     let mut not_before = not_before;
     loop {
-        // The transaction comes into the block after the head.
         while heads.next().await?.number < not_before {}
         match network.record.chain.submit(&network.hotkey, call.clone()).await {
             Ok(_) => {
@@ -124,7 +121,7 @@ async fn reveal(context: &Context, hidden: Hidden, not_before: BlockNumber) -> R
                 return Ok(());
             }
             Err(ChainError::Refused { refusal: Refusal::RevealTooEarly { next_block } }) => {
-                not_before = BlockNumber(next_block.0.saturating_sub(1));
+                not_before = head_before(next_block);
             }
             Err(error) if error.is_retryable() => {}
             Err(error) => {
@@ -137,6 +134,6 @@ async fn reveal(context: &Context, hidden: Hidden, not_before: BlockNumber) -> R
 
 fn salt() -> Result<Vec<u16>, NodeError> {
     let mut bytes = [0; 2 * SALT_LENGTH];
-    getrandom::fill(&mut bytes).map_err(|error| NodeError::Random(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(NodeError::Random)?;
     Ok(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }

@@ -1,11 +1,13 @@
 //! The computing thread of a node: it owns the parameters, and takes commands through a bounded queue.
 
 use crate::NodeError;
+use crate::error::panic_text;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use templar_base::{StateHash, Window};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// A node sends few commands a window; more than this waiting means that the thread hangs.
 const QUEUE: usize = 64;
@@ -25,25 +27,46 @@ pub(crate) enum Command<R> {
 
 /// The handle of a computing thread. The thread ends when the last handle is dropped.
 pub(crate) struct Worker<R> {
+    name: &'static str,
     commands: SyncSender<Command<R>>,
+    ended: watch::Receiver<Option<String>>,
 }
 
 impl<R> Clone for Worker<R> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone() }
+        Self { name: self.name, commands: self.commands.clone(), ended: self.ended.clone() }
     }
 }
 
 impl<R: Send + 'static> Worker<R> {
     /// Starts the thread.
     pub(crate) fn start(
-        name: &str,
+        name: &'static str,
         body: impl FnOnce(Receiver<Command<R>>) + Send + 'static,
     ) -> Result<Self, NodeError> {
         let (commands, receiver) = sync_channel(QUEUE);
+        let (end, ended) = watch::channel(None);
         let thread = std::thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || body(receiver)).map_err(|_| NodeError::WorkerGone)?;
-        Ok(Self { commands })
+        let started = thread.spawn(move || {
+            // What the thread was changing is not looked at again: a panic ends the node.
+            let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| body(receiver))) {
+                Ok(()) => "it stopped".to_owned(),
+                Err(panic) => panic_text(panic.as_ref()),
+            };
+            end.send_replace(Some(reason));
+        });
+        started.map_err(|source| NodeError::NoThread { name, source })?;
+        Ok(Self { name, commands, ended })
+    }
+
+    /// Waits until the thread ends, which it does by itself only in a panic.
+    pub(crate) async fn ended(&self) -> NodeError {
+        let mut ended = self.ended.clone();
+        let reason = match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "it stopped".to_owned(),
+        };
+        NodeError::Panicked { what: format!("the {} thread", self.name), reason }
     }
 
     /// Queues a command without waiting for it.
@@ -63,5 +86,22 @@ impl<R: Send + 'static> Worker<R> {
             sent?;
             answer.await.map_err(|_| NodeError::WorkerGone)?
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_is_reported_with_its_reason() {
+        let worker = Worker::<()>::start("miner", |commands| {
+            let _ = commands.recv();
+            panic!("the sum is {}", 7);
+        });
+        let worker = worker.unwrap();
+        worker.send(Command::Role(())).unwrap();
+        let error = worker.ended().await.to_string();
+        assert!(error.contains("the miner thread") && error.contains("the sum is 7"), "{error}");
     }
 }

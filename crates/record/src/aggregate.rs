@@ -19,7 +19,8 @@ pub async fn fetch_aggregate(
     let max_bytes = run.layout.max_aggregate_bytes(selected) as u64;
     let wanted = Wanted { key: ObjectKey::Aggregate(window), hash, max_bytes };
     let Fetched { content, complaints } = transfer::fetch(record, wanted, from).await?;
-    let aggregate = Aggregate::decode(&content, &run.layout)?;
+    let layout = run.layout.clone();
+    let aggregate = tokio::task::spawn_blocking(move || Aggregate::decode(&content, &layout)).await??;
     if aggregate.run() != run.id || aggregate.window() != window {
         return Err(RecordError::NotAgreed { what: "the aggregate", window });
     }

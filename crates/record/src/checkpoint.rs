@@ -215,7 +215,8 @@ async fn fetch_from(
     let file = |name: &str| position(&manifest, |file| file.name == name);
     let fetch = async |wanted| {
         fetch_file(record, wanted, &majority.by, scratch).await?;
-        let values = run.read_parameters(scratch);
+        let (run, path) = (run.clone(), scratch.to_owned());
+        let values = tokio::task::spawn_blocking(move || run.read_parameters(&path)).await?;
         remove(scratch)?;
         values
     };
@@ -225,10 +226,12 @@ async fn fetch_from(
         _ => Vec::new(),
     };
     let outer = OuterState { params, momentum };
-    match outer.hash() == manifest.state {
-        true => Ok((outer, manifest)),
-        false => Err(not_agreed()),
-    }
+    let (outer, hash) = tokio::task::spawn_blocking(move || {
+        let hash = outer.hash();
+        (outer, hash)
+    })
+    .await?;
+    if hash == manifest.state { Ok((outer, manifest)) } else { Err(not_agreed()) }
 }
 
 fn has_momentum(run: &Rules) -> bool {

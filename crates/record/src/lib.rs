@@ -38,7 +38,7 @@ pub use checkpoint::{
 };
 pub use error::RecordError;
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, model_files};
-pub use payload::{FetchedPayload, fetch_payload};
+pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
 pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};
 pub use record::PublicRecord;
 pub use rules::{Rules, gradient_layout};

@@ -1,13 +1,21 @@
-//! Reading one sealed payload: object, key, payload.
+//! Reading one sealed payload: object and key, then the payload in them.
 
 use crate::transfer::{self, Wanted};
 use crate::{PublicRecord, RecordError, Rules};
+use bytes::Bytes;
 use templar_base::{ContentHash, Window};
-use templar_gauntlet::DoorFailure;
+use templar_gauntlet::Rejection;
 use templar_gradient::Payload;
 use templar_round::{ObjectKey, Reveal, SealedRecord, open};
 
-/// What a miner's bucket came to.
+/// A sealed payload and its key, as they came: the object has the committed hash, the key is signed by the miner.
+#[derive(Debug, Clone)]
+pub struct SealedObject {
+    object: Bytes,
+    reveal: Reveal,
+}
+
+/// What a sealed object came to.
 #[derive(Debug, Clone)]
 pub enum FetchedPayload {
     /// Object, key and commitment fit each other, and the payload decodes.
@@ -18,16 +26,16 @@ pub enum FetchedPayload {
         hash: ContentHash,
     },
     /// What was committed is not a payload; the miner is at fault and no second try can help.
-    Rejected(DoorFailure),
+    Rejected(Rejection),
 }
 
-/// Fetches and opens what was committed. An error may pass: the miner or its bucket may still answer.
-pub async fn fetch_payload(
+/// Fetches what was committed, and its key. An error may pass: the miner or its bucket may still answer.
+pub async fn fetch_sealed(
     run: &Rules,
     record: &PublicRecord,
     window: Window,
     sealed: &SealedRecord,
-) -> Result<FetchedPayload, RecordError> {
+) -> Result<SealedObject, RecordError> {
     let bucket = record.reader(sealed.hotkey).await?;
     // The key first: it is small, and without it the object is of no use.
     let key = bucket.get(&ObjectKey::Reveal(window).to_string(), Reveal::MAX_BYTES as u64).await?;
@@ -35,12 +43,30 @@ pub async fn fetch_payload(
     let (hash, max_bytes) = (sealed.commitment.digest, u64::from(sealed.commitment.bytes));
     let wanted = Wanted { key: ObjectKey::Payload(window), hash, max_bytes };
     let object = transfer::fetch(record, wanted, &[sealed.hotkey]).await?.content;
-    let opened = match open(&object, &reveal, &sealed.commitment, run.id, sealed.hotkey, window) {
+    Ok(SealedObject { object, reveal })
+}
+
+/// Opens and decodes what was fetched. It takes as long as the payload is large: do not call it on an async thread.
+pub fn open_payload(run: &Rules, window: Window, sealed: &SealedRecord, fetched: &SealedObject) -> FetchedPayload {
+    let opened = open(&fetched.object, &fetched.reveal, &sealed.commitment, run.id, sealed.hotkey, window);
+    let opened = match opened {
         Ok(opened) => opened,
-        Err(error) => return Ok(FetchedPayload::Rejected(DoorFailure::Unopened { reason: error.to_string() })),
+        Err(error) => return FetchedPayload::Rejected(Rejection::Unopened { reason: error.to_string() }),
     };
-    Ok(match Payload::decode(&opened.payload, &run.layout) {
+    match Payload::decode(&opened.payload, &run.layout) {
         Ok(payload) => FetchedPayload::Opened { payload: Box::new(payload), hash: opened.hash },
-        Err(error) => FetchedPayload::Rejected(DoorFailure::Undecodable { reason: error.to_string() }),
-    })
+        Err(error) => FetchedPayload::Rejected(Rejection::Undecodable { reason: error.to_string() }),
+    }
+}
+
+/// Fetches what was committed and opens it, on a blocking thread of the runtime.
+pub async fn fetch_payload(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    sealed: SealedRecord,
+) -> Result<FetchedPayload, RecordError> {
+    let fetched = fetch_sealed(run, record, window, &sealed).await?;
+    let run = run.clone();
+    Ok(tokio::task::spawn_blocking(move || open_payload(&run, window, &sealed, &fetched)).await?)
 }

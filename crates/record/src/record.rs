@@ -4,12 +4,12 @@ use crate::RecordError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Uid, Window};
+use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_chain::{Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
-    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, Phases, SealCommitment, SealedRecord, Vote, VoteRecord,
-    active_electors,
+    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, MalformedCommitment, Phases, SealCommitment, SealedCommitments,
+    SealedRecord, Vote, VoteRecord, active_electors,
 };
 
 /// Beacons and electors of this many recent blocks are kept.
@@ -173,25 +173,25 @@ impl PublicRecord {
         Ok(reports.collect())
     }
 
-    /// What was sealed for a window before its end. A malformed commitment comes with its miner alone.
+    /// What was sealed for a window before its end.
     pub async fn sealed(
         &self,
         phases: &Phases,
         window: Window,
         max_payload_bytes: usize,
-    ) -> Result<(Vec<SealedRecord>, Vec<(Uid, PublicKey, BlockNumber)>), RecordError> {
+    ) -> Result<SealedCommitments, RecordError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
         let records = self.chain.commitments(self.netuid, Topic::Sealed, window.0).await?;
-        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        let mut sealed = SealedCommitments::default();
         for record in records.iter().filter(|record| record.block < phases.end(window)) {
             let Some(neuron) = metagraph.neuron(&record.hotkey) else { continue };
             let (uid, hotkey, block) = (neuron.uid, record.hotkey, record.block);
             match SealCommitment::from_ledger(&record.data, max_payload_bytes) {
-                Ok(commitment) => good.push(SealedRecord { uid, hotkey, block, commitment }),
-                Err(_) => bad.push((uid, hotkey, block)),
+                Ok(commitment) => sealed.records.push(SealedRecord { uid, hotkey, block, commitment }),
+                Err(_) => sealed.malformed.push(MalformedCommitment { uid, hotkey, block }),
             }
         }
-        Ok((good, bad))
+        Ok(sealed)
     }
 
     /// A reader of a peer's bucket, wherever the ledger says that it is.

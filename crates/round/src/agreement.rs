@@ -98,7 +98,7 @@ struct Count {
     permitted: u128,
     voting: u128,
     support: BTreeMap<Uid, u128>,
-    verdicts: BTreeMap<ContentHash, (u128, Vec<PublicKey>)>,
+    verdicts: BTreeMap<ContentHash, (u128, Vec<Elector>)>,
 }
 
 impl Count {
@@ -115,7 +115,7 @@ impl Count {
             }
             let (verdict, by) = count.verdicts.entry(record.vote.verdict()).or_default();
             *verdict += stake;
-            by.push(elector.hotkey);
+            by.push(*elector);
         }
         count
     }
@@ -143,7 +143,8 @@ impl Count {
     }
 }
 
-/// The verdict that more than half of the permitted stake voted for, and who holds it; none where there is no such one.
+/// The verdict that more than half of the permitted stake voted for, and who holds it, by stake; none where there is no
+/// such one.
 pub fn agreed_verdict(
     electors: &[Elector],
     votes: &[VoteRecord],
@@ -151,7 +152,7 @@ pub fn agreed_verdict(
 ) -> Option<(ContentHash, Vec<PublicKey>)> {
     let count = Count::of(electors, votes, deadline);
     let agreed = count.verdicts.into_iter().find(|(_, (stake, _))| stake * 2 > count.permitted);
-    agreed.map(|(verdict, (_, by))| (verdict, by))
+    agreed.map(|(verdict, (_, by))| (verdict, by_stake(by)))
 }
 
 /// What most of the stake applied.
@@ -172,11 +173,16 @@ pub fn applied_majority(electors: &[Elector], reports: &[AppliedRecord]) -> Opti
             support.entry(report.applied).or_default().push(*elector);
         }
     }
-    let (applied, mut by) = support
+    let (applied, by) = support
         .into_iter()
         .find(|(_, electors)| electors.iter().map(|elector| u128::from(elector.stake)).sum::<u128>() * 2 > permitted)?;
-    by.sort_by(|a, b| b.stake.cmp(&a.stake).then(a.uid.cmp(&b.uid)));
-    Some(Majority { applied, by: by.into_iter().map(|elector| elector.hotkey).collect() })
+    Some(Majority { applied, by: by_stake(by) })
+}
+
+/// The most stake first: a low uid costs nothing, and must not decide who is asked first.
+fn by_stake(mut electors: Vec<Elector>) -> Vec<PublicKey> {
+    electors.sort_by(|a, b| b.stake.cmp(&a.stake).then(a.uid.cmp(&b.uid)));
+    electors.into_iter().map(|elector| elector.hotkey).collect()
 }
 
 #[cfg(test)]

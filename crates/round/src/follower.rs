@@ -1,10 +1,10 @@
 //! Following a run: from votes to outcome to aggregate to the next window's parameters. Every role does this.
 
 use crate::agreement::{agreed_verdict, applied_majority, tally};
-use crate::{Applied, AppliedRecord, Effect, Elector, Event, FailedEffect, Outcome, Phases, VoteRecord};
+use crate::{Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, Outcome, Phases, VoteRecord};
 use templar_base::{BlockNumber, ContentHash, StateHash, Uid, Window};
 
-/// Where a node gets the aggregate from in the first place. Either falls back on the other.
+/// Where a node first tries to get the aggregate. Either falls back on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AggregateSource {
     /// It merges the payloads, which it has gathered anyway.
@@ -13,9 +13,9 @@ pub enum AggregateSource {
     Download,
 }
 
-/// Where a follower stands.
+/// The point of a run that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct Position {
     /// The window whose start the parameters are.
     pub next: Window,
     /// Their state hash.
@@ -52,39 +52,41 @@ enum Stage {
 pub struct Follower {
     phases: Phases,
     source: AggregateSource,
-    standing: Standing,
+    position: Position,
     stage: Stage,
     head: BlockNumber,
+    /// The head when the request of this stage was made.
+    asked_at: BlockNumber,
     /// What was applied last and not yet compared with the others' reports.
     unchecked: Option<(Window, Applied)>,
-    /// The parameters come from the newest agreed checkpoint, which itself lies out of reach: all nodes were away. Then
-    /// another checkpoint would bring nothing, and votes and what objects there are lead on.
+    /// The parameters come from the newest agreed checkpoint, which is itself out of reach: all nodes were away. Then
+    /// another checkpoint would not help; the votes and the objects that still exist do.
     at_newest_checkpoint: bool,
 }
 
 impl Follower {
-    /// A follower that holds the parameters of `standing`.
-    pub fn new(phases: Phases, source: AggregateSource, standing: Standing) -> Self {
-        let (stage, head, unchecked) = (Stage::Waiting, BlockNumber(0), None);
-        Self { phases, source, standing, stage, head, unchecked, at_newest_checkpoint: false }
+    /// A follower that holds the parameters of `position`.
+    pub fn new(phases: Phases, source: AggregateSource, position: Position) -> Self {
+        let (stage, head, asked_at, unchecked) = (Stage::Waiting, BlockNumber(0), BlockNumber(0), None);
+        Self { phases, source, position, stage, head, asked_at, unchecked, at_newest_checkpoint: false }
     }
 
-    /// Where it stands.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    /// The window whose start its parameters are.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
-    /// The deadlines that it goes by.
+    /// The run's deadlines.
     pub fn phases(&self) -> &Phases {
         &self.phases
     }
 
-    /// The newest head that it has heard of.
+    /// The newest head that it knows.
     pub fn head(&self) -> BlockNumber {
         self.head
     }
 
-    /// The window in which the head lies.
+    /// The window that the head is in.
     pub fn current(&self) -> Option<Window> {
         self.phases.window_of(self.head)
     }
@@ -102,7 +104,7 @@ impl Follower {
     /// What it does now, for people.
     pub fn activity(&self) -> &'static str {
         match &self.stage {
-            Stage::Waiting | Stage::ReadingVotes if self.current() == Some(self.standing.next) => "in step",
+            Stage::Waiting | Stage::ReadingVotes if self.current() == Some(self.position.next) => "in step",
             Stage::Waiting | Stage::ReadingVotes => "waits for the votes",
             Stage::Selected { .. } | Stage::ReadingReports { .. } => "waits for the agreed aggregate",
             Stage::Obtaining { .. } => "fetches the aggregate",
@@ -111,8 +113,8 @@ impl Follower {
         }
     }
 
-    /// Advances by one event. Events of other windows, or that nobody asked for, change nothing.
-    pub fn step(&mut self, event: &Event) -> Vec<Effect> {
+    /// Advances by one event. Events of other windows, and unsolicited ones, are ignored.
+    pub fn step(&mut self, event: &Event) -> Vec<FollowEffect> {
         match event {
             Event::Block(number) => self.on_block(*number),
             Event::Votes { window, at, limit, electors, votes } => {
@@ -121,18 +123,18 @@ impl Follower {
             Event::Reports { window, electors, reports } => self.on_reports(*window, electors, reports),
             Event::AggregateReady { window, hash } => self.on_aggregate(*window, *hash),
             Event::Applied { window, state } => self.on_applied(*window, *state),
-            Event::Restored { next, state } => self.on_restored(Standing { next: *next, state: *state }),
+            Event::Restored { next, state } => self.on_restored(Position { next: *next, state: *state }),
             Event::Failed { window, effect } => self.on_failed(*window, *effect),
             _ => Vec::new(),
         }
     }
 
-    fn on_block(&mut self, number: BlockNumber) -> Vec<Effect> {
+    fn on_block(&mut self, number: BlockNumber) -> Vec<FollowEffect> {
         self.head = self.head.max(number);
-        let window = self.standing.next;
+        let window = self.position.next;
         let mut effects = Vec::new();
         if let Some((checked, _)) = self.unchecked {
-            effects.push(Effect::ReadReports { window: checked });
+            effects.push(FollowEffect::ReadReports { window: checked });
         }
         let out_of_reach = self.is_out_of_reach();
         match std::mem::replace(&mut self.stage, Stage::Waiting) {
@@ -143,37 +145,76 @@ impl Follower {
             Stage::Selected { failures: 1.., .. } if out_of_reach => effects.extend(self.restore()),
             Stage::NeedsCheckpoint => effects.extend(self.restore()),
             Stage::Waiting => {
-                self.stage = Stage::ReadingVotes;
-                effects.push(Effect::ReadVotes { window });
+                effects.push(self.ask(Stage::ReadingVotes, FollowEffect::ReadVotes { window }));
             }
             Stage::Selected { selected, failures } => effects.extend(self.obtain(selected, failures)),
-            busy => self.stage = busy,
+            busy => {
+                self.stage = busy;
+                effects.extend(self.ask_again());
+            }
         }
         effects
     }
 
-    /// Whether objects of the window to apply next may be gone.
-    fn is_out_of_reach(&self) -> bool {
-        self.current().is_some_and(|current| self.standing.next < self.phases.oldest_kept(current))
+    /// Enters a stage that waits for the answer to a request.
+    fn ask(&mut self, stage: Stage, request: FollowEffect) -> FollowEffect {
+        self.stage = stage;
+        self.asked_at = self.head;
+        request
     }
 
-    fn restore(&mut self) -> Vec<Effect> {
-        self.stage = Stage::Restoring;
+    /// Gives up a request that got neither answer nor failure within its deadline, or repeats it. What changes the
+    /// parameters is repeated, since it may have taken effect: only its answer says what they are now.
+    fn ask_again(&mut self) -> Option<FollowEffect> {
+        let window = self.position.next;
+        let deadline = match self.stage {
+            Stage::Restoring => self.phases.restore_blocks(),
+            _ => self.phases.answer_blocks(),
+        };
+        if self.head < self.asked_at.plus(deadline) {
+            return None;
+        }
+        match &self.stage {
+            Stage::Waiting | Stage::Selected { .. } | Stage::NeedsCheckpoint => None,
+            Stage::ReadingVotes => Some(self.ask(Stage::ReadingVotes, FollowEffect::ReadVotes { window })),
+            Stage::ReadingReports { .. } => {
+                self.asked_at = self.head;
+                Some(FollowEffect::ReadReports { window })
+            }
+            Stage::Obtaining { selected, failures } => {
+                self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
+                None
+            }
+            Stage::Applying { aggregate } => {
+                let aggregate = *aggregate;
+                Some(self.ask(Stage::Applying { aggregate }, FollowEffect::Apply { window, aggregate }))
+            }
+            Stage::Restoring => self.restore().pop(),
+        }
+    }
+
+    /// Whether objects of the window to apply next may be gone.
+    fn is_out_of_reach(&self) -> bool {
+        self.current().is_some_and(|current| self.position.next < self.phases.oldest_kept(current))
+    }
+
+    fn restore(&mut self) -> Vec<FollowEffect> {
         self.unchecked = None;
         self.at_newest_checkpoint = false;
-        vec![Effect::Restore { window: self.current().unwrap_or(self.standing.next) }]
+        let window = self.current().unwrap_or(self.position.next);
+        vec![self.ask(Stage::Restoring, FollowEffect::Restore { window })]
     }
 
     /// Every second try after a failure goes the other way, so that one dead source never blocks a node.
-    fn obtain(&mut self, selected: Vec<Uid>, failures: u32) -> Vec<Effect> {
-        let window = self.standing.next;
+    fn obtain(&mut self, selected: Vec<Uid>, failures: u32) -> Vec<FollowEffect> {
+        let window = self.position.next;
         let build = (self.source == AggregateSource::Payloads) == (failures.is_multiple_of(2));
         if build {
-            self.stage = Stage::Obtaining { selected: selected.clone(), failures };
-            vec![Effect::BuildAggregate { window, selected }]
+            let stage = Stage::Obtaining { selected: selected.clone(), failures };
+            vec![self.ask(stage, FollowEffect::BuildAggregate { window, selected })]
         } else {
-            self.stage = Stage::ReadingReports { selected, failures };
-            vec![Effect::ReadReports { window }]
+            let stage = Stage::ReadingReports { selected, failures };
+            vec![self.ask(stage, FollowEffect::ReadReports { window })]
         }
     }
 
@@ -183,8 +224,8 @@ impl Follower {
         (at, limit): (BlockNumber, usize),
         electors: &[Elector],
         votes: &[VoteRecord],
-    ) -> Vec<Effect> {
-        if window != self.standing.next || self.stage != Stage::ReadingVotes {
+    ) -> Vec<FollowEffect> {
+        if window != self.position.next || self.stage != Stage::ReadingVotes {
             return Vec::new();
         }
         let deadline = self.phases.judge(window);
@@ -194,40 +235,40 @@ impl Follower {
         if outcome != Outcome::Open
             && let Some((verdict, from)) = agreed_verdict(electors, votes, deadline)
         {
-            effects.push(Effect::AdoptVerdict { window, verdict, from });
+            effects.push(FollowEffect::AdoptVerdict { window, verdict, from });
         }
         match outcome {
             Outcome::Open => {}
             Outcome::Null => {
-                self.stage = Stage::Applying { aggregate: None };
-                effects.push(Effect::Apply { window, aggregate: None });
+                let request = FollowEffect::Apply { window, aggregate: None };
+                effects.push(self.ask(Stage::Applying { aggregate: None }, request));
             }
             Outcome::Selected(selected) => effects.extend(self.obtain(selected, 0)),
         }
         effects
     }
 
-    fn on_reports(&mut self, window: Window, electors: &[Elector], reports: &[AppliedRecord]) -> Vec<Effect> {
+    fn on_reports(&mut self, window: Window, electors: &[Elector], reports: &[AppliedRecord]) -> Vec<FollowEffect> {
         let majority = applied_majority(electors, reports);
         if let Some((checked, own)) = self.unchecked
             && checked == window
         {
             return self.compare(checked, own, majority.map(|majority| majority.applied));
         }
-        if window != self.standing.next {
+        if window != self.position.next {
             return Vec::new();
         }
         let Stage::ReadingReports { selected, failures } = &self.stage else { return Vec::new() };
         let (selected, failures) = (selected.clone(), *failures);
         match majority {
             Some(majority) if let Some(hash) = majority.applied.aggregate => {
-                self.stage = Stage::Obtaining { selected, failures };
-                vec![Effect::FetchAggregate { window, hash, from: majority.by }]
+                let request = FollowEffect::FetchAggregate { window, hash, from: majority.by };
+                vec![self.ask(Stage::Obtaining { selected, failures }, request)]
             }
             // The votes are the rule and the reports only a help: without them a node merges the payloads itself.
             _ if self.head >= self.phases.apply(window) => {
-                self.stage = Stage::Obtaining { selected: selected.clone(), failures };
-                vec![Effect::BuildAggregate { window, selected }]
+                let stage = Stage::Obtaining { selected: selected.clone(), failures };
+                vec![self.ask(stage, FollowEffect::BuildAggregate { window, selected })]
             }
             _ => {
                 self.stage = Stage::Selected { selected, failures };
@@ -236,7 +277,7 @@ impl Follower {
         }
     }
 
-    fn compare(&mut self, window: Window, own: Applied, agreed: Option<Applied>) -> Vec<Effect> {
+    fn compare(&mut self, window: Window, own: Applied, agreed: Option<Applied>) -> Vec<FollowEffect> {
         let Some(agreed) = agreed else {
             // Reports that have not come by the end of the next window will not come.
             if self.head >= self.phases.end(window.next()) {
@@ -248,44 +289,47 @@ impl Follower {
         if agreed == own {
             return Vec::new();
         }
-        let mut effects = vec![Effect::Diverged { window, own, agreed }];
+        let mut effects = vec![FollowEffect::Diverged { window, own, agreed }];
         effects.extend(self.restore());
         effects
     }
 
-    fn on_aggregate(&mut self, window: Window, hash: ContentHash) -> Vec<Effect> {
-        if window != self.standing.next || !matches!(self.stage, Stage::Obtaining { .. }) {
+    fn on_aggregate(&mut self, window: Window, hash: ContentHash) -> Vec<FollowEffect> {
+        // Also one that came after its deadline: a slow node must not go from source to source and never be done.
+        let is_wanted =
+            matches!(self.stage, Stage::Obtaining { .. } | Stage::Selected { .. } | Stage::ReadingReports { .. });
+        if window != self.position.next || !is_wanted {
             return Vec::new();
         }
-        self.stage = Stage::Applying { aggregate: Some(hash) };
-        vec![Effect::Apply { window, aggregate: Some(hash) }]
+        let aggregate = Some(hash);
+        vec![self.ask(Stage::Applying { aggregate }, FollowEffect::Apply { window, aggregate })]
     }
 
-    fn on_applied(&mut self, window: Window, state: StateHash) -> Vec<Effect> {
+    fn on_applied(&mut self, window: Window, state: StateHash) -> Vec<FollowEffect> {
         let Stage::Applying { aggregate } = self.stage else { return Vec::new() };
-        if window != self.standing.next {
+        if window != self.position.next {
             return Vec::new();
         }
-        self.standing = Standing { next: window.next(), state };
+        self.position = Position { next: window.next(), state };
         self.unchecked = Some((window, Applied { aggregate, state }));
         self.stage = Stage::Waiting;
         self.at_newest_checkpoint &= self.is_out_of_reach();
-        // A node that lags behind goes on at once instead of one window a block.
-        if self.head >= self.phases.end(self.standing.next) { self.on_block(self.head) } else { Vec::new() }
+        // A node that lags behind continues at once instead of one window a block.
+        if self.head >= self.phases.end(self.position.next) { self.on_block(self.head) } else { Vec::new() }
     }
 
-    fn on_restored(&mut self, standing: Standing) -> Vec<Effect> {
+    fn on_restored(&mut self, position: Position) -> Vec<FollowEffect> {
         if self.stage != Stage::Restoring {
             return Vec::new();
         }
-        self.standing = standing;
+        self.position = position;
         self.stage = Stage::Waiting;
         self.at_newest_checkpoint = self.is_out_of_reach();
         self.on_block(self.head)
     }
 
-    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
-        let own = window == self.standing.next;
+    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<FollowEffect> {
+        let own = window == self.position.next;
         match (effect, &self.stage) {
             (FailedEffect::ReadVotes, Stage::ReadingVotes) if own => self.stage = Stage::Waiting,
             (FailedEffect::ReadReports, Stage::ReadingReports { selected, failures }) if own => {
@@ -294,7 +338,7 @@ impl Follower {
             (FailedEffect::Aggregate, Stage::Obtaining { selected, failures }) if own => {
                 self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
             }
-            // From the votes on anew: what was held in memory for it may be gone by the time that the disk gives way.
+            // Again from the votes on: what was held in memory may be gone by the time that the disk recovers.
             (FailedEffect::Apply, Stage::Applying { .. }) if own => self.stage = Stage::Waiting,
             (FailedEffect::Restore, Stage::Restoring) => self.stage = Stage::NeedsCheckpoint,
             _ => {}
@@ -309,7 +353,7 @@ mod tests {
     use crate::Vote;
     use templar_base::PublicKey;
 
-    const FIRST: Standing = Standing { next: Window(0), state: StateHash::new([1; 32]) };
+    const FIRST: Position = Position { next: Window(0), state: StateHash::new([1; 32]) };
 
     fn elector() -> Elector {
         Elector { uid: Uid(0), hotkey: PublicKey::new([9; 32]), stake: 10 }
@@ -336,18 +380,18 @@ mod tests {
         Event::Failed { window: Window(window), effect }
     }
 
-    fn build(window: u64) -> Vec<Effect> {
-        vec![Effect::BuildAggregate { window: Window(window), selected: vec![Uid(1)] }]
+    fn build(window: u64) -> Vec<FollowEffect> {
+        vec![FollowEffect::BuildAggregate { window: Window(window), selected: vec![Uid(1)] }]
     }
 
     #[test]
     fn a_downloader_waits_for_reports_until_the_apply_deadline_and_then_merges_itself() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Download, FIRST);
         assert_eq!(follower.step(&block(119)), []);
-        assert_eq!(follower.step(&block(120)), [Effect::ReadVotes { window: Window(0) }]);
-        assert_eq!(follower.step(&votes(0, 121, &[1])).last(), Some(&Effect::ReadReports { window: Window(0) }));
+        assert_eq!(follower.step(&block(120)), [FollowEffect::ReadVotes { window: Window(0) }]);
+        assert_eq!(follower.step(&votes(0, 121, &[1])).last(), Some(&FollowEffect::ReadReports { window: Window(0) }));
         assert_eq!(follower.step(&reports(0, None)), []);
-        assert_eq!(follower.step(&block(129)), [Effect::ReadReports { window: Window(0) }]);
+        assert_eq!(follower.step(&block(129)), [FollowEffect::ReadReports { window: Window(0) }]);
         assert_eq!(follower.step(&reports(0, None)), build(0));
     }
 
@@ -358,9 +402,12 @@ mod tests {
         follower.step(&block(120));
         assert!(follower.step(&votes(0, 121, &[1])).ends_with(&build(0)));
         assert_eq!(follower.step(&failed(0, FailedEffect::Aggregate)), []);
-        assert_eq!(follower.step(&block(121)), [Effect::ReadReports { window: Window(0) }]);
-        let fetch =
-            Effect::FetchAggregate { window: Window(0), hash: ContentHash::new([5; 32]), from: vec![elector().hotkey] };
+        assert_eq!(follower.step(&block(121)), [FollowEffect::ReadReports { window: Window(0) }]);
+        let fetch = FollowEffect::FetchAggregate {
+            window: Window(0),
+            hash: ContentHash::new([5; 32]),
+            from: vec![elector().hotkey],
+        };
         assert_eq!(follower.step(&reports(0, Some(applied))), [fetch]);
         assert_eq!(follower.step(&failed(0, FailedEffect::Aggregate)), []);
         assert_eq!(follower.step(&block(122)), build(0));
@@ -368,21 +415,21 @@ mod tests {
 
     /// Bug: a node whose disk was full for a moment waited for ever.
     #[test]
-    fn what_could_not_be_applied_is_tried_again() {
+    fn what_could_not_be_applied_is_retried() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         let (window, hash) = (Window(0), ContentHash::new([5; 32]));
         for at in [120, 121] {
-            assert_eq!(follower.step(&block(at)), [Effect::ReadVotes { window }]);
+            assert_eq!(follower.step(&block(at)), [FollowEffect::ReadVotes { window }]);
             assert!(follower.step(&votes(0, at, &[1])).ends_with(&build(0)));
-            let apply = Effect::Apply { window, aggregate: Some(hash) };
+            let apply = FollowEffect::Apply { window, aggregate: Some(hash) };
             assert_eq!(follower.step(&Event::AggregateReady { window, hash }), [apply]);
             assert_eq!(follower.step(&failed(0, FailedEffect::Apply)), []);
         }
-        assert_eq!(follower.standing(), FIRST);
+        assert_eq!(follower.position(), FIRST);
     }
 
     #[test]
-    fn answers_that_nobody_asked_for_change_nothing() {
+    fn unsolicited_answers_change_nothing() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         follower.step(&block(110));
         let before = follower.clone();
@@ -404,17 +451,17 @@ mod tests {
     fn a_checkpoint_that_is_too_old_itself_is_not_fetched_again_and_again() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         // Window 15: everybody was away since window 4.
-        assert_eq!(follower.step(&block(405)), [Effect::Restore { window: Window(15) }]);
+        assert_eq!(follower.step(&block(405)), [FollowEffect::Restore { window: Window(15) }]);
         let effects = follower.step(&Event::Restored { next: Window(3), state: StateHash::new([2; 32]) });
-        assert_eq!(effects, [Effect::ReadVotes { window: Window(3) }]);
+        assert_eq!(effects, [FollowEffect::ReadVotes { window: Window(3) }]);
         // What was selected before the outage is tried once; only if it is gone does a newer checkpoint help.
         assert!(follower.step(&votes(3, 180, &[1])).ends_with(&build(3)));
         follower.step(&failed(3, FailedEffect::Aggregate));
-        assert_eq!(follower.step(&block(406)), [Effect::Restore { window: Window(15) }]);
+        assert_eq!(follower.step(&block(406)), [FollowEffect::Restore { window: Window(15) }]);
     }
 
     #[test]
-    fn other_parameters_than_most_of_the_stake_has_are_told_and_replaced() {
+    fn other_parameters_than_most_of_the_stake_has_are_reported_and_replaced() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         let (own, agreed) = (StateHash::new([3; 32]), StateHash::new([4; 32]));
         let aggregate = Some(ContentHash::new([5; 32]));
@@ -422,13 +469,45 @@ mod tests {
         follower.step(&votes(0, 121, &[1]));
         follower.step(&Event::AggregateReady { window: Window(0), hash: ContentHash::new([5; 32]) });
         follower.step(&Event::Applied { window: Window(0), state: own });
-        assert_eq!(follower.step(&block(125)), [Effect::ReadReports { window: Window(0) }]);
+        assert_eq!(follower.step(&block(125)), [FollowEffect::ReadReports { window: Window(0) }]);
         let (own, agreed) = (Applied { aggregate, state: own }, Applied { aggregate, state: agreed });
         let effects = follower.step(&reports(0, Some(agreed)));
         assert_eq!(
             effects,
-            [Effect::Diverged { window: Window(0), own, agreed }, Effect::Restore { window: Window(1) }]
+            [FollowEffect::Diverged { window: Window(0), own, agreed }, FollowEffect::Restore { window: Window(1) }]
         );
         assert!(follower.is_replacing_parameters());
+    }
+
+    #[test]
+    fn requests_without_an_answer_are_made_again_after_the_deadline_and_not_before() {
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
+        let (window, hash) = (Window(0), ContentHash::new([5; 32]));
+        let read = FollowEffect::ReadVotes { window };
+        assert_eq!(follower.step(&block(120)), [read.clone()]);
+        assert_eq!(follower.step(&block(128)), []);
+        assert_eq!(follower.step(&block(129)), [read]);
+        // A source of the aggregate that says nothing is left for the other one.
+        assert!(follower.step(&votes(0, 121, &[1])).ends_with(&build(0)));
+        assert_eq!(follower.step(&block(137)), []);
+        assert_eq!(follower.step(&block(138)), []);
+        let reports = FollowEffect::ReadReports { window };
+        assert_eq!(follower.step(&block(139)), [reports.clone()]);
+        assert_eq!(follower.step(&block(148)), [reports]);
+        // What comes late is taken all the same.
+        let apply = FollowEffect::Apply { window, aggregate: Some(hash) };
+        assert_eq!(follower.step(&Event::AggregateReady { window, hash }), [apply.clone()]);
+        assert_eq!(follower.step(&block(156)), []);
+        assert_eq!(follower.step(&block(157)), [apply]);
+        let effects = follower.step(&Event::Applied { window, state: StateHash::new([3; 32]) });
+        assert!(effects.contains(&FollowEffect::ReadVotes { window: Window(1) }), "{effects:?}");
+    }
+
+    #[test]
+    fn a_checkpoint_may_take_long_and_is_then_fetched_again() {
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
+        assert_eq!(follower.step(&block(405)), [FollowEffect::Restore { window: Window(15) }]);
+        assert_eq!(follower.step(&block(405 + 159)), []);
+        assert_eq!(follower.step(&block(405 + 160)), [FollowEffect::Restore { window: Window(23) }]);
     }
 }

@@ -1,9 +1,11 @@
 //! The life of a window, for each role, as pure state machines.
 //!
 //! A machine takes an [`Event`] (a new block, what the ledger holds, the outcome of something it asked for) and gives
-//! back [`Effect`]s (read, fetch, judge, apply, commit). It reads no clock, draws no random number and does no I/O, so
-//! that a node, a simulator and a test drive the very same code. Around the machines stand the formats that the roles
-//! exchange: object keys, sealed payloads, votes, signed documents; and the rule by which votes become one outcome.
+//! back effects (read, fetch, judge, apply, commit), in an enum for each role: [`FollowEffect`], [`MinerEffect`],
+//! [`ValidatorEffect`]. A request that gets neither answer nor failure is made again after some blocks. A machine reads
+//! no clock, draws no random number and does no I/O, so that a node, a simulator and a test drive the very same code.
+//! Around the machines stand the formats that the roles exchange: object keys, sealed payloads, votes, signed
+//! documents; and the rule by which votes become one outcome.
 //!
 //! ```
 //! use templar_base::{BlockNumber, Keypair, Uid};
@@ -18,6 +20,7 @@
 
 mod agreement;
 mod applied;
+mod effect;
 mod event;
 mod follower;
 mod miner;
@@ -28,14 +31,16 @@ mod sealing;
 mod signed;
 mod validator;
 mod vote;
+mod weights_reveal;
 
 pub use agreement::{
     ACTIVITY_WINDOWS, AppliedRecord, Elector, Majority, Outcome, VoteRecord, active_electors, agreed_verdict,
     applied_majority, tally,
 };
 pub use applied::Applied;
-pub use event::{Effect, Event, FailedEffect, SealedRecord, SkipReason};
-pub use follower::{AggregateSource, Follower, Standing};
+pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorEffect};
+pub use event::{Event, MalformedCommitment, SealedCommitments, SealedRecord};
+pub use follower::{AggregateSource, Follower, Position};
 pub use miner::Miner;
 pub use object_key::ObjectKey;
 pub use phase::Phases;
@@ -44,3 +49,4 @@ pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, op
 pub use signed::{Signed, SignedError};
 pub use validator::Validator;
 pub use vote::{MAX_SELECTED, Vote, VoteError};
+pub use weights_reveal::{first_reveal, head_before};

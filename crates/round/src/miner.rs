@@ -1,9 +1,9 @@
 //! A miner's windows: train without a pause, seal before the end, reveal after it, follow the outcome.
 //!
-//! Training goes on while a payload is made and sent, and the steps from then on are carried into the next payload: to
-//! seal early costs nothing but freshness. So a miner whose disk, bucket or processor is slow learns how early it must.
+//! Training continues while a payload is made and sent, and the steps from then on are carried into the next payload:
+//! to seal early costs nothing but freshness. So a miner whose disk, bucket or processor is slow learns how early it must.
 
-use crate::{Effect, Event, FailedEffect, Follower, SealCommitment, SkipReason};
+use crate::{Event, FailedEffect, Follower, MinerEffect, SealCommitment, SkipReason};
 use templar_base::{BlockNumber, Window};
 
 /// What a miner allows itself beyond the blocks that its last payload took from the seal to the ledger.
@@ -39,18 +39,21 @@ pub struct Miner {
     sealing_since: Option<BlockNumber>,
     /// Blocks before the window's end at which it seals, as its last payloads needed them.
     lead: u64,
-    /// What failed is not tried again before this block.
+    /// The head when the request under way was made.
+    asked_at: BlockNumber,
+    /// What failed is not retried before this block.
     retry_at: BlockNumber,
 }
 
 impl Miner {
-    /// A miner that holds the parameters at which `follower` stands. `pending` is a payload that was sealed before a
+    /// A miner that holds the parameters of `follower`. `pending` is a payload that was sealed before a
     /// restart: it is committed (again) or revealed as if nothing had happened.
     pub fn new(follower: Follower, pending: Option<(Window, SealCommitment)>) -> Self {
         let sealing = pending.map_or(Sealing::Idle, |(window, commitment)| Sealing::Sealed(window, commitment));
         let settled = pending.map(|(window, _)| window);
-        let (training, sealing_since, lead, retry_at) = (None, None, 0, BlockNumber(0));
-        Self { follower, training, settled, sealing, sealing_since, lead, retry_at }
+        let (training, sealing_since, lead) = (None, None, 0);
+        let (asked_at, retry_at) = (BlockNumber(0), BlockNumber(0));
+        Self { follower, training, settled, sealing, sealing_since, lead, asked_at, retry_at }
     }
 
     /// The part that follows the run.
@@ -59,33 +62,32 @@ impl Miner {
     }
 
     /// Advances by one event.
-    pub fn step(&mut self, event: &Event) -> Vec<Effect> {
-        let mut effects = self.follower.step(event);
+    pub fn step(&mut self, event: &Event) -> Vec<MinerEffect> {
+        let mut effects: Vec<MinerEffect> = self.follower.step(event).into_iter().map(MinerEffect::Follow).collect();
         match event {
             Event::Block(_) => {}
             Event::Sealed { window, commitment } if self.sealing == Sealing::Making(*window) => {
-                self.sealing = Sealing::Committing(*window, *commitment);
-                effects.push(Effect::CommitSeal { window: *window, commitment: *commitment });
+                effects.push(self.commit(*window, *commitment));
             }
             Event::SealCommitted { window, block } => effects.extend(self.on_committed(*window, *block)),
             Event::Revealed { window } if self.sealing == Sealing::Revealing(*window) => self.sealing = Sealing::Idle,
             Event::Failed { window, effect } => effects.extend(self.on_failed(*window, *effect)),
             _ => {}
         }
-        effects.extend(self.go_on());
+        effects.extend(self.due());
         effects
     }
 
-    /// What is due at the present head and standing.
-    fn go_on(&mut self) -> Vec<Effect> {
+    /// What is due at the present head and position.
+    fn due(&mut self) -> Vec<MinerEffect> {
         let Some(current) = self.follower.current() else { return Vec::new() };
-        let (head, next) = (self.follower.head(), self.follower.standing().next);
+        let (head, next) = (self.follower.head(), self.follower.position().next);
         let mut effects = self.continue_sealing(head);
-        // A miner trains on while the last window's outcome is still to come, but not from older or wrong parameters.
+        // A miner continues to train while the last window's outcome is still open, but not from older or wrong parameters.
         let may_train = next.next() >= current && next <= current && !self.follower.is_replacing_parameters();
         if self.training != Some(current) && may_train {
             self.training = Some(current);
-            effects.push(Effect::BeginWindow { window: current });
+            effects.push(MinerEffect::BeginWindow { window: current });
         }
         let seal = self.follower.phases().seal_with_lead(current, self.lead);
         if head >= seal && self.settled.is_none_or(|settled| settled < current) {
@@ -94,40 +96,76 @@ impl Miner {
         effects
     }
 
-    fn seal_or_skip(&mut self, current: Window, next: Window, head: BlockNumber) -> Option<Effect> {
+    fn seal_or_skip(&mut self, current: Window, next: Window, head: BlockNumber) -> Option<MinerEffect> {
         let in_sync = self.training == Some(current) && next == current && !self.follower.is_replacing_parameters();
         // In the last block of the window a commitment can no longer be in time.
-        let last = BlockNumber(self.follower.phases().end(current).0.saturating_sub(1));
-        if head < last {
+        if head < self.follower.phases().last_block(current) {
             if !in_sync || self.sealing != Sealing::Idle {
                 return None;
             }
             self.settled = Some(current);
             self.sealing = Sealing::Making(current);
             self.sealing_since = Some(head);
-            return Some(Effect::Seal { window: current, start: self.follower.standing().state });
+            return Some(MinerEffect::Seal { window: current, start: self.follower.position().state });
         }
         self.settled = Some(current);
         let reason = if in_sync { SkipReason::CommitLate } else { SkipReason::NotInSync };
-        Some(Effect::Skip { window: current, reason })
+        Some(MinerEffect::Skip { window: current, reason })
     }
 
-    fn continue_sealing(&mut self, head: BlockNumber) -> Vec<Effect> {
+    fn continue_sealing(&mut self, head: BlockNumber) -> Vec<MinerEffect> {
         match self.sealing {
             // Also when the window is over: the ledger says whether the commitment had arrived before a restart.
-            Sealing::Sealed(window, commitment) => {
-                self.sealing = Sealing::Committing(window, commitment);
-                vec![Effect::CommitSeal { window, commitment }]
-            }
+            Sealing::Sealed(window, commitment) => vec![self.commit(window, commitment)],
             Sealing::Committed(window) if head >= self.follower.phases().end(window).max(self.retry_at) => {
-                self.sealing = Sealing::Revealing(window);
-                vec![Effect::Reveal { window }]
+                vec![self.reveal(window)]
+            }
+            Sealing::Making(_) | Sealing::Committing(..) | Sealing::Revealing(_) => self.ask_again(head),
+            Sealing::Idle | Sealing::Committed(_) => Vec::new(),
+        }
+    }
+
+    fn commit(&mut self, window: Window, commitment: SealCommitment) -> MinerEffect {
+        self.sealing = Sealing::Committing(window, commitment);
+        self.asked_at = self.follower.head();
+        MinerEffect::CommitSeal { window, commitment }
+    }
+
+    fn reveal(&mut self, window: Window) -> MinerEffect {
+        self.sealing = Sealing::Revealing(window);
+        self.asked_at = self.follower.head();
+        MinerEffect::Reveal { window }
+    }
+
+    /// Repeats a request that got neither answer nor failure within its deadline, or gives the payload up where it can
+    /// no longer count.
+    fn ask_again(&mut self, head: BlockNumber) -> Vec<MinerEffect> {
+        let phases = self.follower.phases();
+        let deadline = self.asked_at.plus(phases.answer_blocks());
+        match self.sealing {
+            // Its upload ends with the window; what was not heard of by now will not come.
+            Sealing::Making(window) if head >= phases.end(window).plus(phases.answer_blocks()) => {
+                self.seal_earlier(window);
+                self.give_up(window)
+            }
+            Sealing::Committing(window, commitment) if head >= deadline => {
+                if head < phases.judge(window) {
+                    return vec![self.commit(window, commitment)];
+                }
+                self.give_up(window)
+            }
+            Sealing::Revealing(window) if head >= deadline => {
+                if head <= phases.judge(window) {
+                    return vec![self.reveal(window)];
+                }
+                self.sealing = Sealing::Idle;
+                Vec::new()
             }
             _ => Vec::new(),
         }
     }
 
-    fn on_committed(&mut self, window: Window, block: BlockNumber) -> Vec<Effect> {
+    fn on_committed(&mut self, window: Window, block: BlockNumber) -> Vec<MinerEffect> {
         match self.sealing {
             Sealing::Committing(own, _) if own == window => {}
             _ => return Vec::new(),
@@ -151,12 +189,12 @@ impl Miner {
         }
     }
 
-    fn give_up(&mut self, window: Window) -> Vec<Effect> {
+    fn give_up(&mut self, window: Window) -> Vec<MinerEffect> {
         self.sealing = Sealing::Idle;
-        vec![Effect::Unsend { window }, Effect::Skip { window, reason: SkipReason::CommitLate }]
+        vec![MinerEffect::Unsend { window }, MinerEffect::Skip { window, reason: SkipReason::CommitLate }]
     }
 
-    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<Effect> {
+    fn on_failed(&mut self, window: Window, effect: FailedEffect) -> Vec<MinerEffect> {
         // What fails at once, such as for want of training after a restart, would fail earlier too. The head may be a
         // block behind the one at which an upload was given up.
         let has_run_out_of_time = self.follower.head().plus(2) >= self.follower.phases().end(window);
@@ -184,15 +222,15 @@ impl Miner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AggregateSource, Phases, Standing};
+    use crate::{AggregateSource, Phases, Position};
     use templar_base::{ContentHash, StateHash};
 
     const STATE: StateHash = StateHash::new([1; 32]);
     const COMMITMENT: SealCommitment = SealCommitment { digest: ContentHash::new([2; 32]), bytes: 10 };
 
     fn miner(next: u64, pending: Option<(Window, SealCommitment)>) -> Miner {
-        let standing = Standing { next: Window(next), state: STATE };
-        Miner::new(Follower::new(Phases::for_tests(), AggregateSource::Download, standing), pending)
+        let position = Position { next: Window(next), state: STATE };
+        Miner::new(Follower::new(Phases::for_tests(), AggregateSource::Download, position), pending)
     }
 
     fn block(number: u64) -> Event {
@@ -203,15 +241,15 @@ mod tests {
     fn committed() -> Miner {
         let mut miner = miner(0, None);
         let (window, commitment) = (Window(0), COMMITMENT);
-        assert_eq!(miner.step(&block(100)), [Effect::BeginWindow { window }]);
-        assert_eq!(miner.step(&block(116)), [Effect::Seal { window, start: STATE }]);
-        assert_eq!(miner.step(&Event::Sealed { window, commitment }), [Effect::CommitSeal { window, commitment }]);
+        assert_eq!(miner.step(&block(100)), [MinerEffect::BeginWindow { window }]);
+        assert_eq!(miner.step(&block(116)), [MinerEffect::Seal { window, start: STATE }]);
+        assert_eq!(miner.step(&Event::Sealed { window, commitment }), [MinerEffect::CommitSeal { window, commitment }]);
         assert_eq!(miner.step(&Event::SealCommitted { window, block: BlockNumber(118) }), []);
         miner
     }
 
-    fn reveals(effects: &[Effect]) -> usize {
-        effects.iter().filter(|effect| matches!(effect, Effect::Reveal { .. })).count()
+    fn reveals(effects: &[MinerEffect]) -> usize {
+        effects.iter().filter(|effect| matches!(effect, MinerEffect::Reveal { .. })).count()
     }
 
     #[test]
@@ -223,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reveal_that_fails_at_once_is_tried_again_in_the_next_block_only() {
+    fn a_reveal_that_fails_at_once_is_retried_in_the_next_block_only() {
         let mut miner = committed();
         miner.step(&block(120));
         let failed = Event::Failed { window: Window(0), effect: FailedEffect::Reveal };
@@ -238,13 +276,13 @@ mod tests {
     #[test]
     fn a_miner_that_was_late_seals_earlier_and_comes_back_to_the_usual_time() {
         let mut miner = miner(0, None);
-        let seals = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Seal { .. }));
+        let seals = |effects: &[MinerEffect]| effects.iter().any(|effect| matches!(effect, MinerEffect::Seal { .. }));
         // The block of the seal, and the blocks that the commitment takes; none where it is late.
         let mut run = |window: u64, took: Option<u64>| {
             miner.follower = Follower::new(
                 Phases::for_tests(),
                 AggregateSource::Download,
-                Standing { next: Window(window), state: STATE },
+                Position { next: Window(window), state: STATE },
             );
             let start = 100 + 20 * window;
             let sealed = (start..start + 20).find(|at| seals(&miner.step(&block(*at)))).expect("it seals");
@@ -277,7 +315,7 @@ mod tests {
     fn nothing_is_sealed_in_the_last_block_of_a_window() {
         let mut miner = miner(0, None);
         miner.step(&block(115));
-        let skip = Effect::Skip { window: Window(0), reason: SkipReason::CommitLate };
+        let skip = MinerEffect::Skip { window: Window(0), reason: SkipReason::CommitLate };
         assert_eq!(miner.step(&block(119)), [skip]);
     }
 
@@ -285,10 +323,10 @@ mod tests {
     fn nothing_is_sealed_from_parameters_that_are_behind() {
         let mut miner = miner(0, None);
         let effects = miner.step(&block(138));
-        assert!(effects.contains(&Effect::BeginWindow { window: Window(1) }));
+        assert!(effects.contains(&MinerEffect::BeginWindow { window: Window(1) }));
         let effects = miner.step(&block(139));
-        assert!(effects.contains(&Effect::Skip { window: Window(1), reason: SkipReason::NotInSync }));
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Seal { .. })));
+        assert!(effects.contains(&MinerEffect::Skip { window: Window(1), reason: SkipReason::NotInSync }));
+        assert!(!effects.iter().any(|effect| matches!(effect, MinerEffect::Seal { .. })));
     }
 
     #[test]
@@ -297,8 +335,8 @@ mod tests {
         miner.step(&block(100));
         miner.step(&block(116));
         let failed = Event::Failed { window, effect: FailedEffect::Seal };
-        let skip = Effect::Skip { window, reason: SkipReason::CommitLate };
-        assert_eq!(miner.step(&failed), [Effect::Unsend { window }, skip]);
+        let skip = MinerEffect::Skip { window, reason: SkipReason::CommitLate };
+        assert_eq!(miner.step(&failed), [MinerEffect::Unsend { window }, skip]);
         assert_eq!(miner.step(&failed), [], "it is taken back once");
     }
 
@@ -307,12 +345,38 @@ mod tests {
         let (window, commitment) = (Window(0), COMMITMENT);
         let mut restarted = miner(0, Some((window, commitment)));
         let effects = restarted.step(&block(117));
-        assert_eq!(effects, [Effect::CommitSeal { window, commitment }, Effect::BeginWindow { window }]);
+        assert_eq!(effects, [MinerEffect::CommitSeal { window, commitment }, MinerEffect::BeginWindow { window }]);
         let mut late = restarted.clone();
         restarted.step(&Event::SealCommitted { window, block: BlockNumber(116) });
         assert_eq!(reveals(&restarted.step(&block(121))), 1);
-        let skip = Effect::Skip { window, reason: SkipReason::CommitLate };
+        let skip = MinerEffect::Skip { window, reason: SkipReason::CommitLate };
         let effects = late.step(&Event::SealCommitted { window, block: BlockNumber(120) });
-        assert_eq!(effects, [Effect::Unsend { window }, skip]);
+        assert_eq!(effects, [MinerEffect::Unsend { window }, skip]);
+    }
+
+    #[test]
+    fn a_payload_of_which_nothing_is_heard_is_given_up_and_the_next_one_sealed() {
+        let (mut miner, window) = (miner(0, None), Window(0));
+        miner.step(&block(116));
+        let unsend = MinerEffect::Unsend { window };
+        assert!(!miner.step(&block(128)).contains(&unsend));
+        assert!(miner.step(&block(129)).contains(&unsend));
+        assert_eq!(miner.sealing, Sealing::Idle);
+        assert_eq!(miner.lead, 8, "it had four blocks");
+    }
+
+    #[test]
+    fn a_commitment_or_a_reveal_without_an_answer_is_made_again_while_it_can_count() {
+        let (window, commitment) = (Window(0), COMMITMENT);
+        let commit = MinerEffect::CommitSeal { window, commitment };
+        let mut committing = miner(0, Some((window, commitment)));
+        assert!(committing.step(&block(116)).contains(&commit));
+        assert!(!committing.step(&block(124)).contains(&commit));
+        assert!(committing.step(&block(125)).contains(&commit));
+        assert!(committing.step(&block(134)).contains(&MinerEffect::Unsend { window }));
+        let mut revealing = committed();
+        assert_eq!(reveals(&revealing.step(&block(120))), 1);
+        assert_eq!(reveals(&revealing.step(&block(129))), 0, "no vote counts any more");
+        assert_eq!(revealing.sealing, Sealing::Idle);
     }
 }

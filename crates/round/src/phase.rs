@@ -15,7 +15,7 @@ impl Phases {
         Self { clock: genesis.clock, budget: genesis.budget.clone() }
     }
 
-    /// The window that `block` lies in; none before the run's start.
+    /// The window that `block` is in; none before the run's start.
     pub fn window_of(&self, block: BlockNumber) -> Option<Window> {
         self.clock.window_of(block)
     }
@@ -28,6 +28,11 @@ impl Phases {
     /// First block after the window: commitments in it are late, and its beacon decides the judging.
     pub fn end(&self, window: Window) -> BlockNumber {
         self.clock.end_of(window)
+    }
+
+    /// The last block in which a commitment is in time.
+    pub fn last_block(&self, window: Window) -> BlockNumber {
+        BlockNumber(self.end(window).0.saturating_sub(1))
     }
 
     /// From this block on a miner seals.
@@ -66,6 +71,16 @@ impl Phases {
     pub fn checkpoint_at_or_before(&self, window: Window) -> Option<Window> {
         let every = self.budget.checkpoint_windows.max(1);
         (window.0 >= every).then(|| Window(window.0 - window.0 % every))
+    }
+
+    /// How many blocks a request may go without an answer before it is made again.
+    pub fn answer_blocks(&self) -> u64 {
+        self.budget.apply_blocks.max(1)
+    }
+
+    /// The same for a checkpoint, which may be large: after this many blocks it would be out of reach itself.
+    pub fn restore_blocks(&self) -> u64 {
+        self.budget.retention_windows.saturating_mul(self.clock.blocks_per_window).max(1)
     }
 
     /// Objects of windows before this one may be gone.

@@ -1,6 +1,6 @@
 //! A validator's windows: gather, judge, vote, build and report the aggregate; weights and checkpoints in between.
 
-use crate::{Effect, Event, FailedEffect, Follower, SealedRecord, SkipReason, Vote};
+use crate::{Event, FailedEffect, Follower, SealedCommitments, SkipReason, ValidatorEffect, Vote};
 use templar_base::{BlockNumber, StateHash, Window};
 
 /// How far the judging of one window is.
@@ -21,15 +21,18 @@ pub struct Validator {
     judging: Judging,
     /// The newest window that was judged, or whose judging was given up.
     settled: Option<Window>,
-    /// What failed is not tried again before this block.
+    /// The head when the request under way was made, or when the gathering was closed.
+    asked_at: BlockNumber,
+    /// What failed is not retried before this block.
     retry_at: BlockNumber,
 }
 
 impl Validator {
-    /// A validator that holds the parameters at which `follower` stands.
+    /// A validator that holds the parameters of `follower`.
     pub fn new(follower: Follower, weights_every_windows: u64) -> Self {
-        let (weights_every_windows, retry_at) = (weights_every_windows.max(1), BlockNumber(0));
-        Self { follower, weights_every_windows, judging: Judging::Idle, settled: None, retry_at }
+        let weights_every_windows = weights_every_windows.max(1);
+        let (asked_at, retry_at) = (BlockNumber(0), BlockNumber(0));
+        Self { follower, weights_every_windows, judging: Judging::Idle, settled: None, asked_at, retry_at }
     }
 
     /// The part that follows the run.
@@ -48,16 +51,17 @@ impl Validator {
     }
 
     /// Advances by one event.
-    pub fn step(&mut self, event: &Event) -> Vec<Effect> {
-        let applying = self.follower.standing();
-        let mut effects = self.follower.step(event);
+    pub fn step(&mut self, event: &Event) -> Vec<ValidatorEffect> {
+        let applying = self.follower.position();
+        let effects = self.follower.step(event).into_iter();
+        let mut effects: Vec<ValidatorEffect> = effects.map(ValidatorEffect::Follow).collect();
         effects.extend(self.drop_judging_from_wrong_parameters());
         match event {
-            Event::Applied { window, state } if *window == applying.next && self.follower.standing() != applying => {
+            Event::Applied { window, state } if *window == applying.next && self.follower.position() != applying => {
                 effects.extend(self.after_applying(*window, *state));
             }
-            Event::SealedRead { window, records } if self.judging == Judging::Listing(*window) => {
-                effects.extend(self.gather(*window, records));
+            Event::SealedRead { window, sealed } if self.judging == Judging::Listing(*window) => {
+                effects.push(self.gather(*window, sealed));
             }
             Event::Gathered { window, settled, committed } => {
                 effects.extend(self.on_gathered(*window, *settled, *committed));
@@ -69,12 +73,12 @@ impl Validator {
             Event::Failed { window, effect } => self.on_failed(*window, *effect),
             _ => {}
         }
-        effects.extend(self.go_on());
+        effects.extend(self.due());
         effects
     }
 
     /// A vote that rests on parameters known to be wrong would only mislead.
-    fn drop_judging_from_wrong_parameters(&mut self) -> Option<Effect> {
+    fn drop_judging_from_wrong_parameters(&mut self) -> Option<ValidatorEffect> {
         let (Judging::Listing(window) | Judging::Gathering { window, .. } | Judging::Scoring(window)) = self.judging
         else {
             return None;
@@ -83,74 +87,101 @@ impl Validator {
             return None;
         }
         self.judging = Judging::Idle;
-        Some(Effect::Skip { window, reason: SkipReason::NotInSync })
+        Some(ValidatorEffect::Skip { window, reason: SkipReason::NotInSync })
     }
 
-    /// What is due at the present head and standing.
-    fn go_on(&mut self) -> Option<Effect> {
+    /// What is due at the present head and position.
+    fn due(&mut self) -> Option<ValidatorEffect> {
         let ended = self.follower.current()?.previous()?;
         let (head, phases) = (self.follower.head(), self.follower.phases());
         match self.judging {
             Judging::Gathering { window, closed: false } if head >= phases.reveal(window) => {
-                self.judging = Judging::Gathering { window, closed: true };
-                Some(Effect::CloseGather { window })
+                self.enter(Judging::Gathering { window, closed: true });
+                Some(ValidatorEffect::CloseGather { window })
             }
             Judging::Idle
-                if self.follower.standing().next == ended
+                if self.follower.position().next == ended
                     && !self.follower.is_replacing_parameters()
                     && head >= self.retry_at
                     && self.settled.is_none_or(|settled| settled < ended)
                     && head < phases.judge(ended) =>
             {
                 self.settled = Some(ended);
-                self.judging = Judging::Listing(ended);
-                Some(Effect::ReadSealed { window: ended })
+                self.enter(Judging::Listing(ended));
+                Some(ValidatorEffect::ReadSealed { window: ended })
+            }
+            _ => self.give_up_waiting(),
+        }
+    }
+
+    fn enter(&mut self, judging: Judging) {
+        self.judging = judging;
+        self.asked_at = self.follower.head();
+    }
+
+    /// Ends a request that got neither answer nor failure within its deadline. Reading and gathering start over while
+    /// there is time; a judgement or a vote of which nothing is heard is too late by then.
+    fn give_up_waiting(&mut self) -> Option<ValidatorEffect> {
+        let (head, phases) = (self.follower.head(), self.follower.phases());
+        let is_late = head >= self.asked_at.plus(phases.answer_blocks());
+        match self.judging {
+            Judging::Listing(window) | Judging::Gathering { window, closed: true } if is_late => {
+                self.on_failed(window, FailedEffect::Gather);
+                None
+            }
+            Judging::Scoring(window) if head >= phases.apply(window) => {
+                self.judging = Judging::Idle;
+                Some(ValidatorEffect::Skip { window, reason: SkipReason::VoteLate })
+            }
+            Judging::Voting(window) if head >= phases.apply(window) => {
+                self.judging = Judging::Idle;
+                None
             }
             _ => None,
         }
     }
 
-    fn gather(&mut self, window: Window, records: &[SealedRecord]) -> Vec<Effect> {
+    fn gather(&mut self, window: Window, sealed: &SealedCommitments) -> ValidatorEffect {
         self.judging = Judging::Gathering { window, closed: false };
-        vec![Effect::Gather { window, records: records.to_vec() }]
+        ValidatorEffect::Gather { window, sealed: sealed.clone() }
     }
 
-    fn on_gathered(&mut self, window: Window, settled: usize, committed: usize) -> Option<Effect> {
+    fn on_gathered(&mut self, window: Window, settled: usize, committed: usize) -> Option<ValidatorEffect> {
         match self.judging {
             Judging::Gathering { window: own, .. } if own == window => {}
             _ => return None,
         }
         if settled * 2 < committed {
             self.judging = Judging::Idle;
-            return Some(Effect::Skip { window, reason: SkipReason::MostMissing });
+            return Some(ValidatorEffect::Skip { window, reason: SkipReason::MostMissing });
         }
         self.judging = Judging::Scoring(window);
-        Some(Effect::Judge { window })
+        Some(ValidatorEffect::Judge { window })
     }
 
-    fn vote(&mut self, window: Window, vote: &Vote) -> Effect {
+    fn vote(&mut self, window: Window, vote: &Vote) -> ValidatorEffect {
         // A vote that is sent at the deadline would land in a block after it.
         if self.follower.head() >= self.follower.phases().judge(window) {
             self.judging = Judging::Idle;
-            return Effect::Skip { window, reason: SkipReason::VoteLate };
+            return ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
         }
         self.judging = Judging::Voting(window);
-        Effect::Vote { window, vote: vote.clone() }
+        ValidatorEffect::Vote { window, vote: vote.clone() }
     }
 
-    fn after_applying(&mut self, window: Window, state: StateHash) -> Vec<Effect> {
+    fn after_applying(&mut self, window: Window, state: StateHash) -> Vec<ValidatorEffect> {
         let Some((own, applied)) = self.follower.unreported() else { return Vec::new() };
         if own != window || applied.state != state {
             return Vec::new();
         }
-        let mut effects = vec![Effect::Report { window, applied }];
-        // While catching up there is nothing to say: old ratings would take the place of the newest in the rate limit.
+        let mut effects = vec![ValidatorEffect::Report { window, applied }];
+        // Not while catching up: old ratings would take the place of the newest in the rate limit.
         let is_newest = self.follower.current() == Some(window.next());
         if is_newest && window.0 % self.weights_every_windows == self.weights_every_windows - 1 {
-            effects.push(Effect::SetWeights { window });
+            effects.push(ValidatorEffect::SetWeights { window });
         }
         if self.follower.phases().is_checkpoint(window.next()) {
-            effects.push(Effect::PublishCheckpoint { window: window.next() });
+            effects.push(ValidatorEffect::PublishCheckpoint { window: window.next() });
         }
         effects
     }
@@ -167,7 +198,7 @@ impl Validator {
         if !gives_up {
             return;
         }
-        // Reading and gathering may be tried again while there is time; a failed judgement or vote is final.
+        // Reading and gathering may be retried while there is time; a failed judgement or vote is final.
         if effect == FailedEffect::Gather {
             self.settled = window.previous();
             self.retry_at = self.follower.head().plus(1);
@@ -179,12 +210,12 @@ impl Validator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AggregateSource, Applied, AppliedRecord, Elector, Phases, Standing};
+    use crate::{AggregateSource, Applied, AppliedRecord, Elector, Phases, Position};
     use templar_base::{PublicKey, Uid};
 
     fn validator(next: u64) -> Validator {
-        let standing = Standing { next: Window(next), state: StateHash::new([1; 32]) };
-        Validator::new(Follower::new(Phases::for_tests(), AggregateSource::Payloads, standing), 2)
+        let position = Position { next: Window(next), state: StateHash::new([1; 32]) };
+        Validator::new(Follower::new(Phases::for_tests(), AggregateSource::Payloads, position), 2)
     }
 
     fn block(number: u64) -> Event {
@@ -198,11 +229,11 @@ mod tests {
     /// A validator that judges window 0 at block 121.
     fn judging() -> Validator {
         let (mut validator, window) = (validator(0), Window(0));
-        assert!(validator.step(&block(120)).contains(&Effect::ReadSealed { window }));
-        let effects = validator.step(&Event::SealedRead { window, records: Vec::new() });
-        assert_eq!(effects, [Effect::Gather { window, records: Vec::new() }]);
+        assert!(validator.step(&block(120)).contains(&ValidatorEffect::ReadSealed { window }));
+        let effects = validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
+        assert_eq!(effects, [ValidatorEffect::Gather { window, sealed: SealedCommitments::default() }]);
         let effects = validator.step(&Event::Gathered { window, settled: 2, committed: 3 });
-        assert_eq!(effects, [Effect::Judge { window }]);
+        assert_eq!(effects, [ValidatorEffect::Judge { window }]);
         validator
     }
 
@@ -211,34 +242,37 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_listing_is_tried_again_in_the_next_block_only() {
+    fn a_failed_listing_is_retried_in_the_next_block_only() {
         let (mut validator, window) = (validator(0), Window(0));
         validator.step(&block(120));
         assert_eq!(validator.step(&Event::Failed { window, effect: FailedEffect::Gather }), []);
-        assert!(validator.step(&block(121)).contains(&Effect::ReadSealed { window }));
+        assert!(validator.step(&block(121)).contains(&ValidatorEffect::ReadSealed { window }));
         validator.step(&Event::Failed { window, effect: FailedEffect::Gather });
-        assert!(!validator.step(&block(126)).contains(&Effect::ReadSealed { window }), "a vote would come too late");
+        assert!(
+            !validator.step(&block(126)).contains(&ValidatorEffect::ReadSealed { window }),
+            "a vote would come too late"
+        );
     }
 
     #[test]
     fn gathering_is_closed_at_the_reveal_deadline_once() {
         let (mut validator, window) = (validator(0), Window(0));
         validator.step(&block(120));
-        validator.step(&Event::SealedRead { window, records: Vec::new() });
-        let closes = |effects: &[Effect]| effects.contains(&Effect::CloseGather { window });
+        validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
+        let closes = |effects: &[ValidatorEffect]| effects.contains(&ValidatorEffect::CloseGather { window });
         assert!(!closes(&validator.step(&block(122))));
         assert!(closes(&validator.step(&block(123))));
         assert!(!closes(&validator.step(&block(124))));
     }
 
     #[test]
-    fn a_validator_that_misses_most_payloads_blames_itself_and_does_not_vote() {
+    fn a_validator_that_misses_most_payloads_abstains() {
         let (mut validator, window) = (validator(0), Window(0));
         validator.step(&block(120));
-        validator.step(&Event::SealedRead { window, records: Vec::new() });
+        validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
         let effects = validator.step(&Event::Gathered { window, settled: 1, committed: 3 });
-        assert_eq!(effects, [Effect::Skip { window, reason: SkipReason::MostMissing }]);
-        assert!(!validator.step(&block(121)).contains(&Effect::ReadSealed { window }));
+        assert_eq!(effects, [ValidatorEffect::Skip { window, reason: SkipReason::MostMissing }]);
+        assert!(!validator.step(&block(121)).contains(&ValidatorEffect::ReadSealed { window }));
     }
 
     #[test]
@@ -246,11 +280,14 @@ mod tests {
         let window = Window(0);
         let mut in_time = judging();
         in_time.step(&block(125));
-        assert_eq!(in_time.step(&Event::Judged { window, vote: vote() }), [Effect::Vote { window, vote: vote() }]);
+        assert_eq!(
+            in_time.step(&Event::Judged { window, vote: vote() }),
+            [ValidatorEffect::Vote { window, vote: vote() }]
+        );
         assert_eq!(in_time.step(&Event::Judged { window, vote: vote() }), []);
         let mut late = judging();
         late.step(&block(126));
-        let skip = Effect::Skip { window, reason: SkipReason::VoteLate };
+        let skip = ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
         assert_eq!(late.step(&Event::Judged { window, vote: vote() }), [skip]);
     }
 
@@ -263,17 +300,20 @@ mod tests {
             validator.step(&null_votes(window, 170));
             let state = StateHash::new([1; 32]);
             let effects = validator.step(&Event::Applied { window: Window(window), state });
-            assert!(effects.iter().any(|effect| matches!(effect, Effect::Report { .. })), "window {window}");
-            set.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::SetWeights { .. })));
+            assert!(effects.iter().any(|effect| matches!(effect, ValidatorEffect::Report { .. })), "window {window}");
+            set.extend(effects.into_iter().filter(|effect| matches!(effect, ValidatorEffect::SetWeights { .. })));
         }
         assert_eq!(set, [], "windows 0 to 2 while the head is in window 3");
         for (window, first) in [(3, 180), (4, 200), (5, 220)] {
             validator.step(&block(first));
             validator.step(&null_votes(window, first + 6));
             let effects = validator.step(&Event::Applied { window: Window(window), state: StateHash::new([1; 32]) });
-            set.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::SetWeights { .. })));
+            set.extend(effects.into_iter().filter(|effect| matches!(effect, ValidatorEffect::SetWeights { .. })));
         }
-        assert_eq!(set, [Effect::SetWeights { window: Window(3) }, Effect::SetWeights { window: Window(5) }]);
+        assert_eq!(
+            set,
+            [ValidatorEffect::SetWeights { window: Window(3) }, ValidatorEffect::SetWeights { window: Window(5) }]
+        );
     }
 
     #[test]
@@ -286,12 +326,38 @@ mod tests {
         validator.step(&Event::Applied { window: Window(0), state: StateHash::new([1; 32]) });
         let window = Window(1);
         // The listing of window 0 is over; that of window 1 begins before anybody reports on window 0.
-        validator.step(&Event::SealedRead { window: Window(0), records: Vec::new() });
+        validator.step(&Event::SealedRead { window: Window(0), sealed: SealedCommitments::default() });
         validator.step(&Event::Gathered { window: Window(0), settled: 0, committed: 1 });
-        assert!(validator.step(&block(140)).contains(&Effect::ReadSealed { window }));
+        assert!(validator.step(&block(140)).contains(&ValidatorEffect::ReadSealed { window }));
         let reports = vec![AppliedRecord { hotkey: other.hotkey, applied }];
         let effects = validator.step(&Event::Reports { window: Window(0), electors: vec![other], reports });
-        assert!(effects.contains(&Effect::Skip { window, reason: SkipReason::NotInSync }), "{effects:?}");
-        assert_eq!(validator.step(&Event::SealedRead { window, records: Vec::new() }), []);
+        assert!(effects.contains(&ValidatorEffect::Skip { window, reason: SkipReason::NotInSync }), "{effects:?}");
+        assert_eq!(validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() }), []);
+    }
+
+    #[test]
+    fn a_validator_whose_requests_get_no_answer_is_free_again_before_the_next_window_ends() {
+        let window = Window(0);
+        let mut listing = validator(0);
+        listing.step(&block(120));
+        listing.step(&block(129));
+        assert_eq!(listing.judging, Judging::Idle);
+        let mut gathering = validator(0);
+        gathering.step(&block(120));
+        gathering.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
+        gathering.step(&block(123));
+        gathering.step(&block(131));
+        assert_eq!(gathering.judging, Judging::Gathering { window, closed: true });
+        gathering.step(&block(132));
+        assert_eq!(gathering.judging, Judging::Idle);
+        let mut scoring = judging();
+        let skip = ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
+        assert!(!scoring.step(&block(128)).contains(&skip));
+        assert!(scoring.step(&block(129)).contains(&skip));
+        let mut voting = judging();
+        voting.step(&Event::Judged { window, vote: vote() });
+        assert_eq!(voting.judging, Judging::Voting(window));
+        voting.step(&block(129));
+        assert_eq!(voting.judging, Judging::Idle);
     }
 }

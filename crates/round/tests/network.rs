@@ -17,6 +17,7 @@ fn draw_faults(world: &mut World) -> Faults {
         duplicate: share(200),
         crash: share(15),
         corruption: share(100),
+        silence: 0.0,
         downtime_blocks: 1 + world.below(3 * BLOCKS),
         delay_blocks: world.below(7),
     }
@@ -27,10 +28,10 @@ fn assert_in_step(world: &mut World) {
     let current = world.current();
     for (index, node) in world.nodes.iter().enumerate() {
         let machine = node.machine.as_ref().expect("every node is up");
-        let standing = machine.follower().standing();
+        let position = machine.follower().position();
         let activity = machine.follower().activity();
-        assert_eq!(standing.next, current, "seed {}: node {index} is behind: it {activity}", world.seed);
-        assert_eq!(standing.state, world.states[&current], "seed {}: node {index} is in a stray state", world.seed);
+        assert_eq!(position.next, current, "seed {}: node {index} is behind: it {activity}", world.seed);
+        assert_eq!(position.state, world.states[&current], "seed {}: node {index} is in a stray state", world.seed);
     }
     assert_history(world);
 }
@@ -50,11 +51,15 @@ fn assert_history(world: &mut World) {
 
 /// Ends all faults, and gives everybody some windows to get back in step.
 fn heal(world: &mut World) {
+    heal_within(world, 4);
+}
+
+/// The same, over this many windows.
+fn heal_within(world: &mut World, windows: u64) {
     world.faults = Faults::none();
     for node in 0..world.nodes.len() {
         world.nodes[node].back_at = world.nodes[node].back_at.min(world.head + 1);
     }
-    let windows = 4;
     let healed = (world.head / BLOCKS + windows) * BLOCKS;
     world.run_to(healed + BLOCKS + 25);
     assert_in_step(world);
@@ -148,7 +153,7 @@ fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
 }
 
 #[test]
-fn without_a_quorum_windows_are_null_and_the_run_goes_on_when_it_is_back() {
+fn without_a_quorum_windows_are_null_and_the_run_continues_when_it_is_back() {
     for seed in 0..200 {
         let mut world = World::new(seed, &[40, 40, 20], 3, 2, Faults::none());
         world.run_to(2 * BLOCKS + 25);
@@ -196,8 +201,27 @@ fn a_node_that_was_away_catches_up_from_the_objects_or_from_a_checkpoint() {
     }
 }
 
+/// Requests get lost, whether or not they took effect: whoever waits for an answer asks again.
 #[test]
-fn wrong_parameters_are_noticed_told_and_replaced() {
+fn an_io_that_never_answers_stops_nobody_for_ever() {
+    for seed in 0..600 {
+        let mut world = World::new(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
+        if seed % 2 == 1 {
+            world.faults = draw_faults(&mut world);
+            for node in 0..world.nodes.len() {
+                world.nodes[node].may_be_corrupted = node >= 4 || node == 0;
+            }
+        }
+        world.faults.silence = (1 + world.below(5)) as f32 / 10.0;
+        let end = BLOCKS * (2 + world.below(6)) + world.below(BLOCKS);
+        world.run_to(end);
+        // A checkpoint may be waited for as long as objects are kept.
+        heal_within(&mut world, 4 + genesis().budget.retention_windows);
+    }
+}
+
+#[test]
+fn wrong_parameters_are_noticed_reported_and_replaced() {
     for seed in 0..300 {
         let mut world = World::new(seed, &[30, 30, 20, 20], 2, 2, Faults::none());
         let victim = [2, 4, 6][world.below(3) as usize];
@@ -208,7 +232,7 @@ fn wrong_parameters_are_noticed_told_and_replaced() {
         world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
         world.faults.corruption = 0.0;
         world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
-        assert!(world.diverged.iter().any(|(node, _)| *node == victim), "seed {seed}: nothing was told");
+        assert!(world.diverged.iter().any(|(node, _)| *node == victim), "seed {seed}: nothing was reported");
         assert!(world.diverged.iter().all(|(node, _)| *node == victim), "seed {seed}: the wrong node was blamed");
         assert!(world.nodes[victim].restores > 0, "seed {seed}");
         assert_in_step(&mut world);
@@ -233,7 +257,7 @@ fn a_run_survives_an_outage_of_everybody_that_is_longer_than_objects_are_kept() 
 }
 
 #[test]
-fn a_bucket_that_refuses_every_reveal_costs_only_those_windows() {
+fn a_bucket_that_rejects_every_reveal_costs_only_those_windows() {
     let mut world = World::new(1, &[50, 50], 3, 1, Faults { failure: 0.9, ..Faults::none() });
     world.run_to(3 * BLOCKS);
     assert!(world.skips.iter().any(|(_, _, reason)| *reason == SkipReason::CommitLate));

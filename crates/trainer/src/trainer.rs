@@ -277,6 +277,11 @@ impl Trainer {
         Ok(())
     }
 
+    /// The shared parameters at the start of the window to apply next, without the drift of this worker.
+    pub fn shared(&self) -> &SharedState {
+        self.learner.shared()
+    }
+
     /// Applies the outcome of a window and moves onto the next shared parameters. The drift that was not sent stays.
     pub fn apply<K: Keep>(&mut self, window: Window, outcome: Outcome<'_>, keep: &mut K) -> Result<Applied, K::Error> {
         let held = self.learner.shared().next;

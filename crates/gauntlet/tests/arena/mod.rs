@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use templar_base::random::Stream;
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, OuterRule, PublicKey, RunId, Uid, Window};
 use templar_gauntlet::{
-    Book, DoorFailure, Entry, MinerVerdict, Model, ModelError, Standing, Submission, Verdict, WindowInput, judge,
+    Entry, MinerVerdict, Model, ModelError, Ratings, Rejection, Standing, Submission, Verdict, WindowInput, judge,
     merge_rule, weights,
 };
 use templar_gradient::{Accumulation, Aggregate, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload};
@@ -108,7 +108,7 @@ pub struct Arena {
     pub layout: GradientLayout,
     pub start: OuterState,
     pub window: Window,
-    pub book: Book,
+    pub ratings: Ratings,
     pub registered: BTreeMap<Uid, PublicKey>,
     /// What a miner's data adds to the true direction, against it.
     pub noise: f32,
@@ -140,7 +140,7 @@ impl Arena {
             layout,
             start: OuterState::new(vec![0.0; PARAMETERS]),
             window: Window(0),
-            book: Book::default(),
+            ratings: Ratings::default(),
             registered: (0..64).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
             noise: 1.0,
             senders: BTreeMap::new(),
@@ -219,7 +219,7 @@ impl Arena {
                 hash: ContentHash::of(&bytes),
                 data_digest: Some(self.data_digest(uid)),
             },
-            Err(error) => Submission::Refused(DoorFailure::Undecodable { reason: error.to_string() }),
+            Err(error) => Submission::Rejected(Rejection::Undecodable { reason: error.to_string() }),
         };
         Entry { uid, hotkey: self.registered[&uid], block: BlockNumber(100 + u64::from(uid.0)), submission }
     }
@@ -245,7 +245,7 @@ impl Arena {
             start_state: self.start.hash(),
             registered: &self.registered,
             entries,
-            book: &self.book,
+            ratings: &self.ratings,
         };
         judge(&input, &mut self.model()).unwrap()
     }
@@ -257,7 +257,7 @@ impl Arena {
             .filter(|entry| verdict.selected.contains(&entry.uid))
             .filter_map(|entry| match &entry.submission {
                 Submission::Payload { payload, .. } => Some((payload.as_ref(), 1)),
-                Submission::Refused(_) => None,
+                Submission::Rejected(_) => None,
             })
             .collect();
         if merged.is_empty() {
@@ -266,7 +266,7 @@ impl Arena {
             let aggregate = Aggregate::merge(&self.layout, &merged, self.rule()).unwrap();
             self.step().apply(&mut self.start, &aggregate).unwrap();
         }
-        self.book = verdict.book.clone();
+        self.ratings = verdict.ratings.clone();
         self.window = self.window.next();
     }
 
@@ -278,9 +278,9 @@ impl Arena {
         merge_rule(&self.genesis)
     }
 
-    /// The weights that follow from a book after the present window.
-    pub fn weights(&self, book: &Book) -> BTreeMap<Uid, u16> {
-        weights(book, &self.genesis.economics, self.window).into_iter().collect()
+    /// The weights that follow from a ratings after the present window.
+    pub fn weights(&self, ratings: &Ratings) -> BTreeMap<Uid, u16> {
+        weights(ratings, &self.genesis.economics, self.window).into_iter().collect()
     }
 }
 

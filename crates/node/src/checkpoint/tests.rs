@@ -1,6 +1,6 @@
 //! What a validator publishes, read through the public record.
 
-use super::publish;
+use super::{files_of, upload};
 use crate::{Data, Network};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
@@ -20,6 +20,11 @@ use templar_round::{Applied, ObjectKey, Signed};
 const SUBNET: Netuid = Netuid(3);
 const SEED: [u8; 32] = [7; 32];
 const AT: Window = Window(3);
+
+async fn publish(run: &Rules, data: &Data, network: &Network, window: Window, outer: OuterState) {
+    let (state, folder) = files_of(run, data, outer).unwrap();
+    upload(run, network, window, state, folder).await.unwrap();
+}
 
 fn run(name: &str) -> (Rules, Data) {
     let folder = std::env::temp_dir().join(format!("templar-published-{name}-{}", std::process::id()));
@@ -150,8 +155,8 @@ async fn a_reader_sees_who_offers_the_agreed_state_and_fetches_only_that() {
     let strange = OuterState { momentum: vec![0.25; run.layout.parameters()], ..agreed.clone() };
     let good = agreed.hash();
     let (record, networks) = validators(&run, "list", good, strange.hash()).await;
-    publish(&run, &data, &networks[1], AT, agreed.clone()).await.unwrap();
-    publish(&run, &data, &networks[2], AT, strange).await.unwrap();
+    publish(&run, &data, &networks[1], AT, agreed.clone()).await;
+    publish(&run, &data, &networks[2], AT, strange).await;
 
     let published = published_checkpoints(&run, &record, 9).await.unwrap();
     assert_eq!(published.len(), 1);
@@ -174,7 +179,7 @@ async fn a_manifest_puts_no_file_of_its_own_into_the_folder_and_cannot_overflow(
     let good = state_hash(&params);
     let (record, networks) = validators(&run, "hostile", good, good).await;
     let hostile = &networks[0];
-    publish(&run, &data, hostile, AT, OuterState::new(params)).await.unwrap();
+    publish(&run, &data, hostile, AT, OuterState::new(params)).await;
     let honest = fetch_manifest(&run, &record, AT, hostile.hotkey.public()).await.unwrap();
     let key = ObjectKey::CheckpointManifest(AT).to_string();
     let publish_manifest = async |manifest: CheckpointManifest| {

@@ -2,7 +2,7 @@
 
 use crate::network::{Act, Plan, World};
 use templar_base::{Alpha, Window};
-use templar_gauntlet::{DoorFailure, Standing};
+use templar_gauntlet::{Rejection, Standing};
 
 const LAST: Window = Window(4);
 
@@ -11,32 +11,32 @@ fn is_right(act: Act, window: Window, standing: Option<&Standing>) -> bool {
     let first = window == Window(0);
     let Some(standing) = standing else { return act == Act::Late };
     let unopened = |part: &str| match standing {
-        Standing::Refused(DoorFailure::Unopened { reason }) => reason.contains(part),
+        Standing::Rejected(Rejection::Unopened { reason }) => reason.contains(part),
         _ => false,
     };
-    let refused = |failure: DoorFailure| *standing == Standing::Refused(failure);
+    let refused = |failure: Rejection| *standing == Standing::Rejected(failure);
     match act {
         Act::Honest | Act::Brief => matches!(standing, Standing::Selected | Standing::Admitted | Standing::NotAdmitted),
         Act::Noise | Act::SignFlip => matches!(standing, Standing::NotAdmitted | Standing::Harmful),
-        Act::Zeros => refused(DoorFailure::Empty),
-        Act::Garbage => matches!(standing, Standing::Refused(DoorFailure::Undecodable { .. })),
+        Act::Zeros => refused(Rejection::Empty),
+        Act::Garbage => matches!(standing, Standing::Rejected(Rejection::Undecodable { .. })),
         Act::Oversize => unopened("4"),
         Act::Mismatch => unopened("not the one with the agreed hash"),
-        Act::NoReveal => refused(DoorFailure::Missing),
+        Act::NoReveal => refused(Rejection::Missing),
         Act::WrongKey | Act::Thief => unopened("the key does not open"),
         Act::ForeignSignature => unopened("signature is not the miner's"),
         Act::Late => false,
-        Act::BadCommitment => refused(DoorFailure::Commitment),
-        Act::Stale => first || refused(DoorFailure::WrongWindow { actual: Window(0) }),
-        Act::Relabelled => first || refused(DoorFailure::WrongData),
-        Act::OtherUid => matches!(standing, Standing::Refused(DoorFailure::WrongUid { .. })),
-        Act::Twin => matches!(standing, Standing::Refused(DoorFailure::Copy { .. })),
-        Act::WrongData => refused(DoorFailure::WrongData),
-        Act::WrongStart => refused(DoorFailure::WrongStart),
-        Act::WrongRun => refused(DoorFailure::WrongRun),
-        Act::MoreTokens => refused(DoorFailure::WrongSteps),
+        Act::BadCommitment => refused(Rejection::Commitment),
+        Act::Stale => first || refused(Rejection::WrongWindow { actual: Window(0) }),
+        Act::Relabelled => first || refused(Rejection::WrongData),
+        Act::OtherUid => matches!(standing, Standing::Rejected(Rejection::WrongUid { .. })),
+        Act::Twin => matches!(standing, Standing::Rejected(Rejection::Copy { .. })),
+        Act::WrongData => refused(Rejection::WrongData),
+        Act::WrongStart => refused(Rejection::WrongStart),
+        Act::WrongRun => refused(Rejection::WrongRun),
+        Act::MoreTokens => refused(Rejection::WrongSteps),
         Act::Huge => match standing {
-            Standing::Refused(failure) => matches!(failure, DoorFailure::OutOfBounds { .. }),
+            Standing::Rejected(failure) => matches!(failure, Rejection::OutOfBounds { .. }),
             // Without a history the merge alone bounds it: it counts four times the median and points the right way.
             _ => first,
         },
@@ -113,7 +113,7 @@ async fn more_empty_promises_than_miners_do_not_stop_the_run() {
     }
     for adversary in &world.adversaries {
         assert_eq!(world.standing("validator-0", LAST, adversary.uid).await, {
-            Some(Standing::Refused(DoorFailure::Missing))
+            Some(Standing::Rejected(Rejection::Missing))
         });
         assert_eq!(world.stake(&adversary.hotkey), Alpha(0));
     }

@@ -7,7 +7,7 @@
 mod node;
 mod rules;
 
-pub use node::{Node, Role};
+pub use node::{Effect, Node, Role};
 pub use rules::genesis;
 
 use parity_scale_codec::Encode;
@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, PublicKey, RunSetting, SettingChange, StateHash, Uid, Window};
 use templar_round::{
-    Applied, AppliedRecord, Effect, Elector, Event, FailedEffect, Outcome, Phases, SealCommitment, SealedRecord,
-    SkipReason, Standing, Vote, VoteRecord, tally,
+    Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, MinerEffect, Outcome, Phases, Position,
+    SealCommitment, SealedCommitments, SealedRecord, SkipReason, ValidatorEffect, Vote, VoteRecord, tally,
 };
 
 pub const SELECTION_LIMIT: usize = 15;
@@ -26,6 +26,8 @@ pub const SELECTION_LIMIT: usize = 15;
 pub struct Faults {
     pub failure: f32,
     pub unseen_block: f32,
+    /// Requests that get neither answer nor failure, whether or not they take effect.
+    pub silence: f32,
     pub duplicate: f32,
     pub crash: f32,
     /// Most blocks that a crashed node is away.
@@ -107,25 +109,6 @@ fn after(state: StateHash, aggregate: Option<ContentHash>, alpha: u32) -> StateH
         Some(aggregate) => StateHash::new(*ContentHash::of(&(state, aggregate, alpha).encode()).as_bytes()),
         None => state,
     }
-}
-
-fn failure_of(effect: &Effect) -> Option<(Window, FailedEffect)> {
-    Some(match effect {
-        Effect::ReadVotes { window } => (*window, FailedEffect::ReadVotes),
-        Effect::ReadReports { window } => (*window, FailedEffect::ReadReports),
-        Effect::BuildAggregate { window, .. } | Effect::FetchAggregate { window, .. } => {
-            (*window, FailedEffect::Aggregate)
-        }
-        Effect::Apply { window, .. } => (*window, FailedEffect::Apply),
-        Effect::Restore { window } => (*window, FailedEffect::Restore),
-        Effect::Seal { window, .. } => (*window, FailedEffect::Seal),
-        Effect::CommitSeal { window, .. } => (*window, FailedEffect::CommitSeal),
-        Effect::Reveal { window } => (*window, FailedEffect::Reveal),
-        Effect::ReadSealed { window } | Effect::Gather { window, .. } => (*window, FailedEffect::Gather),
-        Effect::Judge { window } => (*window, FailedEffect::Judge),
-        Effect::Vote { window, .. } => (*window, FailedEffect::Vote),
-        _ => return None,
-    })
 }
 
 impl World {
@@ -274,7 +257,7 @@ impl World {
         let Some(machine) = &mut self.nodes[index].machine else { return };
         for effect in machine.step(event) {
             self.check(index, &effect);
-            if matches!(effect, Effect::Restore { .. }) {
+            if matches!(effect, Effect::Follow(FollowEffect::Restore { .. })) {
                 self.nodes[index].restores += 1;
             }
             let (due, incarnation) = (self.soon(), self.nodes[index].incarnation);
@@ -328,7 +311,13 @@ impl World {
     }
 
     fn carry(&mut self, node: usize, effect: Effect, restores: u64) {
-        let failed = failure_of(&effect).filter(|_| self.happens(self.faults.failure));
+        if effect.failure().is_some() && self.happens(self.faults.silence) {
+            if self.below(2) == 0 {
+                self.carry_out(node, effect, restores, false);
+            }
+            return;
+        }
+        let failed = effect.failure().filter(|_| self.happens(self.faults.failure));
         let Some((window, kind)) = failed else { return self.carry_out(node, effect, restores, true) };
         // Some of what failed has taken effect all the same: the answer was lost, or the object had arrived.
         let takes_effect = matches!(kind, FailedEffect::Vote | FailedEffect::CommitSeal | FailedEffect::Reveal);
@@ -338,76 +327,120 @@ impl World {
         self.answer(node, Event::Failed { window, effect: kind });
     }
 
+    /// Carries an effect out; the answer comes only where `answered` is set.
     fn carry_out(&mut self, node: usize, effect: Effect, restores: u64, answered: bool) {
-        let (uid, hotkey) = (self.nodes[node].uid, self.nodes[node].hotkey);
         match effect {
-            Effect::ReadVotes { window } => {
-                let votes =
-                    self.votes.range((window, PublicKey::new([0; 32]))..(window.next(), PublicKey::new([0; 32])));
+            Effect::Follow(effect) => self.carry_out_follow(node, effect, restores, answered),
+            Effect::Miner(effect) => self.carry_out_miner(node, effect, answered),
+            Effect::Validator(effect) => self.carry_out_validator(node, effect, answered),
+        }
+    }
+
+    fn answer_if(&mut self, answered: bool, node: usize, event: Event) {
+        if answered {
+            self.answer(node, event);
+        }
+    }
+
+    fn carry_out_follow(&mut self, node: usize, effect: FollowEffect, restores: u64, answered: bool) {
+        let zero = PublicKey::new([0; 32]);
+        let event = match effect {
+            FollowEffect::ReadVotes { window } => {
+                let votes = self.votes.range((window, zero)..(window.next(), zero));
                 let (votes, electors) = (votes.map(|(_, vote)| vote.clone()).collect(), self.electors());
                 let limit = self.rules_of(window).0;
-                self.answer(node, Event::Votes { window, at: BlockNumber(self.head), limit, electors, votes });
+                Event::Votes { window, at: BlockNumber(self.head), limit, electors, votes }
             }
-            Effect::ReadReports { window } => {
-                let reports =
-                    self.reports.range((window, PublicKey::new([0; 32]))..(window.next(), PublicKey::new([0; 32])));
+            FollowEffect::ReadReports { window } => {
+                let reports = self.reports.range((window, zero)..(window.next(), zero));
                 let (reports, electors) = (reports.map(|(_, report)| *report).collect(), self.electors());
-                self.answer(node, Event::Reports { window, electors, reports });
+                Event::Reports { window, electors, reports }
             }
-            Effect::BuildAggregate { window, selected } => {
+            FollowEffect::BuildAggregate { window, selected } => {
                 let there = self.is_kept(window) && selected.iter().all(|uid| self.reveals.contains(&(window, *uid)));
                 let hash = ContentHash::of(&(window, selected).encode());
                 let failed = Event::Failed { window, effect: FailedEffect::Aggregate };
-                self.answer(node, if there { Event::AggregateReady { window, hash } } else { failed });
+                if there { Event::AggregateReady { window, hash } } else { failed }
             }
-            Effect::FetchAggregate { window, hash, from } => {
+            FollowEffect::FetchAggregate { window, hash, from } => {
                 let there = self.is_kept(window) && from.iter().any(|key| self.reports.contains_key(&(window, *key)));
                 let failed = Event::Failed { window, effect: FailedEffect::Aggregate };
-                self.answer(node, if there { Event::AggregateReady { window, hash } } else { failed });
+                if there { Event::AggregateReady { window, hash } } else { failed }
             }
-            Effect::Apply { window, aggregate } => self.apply(node, window, aggregate, restores),
-            Effect::Restore { .. } => self.restore(node, restores),
-            Effect::Seal { window, start } => {
+            FollowEffect::Apply { window, aggregate } => match self.apply(node, window, aggregate, restores) {
+                Some(event) => event,
+                None => return,
+            },
+            FollowEffect::Restore { .. } => match self.restore(node, restores) {
+                Some(event) => event,
+                None => return,
+            },
+            FollowEffect::Diverged { window, .. } => return self.diverged.push((node, window)),
+            FollowEffect::AdoptVerdict { .. } => return,
+        };
+        self.answer_if(answered, node, event);
+    }
+
+    fn carry_out_miner(&mut self, node: usize, effect: MinerEffect, answered: bool) {
+        let uid = self.nodes[node].uid;
+        match effect {
+            MinerEffect::Follow(_) | MinerEffect::BeginWindow { .. } => {}
+            MinerEffect::Seal { window, start } => {
                 let commitment = SealCommitment { digest: ContentHash::of(&(window, uid, start).encode()), bytes: 99 };
                 self.nodes[node].pending = Some((window, commitment));
-                self.answer(node, Event::Sealed { window, commitment });
+                self.answer_if(answered, node, Event::Sealed { window, commitment });
             }
-            Effect::CommitSeal { window, commitment } => {
+            MinerEffect::CommitSeal { window, commitment } => {
                 self.submit(node, Transaction::Seal(window, commitment), answered);
             }
-            Effect::Reveal { window } => {
+            MinerEffect::Reveal { window } => {
                 self.reveals.insert((window, uid));
                 if answered {
                     self.nodes[node].pending = None;
                     self.answer(node, Event::Revealed { window });
                 }
             }
-            Effect::Unsend { .. } => self.nodes[node].pending = None,
-            Effect::ReadSealed { window } => {
+            MinerEffect::Unsend { .. } => self.nodes[node].pending = None,
+            MinerEffect::Skip { window, reason } => self.skips.push((node, window, reason)),
+        }
+    }
+
+    fn carry_out_validator(&mut self, node: usize, effect: ValidatorEffect, answered: bool) {
+        match effect {
+            ValidatorEffect::Follow(_) | ValidatorEffect::SetWeights { .. } => {}
+            ValidatorEffect::ReadSealed { window } => {
                 let in_time = |record: &&SealedRecord| record.block < self.phases.end(window);
                 let all = self.seals.iter().filter(|((sealed, _), _)| *sealed == window);
                 let records = all.map(|(_, record)| record).filter(in_time).copied().collect();
-                self.answer(node, Event::SealedRead { window, records });
+                let sealed = SealedCommitments { records, malformed: Vec::new() };
+                self.answer_if(answered, node, Event::SealedRead { window, sealed });
             }
-            Effect::Gather { window, records } => {
+            ValidatorEffect::Gather { window, sealed } => {
+                if !answered {
+                    return;
+                }
                 let closed = self.nodes[node].close_asked == Some(window);
-                self.nodes[node].gathering = Some(node::Gathering { window, records, closed });
+                self.nodes[node].gathering = Some(node::Gathering { window, records: sealed.records, closed });
                 self.poll_gathering(node);
             }
-            Effect::CloseGather { window } => {
+            ValidatorEffect::CloseGather { window } => {
                 self.nodes[node].close_asked = Some(window);
                 if let Some(gathering) = &mut self.nodes[node].gathering {
                     gathering.closed |= gathering.window == window;
                 }
                 self.poll_gathering(node);
             }
-            Effect::Judge { window } => {
+            ValidatorEffect::Judge { window } => {
+                if self.nodes[node].gathered.0 > window {
+                    // The machine gave the window up, and has gathered the next one.
+                    return self.answer(node, Event::Failed { window, effect: FailedEffect::Judge });
+                }
                 let liar = self.nodes[node].lies && self.below(2) == 0;
                 let vote = self.judge(node, window, liar);
-                self.answer(node, Event::Judged { window, vote });
+                self.answer_if(answered, node, Event::Judged { window, vote });
             }
-            Effect::Vote { window, vote } => self.submit(node, Transaction::Vote(window, vote), answered),
-            Effect::Report { window, mut applied } => {
+            ValidatorEffect::Vote { window, vote } => self.submit(node, Transaction::Vote(window, vote), answered),
+            ValidatorEffect::Report { window, mut applied } => {
                 if self.nodes[node].lies && self.below(2) == 0 {
                     applied.state = StateHash::new([self.below(256) as u8; 32]);
                 }
@@ -415,15 +448,13 @@ impl World {
                     self.submit(node, Transaction::Report(window, applied), false);
                 }
             }
-            Effect::PublishCheckpoint { window } => {
-                let standing = self.nodes[node].disk;
-                if standing.next == window {
-                    self.checkpoints.entry((window, standing.state)).or_default().insert(hotkey);
+            ValidatorEffect::PublishCheckpoint { window } => {
+                let (position, hotkey) = (self.nodes[node].disk, self.nodes[node].hotkey);
+                if position.next == window {
+                    self.checkpoints.entry((window, position.state)).or_default().insert(hotkey);
                 }
             }
-            Effect::Skip { window, reason } => self.skips.push((node, window, reason)),
-            Effect::Diverged { window, .. } => self.diverged.push((node, window)),
-            Effect::BeginWindow { .. } | Effect::AdoptVerdict { .. } | Effect::SetWeights { .. } => {}
+            ValidatorEffect::Skip { window, reason } => self.skips.push((node, window, reason)),
         }
     }
 
@@ -452,16 +483,21 @@ impl World {
             let some: Vec<Uid> = uids.iter().copied().filter(|_| self.below(2) == 0).collect();
             return Vote::new(&uids, &some, ContentHash::new([self.below(256) as u8; 32])).unwrap();
         }
-        let standing = self.nodes[node].disk;
-        let start = if standing.next == window { Some(standing.state) } else { self.states.get(&window).copied() };
+        let position = self.nodes[node].disk;
+        let start = if position.next == window { Some(position.state) } else { self.states.get(&window).copied() };
         let verdict = ContentHash::of(&(window, start, &uids).encode());
         let limit = self.rules_of(window).0;
         Vote::new(&uids, &uids[..uids.len().min(limit)], verdict).unwrap()
     }
 
-    fn apply(&mut self, index: usize, window: Window, aggregate: Option<ContentHash>, restores: u64) {
+    fn apply(&mut self, index: usize, window: Window, aggregate: Option<ContentHash>, restores: u64) -> Option<Event> {
         if self.nodes[index].restores != restores {
-            return;
+            return None;
+        }
+        // The answer to an earlier request was lost.
+        let Position { next, state } = self.nodes[index].disk;
+        if next == window.next() {
+            return Some(Event::Applied { window, state });
         }
         assert_eq!(self.nodes[index].disk.next, window, "seed {}: applies out of turn", self.seed);
         let alpha = self.rules_of(window).1;
@@ -470,18 +506,18 @@ impl World {
             state = StateHash::new([index as u8 ^ 0x80; 32]);
             self.nodes[index].corrupted = true;
         }
-        self.nodes[index].disk = Standing { next: window.next(), state };
+        self.nodes[index].disk = Position { next: window.next(), state };
         if !self.nodes[index].corrupted {
             let known = *self.states.entry(window.next()).or_insert(state);
             assert_eq!(known, state, "seed {}: two states at the start of window {}", self.seed, window.next());
         }
-        self.answer(index, Event::Applied { window, state });
+        Some(Event::Applied { window, state })
     }
 
     /// The newest checkpoint that more than half of the stake published; the first parameters where there is none.
-    fn restore(&mut self, index: usize, restores: u64) {
+    fn restore(&mut self, index: usize, restores: u64) -> Option<Event> {
         if self.nodes[index].restores != restores {
-            return;
+            return None;
         }
         let electors = self.electors();
         let all: u64 = electors.iter().map(|elector| elector.stake).sum();
@@ -492,9 +528,9 @@ impl World {
         let newest = self.checkpoints.iter().rev().find(|(_, by)| agreed(by)).map(|((next, state), _)| (*next, *state));
         let (next, state) = newest.unwrap_or((Window(0), first_state()));
         assert_eq!(self.states[&next], state, "seed {}: most of the stake published a wrong checkpoint", self.seed);
-        self.nodes[index].disk = Standing { next, state };
+        self.nodes[index].disk = Position { next, state };
         self.nodes[index].corrupted = false;
-        self.answer(index, Event::Restored { next, state });
+        Some(Event::Restored { next, state })
     }
 
     /// The outcome that a reader of the whole ledger computes afterwards.

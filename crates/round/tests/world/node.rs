@@ -4,7 +4,8 @@ use super::first_state;
 use std::collections::BTreeSet;
 use templar_base::{PublicKey, Uid, Window};
 use templar_round::{
-    AggregateSource, Effect, Elector, Event, Follower, Miner, Phases, SealCommitment, SealedRecord, Standing, Validator,
+    AggregateSource, Elector, Event, FailedEffect, FollowEffect, Follower, Miner, MinerEffect, Phases, Position,
+    SealCommitment, SealedRecord, Validator, ValidatorEffect,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +21,48 @@ pub enum Machine {
     Follower(Follower),
 }
 
+/// What a node of any role wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Follow(FollowEffect),
+    Miner(MinerEffect),
+    Validator(ValidatorEffect),
+}
+
+impl Effect {
+    pub fn failure(&self) -> Option<(Window, FailedEffect)> {
+        match self {
+            Self::Follow(effect) => effect.failure(),
+            Self::Miner(effect) => effect.failure(),
+            Self::Validator(effect) => effect.failure(),
+        }
+    }
+}
+
+impl From<MinerEffect> for Effect {
+    fn from(effect: MinerEffect) -> Self {
+        match effect {
+            MinerEffect::Follow(effect) => Self::Follow(effect),
+            effect => Self::Miner(effect),
+        }
+    }
+}
+
+impl From<ValidatorEffect> for Effect {
+    fn from(effect: ValidatorEffect) -> Self {
+        match effect {
+            ValidatorEffect::Follow(effect) => Self::Follow(effect),
+            effect => Self::Validator(effect),
+        }
+    }
+}
+
 impl Machine {
     pub fn step(&mut self, event: &Event) -> Vec<Effect> {
         match self {
-            Self::Validator(machine) => machine.step(event),
-            Self::Miner(machine) => machine.step(event),
-            Self::Follower(machine) => machine.step(event),
+            Self::Validator(machine) => machine.step(event).into_iter().map(Effect::from).collect(),
+            Self::Miner(machine) => machine.step(event).into_iter().map(Effect::from).collect(),
+            Self::Follower(machine) => machine.step(event).into_iter().map(Effect::Follow).collect(),
         }
     }
 
@@ -57,7 +94,7 @@ pub struct Node {
     /// Counts replacements of the parameters.
     pub restores: u64,
     /// The parameters on disk.
-    pub disk: Standing,
+    pub disk: Position,
     /// The sealed payload on disk.
     pub pending: Option<(Window, SealCommitment)>,
     pub gathering: Option<Gathering>,
@@ -83,7 +120,7 @@ impl Node {
             back_at: 0,
             incarnation: 0,
             restores: 0,
-            disk: Standing { next: Window(0), state: first_state() },
+            disk: Position { next: Window(0), state: first_state() },
             pending: None,
             gathering: None,
             close_asked: None,

@@ -1,8 +1,8 @@
 //! The rules of the world's run, and what each effect must keep to.
 
-use super::World;
+use super::{Effect, World};
 use templar_base::{BlockNumber, CorpusHashes, Genesis, ModelConfig};
-use templar_round::Effect;
+use templar_round::{FollowEffect, MinerEffect, ValidatorEffect};
 
 impl World {
     /// Checks an effect at the moment when a machine asks for it.
@@ -10,7 +10,7 @@ impl World {
         let (seed, head) = (self.seed, self.head);
         let node = &mut self.nodes[index];
         match effect {
-            Effect::Seal { window, start } => {
+            Effect::Miner(MinerEffect::Seal { window, start }) => {
                 assert!(node.sealed.insert(*window), "seed {seed}: node {index} seals window {window} twice");
                 assert_eq!(self.phases.window_of(node_head(node)), Some(*window), "seed {seed}: seals another window");
                 if !node.corrupted {
@@ -21,14 +21,14 @@ impl World {
                     );
                 }
             }
-            Effect::Reveal { window } => {
+            Effect::Miner(MinerEffect::Reveal { window }) => {
                 assert!(head >= self.phases.end(*window).0, "seed {seed}: node {index} reveals before the end");
             }
-            Effect::Vote { window, .. } => {
+            Effect::Validator(ValidatorEffect::Vote { window, .. }) => {
                 assert!(node.voted.insert(*window), "seed {seed}: node {index} votes twice on window {window}");
                 assert!(node_head(node) < self.phases.judge(*window), "seed {seed}: a vote that comes too late");
             }
-            Effect::Apply { window, aggregate } => {
+            Effect::Follow(FollowEffect::Apply { window, aggregate }) => {
                 let known = *self.decided.entry(*window).or_insert(*aggregate);
                 assert_eq!(known, *aggregate, "seed {seed}: node {index} decides window {window} otherwise");
             }

@@ -1,4 +1,4 @@
-//! The book of ratings: what judges carry from window to window. It advances only by agreement.
+//! The ratings: what judges carry from window to window. They advance only by agreement.
 
 use crate::Rating;
 use serde::{Deserialize, Serialize};
@@ -24,14 +24,14 @@ pub struct MinerRecord {
 
 /// All miners' records, and what the next window's checks need of the history.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Book {
+pub struct Ratings {
     /// By slot.
     pub miners: BTreeMap<Uid, MinerRecord>,
     /// Recent median of the kept magnitudes' sum of admitted payloads, in units of the wire format; 0 at the start.
     pub magnitude: u64,
 }
 
-impl Book {
+impl Ratings {
     /// Forgets miners whose slot is free or somebody else's now.
     pub(crate) fn keep_registered(&mut self, registered: &BTreeMap<Uid, PublicKey>) {
         self.miners.retain(|uid, record| registered.get(uid) == Some(&record.hotkey));

@@ -1,4 +1,4 @@
-//! At the door: cheap checks of one payload against what the window expects. Each failure has a name.
+//! Admission checks: cheap checks of one payload against what the window expects. Each rejection has a name.
 
 use serde::{Deserialize, Serialize};
 use templar_base::{ContentHash, RunId, StateHash, Uid, Window};
@@ -11,7 +11,7 @@ const MAGNITUDE_LIMIT: u64 = 16;
 /// Why a miner's payload is not a candidate. The miner can read it in the verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
-pub enum DoorFailure {
+pub enum Rejection {
     /// The commitment on the ledger is malformed.
     #[error("the commitment on the ledger is malformed")]
     Commitment,
@@ -109,22 +109,22 @@ pub struct Expectation<'a> {
 }
 
 /// Checks one payload by itself.
-pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<(), DoorFailure> {
+pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<(), Rejection> {
     let metadata = payload.metadata();
     if metadata.run != expected.run {
-        return Err(DoorFailure::WrongRun);
+        return Err(Rejection::WrongRun);
     }
     if metadata.window != expected.window {
-        return Err(DoorFailure::WrongWindow { actual: metadata.window });
+        return Err(Rejection::WrongWindow { actual: metadata.window });
     }
     if metadata.uid != expected.uid {
-        return Err(DoorFailure::WrongUid { actual: metadata.uid });
+        return Err(Rejection::WrongUid { actual: metadata.uid });
     }
     if metadata.start_state != expected.start_state {
-        return Err(DoorFailure::WrongStart);
+        return Err(Rejection::WrongStart);
     }
     if metadata.numerics != expected.numerics {
-        return Err(DoorFailure::WrongNumerics { actual: metadata.numerics.clone() });
+        return Err(Rejection::WrongNumerics { actual: metadata.numerics.clone() });
     }
     let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps);
     let carried_end = metadata.carried_start.checked_add(metadata.carried_steps);
@@ -134,19 +134,19 @@ pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<()
         || !fits(carried_end, expected.batches_per_window)
         || metadata.tokens_trained != u64::from(metadata.inner_steps) * expected.tokens_per_step
     {
-        return Err(DoorFailure::WrongSteps);
+        return Err(Rejection::WrongSteps);
     }
-    let Some(digest) = expected.data_digest else { return Err(DoorFailure::NoAssignment) };
+    let Some(digest) = expected.data_digest else { return Err(Rejection::NoAssignment) };
     if metadata.data_digest != digest {
-        return Err(DoorFailure::WrongData);
+        return Err(Rejection::WrongData);
     }
     let magnitude = magnitude_units(payload);
     if magnitude == 0 {
-        return Err(DoorFailure::Empty);
+        return Err(Rejection::Empty);
     }
     let limit = expected.magnitude_history.saturating_mul(MAGNITUDE_LIMIT);
     if limit > 0 && magnitude > limit {
-        return Err(DoorFailure::OutOfBounds { times: magnitude / expected.magnitude_history });
+        return Err(Rejection::OutOfBounds { times: magnitude / expected.magnitude_history });
     }
     Ok(())
 }
