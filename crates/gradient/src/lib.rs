@@ -46,6 +46,7 @@ mod bits;
 mod bytes;
 #[cfg(any(test, feature = "exchange"))]
 pub mod exchange;
+mod expected;
 mod feedback;
 mod frame;
 mod frequencies;

@@ -12,6 +12,7 @@ mod governance;
 mod ledger;
 mod miner;
 mod model;
+mod run;
 mod status;
 mod token;
 mod up;
@@ -60,6 +61,7 @@ enum Command {
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
+    Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
     Wallet(wallet::Wallet),
     Token(token::Token),
@@ -93,6 +95,7 @@ impl Cli {
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),
+            Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Token(token) => token.run(config),

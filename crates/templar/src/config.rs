@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use templar_base::{DEFAULT_NETUID, Netuid};
 use templar_bucket::{BucketLocation, Credentials};
 
 /// The file that is looked for in the current folder, and in the user's folder for settings.
@@ -56,6 +57,7 @@ macro_rules! settings {
 settings! {
     DataFolder "data_folder" Path "where commands keep what they create" path(data_home().join("templar"));
     Ledger "ledger" Text "the ledger to connect to" text("ws://127.0.0.1:9944");
+    Netuid "netuid" Text "the subnet of the ledger" text(DEFAULT_NETUID);
     LedgerListen "ledger_listen" Text "where `templar ledger` listens" text("127.0.0.1:9944");
     BucketListen "bucket_listen" Text "where `templar bucket` listens" text("127.0.0.1:9000");
     Bucket "bucket" Text "the bucket that this node writes" None;
@@ -287,6 +289,11 @@ impl Config {
         self.text(Setting::Ledger)
     }
 
+    /// The subnet of the ledger that commands are about; a node takes its run's from the genesis.
+    pub fn netuid(&self) -> anyhow::Result<Netuid> {
+        self.parsed(Setting::Netuid)
+    }
+
     /// Where a local server listens, by its setting.
     pub fn listen(&self, setting: Setting) -> anyhow::Result<SocketAddr> {
         self.parsed(setting)
@@ -398,6 +405,12 @@ flag_groups! {
     LedgerFlag {
         /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
         ledger: String, "URL", "--ledger" => Ledger;
+    }
+    SubnetFlags {
+        /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
+        ledger: String, "URL", "--ledger" => Ledger;
+        /// Subnet of the ledger [setting: netuid]
+        netuid: Netuid, "N", "--netuid" => Netuid;
     }
     WalletFlags {
         /// Folder of the wallets [setting: wallet_folder]

@@ -1,6 +1,6 @@
 //! `templar access`.
 
-use super::token::{Consent, HotkeyChoice, Query, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use super::token::{Consent, HotkeyChoice, Query, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::output::{facts_table, table};
 use crate::{interrupt, keys};
@@ -130,7 +130,7 @@ impl Access {
 
 impl Terms {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let overview = self.query.ask(config, async |chain| chain.access_overview(SUBNET).await)?;
+        let overview = self.query.ask(config, async |chain, netuid| chain.access_overview(netuid).await)?;
         self.query.output.facts(&overview, |_| terms(&overview))
     }
 }
@@ -166,6 +166,7 @@ fn terms(overview: &AccessOverview) -> String {
 impl Open {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let (gateway, key, amount) = (self.account.gateway, self.account.key(&config)?, self.amount);
         let hotkey = self.hotkey.address(&config)?;
         interrupt::runtime(1)?.block_on(async {
@@ -174,8 +175,8 @@ impl Open {
             self.consent.ask(&what, "Pay?", "not opened")?;
             let coldkey = keys::coldkey(&config)?;
             let call = AccessCall::Open { gateway, key, hotkey, amount };
-            let receipt = submit(&chain, &coldkey, Call::Access { netuid: SUBNET, call }).await?;
-            let account = explained(chain.access_account(SUBNET, &gateway, &key).await)?;
+            let receipt = submit(&chain, &coldkey, Call::Access { netuid, call }).await?;
+            let account = explained(chain.access_account(netuid, &gateway, &key).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "account": account});
             self.shared.query.output.facts(&facts, |_| match &account {
                 Some(account) => describe(account),
@@ -189,7 +190,7 @@ impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
         let (gateway, key) = (self.account.gateway, self.account.key(&config)?);
-        let ask = async |chain: &RpcChain| chain.access_account(SUBNET, &gateway, &key).await;
+        let ask = async |chain: &RpcChain, netuid: Netuid| chain.access_account(netuid, &gateway, &key).await;
         let account = self.shared.query.ask(config, ask)?;
         self.shared.query.output.facts(&json!({"account": account}), |_| match &account {
             Some(account) => describe(account),
@@ -201,13 +202,14 @@ impl Show {
 impl Close {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let (gateway, key) = (self.account.gateway, self.account.key(&config)?);
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let coldkey = keys::coldkey(&config)?;
             let call = AccessCall::Close { gateway, key };
-            let receipt = submit(&chain, &coldkey, Call::Access { netuid: SUBNET, call }).await?;
-            let account = explained(chain.access_account(SUBNET, &gateway, &key).await)?;
+            let receipt = submit(&chain, &coldkey, Call::Access { netuid, call }).await?;
+            let account = explained(chain.access_account(netuid, &gateway, &key).await)?;
             let closes_at = account.as_ref().and_then(|account| account.account.closes_at);
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "closes_at": closes_at});
             self.shared.query.output.facts(&facts, |_| match closes_at {
@@ -220,10 +222,10 @@ impl Close {
 
 impl Accounts {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let accounts = self.query.ask(config, async |chain| {
+        let accounts = self.query.ask(config, async |chain, netuid| {
             let mut all: Vec<AccessAccountView> = Vec::new();
             loop {
-                let more = chain.access_accounts(SUBNET, &self.gateway, all.last().map(|account| account.key)).await?;
+                let more = chain.access_accounts(netuid, &self.gateway, all.last().map(|account| account.key)).await?;
                 if more.is_empty() {
                     return Ok(all);
                 }

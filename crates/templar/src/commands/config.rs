@@ -1,7 +1,7 @@
 //! `templar config`.
 
 use crate::config::{
-    Config, DataFlag, FILE_NAME, HotkeyFlag, LedgerFlag, PresetFlag, Setting, TextFlags, ThreadsFlag, WalletFlags,
+    Config, DataFlag, FILE_NAME, HotkeyFlag, PresetFlag, Setting, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags,
     user_file,
 };
 use crate::output::{Output, table};
@@ -22,7 +22,7 @@ pub struct ConfigCommand {
     #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    ledger: SubnetFlags,
     #[command(flatten)]
     wallet: WalletFlags,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `templar governance`.
 
-use super::token::{Consent, Query, SUBNET, Shared, connect, explained, submit};
+use super::token::{Consent, Query, Shared, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
 use crate::output::{Paint, table};
@@ -8,7 +8,7 @@ use crate::{interrupt, keys};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting};
+use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting, Netuid};
 use templar_chain::access::Service;
 use templar_chain::governance::{
     Action, Ballot, Governance as _, GovernanceCall, Proposal, ProposalId, ProposalView, Status,
@@ -149,6 +149,7 @@ impl Propose {
         let action = action_of(&self.what, &self.value);
         let action = action.advise("see what can be proposed: templar governance propose --help")?;
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let rule = chain.profile::<Profile>().await?.governance;
@@ -158,8 +159,8 @@ impl Propose {
             self.consent.ask(&what, "Pay?", "not proposed")?;
             let coldkey = keys::coldkey(&config)?;
             let call = GovernanceCall::Propose { title: self.title.clone(), action: action.clone() };
-            let receipt = submit(&chain, &coldkey, Call::Governance { netuid: SUBNET, call }).await?;
-            let newest = explained(chain.proposals(SUBNET, 16).await)?;
+            let receipt = submit(&chain, &coldkey, Call::Governance { netuid, call }).await?;
+            let newest = explained(chain.proposals(netuid, 16).await)?;
             let own = |proposal: &&Proposal| {
                 proposal.proposer == coldkey.public() && proposal.snapshot_at == receipt.block && proposal.action == action
             };
@@ -179,6 +180,7 @@ impl Propose {
 impl Vote {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let ballot = match self.ballot {
             Choice::Yes => Ballot::Yes,
             Choice::No => Ballot::No,
@@ -188,8 +190,8 @@ impl Vote {
             let chain = connect(&config).await?;
             let coldkey = keys::coldkey(&config)?;
             let call = GovernanceCall::Vote { proposal: self.proposal, ballot };
-            let receipt = submit(&chain, &coldkey, Call::Governance { netuid: SUBNET, call }).await?;
-            let view = explained(whole(&chain, self.proposal).await)?;
+            let receipt = submit(&chain, &coldkey, Call::Governance { netuid, call }).await?;
+            let view = explained(whole(&chain, netuid, self.proposal).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "proposal": view});
             self.shared.query.output.facts(&facts, |paint| match &view {
                 Some(view) => describe(paint, view),
@@ -201,7 +203,7 @@ impl Vote {
 
 impl List {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let proposals = self.query.ask(config, async |chain| chain.proposals(SUBNET, self.last).await)?;
+        let proposals = self.query.ask(config, async |chain, netuid| chain.proposals(netuid, self.last).await)?;
         self.query.output.facts(&json!({"proposals": proposals}), |paint| {
             if proposals.is_empty() {
                 return "no proposals yet: make the first with `templar governance propose`".to_owned();
@@ -225,7 +227,7 @@ impl List {
 
 impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let view = self.query.ask(config, async |chain| whole(chain, self.proposal).await)?;
+        let view = self.query.ask(config, async |chain, netuid| whole(chain, netuid, self.proposal).await)?;
         let missing = || anyhow::anyhow!("there is no proposal {}", self.proposal);
         let view = view.ok_or_else(missing).advise("list them with `templar governance list`")?;
         self.query.output.facts(&view, |paint| describe(paint, &view))
@@ -234,7 +236,7 @@ impl Show {
 
 impl Settings {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let changes = self.query.ask(config, async |chain| chain.setting_changes(SUBNET).await)?;
+        let changes = self.query.ask(config, async |chain, netuid| chain.setting_changes(netuid).await)?;
         self.query.output.facts(&changes, |paint| {
             if changes.changes.is_empty() {
                 return "no setting was changed: the run follows its genesis".to_owned();
@@ -258,11 +260,11 @@ fn status(status: Status) -> &'static str {
 }
 
 /// A proposal with all its votes, which come by pages.
-async fn whole(chain: &RpcChain, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
-    let Some(mut view) = chain.proposal(SUBNET, id, None).await? else { return Ok(None) };
+async fn whole(chain: &RpcChain, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
+    let Some(mut view) = chain.proposal(netuid, id, None).await? else { return Ok(None) };
     let mut is_full = view.votes.len() >= MAX_ENTRIES as usize;
     while let Some((last, ..)) = view.votes.last().filter(|_| is_full) {
-        let Some(page) = chain.proposal(SUBNET, id, Some(*last)).await? else { break };
+        let Some(page) = chain.proposal(netuid, id, Some(*last)).await? else { break };
         is_full = page.votes.len() >= MAX_ENTRIES as usize;
         view.votes.extend(page.votes);
     }

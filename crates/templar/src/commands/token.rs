@@ -9,7 +9,7 @@ mod slippage;
 mod stake;
 mod transfer;
 
-use crate::config::{Config, HotkeyFlag, LedgerFlag, WalletFlags};
+use crate::config::{Config, HotkeyFlag, SubnetFlags, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use crate::{interrupt, keys};
@@ -18,9 +18,6 @@ use clap::{Args, Subcommand};
 use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{Keypair, Netuid, PublicKey};
 use templar_chain::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
-
-/// Templar's subnet.
-pub(super) const SUBNET: Netuid = Netuid(3);
 
 /// See and move funds, take a slot in the subnet, buy and sell its token, and see its market.
 ///
@@ -73,18 +70,19 @@ pub(super) struct Query {
     #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    ledger: SubnetFlags,
 }
 
 impl Query {
-    /// Asks the ledger.
+    /// Asks the ledger about the subnet of the settings.
     pub fn ask<T>(
         &self,
         config: Config,
-        ask: impl AsyncFnOnce(&RpcChain) -> Result<T, ChainError>,
+        ask: impl AsyncFnOnce(&RpcChain, Netuid) -> Result<T, ChainError>,
     ) -> anyhow::Result<T> {
         let config = config.with(&self.ledger);
-        interrupt::runtime(1)?.block_on(async { explained(ask(&connect(&config).await?).await) })
+        let netuid = config.netuid()?;
+        interrupt::runtime(1)?.block_on(async { explained(ask(&connect(&config).await?, netuid).await) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `templar ledger explain`.
 
-use crate::commands::token::{Query, SUBNET};
+use crate::commands::token::Query;
 use crate::config::Config;
 use crate::failure::Advise;
 use crate::output::{Paint, facts_table, table};
@@ -30,10 +30,10 @@ pub struct Explain {
 impl Explain {
     /// Asks the ledger and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let explanation = self.query.ask(config, async |chain| {
-            let tempo = u64::from(chain.hyperparameters(SUBNET).await?.tempo);
+        let explanation = self.query.ask(config, async |chain, netuid| {
+            let tempo = u64::from(chain.hyperparameters(netuid).await?.tempo);
             let at = self.epoch.map(|epoch| BlockNumber(epoch.saturating_mul(tempo)));
-            chain.explain(SUBNET, Uid(self.uid), at).await
+            chain.explain(netuid, Uid(self.uid), at).await
         });
         let kept = "see the slots with `templar token metagraph`; an epoch is kept as long as the history";
         let explanation = explanation.advise(kept)?;

@@ -1,13 +1,13 @@
 //! `templar token balance`.
 
-use super::{SUBNET, Shared, coldkey_address, connect};
+use super::{Shared, coldkey_address, connect};
 use crate::config::Config;
 use crate::output::table;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
-use templar_base::{Alpha, PublicKey, Uid};
+use templar_base::{Alpha, PublicKey, Uid, Netuid};
 use templar_chain::{Bank, Chain, ChainError, RpcChain};
 use tokio::task::JoinSet;
 
@@ -38,12 +38,13 @@ impl Balance {
     /// Shows the balance.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let address = self.address.map_or_else(|| coldkey_address(&config), Ok)?;
         let (head, balance, positions) = interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let head = chain.head().await?.number;
             let balance = chain.account(&address).await?.balance;
-            let positions = positions(&chain, &address, own_hotkeys(&config)).await?;
+            let positions = positions(&chain, netuid, &address, own_hotkeys(&config)).await?;
             anyhow::Ok((head, balance, positions))
         })?;
         let stakes: Vec<_> = positions
@@ -81,10 +82,11 @@ fn own_hotkeys(config: &Config) -> Vec<PublicKey> {
 /// What the coldkey has behind the subnet's hotkeys and the given ones, by slot, then by key.
 async fn positions(
     chain: &RpcChain,
+    netuid: Netuid,
     coldkey: &PublicKey,
     further: Vec<PublicKey>,
 ) -> Result<Vec<Position>, ChainError> {
-    let metagraph = chain.metagraph(SUBNET, None).await?;
+    let metagraph = chain.metagraph(netuid, None).await?;
     let staked = metagraph.neurons.iter().filter(|neuron| neuron.stake > Alpha::ZERO);
     let mut hotkeys: BTreeMap<PublicKey, Option<Uid>> = further.into_iter().map(|hotkey| (hotkey, None)).collect();
     hotkeys.extend(staked.map(|neuron| (neuron.hotkey, Some(neuron.uid))));

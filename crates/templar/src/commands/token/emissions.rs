@@ -1,6 +1,6 @@
 //! `templar token emissions`.
 
-use super::{Query, SUBNET};
+use super::Query;
 use crate::config::Config;
 use crate::output::{Paint, table};
 use clap::Args;
@@ -27,7 +27,7 @@ pub struct Emissions {
 impl Emissions {
     /// Shows the epochs.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let epochs = self.query.ask(config, async |chain| chain.epochs(SUBNET, self.last).await)?;
+        let epochs = self.query.ask(config, async |chain, netuid| chain.epochs(netuid, self.last).await)?;
         self.query.output.facts(&json!({"epochs": epochs}), |paint| people(paint, &epochs))
     }
 }

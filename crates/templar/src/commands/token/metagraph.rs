@@ -1,6 +1,6 @@
 //! `templar token metagraph`.
 
-use super::{Query, SUBNET};
+use super::Query;
 use crate::config::Config;
 use crate::output::{Paint, table};
 use clap::Args;
@@ -26,7 +26,7 @@ pub struct ShowMetagraph {
 impl ShowMetagraph {
     /// Shows the slots.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let metagraph = self.query.ask(config, async |chain| chain.metagraph(SUBNET, None).await)?;
+        let metagraph = self.query.ask(config, async |chain, netuid| chain.metagraph(netuid, None).await)?;
         let slots: Vec<_> = metagraph.neurons.iter().map(facts_of).collect();
         let facts = json!({
             "netuid": metagraph.netuid,

@@ -1,6 +1,6 @@
 //! `templar token price` and `templar token history`: the market of the subnet's token.
 
-use super::{Query, SUBNET};
+use super::Query;
 use crate::config::Config;
 use crate::output::{Paint, facts_table};
 use clap::Args;
@@ -43,7 +43,7 @@ pub struct History {
 impl Price {
     /// Shows the market.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let market = self.query.ask(config, async |chain| chain.market(SUBNET).await)?;
+        let market = self.query.ask(config, async |chain, netuid| chain.market(netuid).await)?;
         self.query.output.facts(&market, |paint| people(paint, &market))
     }
 }
@@ -69,7 +69,7 @@ fn people(paint: Paint, market: &MarketSummary) -> String {
 impl History {
     /// Shows the candles.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let candles = self.query.ask(config, async |chain| chain.candles(SUBNET, self.interval, self.last).await)?;
+        let candles = self.query.ask(config, async |chain, netuid| chain.candles(netuid, self.interval, self.last).await)?;
         let facts = json!({"interval": self.interval, "candles": candles});
         self.query.output.facts(&facts, |paint| curve(paint, self.interval, &candles))
     }

@@ -1,13 +1,13 @@
 //! `templar token register`.
 
-use super::{Consent, HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use super::{Consent, HotkeyChoice, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Advise;
 use crate::{interrupt, keys};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use templar_base::{PublicKey, Rao};
+use templar_base::{PublicKey, Rao, Netuid};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.
@@ -34,18 +34,19 @@ impl Register {
     /// Registers.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let hotkey = self.hotkey.address(&config)?;
         let coldkey_address = coldkey_address(&config)?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            let price = chain.registration_cost(SUBNET).await?;
+            let price = chain.registration_cost(netuid).await?;
             explained(self.check(&chain, &hotkey, &coldkey_address, price).await)?;
-            let what = format!("a slot in subnet {SUBNET} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
+            let what = format!("a slot in subnet {netuid} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
             self.consent.ask(&what, "Pay?", "not registered")?;
             let coldkey = keys::coldkey(&config)?;
             // What was shown is the limit where no other is given; a lower price is taken as it comes.
             let max_price = Some(self.max_price.unwrap_or(price));
-            let receipt = submit(&chain, &coldkey, Call::Register { netuid: SUBNET, hotkey, max_price }).await?;
+            let receipt = submit(&chain, &coldkey, Call::Register { netuid, hotkey, max_price }).await?;
             let events = chain.events(receipt.block, receipt.block).await?;
             let bought = events.iter().find_map(|record| match &record.event {
                 Event::Registered { uid, hotkey: whose, burned, .. } if *whose == hotkey => Some((*uid, *burned)),
@@ -56,7 +57,7 @@ impl Register {
             let facts = json!({
                 "transaction": receipt.transaction,
                 "block": receipt.block,
-                "netuid": SUBNET,
+                "netuid": netuid,
                 "hotkey": hotkey,
                 "coldkey": coldkey.public(),
                 "uid": uid,
@@ -65,7 +66,7 @@ impl Register {
             self.shared.query.output.facts(&facts, |_| {
                 let next = "Next: `templar miner`, or `templar token stake` and `templar validator`";
                 format!(
-                    "{hotkey} holds slot {uid} of subnet {SUBNET} since block {}, for {burned} TAO\n{next}",
+                    "{hotkey} holds slot {uid} of subnet {netuid} since block {}, for {burned} TAO\n{next}",
                     receipt.block
                 )
             })
@@ -76,11 +77,11 @@ impl Register {
     async fn check(
         &self,
         chain: &RpcChain,
-        hotkey: &PublicKey,
-        coldkey: &PublicKey,
+        netuid: Netuid,
+        (hotkey, coldkey): (&PublicKey, &PublicKey),
         price: Rao,
     ) -> Result<(), ChainError> {
-        let metagraph = chain.metagraph(SUBNET, None).await?;
+        let metagraph = chain.metagraph(netuid, None).await?;
         let available = chain.account(coldkey).await?.balance;
         let refusal = match (metagraph.neuron(hotkey), self.max_price) {
             (Some(neuron), _) => Refusal::HotKeyAlreadyRegisteredInSubNet { hotkey: *hotkey, uid: neuron.uid },

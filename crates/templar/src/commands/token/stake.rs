@@ -1,7 +1,7 @@
 //! `templar token stake` and `templar token unstake`: buying the subnet's token and selling it.
 
 use super::slippage::Slippage;
-use super::{Consent, HotkeyChoice, SUBNET, Shared, coldkey_address, connect, explained, submit};
+use super::{Consent, HotkeyChoice, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Usage;
 use crate::output::Output;
@@ -9,7 +9,7 @@ use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{Alpha, AmountError, PublicKey, Rao};
+use templar_base::{Alpha, AmountError, PublicKey, Rao, Netuid};
 use templar_chain::market::{Market, Order, Quote};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
 
@@ -84,6 +84,7 @@ impl Stake {
     /// Buys.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let (hotkey, amount) = (self.hotkey.address(&config)?, self.amount);
         let payer = coldkey_address(&config)?;
         interrupt::runtime(1)?.block_on(async {
@@ -93,12 +94,12 @@ impl Stake {
                 let refusal = Refusal::NotEnoughBalanceToStake { needed: amount, available };
                 return explained(Err(ChainError::Refused { refusal }));
             }
-            explained(check_known(&chain, hotkey).await)?;
-            let quote = explained(chain.quote(SUBNET, Order::Buy(amount)).await)?;
+            explained(check_known(&chain, netuid, hotkey).await)?;
+            let quote = explained(chain.quote(netuid, Order::Buy(amount)).await)?;
             let most = self.trade.slippage.most(quote.price_before);
             self.trade.agree(&quote, &format!("pay {} TAO for {} alpha", quote.tao, quote.alpha), ("at most", most))?;
             let limit = PriceLimit { rao_per_alpha: most, allow_partial: self.trade.partial };
-            let call = Call::AddStakeLimit { hotkey, netuid: SUBNET, amount, limit };
+            let call = Call::AddStakeLimit { hotkey, netuid, amount, limit };
             trade(&config, &chain, (hotkey, payer), call, self.shared.query.output).await
         })
     }
@@ -108,11 +109,12 @@ impl Unstake {
     /// Sells.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
+        let netuid = config.netuid()?;
         let hotkey = self.hotkey.address(&config)?;
         let holder = coldkey_address(&config)?;
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
-            explained(check_known(&chain, hotkey).await)?;
+            explained(check_known(&chain, netuid, hotkey).await)?;
             let available = chain.stake(&hotkey, &holder).await?;
             let amount = match self.amount {
                 Portion::All if available == Alpha::ZERO => {
@@ -127,12 +129,12 @@ impl Unstake {
                 let refusal = Refusal::NotEnoughStakeToWithdraw { needed: amount, available };
                 return explained(Err(ChainError::Refused { refusal }));
             }
-            let quote = explained(chain.quote(SUBNET, Order::Sell(amount)).await)?;
+            let quote = explained(chain.quote(netuid, Order::Sell(amount)).await)?;
             let least = self.trade.slippage.least(quote.price_before);
             let what = format!("sell {} alpha for {} TAO", quote.alpha, quote.tao);
             self.trade.agree(&quote, &what, ("at least", least))?;
             let limit = PriceLimit { rao_per_alpha: least, allow_partial: self.trade.partial };
-            let call = Call::RemoveStakeLimit { hotkey, netuid: SUBNET, amount, limit };
+            let call = Call::RemoveStakeLimit { hotkey, netuid, amount, limit };
             trade(&config, &chain, (hotkey, holder), call, self.shared.query.output).await
         })
     }
@@ -151,7 +153,7 @@ impl Trade {
 
 /// Rejected in the ledger's own words before the operator is asked.
 async fn check_known(chain: &RpcChain, hotkey: PublicKey) -> Result<(), ChainError> {
-    let metagraph = chain.metagraph(SUBNET, None).await?;
+    let metagraph = chain.metagraph(netuid, None).await?;
     // A hotkey without a slot may be known all the same; what is staked behind it says so.
     if metagraph.neuron(&hotkey).is_some() || !chain.history(&hotkey, None, 1).await?.is_empty() {
         return Ok(());

@@ -1,0 +1,173 @@
+//! What a genesis document comes to: sizes, traffic, memory and deadlines, before anybody runs it.
+
+use serde::Serialize;
+use templar_base::{Genesis, Problem, RuleName, RunId, StepRule};
+use templar_engine::{MemoryNeeds, TrainingShape};
+use templar_gradient::GradientLayout;
+use templar_ledger::Hyperparameters;
+
+/// Bytes of an f32.
+const VALUE: u64 = 4;
+/// Windows beyond the retention for which the ledger has to keep commitments: whoever reads the oldest object also needs
+/// the votes that made it count.
+const KEPT_BEYOND_WINDOWS: u64 = 16;
+
+/// What a run comes to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// The run's name: the hash of the document.
+    pub run: RunId,
+    /// Name of the outer rule, where it has one.
+    pub rule: Option<&'static str>,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Blocks of a window.
+    pub window_blocks: u64,
+    /// Seconds of a window, where the ledger's time between blocks is known.
+    pub window_seconds: Option<f64>,
+    /// Tokens of one inner step.
+    pub tokens_per_step: u64,
+    /// Tokens that a miner trains on in a window, if it does all of its batches.
+    pub tokens_per_miner: u64,
+    /// Tokens of a window over all slots.
+    pub tokens_per_window: u64,
+    /// What a miner sends in a window.
+    pub payload: PayloadOutlook,
+    /// Memory of a node.
+    pub memory: MemoryOutlook,
+    /// What happens in a window, in the order of time.
+    pub timeline: Vec<Moment>,
+}
+
+/// What a miner sends in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PayloadOutlook {
+    /// Values that are kept, at most.
+    pub kept_values: u64,
+    /// Size in bytes, measured on random values.
+    pub bytes: u64,
+    /// Bits of a kept value.
+    pub bits_per_kept_value: f64,
+    /// Bits of a parameter.
+    pub bits_per_parameter: f64,
+}
+
+/// Memory of a node in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryOutlook {
+    /// A miner: the engine that trains, the shared parameters, the error feedback, and the momentum where the rule has
+    /// one.
+    pub miner_bytes: u64,
+    /// A validator: the engine that judges, the gradient at the shared parameters, and these.
+    pub validator_bytes: u64,
+}
+
+/// A point on a window's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Moment {
+    /// Blocks since the window's first block.
+    pub block: u64,
+    /// Seconds since the window's first block, where the ledger's time between blocks is known.
+    pub seconds: Option<f64>,
+    /// What happens.
+    pub what: &'static str,
+}
+
+impl Outlook {
+    /// What a sound document comes to, with the layout of its payloads, on a ledger with this time between blocks, if it
+    /// is known.
+    pub fn of(genesis: &Genesis, layout: &GradientLayout, block_time_ms: Option<u64>) -> Self {
+        let seconds = |blocks: u64| block_time_ms.map(|time| blocks as f64 * time as f64 / 1_000.0);
+        let data = &genesis.data;
+        let timeline = genesis.budget.timeline(&genesis.clock).into_iter();
+        Self {
+            run: genesis.run_id(),
+            rule: RuleName::of(&genesis.outer).map(RuleName::name),
+            parameters: genesis.model.parameter_count() as u64,
+            window_blocks: genesis.clock.blocks_per_window,
+            window_seconds: seconds(genesis.clock.blocks_per_window),
+            tokens_per_step: (data.sequences_per_batch as u64).saturating_mul(data.sequence_length as u64),
+            tokens_per_miner: data.tokens_per_window(),
+            tokens_per_window: data.tokens_per_window().saturating_mul(u64::from(data.slots)),
+            payload: PayloadOutlook::of(layout),
+            memory: MemoryOutlook::of(genesis),
+            timeline: timeline
+                .map(|point| Moment { block: point.block, seconds: seconds(point.block), what: point.what })
+                .collect(),
+        }
+    }
+}
+
+impl PayloadOutlook {
+    fn of(layout: &GradientLayout) -> Self {
+        let (kept, parameters) = (layout.kept() as u64, layout.parameters() as u64);
+        let bytes = layout.expected_payload_bytes();
+        let bits = bytes as f64 * 8.0;
+        Self {
+            kept_values: kept,
+            bytes,
+            bits_per_kept_value: bits / kept.max(1) as f64,
+            bits_per_parameter: bits / parameters.max(1) as f64,
+        }
+    }
+}
+
+impl MemoryOutlook {
+    fn of(genesis: &Genesis) -> Self {
+        let model = genesis.model.parameter_count() as u64 * VALUE;
+        let momentum = if matches!(genesis.outer.step, StepRule::Nesterov { .. }) { model } else { 0 };
+        let shape = |sequences: usize| TrainingShape {
+            sequences,
+            length: genesis.data.sequence_length,
+            is_recomputing: false,
+            hidden_matrices: genesis.inner.hidden_matrices,
+        };
+        let training = MemoryNeeds::training(&genesis.model, shape(genesis.data.sequences_per_batch));
+        let part = genesis.judging.evaluation_sequences / genesis.judging.evaluation_parts.max(1);
+        let judging = MemoryNeeds { optimiser: 0, ..MemoryNeeds::training(&genesis.model, shape(part.max(1))) };
+        Self {
+            miner_bytes: training.total() + 2 * model + momentum,
+            validator_bytes: judging.total() + model + momentum,
+        }
+    }
+}
+
+/// What of a document does not fit this ledger.
+pub fn ledger_problems(genesis: &Genesis, ledger: &Hyperparameters) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut require = |field: &str, value: String, holds: bool, wanted: String| {
+        if !holds {
+            problems.push(Problem { field: field.to_owned(), value, wanted });
+        }
+    };
+    require(
+        "ledger",
+        genesis.ledger.to_string(),
+        genesis.ledger == ledger.genesis,
+        format!("{}, the hash of this ledger's block 0", ledger.genesis),
+    );
+    require(
+        "netuid",
+        genesis.netuid.to_string(),
+        genesis.netuid == ledger.netuid,
+        format!("{}, the subnet of this ledger", ledger.netuid),
+    );
+    let (blocks, kept) = (genesis.clock.blocks_per_window, ledger.commitment_retention_blocks);
+    let most = (kept / blocks.max(1)).saturating_sub(KEPT_BEYOND_WINDOWS);
+    require(
+        "budget.retention_windows",
+        genesis.budget.retention_windows.to_string(),
+        genesis.budget.retention_windows <= most,
+        format!(
+            "at most {most}, since the ledger keeps commitments for {kept} blocks; take shorter windows, or a ledger with \
+             a longer `commitment_retention_blocks`"
+        ),
+    );
+    require(
+        "data.slots",
+        genesis.data.slots.to_string(),
+        genesis.data.slots <= ledger.max_uids,
+        format!("at most {}, the slots of the subnet", ledger.max_uids),
+    );
+    problems
+}
