@@ -41,8 +41,8 @@ pub enum SetupError {
         /// The folder.
         root: PathBuf,
     },
-    /// The genesis document is damaged.
-    #[error("{} is not a genesis document", path.display())]
+    /// The genesis document is damaged, or of another version of the protocol.
+    #[error("cannot use {}", path.display())]
     Genesis {
         /// The file.
         path: PathBuf,

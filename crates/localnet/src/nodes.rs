@@ -3,13 +3,13 @@
 use crate::setup::OWNER;
 use crate::{Node, Role, Settings, SetupError};
 use std::path::Path;
-use templar_base::{Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_base::{DEFAULT_NETUID, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_bucket::{BucketLocation, KeyRing, WriteKey};
 use templar_chain::{Bank, Call, Chain, ChainError, RpcChain};
 use templar_wallet::{Overwrite, SecretSource, Wallet, WalletError};
 
 /// The local ledger's one subnet.
-pub const NETUID: Netuid = Netuid(3);
+pub const NETUID: Netuid = DEFAULT_NETUID;
 /// The name of a node's only hotkey.
 pub(crate) const HOTKEY: &str = "default";
 /// What each node's coldkey starts with where the ledger exists already.

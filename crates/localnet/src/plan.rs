@@ -3,9 +3,8 @@
 use crate::{RuleName, SetupError};
 use std::time::Instant;
 use templar_base::{
-    BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, ModelConfig, Netuid, OuterRule, StateHash, TensorClass, WindowBudget,
-    WindowClock,
+    BlockHash, BlockNumber, ContentHash, CorpusHashes, FirstParameters, Genesis, InnerSchedule, ModelConfig, Netuid,
+    OuterRule, StateHash, TensorClass, WindowBudget,
 };
 use templar_corpus::Corpus;
 use templar_engine::{
@@ -135,64 +134,30 @@ fn batches_that_fit(corpus: &Corpus, slots: u16, wanted: usize) -> usize {
 }
 
 fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_state: StateHash) -> Genesis {
-    Genesis {
-        version: GENESIS_VERSION,
-        name: "local".to_owned(),
-        ledger: BlockHash::default(),
-        netuid: Netuid(3),
-        clock: WindowClock { start_block: BlockNumber(0), blocks_per_window: blocks },
-        budget: WindowBudget {
-            // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
-            seal_blocks: (blocks / 12).clamp(4, 6),
-            reveal_blocks: blocks / 6,
-            judge_blocks: blocks / 2,
-            apply_blocks: blocks / 2 + 2,
-            retention_windows: RETENTION_WINDOWS,
-            checkpoint_windows: CHECKPOINT_WINDOWS,
-        },
-        numerics: NumericsId::STRICT.to_string(),
-        first_parameters: FirstParameters::Seed(ContentHash::new(inputs.seed)),
-        first_state,
-        data: DataRule {
-            tokenizer: inputs.corpus.tokenizer().hash(),
-            manifest: inputs.corpus.manifest_hash(),
-            sequence_length: SEQUENCE_LENGTH,
-            sequences_per_batch: SEQUENCES_PER_BATCH,
-            batches_per_window: batches,
-            slots,
-            documents: Default::default(),
-        },
-        model: inputs.model.clone(),
-        inner: InnerOptimiser {
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            clip_norm: 1.0,
-            hidden_matrices: Default::default(),
-            schedule: InnerSchedule {
-                peak: 2e-3,
-                warm_up_windows: 2,
-                decay_from_window: DECAY_FROM_WINDOW,
-                decay_to_window: DECAY_TO_WINDOW,
-                final_share: FINAL_SHARE,
-            },
-        },
-        outer: inputs.rule.outer(usual_outer(), inputs.miners),
-        judging: JudgingRule {
-            evaluation_sequences: EVALUATION_SEQUENCES,
-            evaluation_parts: 8,
-            selected: 15,
-            newcomer_places: 2,
-            newcomer_windows: 8,
-            admission_share: 0.4,
-            confirmation_share: 0.5,
-            copy_agreement: 0.25,
-            rating_process_noise: 0.02,
-            held_out_sequences: 64,
-        },
-        economics: Economics { averaged_windows: 8, unselected_share: 0.15, ramp_windows: 4, weights_every_windows: 1 },
-    }
+    let corpus = CorpusHashes { tokenizer: inputs.corpus.tokenizer().hash(), manifest: inputs.corpus.manifest_hash() };
+    let mut genesis = Genesis::new(inputs.model.clone(), corpus);
+    genesis.name = "local".to_owned();
+    genesis.clock.blocks_per_window = blocks;
+    genesis.budget = WindowBudget {
+        retention_windows: RETENTION_WINDOWS,
+        checkpoint_windows: CHECKPOINT_WINDOWS,
+        ..WindowBudget::for_window(blocks)
+    };
+    genesis.numerics = NumericsId::STRICT.to_string();
+    genesis.first_parameters = FirstParameters::Seed(ContentHash::new(inputs.seed));
+    genesis.first_state = first_state;
+    genesis.data.sequence_length = SEQUENCE_LENGTH;
+    genesis.data.sequences_per_batch = SEQUENCES_PER_BATCH;
+    (genesis.data.batches_per_window, genesis.data.slots) = (batches, slots);
+    genesis.inner.schedule = InnerSchedule {
+        decay_from_window: DECAY_FROM_WINDOW,
+        decay_to_window: DECAY_TO_WINDOW,
+        final_share: FINAL_SHARE,
+        ..InnerSchedule::default()
+    };
+    genesis.outer = inputs.rule.outer(usual_outer(), inputs.miners);
+    genesis.judging.evaluation_sequences = EVALUATION_SEQUENCES;
+    genesis
 }
 
 /// The rule of this system, fitted to local windows.
@@ -200,14 +165,6 @@ pub(crate) fn usual_outer() -> OuterRule {
     OuterRule {
         error_feedback_decay: ERROR_FEEDBACK_DECAY,
         tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
-        alpha: 1.0,
-        final_alpha: 0.65,
-        decay_from_window: 200,
-        decay_to_window: 1000,
-        scale_clip: 2,
-        merge: Default::default(),
-        domain: Default::default(),
-        values: Default::default(),
-        step: Default::default(),
+        ..OuterRule::default()
     }
 }

@@ -277,4 +277,15 @@ mod tests {
         let rejected = folder.check_rule(Some(RuleName::Krum)).unwrap_err();
         assert!(rejected.to_string().contains("has the rule demo"), "{rejected}");
     }
+
+    #[test]
+    fn a_network_of_an_earlier_version_is_rejected_with_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&root.path().join("up"), false).unwrap();
+        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/local-v1");
+        folder.write("genesis.json", &std::fs::read(old).unwrap()).unwrap();
+        let Err(SetupError::Genesis { source, .. }) = folder.genesis() else { panic!("an old network is taken") };
+        let text = source.to_string();
+        assert!(text.contains("version 1") && text.contains("templar up --fresh"), "{text}");
+    }
 }

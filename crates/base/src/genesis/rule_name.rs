@@ -66,13 +66,13 @@ impl RuleName {
     /// What the rule does, in one line.
     pub const fn what(self) -> &'static str {
         match self {
-            Self::MeanOfSenders => "Signs of the largest values, the mean over those who sent them: this system's rule",
-            Self::MeanOfAll => "The same payloads, the mean over all",
-            Self::CentredClipping => "The same payloads, each drawn to within a radius of the centre",
-            Self::TrimmedMean => "The same payloads, without the largest and the smallest of each value",
-            Self::Krum => "The mean of those of the same payloads that are closest together",
+            Self::MeanOfSenders => "Signs of the largest values, mean over their senders: this system's rule",
+            Self::MeanOfAll => "The same payloads, mean over all miners",
+            Self::CentredClipping => "The same payloads, each clipped to a radius around the centre",
+            Self::TrimmedMean => "The same payloads, without the largest and smallest of each value",
+            Self::Krum => "The mean of those of the same payloads that are closest to each other",
             Self::SignVote => "The same payloads, the sign of most senders",
-            Self::Diloco => "Dense DiLoCo: every value, Nesterov's momentum",
+            Self::Diloco => "Dense DiLoCo: every value, Nesterov momentum",
             Self::Demo => "DeMo's rule: the largest frequencies, a step by the sign",
         }
     }
