@@ -5,6 +5,7 @@ mod errors;
 mod help;
 mod interchange;
 mod program;
+mod run;
 mod services;
 mod settings;
 mod token;

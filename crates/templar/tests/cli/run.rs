@@ -1,0 +1,131 @@
+//! Making and checking the genesis document of a run of one's own.
+
+use crate::program::Place;
+use serde_json::Value;
+use templar_base::FIELDS;
+
+const HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
+const SEED: &str = "00000000000000000000000000000000000000000000000000000000000000bb";
+
+/// A place with a small corpus.
+fn place() -> Place {
+    let place = Place::new();
+    place.stdout(&["corpus", "build", "--synthetic", "400000", "--vocab-size", "320", "--out", "corpus"]);
+    place
+}
+
+/// `templar run new` without a ledger.
+fn new<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let place = ["--ledger-genesis", HASH, "--start-block", "100", "--seed", SEED];
+    let size = ["--preset", "nano", "--slots", "4", "--steps", "20", "--sequence-length", "32"];
+    let held_out = ["--held-out-sequences", "16"];
+    [&["run", "new", "--corpus", "corpus"], &place[..], &size, &held_out, more].concat()
+}
+
+/// Digests depend on formats that have tests of their own.
+fn without_digests(text: &str) -> String {
+    let is_digest = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let length = rest[start..].find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len() - start);
+        let word = &rest[start..start + length];
+        out += &rest[..start];
+        out += if is_digest(word) { "DIGEST" } else { word };
+        rest = &rest[start + length..];
+    }
+    out + rest
+}
+
+fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, without_digests(text));
+    });
+}
+
+#[test]
+fn a_document_is_made_from_a_corpus_and_explained() {
+    let place = place();
+    snapshot("run-new", &place.stdout(&new(&[])));
+    let again = place.failure(2, &new(&[]));
+    assert!(again.contains("exists already") && again.contains("--overwrite"), "{again}");
+    let facts: Value = place.json(&new(&["--overwrite", "--json", "--netuid", "9", "--rule", "diloco"]));
+    let (document, outlook) = (&facts["document"], &facts["outlook"]);
+    assert_eq!((&document["netuid"], &document["data"]["documents"]), (&Value::from(9), &Value::from("apart")));
+    assert_eq!((&outlook["rule"], &outlook["tokens_per_miner"]), (&Value::from("diloco"), &Value::from(20 * 8 * 32)));
+    assert!(outlook["payload"]["bits_per_parameter"].as_f64().unwrap() > 8.0, "{outlook}");
+    let checked = place.json(&["run", "check", "genesis.json", "--corpus", "corpus", "--json"]);
+    assert_eq!((&checked["run"], &checked["problems"]), (&outlook["run"], &Value::Array(Vec::new())));
+}
+
+#[test]
+fn a_check_explains_every_field_and_lists_every_problem() {
+    let place = place();
+    place.stdout(&new(&[]));
+    snapshot("run-check", &place.stdout(&["run", "check", "genesis.json", "--corpus", "corpus"]));
+    let mut document: Value = serde_json::from_slice(&std::fs::read(place.path("genesis.json")).unwrap()).unwrap();
+    document["data"]["slots"] = 0.into();
+    document["inner"]["schedule"]["peak"] = 2.into();
+    document["judging"]["selected"] = 1.into();
+    document["data"]["manifest"] = HASH.into();
+    place.write("bad.json", document.to_string());
+    let output = place.run(&["run", "check", "bad.json", "--corpus", "corpus", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = facts["problems"].as_array().unwrap();
+    let fields: Vec<&str> = problems.iter().map(|problem| problem["field"].as_str().unwrap()).collect();
+    let expected =
+        ["data.slots", "inner.schedule.peak", "judging.newcomer_places", "data.manifest", "data"];
+    assert_eq!(fields, expected);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bad.json has 5 problems"));
+}
+
+#[test]
+fn flags_that_do_not_fit_are_all_named_before_anything_is_written() {
+    let place = place();
+    let error = place.failure(2, &new(&["--learning-rate", "1.5", "--retention-windows", "3", "--decay-from", "2000"]));
+    for field in ["inner.schedule.peak", "budget.retention_windows", "inner.schedule.decay_to_window"] {
+        assert!(error.contains(field), "{field} in {error}");
+    }
+    let error = place.failure(2, &new(&["--steps", "60000"]));
+    assert!(error.contains("one window needs"), "{error}");
+    assert!(!place.path("genesis.json").exists());
+}
+
+#[test]
+fn a_document_of_an_earlier_version_is_rejected_with_what_to_do() {
+    let place = place();
+    place.stdout(&new(&[]));
+    let text = std::fs::read_to_string(place.path("genesis.json")).unwrap();
+    place.write("old.json", text.replace("\"version\": 2", "\"version\": 1"));
+    let error = place.failure(1, &["run", "check", "old.json"]);
+    assert!(error.contains("version 1") && error.contains("templar run new"), "{error}");
+}
+
+#[test]
+fn a_ledger_gives_its_hash_and_its_clock_and_names_its_subnet() {
+    let place = place();
+    let mut ledger = place.start(&["ledger", "--development", "--listen", "127.0.0.1:0", "--json"]);
+    let listening = ledger.event();
+    let url = listening["url"].as_str().unwrap();
+    let size = ["--preset", "nano", "--slots", "4", "--sequence-length", "32", "--held-out-sequences", "16"];
+    let made = [&["run", "new", "--corpus", "corpus", "--ledger", url, "--json"], &size[..]].concat();
+    let facts = place.json(&made);
+    assert_eq!(facts["document"]["ledger"], listening["genesis"]);
+    assert!(facts["document"]["clock"]["start_block"].as_u64().unwrap() >= 30, "{facts}");
+    assert_eq!(facts["outlook"]["window_seconds"], Value::from(40.0));
+    place.stdout(&["run", "check", "genesis.json", "--ledger", url]);
+    let error = place.failure(1, &[&made[..], &["--netuid", "8", "--out", "other.json"]].concat());
+    assert!(error.contains("subnet"), "{error}");
+    let error = place.failure(2, &[&made[..], &["--window-blocks", "400", "--out", "other.json"]].concat());
+    assert!(error.contains("budget.retention_windows"), "{error}");
+}
+
+#[test]
+fn the_chapter_has_every_field_with_its_default_and_bounds() {
+    let chapter = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/run.md")).unwrap();
+    for note in &FIELDS {
+        let row = format!("| `{}` | {} | {} | {} |", note.path, note.meaning, note.default, note.bounds);
+        assert!(chapter.contains(&row), "docs/run.md lacks the row:\n{row}");
+    }
+}
