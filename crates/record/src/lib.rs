@@ -24,6 +24,7 @@ mod aggregate;
 mod checkpoint;
 mod error;
 mod model_files;
+mod outlook;
 mod payload;
 mod published;
 mod record;
@@ -38,6 +39,7 @@ pub use checkpoint::{
 };
 pub use error::RecordError;
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, model_files};
+pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
 pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
 pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};
 pub use record::PublicRecord;

@@ -2,7 +2,6 @@
 
 mod check;
 mod new;
-mod outlook;
 mod show;
 
 use crate::config::Config;

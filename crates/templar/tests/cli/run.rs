@@ -74,8 +74,7 @@ fn a_check_explains_every_field_and_lists_every_problem() {
     let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
     let problems = facts["problems"].as_array().unwrap();
     let fields: Vec<&str> = problems.iter().map(|problem| problem["field"].as_str().unwrap()).collect();
-    let expected =
-        ["data.slots", "inner.schedule.peak", "judging.newcomer_places", "data.manifest", "data"];
+    let expected = ["data.slots", "inner.schedule.peak", "judging.newcomer_places", "data.manifest", "data"];
     assert_eq!(fields, expected);
     assert!(String::from_utf8_lossy(&output.stderr).contains("bad.json has 5 problems"));
 }

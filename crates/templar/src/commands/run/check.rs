@@ -1,6 +1,5 @@
 //! `templar run check`.
 
-use super::outlook::{Outlook, ledger_problems};
 use super::show::{corpus_problems, fields_text, ledger_facts, outlook_text};
 use crate::config::{Config, LedgerFlag};
 use crate::failure::Advise;
@@ -11,6 +10,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use templar_base::{Genesis, Problem};
 use templar_corpus::Corpus;
+use templar_record::{Outlook, Rules, ledger_problems};
 
 /// Check a genesis document and explain it, section by section.
 ///
@@ -55,7 +55,7 @@ impl Check {
             problems.extend(corpus_problems(&genesis, &corpus));
         }
         let outlook = match genesis.check() {
-            Ok(()) => Some(Outlook::of(&genesis, &templar_node::gradient_layout(&genesis)?, block_time)),
+            Ok(()) => Some(Outlook::of(&Rules::new(genesis.clone())?, block_time)),
             Err(_) => None,
         };
         self.print(&genesis, outlook.as_ref(), &problems)?;

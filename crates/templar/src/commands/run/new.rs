@@ -1,6 +1,5 @@
 //! `templar run new`.
 
-use super::outlook::{Outlook, ledger_problems};
 use super::show::{LedgerFacts, corpus_problems, ledger_facts, next_steps, outlook_text};
 use crate::config::{Config, LedgerFlag, NetuidFlag, PresetFlag};
 use crate::failure::{Advise, Usage};
@@ -19,6 +18,7 @@ use templar_corpus::Corpus;
 use templar_engine::checkpoint::config_from_json;
 use templar_engine::{NumericsId, initial_parameters, preset};
 use templar_gradient::state_hash;
+use templar_record::{Outlook, Rules, ledger_problems};
 
 /// Blocks from now until window 0: time to publish the document and to start the nodes.
 const START_BLOCKS: u64 = 30;
@@ -217,7 +217,7 @@ impl New {
         reject(&problems)?;
         write(&self.out, &genesis.to_json(), self.overwrite)?;
         let block_time = ledger.as_ref().map(|ledger| ledger.rules.block_time_ms);
-        let outlook = Outlook::of(&genesis, &templar_node::gradient_layout(&genesis)?, block_time);
+        let outlook = Outlook::of(&Rules::new(genesis.clone())?, block_time);
         let facts = json!({ "genesis": self.out, "document": genesis, "outlook": outlook });
         Output::new(self.json).facts(&facts, |paint| {
             let text = outlook_text(&genesis, &outlook, paint);

@@ -1,6 +1,5 @@
 //! What `templar run new` and `templar run check` ask and print alike.
 
-use super::outlook::Outlook;
 use crate::config::Config;
 use crate::output::{Paint, count, duration, size, table};
 use crate::{interrupt, role};
@@ -8,6 +7,7 @@ use std::path::Path;
 use templar_base::{BlockNumber, FIELDS, Genesis, Problem};
 use templar_corpus::{AssignmentRule, Corpus};
 use templar_ledger::{Chain, Hyperparameters};
+use templar_record::Outlook;
 
 /// What a ledger says about itself and the subnet.
 pub struct LedgerFacts {

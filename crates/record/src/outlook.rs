@@ -1,9 +1,9 @@
 //! What a genesis document comes to: sizes, traffic, memory and deadlines, before anybody runs it.
 
+use crate::Rules;
 use serde::Serialize;
 use templar_base::{Genesis, Problem, RuleName, RunId, StepRule};
 use templar_engine::{MemoryNeeds, TrainingShape};
-use templar_gradient::GradientLayout;
 use templar_ledger::Hyperparameters;
 
 /// Bytes of an f32.
@@ -74,14 +74,14 @@ pub struct Moment {
 }
 
 impl Outlook {
-    /// What a sound document comes to, with the layout of its payloads, on a ledger with this time between blocks, if it
-    /// is known.
-    pub fn of(genesis: &Genesis, layout: &GradientLayout, block_time_ms: Option<u64>) -> Self {
+    /// What these rules come to on a ledger with this time between blocks, if it is known.
+    pub fn of(rules: &Rules, block_time_ms: Option<u64>) -> Self {
+        let genesis = &*rules.genesis;
         let seconds = |blocks: u64| block_time_ms.map(|time| blocks as f64 * time as f64 / 1_000.0);
         let data = &genesis.data;
         let timeline = genesis.budget.timeline(&genesis.clock).into_iter();
         Self {
-            run: genesis.run_id(),
+            run: rules.id,
             rule: RuleName::of(&genesis.outer).map(RuleName::name),
             parameters: genesis.model.parameter_count() as u64,
             window_blocks: genesis.clock.blocks_per_window,
@@ -89,7 +89,7 @@ impl Outlook {
             tokens_per_step: (data.sequences_per_batch as u64).saturating_mul(data.sequence_length as u64),
             tokens_per_miner: data.tokens_per_window(),
             tokens_per_window: data.tokens_per_window().saturating_mul(u64::from(data.slots)),
-            payload: PayloadOutlook::of(layout),
+            payload: PayloadOutlook::of(rules),
             memory: MemoryOutlook::of(genesis),
             timeline: timeline
                 .map(|point| Moment { block: point.block, seconds: seconds(point.block), what: point.what })
@@ -99,7 +99,8 @@ impl Outlook {
 }
 
 impl PayloadOutlook {
-    fn of(layout: &GradientLayout) -> Self {
+    fn of(rules: &Rules) -> Self {
+        let layout = &rules.layout;
         let (kept, parameters) = (layout.kept() as u64, layout.parameters() as u64);
         let bytes = layout.expected_payload_bytes();
         let bits = bytes as f64 * 8.0;
@@ -170,4 +171,52 @@ pub fn ledger_problems(genesis: &Genesis, ledger: &Hyperparameters) -> Vec<Probl
         format!("at most {}, the slots of the subnet", ledger.max_uids),
     );
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use templar_base::{BlockHash, CorpusHashes, ModelConfig};
+
+    fn small() -> Genesis {
+        Genesis::small(ModelConfig::tiny(256), CorpusHashes::default())
+    }
+
+    #[test]
+    fn a_window_is_counted_in_blocks_tokens_and_bytes() {
+        let outlook = Outlook::of(&Rules::new(small()).unwrap(), Some(500));
+        assert_eq!((outlook.window_blocks, outlook.window_seconds), (32, Some(16.0)));
+        assert_eq!((outlook.tokens_per_step, outlook.tokens_per_miner, outlook.tokens_per_window), (32, 128, 128 * 64));
+        assert_eq!(outlook.rule, Some("mean-of-senders"));
+        assert!(outlook.payload.kept_values > 0 && outlook.payload.bytes > 0);
+        assert!(outlook.memory.miner_bytes > outlook.memory.validator_bytes);
+        let blocks: Vec<u64> = outlook.timeline.iter().map(|moment| moment.block).collect();
+        assert_eq!(blocks, [0, 26, 32, 36, 43, 48, 9 * 32]);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_ledger_is_named() {
+        let mut ledger = templar_ledger::Hyperparameters {
+            netuid: small().netuid,
+            genesis: BlockHash::default(),
+            block_time_ms: 1_000,
+            tempo: 10,
+            max_uids: 64,
+            max_validators: 64,
+            immunity_blocks: 100,
+            weights_rate_limit_blocks: 5,
+            weights_version: 0,
+            weights_stake_threshold: Default::default(),
+            commit_reveal: true,
+            minimum_stake: Default::default(),
+            commitment_bytes_per_tempo: 8_192,
+            commitment_retention_blocks: 2_000,
+            history_blocks: 4_096,
+        };
+        assert_eq!(ledger_problems(&small(), &ledger), []);
+        (ledger.max_uids, ledger.commitment_retention_blocks) = (63, 23 * 32);
+        ledger.genesis = BlockHash::new([1; 32]);
+        let fields: Vec<String> = ledger_problems(&small(), &ledger).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["ledger", "budget.retention_windows", "data.slots"]);
+    }
 }
