@@ -176,7 +176,7 @@ impl AssignmentPlan {
 
     /// The epoch of a window, and the window's number within the epoch.
     pub fn epoch_of(&self, window: Window) -> (u64, u64) {
-        (window.0 / self.windows_per_epoch(), window.0 % self.windows_per_epoch())
+        (window.period(self.windows_per_epoch()), window.position(self.windows_per_epoch()))
     }
 
     /// The slot of a uid in a window whose start block has this beacon.

@@ -14,7 +14,7 @@ pub fn select(ratings: &Ratings, admitted: &[Uid], rule: &JudgingRule, window: W
         return ranked;
     }
     let is_new = |uid: &Uid| {
-        ratings.miners.get(uid).is_some_and(|record| window.0.saturating_sub(record.since.0) < rule.newcomer_windows)
+        ratings.miners.get(uid).is_some_and(|record| window.windows_since(record.since) < rule.newcomer_windows)
     };
     let by_rating = rule.selected - rule.newcomer_places;
     let mut newcomers: Vec<Uid> = ranked[by_rating..].iter().copied().filter(is_new).collect();

@@ -16,7 +16,7 @@ pub fn weights(ratings: &Ratings, economics: &Economics, window: Window) -> Vec<
         .miners
         .iter()
         .map(|(uid, record)| {
-            let windows = window.0.saturating_sub(record.ramp_since.0) + 1;
+            let windows = window.windows_since(record.ramp_since) + 1;
             let ramp = (windows as f64 / economics.ramp_windows.max(1) as f64).min(1.0);
             let own = (1.0 - unselected_share) * part(record.selected_average, selected)
                 + unselected_share * part(record.unselected_average, unselected);

@@ -49,7 +49,9 @@ pub(crate) async fn register(root: &Path, node: &Node, chain: &RpcChain) -> Resu
         chain.submit(&coldkey, call).await.map_err(failed("register"))?;
     }
     // What is bought is a little less than what is paid, for the fee and the price it moves.
-    if node.role == Role::Validator && chain.stake(&hotkey, &coldkey.public()).await?.0 < STAKE.0 / 2 {
+    if node.role == Role::Validator
+        && chain.stake(&hotkey, &coldkey.public()).await? < templar_base::Alpha::from_rao(STAKE.as_rao() / 2)
+    {
         let call = Call::AddStake { hotkey, netuid: NETUID, amount: STAKE };
         chain.submit(&coldkey, call).await.map_err(failed("stake on"))?;
     }

@@ -130,8 +130,8 @@ impl PublicRecord {
             return Ok(permitted);
         }
         let mut voters = BTreeSet::new();
-        for past in window.0 - ACTIVITY_WINDOWS..window.0 {
-            voters.extend(self.voters(phases, Window(past)).await?.iter().copied());
+        for past in window.minus(ACTIVITY_WINDOWS).until(window) {
+            voters.extend(self.voters(phases, past).await?.iter().copied());
         }
         Ok(active_electors(permitted, &voters))
     }

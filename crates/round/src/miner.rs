@@ -173,7 +173,7 @@ impl Miner {
         if block < self.follower.phases().end(window) {
             self.sealing = Sealing::Committed(window);
             if let Some(since) = self.sealing_since.take() {
-                let needed = block.0.saturating_sub(since.0) + MARGIN_BLOCKS;
+                let needed = block.blocks_since(since) + MARGIN_BLOCKS;
                 self.lead = needed.max(self.lead.saturating_sub(1));
             }
             return Vec::new();
@@ -185,7 +185,7 @@ impl Miner {
     /// The time from the seal to the window's end was too short: twice as much from now on.
     fn seal_earlier(&mut self, window: Window) {
         if let Some(since) = self.sealing_since.take() {
-            self.lead = 2 * self.follower.phases().end(window).0.saturating_sub(since.0);
+            self.lead = 2 * self.follower.phases().end(window).blocks_since(since);
         }
     }
 

@@ -37,13 +37,13 @@ impl Phases {
 
     /// From this block on a miner seals.
     pub fn seal(&self, window: Window) -> BlockNumber {
-        BlockNumber(self.end(window).0.saturating_sub(self.budget.seal_blocks))
+        self.end(window).minus(self.budget.seal_blocks)
     }
 
     /// From this block on a miner seals that needs `lead` blocks for it: never later than [`Phases::seal`], and not
     /// before the step of the window before is expected to be applied.
     pub fn seal_with_lead(&self, window: Window, lead: u64) -> BlockNumber {
-        let early = BlockNumber(self.end(window).0.saturating_sub(lead));
+        let early = self.end(window).minus(lead);
         early.max(self.start(window).plus(self.budget.apply_blocks)).min(self.seal(window))
     }
 
@@ -64,13 +64,13 @@ impl Phases {
 
     /// Whether a checkpoint is published at the start of `window`.
     pub fn is_checkpoint(&self, window: Window) -> bool {
-        window.0 > 0 && window.0.is_multiple_of(self.budget.checkpoint_windows.max(1))
+        window > Window::ZERO && window.is_multiple_of(self.budget.checkpoint_windows.max(1))
     }
 
     /// The newest checkpoint at or before the start of `window`; none before the first.
     pub fn checkpoint_at_or_before(&self, window: Window) -> Option<Window> {
         let every = self.budget.checkpoint_windows.max(1);
-        (window.0 >= every).then(|| Window(window.0 - window.0 % every))
+        (window.get() >= every).then(|| window.period_start(every))
     }
 
     /// How many blocks a request may go without an answer before it is made again.
@@ -85,7 +85,7 @@ impl Phases {
 
     /// Objects of windows before this one may be gone.
     pub fn oldest_kept(&self, current: Window) -> Window {
-        Window(current.0.saturating_sub(self.budget.retention_windows))
+        current.minus(self.budget.retention_windows)
     }
 }
 

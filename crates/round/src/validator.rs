@@ -177,7 +177,7 @@ impl Validator {
         let mut effects = vec![ValidatorEffect::Report { window, applied }];
         // Not while catching up: old ratings would take the place of the newest in the rate limit.
         let is_newest = self.follower.current() == Some(window.next());
-        if is_newest && window.0 % self.weights_every_windows == self.weights_every_windows - 1 {
+        if is_newest && window.next().is_multiple_of(self.weights_every_windows) {
             effects.push(ValidatorEffect::SetWeights { window });
         }
         if self.follower.phases().is_checkpoint(window.next()) {

@@ -43,11 +43,11 @@ impl Vote {
             if uid.0 > MAX_UID {
                 return Err(VoteError::Uid);
             }
-            let byte = usize::from(uid.0 / 8);
+            let byte = uid.index() / 8;
             if bitmap.len() <= byte {
                 bitmap.resize(byte + 1, 0);
             }
-            bitmap[byte] |= 1 << (uid.0 % 8);
+            bitmap[byte] |= 1 << (uid.index() % 8);
         }
         let vote = Self { accepted: bitmap, selected: selected.to_vec(), verdict };
         vote.check()?;
@@ -74,7 +74,7 @@ impl Vote {
 
     /// Whether the payload of `uid` passed all checks.
     pub fn accepts(&self, uid: Uid) -> bool {
-        self.accepted.get(usize::from(uid.0 / 8)).is_some_and(|byte| byte >> (uid.0 % 8) & 1 == 1)
+        self.accepted.get(uid.index() / 8).is_some_and(|byte| byte >> (uid.index() % 8) & 1 == 1)
     }
 
     /// Whose payloads should be merged, best first.

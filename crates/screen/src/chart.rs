@@ -98,10 +98,11 @@ fn window_labels(curve: &[(Window, f64)], plot: Rect, style: Style, buffer: &mut
         return;
     }
     buffer.set_string(plot.right() - width(&right) as u16, row, &right, style);
-    let (span, middle) = (newest.0 - first.0, first.0 + (newest.0 - first.0) / 2);
+    let span = newest.windows_since(first);
+    let middle = first.plus(span / 2);
     let text = middle.to_string();
     if plot.width >= 50 && span >= 4 {
-        let share = (middle - first.0) as f64 / span as f64;
+        let share = middle.windows_since(first) as f64 / span as f64;
         let centre = plot.x + (share * f64::from(plot.width - 1)).round() as u16;
         buffer.set_string(centre - (width(&text) / 2) as u16, row, &text, style);
     }

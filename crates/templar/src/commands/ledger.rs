@@ -216,7 +216,7 @@ async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Out
     let (genesis, head) = (ledger.state().genesis_hash(), ledger.head());
     let asked_to_stop = interrupt::asked_to_stop()?;
     let server = LedgerServer::start(ledger, ServerOptions::new(listen)).await?;
-    let funded: Rao = Rao(profile.initial_balances.iter().map(|(_, balance)| balance.0).sum());
+    let funded: Rao = Rao::saturating_sum(profile.initial_balances.iter().map(|(_, balance)| *balance));
     let facts = json!({
         "event": "listening",
         "url": server.url(),

@@ -36,12 +36,14 @@ fn people(paint: Paint, epochs: &[EpochRecord]) -> String {
     let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else {
         return "no epoch has ended yet".to_owned();
     };
-    let sums: Vec<f64> =
-        epochs.iter().map(|epoch| (epoch.owner.0 + epoch.miners.0 + epoch.validators.0) as f64).collect();
+    let sums: Vec<f64> = epochs
+        .iter()
+        .map(|epoch| Alpha::saturating_sum([epoch.owner, epoch.miners, epoch.validators]).as_rao() as f64)
+        .collect();
     let title = format!("alpha paid in each of {} epochs, blocks {} to {}", epochs.len(), first.block, last.block);
     let drawn = column_chart(&sums, true, |rao| format!("{:.3}", rao / RAO));
     let row = |name: &str, part: fn(&EpochRecord) -> Alpha| {
-        let sum = Alpha(epochs.iter().map(|epoch| part(epoch).0).sum());
+        let sum = Alpha::saturating_sum(epochs.iter().map(part));
         vec![name.to_owned(), part(last).to_string(), sum.to_string()]
     };
     let rows = [

@@ -82,7 +82,7 @@ fn curve(paint: Paint, interval: Interval, candles: &[Candle]) -> String {
     let closes = closes(candles, interval);
     let high = candles.iter().map(|candle| candle.high).max().unwrap_or(last.close);
     let low = candles.iter().map(|candle| candle.low).min().unwrap_or(last.close);
-    let volume = Rao(candles.iter().fold(0u64, |sum, candle| sum.saturating_add(candle.volume.0)));
+    let volume = Rao::saturating_sum(candles.iter().map(|candle| candle.volume));
     let title = paint.bold(&format!("price of the token in TAO, {} intervals of {interval}", closes.len()));
     let drawn = column_chart(&closes, false, |rao| format!("{:.6}", rao / RAO));
     let (open, close) = (first.open, last.close);

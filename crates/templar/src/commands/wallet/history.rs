@@ -84,7 +84,7 @@ fn words(own: &PublicKey, event: &Event) -> [String; 3] {
             line("set its take", format!("{:.2} %", f64::from(*take) / 655.35), String::new())
         }
         Event::Emitted { uid, incentive, dividends, .. } => {
-            let sum = templar_base::Alpha(incentive.0.saturating_add(dividends.0));
+            let sum = incentive.saturating_add(*dividends);
             line("was paid", format!("+{sum} alpha"), format!("slot {uid}: mining {incentive}, judging {dividends}"))
         }
         Event::Governance(event) => governance(event),
