@@ -6,7 +6,7 @@ use crate::output::{facts_table, table};
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use templar_base::{Alpha, PublicKey};
+use templar_base::{Alpha, Netuid, PublicKey};
 use templar_chain::access::{Access as _, AccessAccountView, AccessCall, AccessOverview, AccessTerms};
 use templar_chain::{Call, RpcChain};
 

@@ -40,7 +40,7 @@ impl Register {
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let price = chain.registration_cost(netuid).await?;
-            explained(self.check(&chain, &hotkey, &coldkey_address, price).await)?;
+            explained(self.check(&chain, netuid, (&hotkey, &coldkey_address), price).await)?;
             let what = format!("a slot in subnet {netuid} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
             self.consent.ask(&what, "Pay?", "not registered")?;
             let coldkey = keys::coldkey(&config)?;

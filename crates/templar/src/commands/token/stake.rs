@@ -152,7 +152,7 @@ impl Trade {
 }
 
 /// Rejected in the ledger's own words before the operator is asked.
-async fn check_known(chain: &RpcChain, hotkey: PublicKey) -> Result<(), ChainError> {
+async fn check_known(chain: &RpcChain, netuid: Netuid, hotkey: PublicKey) -> Result<(), ChainError> {
     let metagraph = chain.metagraph(netuid, None).await?;
     // A hotkey without a slot may be known all the same; what is staked behind it says so.
     if metagraph.neuron(&hotkey).is_some() || !chain.history(&hotkey, None, 1).await?.is_empty() {

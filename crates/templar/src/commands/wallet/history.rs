@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::output::table;
 use clap::Args;
 use serde_json::json;
-use templar_base::{BlockNumber, PublicKey};
+use templar_base::{BlockNumber, Netuid, PublicKey};
 use templar_chain::access::AccessEvent;
 use templar_chain::governance::GovernanceEvent;
 use templar_chain::{Bank, Event, EventRecord, RpcChain};
@@ -36,7 +36,7 @@ impl History {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = self.shared.put_into(config);
         let address = self.address.map_or_else(|| coldkey_address(&config), Ok)?;
-        let ask = async |chain: &RpcChain| chain.history(&address, self.before, self.last).await;
+        let ask = async |chain: &RpcChain, _: Netuid| chain.history(&address, self.before, self.last).await;
         let events = self.shared.query.ask(config, ask)?;
         self.shared.query.output.facts(&json!({"address": address, "events": events}), |paint| {
             if events.is_empty() {
