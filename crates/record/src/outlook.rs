@@ -3,8 +3,8 @@
 use crate::Rules;
 use serde::Serialize;
 use templar_base::{Genesis, Problem, RuleName, RunId, StepRule};
+use templar_chain::Hyperparameters;
 use templar_engine::{MemoryNeeds, TrainingShape};
-use templar_ledger::Hyperparameters;
 
 /// Bytes of an f32.
 const VALUE: u64 = 4;
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_ledger_is_named() {
-        let mut ledger = templar_ledger::Hyperparameters {
+        let mut ledger = templar_chain::Hyperparameters {
             netuid: small().netuid,
             genesis: BlockHash::default(),
             block_time_ms: 1_000,

@@ -8,7 +8,7 @@ use crate::{interrupt, keys};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{Alpha, MILLIONTHS, PublicKey, RunSetting, Netuid};
+use templar_base::{Alpha, MILLIONTHS, Netuid, PublicKey, RunSetting};
 use templar_chain::access::Service;
 use templar_chain::governance::{
     Action, Ballot, Governance as _, GovernanceCall, Proposal, ProposalId, ProposalView, Status,

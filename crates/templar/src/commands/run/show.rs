@@ -5,8 +5,8 @@ use crate::output::{Paint, count, duration, size, table};
 use crate::{interrupt, role};
 use std::path::Path;
 use templar_base::{BlockNumber, FIELDS, Genesis, Problem};
+use templar_chain::{Chain, Hyperparameters};
 use templar_corpus::{AssignmentRule, Corpus};
-use templar_ledger::{Chain, Hyperparameters};
 use templar_record::Outlook;
 
 /// What a ledger says about itself and the subnet.

@@ -7,7 +7,7 @@ use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
-use templar_base::{Alpha, PublicKey, Uid, Netuid};
+use templar_base::{Alpha, Netuid, PublicKey, Uid};
 use templar_chain::{Bank, Chain, ChainError, RpcChain};
 use tokio::task::JoinSet;
 

@@ -7,7 +7,7 @@ use crate::{interrupt, keys};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use templar_base::{PublicKey, Rao, Netuid};
+use templar_base::{Netuid, PublicKey, Rao};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, RpcChain};
 
 /// Buy a slot in the subnet for a hotkey, so that it can mine or judge.

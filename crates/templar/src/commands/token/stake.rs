@@ -9,7 +9,7 @@ use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
-use templar_base::{Alpha, AmountError, PublicKey, Rao, Netuid};
+use templar_base::{Alpha, AmountError, Netuid, PublicKey, Rao};
 use templar_chain::market::{Market, Order, Quote};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
 
