@@ -194,15 +194,9 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     if let Some(share) = view.utilisation {
         pieces.push((format!("utilisation {:.1} %", share * 100.0), plain));
     }
-<<<<<<< HEAD:crates/screen/src/page.rs
     let is_miner = |node: &&NodeView| node.status.as_ref().is_some_and(|status| status.role == Role::Miner);
     let miners = view.nodes.iter().filter(is_miner);
     let earned = miners.filter_map(|node| node.stake).fold(Alpha::ZERO, Alpha::saturating_add);
-=======
-    let is_miner = |status: &NodeStatus| status.role == Role::Miner;
-    let miners = view.nodes.iter().filter(|node| node.status.as_ref().is_some_and(is_miner));
-    let earned = miners.filter_map(|node| node.stake).fold(Alpha::ZERO, Alpha::saturating_add);
->>>>>>> 5d0710b (round, node, templar: no arithmetic on the numbers inside blocks, windows and amounts):crates/templar/src/up/screen.rs
     if earned > Alpha(0) {
         pieces.push((format!("miners earned {:.3} α", earned.0 as f64 / RAO_PER_TAO as f64), plain));
     }

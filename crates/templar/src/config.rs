@@ -412,6 +412,10 @@ flag_groups! {
         /// Subnet of the ledger [setting: netuid]
         netuid: Netuid, "N", "--netuid" => Netuid;
     }
+    NetuidFlag {
+        /// Subnet of the ledger [setting: netuid]
+        netuid: Netuid, "N", "--netuid" => Netuid;
+    }
     WalletFlags {
         /// Folder of the wallets [setting: wallet_folder]
         wallet_folder: String, "FOLDER", "--wallet-folder" => WalletFolder;

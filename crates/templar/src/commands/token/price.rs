@@ -69,7 +69,8 @@ fn people(paint: Paint, market: &MarketSummary) -> String {
 impl History {
     /// Shows the candles.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let candles = self.query.ask(config, async |chain, netuid| chain.candles(netuid, self.interval, self.last).await)?;
+        let candles =
+            self.query.ask(config, async |chain, netuid| chain.candles(netuid, self.interval, self.last).await)?;
         let facts = json!({"interval": self.interval, "candles": candles});
         self.query.output.facts(&facts, |paint| curve(paint, self.interval, &candles))
     }
