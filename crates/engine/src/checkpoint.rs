@@ -33,6 +33,12 @@ pub use shards::{INDEX_FILE, Shards, files_of_index};
 /// An error of whatever gives or takes the values of a stream, such as an engine.
 pub type ValueError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Fills values with the parameters from a place on: `source(start, values)`.
+pub type ValueSource<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), ValueError> + 'a;
+
+/// Takes the parameters from a place on: `sink(start, values)`.
+pub type ValueSink<'a> = dyn FnMut(usize, &[f32]) -> Result<(), ValueError> + 'a;
+
 /// A checkpoint that could not be streamed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

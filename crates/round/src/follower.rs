@@ -484,7 +484,7 @@ mod tests {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
         let (window, hash) = (Window(0), ContentHash::new([5; 32]));
         let read = FollowEffect::ReadVotes { window };
-        assert_eq!(follower.step(&block(120)), [read.clone()]);
+        assert_eq!(follower.step(&block(120)), std::slice::from_ref(&read));
         assert_eq!(follower.step(&block(128)), []);
         assert_eq!(follower.step(&block(129)), [read]);
         // A source of the aggregate that says nothing is left for the other one.
@@ -492,11 +492,11 @@ mod tests {
         assert_eq!(follower.step(&block(137)), []);
         assert_eq!(follower.step(&block(138)), []);
         let reports = FollowEffect::ReadReports { window };
-        assert_eq!(follower.step(&block(139)), [reports.clone()]);
+        assert_eq!(follower.step(&block(139)), std::slice::from_ref(&reports));
         assert_eq!(follower.step(&block(148)), [reports]);
         // What comes late is taken all the same.
         let apply = FollowEffect::Apply { window, aggregate: Some(hash) };
-        assert_eq!(follower.step(&Event::AggregateReady { window, hash }), [apply.clone()]);
+        assert_eq!(follower.step(&Event::AggregateReady { window, hash }), std::slice::from_ref(&apply));
         assert_eq!(follower.step(&block(156)), []);
         assert_eq!(follower.step(&block(157)), [apply]);
         let effects = follower.step(&Event::Applied { window, state: StateHash::new([3; 32]) });

@@ -1,7 +1,7 @@
 //! A model's parameters over several files, and the index that says what is where.
 
 use super::safetensors::{tensors_in_memory, write_tensors};
-use super::{CheckpointError, Precision, StreamError, ValueError};
+use super::{CheckpointError, Precision, StreamError, ValueSource};
 use crate::ParamLayout;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -63,7 +63,7 @@ impl Shards {
         &self,
         file: usize,
         out: &mut dyn Write,
-        source: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), ValueError>,
+        source: &mut ValueSource<'_>,
     ) -> Result<(), StreamError> {
         write_tensors(&self.layout.tensors()[self.files[file].clone()], self.precision, out, source)
     }

@@ -1,7 +1,7 @@
 //! Reading safetensors files: all tensors of one in memory, or a model's parameters segment by segment.
 
 use super::header::{Entry, Header, read_header};
-use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueError};
+use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueSink};
 use crate::{ParamLayout, SEGMENT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -111,11 +111,7 @@ impl ParameterStream {
 
     /// Reads the tensors of the next file, in the order of their data. `sink(start, values)` gets ranges of the
     /// parameters in canonical order: such as [`crate::Engine::write`]. After an error it may have got some of them.
-    pub fn read(
-        &mut self,
-        from: &mut dyn Source,
-        sink: &mut dyn FnMut(usize, &[f32]) -> Result<(), ValueError>,
-    ) -> Result<(), StreamError> {
+    pub fn read(&mut self, from: &mut dyn Source, sink: &mut ValueSink<'_>) -> Result<(), StreamError> {
         let length = from.seek(SeekFrom::End(0))?;
         from.rewind()?;
         let header = read_header(&mut *from, length, self.files)?;
@@ -171,7 +167,7 @@ struct Place {
 fn read_values(
     from: &mut dyn Source,
     Place { range, precision }: Place,
-    sink: &mut dyn FnMut(usize, &[f32]) -> Result<(), ValueError>,
+    sink: &mut ValueSink<'_>,
 ) -> Result<(), StreamError> {
     let largest = SEGMENT.min(range.len());
     let (mut bytes, mut values) = (vec![0; largest * precision.bytes()], vec![0.0; largest]);

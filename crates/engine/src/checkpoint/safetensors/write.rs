@@ -1,7 +1,7 @@
 //! Writing a safetensors file: the header, then the values segment by segment.
 
 use super::header::header_bytes;
-use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueError};
+use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueSource};
 use crate::{ParamLayout, SEGMENT, Tensor};
 use std::io::Write;
 use templar_base::ModelConfig;
@@ -14,7 +14,7 @@ pub fn write_streamed(
     config: &ModelConfig,
     precision: Precision,
     out: &mut dyn Write,
-    source: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), ValueError>,
+    source: &mut ValueSource<'_>,
 ) -> Result<(), StreamError> {
     write_tensors(ParamLayout::new(config).tensors(), precision, out, source)
 }
@@ -24,7 +24,7 @@ pub(in crate::checkpoint) fn write_tensors(
     tensors: &[Tensor],
     precision: Precision,
     out: &mut dyn Write,
-    source: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), ValueError>,
+    source: &mut ValueSource<'_>,
 ) -> Result<(), StreamError> {
     out.write_all(&header_bytes(tensors, precision))?;
     let first = tensors.first().map_or(0, |tensor| tensor.range.start);
