@@ -50,7 +50,7 @@ fn mistakes_with_keys_are_named_without_the_secret() {
     assert!(!stderr.contains("nonsense"), "{stderr}");
     let file = place.write("key.json", r#"{"secretPhrase": 5, "hush": 1}"#);
     let error = place.failure(1, &["wallet", "import", "hotkey", "--file", crate::program::text(&file)]);
-    assert!(error.contains("is no key file") && !error.contains("hush"), "{error}");
+    assert!(error.contains("is not a key file") && !error.contains("hush"), "{error}");
     assert!(place.failure(1, &["wallet", "show", "--wallet", "none"]).contains("templar wallet new"));
     assert!(place.failure(1, &["wallet", "show", "--wallet", "../x"]).contains("no wallet or key name"));
 }
