@@ -22,4 +22,4 @@ mod section;
 pub mod training_plot;
 
 pub use progress::Progress;
-pub use section::Section;
+pub use section::{Section, sections};

@@ -9,3 +9,17 @@ pub trait Progress {
     /// Restarts the estimate of the time left, such as at the next stage of the work.
     fn restart(&mut self);
 }
+
+impl Progress for templar_screen::Progress {
+    fn say(&mut self, what: &str) {
+        Self::say(self, what);
+    }
+
+    fn show(&mut self, done: f64, what: &str) {
+        Self::show(self, done, what);
+    }
+
+    fn restart(&mut self) {
+        Self::restart(self);
+    }
+}

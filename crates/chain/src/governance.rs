@@ -2,9 +2,11 @@
 
 mod call;
 mod refusal;
+mod words;
 
 pub use call::{GovernanceCall, GovernanceEvent};
 pub use refusal::GovernanceRefusal;
+pub use words::ActionError;
 
 use crate::ChainError;
 use crate::access::Service;
@@ -168,4 +170,16 @@ pub trait Governance: Send + Sync {
         id: ProposalId,
         after: Option<PublicKey>,
     ) -> Result<Option<ProposalView>, ChainError>;
+
+    /// A proposal with all its votes, which come by pages.
+    async fn whole_proposal(&self, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
+        let Some(mut view) = self.proposal(netuid, id, None).await? else { return Ok(None) };
+        let mut is_full = view.votes.len() >= crate::MAX_ENTRIES as usize;
+        while let Some((last, ..)) = view.votes.last().filter(|_| is_full) {
+            let Some(page) = self.proposal(netuid, id, Some(*last)).await? else { break };
+            is_full = page.votes.len() >= crate::MAX_ENTRIES as usize;
+            view.votes.extend(page.votes);
+        }
+        Ok(Some(view))
+    }
 }

@@ -1,5 +1,9 @@
 //! Market data of the subnet's token: candles, epochs, orders and quotes.
 
+mod slippage;
+
+pub use slippage::Slippage;
+
 use crate::ChainError;
 use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};

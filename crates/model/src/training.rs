@@ -124,6 +124,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Tokens per second, over all starts.
+    pub fn speed(&self) -> f64 {
+        self.tokens as f64 / self.seconds.max(1e-9)
+    }
+
     /// Reads the record of a checkpoint; none where the folder has none.
     pub fn read(folder: &Path) -> Result<Option<Self>, TrainingError> {
         let path = folder.join(RECORD_FILE);

@@ -1,10 +1,12 @@
-//! The terminal page of a network: one page that is redrawn a few times a second.
+//! What a person sees on a terminal: the page of a network, which is redrawn a few times a second, and plain text.
 //!
 //! [`Screen`] owns the terminal while it is shown. What is on the page is a function of the
 //! [`View`](templar_localnet::View) alone: title with a gauge, the curve of held-out losses, a row for each node, totals
 //! and notes, as many as the terminal has room for.
 //!
-//! [`column_chart`] draws a curve into plain output.
+//! Plain text comes from typed facts, never from a command's arguments: each public module words one subject, such as
+//! [`governance`] or [`market`], over [`table()`], [`facts_table`], [`column_chart`] and the colours of [`Paint`].
+//! [`Progress`] shows how far a piece of work is.
 //!
 //! ```no_run
 //! use templar_localnet::Watch;
@@ -19,13 +21,31 @@
 //! # }
 //! ```
 
+pub mod access;
+pub mod account;
 mod chart;
+pub mod checkpoints;
 mod columns;
+pub mod corpus;
+pub mod explanation;
+pub mod findings;
+pub mod governance;
+pub mod market;
+pub mod model;
+pub mod network;
 mod nodes;
 mod page;
+mod progress;
+pub mod reference;
+pub mod run;
+pub mod slots;
+mod table;
 mod terminal;
 mod text;
+pub mod training;
 
 pub use columns::column_chart;
+pub use progress::Progress;
+pub use table::{Paint, count, facts_table, is_colour_wanted, size, table};
 pub use terminal::{Key, Screen, ScreenError};
 pub use text::duration;

@@ -1,9 +1,9 @@
 //! How a command fails: the message, its causes, and what to do next.
 
-use crate::output::Paint;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use templar_screen::Paint;
 
 /// A wrong use of the command: exit code 2.
 #[derive(Debug)]

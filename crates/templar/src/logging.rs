@@ -27,7 +27,7 @@ pub fn start(verbosity: i8) {
         }
         None => chosen,
     };
-    let has_colour = crate::output::is_colour_wanted(std::io::stderr().is_terminal());
+    let has_colour = templar_screen::is_colour_wanted(std::io::stderr().is_terminal());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colour);
     tracing_subscriber::registry().with(lines).with(targets).init();
 }

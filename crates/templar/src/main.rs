@@ -10,8 +10,6 @@ mod interrupt;
 mod keys;
 mod logging;
 mod output;
-mod progress;
-mod report;
 mod role;
 mod text;
 

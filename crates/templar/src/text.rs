@@ -3,13 +3,13 @@
 
 use crate::config::Config;
 use crate::failure::Advise;
-use crate::output::{count, size};
-use crate::progress::Progress;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_corpus::default_text::default_text;
-use templar_corpus::{BuildProgress, Corpus, KeepProgress, Source, SourceError, TextSources, Tokens};
+use templar_corpus::{Corpus, KeepProgress, Source, SourceError, TextSources, Tokens};
+use templar_screen::corpus::show_build;
+use templar_screen::{Progress, size};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
@@ -99,22 +99,4 @@ pub fn kept_corpus(
     })?;
     let corpus = open_corpus(&folder)?;
     Ok((folder, corpus))
-}
-
-/// Shows how far a build is.
-pub fn show_build(progress: &mut Progress, news: BuildProgress) {
-    match news {
-        BuildProgress::Reading { documents, bytes } => {
-            progress.say(&format!("reading: {} documents, {}", count(documents), size(bytes)));
-        }
-        BuildProgress::TrainingTokenizer { bytes } => {
-            progress.say(&format!("training the tokenizer on {}", size(bytes)));
-            progress.restart();
-        }
-        BuildProgress::Encoding { bytes, total_bytes, tokens } => {
-            let share = bytes as f64 / total_bytes.max(1) as f64;
-            progress
-                .show(share, &format!("encoding: {} of {}, {} tokens", size(bytes), size(total_bytes), count(tokens)));
-        }
-    }
 }

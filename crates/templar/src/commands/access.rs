@@ -2,13 +2,13 @@
 
 use super::token::{Consent, HotkeyChoice, Query, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
-use crate::output::{facts_table, table};
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use templar_base::{Alpha, Netuid, PublicKey};
-use templar_chain::access::{Access as _, AccessAccountView, AccessCall, AccessOverview, AccessTerms};
+use templar_chain::access::{Access as _, AccessAccountView, AccessCall};
 use templar_chain::{Call, RpcChain};
+use templar_screen::access;
 
 /// Prepay for the trained model and for compute with the subnet's token, for a key at a gateway.
 ///
@@ -131,36 +131,8 @@ impl Access {
 impl Terms {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let overview = self.query.ask(config, async |chain, netuid| chain.access_overview(netuid).await)?;
-        self.query.output.facts(&overview, |_| terms(&overview))
+        self.query.output.facts(&overview, |_| access::terms(&overview))
     }
-}
-
-fn terms(overview: &AccessOverview) -> String {
-    let AccessOverview { terms, totals, treasury } = overview;
-    let AccessTerms { burned_per_mille, treasury_per_mille, closing_blocks, minimum_deposit, .. } = terms;
-    let nodes = 1_000u16.saturating_sub(burned_per_mille.saturating_add(*treasury_per_mille));
-    let mut rows = vec![
-        ("a thousand tokens of text", format!("{} alpha", terms.generation_per_thousand)),
-        ("a thousand seconds of a device", format!("{} alpha", terms.compute_per_thousand)),
-        ("least deposit", format!("{minimum_deposit} alpha")),
-        ("refund", format!("{closing_blocks} blocks after it is asked for")),
-        (
-            "revenue",
-            format!("burned {burned_per_mille}, treasury {treasury_per_mille}, miners and validators {nodes} of 1000"),
-        ),
-        ("charged so far", format!("{} alpha, of which {} are burned", totals.revenue, totals.burned)),
-        ("prepaid now", format!("{} alpha", totals.prepaid)),
-        ("treasury", format!("{treasury} alpha")),
-    ];
-    for tier in &terms.tiers {
-        let units = tier.units_per_epoch;
-        let what = format!(
-            "{} tokens and {} seconds an epoch, from {} alpha of stake on",
-            units.generation, units.compute, tier.stake
-        );
-        rows.push(("with stake", what));
-    }
-    facts_table(&rows)
 }
 
 impl Open {
@@ -179,7 +151,7 @@ impl Open {
             let account = explained(chain.access_account(netuid, &gateway, &key).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "account": account});
             self.shared.query.output.facts(&facts, |_| match &account {
-                Some(account) => describe(account),
+                Some(account) => access::account(account),
                 None => format!("opened in block {}", receipt.block),
             })
         })
@@ -193,7 +165,7 @@ impl Show {
         let ask = async |chain: &RpcChain, netuid: Netuid| chain.access_account(netuid, &gateway, &key).await;
         let account = self.shared.query.ask(config, ask)?;
         self.shared.query.output.facts(&json!({"account": account}), |_| match &account {
-            Some(account) => describe(account),
+            Some(account) => access::account(account),
             None => format!("nothing is prepaid for {key} at {gateway}; open an account with `templar access open`"),
         })
     }
@@ -232,36 +204,7 @@ impl Accounts {
                 all.extend(more);
             }
         })?;
-        self.query.output.facts(&json!({"accounts": accounts}), |paint| {
-            if accounts.is_empty() {
-                return format!("no account is prepaid at {}", self.gateway);
-            }
-            let row = |view: &AccessAccountView| {
-                let closes = view.account.closes_at.map_or("-".to_owned(), |at| at.to_string());
-                vec![view.key.to_string(), view.account.balance.to_string(), view.account.charged.to_string(), closes]
-            };
-            let rows: Vec<_> = accounts.iter().map(row).collect();
-            table(paint, Some(&["key", "balance", "charged", "closes at"]), &rows)
-        })
+        let facts = json!({"accounts": accounts});
+        self.query.output.facts(&facts, |paint| access::accounts(paint, &self.gateway, &accounts))
     }
-}
-
-fn describe(view: &AccessAccountView) -> String {
-    let account = &view.account;
-    let mut rows = vec![
-        ("gateway", view.gateway.to_string()),
-        ("key", view.key.to_string()),
-        ("paid by", account.payer.to_string()),
-        ("left", format!("{} alpha", account.balance)),
-        ("charged", format!("{} alpha", account.charged)),
-        ("served", format!("{} tokens, {} seconds", account.settled.generation, account.settled.compute)),
-        (
-            "with stake",
-            format!("{} tokens, {} seconds until the epoch's end", view.allowance.generation, view.allowance.compute),
-        ),
-    ];
-    if let Some(at) = account.closes_at {
-        rows.push(("closes", format!("at block {at}")));
-    }
-    facts_table(&rows)
 }

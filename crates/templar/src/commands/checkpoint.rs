@@ -3,8 +3,7 @@
 use super::model::{lock, open_checkpoint};
 use crate::config::{Config, LedgerFlag};
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, Paint, count, size, table};
-use crate::progress::Progress;
+use crate::output::Output;
 use crate::{interrupt, role};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -12,16 +11,16 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use templar_base::{Alpha, StateHash, Window};
-use templar_bucket::BucketError;
+use templar_base::{StateHash, Window};
 use templar_corpus::Tokenizer;
 use templar_engine::checkpoint::read_safetensors;
 use templar_gradient::OuterState;
 use templar_model::folder;
 use templar_record::{
-    Checkpoint as Fetched, MOMENTUM_FILE, Offer, PublicRecord, PublishedCheckpoint, RecordError, Rules, agreed_state,
-    fetch_checkpoint, fetch_latest_checkpoint, model_files, published_checkpoints,
+    Checkpoint as Fetched, MOMENTUM_FILE, PublicRecord, RecordError, Rules, agreed_state, fetch_checkpoint,
+    fetch_latest_checkpoint, model_files, published_checkpoints,
 };
+use templar_screen::{Progress, checkpoints, size};
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
 ///
@@ -156,79 +155,11 @@ impl List {
             let current = run.phases.window_of(head);
             anyhow::Ok((run, current, published))
         })?;
-        let checkpoints: Vec<Value> = published.iter().map(facts_of).collect();
+        let checkpoints: Vec<Value> = published.iter().map(checkpoints::facts).collect();
         let every = run.genesis.budget.checkpoint_windows;
         let facts = json!({"run": run.id, "window": current, "checkpoint_windows": every, "checkpoints": checkpoints});
-        self.shared.output.facts(&facts, |paint| {
-            let now = current.map_or("before its start".to_owned(), |window| format!("at window {window}"));
-            let title = format!("run {} is {now}; a checkpoint every {every} windows", run.id);
-            if published.is_empty() {
-                return format!("{title}\nno checkpoint yet: the first is that of window {every}");
-            }
-            let head = ["window", "uid", "validator", "stake", "size", "state", ""];
-            let rows: Vec<Vec<String>> = published.iter().flat_map(|checkpoint| rows_of(paint, checkpoint)).collect();
-            format!("{title}\n{}", table(paint, Some(&head), &rows))
-        })
+        self.shared.output.facts(&facts, |paint| checkpoints::text(paint, &run, current, &published))
     }
-}
-
-/// Whether an offer is what was agreed: `agreed`, `other`, `undecided`, `absent` or `unusable`.
-fn standing(checkpoint: &PublishedCheckpoint, offer: &Offer) -> &'static str {
-    match (&offer.checkpoint, checkpoint.agreed) {
-        (Ok(offered), Some(agreed)) if offered.state == agreed => "agreed",
-        (Ok(_), Some(_)) => "other",
-        (Ok(_), None) => "undecided",
-        // Whoever holds a permit counts as a validator; a miner that earned stake holds one and publishes nothing.
-        (Err(RecordError::Bucket(BucketError::NotFound { .. })), _) => "absent",
-        (Err(_), _) => "unusable",
-    }
-}
-
-fn facts_of(checkpoint: &PublishedCheckpoint) -> Value {
-    let offers: Vec<Value> = checkpoint
-        .offers
-        .iter()
-        .map(|offer| {
-            let offered = offer.checkpoint.as_ref().ok();
-            json!({
-                "uid": offer.uid,
-                "hotkey": offer.hotkey,
-                "stake_rao": offer.stake,
-                "state": offered.map(|offered| offered.state),
-                "bytes": offered.map(|offered| offered.bytes),
-                "standing": standing(checkpoint, offer),
-                "error": offer.checkpoint.as_ref().err().map(ToString::to_string),
-            })
-        })
-        .collect();
-    json!({"window": checkpoint.window, "agreed_state": checkpoint.agreed, "offers": offers})
-}
-
-fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
-    let row = |offer: &Offer| {
-        let (bytes, state, remark) = match (&offer.checkpoint, standing(checkpoint, offer)) {
-            (Ok(offered), standing) => {
-                let remark = match standing {
-                    "agreed" => paint.green("what most of the stake applied"),
-                    "other" => paint.red("not what most of the stake applied"),
-                    _ => paint.yellow("most of the stake has not agreed on a state"),
-                };
-                (size(offered.bytes), offered.state.to_string()[..16].to_owned(), remark)
-            }
-            (Err(_), "absent") => ("-".to_owned(), "-".to_owned(), paint.dim("none in its bucket")),
-            (Err(error), _) => ("-".to_owned(), "-".to_owned(), paint.dim(&error.to_string())),
-        };
-        let Offer { uid, hotkey, stake, .. } = offer;
-        vec![checkpoint.window.to_string(), uid.to_string(), hotkey.short(), staked(*stake), bytes, state, remark]
-    };
-    match checkpoint.offers.is_empty() {
-        true => vec![vec![checkpoint.window.to_string(), "-".to_owned(), "no validators then".to_owned()]],
-        false => checkpoint.offers.iter().map(row).collect(),
-    }
-}
-
-fn staked(stake: Alpha) -> String {
-    format!("{} alpha", count(stake.0 / templar_base::RAO_PER_TAO))
 }
 
 impl Fetch {

@@ -4,9 +4,10 @@ use crate::config::{
     Config, DataFlag, FILE_NAME, HotkeyFlag, PresetFlag, Setting, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags,
     user_file,
 };
-use crate::output::{Output, table};
+use crate::output::Output;
 use clap::Args;
 use serde_json::{Map, json};
+use templar_screen::table;
 
 /// Show the effective settings and where each comes from.
 ///

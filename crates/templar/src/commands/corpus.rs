@@ -2,14 +2,14 @@
 
 use crate::config::{Config, TextFlags};
 use crate::failure::Advise;
-use crate::output::{Output, count, facts_table, size};
-use crate::progress::Progress;
+use crate::output::Output;
 use crate::text;
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use templar_corpus::{Corpus as Opened, Manifest, Tokenizer};
+use templar_screen::Progress;
+use templar_screen::corpus::{self, show_build};
 
 /// Turn text into a corpus (tokenizer and token shards), or look into one.
 ///
@@ -102,7 +102,7 @@ impl Build {
         if let Some(path) = &self.tokenizer {
             builder = builder.tokenizer(Tokenizer::open(path)?);
         }
-        let manifest = builder.build(&self.out, |news| text::show_build(&mut progress, news))?;
+        let manifest = builder.build(&self.out, |news| show_build(&mut progress, news))?;
         drop(progress);
         show(&manifest, &self.out, self.output, &[])
     }
@@ -113,55 +113,16 @@ const SAMPLE_TOKENS: usize = 60;
 
 impl Inspect {
     fn run(self) -> anyhow::Result<()> {
-        let corpus = Opened::open(&self.folder)
+        let opened = Opened::open(&self.folder)
             .with_context(|| format!("cannot open the corpus {}", self.folder.display()))
             .advise("build one with `templar corpus build --out FOLDER`")?;
-        let sequences = corpus.held_out_sequences(self.sample, SAMPLE_TOKENS)?;
-        let decode = |sequence: &Vec<u32>| corpus.tokenizer().decode(sequence);
+        let sequences = opened.held_out_sequences(self.sample, SAMPLE_TOKENS)?;
+        let decode = |sequence: &Vec<u32>| opened.tokenizer().decode(sequence);
         let samples = sequences.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-        show(corpus.manifest(), &self.folder, self.output, &samples)
+        show(opened.manifest(), &self.folder, self.output, &samples)
     }
 }
 
-fn show(manifest: &Manifest, folder: &std::path::Path, output: Output, samples: &[String]) -> anyhow::Result<()> {
-    let bytes: u64 = manifest.sources.iter().map(|source| source.bytes).sum();
-    let tokens = manifest.train_tokens + manifest.held_out_tokens;
-    let mut facts = json!({
-        "folder": folder,
-        "corpus": manifest.hash(),
-        "tokenizer": manifest.tokenizer,
-        "vocab_size": manifest.vocab_size,
-        "train_tokens": manifest.train_tokens,
-        "held_out_tokens": manifest.held_out_tokens,
-        "shards": manifest.train.len() + manifest.held_out.len(),
-        "bytes": bytes,
-        "sources": manifest.sources,
-    });
-    if !samples.is_empty() {
-        facts["samples"] = json!(samples);
-    }
-    output.facts(&facts, |paint| {
-        let per_token = bytes as f64 / tokens.max(1) as f64;
-        let held_out = 100.0 * manifest.held_out_tokens as f64 / tokens.max(1) as f64;
-        let mut rows = vec![
-            ("corpus", manifest.hash().to_string()),
-            ("folder", folder.display().to_string()),
-            (
-                "tokenizer",
-                format!("{} tokens, {per_token:.2} bytes of text to the token", count(manifest.vocab_size.into())),
-            ),
-            ("train", format!("{} tokens in {} shards", count(manifest.train_tokens), manifest.train.len())),
-            ("held out", format!("{} tokens ({held_out:.1} %)", count(manifest.held_out_tokens))),
-        ];
-        for source in &manifest.sources {
-            let documents = count(source.documents);
-            let value = format!("{}: {documents} documents, {}; {}", source.name, size(source.bytes), source.licence);
-            rows.push(("source", value));
-        }
-        let mut text = facts_table(&rows);
-        for sample in samples {
-            text += &format!("\n{}\n{}\n", paint.dim("sample"), sample.trim());
-        }
-        text
-    })
+fn show(manifest: &Manifest, folder: &Path, output: Output, samples: &[String]) -> anyhow::Result<()> {
+    output.facts(&corpus::facts(manifest, folder, samples), |paint| corpus::text(paint, manifest, folder, samples))
 }

@@ -3,18 +3,13 @@
 use super::token::{Consent, Query, Shared, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
-use crate::output::{Paint, table};
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use std::str::FromStr;
-use templar_base::{Alpha, MILLIONTHS, Netuid, PublicKey, RunSetting};
-use templar_chain::access::Service;
-use templar_chain::governance::{
-    Action, Ballot, Governance as _, GovernanceCall, Proposal, ProposalId, ProposalView, Status,
-};
-use templar_chain::{Call, Chain, ChainError, MAX_ENTRIES, RpcChain};
+use templar_chain::governance::{Action, Ballot, Governance as _, GovernanceCall, Proposal, ProposalId};
+use templar_chain::{Call, Chain};
 use templar_ledger::Profile;
+use templar_screen::governance;
 
 /// Decide with the other holders of the subnet's token: settings of the run, prices of access, the treasury.
 ///
@@ -146,7 +141,7 @@ impl Governance {
 
 impl Propose {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let action = action_of(&self.what, &self.value);
+        let action = Action::from_words(&self.what, &self.value).map_err(|error| Usage(error.to_string()));
         let action = action.advise("see what can be proposed: templar governance propose --help")?;
         let config = self.shared.put_into(config);
         let netuid = config.netuid()?;
@@ -191,10 +186,10 @@ impl Vote {
             let coldkey = keys::coldkey(&config)?;
             let call = GovernanceCall::Vote { proposal: self.proposal, ballot };
             let receipt = submit(&chain, &coldkey, Call::Governance { netuid, call }).await?;
-            let view = explained(whole(&chain, netuid, self.proposal).await)?;
+            let view = explained(chain.whole_proposal(netuid, self.proposal).await)?;
             let facts = json!({"transaction": receipt.transaction, "block": receipt.block, "proposal": view});
             self.shared.query.output.facts(&facts, |paint| match &view {
-                Some(view) => describe(paint, view),
+                Some(view) => governance::proposal(paint, view),
                 None => format!("voted in block {}", receipt.block),
             })
         })
@@ -204,200 +199,22 @@ impl Vote {
 impl List {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let proposals = self.query.ask(config, async |chain, netuid| chain.proposals(netuid, self.last).await)?;
-        self.query.output.facts(&json!({"proposals": proposals}), |paint| {
-            if proposals.is_empty() {
-                return "no proposals yet: make the first with `templar governance propose`".to_owned();
-            }
-            let row = |proposal: &Proposal| {
-                vec![
-                    proposal.id.to_string(),
-                    status(proposal.status).to_owned(),
-                    percent(proposal.yes, proposal.electorate),
-                    percent(proposal.no, proposal.electorate),
-                    proposal.closes_at.to_string(),
-                    proposal.action.to_string(),
-                    plain(&proposal.title),
-                ]
-            };
-            let rows: Vec<_> = proposals.iter().map(row).collect();
-            table(paint, Some(&["id", "status", "yes", "no", "closes", "action", "title"]), &rows)
-        })
+        self.query.output.facts(&json!({"proposals": proposals}), |paint| governance::proposals(paint, &proposals))
     }
 }
 
 impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let view = self.query.ask(config, async |chain, netuid| whole(chain, netuid, self.proposal).await)?;
+        let view = self.query.ask(config, async |chain, netuid| chain.whole_proposal(netuid, self.proposal).await)?;
         let missing = || anyhow::anyhow!("there is no proposal {}", self.proposal);
         let view = view.ok_or_else(missing).advise("list them with `templar governance list`")?;
-        self.query.output.facts(&view, |paint| describe(paint, &view))
+        self.query.output.facts(&view, |paint| governance::proposal(paint, &view))
     }
 }
 
 impl Settings {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let changes = self.query.ask(config, async |chain, netuid| chain.setting_changes(netuid).await)?;
-        self.query.output.facts(&changes, |paint| {
-            if changes.changes.is_empty() {
-                return "no setting was changed: the run follows its genesis".to_owned();
-            }
-            let row =
-                |change: &templar_base::SettingChange| vec![change.decided_at.to_string(), change.setting.to_string()];
-            let rows: Vec<_> = changes.changes.iter().map(row).collect();
-            table(paint, Some(&["decided at block", "setting"]), &rows)
-        })
-    }
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Open => "open",
-        Status::Adopted => "adopted",
-        Status::NoQuorum => "no quorum",
-        Status::NoMajority => "no majority",
-        Status::Failed => "failed",
-    }
-}
-
-/// A proposal with all its votes, which come by pages.
-async fn whole(chain: &RpcChain, netuid: Netuid, id: ProposalId) -> Result<Option<ProposalView>, ChainError> {
-    let Some(mut view) = chain.proposal(netuid, id, None).await? else { return Ok(None) };
-    let mut is_full = view.votes.len() >= MAX_ENTRIES as usize;
-    while let Some((last, ..)) = view.votes.last().filter(|_| is_full) {
-        let Some(page) = chain.proposal(netuid, id, Some(*last)).await? else { break };
-        is_full = page.votes.len() >= MAX_ENTRIES as usize;
-        view.votes.extend(page.votes);
-    }
-    Ok(Some(view))
-}
-
-fn percent(part: Alpha, whole: Alpha) -> String {
-    format!("{:.1} %", part.0 as f64 * 100.0 / whole.0.max(1) as f64)
-}
-
-/// Foreign text for a terminal: one line, no control characters.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn describe(paint: Paint, view: &ProposalView) -> String {
-    let proposal = &view.proposal;
-    let now = match (proposal.status, view.outcome) {
-        (Status::Open, outcome) => {
-            format!("open until block {}; result so far: {}", proposal.closes_at, status(outcome))
-        }
-        (decided, _) => format!("{}, decided at block {}", status(decided), proposal.closes_at),
-    };
-    let part = |name: &str, amount: Alpha| {
-        vec![name.to_owned(), format!("{amount} alpha"), percent(amount, proposal.electorate)]
-    };
-    let tally = [
-        part("yes", proposal.yes),
-        part("no", proposal.no),
-        part("abstain", proposal.abstain),
-        part("electorate", proposal.electorate),
-    ];
-    let title = paint.bold(&format!("proposal {}: {}", proposal.id, proposal.action));
-    let votes: Vec<_> = view
-        .votes
-        .iter()
-        .map(|(key, ballot, weight)| {
-            vec![key.to_string(), format!("{ballot:?}").to_lowercase(), format!("{weight} alpha")]
-        })
-        .collect();
-    let text = format!(
-        "{title}\n{}\nby {}, stakes of block {}\n{now}\n",
-        plain(&proposal.title),
-        proposal.proposer,
-        proposal.snapshot_at
-    );
-    let votes = if votes.is_empty() {
-        "no votes yet".to_owned()
-    } else {
-        table(paint, Some(&["key", "vote", "weight"]), &votes)
-    };
-    format!("{text}{}\n{votes}", table(paint, None, &tally))
-}
-
-/// The action that a proposal's words name.
-fn action_of(what: &str, value: &str) -> Result<Action, Usage> {
-    let wrong = |wanted: &str| Usage(format!("`{value}` is not a value for {what}: give {wanted}"));
-    let whole = || value.parse::<u32>().map_err(|_| wanted_number(what, value));
-    Ok(match what {
-        "learning-rate-factor" => Action::Setting(RunSetting::LearningRateFactor(millionths(what, value)?)),
-        "outer-alpha" => Action::Setting(RunSetting::OuterAlpha(millionths(what, value)?)),
-        "inner-steps" => Action::Setting(RunSetting::InnerSteps(whole()?)),
-        "selected" => {
-            let selected = u16::try_from(whole()?).map_err(|_| wanted_number(what, value))?;
-            Action::Setting(RunSetting::Selected(selected))
-        }
-        "revenue" => {
-            let parts = value
-                .split_once(',')
-                .and_then(|(burned, treasury)| Some((burned.parse().ok()?, treasury.parse().ok()?)));
-            let (burned_per_mille, treasury_per_mille) = parts.ok_or_else(|| wrong("two numbers, such as 300,100"))?;
-            Action::Revenue { burned_per_mille, treasury_per_mille }
-        }
-        "price-generation" | "price-compute" => {
-            let service = if what == "price-compute" { Service::Compute } else { Service::Generation };
-            let per_thousand = Alpha::from_str(value).map_err(|error| Usage(error.to_string()))?;
-            Action::Price { service, per_thousand }
-        }
-        "spend" => {
-            let mut parts = value.split(',');
-            let (Some(amount), Some(to), Some(hotkey), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-            else {
-                return Err(wrong("an amount, a coldkey and a hotkey, with commas between"));
-            };
-            let amount = Alpha::from_str(amount).map_err(|error| Usage(error.to_string()))?;
-            let key = |text: &str| text.parse::<PublicKey>().map_err(|error| Usage(error.to_string()));
-            Action::Spend { to: key(to)?, hotkey: key(hotkey)?, amount }
-        }
-        _ => return Err(Usage(format!("`{what}` cannot be proposed"))),
-    })
-}
-
-fn wanted_number(what: &str, value: &str) -> Usage {
-    Usage(format!("`{value}` is not a value for {what}: give a whole number"))
-}
-
-/// A decimal number in millionths, without floats.
-fn millionths(what: &str, value: &str) -> Result<u32, Usage> {
-    let wrong =
-        || Usage(format!("`{value}` is not a value for {what}: give a number with at most six decimals, such as 0.5"));
-    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_digits(whole) || !is_digits(decimals) || decimals.len() > 6 {
-        return Err(wrong());
-    }
-    let fraction: u32 = format!("{decimals:0<6}").parse().map_err(|_| wrong())?;
-    let whole: u32 = whole.parse().map_err(|_| wrong())?;
-    whole.checked_mul(MILLIONTHS).and_then(|whole| whole.checked_add(fraction)).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_become_actions() {
-        let setting = |what: &str, value: &str| action_of(what, value).unwrap();
-        let factor = Action::Setting(RunSetting::LearningRateFactor(500_000));
-        assert_eq!(setting("learning-rate-factor", "0.5"), factor);
-        assert_eq!(setting("outer-alpha", "1"), Action::Setting(RunSetting::OuterAlpha(1_000_000)));
-        assert_eq!(setting("selected", "12"), Action::Setting(RunSetting::Selected(12)));
-        let revenue = Action::Revenue { burned_per_mille: 300, treasury_per_mille: 100 };
-        assert_eq!(setting("revenue", "300,100"), revenue);
-        for (what, value) in [
-            ("selected", "70000"),
-            ("outer-alpha", "-1"),
-            ("outer-alpha", "0.1234567"),
-            ("outer-alpha", "5000"),
-            ("revenue", "300"),
-            ("spend", "1,x"),
-            ("nonsense", "1"),
-        ] {
-            assert!(action_of(what, value).is_err(), "{what} {value}");
-        }
+        self.query.output.facts(&changes, |paint| governance::settings(paint, &changes.changes))
     }
 }

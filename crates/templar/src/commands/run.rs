@@ -1,8 +1,8 @@
 //! `templar run`.
 
 mod check;
+mod ledger;
 mod new;
-mod show;
 
 use crate::config::Config;
 use clap::{Args, Subcommand};

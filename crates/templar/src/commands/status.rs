@@ -4,13 +4,11 @@ use super::up::folder_advice;
 use crate::config::{Config, DataFlag};
 use crate::failure::Advise;
 use crate::interrupt;
-use crate::output::{Output, Paint, table};
+use crate::output::Output;
 use clap::Args;
-use serde_json::{Value, json};
-use std::path::Path;
-use templar_base::BlockNumber;
 use templar_chain::{RpcChain, RpcOptions};
-use templar_localnet::{NETUID, NodeView, Stakes, View, Watch, read_settings};
+use templar_localnet::{NETUID, Stakes, Watch, read_settings};
+use templar_screen::network;
 
 /// Show the local network of this machine: what each node does or waits for, windows, losses, contributions, stakes.
 ///
@@ -49,64 +47,6 @@ impl Status {
         if let Ok(genesis) = crate::role::read_genesis(&root.join("genesis.json")) {
             view.window = genesis.clock.window_of(head.unwrap_or(view.block));
         }
-        self.output.facts(&to_json(&root, &view, head), |paint| to_text(&root, &view, head, paint))
+        self.output.facts(&network::facts(&root, &view, head), |paint| network::text(&root, &view, head, paint))
     }
-}
-
-fn to_json(root: &Path, view: &View, head: Option<BlockNumber>) -> Value {
-    let node = |node: &NodeView| {
-        json!({
-            "name": node.name,
-            "alive": node.is_alive,
-            "status": node.status,
-            "verdict": node.verdict,
-            "stake_rao": node.stake,
-        })
-    };
-    json!({
-        "folder": root,
-        "ledger_block": head,
-        "window": view.window,
-        "heldout_loss": view.curve.last().map(|(_, loss)| loss),
-        "heldout_losses": view.curve,
-        "utilisation": view.utilisation,
-        "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
-    })
-}
-
-fn to_text(root: &Path, view: &View, head: Option<BlockNumber>, paint: Paint) -> String {
-    let ledger = match head {
-        Some(head) => format!("block {head}"),
-        None => paint.red("the ledger does not answer; `templar up` starts it"),
-    };
-    let window = view.window.map_or("before its first window".to_owned(), |window| format!("window {window}"));
-    let losses = match (view.curve.first(), view.curve.last()) {
-        (Some((_, first)), Some((_, last))) => format!("{first:.4} at first, {last:.4} now"),
-        _ => "not measured yet".to_owned(),
-    };
-    let mut text =
-        format!("{} {}\n{ledger}, {window}\nheld-out loss: {losses}\n", paint.bold("network"), root.display());
-    if let Some(utilisation) = view.utilisation {
-        text += &format!("miners' utilisation: {:.1} %\n", utilisation * 100.0);
-    }
-    let titles = ["uid", "node", "does", "window", "loss", "contribution", "verdict", "stake"];
-    let rows: Vec<Vec<String>> = view.nodes.iter().map(row).collect();
-    format!("{text}\n{}", table(paint, Some(&titles), &rows))
-}
-
-fn row(node: &NodeView) -> Vec<String> {
-    let of = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let status = node.status.as_ref();
-    let does = if node.is_alive { of(status.map(|status| status.activity.clone())) } else { "down".to_owned() };
-    let contribution = node.verdict.as_ref().and_then(|verdict| verdict.contribution);
-    vec![
-        of(status.map(|status| status.uid.to_string())),
-        node.name.clone(),
-        does,
-        of(status.map(|status| status.next.to_string())),
-        of(status.and_then(|status| status.loss).map(|loss| format!("{loss:.3}"))),
-        of(contribution.map(|nats| format!("{:.1} mnat", nats * 1000.0))),
-        of(node.verdict.as_ref().map(|verdict| verdict.standing.clone())),
-        of(node.stake.map(|stake| format!("{stake} alpha"))),
-    ]
 }

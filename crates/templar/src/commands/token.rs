@@ -5,7 +5,6 @@ mod emissions;
 mod metagraph;
 mod price;
 mod register;
-mod slippage;
 mod stake;
 mod transfer;
 

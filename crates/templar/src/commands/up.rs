@@ -2,9 +2,7 @@
 
 use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
 use crate::failure::{Usage, advice};
-use crate::output::{Output, is_colour_wanted, print};
-use crate::progress::Progress;
-use crate::report::{print_summary, print_window};
+use crate::output::{Output, print};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::Args;
@@ -15,7 +13,8 @@ use std::time::{Duration, Instant};
 use templar_localnet::{
     Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Stakes, Tally, Watch, bring_up,
 };
-use templar_screen::{Key, Screen};
+use templar_screen::corpus::show_build;
+use templar_screen::{Key, Progress, Screen, is_colour_wanted, network};
 
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -149,7 +148,7 @@ impl Up {
         let is_synthetic = chosen.sources.is_synthetic();
         let vocab_size = self.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
         let builder = chosen.sources.builder().vocab_size(vocab_size);
-        folder.build_corpus(builder, |news| text::show_build(progress, news)).map_err(setup_advice)?;
+        folder.build_corpus(builder, |news| show_build(progress, news)).map_err(setup_advice)?;
         Ok(remarks)
     }
 
@@ -222,7 +221,7 @@ impl Up {
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {
-                    print_window(output, event, &view)?;
+                    output.event(event, |paint| network::window(paint, event, &view))?;
                 }
             }
             if let Some(screen) = &mut screen {
@@ -247,7 +246,8 @@ impl Up {
         }
         // The terminal is given back first, so that the summary stays on it.
         drop(screen);
-        print_summary(output, &tally.summary(&watch, &view))
+        let summary = tally.summary(&watch, &view);
+        output.event(&summary, |paint| network::summary(paint, &summary))
     }
 
     /// The screen, where there is a terminal for it and no lines were asked for.

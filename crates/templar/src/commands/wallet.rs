@@ -5,11 +5,12 @@ mod history;
 use crate::config::{Config, HotkeyFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
 use crate::keys;
-use crate::output::{Output, facts_table, table};
+use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use templar_base::Keypair;
+use templar_screen::{facts_table, table};
 use templar_wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files};
 use zeroize::Zeroizing;
 

@@ -2,10 +2,11 @@
 
 use crate::config::{Config, DataFlag};
 use crate::interrupt;
-use crate::output::{Output, sections};
-use crate::progress::Progress;
+use crate::output::Output;
 use clap::Args;
 use templar_bench::bucket::BucketBench;
+use templar_bench::sections;
+use templar_screen::Progress;
 
 /// Measure storing, reading and listing objects: a folder, our own bucket server, and SeaweedFS beside it.
 ///

@@ -3,11 +3,12 @@
 use super::corpus;
 use crate::config::{Config, DataFlag, TextFlags, ThreadsFlag};
 use crate::interrupt;
-use crate::output::{Output, sections};
-use crate::progress::Progress;
+use crate::output::Output;
 use clap::Args;
 use std::path::PathBuf;
 use templar_bench::convergence::{Comparison, KeptRuns, Running, rows, section, write_files};
+use templar_bench::sections;
+use templar_screen::Progress;
 
 /// Compare the rules of exchange on real text: loss against tokens, bytes and simulated time.
 ///

@@ -1,11 +1,11 @@
 //! The text that the simulated workers learn from.
 
 use crate::config::Config;
-use crate::progress::Progress;
 use crate::text::{kept_corpus, open_corpus};
 use std::path::Path;
 use std::sync::Arc;
 use templar_corpus::{Corpus, Tokens};
+use templar_screen::Progress;
 
 /// The named corpus, or one of the configured or default text with this vocabulary.
 pub fn open(

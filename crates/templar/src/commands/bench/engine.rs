@@ -2,12 +2,13 @@
 
 use crate::config::{Config, DataFlag};
 use crate::failure::Advise;
-use crate::output::{Output, sections};
-use crate::progress::Progress;
+use crate::output::Output;
 use clap::Args;
 use std::io;
 use std::path::PathBuf;
 use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
+use templar_bench::sections;
+use templar_screen::Progress;
 
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
 ///

@@ -3,11 +3,12 @@
 use super::corpus;
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags};
 use crate::interrupt;
-use crate::output::{Output, sections};
-use crate::progress::Progress;
+use crate::output::Output;
 use clap::Args;
 use std::path::PathBuf;
 use templar_bench::gradient::GradientBench;
+use templar_bench::sections;
+use templar_screen::Progress;
 
 /// Measure what pseudo-gradients cost: bits, error and speed of the codings, and of the aggregate of many.
 ///

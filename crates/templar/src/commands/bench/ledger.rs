@@ -1,10 +1,11 @@
 //! `templar bench ledger`.
 
 use crate::config::Config;
-use crate::output::{Output, sections};
-use crate::progress::Progress;
+use crate::output::Output;
 use clap::Args;
 use templar_bench::ledger::LedgerBench;
+use templar_bench::sections;
+use templar_screen::Progress;
 
 /// Measure the ledger: signed transfers per second, an epoch, opening after a year, and growth on disk.
 ///

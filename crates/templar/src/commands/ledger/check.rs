@@ -1,12 +1,13 @@
 //! `templar ledger check`.
 
 use crate::config::Config;
-use crate::output::{Output, Paint, table};
+use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use templar_ledger::vectors::{CheckReport, Difference, check};
+use templar_ledger::vectors::{CheckReport, check};
+use templar_screen::reference;
 
 /// Room for thousands of the largest epochs.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -43,11 +44,21 @@ impl Check {
     pub fn run(self, _config: Config) -> anyhow::Result<()> {
         let checked: Vec<Checked<'_>> = self.files.iter().map(|file| check_file(file)).collect();
         self.output.facts(&checked, |paint| {
-            checked.iter().map(|checked| people(paint, checked)).collect::<Vec<_>>().join("\n\n")
+            checked
+                .iter()
+                .map(|checked| reference::ledger(paint, checked.file, checked.outcome()))
+                .collect::<Vec<_>>()
+                .join("\n\n")
         })?;
         let failed = checked.iter().filter(|checked| !checked.within_tolerance).count();
         anyhow::ensure!(failed == 0, "{failed} of {} files are not what these rules give", checked.len());
         Ok(())
+    }
+}
+
+impl Checked<'_> {
+    fn outcome(&self) -> Result<&CheckReport, &str> {
+        self.report.as_ref().ok_or(self.error.as_deref().unwrap_or("not readable"))
     }
 }
 
@@ -64,31 +75,4 @@ fn read(file: &Path) -> anyhow::Result<String> {
     let length = std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
     anyhow::ensure!(length <= MAX_FILE_BYTES, "{} has {length} bytes, at most {MAX_FILE_BYTES}", file.display());
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-fn people(paint: Paint, checked: &Checked<'_>) -> String {
-    let title = paint.bold(&checked.file.display().to_string());
-    let Some(report) = &checked.report else {
-        return format!("{title}: {}", paint.red(checked.error.as_deref().unwrap_or("not readable")));
-    };
-    let verdict = match (report.differences.is_empty(), checked.within_tolerance) {
-        (true, _) => paint.green("all equal"),
-        (false, true) => paint.yellow("within tolerance"),
-        (false, false) => paint.red("OVER TOLERANCE"),
-    };
-    let mut lines = format!("{title}: {} cases, {} figures, {verdict}", report.cases, report.figures);
-    if !report.differences.is_empty() {
-        let head = ["case", "figure", "expected", "found", "tolerance", ""];
-        let rows: Vec<Vec<String>> = report.differences.iter().map(row).collect();
-        lines.push_str(&format!("\n{}", table(paint, Some(&head), &rows)));
-    }
-    for skipped in &report.skipped {
-        lines.push_str(&format!("\n{}", paint.dim(&format!("not compared: {skipped}"))));
-    }
-    lines
-}
-
-fn row(difference: &Difference) -> Vec<String> {
-    let Difference { case, figure, expected, found, tolerance, is_over } = difference.clone();
-    vec![case, figure, expected, found, tolerance, if is_over { "OVER" } else { "" }.to_owned()]
 }

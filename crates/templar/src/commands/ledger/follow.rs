@@ -4,7 +4,6 @@ use crate::config::{Config, DataFlag, LedgerFlag};
 use crate::failure::Advise;
 use crate::interrupt;
 use crate::output::Output;
-use crate::progress::Progress;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -12,6 +11,7 @@ use std::path::PathBuf;
 use templar_base::{BlockHash, BlockNumber, StateRoot};
 use templar_chain::{Chain, ChainError, RpcChain};
 use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
+use templar_screen::Progress;
 
 /// Replay a running ledger from its first block, compare every state root, and follow each new block.
 ///

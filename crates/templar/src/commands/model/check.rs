@@ -2,17 +2,15 @@
 
 use crate::config::{Config, ThreadsFlag};
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, Paint, table};
-use crate::progress::Progress;
+use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use templar_engine::{
-    Buffer, Comparison, Difference, EXPECTED_JSON, EXPECTED_TENSORS, MatrixOptimiser, OpenRequest, Reference, Tolerance,
-};
+use templar_engine::{Buffer, EXPECTED_JSON, EXPECTED_TENSORS, OpenRequest, Reference, Tolerance};
 use templar_model::{Model, open_engine};
+use templar_screen::{Progress, reference};
 
 /// Compare a model with the figures of another implementation.
 ///
@@ -82,7 +80,7 @@ impl Check {
             "greedy": comparison.greedy,
             "training": comparison.training,
         });
-        self.output.facts(&facts, |paint| rows(paint, &comparison))?;
+        self.output.facts(&facts, |paint| reference::model(paint, &comparison))?;
         if is_within {
             return Ok(());
         }
@@ -115,38 +113,4 @@ impl Check {
         let json = String::from_utf8(json).with_context(|| format!("{EXPECTED_JSON} is not UTF-8"))?;
         Reference::parse(&json, &tensors).advise(advice)
     }
-}
-
-fn rows(paint: Paint, comparison: &Comparison) -> String {
-    let verdict = |is_within| if is_within { paint.green("ok") } else { paint.red("over") };
-    let row = |name: &str, difference: Option<Difference>, note: String| match difference {
-        None => vec![name.to_owned(), "not given".to_owned()],
-        Some(Difference { largest_error, tolerance, is_within }) => {
-            let (error, limit) = (format!("{largest_error:.2e}"), format!("{tolerance:.0e}"));
-            vec![name.to_owned(), error, limit, verdict(is_within), note]
-        }
-    };
-    let worst = comparison.worst_gradient();
-    let gradients = worst.map(|worst| worst.difference);
-    let count = comparison.gradients.len();
-    let note = worst.map_or(String::new(), |worst| format!("{} (of {count} tensors)", worst.name));
-    let mut rows = vec![
-        row("logits", comparison.logits, String::new()),
-        row("loss", comparison.loss, String::new()),
-        row("gradients", gradients, note),
-    ];
-    rows.push(match comparison.greedy {
-        None => vec!["greedy tokens".to_owned(), "not given".to_owned()],
-        Some(greedy) => {
-            let first = greedy.first_difference.map_or("equal".to_owned(), |place| format!("differ from {place} on"));
-            let note = format!("{} tokens", greedy.tokens);
-            vec!["greedy tokens".to_owned(), first, "equal".to_owned(), verdict(greedy.is_within), note]
-        }
-    });
-    for run in &comparison.training {
-        let note = format!("{} steps, worst way {}", run.steps, run.tensor.as_deref().unwrap_or("none"));
-        let name = format!("training, {}", if run.hidden_matrices == MatrixOptimiser::Muon { "Muon" } else { "AdamW" });
-        rows.push(row(&name, Some(run.difference), note));
-    }
-    table(paint, Some(&["figure", "largest error", "tolerance", "verdict", ""]), &rows)
 }

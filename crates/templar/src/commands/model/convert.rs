@@ -3,14 +3,14 @@
 use super::lock;
 use crate::config::Config;
 use crate::failure::{Advise, Usage, advice};
-use crate::output::{Output, count, facts_table, size};
-use crate::progress::Progress;
+use crate::output::Output;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use templar_engine::checkpoint::{Precision, TOKENIZER_FILE};
+use templar_engine::checkpoint::Precision;
 use templar_model::{ExportError, ExportOptions, Exported, Model, export};
+use templar_screen::{Progress, model};
 
 /// Import a model of another program: a Hugging Face folder, or a GGUF file of llama.cpp.
 ///
@@ -104,25 +104,14 @@ fn convert(source: &Path, out: &Path, options: ExportOptions, output: Output, co
     report(&model, out, &written, output)
 }
 
-fn report(model: &Model, out: &Path, Exported { files, bytes }: &Exported, output: Output) -> anyhow::Result<()> {
+fn report(model: &Model, out: &Path, written: &Exported, output: Output) -> anyhow::Result<()> {
     let facts = json!({
         "folder": out,
         "parameters": model.parameters.len(),
-        "files": files,
-        "bytes": bytes,
+        "files": written.files,
+        "bytes": written.bytes,
         "tokenizer": model.tokenizer.is_ok(),
         "tokenizer_missing": model.tokenizer.as_ref().err(),
     });
-    output.facts(&facts, |paint| {
-        let tokenizer = match &model.tokenizer {
-            Ok(_) => TOKENIZER_FILE.to_owned(),
-            Err(reason) => paint.yellow(&format!("none: {reason}")),
-        };
-        facts_table(&[
-            ("folder", paint.bold(&out.display().to_string())),
-            ("parameters", count(model.parameters.len() as u64)),
-            ("size", format!("{} in {} file(s)", size(*bytes), files.len())),
-            ("tokenizer", tokenizer),
-        ])
-    })
+    output.facts(&facts, |paint| model::exported(paint, model, out, written))
 }

@@ -3,8 +3,7 @@
 use super::open_checkpoint;
 use crate::config::{Config, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, count, facts_table};
-use crate::progress::Progress;
+use crate::output::Output;
 use crate::text::open_corpus;
 use clap::Args;
 use serde_json::json;
@@ -12,6 +11,7 @@ use std::path::PathBuf;
 use templar_corpus::Source;
 use templar_engine::Batch;
 use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, measure};
+use templar_screen::{Progress, count, facts_table};
 
 /// Measure how well a model predicts text: loss in nats per token, and perplexity.
 ///

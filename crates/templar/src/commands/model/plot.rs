@@ -1,7 +1,7 @@
 //! `templar model plot`.
 
 use crate::failure::{Advise, Usage};
-use crate::output::{Output, count};
+use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use templar_bench::training_plot::{Along, training_page};
 use templar_model::{STEPS_FILE, folder_of, read_steps};
+use templar_screen::count;
 
 /// Draw the loss, gradient norm and learning rate of one training or of several, as SVG.
 ///

@@ -1,9 +1,10 @@
 //! `templar model presets`.
 
-use crate::output::{Output, count, size, table};
+use crate::output::Output;
 use clap::Args;
 use serde_json::json;
 use templar_engine::{MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
+use templar_screen::{count, size, table};
 
 /// List the named model sizes and the memory that each needs.
 ///

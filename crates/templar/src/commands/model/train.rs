@@ -3,8 +3,7 @@
 use super::{CHECKPOINT_ADVICE, lock, open_checkpoint};
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage, advice};
-use crate::output::{Output, count, duration};
-use crate::progress::Progress;
+use crate::output::Output;
 use crate::{interrupt, text};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -18,6 +17,7 @@ use templar_model::{
     CorpusName, Ended, History, Inputs, Keep, Limits, Recipe, RecipeError, Record, Session, Training, TrainingError,
     TrainingEvent, folder, folder_of,
 };
+use templar_screen::{Progress, count, training};
 
 /// Train a model alone, on this machine.
 ///
@@ -240,15 +240,7 @@ impl Train {
             "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
             "step": training.record.step, "plan": plan, "limits": training.record.limits,
         });
-        output.event(&start, |paint| {
-            let tokens = count(u64::from(plan.batch) * u64::from(plan.sequence_length));
-            let resumed = match training.record.step {
-                0 => String::new(),
-                step => format!(", resumed after step {}", count(step)),
-            };
-            let name = paint.bold(&plan.preset);
-            format!("{name}: {} parameters, {tokens} tokens per step{resumed}", count(parameters as u64))
-        })?;
+        output.event(&start, |paint| training::start(paint, &training.record, parameters))?;
         let session = Session {
             out: self.out.clone(),
             checkpoint_every: self.checkpoint_every,
@@ -276,7 +268,7 @@ impl Train {
         match event {
             TrainingEvent::Measuring => progress.say("measuring the first loss"),
             TrainingEvent::Step(done) => {
-                let (loss, speed) = (done.loss.unwrap_or(f32::NAN), speed(record));
+                let (loss, speed) = (done.loss.unwrap_or(f32::NAN), record.speed());
                 let what = format!("step {}, loss {loss:.3}, {} tokens/s", count(step), count(speed as u64));
                 progress.show(training.progress().0, &what);
                 if self.output.is_json() && step.is_multiple_of(self.log_every) {
@@ -290,23 +282,13 @@ impl Train {
             }
             TrainingEvent::HeldOut(loss) => {
                 let event = json!({"event": "held_out", "step": step, "loss": loss, "tokens": record.tokens});
-                progress.aside(|| {
-                    output.event(&event, |paint| {
-                        let time = paint.dim(&duration(record.seconds));
-                        format!("step {:>7}  held-out loss {}  {time}", count(step), paint.bold(&format!("{loss:.4}")))
-                    })
-                })?;
+                progress.aside(|| output.event(&event, |paint| training::held_out(paint, record, *loss)))?;
             }
             TrainingEvent::Sample(text) => {
                 let prompt = &self.sample_prompt;
                 let event = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
-                // One line, whatever the model writes.
-                let shown = format!("{prompt}{text}").split_whitespace().collect::<Vec<_>>().join(" ");
-                progress.aside(|| {
-                    output.event(&event, |paint| {
-                        format!("step {:>7}  {}", count(step), paint.dim(&format!("sample: {shown}")))
-                    })
-                })?;
+                let shown = format!("{prompt}{text}");
+                progress.aside(|| output.event(&event, |paint| training::sample(paint, record, &shown)))?;
             }
             TrainingEvent::Saved if output.is_json() => {
                 output.event(&json!({"event": "checkpoint", "step": step, "folder": self.out}), |_| String::new())?;
@@ -323,35 +305,14 @@ impl Train {
             "steps": record.step,
             "tokens": record.tokens,
             "seconds": record.seconds,
-            "tokens_per_second": speed(record),
+            "tokens_per_second": record.speed(),
             "first_held_out_loss": record.first_held_out_loss,
             "last_held_out_loss": record.last_held_out_loss,
             "folder": self.out,
             "history": folder_of(&self.out),
         });
-        output.event(&summary, |paint| {
-            let loss = |loss: Option<f32>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
-            let out = self.out.display();
-            let next = match ended {
-                Ended::Interrupted => "the same command with --resume continues".to_owned(),
-                Ended::Limit(_) => format!("next: templar model generate {out} --prompt \"The\""),
-            };
-            format!(
-                "held-out loss {} -> {} after {} steps, {} tokens in {} ({} tokens/s)\nsaved in {out}; {next}",
-                loss(record.first_held_out_loss),
-                paint.bold(&loss(record.last_held_out_loss)),
-                count(record.step),
-                count(record.tokens),
-                duration(record.seconds),
-                count(speed(record) as u64),
-            )
-        })
+        output.event(&summary, |paint| training::summary(paint, record, ended, &self.out))
     }
-}
-
-/// Tokens per second, over all starts.
-fn speed(record: &Record) -> f64 {
-    record.tokens as f64 / record.seconds.max(1e-9)
 }
 
 impl LimitFlags {

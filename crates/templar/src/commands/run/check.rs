@@ -1,6 +1,6 @@
 //! `templar run check`.
 
-use super::show::{corpus_problems, fields_text, ledger_facts, outlook_text};
+use super::ledger::ledger_facts;
 use crate::config::{Config, LedgerFlag};
 use crate::failure::Advise;
 use crate::output::Output;
@@ -9,8 +9,9 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use templar_base::{Genesis, Problem};
-use templar_corpus::Corpus;
+use templar_corpus::{Corpus, corpus_problems};
 use templar_record::{Outlook, Rules, ledger_problems};
+use templar_screen::run;
 
 /// Check a genesis document and explain it, section by section.
 ///
@@ -75,19 +76,6 @@ impl Check {
             .map(|problem| json!({ "field": problem.field, "value": problem.value, "wanted": problem.wanted }))
             .collect();
         let facts = json!({ "file": self.file, "run": genesis.run_id(), "problems": listed, "document": genesis, "outlook": outlook });
-        Output::new(self.json).facts(&facts, |paint| {
-            let mut text = fields_text(genesis, problems, paint);
-            if let Some(outlook) = outlook {
-                text += &format!("\n{}", outlook_text(genesis, outlook, paint));
-            }
-            match problems {
-                [] => text += &format!("\n{}\n", paint.green("no problem found")),
-                _ => {
-                    text += &format!("\n{}\n", paint.bold("Problems"));
-                    problems.iter().for_each(|problem| text += &format!("  {} {problem}\n", paint.red("!")));
-                }
-            }
-            text
-        })
+        Output::new(self.json).facts(&facts, |paint| run::check_text(genesis, outlook, problems, paint))
     }
 }

@@ -1,6 +1,6 @@
 //! `templar run new`.
 
-use super::show::{LedgerFacts, corpus_problems, ledger_facts, next_steps, outlook_text};
+use super::ledger::{LedgerFacts, ledger_facts};
 use crate::config::{Config, LedgerFlag, NetuidFlag, PresetFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
@@ -14,19 +14,17 @@ use templar_base::{
     BlockHash, BlockNumber, ContentHash, CorpusHashes, Documents, FirstParameters, Genesis, MatrixOptimiser,
     ModelConfig, Problem, RuleName, TensorClass, WindowBudget,
 };
-use templar_corpus::Corpus;
+use templar_corpus::{Corpus, corpus_problems, steps_that_fit};
 use templar_engine::checkpoint::config_from_json;
 use templar_engine::{NumericsId, initial_parameters, preset};
 use templar_gradient::state_hash;
 use templar_record::{Outlook, Rules, ledger_problems};
+use templar_screen::run::{next_steps, outlook_text};
 
 /// Blocks from now until window 0: time to publish the document and to start the nodes.
 const START_BLOCKS: u64 = 30;
 /// A config.json has a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// The part of the training text that one window may hand out: the rest is for evaluation.
-const WINDOW_SHARE: (u64, u64) = (3, 4);
-
 /// Make the genesis document of a new run, check it, and explain it.
 ///
 /// A run is named by the hash of its document, so nothing in it can change later. The ledger gives its hash, its head
@@ -221,7 +219,7 @@ impl New {
         let facts = json!({ "genesis": self.out, "document": genesis, "outlook": outlook });
         Output::new(self.json).facts(&facts, |paint| {
             let text = outlook_text(&genesis, &outlook, paint);
-            let steps = next_steps(&self.out, &self.corpus, &config, &genesis, paint);
+            let steps = next_steps(&self.out, &self.corpus, config.ledger(), &genesis, paint);
             format!("wrote {}\n\n{text}\n{steps}", self.out.display())
         })
     }
@@ -322,13 +320,6 @@ impl MergingFlags {
         judging.evaluation_sequences = self.evaluation_sequences as usize;
         judging.held_out_sequences = self.held_out_sequences as usize;
     }
-}
-
-/// As many steps as wanted, as far as the text reaches for this many sequences a step over all slots.
-fn steps_that_fit(wanted: usize, corpus: &Corpus, sequence_length: usize, sequences: u64) -> usize {
-    let available = corpus.train_tokens().saturating_sub(1) / sequence_length.max(1) as u64;
-    let most = available * WINDOW_SHARE.0 / WINDOW_SHARE.1 / sequences.max(1);
-    wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1)
 }
 
 /// Fails with all problems, one on each line.

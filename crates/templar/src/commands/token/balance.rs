@@ -2,13 +2,13 @@
 
 use super::{Shared, coldkey_address, connect};
 use crate::config::Config;
-use crate::output::table;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
 use templar_base::{Alpha, Netuid, PublicKey, Uid};
 use templar_chain::{Bank, Chain, ChainError, RpcChain};
+use templar_screen::table;
 use tokio::task::JoinSet;
 
 /// Questions under way at once.

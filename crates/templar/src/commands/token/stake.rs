@@ -1,6 +1,5 @@
 //! `templar token stake` and `templar token unstake`: buying the subnet's token and selling it.
 
-use super::slippage::Slippage;
 use super::{Consent, HotkeyChoice, Shared, coldkey_address, connect, explained, submit};
 use crate::config::Config;
 use crate::failure::Usage;
@@ -10,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
 use templar_base::{Alpha, AmountError, Netuid, PublicKey, Rao};
-use templar_chain::market::{Market, Order, Quote};
+use templar_chain::market::{Market, Order, Quote, Slippage};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.

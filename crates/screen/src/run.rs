@@ -1,61 +1,29 @@
-//! What `templar run new` and `templar run check` ask and print alike.
+//! A run before it starts: its genesis document, what follows from it, and the next steps.
 
-use crate::config::Config;
-use crate::output::{Paint, count, duration, size, table};
-use crate::{interrupt, role};
+use crate::table::{Paint, count, size, table};
+use crate::text::duration;
 use std::path::Path;
-use templar_base::{BlockNumber, FIELDS, Genesis, Problem};
-use templar_chain::{Chain, Hyperparameters};
-use templar_corpus::{AssignmentRule, Corpus};
+use templar_base::{FIELDS, Genesis, Problem};
 use templar_record::Outlook;
 
-/// What a ledger says about itself and the subnet.
-pub struct LedgerFacts {
-    /// Its newest block.
-    pub head: BlockNumber,
-    /// Its rules.
-    pub rules: Hyperparameters,
-}
-
-/// Asks the ledger of the configuration.
-pub fn ledger_facts(config: &Config) -> anyhow::Result<LedgerFacts> {
-    interrupt::runtime(1)?.block_on(async {
-        let chain = role::connect(config).await;
-        let chain = crate::failure::Advise::advise(
-            chain,
-            "start one with `templar ledger`, name another with --ledger, or give --ledger-genesis and --start-block",
-        )?;
-        let rules = chain.hyperparameters(config.netuid()?).await?;
-        Ok(LedgerFacts { head: chain.head().await?.number, rules })
-    })
-}
-
-/// What of a document does not fit a corpus.
-pub fn corpus_problems(genesis: &Genesis, corpus: &Corpus) -> Vec<Problem> {
-    let problem = |field: &str, value: String, wanted: String| Problem { field: field.to_owned(), value, wanted };
-    let data = &genesis.data;
-    let mut problems = Vec::new();
-    let (tokenizer, manifest) = (corpus.tokenizer().hash(), corpus.manifest_hash());
-    if data.tokenizer != tokenizer {
-        problems.push(problem("data.tokenizer", data.tokenizer.to_string(), format!("{tokenizer} for this corpus")));
+/// A document with its meaning, what it comes to if it is sound, and its problems.
+pub fn check_text(genesis: &Genesis, outlook: Option<&Outlook>, problems: &[Problem], paint: Paint) -> String {
+    let mut text = fields_text(genesis, problems, paint);
+    if let Some(outlook) = outlook {
+        text += &format!("\n{}", outlook_text(genesis, outlook, paint));
     }
-    if data.manifest != manifest {
-        problems.push(problem("data.manifest", data.manifest.to_string(), format!("{manifest} for this corpus")));
+    match problems {
+        [] => text += &format!("\n{}\n", paint.green("no problem found")),
+        _ => {
+            text += &format!("\n{}\n", paint.bold("Problems"));
+            problems.iter().for_each(|problem| text += &format!("  {} {problem}\n", paint.red("!")));
+        }
     }
-    let enough = AssignmentRule::of_genesis(data).map_err(Into::into).and_then(|rule| {
-        let vocabulary = u32::try_from(genesis.model.vocab_size).unwrap_or(u32::MAX);
-        let (evaluation, held_out) = (genesis.judging.evaluation_sequences, genesis.judging.held_out_sequences);
-        corpus.check_enough(rule, vocabulary, evaluation, held_out)
-    });
-    if let Err(error) = enough {
-        let value = format!("more than this corpus of {} training tokens gives", corpus.train_tokens());
-        problems.push(problem("data", value, format!("less ({error})")));
-    }
-    problems
+    text
 }
 
 /// Every field with its value, meaning and bounds, by sections.
-pub fn fields_text(genesis: &Genesis, problems: &[Problem], paint: Paint) -> String {
+fn fields_text(genesis: &Genesis, problems: &[Problem], paint: Paint) -> String {
     let mut text = String::new();
     let mut sections: Vec<&str> = Vec::new();
     for note in &FIELDS {
@@ -156,9 +124,8 @@ fn paid_text(genesis: &Genesis) -> String {
 }
 
 /// The commands that start the run.
-pub fn next_steps(file: &Path, corpus: &Path, config: &Config, genesis: &Genesis, paint: Paint) -> String {
+pub fn next_steps(file: &Path, corpus: &Path, ledger: &str, genesis: &Genesis, paint: Paint) -> String {
     let (file, corpus) = (file.display(), corpus.display());
-    let ledger = config.ledger();
     format!(
         "{}\n  1. Publish {file} and the corpus folder: every node needs both.\n  \
          2. templar token register --wallet NAME --ledger {ledger} --netuid {netuid}\n  \

@@ -1,6 +1,6 @@
 //! Progress of anything over a second: a bar on a terminal, now and then a line elsewhere.
 
-use crate::output::duration;
+use crate::text::duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Progress of one piece of work, on stderr. It leaves nothing behind on a terminal.
+#[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
@@ -81,20 +82,6 @@ impl Progress {
             self.last_line = Instant::now();
             eprintln!("{text}");
         }
-    }
-}
-
-impl templar_bench::Progress for Progress {
-    fn say(&mut self, what: &str) {
-        Self::say(self, what);
-    }
-
-    fn show(&mut self, done: f64, what: &str) {
-        Self::show(self, done, what);
-    }
-
-    fn restart(&mut self) {
-        Self::restart(self);
     }
 }
 
