@@ -259,7 +259,7 @@ impl Up {
         match Screen::open(is_colour_wanted(true)) {
             Ok(screen) => Ok(Some(screen)),
             Err(error) => {
-                print(&format!("printing lines without a screen: {error:#}"))?;
+                print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
                 Ok(None)
             }
         }
