@@ -52,7 +52,7 @@ fn mistakes_with_keys_are_named_without_the_secret() {
     let error = place.failure(1, &["wallet", "import", "hotkey", "--file", crate::program::text(&file)]);
     assert!(error.contains("is not a key file") && !error.contains("hush"), "{error}");
     assert!(place.failure(1, &["wallet", "show", "--wallet", "none"]).contains("templar wallet new"));
-    assert!(place.failure(1, &["wallet", "show", "--wallet", "../x"]).contains("no wallet or key name"));
+    assert!(place.failure(1, &["wallet", "show", "--wallet", "../x"]).contains("is not a wallet or key name"));
 }
 
 #[test]
