@@ -88,7 +88,7 @@ struct ModelFlags {
     /// Sizes of the model from a config.json of Hugging Face (Llama), instead of a preset
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     model_config: Option<PathBuf>,
-    /// Seed of the first parameters: 64 hexadecimal digits [random]
+    /// Seed of the first parameters: 64 hexadecimal digits; random by default
     #[arg(long, value_name = "HEX")]
     seed: Option<ContentHash>,
 }
