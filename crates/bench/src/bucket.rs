@@ -235,7 +235,7 @@ impl BucketBench {
         })
     }
 
-    /// Seconds that `times` operations take, so many at once.
+    /// Seconds that `times` operations take, that number at once.
     async fn time<F, Fut>(&self, times: usize, bucket: &Bucket, mut start: F) -> anyhow::Result<f64>
     where
         F: FnMut(Bucket, usize) -> Fut,

@@ -90,7 +90,7 @@ impl<O: Ops> Transformer<O> {
         Ok(())
     }
 
-    /// Makes room for a stream of so many rows.
+    /// Makes room for a stream of this number of rows.
     pub(super) fn reserve_stream(&mut self, ops: &mut O, rows: usize) -> OpsResult {
         let workspace = &mut self.workspace;
         if rows > workspace.stream_rows {

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What a payer risks is its account: a dishonest gateway can charge it for what was never served, and no more. Stake is
-//! a key to the door as well: who holds a tier's stake gets so many units an epoch before anything is charged.
+//! a key to the door as well: who holds a tier's stake gets a number of units an epoch before anything is charged.
 
 mod call;
 mod prepaid;
