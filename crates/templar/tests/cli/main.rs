@@ -4,6 +4,7 @@ mod checkpoint;
 mod errors;
 mod help;
 mod interchange;
+#[path = "../support/program.rs"]
 mod program;
 mod run;
 mod services;

@@ -1,0 +1,1 @@
+//! Flags, pipes, limits, machine-readable output.

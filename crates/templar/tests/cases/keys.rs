@@ -1,0 +1,1 @@
+//! Wallets, phrases, bucket keys and storage servers.

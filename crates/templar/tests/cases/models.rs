@@ -1,0 +1,1 @@
+//! Model folders, GGUF files, prompts.

@@ -1,0 +1,1 @@
+//! Local networks: what was asked for, what is there, what is damaged.
