@@ -16,6 +16,9 @@ use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, Writers
 /// Tokens of a shard: 8 MiB at two bytes each, which a node fetches in a second or so.
 const TOKENS_PER_SHARD: usize = 4 << 20;
 
+/// How much of a text is kept back where nothing else is said, in percent.
+pub(crate) const HELD_OUT_PERCENT: u32 = 2;
+
 /// Text that is encoded at a time: enough to keep all cores busy.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -80,13 +83,21 @@ pub struct CorpusBuilder {
     sources: Vec<(Source, String, String)>,
     tokenizer: Option<Tokenizer>,
     vocab_size: u32,
+    takes_fewer: bool,
     seed: u64,
     held_out_percent: u32,
 }
 
 impl Default for CorpusBuilder {
     fn default() -> Self {
-        Self { sources: Vec::new(), tokenizer: None, vocab_size: 4096, seed: 0, held_out_percent: 2 }
+        Self {
+            sources: Vec::new(),
+            tokenizer: None,
+            vocab_size: 4096,
+            takes_fewer: false,
+            seed: 0,
+            held_out_percent: HELD_OUT_PERCENT,
+        }
     }
 }
 
@@ -104,7 +115,14 @@ impl CorpusBuilder {
 
     /// Trains a tokenizer of this size on the text.
     pub fn vocab_size(mut self, vocab_size: u32) -> Self {
-        self.vocab_size = vocab_size;
+        (self.vocab_size, self.takes_fewer) = (vocab_size, false);
+        self
+    }
+
+    /// Trains a tokenizer of this size, or of fewer tokens where the text is too small or too uniform for so many; the
+    /// manifest says how many there are.
+    pub fn vocab_size_up_to(mut self, vocab_size: u32) -> Self {
+        (self.vocab_size, self.takes_fewer) = (vocab_size, true);
         self
     }
 
@@ -139,7 +157,15 @@ impl CorpusBuilder {
         let total_bytes: u64 = counted.entries.iter().map(|entry| entry.bytes).sum();
         let tokenizer = match self.tokenizer {
             Some(tokenizer) => tokenizer,
-            None => train_on_sample(&self.sources, total_bytes, self.vocab_size, &mut progress)?,
+            None => {
+                let sample = sample(&self.sources, total_bytes)?;
+                let bytes = sample.iter().map(|document| document.len() as u64).sum();
+                progress(BuildProgress::TrainingTokenizer { bytes });
+                match self.takes_fewer {
+                    true => Tokenizer::train_up_to(&sample, self.vocab_size)?,
+                    false => Tokenizer::train(&sample, self.vocab_size)?,
+                }
+            }
         };
         let held_out = HeldOut::choose(&counted.document_bytes, self.held_out_percent, self.seed);
         let draft = FolderDraft::beside(Arc::new(SystemDisk), folder, Writers::Many)?;
@@ -187,13 +213,8 @@ struct Counted {
     document_bytes: Vec<u64>,
 }
 
-/// Trains on all of the text, or on documents taken evenly from it where there is too much.
-fn train_on_sample(
-    sources: &[(Source, String, String)],
-    total_bytes: u64,
-    vocab_size: u32,
-    progress: &mut impl FnMut(BuildProgress),
-) -> Result<Tokenizer, BuildError> {
+/// All of the text, or documents taken evenly from it where there is too much to train a tokenizer on.
+fn sample(sources: &[(Source, String, String)], total_bytes: u64) -> Result<Vec<String>, SourceError> {
     let wanted = total_bytes.min(TRAINING_SAMPLE_BYTES);
     let (mut sample, mut sampled, mut seen) = (Vec::new(), 0u64, 0u64);
     for (source, _, _) in sources {
@@ -210,8 +231,7 @@ fn train_on_sample(
             }
         }
     }
-    progress(BuildProgress::TrainingTokenizer { bytes: sampled });
-    Ok(Tokenizer::train(&sample, vocab_size)?)
+    Ok(sample)
 }
 
 /// A document on its way, with the place where its held-out tail starts (its length where there is none).

@@ -6,6 +6,12 @@ use std::collections::BTreeSet;
 /// Less than this is too little to evaluate on; a small text gives up to a tenth of itself instead.
 const SMALLEST_BYTES: u64 = 64 << 10;
 
+/// How many of `total` bytes are kept back.
+pub(crate) fn held_out_bytes(total: u64, percent: u32) -> u64 {
+    let share = (u128::from(total) * u128::from(percent) / 100) as u64;
+    if percent == 0 { 0 } else { share.max(SMALLEST_BYTES.min(total / 10)) }
+}
+
 /// The part of the text that is kept back: whole documents by a seeded choice, and the tail of one more, so that the
 /// part has the wanted size even where a text is one long document.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,8 +25,7 @@ impl HeldOut {
     /// Chooses about `percent` of the bytes of documents of these lengths.
     pub(crate) fn choose(document_bytes: &[u64], percent: u32, seed: u64) -> Self {
         let total: u64 = document_bytes.iter().sum();
-        let share = (u128::from(total) * u128::from(percent) / 100) as u64;
-        let wanted = if percent == 0 { 0 } else { share.max(SMALLEST_BYTES.min(total / 10)) };
+        let wanted = held_out_bytes(total, percent);
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let order = Permutation::new(document_bytes.len() as u64, key, "held-out documents", 0);

@@ -1,10 +1,7 @@
 //! Corpora that are built once from a text and kept for the next time.
 
-use crate::{BuildError, BuildProgress, CorpusBuilder, Source, SourceError, Tokenizer, TokenizerError};
+use crate::{BuildError, BuildProgress, CorpusBuilder, Source, SourceError, Tokenizer};
 use std::path::{Path, PathBuf};
-
-/// The vocabulary of [`Tokens::Default`].
-const DEFAULT_VOCABULARY: u32 = 2048;
 
 /// Sources of text, each with its name and its licence.
 #[derive(Debug, Clone)]
@@ -17,8 +14,8 @@ pub enum Tokens<'a> {
     Of(&'a Tokenizer),
     /// A vocabulary of this size.
     Vocabulary(u32),
-    /// A vocabulary of 2,048, or a smaller one where the text is too uniform for that.
-    Default,
+    /// A vocabulary of this size, or a smaller one where the text is too small or too uniform for that.
+    UpTo(u32),
 }
 
 /// How far [`TextSources::keep`] is.
@@ -72,31 +69,22 @@ impl TextSources {
         let vocabulary = match tokens {
             Tokens::Of(tokenizer) => tokenizer.hash().to_string(),
             Tokens::Vocabulary(size) => size.to_string(),
-            Tokens::Default => "auto".to_owned(),
+            Tokens::UpTo(size) => format!("up-to-{size}"),
         };
         let folder = corpora.join(format!("{key}-{vocabulary}"));
         if folder.exists() {
             return Ok(folder);
         }
-        let first = match tokens {
-            Tokens::Of(tokenizer) => self.builder().tokenizer(Tokenizer::from_json(tokenizer.to_json())?),
+        let builder = match tokens {
+            Tokens::Of(tokenizer) => self.builder().tokenizer(tokenizer.clone()),
             Tokens::Vocabulary(size) => self.builder().vocab_size(size),
-            Tokens::Default => self.builder().vocab_size(DEFAULT_VOCABULARY),
+            Tokens::UpTo(size) => self.builder().vocab_size_up_to(size),
         };
-        let mut build = |builder: CorpusBuilder| {
-            match builder.build(&folder, |news| progress(KeepProgress::Building(news))) {
-                // Another process built the same text meanwhile.
-                Err(BuildError::FolderExists { .. }) => Ok(()),
-                built => built.map(|_| ()),
-            }
-        };
-        match (build(first), tokens) {
-            (Err(BuildError::Tokenizer(TokenizerError::TextTooPlain { reached, .. })), Tokens::Default) => {
-                build(self.builder().vocab_size(reached))?;
-            }
-            (built, _) => built?,
+        match builder.build(&folder, |news| progress(KeepProgress::Building(news))) {
+            // Another process built the same text meanwhile.
+            Err(BuildError::FolderExists { .. }) => Ok(folder),
+            built => built.map(|_| folder),
         }
-        Ok(folder)
     }
 }
 

@@ -48,9 +48,12 @@ pub use documents::{Documents, SourceError};
 pub use kept::{KeepProgress, TextSources, Tokens};
 pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
 pub use permutation::Permutation;
-pub use run_fit::{corpus_problems, steps_that_fit};
+pub use run_fit::{TextNeeded, corpus_problems, steps_that_fit};
 pub use shard::{ShardError, read_shard};
 pub use source::{DEFAULT_FIELD, Source};
 pub use synthetic::{synthetic, synthetic_document};
 pub use token_shards::TokensUnreadable;
-pub use tokenizer::{END_OF_TEXT, StreamDecoder, TRAINING_SAMPLE_BYTES, Tokenizer, TokenizerError};
+pub use tokenizer::{
+    END_OF_TEXT, LARGEST_VOCABULARY, SMALLEST_VOCABULARY, StreamDecoder, TRAINING_SAMPLE_BYTES, Tokenizer,
+    TokenizerError,
+};

@@ -110,6 +110,13 @@ impl Manifest {
         }
     }
 
+    /// Bytes of text to the token, over all sources; 1 where there are no tokens.
+    pub fn bytes_per_token(&self) -> f64 {
+        let bytes: u64 = self.sources.iter().map(|source| source.bytes).fold(0, u64::saturating_add);
+        let tokens = self.train_tokens.saturating_add(self.held_out_tokens);
+        if tokens == 0 { 1.0 } else { bytes as f64 / tokens as f64 }
+    }
+
     /// Reads a manifest and checks that its numbers agree.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         if bytes.len() > LARGEST_MANIFEST_BYTES {

@@ -1,5 +1,7 @@
 //! How a run's genesis and a corpus fit each other.
 
+use crate::builder::HELD_OUT_PERCENT;
+use crate::held_out::held_out_bytes;
 use crate::{AssignmentRule, Corpus};
 use templar_base::{Genesis, Problem};
 
@@ -30,9 +32,100 @@ pub fn corpus_problems(genesis: &Genesis, corpus: &Corpus) -> Vec<Problem> {
     problems
 }
 
+/// How many tokens a run asks of its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextNeeded {
+    /// Tokens to train on.
+    pub train_tokens: u64,
+    /// Tokens of the part that is kept back.
+    pub held_out_tokens: u64,
+}
+
+impl TextNeeded {
+    /// What a share-out by `rule` needs, with `evaluation` sequences outside the training of each window and `held_out`
+    /// sequences of the part that is kept back. A corpus of so many tokens passes [`Corpus::check_enough`].
+    pub fn of(rule: AssignmentRule, evaluation: usize, held_out: usize) -> Self {
+        let length = u64::from(rule.sequence_length);
+        // While a window is judged the next one is trained on: neither may hold what judges.
+        let sequences = rule.sequences_per_window().saturating_mul(2).saturating_add(evaluation as u64);
+        Self {
+            train_tokens: sequences.saturating_mul(length).saturating_add(1),
+            held_out_tokens: (held_out as u64).saturating_mul(length).saturating_add(u64::from(held_out > 0)),
+        }
+    }
+
+    /// Whether the corpus has them.
+    pub fn is_met_by(&self, corpus: &Corpus) -> bool {
+        corpus.train_tokens() >= self.train_tokens && corpus.held_out_tokens() >= self.held_out_tokens
+    }
+
+    /// The bytes of text that give so many tokens, with the usual part kept back. `bytes_per_token` is 3.5 to 4.5 for
+    /// English and a vocabulary of thousands, about 2.5 for 512; a built corpus has its own
+    /// ([`Manifest::bytes_per_token`](crate::Manifest::bytes_per_token)).
+    pub fn bytes(&self, bytes_per_token: f64) -> u64 {
+        let of_tokens = |tokens: u64| (tokens as f64 * bytes_per_token.max(1.0)).ceil() as u64;
+        let (train, held_out) = (of_tokens(self.train_tokens), of_tokens(self.held_out_tokens));
+        let is_enough = |total: u64| {
+            let kept_back = held_out_bytes(total, HELD_OUT_PERCENT);
+            kept_back >= held_out && total - kept_back >= train
+        };
+        // More text never gives less of either part, so the least size is found by halving.
+        let (mut low, mut high) = (0, u64::MAX / 2);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_enough(middle) { high = middle } else { low = middle + 1 }
+        }
+        low
+    }
+}
+
 /// As many steps as wanted, as far as the text reaches for this many sequences a step over all slots.
 pub fn steps_that_fit(wanted: usize, corpus: &Corpus, sequence_length: usize, sequences: u64) -> usize {
     let available = corpus.train_tokens().saturating_sub(1) / sequence_length.max(1) as u64;
     let most = available * WINDOW_SHARE.0 / WINDOW_SHARE.1 / sequences.max(1);
     wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CorpusBuilder, Source};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_bytes_are_the_least_that_hold_the_tokens(train_tokens in 1u64..1 << 40, held_out_tokens in 0u64..1 << 30) {
+            let needed = TextNeeded { train_tokens, held_out_tokens };
+            let bytes = needed.bytes(3.0);
+            let fits = |total: u64| {
+                let kept_back = held_out_bytes(total, HELD_OUT_PERCENT);
+                kept_back >= 3 * held_out_tokens && total - kept_back >= 3 * train_tokens
+            };
+            prop_assert!(fits(bytes) && !fits(bytes - 1));
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_stated_size_is_enough() {
+        let rule = AssignmentRule { sequence_length: 32, sequences_per_batch: 4, batches_per_window: 6, slots: 5 };
+        let needed = TextNeeded::of(rule, 40, 16);
+        let root = tempfile::tempdir().unwrap();
+        let build = |name: &str, bytes: u64| {
+            let text = Source::Synthetic { seed: 0, bytes };
+            let folder = root.path().join(name);
+            CorpusBuilder::new().source(text, "tales", "free").vocab_size(400).build(&folder, |_| {}).unwrap();
+            Arc::new(Corpus::open(&folder).unwrap())
+        };
+        let ratio = build("first", 60_000).manifest().bytes_per_token();
+        // The synthetic text ends with a whole document, and a document less is cut at a word.
+        let enough = build("enough", needed.bytes(ratio) * 11 / 10);
+        assert!(needed.is_met_by(&enough));
+        enough.check_enough(rule, 400, 40, 16).unwrap();
+        let too_little = build("too-little", needed.bytes(ratio) / 3);
+        assert!(!needed.is_met_by(&too_little));
+        assert!(too_little.check_enough(rule, 400, 40, 16).is_err());
+    }
 }

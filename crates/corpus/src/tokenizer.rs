@@ -19,8 +19,12 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// Names of the end of a text in tokenizers that others trained, the likeliest first.
 const END_OF_TEXT_NAMES: [&str; 6] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eot_id|>", "<|im_end|>"];
 
-/// The 256 bytes and the end of text.
-const SMALLEST_VOCABULARY: u32 = 257;
+/// The smallest vocabulary that is trained: the 256 bytes and the end of text.
+pub const SMALLEST_VOCABULARY: u32 = 257;
+
+/// The largest vocabulary that is trained: four times the largest in wide use. A model has two rows of parameters for
+/// each token, so a larger one costs memory for nothing.
+pub const LARGEST_VOCABULARY: u32 = 1 << 20;
 
 /// A `tokenizer.json` of a vocabulary of 256 thousand has some 35 MB; anything much larger is not a tokenizer.
 const LARGEST_JSON_BYTES: usize = 128 << 20;
@@ -35,6 +39,12 @@ pub enum TokenizerError {
     /// The vocabulary cannot hold all the bytes.
     #[error("a vocabulary of {wanted} is too small: the {SMALLEST_VOCABULARY} basic tokens have to fit")]
     VocabularyTooSmall {
+        /// The vocabulary that was wanted.
+        wanted: u32,
+    },
+    /// The vocabulary is beyond any use.
+    #[error("a vocabulary of {wanted} is too large: the largest is {LARGEST_VOCABULARY}")]
+    VocabularyTooLarge {
         /// The vocabulary that was wanted.
         wanted: u32,
     },
@@ -78,6 +88,7 @@ pub enum TokenizerError {
 }
 
 /// A tokenizer, named by the hash of its `tokenizer.json`.
+#[derive(Clone)]
 pub struct Tokenizer {
     inner: Inner,
     json: Vec<u8>,
@@ -91,8 +102,20 @@ impl Tokenizer {
     /// Trains a byte-level BPE of exactly `vocab_size` tokens on the documents. At most [`TRAINING_SAMPLE_BYTES`] of
     /// them should be given; the result depends on the text and nothing else.
     pub fn train<S: AsRef<str> + Sync>(documents: &[S], vocab_size: u32) -> Result<Self, TokenizerError> {
+        let tokenizer = Self::train_up_to(documents, vocab_size)?;
+        match tokenizer.vocab_size {
+            reached if reached < vocab_size => Err(TokenizerError::TextTooPlain { wanted: vocab_size, reached }),
+            _ => Ok(tokenizer),
+        }
+    }
+
+    /// As [`Tokenizer::train`], with fewer tokens where the text is too small or too uniform for `vocab_size`.
+    pub fn train_up_to<S: AsRef<str> + Sync>(documents: &[S], vocab_size: u32) -> Result<Self, TokenizerError> {
         if vocab_size < SMALLEST_VOCABULARY {
             return Err(TokenizerError::VocabularyTooSmall { wanted: vocab_size });
+        }
+        if vocab_size > LARGEST_VOCABULARY {
+            return Err(TokenizerError::VocabularyTooLarge { wanted: vocab_size });
         }
         if documents.iter().all(|document| document.as_ref().is_empty()) {
             return Err(TokenizerError::NoText);
@@ -109,10 +132,6 @@ impl Tokenizer {
             .build();
         let text = documents.iter().flat_map(|document| pieces(document.as_ref()));
         inner.train(&mut TrainerWrapper::BpeTrainer(trainer), text).map_err(failed)?;
-        let reached = inner.get_vocab_size(true) as u32;
-        if reached < vocab_size {
-            return Err(TokenizerError::TextTooPlain { wanted: vocab_size, reached });
-        }
         let json = inner.to_string(false).map_err(failed)?.into_bytes();
         Self::from_json(&json)
     }
@@ -319,6 +338,10 @@ mod tests {
     #[test]
     fn impossible_trainings_say_why() {
         assert!(matches!(Tokenizer::train(&["text"], 256), Err(TokenizerError::VocabularyTooSmall { wanted: 256 })));
+        assert!(matches!(
+            Tokenizer::train(&["text"], u32::MAX),
+            Err(TokenizerError::VocabularyTooLarge { wanted: u32::MAX })
+        ));
         assert!(matches!(Tokenizer::train::<&str>(&[], 300), Err(TokenizerError::NoText)));
         let plain = Tokenizer::train(&["aaaa aaaa"], 300);
         assert!(matches!(plain, Err(TokenizerError::TextTooPlain { wanted: 300, .. })), "{plain:?}");

@@ -43,14 +43,14 @@ struct Build {
     #[command(flatten)]
     text: TextFlags,
     /// Take this much synthetic text, in bytes
-    #[arg(long, value_name = "BYTES", conflicts_with = "text")]
+    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = text::synthetic_bytes())]
     synthetic: Option<u64>,
     /// Licence of the text, for the manifest
     #[arg(long, value_name = "SENTENCE")]
     licence: Option<String>,
-    /// Tokens of the vocabulary
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    vocab_size: u32,
+    /// Tokens of the vocabulary, 257 to 1048576; by default 4096, or fewer if the text gives no more
+    #[arg(long, value_name = "N", value_parser = text::vocabulary())]
+    vocab_size: Option<u32>,
     /// Take this tokenizer.json instead of training one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
     tokenizer: Option<PathBuf>,
@@ -97,16 +97,20 @@ impl Build {
         for remark in &chosen.remarks {
             progress.note(remark);
         }
-        let mut builder =
-            chosen.sources.builder().vocab_size(self.vocab_size).held_out_percent(self.held_out).seed(self.seed);
-        if let Some(path) = &self.tokenizer {
-            builder = builder.tokenizer(Tokenizer::open(path)?);
-        }
+        let builder = chosen.sources.builder().held_out_percent(self.held_out).seed(self.seed);
+        let builder = match (&self.tokenizer, self.vocab_size) {
+            (Some(path), _) => builder.tokenizer(Tokenizer::open(path)?),
+            (None, Some(size)) => builder.vocab_size(size),
+            (None, None) => builder.vocab_size_up_to(VOCABULARY),
+        };
         let manifest = builder.build(&self.out, |news| show_build(&mut progress, news))?;
         drop(progress);
         show(&manifest, &self.out, self.output, &[])
     }
 }
+
+/// The vocabulary where nothing else is said.
+const VOCABULARY: u32 = 4096;
 
 /// Tokens of a sequence that is shown.
 const SAMPLE_TOKENS: usize = 60;

@@ -19,6 +19,9 @@ use templar_model::{
 };
 use templar_screen::{Progress, count, training};
 
+/// The vocabulary for a text where nothing else is said.
+const VOCABULARY: u32 = 2048;
+
 /// Train a model alone, on this machine.
 ///
 /// Trains on a corpus (--corpus), on a text (--text), or on a public-domain text that is fetched at first use. The
@@ -88,10 +91,10 @@ struct SourceFlags {
     #[command(flatten)]
     text: TextFlags,
     /// Train on N bytes of synthetic text
-    #[arg(long, value_name = "BYTES", conflicts_with = "text")]
+    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = text::synthetic_bytes())]
     synthetic: Option<u64>,
-    /// Vocabulary size for a text; by default 2048, or fewer if the text is too uniform for that
-    #[arg(long, value_name = "N", conflicts_with = "corpus")]
+    /// Vocabulary size for a text, 257 to 1048576; by default 2048, or fewer if the text gives no more
+    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = text::vocabulary())]
     vocab_size: Option<u32>,
 }
 
@@ -384,7 +387,7 @@ impl SourceFlags {
         let tokens = match (tokenizer, self.vocab_size) {
             (Some(tokenizer), _) => Tokens::Of(tokenizer),
             (None, Some(size)) => Tokens::Vocabulary(size),
-            (None, None) => Tokens::Default,
+            (None, None) => Tokens::UpTo(VOCABULARY),
         };
         text::kept_corpus(config, self.synthetic, tokens, &mut Progress::new(config.is_quiet))
     }
