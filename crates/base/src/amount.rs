@@ -10,6 +10,7 @@ pub const RAO_PER_TAO: u64 = 1_000_000_000;
 
 /// An amount that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AmountError {
     /// The sum does not fit in 64 bits.
     #[error("amount overflows: {0} and {1} rao do not fit together")]
@@ -27,7 +28,7 @@ macro_rules! amount {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, Encode, Decode)]
         #[serde(transparent)]
-        pub struct $name(pub u64);
+        pub struct $name(u64);
 
         impl $name {
             /// Nothing.

@@ -21,6 +21,7 @@ const DEVELOPMENT_PHRASE: &str = "bottom drive obey lake curtain smoke basket ho
 
 /// A key that cannot be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// An address that does not decode.
     #[error("`{0}` is not an SS58 address: {1}")]

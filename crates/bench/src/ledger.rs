@@ -93,7 +93,7 @@ fn signed_transfers(transfers: u32) -> (Profile, Vec<Vec<Transaction>>) {
     let keys: Vec<PublicKey> = senders.iter().map(Keypair::public).collect();
     let profile = Profile::local(keys[0], &keys);
     let genesis = profile.genesis_hash();
-    let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao(1) };
+    let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1) };
     let rounds = u64::from(transfers).div_ceil(senders.len() as u64);
     let round = |number: u64| -> Vec<Transaction> {
         let valid_until = BlockNumber(number + 200);
@@ -233,13 +233,13 @@ impl Subnet {
     fn found(folder: &Path) -> anyhow::Result<Self> {
         let coldkey = Keypair::from_seed([1; 32]);
         let flat = RegistrationPrice {
-            initial: Rao(RAO_PER_TAO / 10),
-            minimum: Rao(500_000),
-            maximum: Rao(100 * RAO_PER_TAO),
+            initial: Rao::from_rao(RAO_PER_TAO / 10),
+            minimum: Rao::from_rao(500_000),
+            maximum: Rao::from_whole(100),
             half_life_blocks: 0,
             rise_per_mille: 1_000,
         };
-        let funds = vec![(coldkey.public(), Rao(1_000_000 * RAO_PER_TAO))];
+        let funds = vec![(coldkey.public(), Rao::from_whole(1_000_000))];
         let profile = Profile {
             registration_price: flat,
             commit_reveal: false,
@@ -256,7 +256,7 @@ impl Subnet {
                 let hotkey = subnet.hotkeys[uid].public();
                 subnet.send(None, Call::Register { netuid, hotkey, max_price: None })?;
                 if uid < usize::from(VALIDATORS) {
-                    let amount = Rao(3_000 * RAO_PER_TAO);
+                    let amount = Rao::from_whole(3_000);
                     subnet.send(None, Call::AddStake { hotkey, netuid, amount })?;
                 }
             }
@@ -273,7 +273,7 @@ impl Subnet {
     fn one_block(&mut self, made: u64) -> anyhow::Result<()> {
         self.transfers += 1;
         let to = PublicKey::new(seed((self.transfers % 5_000) as u16));
-        self.send(None, Call::Transfer { to, amount: Rao(1_000) })?;
+        self.send(None, Call::Transfer { to, amount: Rao::from_rao(1_000) })?;
         let place = made % u64::from(s425::TEMPO);
         if made >= u64::from(s425::TEMPO) && place < u64::from(VALIDATORS) {
             let values = (0..SLOTS).map(|uid| (u64::from(uid) * 31 + made * 7) as u16 | 1).collect();

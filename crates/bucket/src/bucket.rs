@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use templar_base::AtFault;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::time::Duration;
+use templar_base::{AtFault, Fault};
 
 /// Why an operation on a bucket failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BucketError {
     /// The key is not one that every backend can store; the caller is at fault.
     #[error("key {key:?} is invalid: {reason}; the caller is at fault")]
@@ -109,11 +111,6 @@ pub enum BucketError {
 }
 
 impl BucketError {
-    /// Whether the same call may succeed later without anybody changing anything.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::DeadlineExceeded { .. })
-    }
-
     /// Sorts an I/O error of the local disk. `key` is the object in question.
     pub(crate) fn from_io(operation: &'static str, key: &str, error: &io::Error) -> Self {
         let reason = error.to_string();
@@ -128,6 +125,21 @@ impl BucketError {
                 Self::InvalidKey { key: key.to_owned(), reason: "another key is a folder of this one, or the reverse" }
             }
             _ => Self::Failed { operation, reason },
+        }
+    }
+}
+
+impl AtFault for BucketError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unreachable { .. } | Self::DeadlineExceeded { .. } => Fault::Passing,
+            Self::NotFound { .. }
+            | Self::InvalidLocation { .. }
+            | Self::TooLarge { .. }
+            | Self::WrongContent { .. }
+            | Self::Misbehaved { .. } => Fault::Peer,
+            Self::Refused { .. } | Self::Full { .. } | Self::Failed { .. } => Fault::Operator,
+            Self::InvalidKey { .. } | Self::RangeOutside { .. } => Fault::Ours,
         }
     }
 }

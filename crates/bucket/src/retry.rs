@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use templar_base::AtFault;
 
 use crate::{BucketError, BucketOptions};
 

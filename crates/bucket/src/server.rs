@@ -43,6 +43,7 @@ const MAX_XML_BYTES: usize = 2 << 20;
 
 /// Why the server does not start, or a write key cannot be registered.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// Somebody else listens there.
     #[error("address {address} is in use; stop the other program or choose another port")]

@@ -2,7 +2,7 @@
 
 use crate::{MempoolError, Refusal};
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockNumber, Netuid, TransactionHash, Uid};
+use templar_base::{AtFault, BlockNumber, Fault, Netuid, TransactionHash, Uid};
 
 /// Why a chain did not answer, and whose move it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -130,25 +130,37 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Whether asking again, unchanged, may succeed and cannot do harm.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Unreachable { .. }
-            | Self::Deadline { .. }
-            | Self::Expired { .. }
-            | Self::TooManyRequests { .. }
-            | Self::NoSuchBlock { .. } => true,
-            Self::Refused { refusal } => refusal.is_transient(),
-            Self::NotQueued { reason } => reason.is_transient(),
-            _ => false,
-        }
-    }
-
     /// The chain's own name of the error, if the chain refused the call.
     pub fn chain_name(&self) -> Option<String> {
         match self {
             Self::Refused { refusal } => Some(refusal.name()),
             _ => None,
+        }
+    }
+}
+
+impl AtFault for ChainError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Expired { .. }
+            | Self::TooManyRequests { .. }
+            | Self::NoSuchBlock { .. } => Fault::Passing,
+            Self::Refused { refusal } if refusal.is_transient() => Fault::Passing,
+            Self::NotQueued { reason } if reason.is_transient() => Fault::Passing,
+            Self::Protocol { .. } => Fault::Peer,
+            Self::RangeTooLarge { .. } | Self::NoSnapshot { .. } => Fault::Ours,
+            // What was refused, has passed, or cannot be known from here: somebody has to look.
+            Self::Refused { .. }
+            | Self::NotQueued { .. }
+            | Self::Undecided { .. }
+            | Self::Pruned { .. }
+            | Self::NoSuchEpoch { .. }
+            | Self::NoSuchSlot { .. }
+            | Self::NoSuchSubnet { .. }
+            | Self::Random(_)
+            | Self::Store(_) => Fault::Operator,
         }
     }
 }

@@ -6,6 +6,7 @@ use templar_base::{BlockHash, BlockNumber, PublicKey};
 
 /// Why a transaction was not queued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum MempoolError {
     /// The bytes are no transaction.
     #[error("{0}")]

@@ -6,7 +6,7 @@
 use crate::{Call, ChainError, Envelope, MempoolError, Receipt, Refusal, Transaction};
 use async_trait::async_trait;
 use std::time::Duration;
-use templar_base::{BlockHash, BlockNumber, Keypair, PublicKey, TransactionHash};
+use templar_base::{AtFault, BlockHash, BlockNumber, Keypair, PublicKey, TransactionHash};
 use tokio::time::Instant;
 
 /// Blocks that a submitted transaction lives.

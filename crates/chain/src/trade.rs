@@ -6,6 +6,7 @@ use templar_base::Rao;
 
 /// A swap that the pool cannot do; nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
+#[non_exhaustive]
 pub enum PoolError {
     /// The reserves would fall under the least.
     #[error("InsufficientLiquidity: the pool's reserves do not cover it; trade less")]

@@ -14,6 +14,7 @@ const SIGNING_PREFIX: &[u8] = b"templar ledger transaction 1";
 
 /// Bytes that are no transaction; whoever sent them is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum TransactionDecodeError {
     /// Longer than any transaction.
     #[error("transaction is {actual} bytes, over the limit of {limit}; the sender is at fault")]

@@ -24,6 +24,7 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Why a corpus could not be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// No source was given.
     #[error("there is nothing to build from: give at least one source of text")]

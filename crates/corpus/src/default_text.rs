@@ -47,6 +47,7 @@ impl DefaultText {
 
 /// Why there is no default text: each place that was tried, and what went wrong there.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DefaultTextError {
     /// There is no folder to keep it in.
     #[error("there is no folder for the text: set XDG_CACHE_HOME or HOME, or give a text of your own")]

@@ -71,6 +71,7 @@ pub struct Manifest {
 
 /// Why bytes are not the manifest of a corpus; their author is at fault.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ManifestError {
     /// There are far too many bytes.
     #[error("the manifest has {bytes} bytes, over the limit of {LARGEST_MANIFEST_BYTES}; its author is at fault")]

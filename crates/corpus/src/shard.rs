@@ -166,6 +166,7 @@ pub(crate) fn shard_bytes(tokens: u64, vocab_size: u32) -> Option<u64> {
 
 /// What is wrong inside a shard; its author is at fault, since its hash was right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ShardError {
     /// It does not start as shards do.
     #[error("it does not start with the header of a token shard")]

@@ -35,6 +35,7 @@ pub const TRAINING_SAMPLE_BYTES: u64 = 64 << 20;
 
 /// Why there is no tokenizer, or no tokens.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenizerError {
     /// The vocabulary cannot hold all the bytes.
     #[error("a vocabulary of {wanted} is too small: the {SMALLEST_VOCABULARY} basic tokens have to fit")]

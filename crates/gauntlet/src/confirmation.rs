@@ -76,9 +76,8 @@ impl Confirmer<'_> {
         let Some((_, first, _)) = set.first() else { return Ok(None) };
         let weighted: Vec<(&Payload, u32)> = set.iter().map(|(_, payload, _)| (*payload, 1)).collect();
         let merge = Merge::new(first.layout(), &weighted, self.rule)?;
-        let mut stepped = self.start.clone();
-        self.step.apply(&mut stepped, &merge)?;
-        self.model.set_point(0, &stepped.params)?;
+        let Self { model, start, step, .. } = self;
+        step.visit_stepped(start, &merge, |first, params| Ok::<_, MeasureError>(model.set_point(first, params)?))?;
         let loss = self.model.loss()?;
         self.evaluations += 1;
         let gain = self.loss_before - loss;

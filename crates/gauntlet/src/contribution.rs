@@ -11,7 +11,7 @@
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};
-use templar_gradient::{Merge, MergeError, MergeRule, OuterState, OuterStep, Payload, linear_factor, shares_dot};
+use templar_gradient::{Merge, MergeError, MergeRule, OuterState, OuterStep, Payload, Shares, linear_factor};
 
 /// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ pub struct Measurement {
 
 /// A measurement that failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeasureError {
     /// The model could not be evaluated.
     #[error(transparent)]
@@ -107,19 +108,21 @@ pub fn measure(
     let layout = payloads.first().ok_or(MergeError::NoContributors)?.layout();
     // Merged each time that it is read, and never coded: that takes less than a part's gradient, and no memory.
     let merge = Merge::new(layout, &weighted, rule)?;
-    let mut midpoint = start.clone();
-    OuterStep { alpha: 0.5 * step.alpha, ..step }.apply(&mut midpoint, &merge)?;
+    let half = OuterStep { alpha: 0.5 * step.alpha, ..step };
+    half.visit_stepped(start, &merge, |first, params| Ok::<_, MeasureError>(model.set_point(first, params)?))?;
     let factor = step.share_factor(&merge) * linear_factor(&merge, payloads)?;
-    model.set_point(0, &midpoint.params)?;
-    let mut gradient = midpoint.params;
+    let shares = Shares::new(&merge, payloads)?;
     let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
     let (mut loss, mut carried) = (0f64, 0f64);
     for part in 0..model.parts() {
         loss += model.gradient(part)?;
-        model.read_gradient(0, &mut gradient)?;
-        carried += step.carried(start, &gradient);
-        step.to_domain(layout, &mut gradient)?;
-        for (own, dot) in parts.iter_mut().zip(shares_dot(&merge, payloads, &gradient)?) {
+        let dots = shares.dot(|segment, gradient| -> Result<(), MeasureError> {
+            let range = layout.segment_range(segment);
+            model.read_gradient(range.start, gradient)?;
+            carried += step.carried(start.momentum.get(range).unwrap_or_default(), gradient);
+            Ok(step.to_domain_segment(layout, segment, gradient)?)
+        })?;
+        for (own, dot) in parts.iter_mut().zip(dots) {
             own.push(Nats::from_f64(factor * dot));
         }
     }

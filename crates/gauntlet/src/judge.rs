@@ -15,6 +15,7 @@ const MAX_MEASUREMENTS: usize = 3;
 
 /// A judgement that could not be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JudgeError {
     /// The payloads could not be measured; the judge's own fault.
     #[error("cannot judge window {window}: {source}")]

@@ -57,6 +57,7 @@ pub trait Exchange: Send + Sync {
 
 /// An exchange that failed; the caller is at fault, or the training diverged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExchangeError {
     /// Nothing can be sent of the drift.
     #[error(transparent)]

@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | [`ErrorFeedback::prepare`], [`ErrorFeedback::commit`]: drift, selection, coding | one segment of values, the selected indices |
 //! | [`Payload`], [`Aggregate`]: checked bytes, decoded as they are read | the bytes |
-//! | [`Merge`]: payloads merged as they are read, by [`OuterStep::apply`], [`shares_dot`], [`Aggregate::of`] | one chunk of each payload for each thread |
+//! | [`Merge`]: payloads merged as they are read, by [`OuterStep::apply`], [`Shares::dot`], [`Aggregate::of`] | one chunk of each payload for each thread |
 //! | [`StateTree`]: the state root, and where two states differ | 32 bytes a segment |
 //!
 //! ```
@@ -76,7 +76,7 @@ pub use outer::{OuterStep, drift, outer_step, rebase};
 pub use payload::{Payload, PayloadChunk, PayloadError, PayloadSegment, agreements};
 pub use rule::{MergeRule, ScaleLimits};
 pub use scale::{MAX_SCALE_EXPONENT, Scale, UNIT_EXPONENT};
-pub use shares::{linear_factor, shares_dot};
+pub use shares::{Shares, linear_factor, shares_dot};
 pub use state::{
     OuterState, STATE_SEGMENT_VALUES, StateHasher, StatePart, StateSegment, StateTree, state_hash, state_segment_hash,
 };

@@ -40,6 +40,7 @@ pub struct Metadata {
 
 /// Metadata that has no coding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetadataError {
     /// A numerics id that is too long or not printable ASCII.
     #[error(

@@ -102,6 +102,35 @@ impl OuterStep {
         Ok(())
     }
 
+    /// Calls `visit` with the parameters to which the step leads from `start`, a segment at a time in ascending order: their
+    /// first place and their values, the same bits as of [`Self::apply`]. Holds as many segments as there are threads.
+    pub fn visit_stepped<E: From<LengthMismatch>>(
+        &self,
+        start: &OuterState,
+        merged: &impl Merged,
+        mut visit: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let layout = &merged.head().layout;
+        same_length(start.params.len(), layout.parameters())?;
+        let stepped = |segment: &usize| {
+            let range = layout.segment_range(*segment);
+            let mut params = start.params[range.clone()].to_vec();
+            // A momentum begins at zero.
+            let mut momentum = start.momentum.get(range.clone()).unwrap_or_default().to_vec();
+            if self.has_momentum() {
+                momentum.resize(range.len(), 0.0);
+            }
+            self.step_checked(merged, *segment, &mut params, &mut momentum);
+            (range.start, params)
+        };
+        let segments: Vec<usize> = (0..layout.segment_count()).collect();
+        for group in segments.chunks(rayon::current_num_threads()) {
+            let points: Vec<(usize, Vec<f32>)> = group.par_iter().map(stepped).collect();
+            points.iter().try_for_each(|(first, params)| visit(*first, params))?;
+        }
+        Ok(())
+    }
+
     /// Whether the step has a momentum, which takes one value for each parameter.
     pub fn has_momentum(&self) -> bool {
         matches!(self.rule, StepRule::Nesterov { .. })
@@ -157,10 +186,11 @@ impl OuterStep {
     }
 
     /// What the momentum of earlier windows contributes to the decrease, by the gradient at the step's midpoint, in nats:
-    /// `α·μ²·⟨∇, m⟩`. `gradient` has one value for each parameter. In f64, summed in a fixed order.
-    pub fn carried(&self, state: &OuterState, gradient: &[f32]) -> f64 {
+    /// `α·μ²·⟨∇, m⟩`. `momentum` and `gradient` are the same range of parameters; those of several ranges add up. In f64,
+    /// summed in a fixed order.
+    pub fn carried(&self, momentum: &[f32], gradient: &[f32]) -> f64 {
         let StepRule::Nesterov { momentum: mu } = self.rule else { return 0.0 };
-        let products = state.momentum.iter().zip(gradient).map(|(m, g)| f64::from(*m) * f64::from(*g));
+        let products = momentum.iter().zip(gradient).map(|(m, g)| f64::from(*m) * f64::from(*g));
         f64::from(self.alpha) * f64::from(mu) * f64::from(mu) * products.sum::<f64>()
     }
 

@@ -10,43 +10,86 @@ use crate::scale::UNIT;
 use rayon::prelude::*;
 use templar_base::MergeMethod;
 
-/// For each payload, in the order given, `Σ_j g_j · ω·s_j·scale / divisor_j` over the coordinates that it sent,
-/// with the scale clipped as in the merge. The shares of all payloads sum to G, so these sum to `⟨g, G⟩`.
+/// The shares of all payloads of a merge, to be measured with gradients.
+///
+/// The dot of a payload's share with a gradient `g` is `Σ_j g_j · ω·s_j·scale / divisor_j` over the coordinates that it
+/// sent, with the scale clipped as in the merge. The shares of all payloads sum to G, so these sum to `⟨g, G⟩`.
 ///
 /// That is so for the means. Of the other methods, the shares are those of a sum with the same divisors; times
 /// [`linear_factor`] they come as close to G as any multiple of them does.
 ///
-/// `payloads` must be all of the merge's, in any order: the scale limits follow from the set.
-/// `gradient`: one value for each parameter. In f64, summed in a fixed order: the same bits for any number of threads.
-pub fn shares_dot(merged: &impl Merged, payloads: &[&Payload], gradient: &[f32]) -> Result<Vec<f64>, MergeError> {
-    let head = merged.head();
-    let layout = &head.layout;
-    same_length(gradient.len(), layout.parameters())?;
-    let weights = weights_of(head, payloads)?;
-    let limits = ScaleLimits::of(layout, payloads, head.rule.scale_clip);
-    let dots_of = |effect: &mut Vec<f64>, segment: usize| {
-        let mut sums = vec![0f64; payloads.len()];
-        let mut together = Lockstep::new(payloads.iter().copied(), segment);
-        merged.visit_segment(segment, &mut |entries| {
+/// Dots come in f64, summed in a fixed order: the same bits for any number of threads.
+pub struct Shares<'a, M> {
+    merged: &'a M,
+    payloads: &'a [&'a Payload],
+    weights: Vec<u32>,
+    limits: ScaleLimits,
+}
+
+impl<'a, M: Merged> Shares<'a, M> {
+    /// `payloads` must be all of the merge's, in any order: the scale limits follow from the set.
+    pub fn new(merged: &'a M, payloads: &'a [&'a Payload]) -> Result<Self, MergeError> {
+        let head = merged.head();
+        let weights = weights_of(head, payloads)?;
+        let limits = ScaleLimits::of(&head.layout, payloads, head.rule.scale_clip);
+        Ok(Self { merged, payloads, weights, limits })
+    }
+
+    /// The dot of each payload's share, in the order given, with a gradient that `read` copies one segment at a time, in
+    /// ascending order. Holds as many segments as there are threads.
+    pub fn dot<E: From<MergeError>>(
+        &self,
+        mut read: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<Vec<f64>, E> {
+        let layout = &self.merged.head().layout;
+        let mut buffers = vec![Vec::new(); rayon::current_num_threads().min(layout.segment_count())];
+        let mut totals = vec![0f64; self.payloads.len()];
+        let all: Vec<usize> = (0..layout.segment_count()).collect();
+        for segments in all.chunks(buffers.len().max(1)) {
+            for (segment, buffer) in segments.iter().zip(&mut buffers) {
+                buffer.resize(layout.segment_range(*segment).len(), 0f32);
+                read(*segment, buffer)?;
+            }
+            let filled = segments.par_iter().zip(&buffers);
+            let dots = filled.map_init(
+                || vec![0f64; CHUNK_VALUES],
+                |effect, (segment, gradient)| self.segment_dots(effect, *segment, gradient),
+            );
+            let by_segment: Vec<Vec<f64>> = dots.collect();
+            for sums in by_segment {
+                totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        Ok(totals.into_iter().map(|total| total * f64::from(UNIT)).collect())
+    }
+
+    /// The dots of one segment, whose gradient is given; `effect` holds one chunk.
+    fn segment_dots(&self, effect: &mut [f64], segment: usize, gradient: &[f32]) -> Vec<f64> {
+        let head = self.merged.head();
+        let first = head.layout.segment_range(segment).start;
+        let mut sums = vec![0f64; self.payloads.len()];
+        let mut together = Lockstep::new(self.payloads.iter().copied(), segment);
+        self.merged.visit_segment(segment, &mut |entries| {
             let Some(chunks) = together.next_chunks() else { return };
-            fill_effect(head, entries, gradient, effect);
-            for ((chunk, weight), sum) in chunks.iter().zip(&weights).zip(&mut sums) {
-                let units = limits.contributions(chunk);
+            fill_effect(head, entries, &gradient[entries.start - first..], effect);
+            for ((chunk, weight), sum) in chunks.iter().zip(&self.weights).zip(&mut sums) {
+                let units = self.limits.contributions(chunk);
                 let dot: f64 = units.map(|(index, units)| effect[index] * units as f64).sum();
                 *sum += dot * f64::from(*weight);
             }
         });
         sums
-    };
-    let segments = (0..layout.segment_count()).into_par_iter();
-    let by_segment: Vec<Vec<f64>> = segments.map_init(|| vec![0f64; CHUNK_VALUES], dots_of).collect();
-    let mut totals = vec![0f64; payloads.len()];
-    for sums in by_segment {
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total += sum;
-        }
     }
-    Ok(totals.into_iter().map(|total| total * f64::from(UNIT)).collect())
+}
+
+/// [`Shares::dot`] with a gradient of one value for each parameter.
+pub fn shares_dot(merged: &impl Merged, payloads: &[&Payload], gradient: &[f32]) -> Result<Vec<f64>, MergeError> {
+    let layout = &merged.head().layout;
+    same_length(gradient.len(), layout.parameters())?;
+    Shares::new(merged, payloads)?.dot(|segment, out| {
+        out.copy_from_slice(&gradient[layout.segment_range(segment)]);
+        Ok(())
+    })
 }
 
 /// What the shares of [`shares_dot`] are multiplied by to come closest to the merged values: `⟨u, G⟩ / ⟨u, u⟩` with u
@@ -91,11 +134,12 @@ pub fn linear_factor(merged: &impl Merged, payloads: &[&Payload]) -> Result<f64,
 }
 
 /// `g_j / divisor_j` at the chunk's entries, zero elsewhere: an aggregate from a peer may lack what a payload sent.
+/// `gradient` begins at the chunk's first value.
 fn fill_effect(head: &MergeHead, entries: MergedChunk<'_>, gradient: &[f32], effect: &mut [f64]) {
     effect.fill(0.0);
     for (index, _, count) in entries.entries() {
         let divisor = u32::from(count).max(head.floor);
-        effect[index] = f64::from(gradient[entries.start + index]) / f64::from(divisor);
+        effect[index] = f64::from(gradient[index]) / f64::from(divisor);
     }
 }
 

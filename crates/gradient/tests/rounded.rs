@@ -168,7 +168,7 @@ fn nesterovs_step_is_its_formula_bit_for_bit_and_its_momentum_is_part_of_the_sta
     let moved: f64 =
         (0..theta.len()).map(|j| f64::from(before.params[j] - state.params[j]) * f64::from(direction[j])).sum();
     let shares: f64 = shares_dot(&aggregate, &[&payloads[0]], &direction).unwrap().iter().sum();
-    let (own, carried) = (step.share_factor(&aggregate) * shares, step.carried(&before, &direction));
+    let (own, carried) = (step.share_factor(&aggregate) * shares, step.carried(&before.momentum, &direction));
     assert!((own + carried - moved).abs() < 1e-3 * (own.abs() + carried.abs()), "{own} + {carried}, not {moved}");
     assert!(own.abs() > 0.0 && carried.abs() > 0.0);
     state.rest();

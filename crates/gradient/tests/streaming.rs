@@ -6,8 +6,8 @@ use drifts::{drift, layout, metadata, payload};
 use proptest::prelude::*;
 use templar_base::{ContentHash, Domain, MergeMethod, StepRule, ValueCoding};
 use templar_gradient::{
-    Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, Merge, MergeRule, Merged, OuterState,
-    OuterStep, Payload, PayloadError, SavedFeedbackError, agreements, linear_factor, shares_dot,
+    Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, LengthMismatch, Merge, MergeRule, Merged,
+    OuterState, OuterStep, Payload, PayloadError, SavedFeedbackError, agreements, linear_factor, shares_dot,
 };
 
 /// Three segments, whose ends are within tensors and between them.
@@ -156,6 +156,14 @@ fn what_is_merged_as_it_is_read_is_the_aggregate_for_any_thread_count() {
                 step.apply(&mut states[0], &merge).unwrap();
                 step.apply(&mut states[1], &aggregate).unwrap();
                 assert!(bits(&states[0].params) == bits(&states[1].params), "{method:?}");
+                let (start, mut stepped) = (OuterState::new(gradient.clone()), Vec::new());
+                let visited = step.visit_stepped(&start, &merge, |first, params| {
+                    assert_eq!(first, stepped.len());
+                    stepped.extend_from_slice(params);
+                    Ok::<_, LengthMismatch>(())
+                });
+                assert_eq!(visited, Ok(()));
+                assert!(bits(&states[0].params) == bits(&stepped), "{method:?}");
                 let shares = shares_dot(&merge, &all, &gradient).unwrap();
                 assert_eq!(shares, shares_dot(&aggregate, &all, &gradient).unwrap());
                 let factor = linear_factor(&merge, &all).unwrap();

@@ -131,7 +131,10 @@ async fn a_setting_is_proposed_voted_on_and_adopted() {
     let before = town.chain.account(&town.alice.public()).await.unwrap().balance;
     town.propose(&town.alice, Action::Setting(RunSetting::Selected(7))).await.unwrap();
     let cost = town.profile.governance.proposal_cost;
-    assert_eq!(town.chain.account(&town.alice.public()).await.unwrap().balance, Rao::from_rao(before.0 - cost.0));
+    assert_eq!(
+        town.chain.account(&town.alice.public()).await.unwrap().balance,
+        Rao::from_rao(before.as_rao() - cost.as_rao())
+    );
     town.vote(&town.bob, 0, Ballot::Yes).await.unwrap();
     town.vote(&town.alice, 0, Ballot::No).await.unwrap();
     // Bought after the snapshot: it has no voice in this proposal.
@@ -165,7 +168,7 @@ async fn a_refused_proposal_costs_nothing() {
     assert_eq!(refusal.name(), "NotEnoughStakeToPropose");
     assert_eq!(town.chain.account(&poor.public()).await.unwrap().balance, Rao::from_rao(TAO));
     let after = town.chain.account(&town.alice.public()).await.unwrap();
-    assert_eq!((after.balance.0 + TAO, after.nonce), (account.balance.0, account.nonce + 1));
+    assert_eq!((after.balance.as_rao() + TAO, after.nonce), (account.balance.as_rao(), account.nonce + 1));
     assert_eq!(town.chain.with(|ledger| ledger.state().escrow(Escrow::Treasury)), root);
 }
 
@@ -196,7 +199,7 @@ async fn revenue_is_split_and_the_treasury_is_spent_by_vote_alone() {
     town.advance(12);
     assert_eq!([town.status(0), town.status(1), town.status(2)], [Status::Adopted, Status::Failed, Status::Adopted]);
     let paid = town.chain.with(|ledger| ledger.state().stake(&hotkey, &carol));
-    assert!(paid.0.abs_diff(TAO / 2) <= 1, "{paid}");
+    assert!(paid.as_rao().abs_diff(TAO / 2) <= 1, "{paid}");
     let overview = town.chain.with(|ledger| ledger.access_overview(town.profile.netuid)).unwrap();
     assert_eq!(
         (overview.treasury, overview.terms.generation_per_thousand),
@@ -212,11 +215,11 @@ async fn what_is_unused_comes_back() {
     let staked = town.chain.stake(&hotkey, &town.bob.public()).await.unwrap();
     let refusal = town.open(&town.bob, 1).await.unwrap_err();
     assert_eq!(refusal.name(), "DepositTooLow");
-    let refusal = town.open(&town.bob, staked.0 + 1).await.unwrap_err();
+    let refusal = town.open(&town.bob, staked.as_rao() + 1).await.unwrap_err();
     assert_eq!(refusal.name(), "InsufficientAlpha");
     town.open(&town.bob, 2 * TAO).await.unwrap();
     let held = town.chain.stake(&hotkey, &town.bob.public()).await.unwrap();
-    assert!((staked.0 - 2 * TAO).abs_diff(held.0) <= 1, "{held}");
+    assert!((staked.as_rao() - 2 * TAO).abs_diff(held.as_rao()) <= 1, "{held}");
     let (gateway, key) = (town.gateway.public(), town.bob.public());
     town.access(&town.bob, AccessCall::Close { gateway, key }).await.unwrap();
     town.advance(4);
@@ -275,8 +278,8 @@ async fn a_gateway_killed_anywhere_charges_once_and_loses_nothing() {
     assert_eq!(meter.unsettled(8).unwrap(), []);
     let account = town.account(&town.bob).account;
     assert_eq!(account.settled.generation, served);
-    assert_eq!(account.balance.0 + account.charged.0, 50 * TAO);
-    assert_eq!(account.charged.0, served * (TAO / 10) / 1_000);
+    assert_eq!(account.balance.as_rao() + account.charged.as_rao(), 50 * TAO);
+    assert_eq!(account.charged.as_rao(), served * (TAO / 10) / 1_000);
 }
 
 #[tokio::test]
@@ -311,11 +314,13 @@ async fn trades_become_candles_and_a_market() {
         town.advance(30);
     }
     let held = town.chain.stake(&hotkey, &town.bob.public()).await.unwrap();
-    town.submit(&town.bob, Call::RemoveStake { hotkey, netuid, amount: Alpha::from_rao(held.0 / 2) }).await.unwrap();
+    town.submit(&town.bob, Call::RemoveStake { hotkey, netuid, amount: Alpha::from_rao(held.as_rao() / 2) })
+        .await
+        .unwrap();
     let minutes = town.chain.with(|ledger| ledger.candles(netuid, Interval::Minute, 100)).unwrap();
     let hours = town.chain.with(|ledger| ledger.candles(netuid, Interval::Hour, 100)).unwrap();
     assert!(minutes.len() > 1 && hours.len() == 1, "{minutes:?}");
-    assert_eq!(minutes.iter().map(|candle| candle.volume.0).sum::<u64>(), hours[0].volume.0);
+    assert_eq!(minutes.iter().map(|candle| candle.volume.as_rao()).sum::<u64>(), hours[0].volume.as_rao());
     let market = town.chain.with(|ledger| ledger.market(netuid)).unwrap();
     assert_eq!(market.price, hours[0].close);
     assert!(market.holders >= 2 && market.capitalisation > market.pool_tao, "{market:?}");

@@ -36,26 +36,26 @@ fn an_epoch_pays_owner_miners_and_validators_and_loses_nothing() {
     let (mut bench, [validator, good, poor]) = network(Profile { tempo: 10, ..profile() });
     let (alice, bob, charlie) = (key("Alice").public(), key("Bob").public(), key("Charlie").public());
     bench.does(&validator, weights(&[1, 2], &[60_000, 20_000]));
-    let owner_before = bench.state.stake(&alice, &alice).0;
-    let of = |bench: &Bench, coldkey| bench.state.stake(&validator.public(), coldkey).0;
+    let owner_before = bench.state.stake(&alice, &alice).as_rao();
+    let of = |bench: &Bench, coldkey| bench.state.stake(&validator.public(), coldkey).as_rao();
     let (bob_before, charlie_before) = (of(&bench, &bob), of(&bench, &charlie));
     let epoch = next_epoch(&mut bench);
 
     // 10 alpha were issued for the epoch, beside those of the pool: 18 % the owner's, the rest in halves.
-    let owner = bench.state.stake(&alice, &alice).0 - owner_before;
+    let owner = bench.state.stake(&alice, &alice).as_rao() - owner_before;
     assert_eq!(owner, 10 * (RAO_PER_TAO * 11_796 / 65_535));
-    assert_eq!(owner, epoch.owner_cut.0);
+    assert_eq!(owner, epoch.owner_cut.as_rao());
     let rest = epoch.input.emission;
     assert!(rest >= 10 * RAO_PER_TAO - owner);
-    let miners: u64 = epoch.payouts.iter().map(|payout| payout.incentive.0).sum();
-    let validators: u64 = epoch.payouts.iter().map(|payout| payout.dividends.0).sum();
+    let miners: u64 = epoch.payouts.iter().map(|payout| payout.incentive.as_rao()).sum();
+    let validators: u64 = epoch.payouts.iter().map(|payout| payout.dividends.as_rao()).sum();
     assert!(miners.abs_diff(rest / 2) < 100 && validators.abs_diff(rest / 2) < 100, "{miners} {validators} of {rest}");
-    assert_eq!(miners + validators + bench.state.subnet().pending_emission.0, rest);
+    assert_eq!(miners + validators + bench.state.subnet().pending_emission.as_rao(), rest);
     // Three quarters of the weight, three quarters of the pay.
-    let earned = |hotkey: &Keypair| bench.state.alpha_behind(&hotkey.public()).0;
+    let earned = |hotkey: &Keypair| bench.state.alpha_behind(&hotkey.public()).as_rao();
     assert!(earned(&good).abs_diff(3 * earned(&poor)) < 200_000, "{} {}", earned(&good), earned(&poor));
     // Stakers share what the validator's take of 18 % leaves, by their stake.
-    let take = epoch.payouts[0].take.0;
+    let take = epoch.payouts[0].take.as_rao();
     assert_eq!(take, validators * 11_796 / 65_535);
     let (bob_gain, charlie_gain) = (of(&bench, &bob) - bob_before, of(&bench, &charlie) - charlie_before);
     let expected = (charlie_gain as f64) * bob_before as f64 / charlie_before as f64;
@@ -76,12 +76,13 @@ fn the_owner_is_not_paid_for_mining() {
     bench.does(&alice, register(&own));
     bench.run_to_epoch();
     bench.does(&validator, weights(&[1, 3], &[1, 1]));
-    let (burned, staked) = (bench.state.subnet().alpha_burned.0, bench.state.stake(&own.public(), &alice.public()).0);
+    let (burned, staked) =
+        (bench.state.subnet().alpha_burned.as_rao(), bench.state.stake(&own.public(), &alice.public()).as_rao());
     let epoch = next_epoch(&mut bench);
     assert!(epoch.payouts[3].is_burned && epoch.payouts[3].incentive > Alpha::ZERO);
-    assert!(bench.state.subnet().alpha_burned.0 >= burned + epoch.payouts[3].incentive.0);
+    assert!(bench.state.subnet().alpha_burned.as_rao() >= burned + epoch.payouts[3].incentive.as_rao());
     // Its part of the emission is now staked behind its slot.
-    assert_eq!(bench.state.stake(&own.public(), &alice.public()).0, staked + epoch.owner_cut.0);
+    assert_eq!(bench.state.stake(&own.public(), &alice.public()).as_rao(), staked + epoch.owner_cut.as_rao());
 }
 
 #[test]
@@ -89,11 +90,11 @@ fn without_weights_validators_get_everything_and_without_validators_it_waits() {
     let mut bench = Bench::new(Profile { tempo: 10, ..profile() });
     let epoch = next_epoch(&mut bench);
     assert_eq!(epoch.payouts, []);
-    assert_eq!(bench.state.subnet().pending_emission.0, epoch.input.emission);
+    assert_eq!(bench.state.subnet().pending_emission.as_rao(), epoch.input.emission);
     let (mut bench, [_, good, _]) = network(Profile { tempo: 10, ..profile() });
     let epoch = next_epoch(&mut bench);
     assert_eq!((epoch.payouts[1].incentive, epoch.payouts[1].dividends), (Alpha::ZERO, Alpha::ZERO));
-    assert!(epoch.payouts[0].dividends.0 + 100 > epoch.input.emission);
+    assert!(epoch.payouts[0].dividends.as_rao() + 100 > epoch.input.emission);
     assert_eq!(bench.state.alpha_behind(&good.public()), Alpha::ZERO);
 }
 
@@ -111,8 +112,8 @@ fn root_stake_counts_by_its_weight_and_is_paid_in_tao() {
     let payout = &epoch.payouts[0];
     assert!(payout.to_root_stakers > Alpha::ZERO && payout.root_tao > Rao::ZERO);
     let held = bench.state.root_stake(&validator.public(), &charlie.public());
-    assert_eq!(held.0, 100 * RAO_PER_TAO + payout.root_tao.0);
-    let all = Call::RemoveStake { hotkey: validator.public(), netuid: ROOT, amount: Alpha::from_rao(held.0) };
+    assert_eq!(held.as_rao(), 100 * RAO_PER_TAO + payout.root_tao.as_rao());
+    let all = Call::RemoveStake { hotkey: validator.public(), netuid: ROOT, amount: Alpha::from_rao(held.as_rao()) };
     bench.does(&charlie, all);
     assert_eq!(bench.state.root_behind(&validator.public()), Rao::ZERO);
 }
@@ -122,7 +123,7 @@ fn a_trade_moves_the_price_and_a_limit_holds_it() {
     let (bob, charlie) = (key("Bob"), key("Charlie"));
     let reserves = PoolRule { tao: Rao::from_whole(100), alpha: Alpha::from_whole(100), ..profile().pool };
     let (mut bench, [validator, good, _]) = network(Profile { pool: reserves, ..profile() });
-    let price = |bench: &Bench| bench.state.subnet().pool.price().rao_per_alpha().0;
+    let price = |bench: &Bench| bench.state.subnet().pool.price().rao_per_alpha().as_rao();
     let now = price(&bench);
     let limit = PriceLimit { rao_per_alpha: Rao::from_rao(now + now / 10), allow_partial: false };
     let amount = Rao::from_whole(900);
@@ -130,7 +131,7 @@ fn a_trade_moves_the_price_and_a_limit_holds_it() {
     assert_eq!(bench.refused(&bob, buy(limit)).name(), "SlippageTooHigh");
     bench.does(&bob, buy(PriceLimit { allow_partial: true, ..limit }));
     let risen = price(&bench);
-    assert!(risen <= limit.rao_per_alpha.0 && risen > now, "{now} {risen}");
+    assert!(risen <= limit.rao_per_alpha.as_rao() && risen > now, "{now} {risen}");
     let held = bench.state.stake(&validator.public(), &bob.public());
     let moved = Call::MoveStake { from: validator.public(), to: good.public(), netuid: NETUID, amount: held };
     bench.does(&bob, moved);
@@ -189,7 +190,7 @@ fn hidden_weights_are_revealed_in_their_epoch_and_at_no_other_time() {
     bench.does(&validator, reveal(&values));
     assert_eq!(bench.refused(&validator, reveal(&values)).name(), "NoWeightsCommitFound");
     let epoch = next_epoch(&mut bench);
-    assert!(epoch.payouts[1].incentive.0 > 2 * epoch.payouts[2].incentive.0);
+    assert!(epoch.payouts[1].incentive.as_rao() > 2 * epoch.payouts[2].incentive.as_rao());
     // A commit whose epoch passes is lost, and too many cannot wait.
     bench.does(&validator, commit.clone());
     bench.run_to_epoch();
@@ -207,12 +208,12 @@ fn hidden_weights_are_revealed_in_their_epoch_and_at_no_other_time() {
 #[test]
 fn every_block_issues_what_the_curve_says() {
     let mut bench = Bench::new(profile());
-    let (issued, price) = (bench.state.totals().issued.0, bench.state.subnet().pool.price());
+    let (issued, price) = (bench.state.totals().issued.as_rao(), bench.state.subnet().pool.price());
     for _ in 0..50 {
         bench.block(vec![]);
     }
     // At a price of one all TAO goes in at par, and nothing is left to buy with.
-    assert_eq!(bench.state.totals().issued.0 - issued, 50 * RAO_PER_TAO);
+    assert_eq!(bench.state.totals().issued.as_rao() - issued, 50 * RAO_PER_TAO);
     assert_eq!(bench.state.subnet().pool.price(), price);
     assert!(bench.state.subnet().moving_price.to_bits() > 0);
 }

@@ -35,7 +35,7 @@ fn every_refusal_bears_its_name_and_leaves_the_root() {
     bench.does(&bob, stake(&miner, 5));
     bench.does(&alice, stake(&validator, 100));
     names.push(bench.refused(&alice, unstake(&validator, u64::MAX)).name());
-    let held = bench.state.stake(&miner.public(), &bob.public()).0;
+    let held = bench.state.stake(&miner.public(), &bob.public()).as_rao();
     names.push(bench.refused(&bob, unstake(&miner, held - 1)).name());
     bench.run_to_epoch();
     names.push(bench.refused(&validator, weights(&[1, 1], &[1, 2])).name());

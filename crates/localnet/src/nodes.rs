@@ -13,9 +13,9 @@ pub const NETUID: Netuid = DEFAULT_NETUID;
 /// The name of a node's only hotkey.
 pub(crate) const HOTKEY: &str = "default";
 /// What each node's coldkey starts with where the ledger exists already.
-const GIFT: Rao = Rao(1_000 * RAO_PER_TAO);
+const GIFT: Rao = Rao::from_whole(1_000);
 /// What a validator stakes.
-const STAKE: Rao = Rao(500 * RAO_PER_TAO);
+const STAKE: Rao = Rao::from_whole(500);
 
 pub(crate) fn wallet(root: &Path, name: &str) -> Result<Wallet, WalletError> {
     Wallet::new(&root.join("wallets"), name)

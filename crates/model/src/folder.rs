@@ -1,9 +1,10 @@
 //! A folder that is replaced as a whole or not at all, and has one writer.
 
 use crate::FileError;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, Writers};
+use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, WriteOptions, Writers};
 
 pub use templar_disk::Lock;
 
@@ -45,16 +46,32 @@ pub fn replace(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), FileError> 
 }
 
 /// As [`replace`], with files that `write` puts into the folder that it is given (by [`write_file`]).
-pub fn replace_with<E: From<FileError>>(folder: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+/// Gives what `write` gives.
+pub fn replace_with<T, E: From<FileError>>(folder: &Path, write: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
     let draft = FolderDraft::beside(Arc::new(SystemDisk), folder, Writers::One).map_err(FileError::from)?;
-    write(draft.folder().path())?;
-    Ok(draft.put_in_place(Existing::Replace).map_err(FileError::from)?)
+    let written = write(draft.folder().path())?;
+    draft.put_in_place(Existing::Replace).map_err(FileError::from)?;
+    Ok(written)
 }
 
 /// Writes a file, whole or not at all, so that it survives a power failure.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let name = path.file_name().unwrap_or_default();
     Ok(Folder::of_file(path).write(name, &[bytes])?)
+}
+
+/// Writes a file piece by piece, whole or not at all, so that it survives a power failure.
+pub fn stream_file<E: From<FileError>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    let name = path.file_name().unwrap_or_default();
+    let file = Folder::of_file(path).writer(name, WriteOptions::default()).map_err(FileError::from)?;
+    let mut buffered = BufWriter::new(file);
+    write(&mut buffered)?;
+    let file = buffered.into_inner().map_err(|error| FileError::at("write", path)(error.into_error()))?;
+    file.finish().map_err(FileError::from)?;
+    Ok(())
 }
 
 /// Puts the old folder back if a kill came between the two renames of [`replace`].

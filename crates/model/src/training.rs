@@ -15,7 +15,7 @@ use std::time::Instant;
 use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentError, AssignmentRule, Assignments, Corpus, CorpusError, PlanError, TokenizerError};
 use templar_engine::checkpoint::{
-    CONFIG_FILE, CheckpointError, PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_safetensors,
+    CONFIG_FILE, PARAMETERS_FILE, Precision, SpecialTokens, StreamError, settings_files, write_streamed,
 };
 use templar_engine::{
     Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
@@ -217,7 +217,7 @@ pub enum TrainingError {
     Listener(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The parameters cannot be written as a checkpoint.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[from] StreamError),
 }
 
 /// What a training needs besides its plan.
@@ -380,16 +380,19 @@ impl Training {
         let end = self.corpus.manifest().end_of_text;
         let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
         let tokenizer = self.corpus.tokenizer().to_json();
-        let mut files = settings_files(self.engine.config(), &special, Precision::F32, Some(tokenizer));
-        let parameters = self.engine.to_vec(Buffer::Parameters)?;
-        files.push((PARAMETERS_FILE, write_safetensors(self.engine.config(), &parameters, Precision::F32)?));
-        let mut optimiser = Vec::new();
-        let unwritten = |source| TrainingError::OptimiserState { path: path.join(OPTIMISER_FILE), source };
-        write_optimiser(self.engine.as_mut(), &mut optimiser).map_err(unwritten)?;
-        files.push((OPTIMISER_FILE, optimiser));
+        let config = self.engine.config().clone();
+        let mut files = settings_files(&config, &special, Precision::F32, Some(tokenizer));
         files.push((RECORD_FILE, self.record.to_json().into_bytes()));
-        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        Ok(folder::replace(path, &files)?)
+        let engine = self.engine.as_mut();
+        folder::replace_with(path, |new| {
+            files.iter().try_for_each(|(name, bytes)| folder::write_file(&new.join(name), bytes))?;
+            folder::stream_file(&new.join(PARAMETERS_FILE), |out| -> Result<(), TrainingError> {
+                let mut read = |start, values: &mut [f32]| Ok(engine.read(Buffer::Parameters, start, values)?);
+                Ok(write_streamed(&config, Precision::F32, out, &mut read)?)
+            })?;
+            let unwritten = |source| TrainingError::OptimiserState { path: path.join(OPTIMISER_FILE), source };
+            folder::stream_file(&new.join(OPTIMISER_FILE), |out| write_optimiser(engine, out).map_err(unwritten))
+        })
     }
 }
 

@@ -1,13 +1,15 @@
 //! Publishing checkpoints, and deleting what the run no longer keeps.
 
 use crate::context::Context;
-use crate::{Data, Network, NodeError};
+use crate::{Data, DataFolder, DataFolderError, Network, NodeError};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{ContentHash, StateHash, Window};
+use templar_base::{AtFault, ContentHash, StateHash, Window};
 use templar_bucket::{Bucket, BucketError, LargeSource, PART_BYTES};
+use templar_disk::Folder;
 use templar_gradient::OuterState;
-use templar_record::{CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, ModelFile, Rules, model_files};
+use templar_record::{CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, ModelFile, Rules, write_model_files};
 use templar_round::{ObjectKey, Signed};
 use tokio::task::JoinSet;
 
@@ -16,39 +18,56 @@ const DELETE_PAGE: usize = 256;
 const DELETE_PARALLEL: usize = 8;
 /// How often the upload of a file is started or resumed, and the pause between.
 const PUBLISH_ATTEMPTS: u32 = 10;
+/// Where checkpoints are written before they are sent, in the data folder.
+const DRAFTS: &str = "checkpoints";
 const PUBLISH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all files. An
 /// interrupted publication is resumed by the next call.
 pub(crate) async fn publish(context: &Arc<Context>, window: Window, outer: OuterState) -> Result<u64, NodeError> {
     let own = Arc::clone(context);
-    let (state, folder) = context.heavy.run(move || files_of(&own.run, &own.data, outer)).await?;
-    upload(&context.run, &context.network, window, state, folder).await
+    let draft = context.heavy.run(move || write_draft(&own.run, &own.data, own.folder.path(), window, outer)).await?;
+    let published = upload(&context.run, &context.network, window, &draft).await;
+    draft.folder.remove().map_err(DataFolderError::from)?;
+    published
 }
 
-/// The state hash, and the files of the model folder.
-fn files_of(run: &Rules, data: &Data, outer: OuterState) -> Result<(StateHash, Vec<ModelFile>), NodeError> {
-    let tokenizer = data.assignments.corpus().tokenizer();
-    let folder = model_files(&run.genesis.model, &outer, tokenizer.to_json(), tokenizer.end_of_text())?;
-    Ok((outer.hash(), folder))
-}
-
-async fn upload(
-    run: &Rules,
-    network: &Network,
-    window: Window,
+/// A checkpoint's files on this node's disk, until they are in the bucket: an upload takes long, and memory is scarce.
+struct CheckpointDraft {
+    folder: Folder,
     state: StateHash,
-    folder: Vec<ModelFile>,
-) -> Result<u64, NodeError> {
+    files: Vec<ModelFile>,
+}
+
+fn write_draft(
+    run: &Rules,
+    data: &Data,
+    own_folder: &Path,
+    window: Window,
+    outer: OuterState,
+) -> Result<CheckpointDraft, NodeError> {
+    let folder = Folder::new(own_folder).folder(DRAFTS).folder(window.to_string());
+    folder.create().map_err(DataFolderError::from)?;
+    let tokenizer = data.assignments.corpus().tokenizer();
+    let (json, end_of_text) = (tokenizer.to_json(), tokenizer.end_of_text());
+    let files = write_model_files(&run.genesis.model, &outer, json, end_of_text, folder.path())?;
+    Ok(CheckpointDraft { folder, state: outer.hash(), files })
+}
+
+/// Removes what a publication left that the end of the process broke off.
+pub(crate) fn remove_drafts(own_folder: &DataFolder) -> Result<(), DataFolderError> {
+    Ok(Folder::new(own_folder.path()).folder(DRAFTS).remove()?)
+}
+
+async fn upload(run: &Rules, network: &Network, window: Window, draft: &CheckpointDraft) -> Result<u64, NodeError> {
     let mut files = Vec::new();
-    for (number, file) in (0..).zip(folder) {
-        let (name, content) = (file.name.to_owned(), file.content);
-        let (bytes, content) = (content.len() as u64, LargeSource::Memory(content.into()));
+    for (number, file) in (0..).zip(&draft.files) {
         let key = ObjectKey::CheckpointFile(window, number).to_string();
+        let content = LargeSource::File(draft.folder.path().join(file.name));
         let hash = ContentHash::new(put_file(&network.bucket, &key, content).await?);
-        files.push(CheckpointFile { name, bytes, hash });
+        files.push(CheckpointFile { name: file.name.to_owned(), bytes: file.bytes, hash });
     }
-    let manifest = CheckpointManifest { run: run.id, window, state, files };
+    let manifest = CheckpointManifest { run: run.id, window, state: draft.state, files };
     let total = manifest.total_bytes().unwrap_or_default();
     let signed = Signed::new(manifest, run.id, window, CHECKPOINT_PURPOSE, &network.hotkey)?;
     network.bucket.put(&ObjectKey::CheckpointManifest(window).to_string(), signed.to_bytes()?.into()).await?;

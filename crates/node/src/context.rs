@@ -1,5 +1,6 @@
 //! What the parts of a node share, and how a node is opened.
 
+use crate::checkpoint;
 use crate::heavy::HeavyThreads;
 use crate::snapshot::{load_shared, save_shared};
 use crate::window_work::{FollowWork, WindowWork};
@@ -71,6 +72,7 @@ pub(crate) async fn open(
     role: Role,
 ) -> Result<Opened, NodeError> {
     let folder = DataFolder::open(&options.data, run.id, role)?;
+    checkpoint::remove_drafts(&folder)?;
     let journal = Journal::new(&options.data);
     let (chain, netuid) = (&network.record.chain, network.record.netuid);
     run.check_ledger(chain.hyperparameters(netuid).await?.genesis)?;

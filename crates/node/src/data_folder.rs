@@ -15,6 +15,7 @@ const VERSION: u32 = 2;
 
 /// A data folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataFolderError {
     /// Another process holds it.
     #[error("data folder {} is in use by another process; stop it, or choose another folder with --data", path.display())]

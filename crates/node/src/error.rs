@@ -6,7 +6,6 @@ use templar_base::{PublicKey, Uid, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
 use templar_corpus::{AssignmentError, CorpusError, PlanError};
-use templar_engine::checkpoint::CheckpointError;
 use templar_engine::{EngineError, OptimiserStateError};
 use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
@@ -55,9 +54,6 @@ pub enum NodeError {
     /// Payloads could not be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// The model's files cannot be made.
-    #[error(transparent)]
-    ModelFiles(#[from] CheckpointError),
     /// Buffers of different models met.
     #[error(transparent)]
     Length(#[from] LengthMismatch),

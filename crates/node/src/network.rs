@@ -3,7 +3,7 @@
 use crate::NodeError;
 use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{BlockNumber, Keypair, Netuid};
+use templar_base::{AtFault, BlockNumber, Keypair, Netuid};
 use templar_bucket::Bucket;
 use templar_chain::{Call, ChainError, NodeChain, Topic};
 use templar_record::PublicRecord;

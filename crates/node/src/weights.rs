@@ -8,7 +8,7 @@ use crate::{JournalEntry, NodeError};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::path::PathBuf;
 use std::sync::Arc;
-use templar_base::{BlockNumber, Uid, Window};
+use templar_base::{AtFault, BlockNumber, Uid, Window};
 use templar_chain::{Call, ChainError, Refusal, weights_hash};
 use templar_round::{first_reveal, head_before};
 use tokio::task::JoinSet;

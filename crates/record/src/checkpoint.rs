@@ -46,7 +46,7 @@ impl CheckpointManifest {
 }
 
 /// A checkpoint that was fetched. Every part of it is agreed: the state by most of the stake, the tokenizer by the
-/// genesis. [`crate::model_files`] makes a model folder of it.
+/// genesis. [`crate::write_model_files`] makes a model folder of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The window whose start it is.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use templar_base::{BlockHash, GenesisError, PublicKey, StateHash, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
-use templar_engine::checkpoint::CheckpointError;
+use templar_engine::checkpoint::{CheckpointError, StreamError};
 use templar_gradient::{AggregateError, LayoutError};
 use templar_round::{SealError, SignedError};
 
@@ -45,6 +45,9 @@ pub enum RecordError {
     /// The model folder that the run starts from cannot be used; the folder is at fault.
     #[error("cannot use the model folder that the run starts from")]
     FirstModel(#[from] CheckpointError),
+    /// A model's files cannot be written.
+    #[error("cannot write the model's files")]
+    Write(#[from] StreamError),
     /// The system failed on a file.
     #[error("cannot use {}: {source}; check the path and its permissions", path.display())]
     Io {

@@ -38,7 +38,7 @@ pub use checkpoint::{
     fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
 };
 pub use error::RecordError;
-pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, model_files};
+pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
 pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
 pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};

@@ -1,9 +1,11 @@
 //! The files of the model folder that a checkpoint consists of.
 
+use crate::RecordError;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use templar_base::ModelConfig;
-use templar_engine::checkpoint::{
-    CheckpointError, PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_safetensors,
-};
+use templar_disk::{DiskError, Folder, WriteOptions};
+use templar_engine::checkpoint::{PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_streamed};
 use templar_gradient::OuterState;
 
 pub use templar_engine::checkpoint::TOKENIZER_FILE;
@@ -14,30 +16,59 @@ pub(crate) const MODEL_FILE: &str = PARAMETERS_FILE;
 pub const MOMENTUM_FILE: &str = "outer_momentum.safetensors";
 
 /// One file of a model folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelFile {
     /// Its name in the folder.
     pub name: &'static str,
-    /// Its bytes.
-    pub content: Vec<u8>,
+    /// Its size.
+    pub bytes: u64,
 }
 
-/// The files of a Hugging Face model folder with these parameters, and the momentum beside them. The same inputs give
-/// the same bytes on every node. `end_of_text` is the token of `tokenizer` (a `tokenizer.json`) that ends a text.
-pub fn model_files(
+/// Writes the files of a Hugging Face model folder with these parameters, and the momentum beside them, with memory for
+/// one segment of values. The same inputs give the same bytes on every node. `end_of_text` is the token of `tokenizer` (a
+/// `tokenizer.json`) that ends a text.
+pub fn write_model_files(
     model: &ModelConfig,
     outer: &OuterState,
     tokenizer: &[u8],
     end_of_text: u32,
-) -> Result<Vec<ModelFile>, CheckpointError> {
+    folder: &Path,
+) -> Result<Vec<ModelFile>, RecordError> {
+    let folder = &Folder::new(folder);
     let tokens = SpecialTokens { begin: None, end: vec![end_of_text], padding: None };
-    let values = |values: &[f32]| write_safetensors(model, values, Precision::F32);
-    let file = |name, content| ModelFile { name, content };
-    let settings = settings_files(model, &tokens, Precision::F32, Some(tokenizer));
-    let mut files: Vec<ModelFile> = settings.into_iter().map(|(name, content)| file(name, content)).collect();
-    files.push(file(MODEL_FILE, values(&outer.params)?));
+    let mut files = Vec::new();
+    for (name, content) in settings_files(model, &tokens, Precision::F32, Some(tokenizer)) {
+        folder.write(name, &[&content])?;
+        files.push(ModelFile { name, bytes: content.len() as u64 });
+    }
+    files.push(write_values(model, &outer.params, folder, MODEL_FILE)?);
     if !outer.momentum.is_empty() {
-        files.push(file(MOMENTUM_FILE, values(&outer.momentum)?));
+        files.push(write_values(model, &outer.momentum, folder, MOMENTUM_FILE)?);
     }
     Ok(files)
+}
+
+/// Writes one value for each parameter.
+fn write_values(
+    model: &ModelConfig,
+    values: &[f32],
+    folder: &Folder,
+    name: &'static str,
+) -> Result<ModelFile, RecordError> {
+    let mut out = BufWriter::new(folder.writer(name, WriteOptions::default())?);
+    write_streamed(model, Precision::F32, &mut out, &mut |start, out| {
+        let range = values.get(start..start + out.len()).ok_or("there are fewer values than parameters")?;
+        out.copy_from_slice(range);
+        Ok(())
+    })?;
+    out.flush().map_err(|source| RecordError::Io { path: folder.path().join(name), source })?;
+    // Flushed just now: nothing is left in the buffer.
+    let (writer, _) = out.into_parts();
+    Ok(ModelFile { name, bytes: writer.finish()?.bytes })
+}
+
+impl From<DiskError> for RecordError {
+    fn from(error: DiskError) -> Self {
+        Self::Io { path: error.path().to_owned(), source: error.into() }
+    }
 }

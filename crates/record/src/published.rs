@@ -82,7 +82,7 @@ async fn published_at(run: &Rules, record: &PublicRecord, window: Window) -> Res
                 let bytes = manifest.total_bytes().unwrap_or(u64::MAX);
                 OfferedCheckpoint { state: manifest.state, bytes }
             });
-            Offer { uid: elector.uid, hotkey: elector.hotkey, stake: Alpha(elector.stake), checkpoint }
+            Offer { uid: elector.uid, hotkey: elector.hotkey, stake: Alpha::from_rao(elector.stake), checkpoint }
         });
     }
     let mut offers = Vec::new();

@@ -123,8 +123,11 @@ impl PublicRecord {
     /// Whose stake counts in a window: the permitted at its end that voted lately.
     pub async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, RecordError> {
         let metagraph = self.metagraph(phases.end(window)).await?;
-        let elector =
-            |neuron: &templar_chain::Neuron| Elector { uid: neuron.uid, hotkey: neuron.hotkey, stake: neuron.stake.0 };
+        let elector = |neuron: &templar_chain::Neuron| Elector {
+            uid: neuron.uid,
+            hotkey: neuron.hotkey,
+            stake: neuron.stake.as_rao(),
+        };
         let permitted = metagraph.validators().map(elector).collect();
         if window.0 < ACTIVITY_WINDOWS {
             return Ok(permitted);

@@ -67,6 +67,7 @@ pub struct Opened {
 
 /// Why a sealed payload does not open. In each case the miner (or its bucket) is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SealError {
     /// The ledger's commitment is not in this form.
     #[error("the commitment on the ledger is malformed; the miner is at fault")]

@@ -19,6 +19,7 @@ pub struct Signed<T> {
 
 /// A signed document that cannot be used; its author or its bucket is at fault.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignedError {
     /// The bytes do not parse.
     #[error("the signed document does not parse: {0}")]

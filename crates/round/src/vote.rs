@@ -23,6 +23,7 @@ pub struct Vote {
 
 /// Bytes on the ledger that are no vote; the validator is at fault and its vote does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VoteError {
     /// The bytes do not decode.
     #[error("the vote does not decode; the validator is at fault")]

@@ -76,5 +76,5 @@ fn rows_of(paint: Paint, checkpoint: &PublishedCheckpoint) -> Vec<Vec<String>> {
 }
 
 fn staked(stake: Alpha) -> String {
-    format!("{} alpha", count(stake.0 / templar_base::RAO_PER_TAO))
+    format!("{} alpha", count(stake.as_rao() / templar_base::RAO_PER_TAO))
 }

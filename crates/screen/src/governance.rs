@@ -85,7 +85,7 @@ fn status(status: Status) -> &'static str {
 }
 
 fn percent(part: Alpha, whole: Alpha) -> String {
-    format!("{:.1} %", part.0 as f64 * 100.0 / whole.0.max(1) as f64)
+    format!("{:.1} %", part.as_rao() as f64 * 100.0 / whole.as_rao().max(1) as f64)
 }
 
 /// Foreign text for a terminal: one line, no control characters.

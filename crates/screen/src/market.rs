@@ -9,8 +9,8 @@ const RAO: f64 = templar_base::RAO_PER_TAO as f64;
 
 /// What the token costs now, and its market.
 pub fn summary(paint: Paint, market: &MarketSummary) -> String {
-    let change = market.price_day_ago.filter(|before| before.0 > 0).map(|before| {
-        let percent = (market.price.0 as f64 / before.0 as f64 - 1.0) * 100.0;
+    let change = market.price_day_ago.filter(|before| before.as_rao() > 0).map(|before| {
+        let percent = (market.price.as_rao() as f64 / before.as_rao() as f64 - 1.0) * 100.0;
         let text = format!("{percent:+.2} % in a day");
         if percent < 0.0 { paint.red(&text) } else { paint.green(&text) }
     });
@@ -71,10 +71,10 @@ fn closes(candles: &[Candle], interval: Interval) -> Vec<f64> {
     for candle in candles {
         // The number of intervals that are kept bounds what a gap can add.
         while next < candle.start_ms && closes.len() < interval.kept() {
-            closes.push(candle.open.0 as f64);
+            closes.push(candle.open.as_rao() as f64);
             next += interval.milliseconds();
         }
-        closes.push(candle.close.0 as f64);
+        closes.push(candle.close.as_rao() as f64);
         next = candle.start_ms + interval.milliseconds();
     }
     closes
@@ -87,8 +87,16 @@ mod tests {
     #[test]
     fn an_interval_without_a_trade_keeps_the_price() {
         let candle = |start_ms, open: u64, close: u64| {
-            let (open, close) = (Rao(open), Rao(close));
-            Candle { start_ms, open, high: open.max(close), low: open.min(close), close, volume: Rao(1), trades: 1 }
+            let (open, close) = (Rao::from_rao(open), Rao::from_rao(close));
+            Candle {
+                start_ms,
+                open,
+                high: open.max(close),
+                low: open.min(close),
+                close,
+                volume: Rao::from_rao(1),
+                trades: 1,
+            }
         };
         let candles = [candle(60_000, 10, 12), candle(240_000, 12, 9)];
         assert_eq!(closes(&candles, Interval::Minute), [12.0, 12.0, 12.0, 9.0]);

@@ -311,7 +311,7 @@ impl<'a> NodeTable<'a> {
                 _ => none(),
             },
             Stake => node.stake.map_or_else(none, |stake| {
-                let tao = stake.0 as f64 / RAO_PER_TAO as f64;
+                let tao = stake.as_rao() as f64 / RAO_PER_TAO as f64;
                 (if tao < 100.0 { format!("{tao:.3}") } else { format!("{tao:.2}") }, plain)
             }),
         }

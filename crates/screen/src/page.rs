@@ -197,8 +197,8 @@ fn totals(view: &View, theme: Theme, columns: usize) -> Line<'static> {
     let is_miner = |node: &&NodeView| node.status.as_ref().is_some_and(|status| status.role == Role::Miner);
     let miners = view.nodes.iter().filter(is_miner);
     let earned = miners.filter_map(|node| node.stake).fold(Alpha::ZERO, Alpha::saturating_add);
-    if earned > Alpha(0) {
-        pieces.push((format!("miners earned {:.3} α", earned.0 as f64 / RAO_PER_TAO as f64), plain));
+    if earned > Alpha::ZERO {
+        pieces.push((format!("miners earned {:.3} α", earned.as_rao() as f64 / RAO_PER_TAO as f64), plain));
     }
     join(pieces, " · ", columns)
 }

@@ -24,6 +24,7 @@
 //! ```
 
 use std::time::{Duration, SystemTime};
+use templar_base::AtFault;
 
 use templar_bucket::{
     Bucket, BucketError, BucketOptions, Bytes, LargeObject, LargeSource, LocationKind, ObjectEntry, PutOutcome,

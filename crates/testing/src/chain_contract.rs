@@ -1,7 +1,7 @@
 //! What every chain promises a node: one suite for all implementations of `Chain`, `Commitments` and `Bank`.
 
 use std::sync::Arc;
-use templar_base::{Alpha, BlockNumber, Keypair, Netuid, Rao, Uid};
+use templar_base::{Alpha, AtFault, BlockNumber, Keypair, Netuid, Rao, Uid};
 use templar_chain::{Bank, Call, Chain, ChainError, Commitments, Event, Topic};
 
 fn key(name: &str) -> Keypair {
@@ -30,7 +30,7 @@ pub async fn keeps_the_contract<C: Chain + Commitments + Bank>(chain: Arc<C>, ne
     let amount = Rao::from_whole(7);
     let receipt = chain.submit(&alice, Call::Transfer { to: bob.public(), amount }).await.unwrap();
     let after = chain.account(&bob.public()).await.unwrap();
-    assert_eq!(after.balance.0 - before.balance.0, amount.0);
+    assert_eq!(after.balance.as_rao() - before.balance.as_rao(), amount.as_rao());
     assert_eq!(chain.account(&alice.public()).await.unwrap().nonce, 1);
     let events = chain.events(receipt.block, receipt.block).await.unwrap();
     let transferred = Event::Transferred { from: alice.public(), to: bob.public(), amount };
@@ -41,12 +41,12 @@ pub async fn keeps_the_contract<C: Chain + Commitments + Bank>(chain: Arc<C>, ne
     for outcome in join_all(calls.collect()).await {
         outcome.unwrap();
     }
-    assert_eq!(chain.account(&bob.public()).await.unwrap().balance.0 - after.balance.0, 4);
+    assert_eq!(chain.account(&bob.public()).await.unwrap().balance.as_rao() - after.balance.as_rao(), 4);
 
     // Slots, stake, permits, weights.
     let cost = chain.registration_cost(netuid).await.unwrap();
     let register = |hotkey: &Keypair, max_price| Call::Register { netuid, hotkey: hotkey.public(), max_price };
-    let error = chain.submit(&bob, register(&validator, Some(Rao::from_rao(cost.0 - 1)))).await.unwrap_err();
+    let error = chain.submit(&bob, register(&validator, Some(Rao::from_rao(cost.as_rao() - 1)))).await.unwrap_err();
     assert_eq!(error.chain_name().unwrap(), "RegistrationPriceLimitExceeded");
     chain.submit(&bob, register(&validator, Some(cost))).await.unwrap();
     let registered = chain.submit(&bob, register(&miner, None)).await.unwrap();
@@ -54,7 +54,7 @@ pub async fn keeps_the_contract<C: Chain + Commitments + Bank>(chain: Arc<C>, ne
     let hotkey = validator.public();
     chain.submit(&bob, Call::AddStake { hotkey, netuid, amount: staked }).await.unwrap();
     // The fee and the price it moves cost a little.
-    assert!(chain.stake(&hotkey, &bob.public()).await.unwrap().0 > staked.0 / 100 * 99);
+    assert!(chain.stake(&hotkey, &bob.public()).await.unwrap().as_rao() > staked.as_rao() / 100 * 99);
     let too_much = Call::AddStake { hotkey, netuid, amount: Rao::from_rao(u64::MAX) };
     let error = chain.submit(&bob, too_much).await.unwrap_err();
     assert_eq!(error.chain_name().unwrap(), "NotEnoughBalanceToStake");

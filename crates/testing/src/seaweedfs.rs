@@ -33,6 +33,7 @@ const REASON_BYTES: usize = 400;
 
 /// Why there is no SeaweedFS.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SeaweedFsError {
     /// There is no folder to keep the program in.
     #[error("there is no folder for SeaweedFS: set XDG_CACHE_HOME or HOME, or name a program in {PROGRAM_VARIABLE}")]

@@ -23,8 +23,8 @@ impl Slippage {
 }
 
 fn scaled(price: Rao, basis_points: u64) -> Rao {
-    let scaled = u128::from(price.0) * u128::from(basis_points) / u128::from(BASIS_POINTS);
-    Rao(u64::try_from(scaled).unwrap_or(u64::MAX))
+    let scaled = u128::from(price.as_rao()) * u128::from(basis_points) / u128::from(BASIS_POINTS);
+    Rao::from_rao(u64::try_from(scaled).unwrap_or(u64::MAX))
 }
 
 impl fmt::Display for Slippage {
@@ -49,8 +49,14 @@ mod tests {
     #[test]
     fn a_limit_lies_so_far_from_the_price() {
         let half: Slippage = "0.5".parse().unwrap();
-        assert_eq!((half.most(Rao(2_000)), half.least(Rao(2_000))), (Rao(2_010), Rao(1_990)));
-        assert_eq!(("100%".parse::<Slippage>().unwrap().least(Rao(7)), half.to_string()), (Rao(0), "0.50".to_owned()));
+        assert_eq!(
+            (half.most(Rao::from_rao(2_000)), half.least(Rao::from_rao(2_000))),
+            (Rao::from_rao(2_010), Rao::from_rao(1_990))
+        );
+        assert_eq!(
+            ("100%".parse::<Slippage>().unwrap().least(Rao::from_rao(7)), half.to_string()),
+            (Rao::ZERO, "0.50".to_owned())
+        );
         assert!(["-1", "101", "x", "NaN"].iter().all(|text| text.parse::<Slippage>().is_err()));
     }
 }

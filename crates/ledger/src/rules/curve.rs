@@ -73,9 +73,9 @@ pub fn rise(amount: u64, numerator: u32, denominator: u32) -> u64 {
 /// under `minimum`. The chain's `get_network_lock_cost`; the local ledger has one subnet and charges it nowhere.
 pub fn network_lock_cost(last_lock: Rao, last_lock_block: u64, block: u64, interval: u64, minimum: Rao) -> Rao {
     let multiple = if last_lock_block == 0 { 1 } else { 2 };
-    let per_block = last_lock.0.checked_div(interval).unwrap_or(0);
+    let per_block = last_lock.as_rao().checked_div(interval).unwrap_or(0);
     let fallen = per_block.saturating_mul(block.saturating_sub(last_lock_block));
-    Rao::from_rao(last_lock.0.saturating_mul(multiple).saturating_sub(fallen).max(minimum.0))
+    Rao::from_rao(last_lock.as_rao().saturating_mul(multiple).saturating_sub(fallen).max(minimum.as_rao()))
 }
 
 /// How the moving price follows the price.

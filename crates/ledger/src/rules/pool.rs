@@ -240,11 +240,11 @@ mod tests {
         let swap = market.buy(much, Some(limit), Charge::Fee).unwrap();
         assert!(swap.paid < much && swap.received > Alpha::ZERO);
         let price = market.price().rao_per_alpha();
-        assert!((19_999_990..=20_000_000).contains(&price.0), "{price}");
+        assert!((19_999_990..=20_000_000).contains(&price.as_rao()), "{price}");
         let down = PriceLimit { rao_per_alpha: Rao::from_rao(10_000_000), allow_partial: true };
         market.sell(Alpha::from_rao(u64::MAX / 4), Some(down), Charge::Fee).unwrap();
         let price = market.price().rao_per_alpha();
-        assert!((10_000_000..=10_000_010).contains(&price.0), "{price}");
+        assert!((10_000_000..=10_000_010).contains(&price.as_rao()), "{price}");
     }
 
     proptest! {
@@ -258,9 +258,9 @@ mod tests {
             if let Ok(bought) = market.buy(Rao::from_rao(paid), None, Charge::Free)
                 && let Ok(sold) = market.sell(bought.received, None, Charge::Free)
             {
-                prop_assert!(sold.received.0 <= paid + 1, "{} for {}", sold.received, paid);
+                prop_assert!(sold.received.as_rao() <= paid + 1, "{} for {}", sold.received, paid);
                 let (tao_after, alpha_after) = market.holdings();
-                prop_assert_eq!(tao_after.0, tao_before.0 + paid - sold.received.0);
+                prop_assert_eq!(tao_after.as_rao(), tao_before.as_rao() + paid - sold.received.as_rao());
                 prop_assert_eq!(alpha_after, alpha_before);
             }
         }

@@ -158,21 +158,21 @@ mod tests {
                     2 => { state.grow_stake(netuid, &key(1), &key(7), amount); expected += amount; }
                     _ => state.add_stake(netuid, &key(2), &key(holder), amount),
                 }
-                prop_assert_eq!(state.alpha_behind(&key(1)).0, expected);
+                prop_assert_eq!(state.alpha_behind(&key(1)).as_rao(), expected);
                 let held = |behind: u8| -> u64 {
-                    state.positions().filter(|(hotkey, ..)| *hotkey == key(behind)).map(|(_, _, amount)| amount.0).sum()
+                    state.positions().filter(|(hotkey, ..)| *hotkey == key(behind)).map(|(_, _, amount)| amount.as_rao()).sum()
                 };
                 prop_assert!(held(1) <= expected);
-                let all: u64 = state.positions_of.keys().map(|holder| state.held(holder).0).sum();
+                let all: u64 = state.positions_of.keys().map(|holder| state.held(holder).as_rao()).sum();
                 prop_assert_eq!(all, held(1) + held(2));
                 let counted = state.positions_of.clone();
                 state.index_holders();
                 prop_assert_eq!(&counted, &state.positions_of);
             }
             for (hotkey, holder, amount) in state.positions().collect::<Vec<_>>() {
-                prop_assert!(state.take_stake(netuid, &hotkey, &holder, amount.0));
+                prop_assert!(state.take_stake(netuid, &hotkey, &holder, amount.as_rao()));
             }
-            prop_assert!(state.alpha_behind(&key(1)).0 < 64, "only dust stays");
+            prop_assert!(state.alpha_behind(&key(1)).as_rao() < 64, "only dust stays");
         }
     }
 

@@ -270,6 +270,7 @@ impl std::fmt::Debug for Ledger {
 
 /// A block that a follower must not accept; the authority is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
     /// It does not follow the block before.
     #[error("block {0} does not follow the one before it; fetch the blocks in order, from one ledger")]

@@ -12,6 +12,7 @@ pub const MAX_ISSUANCE_RAO: u64 = 21_000_000 * RAO_PER_TAO;
 
 /// A profile that cannot rule a ledger; the operator is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// A field outside its bounds.
     #[error("ledger profile: {field} is {value}, but must be {wanted}; correct the profile")]

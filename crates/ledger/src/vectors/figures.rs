@@ -132,8 +132,8 @@ fn swaps(node: &Node<'_>, report: &mut CheckReport) -> Result<(), VectorError> {
         let figures: [(&str, u64); 4] = [
             ("fee", fee),
             ("price_e18", pool.price().scaled(1_000_000_000_000_000_000)),
-            ("buy_alpha_out", pool.alpha_out(Rao::from_rao(net)).0),
-            ("sell_tao_out", pool.tao_out(Alpha::from_rao(net)).0),
+            ("buy_alpha_out", pool.alpha_out(Rao::from_rao(net)).as_rao()),
+            ("sell_tao_out", pool.tao_out(Alpha::from_rao(net)).as_rao()),
         ];
         for (figure, found) in figures {
             if let Some(expected) = case.get(figure) {
@@ -184,7 +184,7 @@ fn lock_costs(node: &Node<'_>, report: &mut CheckReport) -> Result<(), VectorErr
             number("interval")?,
             Rao::from_rao(number("min_lock")?),
         );
-        compare(report, &case.path, "cost", &case.need("cost")?, found.0)?;
+        compare(report, &case.path, "cost", &case.need("cost")?, found.as_rao())?;
         report.cases += 1;
     }
     Ok(())

@@ -18,6 +18,7 @@ pub enum FileKind {
 
 /// A file that cannot be checked; whoever wrote it is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VectorError {
     /// Not JSON.
     #[error("the file is not JSON: {0}; give a file of reference figures")]

@@ -1,6 +1,6 @@
 //! What a validator publishes, read through the public record.
 
-use super::{files_of, upload};
+use super::{upload, write_draft};
 use crate::{Data, Network};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
@@ -22,8 +22,9 @@ const SEED: [u8; 32] = [7; 32];
 const AT: Window = Window(3);
 
 async fn publish(run: &Rules, data: &Data, network: &Network, window: Window, outer: OuterState) {
-    let (state, folder) = files_of(run, data, outer).unwrap();
-    upload(run, network, window, state, folder).await.unwrap();
+    let own_folder = tempfile::tempdir().unwrap();
+    let draft = write_draft(run, data, own_folder.path(), window, outer).unwrap();
+    upload(run, network, window, &draft).await.unwrap();
 }
 
 fn run(name: &str) -> (Rules, Data) {
@@ -113,7 +114,7 @@ fn run(name: &str) -> (Rules, Data) {
 async fn validators(run: &Rules, name: &str, good: StateHash, bad: StateHash) -> (PublicRecord, Vec<Network>) {
     let owner = Keypair::from_uri("//owner").unwrap();
     let mut profile = Profile::local(owner.public(), &[]);
-    profile.block_emission = Rao(0);
+    profile.block_emission = Rao::ZERO;
     let chain = LocalChain::in_memory(&profile).unwrap();
     let submitting = chain.with_block_on_submit();
     let mut networks = Vec::new();
@@ -122,7 +123,7 @@ async fn validators(run: &Rules, name: &str, good: StateHash, bad: StateHash) ->
         let hotkey = key.public();
         let location = BucketLocation::memory(&format!("{name}-{number}")).unwrap();
         let bucket = Bucket::open_writer(&location, None).unwrap();
-        let amount = Rao(500 * RAO_PER_TAO);
+        let amount = Rao::from_whole(500);
         for call in [
             Call::Register { netuid: SUBNET, hotkey, max_price: None },
             Call::AddStake { hotkey, netuid: SUBNET, amount },

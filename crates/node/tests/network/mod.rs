@@ -42,9 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const GATHER_PAUSE: Duration = Duration::from_millis(700);
 /// How long each block of the time for applying waits.
 const APPLY_PAUSE: Duration = Duration::from_millis(400);
-const STAKE: Rao = Rao(500 * RAO_PER_TAO);
+const STAKE: Rao = Rao::from_whole(500);
 /// A little under half of what two validators have: with what miners earn it stays under a third of all.
-const ROGUE_STAKE: Rao = Rao(350 * RAO_PER_TAO);
+const ROGUE_STAKE: Rao = Rao::from_whole(350);
 const SLOTS: u16 = 28;
 const SEED: [u8; 32] = [5; 32];
 

@@ -68,9 +68,9 @@ async fn check(name: &'static str, acts: &[Act]) {
             assert!(may || !selected.contains(&adversary.uid), "{:?} in window {window}\n{story}", adversary.act);
         }
         let may_earn = matches!(adversary.act, Act::Honest | Act::Stale | Act::Relabelled | Act::Huge);
-        assert!(may_earn || world.stake(&adversary.hotkey) == Alpha(0), "{:?} is paid\n{story}", adversary.act);
+        assert!(may_earn || world.stake(&adversary.hotkey) == Alpha::ZERO, "{:?} is paid\n{story}", adversary.act);
         assert!(
-            adversary.act != Act::Honest || world.stake(&adversary.hotkey) > Alpha(0),
+            adversary.act != Act::Honest || world.stake(&adversary.hotkey) > Alpha::ZERO,
             "the honest one is not\n{story}"
         );
     }
@@ -115,6 +115,6 @@ async fn more_empty_promises_than_miners_do_not_stop_the_run() {
         assert_eq!(world.standing("validator-0", LAST, adversary.uid).await, {
             Some(Standing::Rejected(Rejection::Missing))
         });
-        assert_eq!(world.stake(&adversary.hotkey), Alpha(0));
+        assert_eq!(world.stake(&adversary.hotkey), Alpha::ZERO);
     }
 }

@@ -29,7 +29,7 @@ async fn an_honest_network_learns_together_and_everybody_is_paid() {
     assert!(last < first - 0.5, "held-out loss from {first} to {last}\n{story}");
     for (name, node) in &world.nodes {
         let is_miner = name.starts_with("miner");
-        assert!(!is_miner || world.stake(&node.hotkey) > Alpha(0), "{name} is not paid\n{story}");
+        assert!(!is_miner || world.stake(&node.hotkey) > Alpha::ZERO, "{name} is not paid\n{story}");
         let sets_weights = node.entries.iter().any(|entry| matches!(entry, JournalEntry::Weights { .. }));
         assert_eq!(sets_weights, !is_miner, "{name}\n{story}");
         assert_eq!(node.skipped(), [], "{name}\n{story}");

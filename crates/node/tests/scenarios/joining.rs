@@ -18,7 +18,7 @@ async fn a_miner_that_comes_late_catches_up_by_aggregates_and_is_paid() {
     assert_eq!(late.next, Window(9), "{story}");
     assert_eq!(late.applied().len(), 9, "it applies every window\n{story}");
     assert!(outcomes.values().any(|(selected, _)| selected.contains(&late.uid)), "it is not selected\n{story}");
-    assert!(world.stake(&late.hotkey) > Alpha(0), "it is not paid\n{story}");
+    assert!(world.stake(&late.hotkey) > Alpha::ZERO, "it is not paid\n{story}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,5 +25,5 @@ async fn a_miner_that_contributes_more_earns_more() {
     assert!(strong_slot.emission > weak_slot.emission, "{strong_slot:?}, {weak_slot:?}\n{story}");
     // Miners stake nothing themselves: what is behind their keys is what they earned in all epochs.
     let (strong_pay, weak_pay) = (world.stake(&strong.hotkey), world.stake(&weak.hotkey));
-    assert!(weak_pay > Alpha(0) && strong_pay > weak_pay, "{strong_pay} and {weak_pay}\n{story}");
+    assert!(weak_pay > Alpha::ZERO && strong_pay > weak_pay, "{strong_pay} and {weak_pay}\n{story}");
 }

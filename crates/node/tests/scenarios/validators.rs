@@ -24,7 +24,7 @@ async fn a_rogue_with_nearly_a_third_of_the_stake_changes_nothing() {
         assert_eq!(node.next, LAST.next(), "{name}\n{story}");
     }
     for adversary in &world.adversaries {
-        assert_eq!(world.stake(&adversary.hotkey), Alpha(0), "{:?}\n{story}", adversary.act);
+        assert_eq!(world.stake(&adversary.hotkey), Alpha::ZERO, "{:?}\n{story}", adversary.act);
     }
 }
 
@@ -32,7 +32,7 @@ async fn a_rogue_with_nearly_a_third_of_the_stake_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_goes_on_when_miners_have_earned_more_than_the_validators_stake() {
     const LAST: Window = Window(10);
-    let ledger = |profile: &mut templar_ledger::Profile| profile.block_emission = Rao(30 * templar_base::RAO_PER_TAO);
+    let ledger = |profile: &mut templar_ledger::Profile| profile.block_emission = Rao::from_whole(30);
     let mut world = World::new(Plan { ledger, ..Plan::new("rich", 2, 3) }).await;
     world.run_through(LAST).await;
     let mut outcomes = world.assert_all_equal();
@@ -41,7 +41,7 @@ async fn a_run_goes_on_when_miners_have_earned_more_than_the_validators_stake() 
     let story = world.story();
     let of = |prefix: &str| -> u64 {
         let nodes = world.nodes.iter().filter(|(name, _)| name.starts_with(prefix));
-        nodes.map(|(_, node)| world.stake(&node.hotkey).0).sum()
+        nodes.map(|(_, node)| world.stake(&node.hotkey).as_rao()).sum()
     };
     assert!(of("miner") > of("validator") / 2, "the miners are too poor for this test\n{story}");
     world.assert_no_quorum_lost(&outcomes);

@@ -115,13 +115,13 @@ fn long_running() -> View {
         view.nodes[n].status = Some(status);
         view.nodes[n].is_alive = true;
         view.nodes[n].verdict = verdict;
-        view.nodes[n].stake = Some(Alpha(1_234_567_890 * (n as u64 + 1)));
+        view.nodes[n].stake = Some(Alpha::from_rao(1_234_567_890 * (n as u64 + 1)));
     }
     if let Some(status) = view.nodes[2].status.as_mut() {
         status.state = StateHash::new([0xb2; 32]);
     }
     view.nodes[4].status = Some(status(Role::Validator, 1, 412, "waits for the agreed aggregate"));
-    view.nodes[4].stake = Some(Alpha(512_345_000_000));
+    view.nodes[4].stake = Some(Alpha::from_rao(512_345_000_000));
     view.nodes[5].status = Some(status(Role::Validator, 2, 398, "in step"));
     view.nodes[5].is_alive = false;
     view.notes = vec![

@@ -18,7 +18,7 @@ use templar_gradient::OuterState;
 use templar_model::folder;
 use templar_record::{
     Checkpoint as Fetched, MOMENTUM_FILE, PublicRecord, RecordError, Rules, agreed_state, fetch_checkpoint,
-    fetch_latest_checkpoint, model_files, published_checkpoints,
+    fetch_latest_checkpoint, published_checkpoints, write_model_files,
 };
 use templar_screen::{Progress, checkpoints, size};
 
@@ -180,20 +180,20 @@ impl Fetch {
         drop(progress);
         let Fetched { window, outer, tokenizer } = fetched;
         let end_of_text = Tokenizer::from_json(&tokenizer)?.end_of_text();
-        let files = model_files(&run.genesis.model, &outer, &tokenizer, end_of_text)?;
+        let files = folder::replace_with(&self.out, |new| -> anyhow::Result<_> {
+            Ok(write_model_files(&run.genesis.model, &outer, &tokenizer, end_of_text, new)?)
+        })?;
         drop(outer);
-        let views: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.content.as_slice())).collect();
-        folder::replace(&self.out, &views)?;
         // Read back from the disk, so that what is printed holds for the folder.
         let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
-        let bytes: usize = files.iter().map(|file| file.content.len()).sum();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         self.shared.output.facts(&facts, |_| {
             let out = self.out.display();
             format!(
                 "{out}: the model at the start of window {window}, {}\nstate {state}: what most of the stake applied\n\
                  Next: templar model generate {out} --prompt \"Once upon a time\"",
-                size(bytes as u64)
+                size(bytes)
             )
         })
     }

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_the_chains_name() {
-        let refusal = Refusal::NotEnoughStakeToWithdraw { needed: Alpha(2), available: Alpha(1) };
+        let refusal = Refusal::NotEnoughStakeToWithdraw { needed: Alpha::from_rao(2), available: Alpha::from_rao(1) };
         let error = explained::<()>(Err(ChainError::Refused { refusal })).unwrap_err();
         assert!(error.to_string().contains("NotEnoughStakeToWithdraw"), "{error}");
     }

@@ -450,21 +450,21 @@ mod tests {
                     Step::Settle { gateway: at, key: served, serial, units } => {
                         let record = record(&gateway(at), served, serial, units);
                         for (_, charge) in state.settle_records(&GENESIS, &[record], &nobody).unwrap() {
-                            gone += charge.burned.0 + charge.treasury.0;
-                            prop_assert_eq!(charge.charged.0, charge.burned.0 + charge.treasury.0 + charge.rewards.0);
+                            gone += charge.burned.as_rao() + charge.treasury.as_rao();
+                            prop_assert_eq!(charge.charged.as_rao(), charge.burned.as_rao() + charge.treasury.as_rao() + charge.rewards.as_rao());
                         }
                     }
                     Step::Close { gateway: at, key: served, signer } => {
                         let signer = if signer == 2 { gateway(at).public() } else { key(10 + signer) };
                         if let Ok(Some(account)) = state.close(now, name(at, served), &signer) {
-                            gone += account.balance.0;
+                            gone += account.balance.as_rao();
                         }
                     }
-                    Step::Epoch => gone += state.end_epoch().0,
+                    Step::Epoch => gone += state.end_epoch().as_rao(),
                 }
-                gone += state.close_due(now).iter().map(|(_, account)| account.balance.0).sum::<u64>();
+                gone += state.close_due(now).iter().map(|(_, account)| account.balance.as_rao()).sum::<u64>();
                 prop_assert!(state.is_sound());
-                prop_assert_eq!(paid_in, gone + state.totals().prepaid.0 + state.totals().rewards.0);
+                prop_assert_eq!(paid_in, gone + state.totals().prepaid.as_rao() + state.totals().rewards.as_rao());
             }
         }
     }

@@ -325,8 +325,8 @@ mod tests {
             let sum = |wanted| last.iter().filter(|(_, ballot)| **ballot == wanted)
                 .map(|(voter, _)| stakes[usize::from(*voter) - 1]).sum::<u64>();
             let proposal = state.view(&rule(), id, None, 9).unwrap().proposal;
-            prop_assert_eq!([proposal.yes.0, proposal.no.0, proposal.abstain.0], [sum(Ballot::Yes), sum(Ballot::No), sum(Ballot::Abstain)]);
-            prop_assert_eq!(proposal.electorate.0, stakes.iter().sum::<u64>());
+            prop_assert_eq!([proposal.yes.as_rao(), proposal.no.as_rao(), proposal.abstain.as_rao()], [sum(Ballot::Yes), sum(Ballot::No), sum(Ballot::Abstain)]);
+            prop_assert_eq!(proposal.electorate.as_rao(), stakes.iter().sum::<u64>());
             let mut restored = GovernanceState::default();
             for ((number, key), value) in &stored {
                 let found = restored.tables().into_iter().find(|(given, _)| given == number);

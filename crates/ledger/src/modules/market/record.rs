@@ -174,7 +174,7 @@ mod tests {
                 prop_assert_eq!(hour.close, within[within.len() - 1].close);
                 prop_assert_eq!(hour.high, within.iter().map(|minute| minute.high).max().unwrap());
                 prop_assert_eq!(hour.low, within.iter().map(|minute| minute.low).min().unwrap());
-                prop_assert_eq!(hour.volume.0, within.iter().map(|minute| minute.volume.0).sum::<u64>());
+                prop_assert_eq!(hour.volume.as_rao(), within.iter().map(|minute| minute.volume.as_rao()).sum::<u64>());
                 prop_assert_eq!(hour.trades, within.iter().map(|minute| minute.trades).sum::<u32>());
             }
         }

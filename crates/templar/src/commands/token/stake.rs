@@ -142,7 +142,7 @@ impl Unstake {
 impl Trade {
     /// Shows the quote, and asks.
     fn agree(&self, quote: &Quote, what: &str, (bound, limit): (&str, Rao)) -> anyhow::Result<()> {
-        let (before, after, fee) = (quote.price_before, quote.price_after, Alpha(quote.fee));
+        let (before, after, fee) = (quote.price_before, quote.price_after, Alpha::from_rao(quote.fee));
         let what = format!(
             "{what}, of which {fee} is the pool's fee; the price goes from {before} to {after} TAO, {bound} {limit}"
         );
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn an_amount_is_a_number_or_all() {
         assert_eq!("all".parse::<Portion>().unwrap(), Portion::All);
-        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Alpha(1_500_000_000)));
+        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Alpha::from_rao(1_500_000_000)));
         assert!("some".parse::<Portion>().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens per second of training and evaluation, for the bench shape and a small one.
 //!
-//! `cargo run --release -p templar-engine --example speed -- [threads] [isa]`
+//! `cargo run --release -p templar-engine --example step_speed -- [threads] [isa]`
 
 use std::time::Instant;
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, Isa, OpenRequest, initial_parameters, open, preset};

@@ -1,6 +1,6 @@
 //! Prints the sizes and rates of payloads and aggregates on synthetic drifts.
 //!
-//! `RAYON_NUM_THREADS=1 cargo run --release -p templar-gradient --example speed -- [parameters] [peers]`
+//! `RAYON_NUM_THREADS=1 cargo run --release -p templar-gradient --example segment_speed -- [parameters] [peers]`
 
 use std::time::{Duration, Instant};
 use templar_base::Uid;
