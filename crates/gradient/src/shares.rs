@@ -42,25 +42,38 @@ impl<'a, M: Merged> Shares<'a, M> {
         mut read: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<Vec<f64>, E> {
         let layout = &self.merged.head().layout;
-        let mut buffers = vec![Vec::new(); rayon::current_num_threads().min(layout.segment_count())];
-        let mut totals = vec![0f64; self.payloads.len()];
         let all: Vec<usize> = (0..layout.segment_count()).collect();
-        for segments in all.chunks(buffers.len().max(1)) {
+        let mut buffers = vec![Vec::new(); rayon::current_num_threads()];
+        let mut by_segment = Vec::with_capacity(all.len());
+        for segments in all.chunks(buffers.len()) {
             for (segment, buffer) in segments.iter().zip(&mut buffers) {
                 buffer.resize(layout.segment_range(*segment).len(), 0f32);
                 read(*segment, buffer)?;
             }
             let filled = segments.par_iter().zip(&buffers);
-            let dots = filled.map_init(
-                || vec![0f64; CHUNK_VALUES],
-                |effect, (segment, gradient)| self.segment_dots(effect, *segment, gradient),
-            );
-            let by_segment: Vec<Vec<f64>> = dots.collect();
-            for sums in by_segment {
-                totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
-            }
+            by_segment.par_extend(self.dots_by_segment(filled.map(|(segment, buffer)| (*segment, buffer.as_slice()))));
         }
-        Ok(totals.into_iter().map(|total| total * f64::from(UNIT)).collect())
+        Ok(self.total(by_segment))
+    }
+
+    /// The dots of each of these segments, whose gradients are given.
+    fn dots_by_segment<'s>(
+        &'s self,
+        gradients: impl IndexedParallelIterator<Item = (usize, &'s [f32])> + 's,
+    ) -> impl IndexedParallelIterator<Item = Vec<f64>> + 's {
+        gradients.map_init(
+            || vec![0f64; CHUNK_VALUES],
+            |effect, (segment, gradient)| self.segment_dots(effect, segment, gradient),
+        )
+    }
+
+    /// The sum over the segments, in their order.
+    fn total(&self, by_segment: Vec<Vec<f64>>) -> Vec<f64> {
+        let mut totals = vec![0f64; self.payloads.len()];
+        for sums in by_segment {
+            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
+        totals.into_iter().map(|total| total * f64::from(UNIT)).collect()
     }
 
     /// The dots of one segment, whose gradient is given; `effect` holds one chunk.
@@ -86,10 +99,10 @@ impl<'a, M: Merged> Shares<'a, M> {
 pub fn shares_dot(merged: &impl Merged, payloads: &[&Payload], gradient: &[f32]) -> Result<Vec<f64>, MergeError> {
     let layout = &merged.head().layout;
     same_length(gradient.len(), layout.parameters())?;
-    Shares::new(merged, payloads)?.dot(|segment, out| {
-        out.copy_from_slice(&gradient[layout.segment_range(segment)]);
-        Ok(())
-    })
+    let shares = Shares::new(merged, payloads)?;
+    let segments = (0..layout.segment_count()).into_par_iter();
+    let gradients = segments.map(|segment| (segment, &gradient[layout.segment_range(segment)]));
+    Ok(shares.total(shares.dots_by_segment(gradients).collect()))
 }
 
 /// What the shares of [`shares_dot`] are multiplied by to come closest to the merged values: `⟨u, G⟩ / ⟨u, u⟩` with u

@@ -6,8 +6,9 @@ use drifts::{drift, layout, metadata, payload};
 use proptest::prelude::*;
 use templar_base::{ContentHash, Domain, MergeMethod, StepRule, ValueCoding};
 use templar_gradient::{
-    Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, LengthMismatch, Merge, MergeRule, Merged,
-    OuterState, OuterStep, Payload, PayloadError, SavedFeedbackError, agreements, linear_factor, shares_dot,
+    Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, LengthMismatch, Merge, MergeError,
+    MergeRule, Merged, OuterState, OuterStep, Payload, PayloadError, SavedFeedbackError, Shares, agreements,
+    linear_factor, shares_dot,
 };
 
 /// Three segments, whose ends are within tensors and between them.
@@ -166,6 +167,11 @@ fn what_is_merged_as_it_is_read_is_the_aggregate_for_any_thread_count() {
                 assert!(bits(&states[0].params) == bits(&stepped), "{method:?}");
                 let shares = shares_dot(&merge, &all, &gradient).unwrap();
                 assert_eq!(shares, shares_dot(&aggregate, &all, &gradient).unwrap());
+                let streamed = Shares::new(&merge, &all).unwrap().dot(|segment, out| {
+                    out.copy_from_slice(&gradient[layout.segment_range(segment)]);
+                    Ok::<_, MergeError>(())
+                });
+                assert_eq!(streamed.unwrap(), shares);
                 let factor = linear_factor(&merge, &all).unwrap();
                 assert_eq!(factor, linear_factor(&aggregate, &all).unwrap());
                 (aggregate.hash(), states[0].hash(), shares, factor)
