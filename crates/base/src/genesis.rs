@@ -14,7 +14,7 @@ pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
-pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser};
+pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
 pub use outer::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
 pub use problem::Problem;

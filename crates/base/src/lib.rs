@@ -35,8 +35,8 @@ pub use fault::{AtFault, Fault};
 pub use genesis::{
     CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
     FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
-    MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RuleName, StepRule, TensorClass, ValueCoding,
-    WindowBudget,
+    MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, StepRule, TensorClass,
+    ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};

@@ -1,17 +1,70 @@
-//! Admission: whose contribution is surely a fair part of what the better half brings.
+//! Admission: whose contribution is a fair part of what the rated miners bring.
+//!
+//! The threshold is a share of what a typical rated miner brings in the window. A miner of which nothing is known must
+//! surely reach it. A rated one is admitted unless it is surely under it: late in a training the error of one window is as
+//! large as the contribution, and a network in which each miner has to prove itself in every window stops learning.
 
 use crate::Contribution;
 
-/// For each contribution, whether `φ − 2·se > share · (median φ over the upper half)`.
-///
-/// The median over the upper half cannot be pulled down by a minority of free-riders, nor pulled up by one miner.
-pub fn admitted(contributions: &[&Contribution], share: f64) -> Vec<bool> {
-    let mut means: Vec<i64> = contributions.iter().map(|contribution| contribution.mean.0).collect();
-    means.sort_unstable_by(|a, b| b.cmp(a));
-    let upper = &means[..means.len().div_ceil(2)];
-    let Some(median) = upper.get(upper.len() / 2) else { return Vec::new() };
-    let threshold = share * (*median).max(0) as f64;
-    contributions.iter().map(|contribution| contribution.sure().0 as f64 > threshold).collect()
+/// A contribution to be admitted or not, with the weight that its miner's rating has.
+#[derive(Debug, Clone, Copy)]
+pub struct Rated<'a> {
+    /// What was measured.
+    pub contribution: &'a Contribution,
+    /// The mean of the miner's rating where the miner is rated; 0 where it is not.
+    pub weight: f64,
+}
+
+/// What decides on the candidates of one measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
+    /// What a typical candidate brings, in units of [`crate::Nats`]; may be under zero.
+    pub middle: f64,
+    /// What a candidate has to reach; never under zero.
+    pub least: f64,
+    /// Whether rated miners, too, must surely reach it: few are rated, or the last steps brought too little.
+    pub is_strict: bool,
+}
+
+impl Threshold {
+    /// The threshold of these candidates: `share` of the rating-weighted median of φ. Where under a quarter of them is
+    /// rated, it is the median over the upper half, which a minority of free-riders cannot pull down, nor a single miner up.
+    pub fn of(candidates: &[Rated<'_>], share: f64, is_doubtful: bool) -> Self {
+        let mut by_mean: Vec<(i64, f64)> =
+            candidates.iter().map(|rated| (rated.contribution.mean.0, rated.weight.max(0.0))).collect();
+        by_mean.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let rated = by_mean.iter().filter(|(_, weight)| *weight > 0.0).count();
+        let has_few_rated = rated == 0 || rated * 4 < by_mean.len();
+        let middle = if has_few_rated { upper_median(&by_mean) } else { weighted_median(&by_mean) };
+        Self { middle, least: share * middle.max(0.0), is_strict: has_few_rated || is_doubtful }
+    }
+
+    /// Whether a candidate is admitted.
+    pub fn admits(&self, candidate: &Rated<'_>) -> bool {
+        let contribution = candidate.contribution;
+        if candidate.weight > 0.0 && !self.is_strict {
+            contribution.at_most().0 as f64 >= self.least
+        } else {
+            contribution.sure().0 as f64 > self.least
+        }
+    }
+}
+
+/// Ascending by mean.
+fn upper_median(by_mean: &[(i64, f64)]) -> f64 {
+    let upper = &by_mean[by_mean.len() / 2..];
+    upper.get((upper.len().max(1) - 1) / 2).map_or(0.0, |(mean, _)| *mean as f64)
+}
+
+/// Ascending by mean; the lower one where two are in the middle.
+fn weighted_median(by_mean: &[(i64, f64)]) -> f64 {
+    let total: f64 = by_mean.iter().map(|(_, weight)| weight).sum();
+    let mut sum = 0.0;
+    let middle = by_mean.iter().find(|(_, weight)| {
+        sum += weight;
+        sum >= 0.5 * total && *weight > 0.0
+    });
+    middle.map_or(0.0, |(mean, _)| *mean as f64)
 }
 
 #[cfg(test)]
@@ -23,18 +76,39 @@ mod tests {
         Contribution { mean: Nats(mean), standard_error: Nats(error), parts: Vec::new() }
     }
 
-    #[test]
-    fn the_idle_the_harmful_and_the_doubtful_stay_out() {
-        let all =
-            [contribution(100, 5), contribution(90, 5), contribution(95, 30), contribution(0, 0), contribution(-50, 5)];
-        let all: Vec<&Contribution> = all.iter().collect();
-        assert_eq!(admitted(&all, 0.4), [true, true, false, false, false]);
-        assert_eq!(admitted(&[], 0.4), [false; 0]);
+    /// Who is admitted of contributions with a mean, an error and the weight of a rating.
+    fn admitted(all: &[(i64, i64, f64)], is_doubtful: bool) -> Vec<bool> {
+        let measured: Vec<Contribution> = all.iter().map(|(mean, error, _)| contribution(*mean, *error)).collect();
+        let rated: Vec<Rated<'_>> = measured
+            .iter()
+            .zip(all)
+            .map(|(contribution, (_, _, weight))| Rated { contribution, weight: *weight })
+            .collect();
+        let threshold = Threshold::of(&rated, 0.4, is_doubtful);
+        rated.iter().map(|rated| threshold.admits(rated)).collect()
     }
 
     #[test]
-    fn when_everybody_is_harmful_nobody_is_admitted() {
-        let all = [contribution(-10, 0), contribution(-20, 0)];
-        assert_eq!(admitted(&all.iter().collect::<Vec<_>>(), 0.4), [false, false]);
+    fn while_no_miner_is_rated_the_idle_the_harmful_and_the_doubtful_stay_out() {
+        let all = [(100, 5, 0.0), (90, 5, 0.0), (95, 30, 0.0), (0, 0, 0.0), (-50, 5, 0.0)];
+        assert_eq!(admitted(&all, false), [true, true, false, false, false]);
+        assert_eq!(admitted(&[], false), [false; 0]);
+        assert_eq!(admitted(&[(-10, 0, 0.0), (-20, 0, 0.0)], false), [false, false], "all are harmful");
+    }
+
+    #[test]
+    fn a_rated_miner_stays_until_it_is_surely_under_the_threshold() {
+        // Each one's error is as large as what the typical one brings.
+        let noisy = [(100, 100, 1.0), (-80, 100, 1.0), (30, 100, 1.0), (250, 100, 1.0)];
+        assert_eq!(admitted(&noisy, false), [true; 4]);
+        assert_eq!(admitted(&noisy, true), [false, false, false, true], "in doubt everyone must surely reach it");
+        assert_eq!(admitted(&[(100, 5, 1.0), (90, 5, 1.0), (20, 5, 1.0)], false), [true, true, false]);
+        assert_eq!(admitted(&[(-100, 5, 1.0), (-90, 5, 1.0)], false), [false, false], "all overshoot");
+    }
+
+    #[test]
+    fn unrated_candidates_neither_move_the_threshold_nor_pass_by_a_large_error() {
+        let all = [(100, 20, 1.0), (95, 20, 1.0), (9000, 5000, 0.0), (8000, 100, 0.0), (60, 5, 0.0), (60, 20, 0.0)];
+        assert_eq!(admitted(&all, false), [true, true, false, true, true, false]);
     }
 }

@@ -50,7 +50,8 @@ pub struct Contribution {
 }
 
 impl Contribution {
-    fn of(parts: Vec<Nats>) -> Self {
+    /// The contribution with these values on the parts.
+    pub(crate) fn of(parts: Vec<Nats>) -> Self {
         let count = parts.len().max(1) as f64;
         let mean = parts.iter().map(|part| i128::from(part.0)).sum::<i128>() as f64 / count;
         let squares: f64 = parts.iter().map(|part| (part.0 as f64 - mean) * (part.0 as f64 - mean)).sum();
@@ -59,14 +60,28 @@ impl Contribution {
         Self { mean: Nats(mean.round() as i64), standard_error: Nats(error.round() as i64), parts }
     }
 
+    /// The sum of several, part by part; none of none. Its error is that of the sum: parts that are easy for one are
+    /// easy for all.
+    pub(crate) fn sum(all: &[&Self]) -> Option<Self> {
+        let parts = all.iter().map(|own| own.parts.len()).min()?;
+        let part = |part: usize| Nats(all.iter().fold(0, |sum, own| own.parts[part].0.saturating_add(sum)));
+        Some(Self::of((0..parts).map(part).collect()))
+    }
+
     /// φ minus two standard errors: what the miner surely brought.
     pub fn sure(&self) -> Nats {
         Nats(self.mean.0.saturating_sub(self.standard_error.0.saturating_mul(2)))
     }
 
-    /// Whether the payload surely makes the model worse.
+    /// φ plus two standard errors: what the miner surely did not exceed.
+    pub fn at_most(&self) -> Nats {
+        Nats(self.mean.0.saturating_add(self.standard_error.0.saturating_mul(2)))
+    }
+
+    /// Whether the payload makes the model worse, beyond the doubt that a sanction allows: by four standard errors. With
+    /// two, an honest miner whose contribution is lost in the noise would be sanctioned every fortieth window.
     pub fn is_harmful(&self) -> bool {
-        self.mean.0.saturating_add(self.standard_error.0.saturating_mul(2)) < 0
+        self.mean.0.saturating_add(self.standard_error.0.saturating_mul(4)) < 0
     }
 }
 

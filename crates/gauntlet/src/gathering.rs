@@ -4,10 +4,12 @@ use crate::{Entry, Ratings, Rejection, Submission};
 
 /// How many payloads came, good or bad, and of how many, as far as that shows how well this judge is connected.
 ///
-/// Those count that the agreed ratings know; all where they know none. Otherwise anyone could commit to payloads that do
+/// Those count that are rated; all where none is. Otherwise anyone could commit to payloads that do
 /// not exist from more slots than there are miners, and every judge would assume that the fault is its own.
 pub fn gathered_share(entries: &[Entry], ratings: &Ratings) -> (usize, usize) {
-    let is_known = |entry: &&Entry| ratings.miners.get(&entry.uid).is_some_and(|known| known.hotkey == entry.hotkey);
+    let is_known = |entry: &&Entry| {
+        ratings.miners.get(&entry.uid).is_some_and(|known| known.is_proven && known.hotkey == entry.hotkey)
+    };
     let known: Vec<&Entry> = entries.iter().filter(is_known).collect();
     let counted = if known.is_empty() { entries.iter().collect() } else { known };
     let missing = |entry: &&&Entry| matches!(entry.submission, Submission::Rejected(Rejection::Missing));
@@ -28,7 +30,8 @@ mod tests {
     fn known(ratings: &mut Ratings, uid: u16, key: u8) {
         let record = MinerRecord {
             hotkey: PublicKey::new([key; 32]),
-            rating: Rating::newcomer(1),
+            rating: Rating::newcomer(),
+            is_proven: true,
             since: Window(0),
             ramp_since: Window(0),
             selected_average: 0.0,

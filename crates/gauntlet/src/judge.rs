@@ -3,8 +3,8 @@
 use crate::admission_checks::magnitude_units;
 use crate::contribution::MeasureError;
 use crate::{
-    Confirmation, Contribution, Expectation, MinerRecord, MinerVerdict, Model, Nats, Rating, Ratings, Rejection,
-    Standing, Verdict, admitted, check_payload, confirm, find_copies, measure, select,
+    Confirmation, Contribution, Expectation, MinerRecord, MinerVerdict, Model, Nats, Promise, Rated, Rating, Ratings,
+    Rejection, Standing, Threshold, Verdict, check_payload, confirm, find_copies, measure, select,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window};
@@ -87,6 +87,19 @@ struct Case<'a> {
     failure: Option<Rejection>,
     contribution: Option<Contribution>,
     admitted: bool,
+    /// Whether it alone is surely at fault for making the model worse.
+    is_harmful: bool,
+    /// Whether an unrated miner surely reached the threshold.
+    is_sure: bool,
+}
+
+/// What the measurements come to, beside what they say of each case.
+#[derive(Default)]
+struct Measured {
+    /// What the momentum of windows before brings.
+    carried: Nats,
+    /// Whether a step must be seen to keep its promise.
+    is_strict: bool,
 }
 
 impl<'a> Case<'a> {
@@ -109,13 +122,20 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
     let mut ratings = input.ratings.clone();
     ratings.keep_registered(input.registered);
     let mut cases = open_cases(input, &ratings);
-    let carried = measure_cases(input, model, &mut cases).map_err(failed)?;
+    let measured = measure_cases(input, model, &mut cases, &ratings).map_err(failed)?;
     rate(input, &mut ratings, &cases);
     let admitted: Vec<Uid> = cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
     let ranked = select(&ratings, &admitted, &input.genesis.judging, input.window, input.beacon);
-    let confirmation = confirm_ranked(input, model, &cases, &ranked, carried).map_err(failed)?;
+    let confirmation = confirm_ranked(input, model, &cases, &ranked, &measured).map_err(failed)?;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
-    pay(input, &mut ratings, &cases, &ranked, &selected);
+    match confirmation.as_ref().filter(|_| !selected.is_empty()) {
+        Some(taken) => {
+            ratings.doubt.add(taken.surplus.to_f64(), taken.surplus_error.to_f64());
+            pay(input, &mut ratings, &cases, &ranked, &selected);
+        }
+        // Nobody is paid less for a window in which nothing was merged: else a null window would be a way to stop pay.
+        None => ratings.doubt.fade(),
+    }
     let miners = cases.iter().map(|case| miner_verdict(case, input.ratings, &ratings, &selected)).collect();
     Ok(Verdict {
         run: input.run,
@@ -141,7 +161,7 @@ fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<Case<'a>> {
                     check_payload(payload, &expectation(input, entry.uid, *data_digest, ratings)).err()
                 }
             };
-            Case { entry, failure, contribution: None, admitted: false }
+            Case { entry, failure, contribution: None, admitted: false, is_harmful: false, is_sure: false }
         })
         .collect();
     cases.sort_by_key(|case| (case.entry.block, case.entry.uid));
@@ -183,32 +203,52 @@ fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
-/// Measures the candidates, and again without those that are not admitted, until the set is stable; gives what the
-/// momentum brings beside them.
-fn measure_cases(input: &WindowInput<'_>, model: &mut dyn Model, cases: &mut [Case<'_>]) -> Result<Nats, MeasureError> {
+/// Measures the candidates, and again without those that are not admitted, until the set is stable. Unrated ones that
+/// fail go first, alone: a rated miner is judged at a midpoint that they do not shape.
+fn measure_cases(
+    input: &WindowInput<'_>,
+    model: &mut dyn Model,
+    cases: &mut [Case<'_>],
+    ratings: &Ratings,
+) -> Result<Measured, MeasureError> {
     let mut places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
     let step = OuterStep::of(&input.genesis.outer, input.window);
-    let mut carried = Nats::default();
+    let mut result = Measured::default();
     for _ in 0..MAX_MEASUREMENTS {
         let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
         if payloads.is_empty() {
             break;
         }
         let measured = measure(model, input.start, &payloads, merge_rule(input.genesis), step)?;
-        carried = measured.carried;
-        let passes =
-            admitted(&measured.contributions.iter().collect::<Vec<_>>(), input.genesis.judging.admission_share);
-        for ((place, contribution), pass) in places.iter().zip(measured.contributions).zip(&passes) {
-            cases[*place].contribution = Some(contribution);
-            cases[*place].admitted = *pass;
+        let weight = |place: &usize| ratings.weight_of(cases[*place].entry.uid);
+        let rated: Vec<Rated<'_>> = measured
+            .contributions
+            .iter()
+            .zip(places.iter().map(weight))
+            .map(|(contribution, weight)| Rated { contribution, weight })
+            .collect();
+        let threshold = Threshold::of(&rated, input.genesis.judging.admission_share, ratings.doubt.is_real());
+        result = Measured { carried: measured.carried, is_strict: threshold.is_strict };
+        let verdicts: Vec<(bool, bool)> =
+            rated.iter().map(|rated| (threshold.admits(rated), rated.weight > 0.0)).collect();
+        let is_unrated_out = verdicts.iter().any(|(passes, is_rated)| !passes && !is_rated);
+        for ((place, contribution), (passes, _)) in places.iter().zip(&measured.contributions).zip(&verdicts) {
+            let case = &mut cases[*place];
+            case.admitted = *passes;
+            case.is_sure = contribution.sure().0 as f64 > threshold.least;
+            // Where the typical miner makes the model worse, the step overshoots, which is no miner's fault.
+            case.is_harmful = contribution.is_harmful() && threshold.middle > 0.0;
+            case.contribution = Some(contribution.clone());
         }
         let before = places.len();
-        places = places.into_iter().zip(passes).filter(|(_, pass)| *pass).map(|(place, _)| place).collect();
+        let stays = |(passes, is_rated): &(bool, bool)| *passes || (*is_rated && is_unrated_out);
+        places =
+            places.into_iter().zip(&verdicts).filter(|(_, verdict)| stays(verdict)).map(|(place, _)| place).collect();
         if places.len() == before {
             break;
         }
     }
-    Ok(carried)
+    Ok(result)
 }
 
 /// Moves the ratings: a share is observed, an absence or a failure makes less sure, harm starts over.
@@ -216,36 +256,52 @@ fn rate(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
     for record in ratings.miners.values_mut() {
         record.rating.predict(input.genesis.judging.rating_process_noise);
     }
-    let admitted: Vec<&Case<'_>> = cases.iter().filter(|case| case.admitted).collect();
-    let total: f64 = admitted.iter().filter_map(|case| case.contribution.as_ref()).map(|c| c.mean.to_f64()).sum();
-    for case in &admitted {
+    observe(input, ratings, cases);
+    for case in cases.iter().filter(|case| is_penalised(case)) {
+        if let Some(record) = ratings.miners.get_mut(&case.entry.uid) {
+            (record.rating, record.is_proven, record.ramp_since) = (Rating::newcomer(), false, input.window);
+        }
+    }
+    let magnitudes = cases.iter().filter(|case| case.admitted).filter_map(Case::payload).map(magnitude_units).collect();
+    ratings.note_magnitudes(magnitudes);
+}
+
+/// Observes each candidate's share of what the admitted bring: 1 and how far it is from their mean, in units of that mean
+/// or, where that is not sure, of twice its error. So a window that says little moves no rating much, and one in which
+/// the whole step was too long moves none down.
+fn observe(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
+    let admitted = cases.iter().filter(|case| case.admitted).filter_map(|case| case.contribution.as_ref());
+    let admitted: Vec<&Contribution> = admitted.collect();
+    let Some(total) = Contribution::sum(&admitted) else { return };
+    let count = admitted.len() as f64;
+    let (mean, error) = (total.mean.to_f64() / count, total.standard_error.to_f64() / count);
+    let unit = mean.max(2.0 * error);
+    if unit <= 0.0 {
+        return;
+    }
+    // Half of the least share: an equal share is far above it, noise soon below.
+    let least = 0.5 * input.genesis.judging.admission_share;
+    for case in cases.iter().filter(|case| case.contribution.is_some()) {
         let Some(contribution) = &case.contribution else { continue };
         let record = ratings.miners.entry(case.entry.uid).or_insert_with(|| MinerRecord {
             hotkey: case.entry.hotkey,
-            rating: Rating::newcomer(admitted.len()),
+            rating: Rating::newcomer(),
+            is_proven: false,
             since: input.window,
             ramp_since: input.window,
             selected_average: 0.0,
             unselected_average: 0.0,
         });
-        // Admission asks for more than zero, so both are over zero.
-        let mean = contribution.mean.to_f64();
-        record.rating.observe(mean / total, contribution.standard_error.to_f64() / mean);
+        let share = 1.0 + (contribution.mean.to_f64() - mean) / unit;
+        record.rating.observe(share, contribution.standard_error.to_f64() / unit);
+        let has_shown_it = record.is_proven || case.is_sure || record.rating.value() > 0.0;
+        record.is_proven = has_shown_it && record.rating.mean > least;
     }
-    for case in cases.iter().filter(|case| is_penalised(case)) {
-        if let Some(record) = ratings.miners.get_mut(&case.entry.uid) {
-            record.rating = Rating::newcomer(admitted.len().max(1));
-            record.ramp_since = input.window;
-        }
-    }
-    let magnitudes = admitted.iter().filter_map(|case| case.payload()).map(magnitude_units).collect();
-    ratings.note_magnitudes(magnitudes);
 }
 
 /// Harm and copying cost the rating and the ramp; honest mistakes and lateness only the window.
 fn is_penalised(case: &Case<'_>) -> bool {
-    let harmful = case.contribution.as_ref().is_some_and(Contribution::is_harmful);
-    harmful || matches!(case.failure, Some(Rejection::Copy { .. }))
+    case.is_harmful || matches!(case.failure, Some(Rejection::Copy { .. }))
 }
 
 fn confirm_ranked(
@@ -253,7 +309,7 @@ fn confirm_ranked(
     model: &mut dyn Model,
     cases: &[Case<'_>],
     ranked: &[Uid],
-    carried: Nats,
+    measured: &Measured,
 ) -> Result<Option<Confirmation>, MeasureError> {
     if ranked.is_empty() {
         return Ok(None);
@@ -263,13 +319,14 @@ fn confirm_ranked(
         .iter()
         .filter_map(|uid| {
             let case = by_uid.get(uid)?;
-            Some((*uid, case.payload()?, case.contribution.as_ref()?.mean))
+            Some((*uid, case.payload()?, case.contribution.as_ref()?))
         })
         .collect();
     let rule = merge_rule(input.genesis);
     let step = OuterStep::of(&input.genesis.outer, input.window);
-    let share = input.genesis.judging.confirmation_share;
-    confirm(model, input.start, &candidates, rule, step, share, carried).map(Some)
+    let Measured { carried, is_strict } = *measured;
+    let promise = Promise { share: input.genesis.judging.confirmation_share, carried, is_strict };
+    confirm(model, input.start, &candidates, rule, step, promise).map(Some)
 }
 
 /// Moves the averages that the weights come from. Who was ranked and failed the confirmation earns nothing.
@@ -291,9 +348,9 @@ fn pay(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>], ranke
 
 fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, selected: &[Uid]) -> MinerVerdict {
     let uid = case.entry.uid;
-    let standing = match (&case.failure, &case.contribution) {
-        (Some(failure), _) => Standing::Rejected(failure.clone()),
-        (None, Some(contribution)) if contribution.is_harmful() => Standing::Harmful,
+    let standing = match &case.failure {
+        Some(failure) => Standing::Rejected(failure.clone()),
+        _ if case.is_harmful => Standing::Harmful,
         _ if selected.contains(&uid) => Standing::Selected,
         _ if case.admitted => Standing::Admitted,
         _ => Standing::NotAdmitted,

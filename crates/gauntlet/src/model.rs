@@ -22,6 +22,6 @@ pub trait Model {
     /// Reads the last gradient from parameter `start` on.
     fn read_gradient(&mut self, start: usize, out: &mut [f32]) -> Result<(), ModelError>;
 
-    /// Mean loss in nats per token at the point on the whole evaluation batch.
-    fn loss(&mut self) -> Result<f64, ModelError>;
+    /// Mean loss in nats per token at the point on each part of the evaluation batch.
+    fn losses(&mut self) -> Result<Vec<f64>, ModelError>;
 }

@@ -12,6 +12,9 @@ pub struct MinerRecord {
     pub hotkey: PublicKey,
     /// Its rating.
     pub rating: Rating,
+    /// Whether it has shown that it brings progress, and its rating still says so: it is *rated*.
+    #[serde(default)]
+    pub is_proven: bool,
     /// The window of its first candidate payload.
     pub since: Window,
     /// The window since which its pay rises: of its first payload, or of its last penalty.
@@ -29,9 +32,53 @@ pub struct Ratings {
     pub miners: BTreeMap<Uid, MinerRecord>,
     /// Recent median of the kept magnitudes' sum of admitted payloads, in units of the wire format; 0 at the start.
     pub magnitude: u64,
+    /// Whether the steps of the last windows kept their promise.
+    #[serde(default, skip_serializing_if = "Doubt::is_none")]
+    pub doubt: Doubt,
+}
+
+/// How far the steps of the last windows fell short of what they had to bring: harm of less than one window's error must
+/// not pass window after window.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Doubt {
+    /// What was gained beyond the least share of the promise, added up over windows and fading, in nats.
+    pub surplus: f64,
+    /// Its variance.
+    pub variance: f64,
+}
+
+/// What a window leaves of the doubt of those before it.
+const DOUBT_LEFT: f64 = 0.875;
+
+impl Doubt {
+    /// Whether nothing speaks for or against the last steps.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the last steps together surely brought too little.
+    pub fn is_real(&self) -> bool {
+        self.surplus + 2.0 * self.variance.sqrt() < 0.0
+    }
+
+    /// A step was taken that brought this much more than it had to, with this error.
+    pub(crate) fn add(&mut self, surplus: f64, error: f64) {
+        self.surplus = DOUBT_LEFT * self.surplus + surplus;
+        self.variance = DOUBT_LEFT * DOUBT_LEFT * self.variance + error * error;
+    }
+
+    /// No step was taken: what is known fades, and its error stays, so that doubt ends.
+    pub(crate) fn fade(&mut self) {
+        self.surplus *= DOUBT_LEFT;
+    }
 }
 
 impl Ratings {
+    /// The weight of a miner's word on what is typical: the mean of its rating where it is rated, else 0.
+    pub(crate) fn weight_of(&self, uid: Uid) -> f64 {
+        self.miners.get(&uid).filter(|record| record.is_proven).map_or(0.0, |record| record.rating.mean.max(0.0))
+    }
+
     /// Forgets miners whose slot is free or somebody else's now.
     pub(crate) fn keep_registered(&mut self, registered: &BTreeMap<Uid, PublicKey>) {
         self.miners.retain(|uid, record| registered.get(uid) == Some(&record.hotkey));
@@ -43,5 +90,29 @@ impl Ratings {
         if let Some(median) = magnitudes.get(magnitudes.len() / 2) {
             self.magnitude = if self.magnitude == 0 { *median } else { self.magnitude / 4 * 3 + median / 4 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_harm_in_every_window_becomes_a_doubt_that_ends_without_steps() {
+        let mut doubt = Doubt::default();
+        // One error a window: never sure by itself.
+        let windows = (1..50).find(|_| {
+            doubt.add(-1.0, 1.0);
+            doubt.is_real()
+        });
+        assert!(windows.is_some_and(|windows| (3..9).contains(&windows)), "{windows:?}");
+        let end = (1..50).find(|_| {
+            doubt.fade();
+            !doubt.is_real()
+        });
+        assert!(end.is_some_and(|windows| windows < 9), "{end:?}");
+        let mut honest = Doubt::default();
+        honest.add(2.0, 1.0);
+        assert!(!honest.is_real() && !honest.is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
 use templar_gauntlet::{
-    Contribution, Entry, Expectation, Nats, Rejection, Standing, Submission, check_payload, confirm, measure,
+    Entry, Expectation, Nats, Promise, Rejection, Standing, Submission, check_payload, confirm, measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -362,15 +362,17 @@ fn group_testing_finds_every_culprit_wherever_it_stands() {
         payloads.insert(place, &traps[0]);
         payloads.insert(honest.len() - place, &traps[1]);
         let measured = measure(&mut arena.model(), &arena.start, &payloads, arena.rule(), arena.step()).unwrap();
-        let mean = |contribution: &Contribution| contribution.mean;
         let candidates: Vec<_> = payloads
             .iter()
             .zip(&measured.contributions)
-            .map(|(payload, contribution)| (payload.metadata().uid, *payload, mean(contribution)))
+            .map(|(payload, contribution)| (payload.metadata().uid, *payload, contribution))
             .collect();
-        let confirmation =
-            confirm(&mut arena.model(), &arena.start, &candidates, arena.rule(), arena.step(), 0.5, Nats(0)).unwrap();
-        assert_eq!(confirmation.confirmed.into_iter().collect::<BTreeSet<_>>(), uids(HONEST), "place {place}");
+        for is_strict in [true, false] {
+            let promise = Promise { share: 0.5, carried: Nats(0), is_strict };
+            let (rule, step) = (arena.rule(), arena.step());
+            let confirmation = confirm(&mut arena.model(), &arena.start, &candidates, rule, step, promise).unwrap();
+            assert_eq!(confirmation.confirmed.into_iter().collect::<BTreeSet<_>>(), uids(HONEST), "place {place}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use templar_base::{Domain, StepRule, Uid};
-use templar_gauntlet::{Model, ModelError, Nats, confirm, measure};
+use templar_gauntlet::{Candidate, Contribution, Model, ModelError, Nats, Promise, confirm, measure};
 use templar_gradient::{
     Accumulation, ErrorFeedback, FeedbackError, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload,
     STATE_SEGMENT_VALUES,
@@ -32,7 +32,7 @@ impl Model for Slope {
     }
 
     fn gradient(&mut self, _part: usize) -> Result<f64, ModelError> {
-        self.loss()
+        Ok(self.sum())
     }
 
     fn read_gradient(&mut self, _start: usize, out: &mut [f32]) -> Result<(), ModelError> {
@@ -40,8 +40,14 @@ impl Model for Slope {
         Ok(())
     }
 
-    fn loss(&mut self) -> Result<f64, ModelError> {
-        Ok(self.point.iter().map(|value| f64::from(*value)).sum())
+    fn losses(&mut self) -> Result<Vec<f64>, ModelError> {
+        Ok(vec![self.sum(); self.parts()])
+    }
+}
+
+impl Slope {
+    fn sum(&self) -> f64 {
+        self.point.iter().map(|value| f64::from(*value)).sum()
     }
 }
 
@@ -71,16 +77,17 @@ fn measuring_and_confirming_hold_a_few_segments() {
         println!("{what}: {:.2} segments a thread", used as f64 / (4 * STATE_SEGMENT_VALUES * threads) as f64);
         assert!(used <= most, "{what} took {used} bytes, over {most}");
     };
-    let mut contributions = Vec::with_capacity(3);
+    let mut contributions: Vec<Contribution> = Vec::with_capacity(3);
     check("measure", &mut |model| {
         let measured = measure(model, &start, &all, MergeRule::default(), step).unwrap();
-        contributions.extend(measured.contributions.iter().map(|contribution| contribution.mean));
+        contributions.extend(measured.contributions);
     });
-    assert!(contributions.iter().all(|mean| *mean > Nats(0)), "{contributions:?}");
-    let candidates: Vec<(Uid, &Payload, Nats)> =
-        all.iter().zip(&contributions).map(|(payload, mean)| (payload.metadata().uid, *payload, *mean)).collect();
+    assert!(contributions.iter().all(|contribution| contribution.mean > Nats(0)), "{contributions:?}");
+    let candidates: Vec<Candidate<'_>> =
+        all.iter().zip(&contributions).map(|(payload, own)| (payload.metadata().uid, *payload, own)).collect();
+    let promise = Promise { share: 0.5, carried: Nats(0), is_strict: true };
     check("confirm", &mut |model| {
-        let confirmed = confirm(model, &start, &candidates, MergeRule::default(), step, 0.5, Nats(0)).unwrap();
+        let confirmed = confirm(model, &start, &candidates, MergeRule::default(), step, promise).unwrap();
         assert_eq!(confirmed.confirmed.len(), 3);
     });
 }

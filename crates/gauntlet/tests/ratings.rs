@@ -130,7 +130,7 @@ fn harm_and_copying_start_rating_and_ramp_anew_and_honest_mistakes_do_not() {
     assert!(matches!(standing(&verdict, 6), Standing::Rejected(Rejection::Copy { of: Uid(0), .. })));
     for uid in [5, 6] {
         let record = &verdict.ratings.miners[&Uid(uid)];
-        assert_eq!((record.ramp_since, record.rating), (arena.window, Rating::newcomer(5)), "uid {uid}");
+        assert_eq!((record.ramp_since, record.rating), (arena.window, Rating::newcomer()), "uid {uid}");
         assert_eq!(miner(&verdict, uid).rating_after, Some(record.rating));
     }
     let (mistaken, was) = (&verdict.ratings.miners[&Uid(7)], &before.miners[&Uid(7)]);
@@ -181,16 +181,24 @@ fn all_the_free_riders_of_twenty_windows_earn_nothing() {
 
 fn record(uid: u16, selected: f64, unselected: f64, ramp_since: u64) -> (Uid, MinerRecord) {
     let (since, ramp_since) = (Window(0), Window(ramp_since));
-    let rating = Rating::newcomer(4);
+    let rating = Rating::newcomer();
     let hotkey = hotkey(Uid(uid));
     (
         Uid(uid),
-        MinerRecord { hotkey, rating, since, ramp_since, selected_average: selected, unselected_average: unselected },
+        MinerRecord {
+            hotkey,
+            rating,
+            is_proven: true,
+            since,
+            ramp_since,
+            selected_average: selected,
+            unselected_average: unselected,
+        },
     )
 }
 
 fn shares(records: impl IntoIterator<Item = (Uid, MinerRecord)>, window: u64) -> Vec<(u16, f64)> {
-    let ratings = Ratings { miners: records.into_iter().collect(), magnitude: 0 };
+    let ratings = Ratings { miners: records.into_iter().collect(), ..Ratings::default() };
     let weights = weights(&ratings, &Arena::new().genesis.economics, Window(window));
     let total: f64 = weights.iter().map(|(_, weight)| f64::from(*weight)).sum();
     weights.into_iter().map(|(uid, weight)| (uid.0, f64::from(weight) / total)).collect()

@@ -34,7 +34,7 @@ impl Data {
     }
 
     /// The text on which the model is never trained, in batches of the training's size.
-    pub(crate) fn held_out(&self) -> Result<Vec<Batch>, NodeError> {
+    pub fn held_out(&self) -> Result<Vec<Batch>, NodeError> {
         let corpus = self.assignments.corpus();
         Ok(self.batch_rule.held_out(corpus, self.held_out_sequences, self.sequences_per_batch)?)
     }

@@ -6,7 +6,7 @@ use templar_engine::{CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfi
 use templar_record::Rules;
 
 /// An engine that computes with the run's numerics, on this many threads.
-pub(crate) fn open_engine(run: &Rules, threads: usize) -> Result<Box<dyn Engine>, NodeError> {
+pub fn open_engine(run: &Rules, threads: usize) -> Result<Box<dyn Engine>, NodeError> {
     let request = OpenRequest::new(run.genesis.model.clone())
         .with_optimiser(optimiser_config(&run.genesis.inner))
         .with_threads(threads);

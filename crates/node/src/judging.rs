@@ -8,24 +8,20 @@ use templar_record::Rules;
 use templar_trainer::mean_loss;
 
 /// An engine with the window's evaluation data.
-pub(crate) struct EvaluationModel<'a> {
+pub struct EvaluationModel<'a> {
     engine: &'a mut dyn Engine,
     parts: &'a [Batch],
 }
 
 impl<'a> EvaluationModel<'a> {
-    pub(crate) fn new(engine: &'a mut dyn Engine, parts: &'a [Batch]) -> Self {
+    /// The engine, whose parameters will be set, and the parts.
+    pub fn new(engine: &'a mut dyn Engine, parts: &'a [Batch]) -> Self {
         Self { engine, parts }
     }
 }
 
 /// The parts of the evaluation batch that a beacon draws.
-pub(crate) fn evaluation_parts(
-    run: &Rules,
-    data: &Data,
-    window: Window,
-    beacon: &Beacon,
-) -> Result<Vec<Batch>, NodeError> {
+pub fn evaluation_parts(run: &Rules, data: &Data, window: Window, beacon: &Beacon) -> Result<Vec<Batch>, NodeError> {
     let judging = &run.genesis.judging;
     let sequences = data.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;
     let each = judging.evaluation_sequences / judging.evaluation_parts;
@@ -50,7 +46,8 @@ impl Model for EvaluationModel<'_> {
         self.engine.read(Buffer::Gradient, start, out).map_err(|error| ModelError(error.to_string()))
     }
 
-    fn loss(&mut self) -> Result<f64, ModelError> {
-        mean_loss(self.engine, self.parts).map_err(|error| ModelError(error.to_string()))
+    fn losses(&mut self) -> Result<Vec<f64>, ModelError> {
+        let losses = self.parts.iter().map(|part| mean_loss(self.engine, std::slice::from_ref(part)));
+        losses.collect::<Result<_, _>>().map_err(|error| ModelError(error.to_string()))
     }
 }

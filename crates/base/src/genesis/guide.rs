@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 72] = [
+pub const FIELDS: [FieldNote; 73] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -122,14 +122,20 @@ pub const FIELDS: [FieldNote; 72] = [
     ),
     note("inner.schedule.peak", "Highest learning rate", "0.002", "over 0, under 1"),
     note("inner.schedule.warm_up_windows", "Windows until the peak", "2", "any number"),
-    note("inner.schedule.decay_from_window", "First window of the learning rate's linear decay", "200", "any number"),
+    note("inner.schedule.decay_from_window", "First window of the learning rate's decay", "200", "any number"),
     note(
         "inner.schedule.decay_to_window",
-        "Last window of the learning rate's linear decay",
+        "Last window of the learning rate's decay",
         "1000",
         "at least decay_from_window",
     ),
     note("inner.schedule.final_share", "Part of the peak at the end of the decay", "0.1", "0 to 1"),
+    note(
+        "inner.schedule.decay",
+        "How the rate falls: `linear`, or as the `inverse_root` of the windows, for a run without an end",
+        "linear",
+        "linear, or inverse_root with a final_share over 0",
+    ),
     note("outer.error_feedback_decay", "Decay of the error feedback from window to window", "0.95", "0 to 1"),
     note(
         "outer.tensor_classes",

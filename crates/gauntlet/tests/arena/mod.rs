@@ -40,12 +40,12 @@ pub struct Bowl {
 }
 
 impl Bowl {
-    fn new(window: Window) -> Self {
+    fn new(window: Window, noise: f32) -> Self {
         let mut shape = Stream::new([1; 32], "bowl", 0);
         let curvature = (0..TRAINED).map(|_| 0.2 + 0.8 * shape.unit_f32()).collect();
         let optimum = (0..TRAINED).map(|_| normal(&mut shape)).collect();
         let mut draw = Stream::new([1; 32], "evaluation", window.0);
-        let noise = (0..PARTS).map(|_| (0..TRAINED).map(|_| 0.3 * normal(&mut draw)).collect()).collect();
+        let noise = (0..PARTS).map(|_| (0..TRAINED).map(|_| noise * normal(&mut draw)).collect()).collect();
         let (point, gradient) = (vec![0.0; PARAMETERS], vec![0.0; PARAMETERS]);
         Self { curvature, optimum, noise, point, gradient }
     }
@@ -97,8 +97,8 @@ impl Model for Bowl {
         Ok(())
     }
 
-    fn loss(&mut self) -> Result<f64, ModelError> {
-        Ok(self.loss_at(&self.point))
+    fn losses(&mut self) -> Result<Vec<f64>, ModelError> {
+        Ok((0..PARTS).map(|part| self.part(&self.point, part, None)).collect())
     }
 }
 
@@ -112,6 +112,8 @@ pub struct Arena {
     pub registered: BTreeMap<Uid, PublicKey>,
     /// What a miner's data adds to the true direction, against it.
     pub noise: f32,
+    /// How far the parts of the evaluation text disagree.
+    pub text_noise: f32,
     senders: BTreeMap<Uid, Sender>,
 }
 
@@ -143,12 +145,13 @@ impl Arena {
             ratings: Ratings::default(),
             registered: (0..64).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
             noise: 1.0,
+            text_noise: 0.3,
             senders: BTreeMap::new(),
         }
     }
 
     pub fn model(&self) -> Bowl {
-        Bowl::new(self.window)
+        Bowl::new(self.window, self.text_noise)
     }
 
     pub fn run(&self) -> RunId {

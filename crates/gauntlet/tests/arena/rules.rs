@@ -12,6 +12,7 @@ pub fn genesis() -> Genesis {
         decay_from_window: 100,
         decay_to_window: 200,
         final_share: 0.1,
+        ..InnerSchedule::default()
     };
     genesis.outer.error_feedback_decay = 0.9;
     (genesis.outer.alpha, genesis.outer.final_alpha) = (0.7, 0.7);

@@ -76,6 +76,7 @@ fn run(name: &str) -> (Rules, Data) {
                 decay_from_window: 200,
                 decay_to_window: 1000,
                 final_share: 0.1,
+                ..InnerSchedule::default()
             },
         },
         outer: OuterRule {

@@ -119,6 +119,7 @@ fn rules(corpus: &Corpus) -> Genesis {
                 decay_from_window: 200,
                 decay_to_window: 1000,
                 final_share: 0.1,
+                ..InnerSchedule::default()
             },
         },
         outer: OuterRule {

@@ -57,6 +57,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
                 decay_from_window: 200,
                 decay_to_window: 1000,
                 final_share: 0.1,
+                ..InnerSchedule::default()
             },
         },
         outer: OuterRule {
