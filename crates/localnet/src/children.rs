@@ -3,6 +3,7 @@
 use crate::{ChildError, Folder};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,6 +13,11 @@ use tokio::process::{Child, Command};
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How much lower the miners' priority is than that of the other processes, in the system's units (0 to 19).
 const MINER_NICENESS: i32 = 5;
+/// A child that ended by itself this often in a row, without living for a while in between, is not restarted: half a
+/// minute with the pauses. Kills do not count, since whoever kills may do so for long.
+const MOST_ENDS: u32 = 20;
+/// From the end of a log, what may be the reason of an end.
+const REASON_BYTES: u64 = 4 << 10;
 /// How long a child may take to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Logs are cut at a start when they are larger than this.
@@ -37,6 +43,8 @@ struct Member {
     child: Option<Child>,
     /// How often it died without living for a while in between.
     deaths: u32,
+    /// How often in a row it ended by itself.
+    ends: u32,
     started: Instant,
     restart_at: Option<Instant>,
 }
@@ -48,10 +56,9 @@ pub struct Children {
 }
 
 fn spawn(program: &Path, folder: &Folder, recipe: &Recipe) -> Result<Child, ChildError> {
-    let logs = folder.path().join("logs");
-    let path = logs.join(format!("{}.log", recipe.name));
+    let path = folder.log(&recipe.name);
     let failed = |source| ChildError::Log { path: path.clone(), source };
-    std::fs::create_dir_all(&logs).map_err(failed)?;
+    std::fs::create_dir_all(folder.path().join("logs")).map_err(failed)?;
     let too_long = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES);
     let log = OpenOptions::new().create(true).write(true).append(!too_long).truncate(too_long).open(&path);
     let log = log.map_err(failed)?;
@@ -81,6 +88,19 @@ fn control(action: &'static str, name: &str) -> impl Fn(std::io::Error) -> Child
     move |source| ChildError::Control { action, name: name.clone(), source }
 }
 
+/// The last error in a log: what follows `error:`, with its causes.
+fn last_error(log: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(REASON_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(REASON_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (_, last) = text.rsplit_once("error: ")?;
+    let lines = last.lines().map(|line| line.trim().trim_start_matches("because: "));
+    Some(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")).filter(|reason| !reason.is_empty())
+}
+
 impl Member {
     fn wait_for_restart(&mut self) {
         let pause = Duration::from_millis(100 << self.deaths.min(6)).min(LONGEST_PAUSE);
@@ -102,7 +122,7 @@ impl Children {
     pub fn start(&mut self, folder: &Folder, recipe: Recipe) -> Result<(), ChildError> {
         let child = Some(spawn(&self.program, folder, &recipe)?);
         let name = recipe.name.clone();
-        let member = Member { recipe, child, deaths: 0, started: Instant::now(), restart_at: None };
+        let member = Member { recipe, child, deaths: 0, ends: 0, started: Instant::now(), restart_at: None };
         self.members.insert(name, member);
         self.write_processes(folder)
     }
@@ -115,12 +135,17 @@ impl Children {
                 && let Some(status) = child.try_wait().map_err(control("watch", &member.recipe.name))?
             {
                 if member.started.elapsed() > Duration::from_secs(30) {
-                    member.deaths = 0;
+                    (member.deaths, member.ends) = (0, 0);
                 }
+                member.ends = if status.code().is_some() { member.ends + 1 } else { 0 };
                 member.child = None;
+                let (name, log) = (&member.recipe.name, folder.log(&member.recipe.name));
+                if member.ends >= MOST_ENDS {
+                    let reason = last_error(&log).unwrap_or_else(|| status.to_string());
+                    return Err(ChildError::KeepsEnding { name: name.clone(), times: member.ends, reason, log });
+                }
+                news.push(format!("{name} ended ({status}); it is restarted. Its log: {}", log.display()));
                 member.wait_for_restart();
-                let name = &member.recipe.name;
-                news.push(format!("{name} ended ({status}); it is restarted. Its log: logs/{name}.log"));
             }
             if member.restart_at.is_some_and(|at| at <= Instant::now()) {
                 (member.started, member.restart_at) = (Instant::now(), None);
@@ -136,6 +161,14 @@ impl Children {
         }
         self.write_processes(folder)?;
         Ok(news)
+    }
+
+    /// Why a process has ended, if it has; before [`Children::tend`] restarts it.
+    pub(crate) fn end_of(&mut self, folder: &Folder, name: &str) -> Result<Option<String>, ChildError> {
+        let child = self.members.get_mut(name).and_then(|member| member.child.as_mut());
+        let Some(child) = child else { return Ok(None) };
+        let status = child.try_wait().map_err(control("watch", name))?;
+        Ok(status.map(|status| last_error(&folder.log(name)).unwrap_or_else(|| status.to_string())))
     }
 
     /// Which process is which, for `templar status` and for people.

@@ -1,14 +1,15 @@
 //! What can go wrong with a local network.
 
-use crate::{FolderError, RuleName};
+use crate::FolderError;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use templar_base::{GenesisError, ModelConfigError};
 use templar_bucket::{BucketError, ServerError};
 use templar_chain::ChainError;
-use templar_corpus::{BuildError, CorpusError, PlanError};
+use templar_corpus::{BuildError, CorpusError, PlanError, SourceError};
 use templar_engine::{EngineError, UnknownPreset};
-use templar_ledger::ProfileError;
+use templar_ledger::{ProfileError, StoreError};
 use templar_wallet::WalletError;
 
 /// A network that cannot be set up.
@@ -21,20 +22,81 @@ pub enum SetupError {
     /// A process cannot be started.
     #[error(transparent)]
     Child(#[from] ChildError),
-    /// No port is free on 127.0.0.1; other programs hold them all.
-    #[error("no port is free on 127.0.0.1")]
-    NoPort(#[source] io::Error),
+    /// No port is free on the address; other programs hold them all, or the address is not one of this machine.
+    #[error("cannot listen on {host}")]
+    NoPort {
+        /// The address.
+        host: IpAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The system's random source failed.
     #[error("the system's random source failed: {0}")]
     Random(getrandom::Error),
-    /// The network was made with another rule; the caller is at fault.
-    #[error("the network in {} has {}", root.display(), rule.map_or("a rule of its own".to_owned(), |rule| format!("the rule {rule}")))]
-    OtherRule {
+    /// The network was made otherwise than it is asked for; the caller is at fault.
+    #[error("the network in {} has {has}", root.display())]
+    OtherWish {
         /// The network's folder.
         root: PathBuf,
-        /// Its rule; none where it has no name.
-        rule: Option<RuleName>,
+        /// What it has, where something else is asked for.
+        has: String,
+        /// The flags that ask for something else.
+        flags: String,
     },
+    /// The network has no room for the nodes that are asked for; the caller is at fault.
+    #[error(
+        "the network in {} has room for {miners} more miners and {validators} more validators: shares of its text and \
+         funds of its owner end there", root.display()
+    )]
+    NoRoom {
+        /// The network's folder.
+        root: PathBuf,
+        /// More miners that it may have.
+        miners: usize,
+        /// More validators that it may have.
+        validators: usize,
+    },
+    /// A part of the network is missing, damaged or of another one: what was in it cannot be made again.
+    #[error("the network in {} cannot be started: {what}", root.display())]
+    Lost {
+        /// The network's folder.
+        root: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The ledger's file cannot be used.
+    #[error("cannot use the ledger of the network")]
+    Store(#[from] StoreError),
+    /// A service ends at once.
+    #[error("the {name} ends at once: {reason}")]
+    Ended {
+        /// `ledger` or `bucket`.
+        name: String,
+        /// The last line of its log.
+        reason: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The text is too small for any share-out.
+    #[error(
+        "the text has {tokens} tokens in {bytes} bytes, too few for {miners} miners and {validators} validators: they \
+         need about {needed} bytes"
+    )]
+    TooLittleText {
+        /// Size of the text.
+        bytes: u64,
+        /// Tokens that it gives.
+        tokens: u64,
+        /// Number of miners.
+        miners: usize,
+        /// Number of validators.
+        validators: usize,
+        /// About how many bytes of text are needed.
+        needed: u64,
+    },
+    /// The text cannot be read.
+    #[error("cannot read the text")]
+    Source(#[from] SourceError),
     /// There is no network in the folder.
     #[error("there is no local network in {}", root.display())]
     NoNetwork {
@@ -58,9 +120,9 @@ pub enum SetupError {
     /// The corpus cannot be used, or is too small.
     #[error("cannot use the prepared text")]
     Corpus(#[from] CorpusError),
-    /// The corpus has too few tokens for the plan.
-    #[error("the prepared text is too small")]
-    TooLittleText(#[from] PlanError),
+    /// The share-out of the text contradicts itself; this program is at fault.
+    #[error("cannot share out the text")]
+    ShareOut(#[from] PlanError),
     /// The model's size has no such name.
     #[error(transparent)]
     Preset(#[from] UnknownPreset),
@@ -125,6 +187,18 @@ pub enum ChildError {
         name: String,
         /// The system's answer.
         source: io::Error,
+    },
+    /// It ends by itself again and again.
+    #[error("{name} has ended {times} times in a row: {reason}")]
+    KeepsEnding {
+        /// Its name.
+        name: String,
+        /// How often.
+        times: u32,
+        /// The last error in its log.
+        reason: String,
+        /// Its log.
+        log: PathBuf,
     },
     /// The system does not report how it is, or does not end it.
     #[error("cannot {action} {name}")]

@@ -1,10 +1,13 @@
 //! Where a local network keeps its things.
 
+use crate::draft::{self, Draft};
 use crate::{Node, Role};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use templar_base::RunId;
 use templar_disk::{DiskError, Lock};
 
 /// Version of the folder's format.
@@ -31,7 +34,7 @@ pub enum FolderError {
     /// A file cannot be read or written; the disk is at fault.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `remove`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -69,6 +72,15 @@ pub struct Settings {
     pub ledger_port: u16,
     /// Port of the bucket server.
     pub bucket_port: u16,
+    /// The address that both listen on; this machine alone where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<IpAddr>,
+    /// The run that the folder holds; none before its first start is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// Names the text that was asked for, as [`TextSources::key`](templar_corpus::TextSources::key) does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// The folder of one local network, held by this process alone.
@@ -79,8 +91,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder. With `fresh`, removes the network that is in it first.
-    pub fn open(path: &Path, fresh: bool) -> Result<Self, FolderError> {
+    /// Opens the folder, and finishes or drops the network that was being prepared in it when a process was killed.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unusable = |source| FolderError::Unusable { path: path.to_owned(), source };
         let disk = templar_disk::Folder::new(path);
         let locked = disk.create().and_then(|()| disk.lock("lock"));
@@ -89,21 +101,22 @@ impl Folder {
             error => unusable(error.into()),
         })?;
         let folder = Self { disk, _lock: lock };
-        if fresh {
-            folder.clear().map_err(unusable)?;
-        }
+        draft::settle(&folder.disk).map_err(|error| unusable(error.into()))?;
         Ok(folder)
     }
 
-    /// Removes the network: only what `templar up` makes, so that a wrong --data costs nobody a file.
-    fn clear(&self) -> io::Result<()> {
-        for name in ["nodes", "ledger", "bucket", "wallets", "corpus", "logs"] {
-            self.disk.folder(name).remove()?;
-        }
-        for name in ["network.json", "genesis.json", "ledger.json", "bucket-keys.json", "processes.json"] {
-            self.disk.remove_file(name)?;
-        }
-        Ok(())
+    /// An empty place beside the network for the parts of a new one.
+    pub fn draft(&self) -> Result<Draft, FolderError> {
+        Draft::new(&self.disk)
+            .map_err(|error| FolderError::Unusable { path: self.disk.path().to_owned(), source: error.into() })
+    }
+
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), FolderError> {
+        self.disk.remove_file(name).map_err(|error| FolderError::File {
+            action: "remove",
+            path: self.disk.path().join(name),
+            source: error.into(),
+        })
     }
 
     /// The folder.
@@ -114,6 +127,11 @@ impl Folder {
     /// The folder of one process.
     pub fn node(&self, name: &str) -> PathBuf {
         self.disk.path().join("nodes").join(name)
+    }
+
+    /// The log of one process.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.disk.path().join("logs").join(format!("{name}.log"))
     }
 
     /// What was decided when the network was made; none for a new one.
@@ -160,14 +178,25 @@ pub fn read_settings(root: &Path) -> Result<Option<Settings>, FolderError> {
 }
 
 impl Settings {
+    /// The address that the ledger and the bucket server listen on.
+    pub fn host(&self) -> IpAddr {
+        self.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
     /// Address of the ledger.
     pub fn ledger_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.ledger_port)
+        format!("ws://{}", SocketAddr::new(self.host(), self.ledger_port))
+    }
+
+    /// Address of the bucket server.
+    pub fn bucket_url(&self) -> String {
+        format!("http://{}", SocketAddr::new(self.host(), self.bucket_port))
     }
 
     /// Settings of a new network.
     pub fn new(validators: usize, miners: usize) -> Self {
-        Self { version: VERSION, validators, miners, ledger_port: 0, bucket_port: 0 }
+        let (listen, run, text) = (None, None, None);
+        Self { version: VERSION, validators, miners, ledger_port: 0, bucket_port: 0, listen, run, text }
     }
 
     /// The nodes: miners first, so that they get the lowest uids, which have data.

@@ -73,10 +73,15 @@ pub(crate) fn open_bucket(
 ) -> Result<(BucketLocation, WriteKey), SetupError> {
     let hotkey = wallet(root, name)?.hotkey(HOTKEY)?.public();
     let bucket = format!("templar-{}", hex::encode(&hotkey.as_bytes()[..12]));
+    let key = new_key(&bucket)?;
+    KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
+    let location = BucketLocation::s3(&bucket, &settings.bucket_url(), None)?;
+    Ok((location, key))
+}
+
+/// A new write key of a bucket, of the bucket's name.
+pub(crate) fn new_key(bucket: &str) -> Result<WriteKey, SetupError> {
     let mut secret = [0; 20];
     getrandom::fill(&mut secret).map_err(SetupError::Random)?;
-    let key = WriteKey::new(&bucket, hex::encode(secret), &bucket);
-    KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
-    let location = BucketLocation::s3(&bucket, &format!("http://127.0.0.1:{}", settings.bucket_port), None)?;
-    Ok((location, key))
+    Ok(WriteKey::new(bucket, hex::encode(secret), bucket))
 }

@@ -1,10 +1,11 @@
 //! The rules of a local run, fitted to this machine and its text.
 
+use crate::fit::{Fit, Tokens};
 use crate::{RuleName, SetupError};
 use std::time::Instant;
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, CorpusHashes, FirstParameters, Genesis, InnerSchedule, ModelConfig, Netuid,
-    OuterRule, RateDecay, StateHash, TensorClass, WindowBudget,
+    OuterRule, RateDecay, TensorClass, WindowBudget,
 };
 use templar_corpus::Corpus;
 use templar_engine::{
@@ -14,9 +15,6 @@ use templar_gradient::state_hash;
 
 /// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
 pub const BLOCK_TIME_MS: u64 = 500;
-const SEQUENCE_LENGTH: usize = 128;
-const SEQUENCES_PER_BATCH: usize = 8;
-const EVALUATION_SEQUENCES: usize = 64;
 /// A miner gets this many times the batches that it is expected to need, so that no machine runs out of work.
 const SPARE_BATCHES: f64 = 2.0;
 /// Slots beyond the nodes of the start, for miners that join later.
@@ -67,15 +65,17 @@ pub struct Inputs<'a> {
 #[derive(Debug, Clone)]
 pub struct Plan {
     genesis: Genesis,
+    fit: Fit,
 }
 
 /// Seconds of one inner step alone on one core.
 fn measure_step(model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
     let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(model.clone()))?;
     engine.write(Buffer::Parameters, 0, params)?;
-    let count = SEQUENCES_PER_BATCH * (SEQUENCE_LENGTH + 1);
+    let (sequences, length) = (Fit::USUAL.sequences_per_batch, Fit::USUAL.sequence_length);
+    let count = sequences * (length + 1);
     let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
-    let batch = [Batch::new(tokens, SEQUENCES_PER_BATCH, SEQUENCE_LENGTH)];
+    let batch = [Batch::new(tokens, sequences, length)];
     engine.train_step(&batch, 1e-4)?;
     let begun = Instant::now();
     let mut steps = 0u32;
@@ -93,7 +93,7 @@ impl Plan {
         let step = measure_step(&inputs.model, &params)?;
         // All nodes compute at the same time while the validators judge.
         let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
-        let judging = crowding * step * (EVALUATION_SEQUENCES as f64 / SEQUENCES_PER_BATCH as f64) * 2.0;
+        let judging = crowding * step * (Fit::USUAL.evaluation as f64 / Fit::USUAL.sequences_per_batch as f64) * 2.0;
         let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(12, 300));
         let blocks = (seconds * 1000 / BLOCK_TIME_MS).max(16);
         let per_miner = (inputs.miners as f64 / inputs.cores as f64).max(1.0);
@@ -103,14 +103,23 @@ impl Plan {
 
     /// The rules for windows of this many blocks in which a miner is expected to do this many steps.
     pub fn at_pace(inputs: &Inputs<'_>, blocks: u64, steps: f64) -> Result<Self, SetupError> {
-        let slots = (inputs.miners + inputs.validators) as u16 + SPARE_SLOTS;
-        let batches = batches_that_fit(inputs.corpus, slots, (steps * SPARE_BATCHES).ceil() as usize);
-        let first_state = state_hash(&initial_parameters(&inputs.model, inputs.seed));
-        let genesis = rules(inputs, blocks, slots, batches, first_state);
+        let slots = slots(inputs.miners, inputs.validators);
+        let wanted = (steps * SPARE_BATCHES).ceil() as usize;
+        let tokens = Tokens { train: inputs.corpus.train_tokens(), held_out: inputs.corpus.held_out_tokens() };
+        let fit = Fit::of(tokens, slots, wanted, &inputs.model).unwrap_or(Fit::USUAL);
+        let mut genesis = shape_of(inputs.model.clone(), inputs.miners, inputs.rule);
+        put_text(&mut genesis, inputs.corpus, slots, fit);
+        put_clock(&mut genesis, blocks);
+        genesis.first_parameters = FirstParameters::Seed(ContentHash::new(inputs.seed));
+        genesis.first_state = state_hash(&initial_parameters(&inputs.model, inputs.seed));
         let rule = templar_corpus::AssignmentRule::of_genesis(&genesis.data)?;
-        let (evaluation, held_out) = (genesis.judging.evaluation_sequences, genesis.judging.held_out_sequences);
-        inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, evaluation, held_out)?;
-        Ok(Self { genesis })
+        inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, fit.evaluation, fit.held_out)?;
+        Ok(Self { genesis, fit })
+    }
+
+    /// What of the share-out is smaller than usual, because the text is small; in words.
+    pub fn remark(&self) -> Option<String> {
+        self.fit.remark()
     }
 
     /// Blocks for which the ledger must keep commitments and history.
@@ -131,29 +140,19 @@ impl Plan {
     }
 }
 
-/// As many batches as wanted, as far as the text reaches in one window: a quarter of it is left to evaluate on.
-fn batches_that_fit(corpus: &Corpus, slots: u16, wanted: usize) -> usize {
-    let sequences = (corpus.train_tokens().saturating_sub(1) / SEQUENCE_LENGTH as u64) as usize;
-    let most = sequences / 4 * 3 / (usize::from(slots) * SEQUENCES_PER_BATCH);
-    wanted.min(most).max(4)
+/// Slots with data: those of the nodes, and some more for miners that join.
+pub(crate) fn slots(miners: usize, validators: usize) -> u16 {
+    u16::try_from(miners + validators).unwrap_or(u16::MAX).saturating_add(SPARE_SLOTS)
 }
 
-fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_state: StateHash) -> Genesis {
-    let corpus = CorpusHashes { tokenizer: inputs.corpus.tokenizer().hash(), manifest: inputs.corpus.manifest_hash() };
-    let mut genesis = Genesis::new(inputs.model.clone(), corpus);
+/// What does not depend on the text and on the speed of the machine.
+pub(crate) fn shape_of(model: ModelConfig, miners: usize, rule: RuleName) -> Genesis {
+    let mut genesis = Genesis::new(model, CorpusHashes::default());
     genesis.name = "local".to_owned();
-    genesis.clock.blocks_per_window = blocks;
-    genesis.budget = WindowBudget {
-        retention_windows: RETENTION_WINDOWS,
-        checkpoint_windows: CHECKPOINT_WINDOWS,
-        ..WindowBudget::for_window(blocks)
-    };
     genesis.numerics = NumericsId::STRICT.to_string();
-    genesis.first_parameters = FirstParameters::Seed(ContentHash::new(inputs.seed));
-    genesis.first_state = first_state;
-    genesis.data.sequence_length = SEQUENCE_LENGTH;
-    genesis.data.sequences_per_batch = SEQUENCES_PER_BATCH;
-    (genesis.data.batches_per_window, genesis.data.slots) = (batches, slots);
+    genesis.data.sequence_length = Fit::USUAL.sequence_length;
+    genesis.data.sequences_per_batch = Fit::USUAL.sequences_per_batch;
+    genesis.judging.evaluation_sequences = Fit::USUAL.evaluation;
     genesis.inner.schedule = InnerSchedule {
         decay_from_window: DECAY_FROM_WINDOW,
         decay_to_window: DECAY_TO_WINDOW,
@@ -161,9 +160,26 @@ fn rules(inputs: &Inputs<'_>, blocks: u64, slots: u16, batches: usize, first_sta
         decay: RateDecay::InverseRoot,
         ..InnerSchedule::default()
     };
-    genesis.outer = inputs.rule.outer(usual_outer(), inputs.miners);
-    genesis.judging.evaluation_sequences = EVALUATION_SEQUENCES;
+    genesis.outer = rule.outer(usual_outer(), miners);
     genesis
+}
+
+fn put_text(genesis: &mut Genesis, corpus: &Corpus, slots: u16, fit: Fit) {
+    (genesis.data.tokenizer, genesis.data.manifest) = (corpus.tokenizer().hash(), corpus.manifest_hash());
+    genesis.data.sequence_length = fit.sequence_length;
+    genesis.data.sequences_per_batch = fit.sequences_per_batch;
+    (genesis.data.batches_per_window, genesis.data.slots) = (fit.batches, slots);
+    genesis.judging.evaluation_sequences = fit.evaluation;
+    genesis.judging.held_out_sequences = fit.held_out;
+}
+
+fn put_clock(genesis: &mut Genesis, blocks: u64) {
+    genesis.clock.blocks_per_window = blocks;
+    genesis.budget = WindowBudget {
+        retention_windows: RETENTION_WINDOWS,
+        checkpoint_windows: CHECKPOINT_WINDOWS,
+        ..WindowBudget::for_window(blocks)
+    };
 }
 
 /// The rule of this system, fitted to local windows.

@@ -1,15 +1,13 @@
-//! Creates what a local network needs: keys, ledger rules, slots and stake, genesis; and starts its processes.
+//! Starts the processes of a prepared network: services, slots and stake, the first block of the run, nodes.
 
-use crate::nodes::{HOTKEY, NETUID, make_wallet, open_bucket, register, wallet};
-use crate::plan::{self, Plan};
-use crate::{Children, Folder, FolderError, Node, Recipe, RuleName, Settings, SetupError};
-use std::net::{Ipv4Addr, TcpListener};
+use crate::nodes::{HOTKEY, make_wallet, open_bucket, register};
+use crate::share::share;
+use crate::{Children, Folder, Node, Recipe, Settings, SetupError};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 use templar_base::Genesis;
 use templar_chain::{Chain, RpcChain, RpcOptions};
-use templar_corpus::{BuildProgress, Corpus, CorpusBuilder, MANIFEST_FILE};
-use templar_ledger::Profile;
 
 /// The wallet that owns the subnet and pays for new nodes.
 pub const OWNER: &str = "owner";
@@ -21,30 +19,15 @@ pub const ACCESS_KEY_VARIABLE: &str = "TEMPLAR_BUCKET_ACCESS_KEY";
 /// The variable with the secret half.
 pub const SECRET_KEY_VARIABLE: &str = "TEMPLAR_BUCKET_SECRET_KEY";
 
-/// What the operator asks for; it counts when the network is made.
-#[derive(Debug, Clone)]
-pub struct NetworkOptions {
-    /// Size of the model.
-    pub preset: String,
-    /// Length of a window in seconds; chosen by the measured speed where it is not given.
-    pub window_seconds: Option<u64>,
-    /// How pseudo-gradients are merged and applied; this system's rule where it is not given.
-    pub rule: Option<RuleName>,
-    /// Number of miners.
-    pub miners: Option<usize>,
-    /// Number of validators.
-    pub validators: Option<usize>,
-}
-
 /// What is in progress while a network comes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The speed of this machine is measured.
-    Measuring,
     /// Ledger and bucket server start.
     Services,
     /// The nodes get slots and stake.
     Registering,
+    /// Genesis document and corpus go to where others can fetch them.
+    Sharing,
 }
 
 /// A network that runs.
@@ -57,139 +40,51 @@ pub struct Network {
     pub genesis: Genesis,
 }
 
-impl Folder {
-    /// The network's genesis; none before it was made.
-    pub fn genesis(&self) -> Result<Option<Genesis>, SetupError> {
-        let path = self.path().join("genesis.json");
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(FolderError::File { action: "read", path, source }.into()),
-        };
-        Genesis::from_json(&bytes).map(Some).map_err(|source| SetupError::Genesis { path, source })
-    }
-
-    /// Whether the network has its text already.
-    pub fn has_corpus(&self) -> bool {
-        self.path().join("corpus").join(MANIFEST_FILE).is_file()
-    }
-
-    /// Builds the network's text.
-    pub fn build_corpus(&self, builder: CorpusBuilder, progress: impl FnMut(BuildProgress)) -> Result<(), SetupError> {
-        builder.build(&self.path().join("corpus"), progress)?;
-        Ok(())
-    }
-
-    /// The network's text.
-    pub fn corpus(&self) -> Result<Corpus, SetupError> {
-        Ok(Corpus::open(&self.path().join("corpus"))?)
-    }
-
-    /// Fails where the network was made with another rule than this one: it keeps its rule.
-    pub fn check_rule(&self, wanted: Option<RuleName>) -> Result<(), SetupError> {
-        let (Some(wanted), Some(genesis)) = (wanted, self.genesis()?) else { return Ok(()) };
-        match RuleName::of(&genesis.outer) {
-            Some(rule) if rule == wanted => Ok(()),
-            rule => Err(SetupError::OtherRule { root: self.path().to_owned(), rule }),
-        }
-    }
-}
-
 /// A free port, the old one if it is still free.
-fn free_port(old: u16) -> Result<u16, SetupError> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
-    let address = bind(old).or_else(|_| bind(0)).map_err(SetupError::NoPort)?;
+fn free_port(host: IpAddr, old: u16) -> Result<u16, SetupError> {
+    let bind = |port| TcpListener::bind((host, port)).and_then(|listener| listener.local_addr());
+    let address = bind(old).or_else(|_| bind(0)).map_err(|source| SetupError::NoPort { host, source })?;
     Ok(address.port())
 }
 
-/// Creates what is missing and starts all processes. The folder has its corpus already.
+/// Starts the processes of the network in the folder, which was prepared or checked: `wanted` has the nodes that it is to
+/// have. New ones get their keys, slots and stake.
 pub async fn bring_up(
     folder: &Folder,
-    options: &NetworkOptions,
+    wanted: Settings,
     children: &mut Children,
     report: &mut dyn FnMut(Stage),
 ) -> Result<Network, SetupError> {
-    let mut settings = grown(folder.settings()?, options);
-    folder.check_rule(options.rule)?;
+    let mut settings = wanted;
+    settings.ledger_port = free_port(settings.host(), settings.ledger_port)?;
+    settings.bucket_port = free_port(settings.host(), settings.bucket_port)?;
+    let genesis = folder.genesis()?;
+    // Nodes count once they have their slots; the ports are there for whoever looks at the network.
+    let old = folder.settings()?.unwrap_or_else(|| settings.clone());
+    folder.save(&Settings { miners: old.miners, validators: old.validators, ..settings.clone() })?;
     for node in settings.nodes() {
         make_wallet(folder.path(), &node.name)?;
     }
     make_wallet(folder.path(), OWNER)?;
-    settings.ledger_port = free_port(settings.ledger_port)?;
-    settings.bucket_port = free_port(settings.bucket_port)?;
-    let genesis = folder.genesis()?;
-    let plan = match &genesis {
-        Some(_) => None,
-        None => {
-            report(Stage::Measuring);
-            Some(make_plan(&folder.corpus()?, options, &settings)?)
-        }
-    };
-    if let Some(plan) = &plan {
-        make_profile(folder, &settings, plan)?;
-    }
-    // Only now is everything there that a later start relies on.
-    folder.save(&settings)?;
     report(Stage::Services);
     start_services(folder, &settings, children)?;
-    let chain = connect(&settings).await?;
+    let chain = connect(folder, &settings, children).await?;
     report(Stage::Registering);
     for node in settings.nodes() {
         register(folder.path(), &node, &chain).await?;
     }
-    let genesis = match (genesis, &plan) {
-        (None, Some(plan)) => make_genesis(folder, &chain, plan).await?,
-        (Some(genesis), _) => genesis,
-        (None, None) => unreachable!("a folder without a genesis gets a plan above"),
+    let genesis = match genesis {
+        Some(genesis) => genesis,
+        None => make_genesis(folder, &chain).await?,
     };
+    settings.run = Some(genesis.run_id());
+    folder.save(&settings)?;
+    if settings.listen.is_some() {
+        report(Stage::Sharing);
+        share(folder.path(), &settings, &genesis).await?;
+    }
     start_nodes(folder, &settings, children)?;
     Ok(Network { settings, chain, genesis })
-}
-
-/// The settings of a new network, or of one that may grow: it keeps the nodes that it has.
-fn grown(old: Option<Settings>, options: &NetworkOptions) -> Settings {
-    let (miners, validators) = (options.miners, options.validators);
-    match old {
-        None => Settings::new(validators.unwrap_or(2).max(1), miners.unwrap_or(4).max(1)),
-        Some(old) => Settings {
-            miners: miners.unwrap_or(0).max(old.miners),
-            validators: validators.unwrap_or(0).max(old.validators),
-            ..old
-        },
-    }
-}
-
-fn make_plan(corpus: &Corpus, options: &NetworkOptions, settings: &Settings) -> Result<Plan, SetupError> {
-    let vocab_size = corpus.manifest().vocab_size as usize;
-    let model = templar_engine::preset(&options.preset, vocab_size)?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(SetupError::Random)?;
-    Plan::new(&plan::Inputs {
-        model,
-        corpus,
-        seed,
-        miners: settings.miners,
-        validators: settings.validators,
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        rule: options.rule.unwrap_or_default(),
-        window_seconds: options.window_seconds,
-    })
-}
-
-fn make_profile(folder: &Folder, settings: &Settings, plan: &Plan) -> Result<(), SetupError> {
-    let path = folder.path().join("ledger.json");
-    if path.is_file() {
-        return Ok(());
-    }
-    let address = |name: &str| wallet(folder.path(), name)?.coldkey_address();
-    let funded = settings.nodes().iter().map(|node| address(&node.name)).collect::<Result<Vec<_>, _>>()?;
-    let mut profile = Profile::local(address(OWNER)?, &funded);
-    profile.block_time_ms = plan::BLOCK_TIME_MS;
-    profile.commitment_retention_blocks = profile.commitment_retention_blocks.max(plan.retention_blocks());
-    profile.history_blocks = profile.history_blocks.max(2 * plan.retention_blocks());
-    profile.yuma.activity_cutoff_blocks = profile.yuma.activity_cutoff_blocks.max(plan.activity_cutoff_blocks());
-    profile.check()?;
-    Ok(folder.write_json("ledger.json", &profile)?)
 }
 
 pub(crate) fn text_of(path: &Path) -> String {
@@ -198,37 +93,46 @@ pub(crate) fn text_of(path: &Path) -> String {
 
 fn start_services(folder: &Folder, settings: &Settings, children: &mut Children) -> Result<(), SetupError> {
     let data = text_of(folder.path());
-    let listen = |port: u16| format!("127.0.0.1:{port}");
+    let listen = |port: u16| SocketAddr::new(settings.host(), port).to_string();
     let profile = text_of(&folder.path().join("ledger.json"));
-    let ledger = ["ledger", "--data", &data, "--listen", &listen(settings.ledger_port), "--profile", &profile];
-    let bucket = ["bucket", "--data", &data, "--listen", &listen(settings.bucket_port)];
-    for (name, arguments) in [("ledger", ledger.as_slice()), ("bucket", bucket.as_slice())] {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let (ledger_address, bucket_address) = (listen(settings.ledger_port), listen(settings.bucket_port));
+    let mut ledger = vec!["ledger", "--data", &data, "--listen", &ledger_address];
+    // A ledger that exists has its rules in its own file.
+    if !folder.path().join("ledger").join("ledger.redb").is_file() {
+        ledger.extend(["--profile", &profile]);
+    }
+    let bucket = vec!["bucket", "--data", &data, "--listen", &bucket_address];
+    for (name, arguments) in [("ledger", ledger), ("bucket", bucket)] {
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
         children.start(folder, Recipe { name: name.to_owned(), arguments, variables: Vec::new() })?;
     }
     Ok(())
 }
 
-async fn connect(settings: &Settings) -> Result<RpcChain, SetupError> {
+async fn connect(folder: &Folder, settings: &Settings, children: &mut Children) -> Result<RpcChain, SetupError> {
     let url = settings.ledger_url();
     let begun = tokio::time::Instant::now();
     loop {
         match RpcChain::connect(&url, RpcOptions::default()).await {
             Ok(chain) => return Ok(chain),
-            Err(error) if begun.elapsed() > LEDGER_DEADLINE => {
-                return Err(SetupError::LedgerDown(error));
-            }
+            Err(error) if begun.elapsed() > LEDGER_DEADLINE => return Err(SetupError::LedgerDown(error)),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        for name in ["ledger", "bucket"] {
+            if let Some(reason) = children.end_of(folder, name)? {
+                return Err(SetupError::Ended { name: name.to_owned(), reason, log: folder.log(name) });
+            }
         }
     }
 }
 
-async fn make_genesis(folder: &Folder, chain: &RpcChain, plan: &Plan) -> Result<Genesis, SetupError> {
-    let ledger = chain.genesis().await?;
-    let start = chain.head().await?.number.plus(START_BLOCKS);
-    let genesis = plan.genesis(ledger, NETUID, start);
+async fn make_genesis(folder: &Folder, chain: &RpcChain) -> Result<Genesis, SetupError> {
+    let mut genesis = folder.plan()?.ok_or_else(|| SetupError::NoNetwork { root: folder.path().to_owned() })?;
+    genesis.ledger = chain.genesis().await?;
+    genesis.clock.start_block = chain.head().await?.number.plus(START_BLOCKS);
     genesis.check()?;
     folder.write("genesis.json", genesis.to_json().as_bytes())?;
+    folder.remove_file("plan.json")?;
     Ok(genesis)
 }
 
@@ -259,33 +163,4 @@ fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) ->
         children.start(folder, Recipe { name, arguments, variables })?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_keeps_the_rule_that_it_was_made_with() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&root.path().join("up"), false).unwrap();
-        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/demo");
-        folder.check_rule(Some(RuleName::Krum)).unwrap();
-        folder.write("genesis.json", &std::fs::read(demo).unwrap()).unwrap();
-        folder.check_rule(None).unwrap();
-        folder.check_rule(Some(RuleName::Demo)).unwrap();
-        let rejected = folder.check_rule(Some(RuleName::Krum)).unwrap_err();
-        assert!(rejected.to_string().contains("has the rule demo"), "{rejected}");
-    }
-
-    #[test]
-    fn a_network_of_an_earlier_version_is_rejected_with_what_to_do() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&root.path().join("up"), false).unwrap();
-        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../base/tests/corpus/genesis/local-v1");
-        folder.write("genesis.json", &std::fs::read(old).unwrap()).unwrap();
-        let Err(SetupError::Genesis { source, .. }) = folder.genesis() else { panic!("an old network is taken") };
-        let text = source.to_string();
-        assert!(text.contains("version 1") && text.contains("templar up --fresh"), "{text}");
-    }
 }

@@ -114,7 +114,8 @@ impl PayloadOutlook {
 }
 
 impl MemoryOutlook {
-    fn of(genesis: &Genesis) -> Self {
+    /// What the nodes of a run hold in memory.
+    pub fn of(genesis: &Genesis) -> Self {
         let model = genesis.model.parameter_count() as u64 * VALUE;
         let momentum = if matches!(genesis.outer.step, StepRule::Nesterov { .. }) { model } else { 0 };
         let shape = |sequences: usize| TrainingShape {

@@ -7,6 +7,9 @@ use std::path::Path;
 use templar_base::BlockNumber;
 use templar_localnet::{NodeView, Summary, View, WindowEvent};
 
+/// How to use what a network of this machine has trained, while it runs and when it is stopped.
+pub const NEXT: &str = "use the model: templar model chat, or templar checkpoint fetch --out trained";
+
 fn loss(value: Option<f64>) -> String {
     value.map_or("?".to_owned(), |loss| format!("{loss:.4}"))
 }

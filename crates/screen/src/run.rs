@@ -4,7 +4,25 @@ use crate::table::{Paint, count, size, table};
 use crate::text::duration;
 use std::path::Path;
 use templar_base::{FIELDS, Genesis, Problem};
+use templar_localnet::FetchedRun;
 use templar_record::Outlook;
+
+/// How to take part in a run that was fetched.
+pub fn join_steps(run: &FetchedRun, paint: Paint) -> String {
+    let FetchedRun { run, ledger, genesis, corpus } = run;
+    let (genesis, corpus) = (genesis.display(), corpus.display());
+    format!(
+        "run      {run}\nledger   {ledger}\ngenesis  {genesis}\ncorpus   {corpus}\n\n{}\n  \
+         1. templar wallet new --wallet NAME, and ask the owner for some TAO\n  \
+         2. templar token register --wallet NAME --ledger {ledger}\n  \
+         3. a bucket that the others can read: templar bucket --listen IP:9000; templar bucket key add NAME --endpoint \
+         http://IP:9000\n  \
+         4. templar miner --genesis {genesis} --corpus {corpus} --wallet NAME --ledger {ledger} --bucket URL\n\
+         The model so far: templar checkpoint fetch --genesis {genesis} --ledger {ledger}\n\
+         docs/machines.md has each step.\n",
+        paint.bold("Next"),
+    )
+}
 
 /// A document with its meaning, what it comes to if it is sound, and its problems.
 pub fn check_text(genesis: &Genesis, outlook: Option<&Outlook>, problems: &[Problem], paint: Paint) -> String {

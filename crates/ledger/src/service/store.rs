@@ -3,6 +3,7 @@
 //! A kill at any instant leaves the last committed block whole. The state is kept as the entries of its tables, so
 //! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
 
+use crate::service::guard::guarded;
 use crate::service::view::WeightRows;
 use crate::state::{Change, State};
 use crate::{PaidEpoch, Profile};
@@ -117,7 +118,8 @@ pub(crate) struct Opened {
 /// An open ledger file.
 #[derive(Debug)]
 pub(crate) struct Store {
-    database: Database,
+    /// There until the store is dropped.
+    database: Option<Database>,
     path: PathBuf,
     history_blocks: u64,
     /// Blocks between two that are flushed to the disk; 1 but for ledgers that can be made again.
@@ -130,8 +132,10 @@ impl Store {
     pub fn open(folder: &Path, profile: Option<&Profile>, secret: [u8; 32]) -> Result<Opened, StoreError> {
         let path = folder.join(FILE_NAME);
         if path.exists() {
-            let database = Database::open(&path).map_err(|error| database_error(&path, error))?;
-            return Self::load(database, path, profile);
+            return guarded(&path, || {
+                let database = Database::open(&path).map_err(|error| database_error(&path, error))?;
+                Self::load(database, path.clone(), profile)
+            });
         }
         let profile = profile.ok_or_else(|| StoreError::Missing(folder.to_owned()))?;
         Self::make_file(folder, |database| Self::create(database, path.clone(), profile, secret))
@@ -142,7 +146,9 @@ impl Store {
         let opened = Self::open(folder, None, [0; 32])?;
         match opened.secret {
             None => Ok(opened),
-            Some(_) => Err(StoreError::Damaged(opened.store.path, "it is a ledger's own file, no follower's copy")),
+            Some(_) => {
+                Err(StoreError::Damaged(opened.store.path.clone(), "it is a ledger's own file, no follower's copy"))
+            }
         }
     }
 
@@ -216,6 +222,7 @@ impl Store {
         profile: &Profile,
         secret: Option<[u8; 32]>,
     ) -> Result<Self, StoreError> {
+        let database = Some(database);
         let store = Self { database, path, history_blocks: profile.history_blocks, blocks_per_sync: 1 };
         store.write(true, |transaction| {
             let mut meta = transaction.open_table(META)?;
@@ -237,7 +244,7 @@ impl Store {
 
     fn load(database: Database, path: PathBuf, wanted: Option<&Profile>) -> Result<Opened, StoreError> {
         let damaged = |what| StoreError::Damaged(path.clone(), what);
-        let mut store = Self { database, path: path.clone(), history_blocks: 0, blocks_per_sync: 1 };
+        let mut store = Self { database: Some(database), path: path.clone(), history_blocks: 0, blocks_per_sync: 1 };
         let version = store.meta("version")?.and_then(|bytes| u32::decode_all(&mut &bytes[..]).ok()).unwrap_or(0);
         if version != STORE_VERSION {
             return Err(StoreError::WrongVersion { folder: path, found: version, wanted: STORE_VERSION });
@@ -445,8 +452,8 @@ impl Store {
     }
 
     fn read<T>(&self, body: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let run = || body(&self.database.begin_read()?);
-        run().map_err(|error| StoreError::Database(self.path.clone(), Box::new(error)))
+        let run = || body(&self.database()?.begin_read()?);
+        guarded(&self.path, || run().map_err(|error| self.failed(error)))
     }
 
     fn write(
@@ -455,7 +462,7 @@ impl Store {
         body: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         let run = || -> Result<(), redb::Error> {
-            let mut transaction = self.database.begin_write()?;
+            let mut transaction = self.database()?.begin_write()?;
             // After a kill the file opens at once instead of being scanned.
             transaction.set_quick_repair(true);
             if !is_synced {
@@ -465,7 +472,29 @@ impl Store {
             transaction.commit()?;
             Ok(())
         };
-        run().map_err(|error| StoreError::Database(self.path.clone(), Box::new(error)))
+        guarded(&self.path, || run().map_err(|error| self.failed(error)))
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    fn failed(&self, error: redb::Error) -> StoreError {
+        match error {
+            redb::Error::Corrupted(_) => StoreError::Damaged(self.path.clone(), "its pages contradict each other"),
+            error => StoreError::Database(self.path.clone(), Box::new(error)),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // Closing writes, which may panic where the file is damaged; that was reported when it was read.
+        let _ = guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
     }
 }
 
@@ -529,6 +558,9 @@ fn database_error(path: &Path, error: redb::DatabaseError) -> StoreError {
         redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Locked(path.to_owned()),
         redb::DatabaseError::UpgradeRequired(found) => {
             StoreError::WrongVersion { folder: path.to_owned(), found: u32::from(found), wanted: STORE_VERSION }
+        }
+        redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)) => {
+            StoreError::Damaged(path.to_owned(), "its pages contradict each other")
         }
         error => StoreError::Database(path.to_owned(), Box::new(error.into())),
     }

@@ -1,7 +1,8 @@
 //! `templar checkpoint`.
 
 use super::model::{lock, open_checkpoint};
-use crate::config::{Config, LedgerFlag};
+use super::up::setup_advice;
+use crate::config::{Config, DataFlag, LedgerFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use crate::{interrupt, role};
@@ -12,22 +13,23 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{StateHash, Window};
-use templar_corpus::Tokenizer;
 use templar_engine::checkpoint::read_safetensors;
 use templar_gradient::OuterState;
-use templar_model::folder;
+use templar_localnet::{OpenRecord, save_checkpoint};
 use templar_record::{
-    Checkpoint as Fetched, MOMENTUM_FILE, PublicRecord, RecordError, Rules, agreed_state, fetch_checkpoint,
-    fetch_latest_checkpoint, published_checkpoints, write_model_files,
+    Checkpoint as Fetched, MOMENTUM_FILE, RecordError, Rules, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
+    published_checkpoints,
 };
 use templar_screen::{Progress, checkpoints, size};
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
 ///
 /// No wallet and no bucket are needed: the ledger states what most of the stake applied and where the validators' buckets
-/// are, and everything from a bucket is checked against that.
+/// are, and everything from a bucket is checked against that. Without --genesis it is about the network of `templar up`
+/// on this machine, also when that is stopped.
 ///
-/// Example: templar checkpoint fetch --genesis genesis.json --out trained
+/// Example: templar checkpoint fetch
+/// Example: templar checkpoint fetch --genesis genesis.json --ledger ws://192.168.1.5:9944 --out trained
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Checkpoint {
@@ -45,13 +47,15 @@ enum Action {
 /// The flags of every subcommand.
 #[derive(Debug, Args)]
 struct Shared {
-    /// The run's genesis document
+    /// The run's genesis document; that of the local network where it is not given
     #[arg(long, value_name = "FILE")]
-    genesis: PathBuf,
+    genesis: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
     ledger: LedgerFlag,
+    #[command(flatten)]
+    data: DataFlag,
 }
 
 /// List the checkpoints that the validators publish, and whether most of the stake agrees with them.
@@ -80,7 +84,7 @@ struct Fetch {
     #[arg(long, value_name = "W", default_value = "latest")]
     window: Which,
     /// Folder for the model
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "trained")]
     out: PathBuf,
     #[command(flatten)]
     shared: Shared,
@@ -135,25 +139,31 @@ impl Checkpoint {
 
 impl Shared {
     /// The run's rules, and the record of the ledger that they name.
-    async fn open(&self, config: Config) -> anyhow::Result<(Rules, PublicRecord)> {
-        let config = config.with(&self.ledger);
-        let run = Rules::new(role::read_genesis(&self.genesis)?)?;
-        let chain = role::connect(&config).await;
+    async fn open(&self, config: &Config) -> anyhow::Result<OpenRecord> {
+        let root = config.data_folder().join("up");
+        let genesis = match &self.genesis {
+            Some(genesis) => genesis.clone(),
+            None if self.ledger.ledger.is_none() => {
+                return OpenRecord::of_network(&root).await.map_err(setup_advice);
+            }
+            None => root.join("genesis.json"),
+        };
+        let run = Rules::new(role::read_genesis(&genesis)?)?;
+        let chain = role::connect(config).await;
         let chain = chain.advise("start one with `templar ledger` or `templar up`, or name another with --ledger")?;
         run.check_ledger(chain.genesis().await?).advise("name the run's ledger with --ledger")?;
-        let record = PublicRecord::new(Arc::new(chain), run.genesis.netuid);
-        Ok((run, record))
+        Ok(OpenRecord::new(run, Arc::new(chain)))
     }
 }
 
 impl List {
     fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.shared.ledger).with(&self.shared.data);
         let (run, current, published) = interrupt::runtime(2)?.block_on(async {
-            let (run, record) = self.shared.open(config).await?;
-            let head = record.chain.head().await?.number;
-            let published = published_checkpoints(&run, &record, self.last).await?;
-            let current = run.phases.window_of(head);
-            anyhow::Ok((run, current, published))
+            let open = self.shared.open(&config).await?;
+            let published = published_checkpoints(&open.run, &open.record, self.last).await?;
+            let current = open.current().await?;
+            anyhow::Ok((open.run, current, published))
         })?;
         let checkpoints: Vec<Value> = published.iter().map(checkpoints::facts).collect();
         let every = run.genesis.budget.checkpoint_windows;
@@ -164,6 +174,7 @@ impl List {
 
 impl Fetch {
     fn run(self, config: Config) -> anyhow::Result<()> {
+        let config = config.with(&self.shared.ledger).with(&self.shared.data);
         // Checked before anything is downloaded.
         let _lock = lock(&self.out)?;
         // An interrupted download is resumed from here.
@@ -172,21 +183,18 @@ impl Fetch {
         let scratch = scratch.join("checkpoint");
         let mut progress = Progress::new(config.is_quiet);
         let (run, fetched) = interrupt::runtime(2)?.block_on(async {
-            let (run, record) = self.shared.open(config).await?;
+            let open = self.shared.open(&config).await?;
             progress.say("fetching the checkpoint");
-            let fetched = self.fetch(&run, &record, &scratch).await?;
-            anyhow::Ok((run, fetched))
+            let fetched = self.fetch(&open, &scratch).await?;
+            anyhow::Ok((open.run, fetched))
         })?;
         drop(progress);
-        let Fetched { window, outer, tokenizer } = fetched;
-        let end_of_text = Tokenizer::from_json(&tokenizer)?.end_of_text();
-        let files = folder::replace_with(&self.out, |new| -> anyhow::Result<_> {
-            Ok(write_model_files(&run.genesis.model, &outer, &tokenizer, end_of_text, new)?)
-        })?;
-        drop(outer);
+        // Nothing is left to resume.
+        let _ = std::fs::remove_dir(scratch.parent().unwrap_or(&scratch));
+        let window = fetched.window;
+        let bytes = save_checkpoint(&run, fetched, &self.out)?;
         // Read back from the disk, so that what is printed holds for the folder.
         let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
-        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         self.shared.output.facts(&facts, |_| {
             let out = self.out.display();
@@ -198,10 +206,9 @@ impl Fetch {
         })
     }
 
-    async fn fetch(&self, run: &Rules, record: &PublicRecord, scratch: &Path) -> anyhow::Result<Fetched> {
+    async fn fetch(&self, open: &OpenRecord, scratch: &Path) -> anyhow::Result<Fetched> {
         let look = "see the checkpoints with `templar checkpoint list`";
-        let head = record.chain.head().await?.number;
-        let current = run.phases.window_of(head);
+        let (run, record, current) = (&open.run, &open.record, open.current().await?);
         match self.window {
             Which::Latest => match current {
                 Some(current) => fetch_latest_checkpoint(run, record, current, scratch).await.advise(look),
@@ -238,10 +245,11 @@ impl Verify {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let window = Window(self.window);
         let folder = open_checkpoint(&self.folder)?;
+        let config = config.with(&self.shared.ledger).with(&self.shared.data);
         let (run, agreed) = interrupt::runtime(2)?.block_on(async {
-            let (run, record) = self.shared.open(config).await?;
-            let agreed = agreed_state(&run, &record, window).await?;
-            anyhow::Ok((run, agreed))
+            let open = self.shared.open(&config).await?;
+            let agreed = agreed_state(&open.run, &open.record, window).await?;
+            anyhow::Ok((open.run, agreed))
         })?;
         let agreed =
             agreed.with_context(|| format!("the ledger holds no agreed state for the start of window {window}"));

@@ -11,11 +11,14 @@ mod presets;
 mod sampling;
 mod train;
 
+use super::up::setup_advice;
 use crate::config::Config;
 use crate::failure::{Advise, Usage, advice};
+use crate::interrupt;
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use templar_localnet::{TrainedError, newest_model};
 use templar_model::{Checkpoint, FolderError, folder};
 
 /// What to do about a checkpoint that cannot be used.
@@ -27,6 +30,22 @@ pub fn open_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
     Checkpoint::open(path)
         .with_context(|| format!("cannot use the checkpoint {}", path.display()))
         .advise(CHECKPOINT_ADVICE)
+}
+
+/// The folder, or where none is given the newest model of the local network.
+pub fn local_or(folder: Option<PathBuf>, config: &Config) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = folder {
+        return Ok(folder);
+    }
+    let trained = interrupt::runtime(2)?.block_on(newest_model(&config.data_folder().join("up")));
+    let trained = trained.map_err(|error| match error {
+        TrainedError::Network(error) => setup_advice(error),
+        error => advice(error, "name a model folder, or let `templar up` run for some windows more"),
+    })?;
+    if !config.is_quiet {
+        eprintln!("the local network's model at the start of window {}: {}", trained.window, trained.folder.display());
+    }
+    Ok(trained.folder)
 }
 
 /// Makes this process the only one that writes the folder.

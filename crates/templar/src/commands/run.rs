@@ -1,13 +1,14 @@
 //! `templar run`.
 
 mod check;
+mod join;
 mod ledger;
 mod new;
 
 use crate::config::Config;
 use clap::{Args, Subcommand};
 
-/// Make a run of one's own: its genesis document, which every node of the run must have.
+/// Make a run of one's own: its genesis document, which every node of the run must have; or fetch another's run.
 ///
 /// Example: templar run new --corpus corpus --preset nano --ledger ws://127.0.0.1:9944
 /// Example: templar run check genesis.json --corpus corpus
@@ -22,14 +23,16 @@ pub struct Run {
 enum Action {
     New(Box<new::New>),
     Check(check::Check),
+    Join(join::Join),
 }
 
 impl Run {
-    /// Makes or checks a document.
+    /// Makes, checks or fetches a document.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         match self.action {
             Action::New(new) => new.run(config),
             Action::Check(check) => check.run(config),
+            Action::Join(join) => join.run(config),
         }
     }
 }

@@ -6,12 +6,16 @@ use crate::output::{Output, print};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use serde_json::json;
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use templar_corpus::{BuildError, TokenizerError};
 use templar_localnet::{
-    Children, Folder, FolderError, Network, NetworkOptions, RuleName, SetupError, Stage, Stakes, Tally, Watch, bring_up,
+    By, Checked, ChildError, Children, Folder, FolderError, Network, NetworkOptions, Preparing, RuleName, SetupError,
+    Stage, Stakes, Tally, Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::{Key, Progress, Screen, is_colour_wanted, network};
@@ -19,9 +23,6 @@ use templar_screen::{Key, Progress, Screen, is_colour_wanted, network};
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SYNTHETIC_BYTES: u64 = 4 << 20;
-const VOCABULARY: u32 = 4096;
-/// The synthetic grammar has a few hundred words.
-const SYNTHETIC_VOCABULARY: u32 = 512;
 
 /// Run a whole local network: a ledger, a bucket server, validators and miners that train a model on real text.
 ///
@@ -33,25 +34,28 @@ const SYNTHETIC_VOCABULARY: u32 = 512;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Up {
-    /// Number of miners; 4 for a new network
-    #[arg(long, value_name = "N")]
+    /// Number of miners, up to 200; 4 for a new network, an existing one can only grow
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=200))]
     miners: Option<usize>,
-    /// Number of validators; 2 for a new network
-    #[arg(long, value_name = "N")]
+    /// Number of validators, up to 64; 2 for a new network, an existing one can only grow
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     validators: Option<usize>,
     /// End after N windows, with a summary
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     windows: Option<u64>,
-    /// Remove the network in the folder and start over
+    /// Start over: a new network takes the place of the one in the folder, once it is complete
     #[arg(long)]
     fresh: bool,
-    /// Length of a window in seconds, for a new network; by default from the speed of this machine
-    #[arg(long, value_name = "SECONDS")]
+    /// Length of a window in seconds, 8 to 86400, for a new network; by default from the speed of this machine
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(8..=86_400))]
     window_seconds: Option<u64>,
+    /// Address of this machine under which other machines may join, such as 192.168.1.5; by default none may
+    #[arg(long, value_name = "IP")]
+    listen: Option<IpAddr>,
     /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
     #[arg(long, value_name = "RULE", value_parser = rules())]
     rule: Option<RuleName>,
-    /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text
+    /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
     #[arg(long, value_name = "N", value_parser = text::vocabulary())]
     vocab_size: Option<u32>,
     #[command(flatten)]
@@ -85,17 +89,36 @@ pub fn folder_advice(error: FolderError) -> anyhow::Error {
 }
 
 /// What to do about a network that cannot be set up.
-fn setup_advice(error: SetupError) -> anyhow::Error {
-    let advised = match error {
-        SetupError::Folder(error) => return folder_advice(error),
-        SetupError::OtherRule { .. } => {
-            let usage = Usage(error.to_string());
-            return advice(usage, "leave --rule out to keep its rule, or start over with --fresh");
+pub fn setup_advice(error: SetupError) -> anyhow::Error {
+    let advised = match &error {
+        SetupError::OtherWish { flags, .. } => {
+            let advised = format!("leave {flags} out to keep the network as it is, or start over with --fresh");
+            return advice(Usage(error.to_string()), &advised);
         }
-        SetupError::NoPort(_) => "close some programs that listen, and retry",
-        SetupError::Corpus(_) | SetupError::Genesis { .. } => "start over with --fresh",
+        SetupError::NoRoom { .. } => {
+            return advice(Usage(error.to_string()), "take fewer --miners or --validators, or start over with --fresh");
+        }
+        SetupError::TooLittleText { .. } => "give a longer --text, or start with fewer --miners and --validators",
+        SetupError::Build(BuildError::Tokenizer(TokenizerError::TextTooPlain { .. })) => {
+            "take a smaller --vocab-size, or leave it out for what the text gives"
+        }
+        SetupError::NoPort { .. } => "name an address of this machine, or close some programs that listen",
+        SetupError::Corpus(_) | SetupError::Genesis { .. } | SetupError::Lost { .. } | SetupError::Store(_) => {
+            "put back a copy of what is missing or damaged, or start over with --fresh"
+        }
+        SetupError::NoNetwork { .. } => "start one with `templar up`, or name its folder with --data",
         SetupError::LedgerDown(_) => "read logs/ledger.log in the network's folder",
-        _ => return error.into(),
+        SetupError::Ended { log, .. } | SetupError::Child(ChildError::KeepsEnding { log, .. }) => {
+            let advised = format!("read {}", log.display());
+            return advice(error, &advised);
+        }
+        _ => {
+            return match error {
+                SetupError::Folder(error) => folder_advice(error),
+                SetupError::Preset(error) => Usage(error.to_string()).into(),
+                error => error.into(),
+            };
+        }
     };
     advice(error, advised)
 }
@@ -108,70 +131,76 @@ impl Up {
         if !is_synthetic {
             config = config.with(&self.text);
         }
-        if self.miners == Some(0) || self.validators == Some(0) {
-            return Err(Usage("a network needs at least one miner and one validator".to_owned()).into());
+        if self.listen.is_some_and(|address| address.is_unspecified()) {
+            let what = "others cannot reach 0.0.0.0: --listen is the address of this machine in their network";
+            return Err(Usage(what.to_owned()).into());
         }
+        let options = self.options(&config);
+        options.check().map_err(setup_advice)?;
+        let folder = Folder::open(&config.data_folder().join("up")).map_err(folder_advice)?;
+        let mut progress = Progress::new(config.is_quiet || self.output.is_json());
+        let synthetic = is_synthetic.then_some(SYNTHETIC_BYTES);
+        let choose = |progress: &mut Progress| text::choose(&config, synthetic, None, progress);
+        // Everything is found out before anything is replaced, spent or started.
+        let existing = match !self.fresh && folder.has_network() {
+            false => None,
+            true => {
+                let text = (!self.text.text.is_empty()).then(|| choose(&mut progress)).transpose()?;
+                folder.check(&options, text.as_ref().map(|text| &text.sources)).map_err(setup_advice)?
+            }
+        };
+        let mut checked = match existing {
+            Some(checked) => checked,
+            None => {
+                let chosen = choose(&mut progress)?;
+                let mut report = |news| match news {
+                    Preparing::Text(news) => show_build(&mut progress, news),
+                    Preparing::Measuring => progress.say("measuring this machine"),
+                };
+                let mut checked = folder.prepare(&options, &chosen.sources, &mut report).map_err(setup_advice)?;
+                if chosen.sources.is_synthetic() && !is_synthetic {
+                    checked.remarks.extend(chosen.remarks);
+                }
+                checked
+            }
+        };
+        checked.settings.listen = self.listen;
+        for remark in checked.remarks.iter().filter(|_| self.output.is_json()) {
+            self.output.event(&json!({"event": "note", "message": remark}), |_| String::new())?;
+        }
+        checked.remarks.push(network::NEXT.to_owned());
+        checked
+            .remarks
+            .extend(checked.sources.iter().map(|text| format!("text: {} (licence: {})", text.name, text.licence)));
+        interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, progress))
+    }
+
+    fn options(&self, config: &Config) -> NetworkOptions {
         // A network on one machine shares its cores: by default, the smallest model.
         let preset = match config.get(Setting::Preset) {
-            Some((name, origin)) if *origin != Origin::Default => name.to_owned(),
-            _ => "nano".to_owned(),
+            Some((name, Origin::Flag(_))) => Wish { value: name.to_owned(), by: By::Flag },
+            Some((name, origin)) if *origin != Origin::Default => {
+                Wish { value: name.to_owned(), by: By::Setting(format!("the setting preset ({origin})")) }
+            }
+            _ => Wish { value: "nano".to_owned(), by: By::Default },
         };
-        // Found before anything is made or removed.
-        templar_engine::preset(&preset, 4096).map_err(|error| Usage(error.to_string()))?;
-        let options = NetworkOptions {
-            preset,
-            window_seconds: self.window_seconds,
-            rule: self.rule,
-            miners: self.miners,
-            validators: self.validators,
-        };
-        let folder = Folder::open(&config.data_folder().join("up"), self.fresh).map_err(folder_advice)?;
-        folder.check_rule(options.rule).map_err(setup_advice)?;
-        interrupt::runtime(2)?.block_on(self.run_network(&config, &options, &folder, is_synthetic))
+        let (vocab_size, window_seconds, rule) = (self.vocab_size, self.window_seconds, self.rule);
+        NetworkOptions { preset, vocab_size, window_seconds, rule, miners: self.miners, validators: self.validators }
     }
 
-    /// Builds the network's text where it has none; returns what is trained on, for people.
-    fn text(
-        &self,
-        config: &Config,
-        folder: &Folder,
-        is_synthetic: bool,
-        progress: &mut Progress,
-    ) -> anyhow::Result<Vec<String>> {
-        if folder.has_corpus() {
-            let corpus = folder.corpus().map_err(setup_advice)?;
-            let sources = &corpus.manifest().sources;
-            return Ok(sources.iter().map(|source| format!("text: {}; {}", source.name, source.licence)).collect());
-        }
-        let chosen = text::choose(config, is_synthetic.then_some(SYNTHETIC_BYTES), None, progress)?;
-        let remarks = chosen.remarks.clone();
-        let is_synthetic = chosen.sources.is_synthetic();
-        let vocab_size = self.vocab_size.unwrap_or(if is_synthetic { SYNTHETIC_VOCABULARY } else { VOCABULARY });
-        let builder = chosen.sources.builder().vocab_size(vocab_size);
-        folder.build_corpus(builder, |news| show_build(progress, news)).map_err(setup_advice)?;
-        Ok(remarks)
-    }
-
-    async fn run_network(
-        &self,
-        config: &Config,
-        options: &NetworkOptions,
-        folder: &Folder,
-        is_synthetic: bool,
-    ) -> anyhow::Result<()> {
+    async fn run_network(&self, folder: &Folder, checked: Checked, mut progress: Progress) -> anyhow::Result<()> {
         let mut children = Children::of_program(std::env::current_exe().context("cannot find this program's file")?);
-        let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         let asked_to_stop = interrupt::asked_to_stop()?;
-        let mut remarks = self.text(config, folder, is_synthetic, &mut progress)?;
+        let mut remarks = checked.remarks;
         let mut report = |stage| {
             progress.say(match stage {
-                Stage::Measuring => "measuring this machine",
                 Stage::Services => "starting the ledger and the bucket server",
                 Stage::Registering => "registering the nodes",
+                Stage::Sharing => "sharing the run",
             });
         };
         let brought_up = tokio::select! {
-            network = bring_up(folder, options, &mut children, &mut report) => Some(network),
+            network = bring_up(folder, checked.settings, &mut children, &mut report) => Some(network),
             () = asked_to_stop => None,
         };
         drop(progress);
@@ -201,18 +230,25 @@ impl Up {
         let begun = Instant::now();
         let mut stakes = Stakes::default();
         let mut tally = Tally::default();
+        let address = network.settings.run_address().map(|address| address.to_string());
+        let run = network.genesis.run_id();
+        let started = json!({"event": "started", "run": run, "folder": folder.path(), "ledger": network.settings.ledger_url(), "address": address});
+        output.event(&started, |_| String::new())?;
         if !self.output.is_json() {
             for remark in remarks {
                 print(remark)?;
             }
-            print(&format!("run {}, in {}", network.genesis.run_id().short(), folder.path().display()))?;
+            print(&format!("run {}, in {}", run.short(), folder.path().display()))?;
+            if let Some(address) = address {
+                print(&format!("others join with: templar run join '{address}'"))?;
+            }
         }
         let mut screen = self.open_screen()?;
         let stop = interrupt::asked_to_stop()?;
         tokio::pin!(stop);
         let mut view;
         loop {
-            for note in children.tend(folder)? {
+            for note in children.tend(folder).map_err(|error| setup_advice(error.into()))? {
                 watch.add_note(note);
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;
@@ -229,9 +265,10 @@ impl Up {
                 if screen.key(Duration::ZERO)? == Some(Key::Stop) {
                     break;
                 }
-            } else if !self.output.is_json() {
+            } else {
                 for note in watch.take_notes() {
-                    print(&format!("         note: {note}"))?;
+                    let fact = json!({"event": "note", "message": note});
+                    self.output.event(&fact, |_| format!("         note: {note}"))?;
                 }
             }
             if self.windows.is_some_and(|windows| tally.windows >= windows) {
@@ -247,7 +284,7 @@ impl Up {
         // The terminal is given back first, so that the summary stays on it.
         drop(screen);
         let summary = tally.summary(&watch, &view);
-        output.event(&summary, |paint| network::summary(paint, &summary))
+        output.event(&summary, |paint| format!("{}\n{}", network::summary(paint, &summary), network::NEXT))
     }
 
     /// The screen, where there is a terminal for it and no lines were asked for.

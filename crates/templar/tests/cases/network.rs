@@ -1,1 +1,209 @@
 //! Local networks: what was asked for, what is there, what is damaged.
+
+use crate::program::{Place, Running, text};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The smallest network: two nodes, the shortest windows.
+const SMALL: [&str; 8] = ["--text", "synthetic", "--miners", "1", "--validators", "1", "--window-seconds", "8"];
+
+fn up<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    ["up", "--plain", "--data", text(data)].iter().chain(more).copied().collect()
+}
+
+/// Name and size of every file of a network, but for what only says that it runs.
+fn files(root: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, meta) = (entry.path(), entry.metadata().unwrap());
+            if meta.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("lock") {
+                found.insert(path.strip_prefix(root).unwrap().display().to_string(), meta.len());
+            }
+        }
+    }
+    found
+}
+
+fn words(seed: u64, count: usize) -> String {
+    let syllables = ["ba", "ke", "li", "mo", "nu", "ra", "sel", "tor", "vin", "wen", "zu", "pla", "gri", "sto", "fen"];
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let mut text = String::new();
+    for number in 0..count {
+        for _ in 0..2 + next() % 2 {
+            text += syllables[next() % syllables.len()];
+        }
+        text += if number % 12 == 11 { ".\n" } else { " " };
+    }
+    text
+}
+
+fn run_to_the_end(mut running: Running) -> Value {
+    running.wait_for(|event| event["event"] == "summary")
+}
+
+/// One network, on which everything is tried that must leave it as it is; then it still runs, and tells how to use what
+/// it trained.
+#[test]
+fn an_existing_network_is_never_silently_something_else_and_loses_nothing_by_a_mistake() {
+    let place = Place::new();
+    let data = place.path("net");
+    let root = data.join("up");
+    let with = |more: &[&str]| SMALL.iter().chain(more).map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let first: Vec<String> = with(&["--windows", "6"]);
+    let first: Vec<&str> = first.iter().map(String::as_str).collect();
+    let output = place.stdout(&up(&data, &first));
+    assert!(output.contains("templar model chat") && output.contains("templar checkpoint fetch"), "{output}");
+    let before = files(&root);
+    let other = place.write("other.txt", words(1, 30_000));
+
+    // Every wish that it does not follow is refused, alone or with others.
+    for (wish, has) in [
+        (vec!["--text", "typo.txt"], "typo.txt"),
+        (vec!["--text", text(&other)], "has the text synthetic tales"),
+        (vec!["--preset", "tiny"], "has the model nano"),
+        (vec!["--vocab-size", "300"], "has a vocabulary of 512"),
+        (vec!["--window-seconds", "30"], "has windows of 8 s"),
+        (vec!["--rule", "demo"], "has the rule mean-of-senders"),
+        (vec!["--preset", "tiny", "--vocab-size", "300"], "leave --preset, --vocab-size out"),
+    ] {
+        let code = if wish[1] == "typo.txt" { 1 } else { 2 };
+        let error = place.failure(code, &up(&data, &wish));
+        assert!(error.contains(has), "{wish:?}: {error}");
+        assert_eq!(files(&root), before, "{wish:?}");
+    }
+    // More nodes than there are shares of the text, or funds.
+    for wish in [["--miners", "20"], ["--validators", "64"], ["--miners", "200"]] {
+        let error = place.failure(2, &up(&data, &wish));
+        assert!(error.contains("room for 2 more miners and"), "{wish:?}: {error}");
+        assert_eq!(files(&root), before, "{wish:?}");
+    }
+    place.failure(2, &up(&data, &["--miners", "0"]));
+    place.failure(2, &up(&data, &["--miners", "9999"]));
+    place.failure(2, &up(&data, &["--window-seconds", "0"]));
+
+    // --fresh with a mistake beside it.
+    let notes = place.write("few.txt", "A text of a few words.\n");
+    for mistake in [
+        vec!["--text", "typo.txt"],
+        vec!["--text", "synthetic", "--vocab-size", "100"],
+        vec!["--text", text(&other), "--vocab-size", "60000"],
+        vec!["--text", text(&notes)],
+        vec!["--text", "synthetic", "--preset", "nonesuch"],
+        vec!["--text", "synthetic", "--preset", "72b"],
+        vec!["--text", "synthetic", "--listen", "0.0.0.0"],
+    ] {
+        let arguments: Vec<&str> = mistake.iter().copied().chain(["--fresh"]).collect();
+        let output = place.run(&up(&data, &arguments));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{mistake:?}: {error}");
+        assert_eq!(files(&root), before, "{mistake:?}");
+    }
+
+    // The model of the stopped network, without a path.
+    let facts = place.json(&["checkpoint", "fetch", "--data", text(&data), "--json"]);
+    assert_eq!(facts["window"], 5, "{facts}");
+    assert!(place.path("trained").join("config.json").is_file());
+    let output = place.run_with(&["model", "chat", "--data", text(&data), "--max-tokens", "8"], "Anna is\n");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // Settings that ask for nodes which can never be are cut to those that are.
+    let settings: Value = serde_json::from_slice(&std::fs::read(root.join("network.json")).unwrap()).unwrap();
+    let mut broken = settings.clone();
+    broken["miners"] = Value::from(20);
+    std::fs::write(root.join("network.json"), broken.to_string()).unwrap();
+    let mut running = place.start(&["up", "--json", "--data", text(&data), "--windows", "1"]);
+    let note = running.wait_for(|event| event["event"] == "note");
+    assert!(note["message"].as_str().unwrap().contains("1 have a share"), "{note}");
+    run_to_the_end(running);
+    let healed: Value = serde_json::from_slice(&std::fs::read(root.join("network.json")).unwrap()).unwrap();
+    assert_eq!((&healed["miners"], &healed["run"]), (&settings["miners"], &settings["run"]));
+
+    // Parts that are lost or damaged: one sentence and what to do, and nothing starts.
+    let damage = |name: &str, change: &dyn Fn(&Path), expected: &str| {
+        let (path, copy) = (root.join(name), place.path("copy"));
+        std::fs::copy(&path, &copy).unwrap();
+        change(&path);
+        let error = place.failure(1, &up(&data, &["--windows", "1"]));
+        assert!(error.contains(expected) && error.contains("--fresh"), "{name}: {error}");
+        assert!(!error.contains("panicked"), "{name}: {error}");
+        std::fs::copy(&copy, &path).unwrap();
+    };
+    let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+    let cut = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        for byte in bytes.iter_mut().skip(4_096).step_by(97) {
+            *byte ^= 0x55;
+        }
+        std::fs::write(path, bytes).unwrap();
+    };
+    damage("ledger/ledger.redb", &remove, "is missing");
+    damage("ledger/ledger.redb", &cut, "ledger");
+    damage("ledger/ledger.redb", &flip, "ledger");
+    damage("genesis.json", &remove, "genesis.json is missing");
+    damage("genesis.json", &cut, "genesis.json");
+    let other_rate = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let changed = text.replacen("\"name\":\"local\"", "\"name\":\"locaL\"", 1);
+        let changed = changed.replacen("\"name\": \"local\"", "\"name\": \"locaL\"", 1);
+        assert_ne!(text, changed);
+        std::fs::write(path, changed).unwrap();
+    };
+    damage("genesis.json", &other_rate, "of another run");
+    damage("network.json", &cut, "network.json is damaged");
+    // The rules of a ledger that exists are in its own file, and the settings follow from the nodes.
+    std::fs::write(root.join("ledger.json"), "{").unwrap();
+    std::fs::remove_file(root.join("network.json")).unwrap();
+    let summary = run_to_the_end(place.start(&["up", "--json", "--data", text(&data), "--windows", "1"]));
+    assert_eq!(summary["windows"], 1, "{summary}");
+}
+
+#[test]
+fn a_start_that_was_refused_leaves_nothing_that_counts_and_a_small_text_is_enough() {
+    let place = Place::new();
+    let data = place.path("net");
+    let few = place.write("few.txt", "A text of a few words.\n");
+    let error = place.failure(1, &up(&data, &["--text", text(&few)]));
+    assert!(error.contains("--text") && error.contains("--miners"), "{error}");
+    assert!(!data.join("up/network.json").exists() && !data.join("up/corpus").exists());
+    // The second try is about the second text, which is small too.
+    let notes = place.write("notes.txt", words(2, 4_000));
+    let arguments =
+        ["--text", text(&notes), "--miners", "1", "--validators", "1", "--window-seconds", "8", "--windows", "1"];
+    let output = place.stdout(&up(&data, &arguments));
+    assert!(output.contains("the text is small") && output.contains("notes.txt"), "{output}");
+    assert!(output.contains("summary"), "{output}");
+}
+
+/// A network that listens, and a second folder that knows nothing but its address.
+#[test]
+fn a_run_is_joined_by_one_address_and_checked_by_hash() {
+    let place = Place::new();
+    let (owner, guest) = (place.path("owner"), place.path("guest"));
+    let arguments: Vec<&str> =
+        ["up", "--json", "--data", text(&owner), "--listen", "127.0.0.1"].into_iter().chain(SMALL).collect();
+    let mut running = place.start(&arguments);
+    let address = running.wait_for(|event| event["event"] == "started")["address"].as_str().unwrap().to_owned();
+    let joined = place.json(&["run", "join", &address, "--data", text(&guest), "--json"]);
+    let document = std::fs::read(joined["genesis"].as_str().unwrap()).unwrap();
+    assert_eq!(document, std::fs::read(owner.join("up/genesis.json")).unwrap());
+    place.json(&["corpus", "inspect", joined["corpus"].as_str().unwrap(), "--json"]);
+    let server = address.split('#').next().unwrap();
+    let error = place.failure(1, &["run", "join", &format!("{server}#{}", "ab".repeat(32)), "--data", text(&guest)]);
+    assert!(error.contains("it is run"), "{error}");
+    let error = place.failure(2, &["run", "join", "nonsense", "--data", text(&guest)]);
+    assert!(error.contains("http://192.168.1.5:9000"), "{error}");
+    running.interrupt();
+}

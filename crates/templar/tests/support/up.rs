@@ -53,7 +53,12 @@ impl Up {
 
     /// Waits for the next window.
     pub fn window(&mut self) -> Value {
-        let event = self.next_line("a window");
+        let event = loop {
+            let event = self.next_line("a window");
+            if event["event"] != "note" {
+                break event;
+            }
+        };
         assert_eq!(event["event"], "window", "{event}");
         self.windows.push(event.clone());
         event

@@ -1,8 +1,8 @@
 //! `templar model chat`.
 
-use super::open_checkpoint;
 use super::sampling::SamplingFlags;
-use crate::config::{Config, ThreadsFlag};
+use super::{local_or, open_checkpoint};
+use crate::config::{Config, DataFlag, ThreadsFlag};
 use crate::output::{print, print_piece, write_piece};
 use anyhow::Context;
 use clap::Args;
@@ -14,14 +14,17 @@ use templar_model::Conversation;
 ///
 /// A model of `templar model train` was trained on texts, not on conversations: it continues yours and does not answer.
 ///
+/// Example: templar model chat
 /// Example: templar model chat first --temperature 0.7
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Chat {
-    /// Checkpoint folder
-    folder: PathBuf,
+    /// Model folder; where it is not given, the newest model of the network of `templar up`, also when that is stopped
+    folder: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingFlags,
+    #[command(flatten)]
+    data: DataFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
 }
@@ -29,8 +32,8 @@ pub struct Chat {
 impl Chat {
     /// Reads lines and continues them.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.threads);
-        let checkpoint = open_checkpoint(&self.folder)?;
+        let config = config.with(&self.threads).with(&self.data);
+        let checkpoint = open_checkpoint(&local_or(self.folder, &config)?)?;
         let mut engine = checkpoint.engine(config.threads()?)?;
         let sampling = self.sampling.sampling();
         let mut conversation = Conversation::new(&checkpoint, engine.as_mut(), &sampling);

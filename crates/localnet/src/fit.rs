@@ -1,0 +1,137 @@
+//! How a text is shared out in a local network: the usual shape, or a smaller one where the text is small.
+
+use templar_base::ModelConfig;
+
+/// Tokens of a sequence, the preferred first.
+const SEQUENCE_LENGTHS: [usize; 3] = [128, 64, 32];
+/// Sequences of an inner step, the preferred first.
+const SEQUENCES_PER_BATCH: [usize; 4] = [8, 4, 2, 1];
+/// Sequences that a window's contributions are measured on, the preferred first: multiples of its 8 parts.
+const EVALUATION_SEQUENCES: [usize; 4] = [64, 32, 16, 8];
+const HELD_OUT_SEQUENCES: usize = 64;
+/// The part of the text that one window may hand out: the rest is there to evaluate on.
+const WINDOW_SHARE: (u64, u64) = (3, 4);
+/// A window of fewer inner steps is taken only where the text gives no more.
+const LEAST_BATCHES: usize = 4;
+/// Bytes of English text per token at small vocabularies.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How a text is shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fit {
+    pub sequence_length: usize,
+    pub sequences_per_batch: usize,
+    /// Inner steps of a miner in a window, at most.
+    pub batches: usize,
+    pub evaluation: usize,
+    pub held_out: usize,
+}
+
+/// A text's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub train: u64,
+    pub held_out: u64,
+}
+
+impl Fit {
+    /// The shape that is preferred: what the speed of a machine is measured with.
+    pub const USUAL: Self = Self {
+        sequence_length: SEQUENCE_LENGTHS[0],
+        sequences_per_batch: SEQUENCES_PER_BATCH[0],
+        batches: LEAST_BATCHES,
+        evaluation: EVALUATION_SEQUENCES[0],
+        held_out: HELD_OUT_SEQUENCES,
+    };
+
+    /// Shares a text out over this many slots, with as many batches as wanted or as the text gives; none where it is too
+    /// small for any shape.
+    pub fn of(tokens: Tokens, slots: u16, wanted: usize, model: &ModelConfig) -> Option<Self> {
+        let shapes = |least: usize| {
+            let lengths = SEQUENCE_LENGTHS.into_iter().filter(|length| *length <= model.max_position_embeddings);
+            lengths
+                .flat_map(|length| SEQUENCES_PER_BATCH.map(|batch| (length, batch)))
+                .flat_map(|(length, batch)| EVALUATION_SEQUENCES.map(|evaluation| (length, batch, evaluation)))
+                .find_map(|shape| Self::shaped(tokens, slots, wanted, shape).filter(|fit| fit.batches >= least))
+        };
+        shapes(LEAST_BATCHES.min(wanted)).or_else(|| shapes(1))
+    }
+
+    fn shaped(
+        tokens: Tokens,
+        slots: u16,
+        wanted: usize,
+        (length, batch, evaluation): (usize, usize, usize),
+    ) -> Option<Self> {
+        let sequences = tokens.train.saturating_sub(1) / length as u64;
+        let most = (sequences * WINDOW_SHARE.0 / WINDOW_SHARE.1).min(sequences.saturating_sub(evaluation as u64));
+        let batches = usize::try_from(most / (u64::from(slots) * batch as u64)).unwrap_or(usize::MAX).min(wanted);
+        let window = u64::from(slots) * (batch * batches) as u64;
+        // Where an epoch has three windows, what judges one is kept out of the next one too.
+        let excluded = if window > 0 && sequences / window >= 3 { 2 * window } else { window };
+        let batches = if sequences.saturating_sub(excluded) < evaluation as u64 { 0 } else { batches };
+        let held_out = (tokens.held_out.saturating_sub(1) / length as u64).min(HELD_OUT_SEQUENCES as u64) as usize;
+        let fit = Self { sequence_length: length, sequences_per_batch: batch, batches, evaluation, held_out };
+        (batches > 0 && held_out > 0).then_some(fit)
+    }
+
+    /// What is smaller than usual, in words; none where nothing is.
+    pub fn remark(&self) -> Option<String> {
+        let usual = Self { batches: self.batches, ..Self::USUAL };
+        (*self != usual || self.batches < LEAST_BATCHES).then(|| {
+            format!(
+                "the text is small: up to {} steps a window of {} sequences of {} tokens, judged on {}",
+                self.batches, self.sequences_per_batch, self.sequence_length, self.evaluation
+            )
+        })
+    }
+}
+
+/// The part of a text that is kept back, in percent: 2, or more where that would be too little to measure the loss on.
+pub(crate) fn held_out_percent(bytes: u64) -> u32 {
+    let wanted = (HELD_OUT_SEQUENCES * (SEQUENCE_LENGTHS[0] + 1)) as u64 * BYTES_PER_TOKEN;
+    (wanted * 100).div_ceil(bytes.max(1)).clamp(2, 20) as u32
+}
+
+/// About how many bytes of text the smallest shape needs.
+pub(crate) fn least_bytes(slots: u16) -> u64 {
+    let shortest = SEQUENCE_LENGTHS[SEQUENCE_LENGTHS.len() - 1] as u64;
+    let sequences = (u64::from(slots) + 8) * WINDOW_SHARE.1 / WINDOW_SHARE.0 + 1;
+    // A fifth of it is kept back.
+    sequences * shortest * BYTES_PER_TOKEN * 5 / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(train: u64, held_out: u64, slots: u16) -> Option<Fit> {
+        let model = templar_engine::preset("nano", 512).unwrap();
+        Fit::of(Tokens { train, held_out }, slots, 200, &model)
+    }
+
+    #[test]
+    fn a_large_text_is_shared_out_as_usual_and_a_small_one_in_smaller_shapes() {
+        let large = fit(2_430_846, 50_000, 8).unwrap();
+        assert_eq!(large, Fit { batches: 200, ..Fit::USUAL });
+        assert_eq!(large.remark(), None);
+        let book = fit(40_000, 5_000, 8).unwrap();
+        assert_eq!((book.sequence_length, book.held_out), (128, 38));
+        assert!(book.batches >= LEAST_BATCHES && book.remark().is_some(), "{book:?}");
+        let notes = fit(5_000, 1_200, 8).unwrap();
+        assert!(notes.batches >= 1 && notes.held_out >= 1, "{notes:?}");
+        assert_eq!((fit(400, 100, 8), fit(5_000, 20, 8), fit(5_000, 1_200, 256)), (None, None, None));
+        // Whatever is shared out leaves enough to evaluate on.
+        for train in (0..60_000).step_by(977) {
+            let Some(fit) = fit(train, 9_000, 8) else { continue };
+            let handed_out = 8 * fit.batches * fit.sequences_per_batch + fit.evaluation;
+            assert!(handed_out * fit.sequence_length < train as usize, "{train}: {fit:?}");
+        }
+    }
+
+    #[test]
+    fn small_texts_keep_a_larger_part_back() {
+        assert_eq!([1 << 30, 4 << 20, 160_000, 20_000, 0].map(held_out_percent), [2, 2, 20, 20, 20]);
+        assert!(least_bytes(8) < 5_000);
+    }
+}
