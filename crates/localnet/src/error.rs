@@ -7,10 +7,18 @@ use std::path::PathBuf;
 use templar_base::{GenesisError, ModelConfigError};
 use templar_bucket::{BucketError, ServerError};
 use templar_chain::ChainError;
-use templar_corpus::{BuildError, CorpusError, PlanError, SourceError};
+use templar_corpus::{BuildError, CorpusError, PlanError, SourceError, TokenizerError};
 use templar_engine::{EngineError, UnknownPreset};
 use templar_ledger::{ProfileError, StoreError};
 use templar_wallet::WalletError;
+
+/// In decimal units, as `model presets` has them.
+fn gigabytes(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000_000.. => format!("{:.1} TB", bytes as f64 / 1e12),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
 
 /// A network that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +84,23 @@ pub enum SetupError {
         reason: String,
         /// Its log.
         log: PathBuf,
+    },
+    /// All nodes together need more memory than there is; the caller is at fault.
+    #[error(
+        "{preset} with {miners} miners and {validators} validators needs {}, and this machine has {} free",
+        gigabytes(*needed), gigabytes(*available)
+    )]
+    TooLittleMemory {
+        /// Size of the model.
+        preset: String,
+        /// Number of miners.
+        miners: usize,
+        /// Number of validators.
+        validators: usize,
+        /// Bytes of all nodes.
+        needed: u64,
+        /// Bytes that processes may still take.
+        available: u64,
     },
     /// The text is too small for any share-out.
     #[error(
@@ -163,6 +188,45 @@ pub enum SetupError {
     /// A bucket's location is not valid.
     #[error(transparent)]
     Bucket(#[from] BucketError),
+}
+
+impl SetupError {
+    /// Whether the command was used wrongly, rather than having failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::OtherWish { .. } | Self::NoRoom { .. } | Self::TooLittleMemory { .. } | Self::Preset(_))
+    }
+
+    /// What to do about it, for people who use `templar up`.
+    pub fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::OtherWish { flags, .. } => {
+                return Some(format!("leave {flags} out to keep the network as it is, or start over with --fresh"));
+            }
+            Self::Ended { log, .. } | Self::Child(ChildError::KeepsEnding { log, .. }) => {
+                return Some(format!("read {}", log.display()));
+            }
+            Self::NoRoom { .. } => "take fewer --miners or --validators, or start over with --fresh",
+            Self::TooLittleMemory { .. } => "take a smaller --preset, or fewer --miners and --validators",
+            Self::TooLittleText { .. } => "give a longer --text, or start with fewer --miners and --validators",
+            Self::Build(BuildError::Tokenizer(TokenizerError::TextTooPlain { .. })) => {
+                "take a smaller --vocab-size, or leave it out for what the text gives"
+            }
+            Self::NoPort { .. } => "name an address of this machine, or close some programs that listen",
+            Self::Corpus(_) | Self::Genesis { .. } | Self::Lost { .. } | Self::Store(_) => {
+                "put back a copy of what is missing or damaged, or start over with `templar up --fresh`"
+            }
+            Self::NoNetwork { .. } => "start one with `templar up`, or name its folder with --data",
+            Self::LedgerDown(_) => "read logs/ledger.log in the network's folder",
+            Self::Folder(FolderError::Unusable { .. }) => "choose another one with --data",
+            Self::Folder(FolderError::InUse { .. }) => "stop it, or choose another folder with --data",
+            Self::Folder(FolderError::Damaged { .. }) => "start over with --fresh",
+            Self::Folder(FolderError::Version { .. }) => {
+                "start over with --fresh, or choose another folder with --data"
+            }
+            _ => return None,
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// A process of the network that cannot be started, watched or stopped.

@@ -3,7 +3,7 @@
 use crate::nodes::{HOTKEY, wallet};
 use crate::setup::OWNER;
 use crate::wishes::{self, NetworkOptions};
-use crate::{Folder, FolderError, Role, Settings, SetupError};
+use crate::{Folder, FolderError, Role, Settings, SetupError, memory};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -53,6 +53,12 @@ impl Folder {
         let mut remarks = existing.heal()?;
         remarks.extend(wishes::compare(&existing, options, text)?);
         let settings = existing.grown(options)?;
+        memory::check(
+            &wishes::name_of(&existing.genesis.model),
+            &existing.genesis,
+            settings.miners,
+            settings.validators,
+        )?;
         remarks.extend(existing.lost_wallets()?);
         Ok(Some(Checked { settings, remarks, sources: existing.corpus.manifest().sources.clone() }))
     }

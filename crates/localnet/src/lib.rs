@@ -27,6 +27,7 @@ mod existing;
 mod fit;
 mod folder;
 mod join;
+mod memory;
 mod node;
 mod nodes;
 mod plan;

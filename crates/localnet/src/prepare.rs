@@ -6,7 +6,7 @@ use crate::nodes::{NETUID, make_wallet, wallet};
 use crate::plan::{self, Plan};
 use crate::setup::OWNER;
 use crate::wishes::NetworkOptions;
-use crate::{Checked, Folder, Settings, SetupError};
+use crate::{Checked, Folder, Settings, SetupError, memory};
 use templar_base::BlockNumber;
 use templar_corpus::{BuildError, BuildProgress, Corpus, TextSources, TokenizerError};
 use templar_ledger::Profile;
@@ -35,8 +35,12 @@ impl NetworkOptions {
 
     /// Checks what can be checked before a text is at hand.
     pub fn check(&self) -> Result<(), SetupError> {
-        templar_engine::preset(&self.preset.value, self.vocab_size.unwrap_or(VOCABULARY) as usize)?.check()?;
-        Ok(())
+        let preset = &self.preset.value;
+        let model = templar_engine::preset(preset, self.vocab_size.unwrap_or(SYNTHETIC_VOCABULARY) as usize)?;
+        model.check()?;
+        let Settings { miners, validators, .. } = self.settings();
+        let shape = plan::shape_of(model, miners, self.rule.unwrap_or_default());
+        memory::check(preset, &shape, miners, validators)
     }
 }
 

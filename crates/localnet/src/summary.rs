@@ -16,6 +16,8 @@ pub struct Summary {
     pub windows: u64,
     /// Those without an outer step.
     pub null_windows: u64,
+    /// Why windows were null, each with how often, the most frequent first.
+    pub null_reasons: Vec<(String, usize)>,
     /// Tokens of the merged payloads.
     pub tokens: u64,
     /// Wall time.
@@ -50,6 +52,7 @@ impl Tally {
             last_heldout_loss: losses.last().map(|(_, loss)| *loss),
             windows: self.windows,
             null_windows: view.null_windows,
+            null_reasons: watch.null_reasons(),
             tokens: view.tokens,
             seconds: view.seconds,
             utilisation: view.utilisation,

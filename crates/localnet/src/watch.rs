@@ -2,10 +2,11 @@
 
 use crate::Node;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
 use templar_node::{JournalEntry, MinerLine, NodeStatus, read_status};
 use templar_round::Role;
@@ -14,6 +15,8 @@ use templar_round::Role;
 const STALE_MS: u64 = 5_000;
 /// Warnings that are kept for the screen.
 const NOTES: usize = 50;
+/// A note leaves the screen after this time.
+const NOTE_STAYS: Duration = Duration::from_secs(120);
 
 /// The journal of one node, read on as it grows.
 #[derive(Debug)]
@@ -51,8 +54,39 @@ impl Tail {
 struct Record {
     states: BTreeMap<String, StateHash>,
     selected: Option<Vec<Uid>>,
+    /// What each validator that judged it found.
+    judged: Vec<Judged>,
     tokens: u64,
     is_reported: bool,
+}
+
+/// One validator's judgement of a window.
+#[derive(Debug, Clone)]
+struct Judged {
+    selected: usize,
+    measured: usize,
+    /// Of the miners that were not measured.
+    standings: Vec<String>,
+}
+
+impl Record {
+    /// Why the window is null, in words; none where it is not.
+    fn null_reason(&self) -> Option<String> {
+        if self.selected.as_ref().is_none_or(|selected| !selected.is_empty()) {
+            return None;
+        }
+        let voted = self.judged.len();
+        let selecting = self.judged.iter().filter(|judged| judged.selected > 0).count();
+        let measured = self.judged.iter().any(|judged| judged.measured > 0);
+        let standing = self.judged.iter().flat_map(|judged| &judged.standings).next();
+        Some(match (voted, selecting, measured, standing) {
+            (0, ..) => "no validator judged it in time".to_owned(),
+            (_, 1.., ..) => "too little stake voted for the same payloads in time".to_owned(),
+            (_, 0, true, _) => "no contribution is surely over zero".to_owned(),
+            (_, 0, false, Some(standing)) => format!("no payload was accepted ({standing})"),
+            (_, 0, false, None) => "no payload came in time".to_owned(),
+        })
+    }
 }
 
 /// One window that is over, for people and programs.
@@ -74,6 +108,9 @@ pub struct WindowEvent {
     pub nodes_in_sync: usize,
     /// Nodes of the network.
     pub nodes: usize,
+    /// Why nothing was merged, in a null window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_reason: Option<String>,
 }
 
 /// One node, as the screen shows it.
@@ -129,12 +166,26 @@ pub struct Watch {
     curve: BTreeMap<Window, f64>,
     verdicts: BTreeMap<Uid, MinerLine>,
     judged: Option<Window>,
-    notes: Vec<String>,
+    notes: Vec<(Instant, String)>,
+    /// The nodes that it was made for; others join by hand.
+    own: BTreeSet<String>,
+    /// The network's folder, where new nodes may appear.
+    root: Option<PathBuf>,
+    /// Nodes that are known not to run, whatever they wrote last.
+    stopped: BTreeSet<String>,
+    /// Why windows were null, of those seen by this command.
+    nulls: BTreeMap<Window, String>,
     /// The first window that this command saw; earlier ones are history.
     first: Option<Window>,
     null_windows: u64,
     tokens: u64,
     last: Option<WindowEvent>,
+}
+
+/// The nodes of the network in `root`, by name and folder.
+fn folders_of(root: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(root.join("nodes")).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
 }
 
 fn now_ms() -> u64 {
@@ -145,8 +196,33 @@ fn now_ms() -> u64 {
 impl Watch {
     /// Watches all nodes that have a folder in the network of `root`, those that joined by hand too.
     pub fn in_folder(root: &Path) -> Self {
-        let entries = std::fs::read_dir(root.join("nodes")).into_iter().flatten().flatten();
-        Self::new(entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())))
+        let mut watch = Self::new(folders_of(root));
+        // A network that was stopped in order lists no processes; who joined by hand was never listed.
+        let processes = std::fs::read(root.join("processes.json")).ok();
+        let running: BTreeMap<String, Option<u32>> =
+            processes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let nodes = crate::read_settings(root).ok().flatten().map(|settings| settings.nodes()).unwrap_or_default();
+        let is_stopped = |name: &String| running.get(name).copied().flatten().is_none();
+        watch.stopped = nodes.into_iter().map(|node| node.name).filter(is_stopped).collect();
+        watch
+    }
+
+    /// Watches nodes that join by hand too: those that get a folder in the network of `root`.
+    pub fn with_guests_of(mut self, root: &Path) -> Self {
+        self.root = Some(root.to_owned());
+        self
+    }
+
+    /// Takes nodes that have joined meanwhile.
+    fn find_guests(&mut self) {
+        let Some(root) = &self.root else { return };
+        for (name, folder) in folders_of(root) {
+            if !self.tails.contains_key(&name) {
+                self.tails.insert(name.clone(), Tail { folder, offset: 0, rest: Vec::new() });
+                self.names.push(name);
+            }
+        }
+        self.names.sort_by_key(|name| (Node::role_of(name), name.len(), name.clone()));
     }
 
     /// Watches nodes by name and folder. What the journals hold already is history: it is shown, and not reported again.
@@ -163,11 +239,16 @@ impl Watch {
             verdicts: BTreeMap::new(),
             judged: None,
             notes: Vec::new(),
+            own: BTreeSet::new(),
+            root: None,
+            stopped: BTreeSet::new(),
+            nulls: BTreeMap::new(),
             first: None,
             null_windows: 0,
             tokens: 0,
             last: None,
         };
+        watch.own = watch.names.iter().cloned().collect();
         watch.read();
         let history = watch.windows.keys().next_back().copied();
         for record in watch.windows.values_mut() {
@@ -196,8 +277,15 @@ impl Watch {
                 record.states.insert(name.to_owned(), state);
                 record.selected.get_or_insert(selected);
             }
-            JournalEntry::Judged { window, miners, selected: _, tokens, .. } => {
-                self.windows.entry(window).or_default().tokens = tokens;
+            JournalEntry::Judged { window, miners, selected, tokens, .. } => {
+                let record = self.windows.entry(window).or_default();
+                record.tokens = tokens;
+                let (measured, others): (Vec<_>, Vec<_>) = miners.iter().partition(|line| line.contribution.is_some());
+                record.judged.push(Judged {
+                    selected: selected.len(),
+                    measured: measured.len(),
+                    standings: others.into_iter().map(|line| line.standing.clone()).collect(),
+                });
                 if self.judged.is_none_or(|judged| judged <= window) {
                     self.judged = Some(window);
                     self.verdicts.extend(miners.into_iter().map(|line| (line.uid, line)));
@@ -218,7 +306,7 @@ impl Watch {
 
     /// Adds something that an operator should know.
     pub fn add_note(&mut self, note: String) {
-        self.notes.push(note);
+        self.notes.push((Instant::now(), note));
         if self.notes.len() > NOTES {
             self.notes.remove(0);
         }
@@ -226,11 +314,12 @@ impl Watch {
 
     /// Takes the notes that have not been taken yet; for output line by line.
     pub fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        std::mem::take(&mut self.notes).into_iter().map(|(_, note)| note).collect()
     }
 
     /// Reads on, and returns the windows that are over now and have not been reported.
     pub fn news(&mut self) -> Vec<WindowEvent> {
+        self.find_guests();
         self.read();
         let newest = self.windows.iter().rev().find(|(_, record)| !record.states.is_empty()).map(|(window, _)| *window);
         let alive: Vec<String> = self.names.iter().filter(|name| self.is_alive(name)).cloned().collect();
@@ -250,7 +339,6 @@ impl Watch {
     }
 
     fn report(&mut self, window: Window) -> WindowEvent {
-        let nodes = self.names.len();
         let heldout_loss = self.curve.get(&window.next()).copied();
         let record = self.windows.entry(window).or_default();
         record.is_reported = true;
@@ -261,6 +349,13 @@ impl Watch {
         let most = counts.into_iter().max_by_key(|(_, count)| *count);
         let selected = record.selected.clone().unwrap_or_default();
         let tokens = if selected.is_empty() { 0 } else { record.tokens };
+        let null_reason = record.null_reason();
+        // Who joined by hand counts where it was there.
+        let nodes =
+            self.names.iter().filter(|name| self.own.contains(*name) || record.states.contains_key(*name)).count();
+        if let Some(reason) = &null_reason {
+            self.nulls.insert(window, reason.clone());
+        }
         self.null_windows += u64::from(selected.is_empty());
         self.tokens += tokens;
         let event = WindowEvent {
@@ -272,6 +367,7 @@ impl Watch {
             state_hash: most.map(|(state, _)| state),
             nodes_in_sync: most.map_or(0, |(_, count)| count),
             nodes,
+            null_reason,
         };
         self.last = Some(event.clone());
         event
@@ -282,7 +378,8 @@ impl Watch {
     }
 
     fn is_alive(&self, name: &str) -> bool {
-        self.status(name).is_some_and(|status| now_ms().saturating_sub(status.time_ms) < STALE_MS)
+        !self.stopped.contains(name)
+            && self.status(name).is_some_and(|status| now_ms().saturating_sub(status.time_ms) < STALE_MS)
     }
 
     /// The held-out losses at the start of each window, oldest first; from the first one that this command saw.
@@ -305,9 +402,27 @@ impl Watch {
             nodes,
             null_windows: self.null_windows,
             tokens: self.tokens,
-            notes: self.notes.clone(),
+            notes: self.recent_notes(),
             remarks: remarks.to_vec(),
         }
+    }
+
+    /// The notes that are not too old for the screen, each with its age.
+    fn recent_notes(&self) -> Vec<String> {
+        let recent = self.notes.iter().filter(|(at, _)| at.elapsed() < NOTE_STAYS);
+        let recent = recent.map(|(at, note)| format!("{} s ago: {note}", at.elapsed().as_secs()));
+        let null = self.last.as_ref().and_then(|last| Some((last.window, last.null_reason.as_ref()?)));
+        recent.chain(null.map(|(window, reason)| format!("window {window} was null: {reason}"))).collect()
+    }
+
+    /// How often windows were null for the same reason, the most frequent reason first.
+    pub fn null_reasons(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.nulls.values().for_each(|reason| *counts.entry(reason).or_default() += 1);
+        let mut counts: Vec<(String, usize)> =
+            counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 
     fn node_view(&self, name: &str) -> NodeView {

@@ -115,7 +115,7 @@ fn differences(existing: &Existing, options: &NetworkOptions) -> Vec<Difference>
 }
 
 /// A model by its preset's name, or by its size.
-fn name_of(model: &ModelConfig) -> String {
+pub(crate) fn name_of(model: &ModelConfig) -> String {
     let is_it = |name: &&str| templar_engine::preset(name, model.vocab_size).is_ok_and(|preset| preset == *model);
     match templar_engine::preset_names().into_iter().find(is_it) {
         Some(name) => format!("the model {name}"),

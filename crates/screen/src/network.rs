@@ -17,7 +17,10 @@ fn loss(value: Option<f64>) -> String {
 /// A window, in a line.
 pub fn window(paint: Paint, event: &WindowEvent, view: &View) -> String {
     let selected = match event.selected.is_empty() {
-        true => paint.yellow("null window: nothing applied"),
+        true => {
+            let reason = event.null_reason.as_ref().map_or(String::new(), |reason| format!(", {reason}"));
+            paint.yellow(&format!("null window: nothing applied{reason}"))
+        }
         false => {
             let uids: Vec<String> = event.selected.iter().map(ToString::to_string).collect();
             format!("merged uids {}", uids.join(" "))
@@ -25,20 +28,38 @@ pub fn window(paint: Paint, event: &WindowEvent, view: &View) -> String {
     };
     let sync = format!("{}/{} nodes in sync", event.nodes_in_sync, event.nodes);
     format!(
-        "{:>7}  window {:<4} held-out loss {}  {:>9} tokens  {selected}  {sync}  state {}",
+        "{:>7}  window {:<4} held-out loss {} at window {:<4}  {:>9} tokens  {selected}  {sync}  state {}",
         duration(view.seconds),
         event.window,
         paint.bold(&loss(event.heldout_loss)),
+        // As on the screen and in the journals: a loss is that of the parameters at a window's start.
+        event.window.next(),
         count(event.tokens),
         event.state_hash.map_or(String::new(), |state| state.short()),
     )
 }
 
-/// The end of a network, in a line.
+/// What null windows mean, where there were any.
+fn nulls(summary: &Summary) -> String {
+    if summary.null_windows == 0 {
+        return String::new();
+    }
+    let reasons: Vec<String> =
+        summary.null_reasons.iter().map(|(reason, count)| format!("{count} times {reason}")).collect();
+    format!(
+        "\nnull windows: {}. A null window leaves the model as it is: what the miners learned waits for the next one, \
+         and pay follows the contributions of the last windows. Where contributions stay at zero the model has learned \
+         what this text, model and learning rate give.",
+        reasons.join(", ")
+    )
+}
+
+/// The end of a network, in a line, and in another one what null windows mean.
 pub fn summary(paint: Paint, summary: &Summary) -> String {
+    let nulls = nulls(summary);
     let utilisation = summary.utilisation.map_or("?".to_owned(), |share| format!("{:.1} %", share * 100.0));
     format!(
-        "\n{} {} windows ({} null) in {}, {} tokens merged, held-out loss {} -> {}, miners' utilisation {}",
+        "\n{} {} windows ({} null) in {}, {} tokens merged, held-out loss {} -> {}, miners' utilisation {}{nulls}",
         paint.bold("summary"),
         summary.windows,
         summary.null_windows,

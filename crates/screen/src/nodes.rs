@@ -233,7 +233,7 @@ impl<'a> NodeTable<'a> {
             Verdict => "verdict",
             Speed => "tok/s",
             Busy => "busy",
-            Stake => "stake τ",
+            Stake => "stake α",
         };
         // The mark behind the window has a column of its own.
         if column == At { format!("{title}  ") } else { title.to_owned() }

@@ -98,6 +98,7 @@ fn long_running() -> View {
         state_hash: Some(STATE),
         nodes_in_sync: 5,
         nodes: 6,
+        null_reason: None,
     });
     view.null_windows = 2;
     view.tokens = 80_609_280;

@@ -46,6 +46,8 @@ impl ConfigCommand {
         for &setting in Setting::ALL {
             let shown = config.shown(setting);
             let (value, origin) = shown.map_or((None, None), |(value, origin)| (Some(value), Some(origin.to_string())));
+            let is_usual_preset = setting == Setting::Preset && origin.as_deref() == Some("default");
+            let origin = if is_usual_preset { Some("default; nano in `templar up`".to_owned()) } else { origin };
             facts.insert(setting.name().to_owned(), json!({"value": value, "origin": origin}));
             let cells = [setting.name(), value.as_deref().unwrap_or("-"), origin.as_deref().unwrap_or(setting.what())];
             rows.push(cells.map(str::to_owned).to_vec());

@@ -1,6 +1,6 @@
 //! `templar status`.
 
-use super::up::folder_advice;
+use super::up::setup_advice;
 use crate::config::{Config, DataFlag};
 use crate::failure::Advise;
 use crate::interrupt;
@@ -29,7 +29,7 @@ impl Status {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let root = config.data_folder().join("up");
-        let settings = read_settings(&root).map_err(folder_advice)?;
+        let settings = read_settings(&root).map_err(setup_advice)?;
         let settings = settings.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
         let settings = settings.advise("start one with `templar up`, or name its folder with --data")?;
         let watch = Watch::in_folder(&root);

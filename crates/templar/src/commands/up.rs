@@ -12,10 +12,9 @@ use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use templar_corpus::{BuildError, TokenizerError};
 use templar_localnet::{
-    By, Checked, ChildError, Children, Folder, FolderError, Network, NetworkOptions, Preparing, RuleName, SetupError,
-    Stage, Stakes, Tally, Watch, Wish, bring_up,
+    By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
+    Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::{Key, Progress, Screen, is_colour_wanted, network};
@@ -76,51 +75,15 @@ fn rules() -> impl TypedValueParser<Value = RuleName> {
         .try_map(|name| RuleName::named(&name).ok_or("there is no such rule"))
 }
 
-/// What to do about a network's folder that cannot be used.
-pub fn folder_advice(error: FolderError) -> anyhow::Error {
-    let advised = match &error {
-        FolderError::Unusable { .. } => "choose another one with --data",
-        FolderError::InUse { .. } => "stop it, or choose another folder with --data",
-        FolderError::Damaged { .. } => "start over with --fresh",
-        FolderError::Version { .. } => "start over with --fresh, or choose another folder with --data",
-        _ => return error.into(),
-    };
-    advice(error, advised)
-}
-
-/// What to do about a network that cannot be set up.
-pub fn setup_advice(error: SetupError) -> anyhow::Error {
-    let advised = match &error {
-        SetupError::OtherWish { flags, .. } => {
-            let advised = format!("leave {flags} out to keep the network as it is, or start over with --fresh");
-            return advice(Usage(error.to_string()), &advised);
-        }
-        SetupError::NoRoom { .. } => {
-            return advice(Usage(error.to_string()), "take fewer --miners or --validators, or start over with --fresh");
-        }
-        SetupError::TooLittleText { .. } => "give a longer --text, or start with fewer --miners and --validators",
-        SetupError::Build(BuildError::Tokenizer(TokenizerError::TextTooPlain { .. })) => {
-            "take a smaller --vocab-size, or leave it out for what the text gives"
-        }
-        SetupError::NoPort { .. } => "name an address of this machine, or close some programs that listen",
-        SetupError::Corpus(_) | SetupError::Genesis { .. } | SetupError::Lost { .. } | SetupError::Store(_) => {
-            "put back a copy of what is missing or damaged, or start over with --fresh"
-        }
-        SetupError::NoNetwork { .. } => "start one with `templar up`, or name its folder with --data",
-        SetupError::LedgerDown(_) => "read logs/ledger.log in the network's folder",
-        SetupError::Ended { log, .. } | SetupError::Child(ChildError::KeepsEnding { log, .. }) => {
-            let advised = format!("read {}", log.display());
-            return advice(error, &advised);
-        }
-        _ => {
-            return match error {
-                SetupError::Folder(error) => folder_advice(error),
-                SetupError::Preset(error) => Usage(error.to_string()).into(),
-                error => error.into(),
-            };
-        }
-    };
-    advice(error, advised)
+/// What to do about a network that cannot be used or set up.
+pub fn setup_advice(error: impl Into<SetupError>) -> anyhow::Error {
+    let error = error.into();
+    let remedy = error.remedy();
+    let error = if error.is_usage() { Usage(error.to_string()).into() } else { anyhow::Error::from(error) };
+    match remedy {
+        Some(remedy) => advice(error, &remedy),
+        None => error,
+    }
 }
 
 impl Up {
@@ -137,7 +100,7 @@ impl Up {
         }
         let options = self.options(&config);
         options.check().map_err(setup_advice)?;
-        let folder = Folder::open(&config.data_folder().join("up")).map_err(folder_advice)?;
+        let folder = Folder::open(&config.data_folder().join("up")).map_err(setup_advice)?;
         let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         let synthetic = is_synthetic.then_some(SYNTHETIC_BYTES);
         let choose = |progress: &mut Progress| text::choose(&config, synthetic, None, progress);
@@ -227,6 +190,7 @@ impl Up {
         let output = self.output;
         let nodes = network.settings.nodes();
         let mut watch = Watch::new(nodes.into_iter().map(|node| (node.name.clone(), folder.node(&node.name))));
+        watch = watch.with_guests_of(folder.path());
         let begun = Instant::now();
         let mut stakes = Stakes::default();
         let mut tally = Tally::default();
@@ -248,7 +212,7 @@ impl Up {
         tokio::pin!(stop);
         let mut view;
         loop {
-            for note in children.tend(folder).map_err(|error| setup_advice(error.into()))? {
+            for note in children.tend(folder).map_err(setup_advice)? {
                 watch.add_note(note);
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;

@@ -55,7 +55,7 @@ impl Up {
     pub fn window(&mut self) -> Value {
         let event = loop {
             let event = self.next_line("a window");
-            if event["event"] != "note" {
+            if event["event"] != "note" && event["event"] != "started" {
                 break event;
             }
         };
