@@ -14,7 +14,7 @@ use templar_ledger::{Ledger, StoreError};
 /// How long the ledger of a network that was just killed may take to end.
 const LEDGER_ENDS: Duration = Duration::from_secs(20);
 /// What the owner pays for one more node: the node's first funds, and a fee.
-const COST_OF_NODE: Rao = Rao(1_001 * RAO_PER_TAO);
+const COST_OF_NODE: Rao = Rao::from_rao(1_001 * RAO_PER_TAO);
 
 /// A network in a folder, with all parts that it needs.
 pub(crate) struct Existing {
@@ -251,7 +251,7 @@ impl LedgerFacts {
         let owner = wallet(root, OWNER)?;
         let funds = match owner.coldkey_path().is_file() {
             true => ledger.account(&owner.coldkey_address()?).balance,
-            false => Rao(0),
+            false => Rao::ZERO,
         };
         let metagraph = ledger.metagraph(genesis.netuid, None).map_err(SetupError::Chain)?;
         let uids = metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect();

@@ -57,5 +57,5 @@ pub use summary::{Summary, Tally};
 pub use templar_base::RuleName;
 pub use templar_round::Role;
 pub use trained::{OpenRecord, Trained, TrainedError, newest_model, save_checkpoint};
-pub use watch::{NodeView, View, Watch, WindowEvent};
+pub use watch::{NOTHING_GAINED, NodeView, View, Watch, WindowEvent};
 pub use wishes::{By, NetworkOptions, Wish};

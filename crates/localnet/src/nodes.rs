@@ -3,7 +3,7 @@
 use crate::setup::OWNER;
 use crate::{Node, Role, Settings, SetupError};
 use std::path::Path;
-use templar_base::{DEFAULT_NETUID, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_base::{DEFAULT_NETUID, Keypair, Netuid, PublicKey, Rao};
 use templar_bucket::{BucketLocation, KeyRing, WriteKey};
 use templar_chain::{Bank, Call, Chain, ChainError, RpcChain};
 use templar_wallet::{Overwrite, SecretSource, Wallet, WalletError};

@@ -15,6 +15,8 @@ use templar_round::Role;
 const STALE_MS: u64 = 5_000;
 /// Warnings that are kept for the screen.
 const NOTES: usize = 50;
+/// Why a window is null in which payloads were measured and none selected.
+pub const NOTHING_GAINED: &str = "no contribution is surely over zero";
 /// A note leaves the screen after this time.
 const NOTE_STAYS: Duration = Duration::from_secs(120);
 
@@ -82,7 +84,7 @@ impl Record {
         Some(match (voted, selecting, measured, standing) {
             (0, ..) => "no validator judged it in time".to_owned(),
             (_, 1.., ..) => "too little stake voted for the same payloads in time".to_owned(),
-            (_, 0, true, _) => "no contribution is surely over zero".to_owned(),
+            (_, 0, true, _) => NOTHING_GAINED.to_owned(),
             (_, 0, false, Some(standing)) => format!("no payload was accepted ({standing})"),
             (_, 0, false, None) => "no payload came in time".to_owned(),
         })

@@ -5,7 +5,7 @@ use crate::text::duration;
 use serde_json::{Value, json};
 use std::path::Path;
 use templar_base::BlockNumber;
-use templar_localnet::{NodeView, Summary, View, WindowEvent};
+use templar_localnet::{NOTHING_GAINED, NodeView, Summary, View, WindowEvent};
 
 /// How to use what a network of this machine has trained, while it runs and when it is stopped.
 pub const NEXT: &str = "use the model: templar model chat, or templar checkpoint fetch --out trained";
@@ -46,10 +46,11 @@ fn nulls(summary: &Summary) -> String {
     }
     let reasons: Vec<String> =
         summary.null_reasons.iter().map(|(reason, count)| format!("{count} times {reason}")).collect();
+    let is_at_its_end = summary.null_reasons.first().is_some_and(|(reason, _)| reason == NOTHING_GAINED);
+    let end = if is_at_its_end { ". The model has learned about what this text and these windows give" } else { "" };
     format!(
         "\nnull windows: {}. A null window leaves the model as it is: what the miners learned waits for the next one, \
-         and pay follows the contributions of the last windows. Where contributions stay at zero the model has learned \
-         what this text, model and learning rate give.",
+         and pay follows the contributions of the last windows{end}.",
         reasons.join(", ")
     )
 }
