@@ -3,7 +3,7 @@
 //! A kill at any instant leaves the last committed block whole. The state is kept as the entries of its tables, so
 //! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
 
-use crate::service::guard::guarded;
+use crate::service::guard;
 use crate::service::view::WeightRows;
 use crate::state::{Change, State};
 use crate::{PaidEpoch, Profile};
@@ -496,6 +496,11 @@ impl Drop for Store {
             Ok(())
         });
     }
+}
+
+/// Runs an operation on the file at `path`; a panic of the database is the error that says what it means.
+fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    guard::guarded(run, || StoreError::Damaged(path.to_owned(), "a page of it is not readable"))
 }
 
 /// Removes what a process left that was killed while it made a ledger, unless it is still at it.
