@@ -28,6 +28,7 @@ mod keys;
 mod model;
 pub mod random;
 mod setting;
+mod settings_json;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
@@ -44,4 +45,5 @@ pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
+pub use settings_json::settings_json;
 pub use window::WindowClock;

@@ -1,6 +1,7 @@
 //! A corpus that is ready to train on: checked against the manifest, its tokens in their files.
 
 use crate::assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError};
+use crate::end_of_text::EndOfText;
 use crate::manifest::{LARGEST_MANIFEST_BYTES, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, TOKENIZER_FILE};
 use crate::shard::{ShardError, check_shard, shard_bytes};
 use crate::token_shards::{TokenShards, TokensUnreadable};
@@ -146,8 +147,8 @@ impl Corpus {
         if actual != manifest.tokenizer {
             return Err(CorpusError::WrongTokenizer { actual, expected: manifest.tokenizer });
         }
-        let tokenizer = Tokenizer::from_json(&tokenizer_json)?;
-        if tokenizer.vocab_size() != manifest.vocab_size || tokenizer.end_of_text() != manifest.end_of_text {
+        let tokenizer = Tokenizer::with_end(&tokenizer_json, &EndOfText::Id(manifest.end_of_text))?;
+        if tokenizer.vocab_size() != manifest.vocab_size {
             return Err(ManifestError::Contradiction { what: "the tokenizer has another vocabulary" }.into());
         }
         let train = open_shards(folder, &manifest.train, manifest.vocab_size)?;

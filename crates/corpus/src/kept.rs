@@ -67,7 +67,8 @@ impl TextSources {
     ) -> Result<PathBuf, BuildError> {
         let key = self.key(|bytes| progress(KeepProgress::Comparing(bytes)))?;
         let vocabulary = match tokens {
-            Tokens::Of(tokenizer) => tokenizer.hash().to_string(),
+            Tokens::Of(tokenizer) if tokenizer.has_usual_end() => tokenizer.hash().to_string(),
+            Tokens::Of(tokenizer) => format!("{}-end-{}", tokenizer.hash(), tokenizer.end_of_text()),
             Tokens::Vocabulary(size) => size.to_string(),
             Tokens::UpTo(size) => format!("up-to-{size}"),
         };

@@ -29,6 +29,7 @@ mod column;
 mod corpus;
 pub mod default_text;
 mod documents;
+mod end_of_text;
 mod held_out;
 mod kept;
 mod manifest;
@@ -45,6 +46,7 @@ pub use assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError,
 pub use builder::{BuildError, BuildProgress, CorpusBuilder};
 pub use corpus::{Assignment, Assignments, Corpus, CorpusError};
 pub use documents::{Documents, SourceError};
+pub use end_of_text::EndOfText;
 pub use kept::{KeepProgress, TextSources, Tokens};
 pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
 pub use permutation::Permutation;

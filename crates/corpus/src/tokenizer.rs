@@ -4,9 +4,11 @@
 //! and breaks ties of equal counts by the pair's ids; the order of words reaches no result. The tests train the same
 //! text again and again, with other thread counts, and compare the bytes.
 
+use crate::end_of_text::{END_OF_TEXT_NAMES, EndOfText};
 use crate::pieces::{PIECE_BYTES, pieces};
 use std::path::{Path, PathBuf};
 use templar_base::ContentHash;
+use templar_disk::Pointer;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -15,9 +17,6 @@ use tokenizers::{AddedToken, Tokenizer as Inner};
 
 /// The token between two documents, in tokenizers that are trained here.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
-
-/// Names of the end of a text in tokenizers that others trained, the likeliest first.
-const END_OF_TEXT_NAMES: [&str; 6] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eot_id|>", "<|im_end|>"];
 
 /// The smallest vocabulary that is trained: the 256 bytes and the end of text.
 pub const SMALLEST_VOCABULARY: u32 = 257;
@@ -78,8 +77,17 @@ pub enum TokenizerError {
         reason: String,
     },
     /// No token ends a text.
-    #[error("the tokenizer has no end-of-text token (looked for {END_OF_TEXT_NAMES:?})")]
+    #[error(
+        "the tokenizer has no end-of-text token (looked for {END_OF_TEXT_NAMES:?}): name it, or put the model's \
+         config.json with its eos_token_id beside the tokenizer"
+    )]
     NoEndOfText,
+    /// The token that is named as the end of a text is none of the tokenizer's.
+    #[error("the end-of-text token is said to be {token}, which the tokenizer does not have")]
+    NoSuchEndOfText {
+        /// Its number, or its name in quotes.
+        token: String,
+    },
     /// The tokenizer failed on a text.
     #[error("the tokenizer cannot encode or decode this: {reason}")]
     Failed {
@@ -96,6 +104,7 @@ pub struct Tokenizer {
     hash: ContentHash,
     vocab_size: u32,
     end_of_text: u32,
+    has_usual_end: bool,
     cuts_at_spaces: bool,
 }
 
@@ -137,8 +146,14 @@ impl Tokenizer {
         Self::from_json(&json)
     }
 
-    /// The tokenizer of a `tokenizer.json`. The bytes are kept, so that the hash names the file as it was given.
+    /// The tokenizer of a `tokenizer.json` whose end of text has one of the usual names. The bytes are kept, so that the
+    /// hash names the file as it was given.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        Self::with_end(json, &EndOfText::Usual)
+    }
+
+    /// As [`Self::from_json`], where `end` says which token ends a text.
+    pub fn with_end(json: &[u8], end: &EndOfText) -> Result<Self, TokenizerError> {
         if json.len() > LARGEST_JSON_BYTES {
             let reason = format!("it has {} bytes, over the limit of {LARGEST_JSON_BYTES}", json.len());
             return Err(TokenizerError::Malformed { reason });
@@ -158,21 +173,29 @@ impl Tokenizer {
         let vocab_size = highest
             .and_then(|id| id.checked_add(1))
             .ok_or_else(|| TokenizerError::Malformed { reason: "its vocabulary is empty or has no bound".into() })?;
-        let end_of_text = END_OF_TEXT_NAMES
-            .into_iter()
-            .find_map(|name| inner.token_to_id(name))
-            .ok_or(TokenizerError::NoEndOfText)?;
+        let end_of_text = end.find(&inner)?;
+        let has_usual_end = EndOfText::Usual.find(&inner).is_ok_and(|usual| usual == end_of_text);
         let cuts_at_spaces = matches!(inner.get_model(), ModelWrapper::BPE(_))
             && inner.get_normalizer().is_none()
             && inner.get_pre_tokenizer().is_some_and(is_byte_level);
-        Ok(Self { inner, json: json.to_vec(), hash: ContentHash::of(json), vocab_size, end_of_text, cuts_at_spaces })
+        let (json, hash) = (json.to_vec(), ContentHash::of(json));
+        Ok(Self { inner, json, hash, vocab_size, end_of_text, has_usual_end, cuts_at_spaces })
     }
 
-    /// The tokenizer of a `tokenizer.json` on disk.
+    /// The tokenizer of a `tokenizer.json` on disk. The token that ends a text is the one that the model's files beside
+    /// it name ([`EndOfText::beside`]), else one with a usual name.
     pub fn open(path: &Path) -> Result<Self, TokenizerError> {
+        Self::open_with_end(path, &EndOfText::beside(path))
+    }
+
+    /// As [`Self::open`], where `end` says which token ends a text.
+    pub fn open_with_end(path: &Path, end: &EndOfText) -> Result<Self, TokenizerError> {
         let json =
             std::fs::read(path).map_err(|source| TokenizerError::Unreadable { path: path.to_path_buf(), source })?;
-        Self::from_json(&json)
+        if let Some(pointer) = Pointer::of(&json) {
+            return Err(TokenizerError::Malformed { reason: format!("{} is {pointer}", path.display()) });
+        }
+        Self::with_end(&json, end)
     }
 
     /// The bytes of its `tokenizer.json`.
@@ -193,6 +216,11 @@ impl Tokenizer {
     /// The id of the token between two documents.
     pub fn end_of_text(&self) -> u32 {
         self.end_of_text
+    }
+
+    /// Whether the end of a text has the first of the usual names that the tokenizer knows.
+    pub(crate) fn has_usual_end(&self) -> bool {
+        self.has_usual_end
     }
 
     /// The name of a token, as `tokenizer.json` has it.

@@ -5,7 +5,8 @@
 //! Whole folders are replaced in the same way. [`Lock`] keeps a second process out.
 //!
 //! All of it goes through the small trait [`Disk`]: [`SystemDisk`] is the real one, and a simulated or failing disk can
-//! take its place. Nothing in this crate knows a file format. All functions block.
+//! take its place. Nothing in this crate knows a file format; [`Pointer`] knows what stands for a file that was not
+//! fetched. All functions block.
 //!
 //! ```
 //! use templar_disk::{Folder, WriteOptions};
@@ -34,6 +35,7 @@ mod error;
 mod folder;
 mod folder_draft;
 mod lock;
+mod pointer;
 mod system;
 mod writer;
 
@@ -43,5 +45,6 @@ pub use error::DiskError;
 pub use folder::Folder;
 pub use folder_draft::{FolderDraft, recover};
 pub use lock::Lock;
+pub use pointer::Pointer;
 pub use system::{SystemDisk, read_exact_at};
 pub use writer::{Existing, Readers, WriteOptions, Writer, Writers, Written};
