@@ -2,7 +2,7 @@
 //!
 //! Each module measures one thing and returns its figures, which serialise to JSON and print as [`Section`]s:
 //! [`engine`] beside PyTorch, [`bucket`] beside SeaweedFS, [`gradient`] and [`convergence`] beside the published rules of
-//! exchange, [`ledger`] against the clock. `templar bench` calls them; what takes long reports its [`Progress`].
+//! exchange, [`learning`] a network beside training alone, [`ledger`] against the clock. `templar bench` calls them; what takes long reports its [`Progress`].
 //!
 //! ```
 //! use templar_bench::convergence::{Choice, Method};
@@ -15,6 +15,7 @@ pub mod bucket;
 pub mod convergence;
 pub mod engine;
 pub mod gradient;
+pub mod learning;
 pub mod ledger;
 pub mod plot;
 mod progress;

@@ -179,6 +179,65 @@ fn all_the_free_riders_of_twenty_windows_earn_nothing() {
     assert_eq!(weights.keys().copied().collect::<Vec<_>>(), (0..6).map(Uid).collect::<Vec<_>>());
 }
 
+/// Late in a training the error of one window is as large as what a miner brings.
+fn late(miners: u16, text_noise: f32) -> Arena {
+    let mut arena = Arena::new();
+    let all: Vec<(u16, f32)> = (0..miners).map(|uid| (uid, 1.0)).collect();
+    for _ in 0..8 {
+        window_of(&mut arena, &all);
+    }
+    arena.text_noise = text_noise;
+    arena
+}
+
+#[test]
+fn where_a_window_says_little_rated_miners_are_merged_and_the_model_goes_on_learning() {
+    let mut arena = late(6, 30.0);
+    let truth = |arena: &Arena| {
+        let mut quiet = Arena::new();
+        quiet.text_noise = 0.0;
+        quiet.model().loss_at(&arena.start.params)
+    };
+    let before = truth(&arena);
+    let (mut null, mut unsure) = (0, 0);
+    for _ in 0..24 {
+        let entries = arena.honest_entries(0..6);
+        let verdict = arena.judge(&entries);
+        null += usize::from(verdict.selected.is_empty());
+        let doubtful = |miner: &&templar_gauntlet::MinerVerdict| miner.contribution.as_ref().unwrap().sure().0 <= 0;
+        unsure += verdict.miners.iter().filter(doubtful).count();
+        assert!(
+            verdict.miners.iter().all(|miner| miner.standing != Standing::Harmful),
+            "an honest miner is sanctioned"
+        );
+        arena.advance(&entries, &verdict);
+    }
+    assert!(unsure > 24 * 6 / 3, "{unsure} contributions were unsure: the test asks too little");
+    assert!(null <= 1, "{null} of 24 windows were null");
+    assert!(truth(&arena) < 0.97 * before, "{before} to {}", truth(&arena));
+}
+
+#[test]
+fn a_late_miner_becomes_rated_by_what_several_windows_say_together() {
+    let mut arena = late(5, 6.0);
+    let windows = (1..24).find(|_| {
+        let entries = arena.honest_entries(0..6);
+        let verdict = arena.judge(&entries);
+        arena.advance(&entries, &verdict);
+        verdict.selected.contains(&Uid(5))
+    });
+    assert!(windows.is_some_and(|windows| windows <= 16), "merged after {windows:?} windows");
+}
+
+#[test]
+fn nobody_is_paid_less_for_a_null_window() {
+    let mut arena = late(4, 6.0);
+    let before = arena.weights(&arena.ratings);
+    let verdict = arena.judge(&[]);
+    arena.advance(&[], &verdict);
+    assert_eq!(arena.weights(&arena.ratings), before);
+}
+
 fn record(uid: u16, selected: f64, unselected: f64, ramp_since: u64) -> (Uid, MinerRecord) {
     let (since, ramp_since) = (Window(0), Window(ramp_since));
     let rating = Rating::newcomer();

@@ -5,6 +5,7 @@ mod convergence;
 mod corpus;
 mod engine;
 mod gradient;
+mod learning;
 mod ledger;
 
 use crate::config::Config;
@@ -26,6 +27,7 @@ enum Action {
     Convergence(convergence::Convergence),
     Engine(engine::EngineCommand),
     Gradient(gradient::GradientCommand),
+    Learning(learning::LearningCommand),
     Ledger(ledger::LedgerCommand),
     #[command(hide = true)]
     EngineWorker(engine::EngineWorker),
@@ -39,6 +41,7 @@ impl Bench {
             Action::Convergence(convergence) => convergence.run(config),
             Action::Engine(engine) => engine.run(config),
             Action::Gradient(gradient) => gradient.run(config),
+            Action::Learning(learning) => learning.run(config),
             Action::Ledger(ledger) => ledger.run(config),
             Action::EngineWorker(worker) => worker.run(),
         }
