@@ -29,16 +29,16 @@ pub struct GradientBench {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
     /// Windows to train, the last of which has the codings measured on it
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub windows: u16,
     /// Steps of a window
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub inner_steps: u16,
     /// Steps of the run that begins with them: its rate warms up over a twentieth and falls over the last third
-    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub run_steps: u32,
     /// Sequences of 128 tokens in a worker's step
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub sequences: u16,
     /// Kept values of each 4096
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -47,7 +47,7 @@ pub struct GradientBench {
     #[arg(long, value_name = "FOLDER", conflicts_with = "synthetic_only")]
     pub keep: Option<PathBuf>,
     /// Synthetic values of each worker
-    #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..))]
+    #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..=1 << 28))]
     pub synthetic_values: u32,
     /// Threads to measure on; trained is on one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -147,6 +147,9 @@ impl GradientBench {
     /// worker, both heavy-tailed; rows and columns are all alike.
     pub fn synthetic(&self) -> anyhow::Result<Figures> {
         let parameters = self.synthetic_values as usize;
+        // The values, and as much again for what is made of them.
+        let bytes = u64::from(self.workers).saturating_mul(u64::from(self.synthetic_values)).saturating_mul(8);
+        templar_engine::check_memory("the synthetic values of all workers", bytes)?;
         let layout = GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
         let peaked = |stream: &mut Stream| {
             let sum: f32 = (0..3).map(|_| stream.unit_f32() - 0.5).sum();

@@ -77,11 +77,15 @@ impl KeptRuns {
             text.truncate(whole);
             std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let parse = |(number, line): (usize, &str)| {
-            serde_json::from_str(line).with_context(|| format!("{}, line {}: no run", path.display(), number + 1))
-        };
-        let runs = text.lines().enumerate().map(parse).collect::<anyhow::Result<_>>()?;
-        Ok(Self { path: Some(path), runs })
+        Ok(Self { runs: parse(&path, &text)?, path: Some(path) })
+    }
+
+    /// What the folder keeps, to be read only: nothing is made or changed there.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("runs.jsonl");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        Ok(Self { runs: parse(&path, &text[..whole])?, path: None })
     }
 
     /// Whether this run is kept.
@@ -108,4 +112,11 @@ impl KeptRuns {
         self.runs.sort_by_key(key);
         self.runs
     }
+}
+
+fn parse(path: &Path, text: &str) -> anyhow::Result<Vec<Run>> {
+    let parse = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).with_context(|| format!("{}, line {}: no run", path.display(), number + 1))
+    };
+    text.lines().enumerate().map(parse).collect()
 }

@@ -4,6 +4,7 @@ use super::corpus;
 use crate::config::{Config, DataFlag, TextFlags, ThreadsFlag};
 use crate::interrupt;
 use crate::output::Output;
+use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use templar_bench::convergence::{Comparison, KeptRuns, Running, rows, section, write_files};
@@ -29,8 +30,8 @@ pub struct Convergence {
     /// Folder for the finished runs, points.csv and the plots; what it keeps is not run again
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Train nothing: write table, points.csv and plots of the runs that this folder keeps
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "quick", "models", "rules", "seeds", "steps"])]
+    /// Train nothing: print the table of the runs that this folder keeps; with --out, write points.csv and plots there
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "models", "rules", "seeds", "steps"])]
     from: Option<PathBuf>,
     #[command(flatten)]
     comparison: Comparison,
@@ -51,8 +52,11 @@ impl Convergence {
     /// Runs the comparison and prints the table.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data).with(&self.threads).with(&self.text);
-        let folder = self.from.as_deref().or(self.out.as_deref());
-        let mut kept = KeptRuns::open(folder)?;
+        let folder = self.out.as_deref();
+        let mut kept = match &self.from {
+            Some(from) => KeptRuns::read(from)?,
+            None => KeptRuns::open(folder)?,
+        };
         if self.from.is_none() {
             let (threads, stop) = (config.threads()?, interrupt::stop_flag()?);
             let mut progress = Progress::new(config.is_quiet);
@@ -65,6 +69,7 @@ impl Convergence {
         let runs = kept.in_order();
         anyhow::ensure!(!runs.is_empty(), "no run is kept there; give --from a folder that --out has filled");
         if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
             write_files(folder, &runs, self.comparison.teraflops)?;
         }
         let rows = rows(&runs, self.comparison.teraflops);
