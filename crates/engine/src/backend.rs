@@ -2,7 +2,8 @@
 
 use crate::cpu::Cpu;
 use crate::device_engine::DeviceEngine;
-use crate::{Device, DeviceName, Engine, EngineError, Isa, NumericsId, OptimiserConfig};
+use crate::machine::MAX_THREADS;
+use crate::{Device, DeviceName, Engine, EngineError, Isa, MemoryNeeds, NumericsId, OptimiserConfig};
 use templar_base::ModelConfig;
 
 /// The model to open, and how it shall be run.
@@ -85,6 +86,11 @@ impl Backend for CpuBackend {
         let named = Isa::ALL.into_iter().find(|&isa| DeviceName::cpu_with(isa) == device.name);
         let isa = named.unwrap_or(Isa::best());
         let threads = threads.max(1);
+        if threads > MAX_THREADS {
+            return Err(EngineError::Threads(format!("{threads} is over the limit of {MAX_THREADS}")));
+        }
+        config.check()?;
+        MemoryNeeds::check_parameters("the model", &config).map_err(EngineError::Memory)?;
         let description = format!("{}, {isa}, {threads} thread{}", Self::NAME, if threads == 1 { "" } else { "s" });
         let ops = Cpu::new(isa, threads)?;
         Ok(Box::new(DeviceEngine::new(ops, description, NumericsId::STRICT, config, optimiser)?))

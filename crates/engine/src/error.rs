@@ -1,7 +1,7 @@
 //! What can go wrong in an engine.
 
 use crate::ops::OpsError;
-use crate::{Buffer, DeltaError, DeviceName};
+use crate::{Buffer, DeltaError, DeviceName, TooLittleMemory};
 use templar_base::ModelConfigError;
 
 /// A request that an engine refuses; its state is as before, unless said otherwise.
@@ -28,6 +28,9 @@ pub enum EngineError {
     /// parameters: write them again, or open a new engine.
     #[error(transparent)]
     Device(#[from] OpsError),
+    /// The machine has too little memory for the model; nothing was allocated.
+    #[error("{0}")]
+    Memory(#[source] TooLittleMemory),
     /// The threads could not be started.
     #[error("could not start the engine's threads: {0}")]
     Threads(String),

@@ -74,6 +74,8 @@
 //! [`DeviceEngine`] makes an engine of them. The feature `contract` has a suite that any implementation of the
 //! operations runs.
 //!
+//! [`check_memory`] compares what a model needs with what the machine has, before anything is allocated.
+//!
 //! Nothing here knows of windows, peers, files or async.
 
 mod backend;
@@ -89,6 +91,7 @@ mod error;
 mod generate;
 mod initial;
 mod layout;
+mod machine;
 mod memory;
 mod muon;
 mod numerics;
@@ -114,6 +117,7 @@ pub use error::EngineError;
 pub use generate::{Finish, GenerateOptions, Generation, Generator, StopStrings};
 pub use initial::initial_parameters;
 pub use layout::{ParamLayout, Tensor};
+pub use machine::{MAX_THREADS, MemoryBound, MemoryRoom, TooLittleMemory, check_memory, cores, memory_rooms};
 pub use memory::{MemoryNeeds, TrainingShape};
 pub use numerics::{Isa, NumericsId, NumericsIdError, Profile};
 pub use optimiser::{

@@ -1,6 +1,7 @@
 //! How much memory a model needs, computed from its sizes.
 
 use crate::ParamLayout;
+use crate::machine::{TooLittleMemory, check_memory};
 use crate::ops::Heads;
 use crate::parts::{judged_sequences, logit_rows, trained_sequences};
 use templar_base::{MatrixOptimiser, ModelConfig};
@@ -81,6 +82,11 @@ impl MemoryNeeds {
             + table_values(config, shape);
         let parameters = config.parameter_count() as u64 * VALUE;
         Self { parameters, gradient: 0, optimiser: 0, activations: activations as u64 * VALUE }
+    }
+
+    /// Fails where one copy of the parameters, the least that any use of a model takes, does not fit into this machine.
+    pub fn check_parameters(what: &str, config: &ModelConfig) -> Result<(), TooLittleMemory> {
+        check_memory(what, (config.parameter_count() as u64).saturating_mul(VALUE))
     }
 
     /// All of it.

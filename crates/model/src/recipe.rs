@@ -1,9 +1,10 @@
 //! What the caller may choose of a training, and what follows where nothing is chosen.
 
 use crate::Plan;
+use crate::evaluation::piece_sequences;
 use std::path::PathBuf;
 use templar_base::{ContentHash, ModelConfig};
-use templar_engine::{Decay, MatrixOptimiser};
+use templar_engine::{Decay, MatrixOptimiser, MemoryNeeds, TooLittleMemory, TrainingShape, check_memory};
 
 /// The learning rate falls to this share of its peak by default.
 pub(crate) const DEFAULT_FINAL_SHARE: f32 = 0.1;
@@ -122,6 +123,22 @@ impl Recipe {
         })
     }
 
+    /// Fails where a choice cannot be for a model of these sizes: before a text is read, which takes long.
+    pub fn check(&self, preset: &str, sizes: &ModelConfig) -> Result<(), RecipeError> {
+        let none = CorpusName { folder: PathBuf::new(), hash: ContentHash::default() };
+        self.plan(preset, sizes, None, none).map(drop)
+    }
+
+    /// Fails where this machine has too little memory to train a model of these sizes; nothing is allocated for that.
+    pub fn check_memory(&self, preset: &str, sizes: &ModelConfig, is_recomputing: bool) -> Result<(), TooLittleMemory> {
+        let longest = sizes.max_position_embeddings;
+        let length = self.sequence_length.unwrap_or(DEFAULT_SEQUENCE_LENGTH) as usize;
+        let batch = self.batch.unwrap_or(DEFAULT_BATCH);
+        let optimiser = self.optimiser.unwrap_or(MatrixOptimiser::AdamW);
+        let preset = self.preset.as_deref().unwrap_or(preset);
+        check_training(preset, sizes, length.clamp(1, longest), batch, optimiser, is_recomputing)
+    }
+
     fn default_learning_rate(&self, sizes: &ModelConfig) -> f32 {
         let rate = match sizes.parameter_count() {
             0..1_000_000 => 3e-3,
@@ -133,7 +150,8 @@ impl Recipe {
         if self.from.is_some() { rate * FINE_TUNING_FACTOR } else { rate }
     }
 
-    fn check_ranges(&self) -> Result<(), RecipeError> {
+    /// Fails where a number is out of its range, whatever the model.
+    pub fn check_ranges(&self) -> Result<(), RecipeError> {
         if let Some(rate) = self.learning_rate.filter(|rate| !(rate.is_finite() && *rate >= 0.0)) {
             let (option, value) = ("learning-rate", f64::from(rate));
             return Err(RecipeError::OutOfRange { option, value, rule: "0 or more" });
@@ -169,6 +187,20 @@ impl Recipe {
             None => Ok(()),
         }
     }
+}
+
+/// Fails where a training of this shape needs more memory than this machine has.
+pub(crate) fn check_training(
+    name: &str,
+    sizes: &ModelConfig,
+    length: usize,
+    batch: u32,
+    hidden_matrices: MatrixOptimiser,
+    is_recomputing: bool,
+) -> Result<(), TooLittleMemory> {
+    let sequences = piece_sequences(length).min(batch as usize);
+    let shape = TrainingShape { sequences, length, is_recomputing, hidden_matrices };
+    check_memory(format!("to train, `{name}`"), MemoryNeeds::training(sizes, shape).total())
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use templar_engine::checkpoint::{
     CONFIG_FILE, CheckpointError, GENERATION_FILE, Gguf, GgufError, SpecialTokens, TOKENIZER_FILE, config_from_json,
     generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder,
 };
-use templar_engine::{Buffer, CpuBackend, DeviceName, Engine, EngineError, OpenRequest};
+use templar_engine::{
+    Buffer, CpuBackend, DeviceName, Engine, EngineError, MemoryNeeds, OpenRequest, TooLittleMemory, check_memory,
+};
 
 /// What `transformers` reads about a tokenizer beside `tokenizer.json`.
 pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
@@ -60,6 +62,9 @@ pub enum OpenError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// The machine has too little memory for the parameters; nothing was allocated.
+    #[error("{0}")]
+    Memory(#[source] TooLittleMemory),
     /// The parameters are missing, broken, or of another model; the model's folder is at fault.
     #[error("cannot read the parameters")]
     Parameters(#[from] CheckpointError),
@@ -111,6 +116,7 @@ impl Model {
         }
         recover(path)?;
         let (config, special) = read_config(path)?;
+        check_parameters(path, &config)?;
         let parameters = read_folder(&config, &list(path)?, |name| read(&path.join(name)))?;
         let tokenizer_path = path.join(TOKENIZER_FILE);
         let tokenizer = fs::read(&tokenizer_path).map_err(|error| format!("{}: {error}", tokenizer_path.display()));
@@ -120,14 +126,26 @@ impl Model {
 
     fn of_gguf(path: &Path) -> Result<Self, OpenError> {
         let broken = |source| OpenError::Gguf { path: path.to_owned(), source };
+        let length = fs::metadata(path).map_err(FileError::at("read", path))?.len();
+        check_memory(format!("reading {}", path.display()), length).map_err(OpenError::Memory)?;
         let bytes = fs::read(path).map_err(FileError::at("read", path))?;
         let file = Gguf::parse(&bytes).map_err(broken)?;
         let (config, special) = gguf_config(&file).map_err(broken)?;
+        check_parameters(path, &config)?;
         let parameters = gguf_parameters(&file, &config).map_err(broken)?;
         let tokenizer = gguf_tokenizer(&file).map(String::into_bytes).map_err(|error| error.to_string());
         let chat_template = file.text("tokenizer.chat_template").map(str::to_owned);
         Ok(Self { config, special, parameters, tokenizer, chat_template })
     }
+}
+
+/// Fails where the parameters of a model of these sizes do not fit into memory.
+fn check_parameters(path: &Path, config: &ModelConfig) -> Result<(), OpenError> {
+    // The readers report sizes that cannot be.
+    if config.check().is_err() {
+        return Ok(());
+    }
+    MemoryNeeds::check_parameters(&format!("the model {}", path.display()), config).map_err(OpenError::Memory)
 }
 
 fn broken(path: &Path) -> impl Fn(CheckpointError) -> OpenError + '_ {

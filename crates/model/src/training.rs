@@ -5,7 +5,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::{held_out_batches, mean_loss, piece_sequences};
-use crate::recipe::DEFAULT_FINAL_SHARE;
+use crate::recipe::{DEFAULT_FINAL_SHARE, check_training};
 use crate::source::{OpenError, open_engine};
 use crate::{FileError, folder};
 use serde::{Deserialize, Serialize};
@@ -259,9 +259,9 @@ impl Training {
             first_held_out_loss: None,
             last_held_out_loss: None,
         };
-        let random = || initial_parameters(&config, seed(record.plan.seed, "parameters"));
-        let parameters = parameters.unwrap_or_else(random);
+        let first = seed(record.plan.seed, "parameters");
         let mut training = Self::with_record(record, config, corpus, threads)?;
+        let parameters = parameters.unwrap_or_else(|| initial_parameters(training.engine.config(), first));
         training.engine.write(Buffer::Parameters, 0, &parameters)?;
         Ok(training)
     }
@@ -302,6 +302,9 @@ impl Training {
         let assignments = corpus.assignments(run, rule)?;
         let held_out =
             held_out_batches(&corpus, plan.sequence_length as usize).map_err(TrainingError::TooLittleHeldOutText)?;
+        // The least that any choice of the caller needs: recomputing may be chosen later.
+        check_training(&plan.preset, &config, plan.sequence_length as usize, plan.batch, plan.optimiser, true)
+            .map_err(EngineError::Memory)?;
         let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
         let engine = open_engine(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
         let seconds_before = record.seconds;

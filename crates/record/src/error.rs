@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use templar_base::{BlockHash, GenesisError, PublicKey, StateHash, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
+use templar_engine::TooLittleMemory;
 use templar_engine::checkpoint::{CheckpointError, StreamError};
 use templar_gradient::{AggregateError, LayoutError};
 use templar_round::{SealError, SignedError};
@@ -56,6 +57,9 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
+    /// The machine has too little memory for the run's model; nothing was allocated.
+    #[error("{0}")]
+    Memory(#[source] TooLittleMemory),
     /// The run is for another ledger.
     #[error("the run's genesis names the ledger {wanted}, but this one is {actual}; check the ledger's address")]
     WrongLedger {

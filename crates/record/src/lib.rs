@@ -45,4 +45,4 @@ pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_che
 pub use record::PublicRecord;
 pub use rules::{Rules, gradient_layout};
 pub use transfer::{Fetched, KnownComplaints, PeerComplaint, is_lie};
-pub use verdict::{VERDICT_PURPOSE, fetch_verdict};
+pub use verdict::{VERDICT_PURPOSE, fetch_verdict, other_run};

@@ -4,7 +4,8 @@ use crate::Rules;
 use serde::Serialize;
 use templar_base::{Genesis, Problem, RuleName, RunId, StepRule};
 use templar_chain::Hyperparameters;
-use templar_engine::{MemoryNeeds, TrainingShape};
+use templar_engine::{MemoryNeeds, TooLittleMemory, TrainingShape, check_memory};
+use templar_round::Role;
 
 /// Bytes of an f32.
 const VALUE: u64 = 4;
@@ -130,6 +131,16 @@ impl MemoryOutlook {
         Self {
             miner_bytes: training.total() + 2 * model + momentum,
             validator_bytes: judging.total() + model + momentum,
+        }
+    }
+}
+
+impl MemoryOutlook {
+    /// Fails where this machine has too little memory for a node of the role.
+    pub fn check(&self, role: Role) -> Result<(), TooLittleMemory> {
+        match role {
+            Role::Miner => check_memory("a miner of this run", self.miner_bytes),
+            Role::Validator => check_memory("a validator of this run", self.validator_bytes),
         }
     }
 }

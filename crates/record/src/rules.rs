@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use templar_base::{BlockHash, FirstParameters, Genesis, RunId};
-use templar_engine::{ParamLayout, checkpoint, initial_parameters};
+use templar_engine::{MemoryNeeds, ParamLayout, checkpoint, initial_parameters};
 use templar_gradient::{GradientLayout, state_hash};
 use templar_round::Phases;
 
@@ -50,6 +50,7 @@ impl Rules {
     /// The parameters at the start of window 0, checked against the genesis. `folder` is the model folder of a run that
     /// starts from one.
     pub fn first_parameters(&self, folder: Option<&Path>) -> Result<Vec<f32>, RecordError> {
+        MemoryNeeds::check_parameters("the run's model", &self.genesis.model).map_err(RecordError::Memory)?;
         let params = match (&self.genesis.first_parameters, folder) {
             (FirstParameters::Seed(seed), _) => initial_parameters(&self.genesis.model, *seed.as_bytes()),
             (FirstParameters::Folder, None) => return Err(RecordError::FirstFolder),

@@ -2,9 +2,9 @@
 
 use crate::{PublicRecord, RecordError, Rules};
 use std::time::Duration;
-use templar_base::{ContentHash, PublicKey, Window};
+use templar_base::{ContentHash, PublicKey, RunId, Window};
 use templar_gauntlet::Verdict;
-use templar_round::{ObjectKey, Signed};
+use templar_round::{ObjectKey, Signed, SignedError};
 use tokio::task::JoinSet;
 
 /// A verdict of 1024 miners with all terms is about a megabyte.
@@ -45,6 +45,39 @@ pub async fn fetch_verdict(
             None => return Err(last),
         }
     }
+}
+
+/// Windows whose verdicts tell which run is judged on this subnet, and voters of each that are asked.
+const RECENT_WINDOWS: u64 = 3;
+const RECENT_VOTERS: usize = 4;
+
+/// The run that the validators judge instead of this one: none where one of them judges this one, or none is heard of.
+/// Whoever holds a document that differs in a word from theirs would otherwise take every peer for a liar.
+pub async fn other_run(run: &Rules, record: &PublicRecord) -> Result<Option<RunId>, RecordError> {
+    let head = record.chain.head().await?.number;
+    let Some(current) = run.genesis.clock.window_of(head) else { return Ok(None) };
+    let mut other = None;
+    for window in (1..=RECENT_WINDOWS).filter_map(|back| current.0.checked_sub(back)).map(Window) {
+        let (_, votes) = record.votes(window).await?;
+        for vote in votes.iter().take(RECENT_VOTERS) {
+            match tokio::time::timeout(HOLDER_DEADLINE, judged_run(record, window, vote.hotkey)).await {
+                Ok(Ok(judged)) if judged == run.id => return Ok(None),
+                Ok(Ok(judged)) => other = Some(judged),
+                // Nothing is known of a validator that cannot be asked.
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+    }
+    Ok(other)
+}
+
+/// The run that a validator's verdict is about, by its own signature.
+async fn judged_run(record: &PublicRecord, window: Window, hotkey: PublicKey) -> Result<RunId, RecordError> {
+    let bucket = record.reader(hotkey).await?;
+    let bytes = bucket.get(&ObjectKey::Verdict(window).to_string(), MAX_VERDICT_BYTES).await?;
+    let run = serde_json::from_slice::<Signed<Verdict>>(&bytes).map_err(SignedError::Malformed)?.body.run;
+    Signed::<Verdict>::from_bytes(&bytes, run, window, VERDICT_PURPOSE, hotkey)?;
+    Ok(run)
 }
 
 async fn fetch_from(
