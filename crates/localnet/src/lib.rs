@@ -26,6 +26,7 @@ mod error;
 mod existing;
 mod fit;
 mod folder;
+pub mod interrupt;
 mod join;
 mod memory;
 mod node;

@@ -7,10 +7,11 @@ use crate::window_work::{FollowWork, WindowWork};
 use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use templar_base::{ContentHash, Uid, Window, WindowRules};
 use templar_chain::HeadStream;
 use templar_gradient::{Aggregate, OuterState};
-use templar_record::{KnownComplaints, Rules};
+use templar_record::{KnownComplaints, Rules, other_run};
 use templar_round::{AggregateSource, Event, FailedEffect, Follower, Position, Role};
 use templar_trainer::SharedState;
 use tokio::sync::mpsc;
@@ -18,6 +19,8 @@ use tokio::task::AbortHandle;
 
 /// Events that wait for the machine; tasks that have one more wait for a place.
 const EVENT_QUEUE: usize = 1024;
+/// How long the start waits to hear which run the validators judge.
+const OTHER_RUN_DEADLINE: Duration = Duration::from_secs(10);
 /// Windows whose aggregates are kept: the one at hand, and the one before, which may still be on its way to a bucket.
 const KEPT_AGGREGATES: usize = 2;
 
@@ -30,6 +33,8 @@ pub struct NodeOptions {
     pub threads: usize,
     /// The model folder that a run of [`templar_base::FirstParameters::Folder`] starts from.
     pub first_parameters: Option<PathBuf>,
+    /// Where every entry of the journal goes as well; entries that find it full are left out.
+    pub listener: Option<mpsc::Sender<JournalEntry>>,
 }
 
 /// What the parts of a node share.
@@ -73,12 +78,19 @@ pub(crate) async fn open(
 ) -> Result<Opened, NodeError> {
     let folder = DataFolder::open(&options.data, run.id, role)?;
     checkpoint::remove_drafts(&folder)?;
-    let journal = Journal::new(&options.data);
+    let journal = Journal::new(&options.data).heard_by(options.listener.clone());
     let (chain, netuid) = (&network.record.chain, network.record.netuid);
     run.check_ledger(chain.hyperparameters(netuid).await?.genesis)?;
     let hotkey = network.hotkey.public();
     let metagraph = chain.metagraph(netuid, None).await?;
     let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid: netuid.0 })?.uid;
+    match (tokio::time::timeout(OTHER_RUN_DEADLINE, other_run(&run, &network.record)).await, role) {
+        // A validator may be the first of a new run on an old subnet.
+        (Ok(Ok(Some(other))), Role::Validator) => journal.warn(NodeError::OtherRun { own: run.id, other }.to_string()),
+        (Ok(Ok(Some(other))), Role::Miner) => return Err(NodeError::OtherRun { own: run.id, other }),
+        // Unheard of is not wrong.
+        _ => {}
+    }
     network.announce_bucket().await?;
     let heads = chain.subscribe_heads().await?;
     let shared = match load_shared(&folder, run.layout.parameters())? {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::journal::now_ms;
 use crate::worker::Worker;
-use crate::{NodeError, NodeStatus};
+use crate::{JournalEntry, NodeError, NodeStatus};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_chain::HeadStream;
@@ -69,13 +69,14 @@ pub(crate) async fn drive(
             head = heads.next() => match head {
                 Ok(head) => {
                     if !std::mem::replace(&mut reachable, true) {
-                        context.journal.warn("the ledger answers again");
+                        // Each outage is told, however soon it follows on the last one.
+                        context.journal.add(&warning("the ledger answers again".to_owned()));
                     }
                     Event::Block(head.number)
                 }
                 Err(error) => {
                     if std::mem::replace(&mut reachable, false) {
-                        context.journal.warn(format!("waiting for the ledger: {error}"));
+                        context.journal.add(&warning(format!("waiting for the ledger: {error}")));
                     }
                     tokio::time::sleep(LEDGER_PAUSE).await;
                     continue;
@@ -89,6 +90,10 @@ pub(crate) async fn drive(
     context.journal.set_status(&actor.status(context));
     tasks.shutdown().await;
     Ok(())
+}
+
+fn warning(message: String) -> JournalEntry {
+    JournalEntry::Warning { message }
 }
 
 /// A task that was cancelled was replaced by a newer one; one that panicked ends the node.

@@ -2,7 +2,7 @@
 
 use crate::DataFolderError;
 use std::any::Any;
-use templar_base::{PublicKey, Uid, Window};
+use templar_base::{PublicKey, RunId, Uid, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
 use templar_corpus::{AssignmentError, CorpusError, PlanError};
@@ -70,6 +70,17 @@ pub enum NodeError {
         hotkey: PublicKey,
         /// The subnet.
         netuid: u16,
+    },
+    /// The validators judge another run: this one's document is not theirs.
+    #[error(
+        "no validator runs this run: its document is of run {own}, and they judge run {other}; take the genesis document \
+         of the run that you want to join"
+    )]
+    OtherRun {
+        /// The run of the document.
+        own: RunId,
+        /// The run that is judged.
+        other: RunId,
     },
     /// This program computes with other numerics than the run asks for.
     #[error("the run asks for numerics `{wanted}`, this program computes with `{actual}`; use the matching release")]

@@ -1,15 +1,21 @@
 //! What a node did, for people and programs: one JSON object a line, and one small file with where it stands.
 
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use templar_base::{BlockNumber, StateHash, Uid, Window};
 use templar_round::Role;
+use tokio::sync::mpsc;
 
 /// The journal is rotated at this size, and one old one is kept, so that it never fills a disk.
 const ROTATE_BYTES: u64 = 8 << 20;
+/// A warning is repeated after this time, and this many are remembered.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
+const REMEMBERED_WARNINGS: usize = 16;
 const FILE: &str = "journal.jsonl";
 const OLD_FILE: &str = "journal.old.jsonl";
 const STATUS_FILE: &str = "status.json";
@@ -173,7 +179,9 @@ pub struct NodeStatus {
 pub struct Journal {
     folder: PathBuf,
     file: Mutex<Option<File>>,
-    last_warning: Mutex<String>,
+    /// What was warned of lately, and when.
+    warned: Mutex<VecDeque<(Instant, String)>>,
+    listener: Option<mpsc::Sender<JournalEntry>>,
 }
 
 #[derive(Serialize)]
@@ -192,29 +200,44 @@ pub(crate) fn now_ms() -> u64 {
 impl Journal {
     /// A journal in `folder`, which is there.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), file: Mutex::new(None), last_warning: Mutex::default() }
+        Self { folder: folder.to_owned(), file: Mutex::new(None), warned: Mutex::default(), listener: None }
+    }
+
+    /// With someone who hears every entry; what finds no room is left out.
+    pub fn heard_by(self, listener: Option<mpsc::Sender<JournalEntry>>) -> Self {
+        Self { listener, ..self }
     }
 
     /// Adds a line. A journal that cannot be written does not stop the node.
     pub fn add(&self, entry: &JournalEntry) {
         match entry {
             JournalEntry::Warning { message } => tracing::warn!("{message}"),
-            entry => tracing::info!(?entry, "journal"),
+            entry => tracing::info!("{}", serde_json::to_string(entry).unwrap_or_default()),
+        }
+        if let Some(listener) = &self.listener {
+            let _ = listener.try_send(entry.clone());
         }
         if let Err(error) = self.write(entry) {
             tracing::warn!("the journal in {} cannot be written: {error}", self.folder.display());
         }
     }
 
-    /// Adds a warning. One that says again what the last one said is left out: whoever tries on until something gives
-    /// way says so once.
+    /// Adds a warning. One that repeats an earlier one of the last minute is left out: whoever retries until something
+    /// gives way, and fails by turns in two ways, reports each once.
     pub fn warn(&self, message: impl Into<String>) {
         let message = message.into();
-        let last =
-            std::mem::replace(&mut *self.last_warning.lock().unwrap_or_else(PoisonError::into_inner), message.clone());
-        if last != message {
-            self.add(&JournalEntry::Warning { message });
+        let now = Instant::now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.retain(|(time, _)| now.duration_since(*time) < REPEAT_AFTER);
+        if warned.iter().any(|(_, earlier)| *earlier == message) {
+            return;
         }
+        if warned.len() >= REMEMBERED_WARNINGS {
+            warned.pop_front();
+        }
+        warned.push_back((now, message.clone()));
+        drop(warned);
+        self.add(&JournalEntry::Warning { message });
     }
 
     fn write(&self, entry: &JournalEntry) -> io::Result<()> {
