@@ -6,7 +6,8 @@
 //!
 //! Plain text comes from typed facts, never from a command's arguments: each public module words one subject, such as
 //! [`governance`] or [`market`], over [`table()`], [`facts_table`], [`column_chart`] and the colours of [`Paint`].
-//! [`Progress`] shows how far a piece of work is.
+//! [`Progress`] shows how far a piece of work is, [`Failure`] how it failed; both streams outlive their readers
+//! ([`print_line`], [`say`]). [`arguments`] reads the words of a command line, within [`bounds`].
 //!
 //! ```no_run
 //! use templar_localnet::Watch;
@@ -23,29 +24,36 @@
 
 pub mod access;
 pub mod account;
+pub mod arguments;
+pub mod bounds;
 mod chart;
 pub mod checkpoints;
 mod columns;
 pub mod corpus;
 pub mod explanation;
+mod failure;
 pub mod findings;
 pub mod governance;
 pub mod market;
 pub mod model;
 pub mod network;
+pub mod node;
 mod nodes;
 mod page;
 mod progress;
 pub mod reference;
 pub mod run;
 pub mod slots;
+mod streams;
 mod table;
 mod terminal;
 mod text;
 pub mod training;
 
 pub use columns::column_chart;
+pub use failure::{Failure, FailureKind};
 pub use progress::Progress;
+pub use streams::{Diagnostics, Printed, is_output_lost, missing_output, print_line, print_piece, say};
 pub use table::{Paint, count, facts_table, is_colour_wanted, size, table};
 pub use terminal::{Key, Screen, ScreenError};
 pub use text::duration;

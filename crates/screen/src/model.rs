@@ -1,9 +1,76 @@
 //! Models: sizes, tensors, and what was written of them.
 
 use crate::table::{Paint, count, facts_table, size, table};
+use serde::Serialize;
 use std::path::Path;
 use templar_engine::checkpoint::TOKENIZER_FILE;
+use templar_engine::{EngineError, MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
 use templar_model::{Exported, Inspection, Model};
+
+/// A named size and the memory that it needs.
+#[derive(Debug, Clone, Serialize)]
+pub struct PresetFacts {
+    preset: &'static str,
+    parameters: usize,
+    config: ModelConfig,
+    memory: PresetMemory,
+}
+
+/// What a size needs with a micro-batch.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct PresetMemory {
+    sequences: usize,
+    sequence_length: usize,
+    judge_bytes: u64,
+    train_bytes: u64,
+    train_recomputed_bytes: u64,
+    train_muon_bytes: u64,
+    train: MemoryNeeds,
+}
+
+/// All named sizes with this vocabulary, for micro-batches of at most this shape.
+pub fn presets(vocab_size: usize, length: usize, sequences: usize) -> Result<Vec<PresetFacts>, EngineError> {
+    let mut all = Vec::new();
+    for name in preset_names() {
+        let Ok(config) = preset(name, vocab_size) else { continue };
+        config.check()?;
+        let length = length.min(config.max_position_embeddings);
+        let shape = TrainingShape { sequences, length, is_recomputing: false, hidden_matrices: MatrixOptimiser::AdamW };
+        let recomputed = TrainingShape { is_recomputing: true, ..shape };
+        let muon = TrainingShape { hidden_matrices: MatrixOptimiser::Muon, ..shape };
+        let train = MemoryNeeds::training(&config, shape);
+        let memory = PresetMemory {
+            sequences,
+            sequence_length: length,
+            judge_bytes: MemoryNeeds::judging(&config, shape).total(),
+            train_bytes: train.total(),
+            train_recomputed_bytes: MemoryNeeds::training(&config, recomputed).total(),
+            train_muon_bytes: MemoryNeeds::training(&config, muon).total(),
+            train,
+        };
+        all.push(PresetFacts { preset: name, parameters: config.parameter_count(), config, memory });
+    }
+    Ok(all)
+}
+
+/// Named sizes, a line each.
+pub fn presets_table(paint: Paint, presets: &[PresetFacts]) -> String {
+    let head = ["preset", "parameters", "layers", "width", "heads", "longest sequence", "judge", "train", "recomputed"];
+    let row = |PresetFacts { preset, parameters, config, memory }: &PresetFacts| {
+        vec![
+            (*preset).to_owned(),
+            count(*parameters as u64),
+            config.num_hidden_layers.to_string(),
+            config.hidden_size.to_string(),
+            format!("{}/{}", config.num_attention_heads, config.num_key_value_heads),
+            config.max_position_embeddings.to_string(),
+            size(memory.judge_bytes),
+            size(memory.train_bytes),
+            size(memory.train_recomputed_bytes),
+        ]
+    };
+    table(paint, Some(&head), &presets.iter().map(row).collect::<Vec<_>>())
+}
 
 /// Sizes and settings of a model.
 pub fn summary(paint: Paint, inspection: &Inspection) -> String {

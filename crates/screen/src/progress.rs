@@ -1,5 +1,6 @@
 //! Progress of anything over a second: a bar on a terminal, now and then a line elsewhere.
 
+use crate::streams::say;
 use crate::text::duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal};
@@ -64,8 +65,8 @@ impl Progress {
     pub fn note(&self, text: &str) {
         match &self.bar {
             _ if self.is_quiet => {}
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 
@@ -80,7 +81,7 @@ impl Progress {
     fn line(&mut self, text: &str) {
         if !self.is_quiet && self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
-            eprintln!("{text}");
+            say(text);
         }
     }
 }

@@ -119,4 +119,12 @@ mod tests {
     fn the_commands_do_not_contradict_each_other() {
         super::Cli::command().debug_assert();
     }
+
+    #[test]
+    fn every_count_has_a_bound() {
+        let unbounded = templar_screen::arguments::unbounded_counts(&super::Cli::command());
+        // `threads` is checked with the settings, which may come from elsewhere.
+        let left: Vec<String> = unbounded.into_iter().filter(|option| !option.ends_with(" --threads")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use templar_base::{DEFAULT_NETUID, Netuid};
 use templar_bucket::{BucketLocation, Credentials};
+use templar_engine::MAX_THREADS;
 
 /// The file that is looked for in the current folder, and in the user's folder for settings.
 pub const FILE_NAME: &str = "templar.toml";
@@ -66,7 +67,7 @@ settings! {
     WalletFolder "wallet_folder" Path "the folder of the wallets" path(home().join(".bittensor").join("wallets"));
     Wallet "wallet" Text "the wallet's name" text("default");
     Hotkey "hotkey" Text "the hotkey's name" text("default");
-    Threads "threads" Text "threads for computing" text(cores());
+    Threads "threads" Text "threads for computing" text(templar_engine::cores());
     Text "text" Paths "text to train on" None;
     Field "field" Text "field of the text in JSON lines and Parquet" text(templar_corpus::DEFAULT_FIELD);
     Preset "preset" Text "the model's size" text("tiny");
@@ -103,10 +104,6 @@ fn text(text: impl ToString) -> Option<String> {
 
 fn path(path: PathBuf) -> Option<String> {
     Some(path.to_string_lossy().into_owned())
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn home() -> PathBuf {
@@ -289,6 +286,17 @@ impl Config {
         self.text(Setting::Ledger)
     }
 
+    /// Fails where the ledger's address is of another protocol than a ledger's, such as http.
+    pub fn check_ledger(&self) -> anyhow::Result<()> {
+        let (address, name) = (self.ledger(), Setting::Ledger.name());
+        if ["ws://", "wss://"].iter().any(|scheme| address.starts_with(scheme)) {
+            return Ok(());
+        }
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        let why = format!("an address of a ledger begins with ws:// or wss://, such as ws://{rest}");
+        Err(Usage(format!("`{name}` is `{address}`: {why}")).into())
+    }
+
     /// The subnet of the ledger that commands are about; a node takes its run's from the genesis.
     pub fn netuid(&self) -> anyhow::Result<Netuid> {
         self.parsed(Setting::Netuid)
@@ -329,6 +337,10 @@ impl Config {
     /// Threads for computing; at least one.
     pub fn threads(&self) -> anyhow::Result<usize> {
         let threads: std::num::NonZeroUsize = self.parsed(Setting::Threads)?;
+        if threads.get() > MAX_THREADS {
+            let (name, what) = (Setting::Threads.name(), "more than any machine has cores");
+            return Err(Usage(format!("`{name}` is {threads}: {what}; take 1 to {MAX_THREADS}")).into());
+        }
         Ok(threads.get())
     }
 
@@ -399,15 +411,15 @@ macro_rules! flag_groups {
 
 flag_groups! {
     DataFlag {
-        /// Folder for what commands create [setting: data_folder]
+        /// Folder for what commands create; ~/.local/share/templar by default [setting: data_folder]
         data: String, "FOLDER", "--data" => DataFolder;
     }
     LedgerFlag {
-        /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
+        /// Address of the ledger; by default the local network's, else ws://127.0.0.1:9944 [setting: ledger]
         ledger: String, "URL", "--ledger" => Ledger;
     }
     SubnetFlags {
-        /// Address of the ledger, such as ws://127.0.0.1:9944 [setting: ledger]
+        /// Address of the ledger; by default the local network's, else ws://127.0.0.1:9944 [setting: ledger]
         ledger: String, "URL", "--ledger" => Ledger;
         /// Subnet of the ledger [setting: netuid]
         netuid: Netuid, "N", "--netuid" => Netuid;
@@ -417,13 +429,13 @@ flag_groups! {
         netuid: Netuid, "N", "--netuid" => Netuid;
     }
     WalletFlags {
-        /// Folder of the wallets [setting: wallet_folder]
+        /// Folder of the wallets; ~/.bittensor/wallets by default [setting: wallet_folder]
         wallet_folder: String, "FOLDER", "--wallet-folder" => WalletFolder;
-        /// Name of the wallet [setting: wallet]
+        /// Name of the wallet; `default` by default [setting: wallet]
         wallet: String, "NAME", "--wallet" => Wallet;
     }
     HotkeyFlag {
-        /// Name of the hotkey [setting: hotkey]
+        /// Name of the hotkey; `default` by default [setting: hotkey]
         hotkey: String, "NAME", "--hotkey" => Hotkey;
     }
     ThreadsFlag {

@@ -1,6 +1,7 @@
 //! The log on stderr.
 
 use std::io::IsTerminal;
+use templar_screen::{Diagnostics, say};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,12 +23,13 @@ pub fn start(verbosity: i8) {
     let targets = match asked.as_ref().map(|text| text.parse::<Targets>()) {
         Some(Ok(targets)) => targets,
         Some(Err(error)) => {
-            eprintln!("TEMPLAR_LOG is not understood ({error}); write for example `info` or `warn,templar_node=debug`");
+            let example = "write for example `info` or `warn,templar_node=debug`";
+            say(&format!("TEMPLAR_LOG is not understood ({error}); {example}"));
             chosen
         }
         None => chosen,
     };
     let has_colour = templar_screen::is_colour_wanted(std::io::stderr().is_terminal());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colour);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Diagnostics).with_ansi(has_colour);
     tracing_subscriber::registry().with(lines).with(targets).init();
 }

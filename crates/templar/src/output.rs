@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
-use templar_screen::Paint;
+use std::io::{self, IsTerminal};
+use templar_screen::{Paint, Printed, missing_output, print_line, say};
 
 /// The output of a command on stdout: JSON for programs, or text for people.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -36,22 +36,32 @@ impl Output {
         print(people(self.paint()).trim_end())
     }
 
-    /// One event of a running command: a line of JSON, or what `people` makes of it; nothing where that is empty.
+    /// One event of a running command: a line of JSON, or what `people` makes of it; nothing where that is empty. The
+    /// work goes on where nobody reads it any more.
     pub fn event(self, event: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
-        if self.json {
-            return print(&serde_json::to_string(event).context("cannot write the event as JSON")?);
+        let text = match self.json {
+            true => serde_json::to_string(event).context("cannot write the event as JSON")?,
+            false => people(self.paint()),
+        };
+        if (self.json || !text.is_empty()) && print_line(&text) == Printed::Lost {
+            say("the output is read no more; the work goes on without it");
         }
-        match people(self.paint()) {
-            text if text.is_empty() => Ok(()),
-            text => print(&text),
-        }
+        Ok(())
     }
 }
 
-/// Prints a line to stdout at once. Fails where the reader is gone, rather than ending in a panic.
+/// Prints a line to stdout at once. Work goes on where nobody reads it: see [`whole`].
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot print")
+    print_line(text);
+    Ok(())
+}
+
+/// Fails where output is missing for another reason than that its reader wanted no more: at the end of a command.
+pub fn whole() -> anyhow::Result<()> {
+    match missing_output() {
+        None => Ok(()),
+        Some(why) => Err(anyhow::anyhow!("the output is not complete: {why}")),
+    }
 }
 
 /// Prints a piece of a text to stdout at once, without a line end.
@@ -59,8 +69,7 @@ pub fn print_piece(text: &str) -> anyhow::Result<()> {
     write_piece(text).context("cannot print")
 }
 
-/// As [`print_piece`], with the system's error.
+/// As [`print_piece`], with the system's error: a text that nobody reads is not written to its end.
 pub fn write_piece(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    write!(stdout, "{text}").and_then(|()| stdout.flush())
+    templar_screen::print_piece(text)
 }

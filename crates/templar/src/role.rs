@@ -2,18 +2,26 @@
 
 use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage, advice};
+use crate::output::Output;
 use crate::{interrupt, keys};
 use anyhow::Context;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use templar_base::Genesis;
+use std::time::Duration;
+use templar_base::{Genesis, Netuid, PublicKey};
 use templar_bucket::{Bucket, BucketOptions};
-use templar_chain::{RpcChain, RpcOptions};
+use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
 use templar_localnet::{Joined, Node, SetupError, join, read_settings};
-use templar_node::{Data, Network, NodeOptions, run_miner, run_validator};
-use templar_record::Rules;
+use templar_node::{Data, JournalEntry, Network, NodeOptions, read_status, run_miner, run_validator};
+use templar_record::{MemoryOutlook, Rules};
 use templar_round::Role;
+use templar_screen::node::{self, Pay};
+use templar_screen::{Progress, say};
+
+/// What a node's journal tells.
+type Heard = tokio::sync::mpsc::Receiver<JournalEntry>;
 
 /// What a role needs besides the settings.
 #[derive(Debug, clap::Args)]
@@ -33,6 +41,8 @@ pub struct RunFlags {
     /// The model folder that the run starts from, if its genesis needs one
     #[arg(long, value_name = "FOLDER")]
     pub first_parameters: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
@@ -78,20 +88,25 @@ fn open_run(genesis: &Path, corpus: &Path) -> anyhow::Result<(Rules, Data)> {
     Ok((run, data))
 }
 
+/// Whether somebody named the ledger, rather than leaving it to the default.
+pub fn is_ledger_named(config: &Config) -> bool {
+    config.get(Setting::Ledger).is_some_and(|(_, origin)| *origin != Origin::Default)
+}
+
 /// Connects to the ledger of the configuration. Without a named one, the ledger of the local network in the data
 /// folder comes first.
 pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     let connect = |url| RpcChain::connect(url, RpcOptions::default());
-    let is_named = config.get(Setting::Ledger).is_some_and(|(_, origin)| *origin != Origin::Default);
+    config.check_ledger()?;
     let root = config.data_folder().join("up");
-    let local = if is_named { None } else { read_settings(&root)? };
+    let local = if is_ledger_named(config) { None } else { read_settings(&root)? };
     let Some(url) = local.map(|settings| settings.ledger_url()) else {
         return connect(config.ledger()).await.with_context(|| format!("no ledger at {}", config.ledger()));
     };
     match connect(&url).await {
         Ok(chain) => {
             if !config.is_quiet {
-                eprintln!("using the ledger of the local network in {}: {url}", root.display());
+                say(&format!("using the ledger of the local network in {}: {url}", root.display()));
             }
             Ok(chain)
         }
@@ -128,9 +143,58 @@ fn join_local(config: &mut Config, role: Role, name: &str) -> anyhow::Result<(Pa
     Ok((genesis, corpus))
 }
 
+/// Prints what a node does, until it ends: its journal, its pay after each window, and on a terminal what it does now.
+async fn show(
+    output: Output,
+    data: PathBuf,
+    chain: Arc<RpcChain>,
+    netuid: Netuid,
+    hotkey: PublicKey,
+    mut heard: Heard,
+) {
+    let is_shown = !output.is_json() && std::io::stdout().is_terminal();
+    let mut progress = Progress::new(!is_shown);
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    let mut last: Option<Pay> = None;
+    loop {
+        let entry = tokio::select! {
+            heard = heard.recv() => match heard {
+                Some(entry) => entry,
+                None => return,
+            },
+            _ = tick.tick(), if is_shown => {
+                if let Some(status) = read_status(&data) {
+                    progress.say(&node::status(&status));
+                }
+                continue;
+            }
+        };
+        let _ = progress.aside(|| output.event(&entry, |paint| node::entry(paint, &entry)));
+        if !matches!(entry, JournalEntry::Applied { .. }) {
+            continue;
+        }
+        // A ledger that does not answer now is asked again after the next window.
+        let Ok(metagraph) = chain.metagraph(netuid, None).await else { continue };
+        let pay = metagraph.neuron(&hotkey).map(|neuron| Pay::of(neuron, metagraph.block));
+        if let Some(pay) = pay.filter(|pay| pay.is_news(last.as_ref())) {
+            let _ = progress.aside(|| output.event(&pay, |_| pay.text()));
+            last = Some(pay);
+        }
+    }
+}
+
 /// Runs a node until it is asked to stop.
 pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let mut config = flags.put_into(config);
+    // Before a slot is bought or a file is made.
+    let document = match (&flags.local, &flags.genesis) {
+        (None, Some(genesis)) => genesis.clone(),
+        _ => config.data_folder().join("up").join("genesis.json"),
+    };
+    if let Ok(genesis) = read_genesis(&document) {
+        MemoryOutlook::of(&genesis).check(role)?;
+    }
+    config.threads()?;
     let (genesis, corpus) = match &flags.local {
         Some(name) => join_local(&mut config, role, name)?,
         None => (flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
@@ -141,15 +205,19 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
     let bucket = Bucket::open_writer_with(&location, config.bucket_credentials(), bucket_options())?;
+    let (listener, heard) = tokio::sync::mpsc::channel(256);
     let options = NodeOptions {
         data: config.data_folder(),
         threads: config.threads()?,
         first_parameters: flags.first_parameters.clone(),
+        listener: Some(listener),
     };
     interrupt::runtime(2)?.block_on(async {
         let chain = connect(&config).await?;
         let netuid = run.genesis.netuid;
-        let network = Network::new(Arc::new(chain), netuid, hotkey, bucket);
+        let (chain, public, folder) = (Arc::new(chain), hotkey.public(), options.data.clone());
+        let shown = tokio::spawn(show(flags.output, folder, Arc::clone(&chain), netuid, public, heard));
+        let network = Network::new(chain, netuid, hotkey, bucket);
         let (stop, shutdown) = tokio::sync::watch::channel(false);
         let asked_to_stop = interrupt::asked_to_stop()?;
         let interrupted = tokio::spawn(async move {
@@ -161,6 +229,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
             Role::Validator => run_validator(run, data, network, options, shutdown).await?,
         }
         interrupted.abort();
+        shown.abort();
         Ok(())
     })
 }

@@ -38,7 +38,7 @@ enum KeyAction {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Address to listen on; port 0 takes a free one [setting: bucket_listen]
+    /// Address to listen on, 127.0.0.1:9000 by default; port 0 takes a free one [setting: bucket_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// File of the write keys; bucket-keys.json in the data folder where it is not given

@@ -2,6 +2,7 @@
 
 use super::model::{lock, open_checkpoint};
 use super::up::setup_advice;
+use crate::bounds;
 use crate::config::{Config, DataFlag, LedgerFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
@@ -65,7 +66,7 @@ struct Shared {
 #[command(verbatim_doc_comment)]
 struct List {
     /// Number of checkpoints, newest first
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = bounds::items())]
     last: usize,
     #[command(flatten)]
     shared: Shared,
@@ -100,7 +101,7 @@ struct Verify {
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// The window whose start it should be; 0 is the start of the run
-    #[arg(long, value_name = "W")]
+    #[arg(long, value_name = "W", value_parser = bounds::number())]
     window: u64,
     #[command(flatten)]
     shared: Shared,

@@ -4,10 +4,11 @@ use crate::config::{
     Config, DataFlag, FILE_NAME, HotkeyFlag, PresetFlag, Setting, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags,
     user_file,
 };
+use crate::failure::Usage;
 use crate::output::Output;
 use clap::Args;
 use serde_json::{Map, json};
-use templar_screen::table;
+use templar_screen::{say, table};
 
 /// Show the effective settings and where each comes from.
 ///
@@ -36,11 +37,26 @@ pub struct ConfigCommand {
     preset: PresetFlag,
 }
 
+/// Fails where a setting has a value that no command can use.
+fn check(config: &Config) -> anyhow::Result<()> {
+    config.threads()?;
+    config.netuid()?;
+    config.bucket()?;
+    templar_engine::preset(config.preset(), 512).map_err(|error| -> anyhow::Error {
+        match config.get(Setting::Preset) {
+            Some((_, origin)) => Usage(format!("`{}` (from {origin}): {error}", Setting::Preset.name())).into(),
+            None => error.into(),
+        }
+    })?;
+    Ok(())
+}
+
 impl ConfigCommand {
     /// Prints the table.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data).with(&self.ledger).with(&self.wallet).with(&self.hotkey);
         let config = config.with(&self.threads).with(&self.text).with(&self.preset);
+        check(&config)?;
         let mut facts = Map::new();
         let mut rows = Vec::new();
         for &setting in Setting::ALL {
@@ -54,13 +70,11 @@ impl ConfigCommand {
         }
         self.output.facts(&facts, |paint| table(paint, Some(&["setting", "value", "from"]), &rows))?;
         if !self.output.is_json() {
-            eprintln!(
-                "\nPut settings into {FILE_NAME} here or {}, or into TEMPLAR_* variables.",
-                user_file().display()
-            );
+            let file = user_file();
+            say(&format!("\nPut settings into {FILE_NAME} here or {}, or into TEMPLAR_* variables.", file.display()));
         }
         for variable in config.unknown_variables() {
-            eprintln!("warning: the variable {variable} is not a setting");
+            say(&format!("warning: the variable {variable} is not a setting"));
         }
         Ok(())
     }

@@ -73,8 +73,8 @@ struct Inspect {
     /// The corpus
     folder: PathBuf,
     /// Print the beginnings of this many held-out sequences as text
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    sample: usize,
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    sample: u32,
     #[command(flatten)]
     output: Output,
 }
@@ -120,7 +120,7 @@ impl Inspect {
         let opened = Opened::open(&self.folder)
             .with_context(|| format!("cannot open the corpus {}", self.folder.display()))
             .advise("build one with `templar corpus build --out FOLDER`")?;
-        let sequences = opened.held_out_sequences(self.sample, SAMPLE_TOKENS)?;
+        let sequences = opened.held_out_sequences(self.sample as usize, SAMPLE_TOKENS)?;
         let decode = |sequence: &Vec<u32>| opened.tokenizer().decode(sequence);
         let samples = sequences.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         show(opened.manifest(), &self.folder, self.output, &samples)

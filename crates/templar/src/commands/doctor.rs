@@ -1,10 +1,11 @@
 //! `templar doctor`.
 
 use crate::config::{Config, DataFlag, LedgerFlag, Setting, ThreadsFlag};
-use crate::interrupt;
 use crate::output::Output;
+use crate::{interrupt, role};
 use clap::Args;
-use templar_node::doctor::{Finding, Health, bucket, device, disk, ledger_and_clock};
+use templar_localnet::read_settings;
+use templar_node::doctor::{Finding, Health, any_ledger_and_clock, bucket, device, disk};
 use templar_screen::{Progress, findings};
 
 /// Check what a node needs (clock, disk, ledger, bucket, device), and show the fix of each fault.
@@ -35,7 +36,14 @@ impl Doctor {
         progress.say("checking the disk");
         found.extend(disk(&config.data_folder()));
         progress.say("querying the ledger");
-        found.extend(runtime.block_on(ledger_and_clock(config.ledger())));
+        let is_named = role::is_ledger_named(&config);
+        let local = read_settings(&config.data_folder().join("up")).ok().flatten().filter(|_| !is_named);
+        let urls: Vec<String> =
+            local.map(|local| local.ledger_url()).into_iter().chain([config.ledger().to_owned()]).collect();
+        found.extend(match config.check_ledger() {
+            Ok(()) => runtime.block_on(any_ledger_and_clock(&urls, is_named)),
+            Err(error) => vec![Finding::fail("ledger", error.to_string(), "correct the setting `ledger`")],
+        });
         progress.say("asking the bucket");
         found.push(match config.bucket() {
             Ok(Some(location)) => runtime.block_on(bucket(&location, config.bucket_credentials())),

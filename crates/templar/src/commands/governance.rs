@@ -1,6 +1,7 @@
 //! `templar governance`.
 
 use super::token::{Consent, Query, Shared, connect, explained, submit};
+use crate::bounds;
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
 use crate::{interrupt, keys};
@@ -97,7 +98,7 @@ enum Choice {
 #[command(verbatim_doc_comment)]
 struct List {
     /// Number of proposals, 256 at most
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = bounds::newest())]
     last: u32,
     #[command(flatten)]
     query: Query,

@@ -47,7 +47,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Address to listen on; port 0 for a free one [setting: ledger_listen]
+    /// Address to listen on, 127.0.0.1:9944 by default; port 0 for a free one [setting: ledger_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     #[command(flatten)]

@@ -118,8 +118,7 @@ impl Consent {
         if !io::stdin().is_terminal() {
             return Err(Usage(format!("{what}: there is no terminal to confirm that"))).advise("add --yes");
         }
-        eprint!("{what}. {question} [y/N] ");
-        io::stderr().flush().context("cannot ask")?;
+        write!(io::stderr(), "{what}. {question} [y/N] ").context("cannot ask")?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
         match answer.trim().to_ascii_lowercase().as_str() {

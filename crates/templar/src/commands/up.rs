@@ -40,7 +40,7 @@ pub struct Up {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     validators: Option<usize>,
     /// End after N windows, with a summary
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 48))]
     windows: Option<u64>,
     /// Start over: a new network takes the place of the one in the folder, once it is complete
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `templar ledger explain`.
 
+use crate::bounds;
 use crate::commands::token::Query;
 use crate::config::Config;
 use crate::failure::Advise;
@@ -21,7 +22,7 @@ pub struct Explain {
     #[arg(long, value_name = "UID")]
     uid: u16,
     /// The epoch, counted from 1; the newest by default
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", value_parser = bounds::number())]
     epoch: Option<u64>,
     #[command(flatten)]
     query: Query,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use templar_base::{BlockHash, BlockNumber, StateRoot};
 use templar_chain::{Chain, ChainError, RpcChain};
 use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
-use templar_screen::Progress;
+use templar_screen::{Progress, is_output_lost};
 
 /// Replay a running ledger from its first block, compare every state root, and follow each new block.
 ///
@@ -91,6 +91,10 @@ impl Follow {
             return Ok(());
         }
         loop {
+            if is_output_lost() {
+                // All that it does is to print.
+                return Ok(());
+            }
             let head = heads.next().await?;
             catch_up(chain, &mut replica, head.number, &mut |_| {}).await?;
             output.event(&facts(&replica, "block"), |_| {

@@ -1,6 +1,7 @@
 //! `templar model evaluate`.
 
 use super::open_checkpoint;
+use crate::bounds;
 use crate::config::{Config, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
@@ -30,10 +31,10 @@ pub struct Evaluate {
     #[command(flatten)]
     text: TextFlags,
     /// Sequences to measure on, at most
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sequences: u32,
     /// Tokens per sequence; by default what the model was trained on, else 256
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = bounds::sequence_length())]
     sequence_length: Option<u32>,
     #[command(flatten)]
     output: Output,

@@ -2,9 +2,7 @@
 
 use crate::output::Output;
 use clap::Args;
-use serde_json::json;
-use templar_engine::{MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
-use templar_screen::{count, size, table};
+use templar_screen::model;
 
 /// List the named model sizes and the memory that each needs.
 ///
@@ -31,54 +29,8 @@ pub struct Presets {
 impl Presets {
     /// Prints the list.
     pub fn run(self) -> anyhow::Result<()> {
-        let mut facts = Vec::new();
-        let mut rows = Vec::new();
-        for name in preset_names() {
-            let config = preset(name, self.vocab_size as usize)?;
-            config.check()?;
-            let parameters = config.parameter_count();
-            let shape = self.shape(&config);
-            let recomputed = TrainingShape { is_recomputing: true, ..shape };
-            let muon = TrainingShape { hidden_matrices: MatrixOptimiser::Muon, ..shape };
-            let judging = MemoryNeeds::judging(&config, shape);
-            let [training, recomputed, muon] =
-                [shape, recomputed, muon].map(|shape| MemoryNeeds::training(&config, shape));
-            rows.push(vec![
-                name.to_owned(),
-                count(parameters as u64),
-                config.num_hidden_layers.to_string(),
-                config.hidden_size.to_string(),
-                format!("{}/{}", config.num_attention_heads, config.num_key_value_heads),
-                config.max_position_embeddings.to_string(),
-                size(judging.total()),
-                size(training.total()),
-                size(recomputed.total()),
-            ]);
-            facts.push(json!({
-                "preset": name, "parameters": parameters, "config": config,
-                "memory": {
-                    "sequences": shape.sequences,
-                    "sequence_length": shape.length,
-                    "judge_bytes": judging.total(),
-                    "train_bytes": training.total(),
-                    "train_recomputed_bytes": recomputed.total(),
-                    "train_muon_bytes": muon.total(),
-                    "train": training,
-                },
-            }));
-        }
-        let head =
-            ["preset", "parameters", "layers", "width", "heads", "longest sequence", "judge", "train", "recomputed"];
-        self.output.facts(&facts, |paint| table(paint, Some(&head), &rows))
-    }
-
-    fn shape(&self, config: &ModelConfig) -> TrainingShape {
-        let length = self.sequence_length.unwrap_or(2048) as usize;
-        TrainingShape {
-            sequences: self.sequences as usize,
-            length: length.min(config.max_position_embeddings),
-            is_recomputing: false,
-            hidden_matrices: MatrixOptimiser::AdamW,
-        }
+        let (length, sequences) = (self.sequence_length.unwrap_or(2048) as usize, self.sequences as usize);
+        let presets = model::presets(self.vocab_size as usize, length, sequences)?;
+        self.output.facts(&presets, |paint| model::presets_table(paint, &presets))
     }
 }

@@ -1,5 +1,6 @@
 //! How the next token is chosen: flags that `generate` and `chat` share.
 
+use crate::bounds;
 use clap::Args;
 use templar_model::Sampling;
 
@@ -7,13 +8,13 @@ use templar_model::Sampling;
 #[derive(Debug, Args)]
 pub struct SamplingFlags {
     /// Tokens to generate, at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = bounds::tokens())]
     max_tokens: usize,
     /// Sampling temperature; 0 takes the most likely token each time
     #[arg(long, value_name = "X", default_value_t = 0.8)]
     temperature: f32,
     /// Sample from the N most likely tokens; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = bounds::tokens())]
     top_k: usize,
     /// Sample from the most likely tokens that together have this probability
     #[arg(long, value_name = "X", default_value_t = 0.95)]

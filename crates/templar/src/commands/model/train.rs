@@ -1,17 +1,18 @@
 //! `templar model train`.
 
 use super::{CHECKPOINT_ADVICE, lock, open_checkpoint};
+use crate::bounds;
 use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
 use crate::{interrupt, text};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use templar_corpus::{Corpus, Tokenizer, Tokens};
+use templar_corpus::{Corpus, SMALLEST_VOCABULARY, Tokenizer, Tokens};
 use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
     CorpusName, Ended, History, Inputs, Keep, Limits, Recipe, RecipeError, Record, Session, Training, TrainingError,
@@ -43,19 +44,19 @@ pub struct Train {
     #[arg(long)]
     resume: bool,
     /// Checkpoint interval in steps; the end is saved as well
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = interval())]
     checkpoint_every: u64,
     /// Evaluation interval in steps, on the held-out text; start and end are measured as well
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = interval())]
     evaluate_every: u64,
     /// Older checkpoints to keep besides the newest one
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     keep: u64,
     /// Keep every checkpoint whose step is a multiple of this
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = interval())]
     keep_every: Option<u64>,
     /// Sample interval in steps; no samples by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = interval())]
     sample_every: Option<u64>,
     /// Prompt for the samples
     #[arg(long, value_name = "TEXT", default_value = "The", requires = "sample_every")]
@@ -64,7 +65,7 @@ pub struct Train {
     #[arg(long)]
     recompute: bool,
     /// Log interval in steps, with --json
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = interval())]
     log_every: u64,
     #[command(flatten)]
     output: Output,
@@ -103,10 +104,10 @@ struct SourceFlags {
 #[command(next_help_heading = "Limits (the first one reached ends the training; 5 minutes by default)")]
 struct LimitFlags {
     /// Stop after N steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = interval())]
     steps: Option<u64>,
     /// Stop after N tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = interval())]
     tokens: Option<u64>,
     /// Stop after X minutes of training
     #[arg(long, value_name = "X")]
@@ -123,16 +124,16 @@ struct RecipeFlags {
     #[command(flatten)]
     preset: PresetFlag,
     /// Tokens per sequence; by default 256, or as many as the model sees
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = bounds::sequence_length())]
     sequence_length: Option<u32>,
     /// Sequences per step; 16 by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = bounds::batch())]
     batch: Option<u32>,
     /// Highest learning rate; by default 0.003 for the smallest model, less for larger ones, a tenth with --from
     #[arg(long, value_name = "X")]
     learning_rate: Option<f32>,
     /// Steps until the highest learning rate; by default 50, or a tenth of --steps if that is less
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     warm_up: Option<u64>,
     /// Share of the training after the warm-up at the highest learning rate; 0 by default
     #[arg(long, value_name = "X")]
@@ -149,6 +150,13 @@ struct RecipeFlags {
     /// Seed of the first parameters and of the order of the text; 0 by default
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// Steps and tokens: more than any training takes, and exact as floating-point numbers.
+const MOST_STEPS: u64 = 1 << 50;
+
+fn interval() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=MOST_STEPS)
 }
 
 /// One of these names, each with its help and its value.
@@ -176,7 +184,15 @@ impl Train {
         let threads = config.threads()?;
         let limits = self.limits.checked()?;
         let recipe = self.recipe.recipe();
-        preset(config.preset(), 512).map_err(|error| Usage(error.to_string()))?;
+        let least = self.source.vocab_size.unwrap_or(SMALLEST_VOCABULARY) as usize;
+        let sizes = preset(config.preset(), least).map_err(|error| Usage(error.to_string()))?;
+        match self.recipe.from {
+            None => {
+                recipe.check(config.preset(), &sizes).map_err(usage)?;
+                recipe.check_memory(config.preset(), &sizes, self.recompute)?;
+            }
+            Some(_) => recipe.check_ranges().map_err(usage)?,
+        }
         let _lock = lock(&self.out)?;
         folder::recover(&self.out)?;
         let begun = self.record()?;

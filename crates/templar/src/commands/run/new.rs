@@ -1,6 +1,7 @@
 //! `templar run new`.
 
 use super::ledger::{LedgerFacts, ledger_facts};
+use crate::bounds;
 use crate::config::{Config, LedgerFlag, NetuidFlag, PresetFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
@@ -16,7 +17,7 @@ use templar_base::{
 };
 use templar_corpus::{Corpus, corpus_problems, steps_that_fit};
 use templar_engine::checkpoint::config_from_json;
-use templar_engine::{NumericsId, initial_parameters, preset};
+use templar_engine::{MemoryNeeds, NumericsId, initial_parameters, preset};
 use templar_gradient::state_hash;
 use templar_record::{Outlook, Rules, ledger_problems};
 use templar_screen::run::{next_steps, outlook_text};
@@ -25,6 +26,9 @@ use templar_screen::run::{next_steps, outlook_text};
 const START_BLOCKS: u64 = 30;
 /// A config.json has a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Blocks or windows: more than any ledger will make, and far from where arithmetic on them ends.
+const MOST: u64 = 1 << 40;
+
 /// Make the genesis document of a new run, check it, and explain it.
 ///
 /// A run is named by the hash of its document, so nothing in it can change later. The ledger gives its hash, its head
@@ -98,13 +102,13 @@ struct ModelFlags {
 #[command(next_help_heading = "Windows")]
 struct WindowFlags {
     /// Length of a window in blocks, at least 16
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(16..))]
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(16..=MOST))]
     window_blocks: u64,
     /// Checkpoint interval in windows
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MOST))]
     checkpoint_windows: u64,
     /// Windows for which buckets keep objects, at least two checkpoint intervals
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..=MOST))]
     retention_windows: u64,
 }
 
@@ -119,7 +123,7 @@ struct TrainingFlags {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     batch: u32,
     /// Tokens of a sequence [128, or as many as the model sees]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = bounds::sequence_length())]
     sequence_length: Option<u32>,
     /// Whether documents in one sequence see each other: apart or together
     #[arg(long, value_name = "HOW", default_value = "apart")]
@@ -131,13 +135,13 @@ struct TrainingFlags {
     #[arg(long, value_name = "X", default_value_t = 0.002)]
     learning_rate: f32,
     /// Windows until the highest learning rate
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = bounds::number())]
     warm_up_windows: u64,
     /// First window in which the learning rate falls
-    #[arg(long, value_name = "WINDOW", default_value_t = 200)]
+    #[arg(long, value_name = "WINDOW", default_value_t = 200, value_parser = bounds::number())]
     decay_from: u64,
     /// Last window in which the learning rate falls
-    #[arg(long, value_name = "WINDOW", default_value_t = 1_000)]
+    #[arg(long, value_name = "WINDOW", default_value_t = 1_000, value_parser = bounds::number())]
     decay_to: u64,
     /// What moves the matrices of the layers: adamw or muon
     #[arg(long, value_name = "NAME", default_value = "adamw")]
@@ -164,7 +168,7 @@ struct MergingFlags {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     evaluation_sequences: u32,
     /// Sequences of held-out text whose loss is reported each window
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     held_out_sequences: u32,
 }
 
@@ -246,6 +250,7 @@ impl New {
         // Parameters of a model that cannot be built are not drawn; the problem is reported with the others.
         if genesis.model.check().is_ok() {
             let seed = self.model.seed()?;
+            MemoryNeeds::check_parameters("drawing the first parameters", &genesis.model)?;
             genesis.first_parameters = FirstParameters::Seed(seed);
             genesis.first_state = state_hash(&initial_parameters(&genesis.model, *seed.as_bytes()));
         }

@@ -1,6 +1,7 @@
 //! `templar token emissions`.
 
 use super::Query;
+use crate::bounds;
 use crate::config::Config;
 use clap::Args;
 use serde_json::json;
@@ -14,7 +15,7 @@ use templar_screen::market;
 #[command(verbatim_doc_comment)]
 pub struct Emissions {
     /// Number of the newest epochs, 256 at most
-    #[arg(long, value_name = "COUNT", default_value_t = 72)]
+    #[arg(long, value_name = "COUNT", default_value_t = 72, value_parser = bounds::newest())]
     last: u32,
     #[command(flatten)]
     query: Query,

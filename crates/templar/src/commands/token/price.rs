@@ -1,6 +1,7 @@
 //! `templar token price` and `templar token history`: the market of the subnet's token.
 
 use super::Query;
+use crate::bounds;
 use crate::config::Config;
 use clap::Args;
 use serde_json::json;
@@ -30,7 +31,7 @@ pub struct History {
     #[arg(long, value_name = "INTERVAL", default_value = "1m")]
     interval: Interval,
     /// Number of the newest candles
-    #[arg(long, value_name = "COUNT", default_value_t = 72)]
+    #[arg(long, value_name = "COUNT", default_value_t = 72, value_parser = bounds::newest())]
     last: u32,
     #[command(flatten)]
     query: Query,

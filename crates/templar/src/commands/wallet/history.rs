@@ -1,5 +1,6 @@
 //! `templar wallet history`.
 
+use crate::bounds;
 use crate::commands::token::{Shared, coldkey_address};
 use crate::config::Config;
 use clap::Args;
@@ -20,7 +21,7 @@ pub struct History {
     #[arg(value_name = "ADDRESS")]
     address: Option<PublicKey>,
     /// Number of events, 256 at most
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = bounds::newest())]
     last: u32,
     /// Only events before this block
     #[arg(long, value_name = "BLOCK")]

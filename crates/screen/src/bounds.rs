@@ -1,0 +1,34 @@
+//! Bounds of sizes and counts that several commands ask for, each with its reason. What is outside is a wrong use, told
+//! before any work is done.
+
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+
+/// Tokens of a sequence: the longest that any model may name.
+pub fn sequence_length() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=1 << 24)
+}
+
+/// Sequences of a step: a step is held in memory as tokens.
+pub fn batch() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=1 << 16)
+}
+
+/// Tokens to generate or to choose from: no model sees as many at once, and no vocabulary has them.
+pub fn tokens() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(..=1 << 24)
+}
+
+/// The newest of what a ledger lists; it keeps and answers fewer.
+pub fn newest() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=10_000)
+}
+
+/// Items of a list, or sequences to measure.
+pub fn items() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1_000_000)
+}
+
+/// Numbers of windows, blocks and epochs: far from where arithmetic on them ends.
+pub fn number() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=1 << 48)
+}
