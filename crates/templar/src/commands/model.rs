@@ -43,7 +43,11 @@ pub fn local_or(folder: Option<PathBuf>, config: &Config) -> anyhow::Result<Path
         error => advice(error, "name a model folder, or let `templar up` run for some windows more"),
     })?;
     if !config.is_quiet {
-        eprintln!("the local network's model at the start of window {}: {}", trained.window, trained.folder.display());
+        templar_screen::say(&format!(
+            "the local network's model at the start of window {}: {}",
+            trained.window,
+            trained.folder.display()
+        ));
     }
     Ok(trained.folder)
 }
