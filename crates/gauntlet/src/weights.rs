@@ -38,7 +38,8 @@ mod tests {
     fn record(selected_average: f64, unselected_average: f64) -> MinerRecord {
         MinerRecord {
             hotkey: PublicKey::new([1; 32]),
-            rating: Rating::newcomer(4),
+            rating: Rating::newcomer(),
+            is_proven: true,
             since: Window(0),
             ramp_since: Window(0),
             selected_average,

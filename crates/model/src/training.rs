@@ -19,7 +19,7 @@ use templar_engine::checkpoint::{
 };
 use templar_engine::{
     Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
-    OptimiserStateError, Schedule, Segments, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
+    OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
     write_optimiser,
 };
 use templar_trainer::BatchRule;

@@ -20,8 +20,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use templar_base::{
     Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
-    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, RAO_PER_TAO, Rao, StateHash, TensorClass,
-    Uid, Window, WindowBudget, WindowClock,
+    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, StateHash, TensorClass, Uid, Window,
+    WindowBudget, WindowClock,
 };
 use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::{Call, Chain, NodeChain, Topic};
