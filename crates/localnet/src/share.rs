@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{ContentHash, Genesis, GenesisError, RunId};
-use templar_bucket::{Bucket, BucketError, BucketLocation, KeyRing};
+use templar_bucket::{Bucket, BucketError, BucketLocation, KeyRing, WriteKey};
 use templar_corpus::{Corpus, CorpusError, MANIFEST_FILE, Manifest, ManifestError};
 use templar_disk::{DiskError, Existing, FolderDraft, SystemDisk, Writers};
 
@@ -120,7 +120,9 @@ impl Settings {
 
 /// Puts the run in `root` into its bucket; what is there already stays.
 pub(crate) async fn share(root: &Path, settings: &Settings, genesis: &Genesis) -> Result<(), SetupError> {
-    let key = new_key(BUCKET)?;
+    // A key of its own for each start, since a key that exists keeps its secret.
+    let WriteKey { secret_key, .. } = new_key(BUCKET)?;
+    let key = WriteKey::new(format!("{BUCKET}-{}", ContentHash::of(secret_key.as_bytes()).short()), secret_key, BUCKET);
     KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
     let location = BucketLocation::s3(BUCKET, &settings.bucket_url(), None)?;
     let bucket = Bucket::open_writer(&location, Some(key.credentials()))?;
