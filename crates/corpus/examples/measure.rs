@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = Instant::now();
             let text = default_text::default_text(|line| println!("{line}"))?;
             println!("{}: {:.2} s, from cache: {}", text.what, start.elapsed().as_secs_f64(), text.from_cache);
-            Source::Text(text.folder)
+            text.source()?
         }
     };
     let documents: Vec<String> = source.documents()?.collect::<Result<_, _>>()?;

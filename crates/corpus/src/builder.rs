@@ -3,6 +3,7 @@
 use crate::documents::SourceError;
 use crate::held_out::HeldOut;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry, SourceEntry, TOKENIZER_FILE};
+use crate::rows::Tally;
 use crate::shard::{Width, encode_shard};
 use crate::source::Source;
 use crate::tokenizer::{TRAINING_SAMPLE_BYTES, Tokenizer, TokenizerError};
@@ -53,7 +54,7 @@ pub enum BuildError {
 }
 
 /// How far a build is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildProgress {
     /// The text is read and counted.
     Reading {
@@ -61,6 +62,13 @@ pub enum BuildProgress {
         documents: u64,
         /// Bytes so far.
         bytes: u64,
+    },
+    /// A source was read whose rows are not all documents as they were.
+    LeftOut {
+        /// The source.
+        source: String,
+        /// What is left out or replaced.
+        tally: Tally,
     },
     /// The tokenizer is trained; there is no news until it is.
     TrainingTokenizer {
@@ -186,9 +194,12 @@ impl CorpusBuilder {
         let mut counted = Counted { entries: Vec::new(), document_bytes: Vec::new() };
         let mut total = 0;
         for (source, name, licence) in &self.sources {
-            let (mut documents, mut bytes) = (0, 0);
-            for document in source.documents()? {
-                let length = document?.len() as u64;
+            let (mut documents, mut bytes, mut tally) = (0, 0, Tally::default());
+            for row in source.rows() {
+                let row = row?;
+                tally.add(&row);
+                let Some(document) = row.into_document() else { continue };
+                let length = document.len() as u64;
                 counted.document_bytes.push(length);
                 documents += 1;
                 bytes += length;
@@ -197,8 +208,8 @@ impl CorpusBuilder {
                     progress(BuildProgress::Reading { documents: counted.document_bytes.len() as u64, bytes: total });
                 }
             }
-            if documents == 0 {
-                return Err(SourceError::Empty { name: source.name() }.into());
+            if !tally.is_clean() {
+                progress(BuildProgress::LeftOut { source: name.clone(), tally });
             }
             counted.entries.push(SourceEntry { name: name.clone(), licence: licence.clone(), documents, bytes });
         }

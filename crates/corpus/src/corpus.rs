@@ -238,6 +238,16 @@ impl Corpus {
         Ok(sequences.collect::<Result<_, _>>()?)
     }
 
+    /// The beginnings of up to `count` sequences of the held-out part as text, of `length` tokens each: of fewer, where
+    /// the part is small.
+    pub fn samples(&self, count: usize, length: usize) -> Result<Vec<String>, CorpusError> {
+        let available = usize::try_from(self.held_out_tokens().saturating_sub(1)).unwrap_or(usize::MAX);
+        let length = length.min(available);
+        let count = count.min(available.checked_div(length).unwrap_or(0));
+        let sequences = self.held_out_sequences(count, length)?;
+        Ok(sequences.iter().map(|sequence| self.tokenizer.decode(sequence)).collect::<Result<_, _>>()?)
+    }
+
     fn check_held_out(&self, count: usize, length: usize) -> Result<(), CorpusError> {
         let needed = (count as u64).saturating_mul(length as u64).saturating_add(u64::from(count > 0));
         let available = self.held_out_tokens();

@@ -5,7 +5,8 @@
 //! that uses the default text has the same.
 
 use crate::archive::{file_of_zip, files_of_tgz};
-use crate::source::Source;
+use crate::documents::SourceError;
+use crate::source::{DEFAULT_FIELD, Source};
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -40,8 +41,8 @@ pub struct DefaultText {
 
 impl DefaultText {
     /// The source of its documents.
-    pub fn source(&self) -> Source {
-        Source::Text(self.folder.clone())
+    pub fn source(&self) -> Result<Source, SourceError> {
+        Source::of_path(&self.folder, DEFAULT_FIELD)
     }
 }
 
@@ -438,7 +439,7 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(found.iter().filter(|text| !text.from_cache).count(), 1);
-        let texts: Vec<String> = found[0].source().documents().unwrap().map(Result::unwrap).collect();
+        let texts: Vec<String> = found[0].source().unwrap().documents().unwrap().map(Result::unwrap).collect();
         assert_eq!(texts, ["abc"]);
     }
 

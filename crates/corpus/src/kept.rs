@@ -1,5 +1,6 @@
 //! Corpora that are built once from a text and kept for the next time.
 
+use crate::rows::Tally;
 use crate::{BuildError, BuildProgress, CorpusBuilder, Source, SourceError, Tokenizer};
 use std::path::{Path, PathBuf};
 
@@ -19,10 +20,17 @@ pub enum Tokens<'a> {
 }
 
 /// How far [`TextSources::keep`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeepProgress {
     /// The text is read to find out whether its corpus is kept already: bytes so far.
     Comparing(u64),
+    /// A source was read whose rows are not all documents as they were.
+    LeftOut {
+        /// The source.
+        source: String,
+        /// What is left out or replaced.
+        tally: Tally,
+    },
     /// The corpus is built.
     Building(BuildProgress),
 }
@@ -33,20 +41,34 @@ impl TextSources {
         self.0.iter().all(|(source, _, _)| matches!(source, Source::Synthetic { .. }))
     }
 
-    /// A name for exactly this text: 16 hexadecimal digits of the hash of all its documents. `read` hears the bytes so
-    /// far.
+    /// A name for exactly this text: 16 hexadecimal digits of the hash of all its documents.
+    /// `read` hears the bytes so far.
     pub fn key(&self, mut read: impl FnMut(u64)) -> Result<String, SourceError> {
+        self.compare(&mut |news| match news {
+            KeepProgress::Comparing(bytes) => read(bytes),
+            KeepProgress::LeftOut { .. } | KeepProgress::Building(_) => {}
+        })
+    }
+
+    /// The key, and what is left out of the text.
+    fn compare(&self, progress: &mut dyn FnMut(KeepProgress)) -> Result<String, SourceError> {
         let mut hasher = blake3::Hasher::new_derive_key("templar text of a corpus v1");
         let mut bytes = 0;
         for (source, name, licence) in &self.0 {
             for part in [name, licence] {
                 hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
             }
-            for document in source.documents()? {
-                let document = document?;
+            let mut tally = Tally::default();
+            for row in source.rows() {
+                let row = row?;
+                tally.add(&row);
+                let Some(document) = row.into_document() else { continue };
                 hasher.update(&(document.len() as u64).to_le_bytes()).update(document.as_bytes());
                 bytes += document.len() as u64;
-                read(bytes);
+                progress(KeepProgress::Comparing(bytes));
+            }
+            if !tally.is_clean() {
+                progress(KeepProgress::LeftOut { source: name.clone(), tally });
             }
         }
         Ok(hasher.finalize().to_hex()[..16].to_owned())
@@ -65,7 +87,7 @@ impl TextSources {
         tokens: Tokens<'_>,
         progress: &mut dyn FnMut(KeepProgress),
     ) -> Result<PathBuf, BuildError> {
-        let key = self.key(|bytes| progress(KeepProgress::Comparing(bytes)))?;
+        let key = self.compare(progress)?;
         let vocabulary = match tokens {
             Tokens::Of(tokenizer) if tokenizer.has_usual_end() => tokenizer.hash().to_string(),
             Tokens::Of(tokenizer) => format!("{}-end-{}", tokenizer.hash(), tokenizer.end_of_text()),
@@ -81,7 +103,12 @@ impl TextSources {
             Tokens::Vocabulary(size) => self.builder().vocab_size(size),
             Tokens::UpTo(size) => self.builder().vocab_size_up_to(size),
         };
-        match builder.build(&folder, |news| progress(KeepProgress::Building(news))) {
+        // What is left out was told when the text was compared.
+        let mut building = |news| match news {
+            BuildProgress::LeftOut { .. } => {}
+            news => progress(KeepProgress::Building(news)),
+        };
+        match builder.build(&folder, &mut building) {
             // Another process built the same text meanwhile.
             Err(BuildError::FolderExists { .. }) => Ok(folder),
             built => built.map(|_| folder),

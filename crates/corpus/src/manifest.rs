@@ -45,6 +45,13 @@ pub struct SourceEntry {
     pub bytes: u64,
 }
 
+/// What it is and its licence, in one line: "book.txt (licence: not stated)".
+impl std::fmt::Display for SourceEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (licence: {})", self.name, self.licence)
+    }
+}
+
 /// What a corpus consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

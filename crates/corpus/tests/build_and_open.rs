@@ -131,9 +131,8 @@ fn a_build_that_cannot_be_leaves_nothing_behind() {
     let empty = Source::Documents(Arc::new(vec![" \n".to_owned()]));
     let error = CorpusBuilder::new().source(empty, "empty", "").build(&folder, |_| {}).unwrap_err();
     assert!(matches!(error, BuildError::Source(SourceError::Empty { .. })), "{error}");
-    let missing = Source::Text(parent.path().join("gone"));
-    let error = CorpusBuilder::new().source(missing, "gone", "").build(&folder, |_| {}).unwrap_err();
-    assert!(matches!(error, BuildError::Source(SourceError::Missing { .. })), "{error}");
+    let missing = Source::of_path(&parent.path().join("gone"), "text");
+    assert!(matches!(missing, Err(SourceError::Missing { .. })));
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 
     build(&folder, 1);

@@ -19,7 +19,7 @@ const SYNTHETIC_VOCABULARY: u32 = 512;
 const SMALL_VOCABULARIES: [u32; 2] = [512, 288];
 
 /// What is in progress while a network is prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preparing {
     /// The text is read and becomes a corpus.
     Text(BuildProgress),

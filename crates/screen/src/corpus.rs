@@ -1,10 +1,11 @@
 //! Corpora: how far a build is, and what one consists of.
 
+use crate::printable::{printable, printable_text};
 use crate::progress::Progress;
 use crate::table::{Paint, count, facts_table, size};
 use serde_json::{Value, json};
 use std::path::Path;
-use templar_corpus::{BuildProgress, Manifest};
+use templar_corpus::{BuildProgress, LeftOut, Manifest, Tally};
 
 /// Shows how far a build is.
 pub fn show_build(progress: &mut Progress, news: BuildProgress) {
@@ -12,6 +13,7 @@ pub fn show_build(progress: &mut Progress, news: BuildProgress) {
         BuildProgress::Reading { documents, bytes } => {
             progress.say(&format!("reading: {} documents, {}", count(documents), size(bytes)));
         }
+        BuildProgress::LeftOut { source, tally } => show_left_out(progress, &source, &tally),
         BuildProgress::TrainingTokenizer { bytes } => {
             progress.say(&format!("training the tokenizer on {}", size(bytes)));
             progress.restart();
@@ -22,6 +24,23 @@ pub fn show_build(progress: &mut Progress, news: BuildProgress) {
                 .show(share, &format!("encoding: {} of {}, {} tokens", size(bytes), size(total_bytes), count(tokens)));
         }
     }
+}
+
+/// Says what is left out of a source.
+pub fn show_left_out(progress: &Progress, source: &str, tally: &Tally) {
+    progress.note(&printable(&format!("{source}: {tally}")));
+}
+
+/// What is left out of the folders and the sources of a text, for programs.
+pub fn left_out(files: &[LeftOut], rows: Vec<Value>) -> Value {
+    let files = files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "why": file.why.to_string()}));
+    json!({"files": files.collect::<Vec<_>>(), "rows": rows})
+}
+
+/// What is left out of a source, for programs.
+pub fn left_out_rows(source: &str, tally: &Tally) -> Value {
+    let Tally { rows, left_out, repaired, .. } = tally;
+    json!({"source": source, "rows": rows, "left_out": left_out, "repaired": repaired, "why": tally.to_string()})
 }
 
 /// A corpus in a folder, for programs.
@@ -62,12 +81,13 @@ pub fn text(paint: Paint, manifest: &Manifest, folder: &Path, samples: &[String]
     ];
     for source in &manifest.sources {
         let documents = count(source.documents);
-        let value = format!("{}: {documents} documents, {}; {}", source.name, size(source.bytes), source.licence);
-        rows.push(("source", value));
+        let (name, licence) = (&source.name, &source.licence);
+        let value = format!("{name}: {documents} documents, {}; licence: {licence}", size(source.bytes));
+        rows.push(("source", printable(&value)));
     }
     let mut text = facts_table(&rows);
     for sample in samples {
-        text += &format!("\n{}\n{}\n", paint.dim("sample"), sample.trim());
+        text += &format!("\n{}\n{}\n", paint.dim("sample"), printable_text(sample.trim()));
     }
     text
 }

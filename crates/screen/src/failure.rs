@@ -1,6 +1,7 @@
 //! How a command's failure is told: to people in lines, to programs as one object.
 
-use crate::Paint;
+use crate::printable::printable_text;
+use crate::table::Paint;
 use serde_json::json;
 
 /// What kind of failure it is: a word that programs can rely on.
@@ -92,7 +93,7 @@ pub struct Failure {
 impl Failure {
     /// Of a message and its causes. Many errors state their cause themselves: such a cause is left out.
     pub fn new(kind: FailureKind, texts: impl IntoIterator<Item = String>, remedy: Option<String>) -> Self {
-        let mut texts = texts.into_iter().map(|text| printable(&text));
+        let mut texts = texts.into_iter().map(|text| printable_text(&text));
         let message = texts.next().unwrap_or_default();
         let mut causes: Vec<String> = Vec::new();
         for text in texts {
@@ -125,16 +126,6 @@ impl Failure {
         let remedy = format!("what was saved is kept; report this line and the command at {report_at}");
         Self::new(FailureKind::Panic, [what], Some(remedy))
     }
-}
-
-/// Control characters of a file's or a peer's text do nothing to the terminal; line ends and tabs stay.
-fn printable(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' | '\t' => letter.to_string(),
-        _ if letter.is_control() => format!("\\x{:02x}", u32::from(letter)),
-        _ => letter.to_string(),
-    };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub mod network;
 pub mod node;
 mod nodes;
 mod page;
+mod printable;
 mod progress;
 pub mod reference;
 pub mod run;
@@ -52,6 +53,7 @@ pub mod training;
 
 pub use columns::column_chart;
 pub use failure::{Failure, FailureKind};
+pub use printable::{printable, printable_text};
 pub use progress::Progress;
 pub use streams::{Diagnostics, Printed, is_output_lost, missing_output, print_line, print_piece, say};
 pub use table::{Paint, count, facts_table, is_colour_wanted, size, table};

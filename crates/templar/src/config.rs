@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use templar_base::{DEFAULT_NETUID, Netuid};
 use templar_bucket::{BucketLocation, Credentials};
+use templar_corpus::ReadOptions;
 use templar_engine::MAX_THREADS;
 
 /// The file that is looked for in the current folder, and in the user's folder for settings.
@@ -70,6 +71,7 @@ settings! {
     Threads "threads" Text "threads for computing" text(templar_engine::cores());
     Text "text" Paths "text to train on" None;
     Field "field" Text "field of the text in JSON lines and Parquet" text(templar_corpus::DEFAULT_FIELD);
+    TextKind "text_kind" Text "which files of a folder are text" text("auto");
     Preset "preset" Text "the model's size" text("tiny");
 }
 
@@ -152,6 +154,8 @@ impl fmt::Display for Origin {
 #[derive(Clone)]
 pub struct Config {
     values: BTreeMap<Setting, (String, Origin)>,
+    /// The paths of [`Setting::Text`]; its value is what is shown of them.
+    text_paths: Vec<PathBuf>,
     unknown_variables: Vec<String>,
     /// Whether `-q` was given: no progress.
     pub is_quiet: bool,
@@ -160,7 +164,8 @@ pub struct Config {
 impl Config {
     /// The defaults, the file and the variables. `file` is what `--config` names.
     pub fn load(file: Option<&Path>, is_quiet: bool) -> anyhow::Result<Self> {
-        let mut config = Self { values: BTreeMap::new(), unknown_variables: Vec::new(), is_quiet };
+        let mut config =
+            Self { values: BTreeMap::new(), text_paths: Vec::new(), unknown_variables: Vec::new(), is_quiet };
         for &setting in Setting::ALL {
             if let Some(value) = setting.default() {
                 config.values.insert(setting, (value, Origin::Default));
@@ -190,16 +195,23 @@ impl Config {
                 return Err(refuse(format!("there is no setting `{name}`; the settings are {names}")).into());
             };
             let wrong = || refuse(format!("`{name}` must be text, a number or, for `text`, a list of paths"));
-            let value = match value {
-                toml::Value::String(text) => self.path_in(setting, &text, folder),
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Array(items) if setting.kind() == Kind::Paths => {
-                    let items = items.iter().map(|item| item.as_str().map(|path| resolve(path, folder)));
-                    joined(items.collect::<Option<Vec<_>>>().ok_or_else(wrong)?)
+            let origin = Origin::File(path.clone());
+            let value = match (setting.kind(), value) {
+                (Kind::Paths, toml::Value::String(path)) => {
+                    self.set_text(vec![resolve(&path, folder)], origin);
+                    continue;
                 }
+                (Kind::Paths, toml::Value::Array(items)) => {
+                    let items = items.iter().map(|item| item.as_str().map(|path| resolve(path, folder)));
+                    self.set_text(items.collect::<Option<Vec<_>>>().ok_or_else(wrong)?, origin);
+                    continue;
+                }
+                (Kind::Path, toml::Value::String(path)) => resolve(&path, folder).to_string_lossy().into_owned(),
+                (Kind::Text | Kind::Secret, toml::Value::String(text)) => text,
+                (Kind::Text | Kind::Secret, toml::Value::Integer(number)) => number.to_string(),
                 _ => return Err(wrong().into()),
             };
-            self.values.insert(setting, (value, Origin::File(path.clone())));
+            self.values.insert(setting, (value, origin));
         }
         Ok(())
     }
@@ -209,6 +221,11 @@ impl Config {
         const OTHERS: [&str; 3] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", crate::interrupt::STOP_WITH_STDIN];
         for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.is_empty()) {
             match Setting::find(|setting| setting.variable() == name) {
+                // A path may hold any character but this one, for all practical purposes.
+                Some(setting) if setting.kind() == Kind::Paths => {
+                    let paths = value.lines().filter(|line| !line.is_empty());
+                    self.set_text(paths.map(|path| resolve(path, Path::new(""))).collect(), Origin::Variable(name));
+                }
                 Some(setting) => {
                     let value = match setting.kind() {
                         Kind::Path => resolve(&value, Path::new("")).to_string_lossy().into_owned(),
@@ -223,11 +240,10 @@ impl Config {
         self.unknown_variables.sort();
     }
 
-    fn path_in(&self, setting: Setting, text: &str, folder: &Path) -> String {
-        match setting.kind() {
-            Kind::Path | Kind::Paths => resolve(text, folder).to_string_lossy().into_owned(),
-            Kind::Text | Kind::Secret => text.to_owned(),
-        }
+    fn set_text(&mut self, paths: Vec<PathBuf>, origin: Origin) {
+        let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        self.values.insert(Setting::Text, (shown, origin));
+        self.text_paths = paths;
     }
 
     /// Lets a flag override a setting, if it was given.
@@ -345,13 +361,13 @@ impl Config {
     }
 
     /// Text to train on; empty for the default text.
-    pub fn text_paths(&self) -> Vec<PathBuf> {
-        std::env::split_paths(self.text(Setting::Text)).filter(|path| !path.as_os_str().is_empty()).collect()
+    pub fn text_paths(&self) -> &[PathBuf] {
+        &self.text_paths
     }
 
-    /// The field of the text in JSON lines and Parquet.
-    pub fn field(&self) -> &str {
-        self.text(Setting::Field)
+    /// How text is looked for.
+    pub fn read_options(&self) -> anyhow::Result<ReadOptions> {
+        Ok(ReadOptions { field: self.text(Setting::Field).to_owned(), kinds: self.parsed(Setting::TextKind)? })
     }
 
     /// The model's size.
@@ -373,13 +389,6 @@ fn resolve(path: &str, folder: &Path) -> PathBuf {
         Some(rest) => home().join(rest),
         None => folder.join(path),
     }
-}
-
-/// Paths as one text, as `PATH` has them.
-fn joined(paths: Vec<PathBuf>) -> String {
-    // A path with the separator in it cannot be listed; taken alone it is read back in pieces, none of which exists.
-    let all = std::env::join_paths(&paths).unwrap_or_else(|_| paths.into_iter().next().unwrap_or_default().into());
-    all.to_string_lossy().into_owned()
 }
 
 /// A group of flags that override settings.
@@ -443,8 +452,10 @@ flag_groups! {
         threads: usize, "N", "--threads" => Threads;
     }
     FieldFlag {
-        /// Field or column of the text in JSON lines and Parquet [setting: field]
+        /// Field or column of the text in JSON lines and Parquet; a dot goes into an object [setting: field]
         field: String, "NAME", "--field" => Field;
+        /// Files of a folder to read: auto, text, json-lines, parquet or all [setting: text_kind]
+        text_kind: String, "KIND", "--text-kind" => TextKind;
     }
     PresetFlag {
         /// Size of the model; `templar model presets` lists them [setting: preset]
@@ -455,7 +466,7 @@ flag_groups! {
 /// `--text` and `--field`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TextFlags {
-    /// Files or folders of text, JSON lines (.jsonl) or Parquet (.parquet) [setting: text]
+    /// Files, folders or pipes with text, JSON lines or Parquet; - is the standard input [setting: text]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub text: Vec<PathBuf>,
     #[command(flatten)]
@@ -464,7 +475,9 @@ pub struct TextFlags {
 
 impl SettingFlags for TextFlags {
     fn put_into(&self, config: &mut Config) {
-        config.set(Setting::Text, "--text", (!self.text.is_empty()).then(|| joined(self.text.clone())));
+        if !self.text.is_empty() {
+            config.set_text(self.text.clone(), Origin::Flag("--text"));
+        }
         self.field.put_into(config);
     }
 }
@@ -474,7 +487,7 @@ mod tests {
     use super::*;
 
     fn empty() -> Config {
-        Config { values: BTreeMap::new(), unknown_variables: Vec::new(), is_quiet: true }
+        Config { values: BTreeMap::new(), text_paths: Vec::new(), unknown_variables: Vec::new(), is_quiet: true }
     }
 
     #[test]
@@ -499,7 +512,12 @@ mod tests {
         let mut config = empty();
         config.read_file(Path::new("/etc/t.toml"), "text = ['a.txt', '/b']").unwrap();
         assert_eq!(config.text_paths(), [Path::new("/etc/a.txt"), Path::new("/b")]);
-        assert_eq!(empty().text_paths(), Vec::<PathBuf>::new());
+        assert!(empty().text_paths().is_empty());
+        // A path is never taken apart.
+        config.read_file(Path::new("/etc/t.toml"), "text = '12:30.txt'").unwrap();
+        assert_eq!(config.text_paths(), [Path::new("/etc/12:30.txt")]);
+        config.read_variables([("TEMPLAR_TEXT", "a:b, c.txt\n/d\n")].map(own).into_iter());
+        assert_eq!(config.text_paths(), [Path::new("a:b, c.txt"), Path::new("/d")]);
     }
 
     #[test]

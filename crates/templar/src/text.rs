@@ -2,17 +2,18 @@
 //! which are kept in the data folder.
 
 use crate::config::Config;
-use crate::failure::Advise;
+use crate::failure::{Advise, advice};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_corpus::default_text::default_text;
 use templar_corpus::{
-    Corpus, KeepProgress, LARGEST_VOCABULARY, SMALLEST_VOCABULARY, Source, SourceError, TextSources, Tokens,
+    Corpus, FoundText, KeepProgress, LARGEST_VOCABULARY, LeftOut, SMALLEST_VOCABULARY, Source, SourceError,
+    TextSources, Tokens,
 };
-use templar_screen::corpus::show_build;
-use templar_screen::{Progress, size};
+use templar_screen::corpus::{show_build, show_left_out};
+use templar_screen::{Progress, printable, size};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
@@ -28,15 +29,17 @@ pub fn synthetic_bytes() -> RangedU64ValueParser {
 }
 
 /// The licence of a text whose owner does not state one.
-const NOT_STATED: &str = "not stated; the text's owner knows";
+const NOT_STATED: &str = "not stated";
 
 /// Text to build a corpus from.
 #[derive(Debug, Clone)]
 pub struct ChosenText {
     /// Its sources.
     pub sources: TextSources,
-    /// For people: what it is and why it was chosen.
+    /// For people: what it is, why it was chosen, and what is left out.
     pub remarks: Vec<String>,
+    /// What is in its folders and is not read.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Chooses: `synthetic` bytes if that is given, else the text of the configuration, else the default text (fetched at
@@ -46,37 +49,57 @@ pub fn choose(
     synthetic: Option<u64>,
     licence: Option<&str>,
     progress: &mut Progress,
-) -> Result<ChosenText, SourceError> {
+) -> anyhow::Result<ChosenText> {
     if let Some(bytes) = synthetic {
-        return Ok(ChosenText { sources: synthetic_source(bytes), remarks: vec![synthetic_remark(bytes)] });
+        return Ok(chosen(synthetic_source(bytes), vec![synthetic_remark(bytes)]));
     }
-    let paths = config.text_paths();
-    if !paths.is_empty() {
+    if !config.text_paths().is_empty() {
+        let found = find(config, progress)?;
         let licence = licence.unwrap_or(NOT_STATED);
-        let of_path = |path| {
-            let source = Source::of_path(path, config.field())?;
-            let name = source.name();
-            Ok::<_, SourceError>((source, name, licence.to_owned()))
-        };
-        let sources = paths.iter().map(|path| of_path(path)).collect::<Result<Vec<_>, _>>()?;
-        let remarks = paths.iter().map(|path| format!("text: {} (licence: {licence})", path.display())).collect();
-        return Ok(ChosenText { sources: TextSources(sources), remarks });
+        let sources = found.sources.into_iter().map(|source| (source.name(), source));
+        let sources = sources.map(|(name, source)| (source, name, licence.to_owned())).collect();
+        let mut chosen = chosen(TextSources(sources), Vec::new());
+        chosen.remarks.extend(LeftOut::lines(&found.left_out).iter().map(|line| printable(line)));
+        chosen.left_out = found.left_out;
+        return Ok(chosen);
     }
     match default_text(|what| progress.note(what)) {
         Ok(text) => {
             let place = if text.from_cache { "cached in" } else { "fetched into" };
-            let remarks = vec![
-                format!("text: {} ({place} {})", text.what, text.folder.display()),
-                format!("licence: {}", text.licence),
-            ];
-            let source = (text.source(), text.name.to_owned(), text.licence.to_owned());
-            Ok(ChosenText { sources: TextSources(vec![source]), remarks })
+            progress.note(&format!("{} ({place} {})", text.what, text.folder.display()));
+            let source = (text.source()?, text.name.to_owned(), text.licence.to_owned());
+            Ok(chosen(TextSources(vec![source]), Vec::new()))
         }
         Err(error) => {
             let remarks = vec![format!("no default text: {error}"), synthetic_remark(FALLBACK_BYTES)];
-            Ok(ChosenText { sources: synthetic_source(FALLBACK_BYTES), remarks })
+            Ok(chosen(synthetic_source(FALLBACK_BYTES), remarks))
         }
     }
+}
+
+/// With a remark for each source, where there are no others.
+fn chosen(sources: TextSources, mut remarks: Vec<String>) -> ChosenText {
+    if remarks.is_empty() {
+        remarks.extend(sources.0.iter().map(|(_, name, licence)| source_remark(name, licence)));
+    }
+    ChosenText { sources, remarks, left_out: Vec::new() }
+}
+
+/// What a source is, for people; the same when its corpus is built and later.
+pub fn source_remark(name: &str, licence: &str) -> String {
+    printable(&format!("text: {name} (licence: {licence})"))
+}
+
+/// Finds the text of the configuration.
+pub fn find(config: &Config, progress: &mut Progress) -> anyhow::Result<FoundText> {
+    let found = FoundText::find(config.text_paths(), &config.read_options()?, &mut |what| progress.note(what));
+    found.map_err(|error| match error {
+        SourceError::MoreKinds { .. } => {
+            advice(error, "say which with --text-kind text, json-lines, parquet or all; or name the files with --text")
+        }
+        SourceError::NoFiles { .. } => advice(error, "name the files themselves to have them read as plain text"),
+        error => error.into(),
+    })
 }
 
 fn synthetic_source(bytes: u64) -> TextSources {
@@ -108,6 +131,7 @@ pub fn kept_corpus(
     std::fs::create_dir_all(&corpora).with_context(|| format!("cannot create the folder {}", corpora.display()))?;
     let folder = chosen.sources.keep(&corpora, tokens, &mut |news| match news {
         KeepProgress::Comparing(bytes) => progress.say(&format!("reading: {}", size(bytes))),
+        KeepProgress::LeftOut { source, tally } => show_left_out(progress, &source, &tally),
         KeepProgress::Building(news) => show_build(progress, news),
     })?;
     let corpus = open_corpus(&folder)?;

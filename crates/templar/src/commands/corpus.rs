@@ -5,9 +5,10 @@ use crate::failure::Advise;
 use crate::output::Output;
 use crate::text;
 use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
-use std::path::{Path, PathBuf};
-use templar_corpus::{Corpus as Opened, Manifest, Tokenizer};
+use std::path::PathBuf;
+use templar_corpus::{BuildProgress, Corpus as Opened, EndOfText, Tokenizer};
 use templar_screen::Progress;
 use templar_screen::corpus::{self, show_build};
 
@@ -33,6 +34,10 @@ enum Action {
 /// kept in the user's cache; if that fails, synthetic text is used, with a remark. The same text and settings give the
 /// same bytes on every machine.
 ///
+/// Plain text (.txt, .text, .md), JSON lines (.jsonl, .ndjson, .json; a list too) and Parquet are read, each also packed
+/// with gzip or zstd. A folder is read with all below it; beside JSON lines or Parquet a README and a licence are left
+/// out, and what else is left out is listed. Rows without text are left out and counted.
+///
 /// Example: templar corpus build --text book.txt notes/ --vocab-size 2048 --out corpus
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -54,6 +59,9 @@ struct Build {
     /// Take this tokenizer.json instead of training one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
     tokenizer: Option<PathBuf>,
+    /// Token that ends a text in --tokenizer, its name or its number; by default what the files beside it name
+    #[arg(long, value_name = "TOKEN", requires = "tokenizer")]
+    end_of_text: Option<String>,
     /// Part of the text that is kept back for evaluation, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=50))]
     held_out: u32,
@@ -72,9 +80,9 @@ struct Build {
 struct Inspect {
     /// The corpus
     folder: PathBuf,
-    /// Print the beginnings of this many held-out sequences as text
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
-    sample: u32,
+    /// Print the beginnings of up to N held-out sequences as text, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=1000))]
+    sample: usize,
     #[command(flatten)]
     output: Output,
 }
@@ -99,13 +107,24 @@ impl Build {
         }
         let builder = chosen.sources.builder().held_out_percent(self.held_out).seed(self.seed);
         let builder = match (&self.tokenizer, self.vocab_size) {
-            (Some(path), _) => builder.tokenizer(Tokenizer::open(path)?),
+            (Some(path), _) => {
+                let end = self.end_of_text.as_deref().map_or_else(|| EndOfText::beside(path), EndOfText::parse);
+                builder.tokenizer(Tokenizer::open_with_end(path, &end)?)
+            }
             (None, Some(size)) => builder.vocab_size(size),
             (None, None) => builder.vocab_size_up_to(VOCABULARY),
         };
-        let manifest = builder.build(&self.out, |news| show_build(&mut progress, news))?;
+        let mut rows = Vec::new();
+        let manifest = builder.build(&self.out, |news| {
+            if let BuildProgress::LeftOut { source, tally } = &news {
+                rows.push(corpus::left_out_rows(source, tally));
+            }
+            show_build(&mut progress, news);
+        })?;
         drop(progress);
-        show(&manifest, &self.out, self.output, &[])
+        let mut facts = corpus::facts(&manifest, &self.out, &[]);
+        facts["left_out"] = corpus::left_out(&chosen.left_out, rows);
+        self.output.facts(&facts, |paint| corpus::text(paint, &manifest, &self.out, &[]))
     }
 }
 
@@ -120,13 +139,9 @@ impl Inspect {
         let opened = Opened::open(&self.folder)
             .with_context(|| format!("cannot open the corpus {}", self.folder.display()))
             .advise("build one with `templar corpus build --out FOLDER`")?;
-        let sequences = opened.held_out_sequences(self.sample as usize, SAMPLE_TOKENS)?;
-        let decode = |sequence: &Vec<u32>| opened.tokenizer().decode(sequence);
-        let samples = sequences.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-        show(opened.manifest(), &self.folder, self.output, &samples)
+        let samples = opened.samples(self.sample, SAMPLE_TOKENS)?;
+        let (manifest, folder) = (opened.manifest(), &self.folder);
+        let facts = corpus::facts(manifest, folder, &samples);
+        self.output.facts(&facts, |paint| corpus::text(paint, manifest, folder, &samples))
     }
-}
-
-fn show(manifest: &Manifest, folder: &Path, output: Output, samples: &[String]) -> anyhow::Result<()> {
-    output.facts(&corpus::facts(manifest, folder, samples), |paint| corpus::text(paint, manifest, folder, samples))
 }

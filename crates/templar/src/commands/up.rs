@@ -12,12 +12,13 @@ use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use templar_corpus::LeftOut;
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
     Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
-use templar_screen::{Key, Progress, Screen, is_colour_wanted, network};
+use templar_screen::{Key, Progress, Screen, is_colour_wanted, network, printable};
 
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -121,6 +122,7 @@ impl Up {
                     Preparing::Measuring => progress.say("measuring this machine"),
                 };
                 let mut checked = folder.prepare(&options, &chosen.sources, &mut report).map_err(setup_advice)?;
+                checked.remarks.extend(LeftOut::lines(&chosen.left_out).iter().map(|line| printable(line)));
                 if chosen.sources.is_synthetic() && !is_synthetic {
                     checked.remarks.extend(chosen.remarks);
                 }
@@ -132,9 +134,7 @@ impl Up {
             self.output.event(&json!({"event": "note", "message": remark}), |_| String::new())?;
         }
         checked.remarks.push(network::NEXT.to_owned());
-        checked
-            .remarks
-            .extend(checked.sources.iter().map(|text| format!("text: {} (licence: {})", text.name, text.licence)));
+        checked.remarks.extend(checked.sources.iter().map(|text| text::source_remark(&text.name, &text.licence)));
         interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, progress))
     }
 

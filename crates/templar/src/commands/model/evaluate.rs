@@ -5,14 +5,13 @@ use crate::bounds;
 use crate::config::{Config, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
-use crate::text::open_corpus;
+use crate::text::{self, open_corpus};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use templar_corpus::Source;
 use templar_engine::Batch;
 use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, measure};
-use templar_screen::{Progress, count, facts_table};
+use templar_screen::{Progress, count, facts_table, printable};
 
 /// Measure how well a model predicts text: loss in nats per token, and perplexity.
 ///
@@ -56,8 +55,8 @@ impl Evaluate {
         }
         let (what, batches) = match (&self.corpus, config.text_paths()) {
             (None, paths) if !paths.is_empty() => {
-                let batches = self.batches_of_text(&checkpoint, &config, length)?;
-                (paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "), batches)
+                let what = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+                (what, self.batches_of_text(&checkpoint, &config, length)?)
             }
             (named, _) => {
                 let named = named.clone().or(record.map(|record| record.plan.corpus));
@@ -106,16 +105,10 @@ impl Evaluate {
     fn batches_of_text(&self, checkpoint: &Checkpoint, config: &Config, length: usize) -> anyhow::Result<Vec<Batch>> {
         let wanted = (self.sequences as usize).saturating_mul(length).saturating_add(1);
         let end = checkpoint.end_of_text();
-        let mut tokens = Vec::new();
-        for path in config.text_paths() {
-            for document in Source::of_path(&path, config.field())?.documents()? {
-                tokens.extend(checkpoint.tokenizer.encode(&document?)?);
-                tokens.push(end);
-                if tokens.len() >= wanted {
-                    break;
-                }
-            }
-        }
+        let mut progress = Progress::new(config.is_quiet);
+        let found = text::find(config, &mut progress)?;
+        let note = &mut |line: &str| progress.note(&printable(line));
+        let tokens = found.tokens(&checkpoint.tokenizer, end, wanted, note)?;
         let batches = batches_of_tokens(&tokens, self.sequences as usize, length, end);
         if batches.is_empty() {
             let small = anyhow::anyhow!("the text has {} tokens and one sequence needs {}", tokens.len(), length + 1);
