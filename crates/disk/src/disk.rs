@@ -25,8 +25,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Renames a file or folder in one step, over an existing file.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name in one step; fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file the name `to` in one step; fails with [`io::ErrorKind::AlreadyExists`] where the name is taken,
+    /// whatever has it. The old name may stay beside the new one.
+    fn name_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Swaps two folders in one step; [`io::ErrorKind::Unsupported`] where the system cannot.
     fn exchange(&self, a: &Path, b: &Path) -> io::Result<()>;

@@ -114,9 +114,8 @@ impl Draft {
         let disk = &self.path.disk;
         let named = match existing {
             Existing::Replace => disk.rename(&self.path.path, target),
-            // A rename would replace; a link fails where the name is taken, in one step. The draft's own name goes
-            // with the draft.
-            Existing::Keep => disk.link(&self.path.path, target),
+            // Where the draft's own name stays, it goes with the draft.
+            Existing::Keep => disk.name_new(&self.path.path, target),
         };
         named.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => DiskError::Exists { path: target.to_owned() },

@@ -55,8 +55,8 @@ impl Disk for SystemDisk {
         fs::rename(from, to)
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
+    fn name_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        first_that_works(&[hard_link, rename_unless_taken, rename_alone], from, to)
     }
 
     #[cfg(target_os = "linux")]
@@ -124,6 +124,55 @@ impl Disk for SystemDisk {
     }
 }
 
+/// A way to name a file that fails where the name is taken.
+type Naming = fn(&Path, &Path) -> io::Result<()>;
+
+/// Names a file in the first of these ways that the file system offers: exFAT and many network mounts have no hard
+/// links, and each says so with another error. A name that is taken ends the search.
+fn first_that_works(ways: &[Naming], from: &Path, to: &Path) -> io::Result<()> {
+    let mut outcome = Err(io::ErrorKind::Unsupported.into());
+    for name in ways {
+        outcome = name(from, to);
+        match &outcome {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            _ => break,
+        }
+    }
+    outcome
+}
+
+fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
+#[cfg(target_os = "linux")]
+fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_unless_taken(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The last resort: a look and a rename, while the folder is locked against other processes of this program. The lock
+/// is on the folder itself, so that no file of it is left behind.
+fn rename_alone(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    let _alone = {
+        let folder = File::open(crate::draft::folder_of(to))?;
+        // Where even locks are not offered, the look is all that there is.
+        let _ = folder.lock();
+        folder
+    };
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads exactly `buffer.len()` bytes of a file from `offset` on, without moving its position;
 /// [`io::ErrorKind::UnexpectedEof`] where it ends earlier.
 #[cfg(unix)]
@@ -138,4 +187,51 @@ pub fn read_exact_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Res
     use std::io::{Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_links(_: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    #[test]
+    fn a_file_system_without_hard_links_names_files_and_replaces_none() {
+        let ways: [&[Naming]; 3] =
+            [&[hard_link], &[no_links, rename_unless_taken, rename_alone], &[no_links, rename_alone]];
+        for ways in ways {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            fs::write(path("draft"), "new").unwrap();
+            first_that_works(ways, &path("draft"), &path("key")).unwrap();
+            assert_eq!(fs::read(path("key")).unwrap(), b"new");
+            fs::write(path("draft"), "newer").unwrap();
+            fs::create_dir(path("folder")).unwrap();
+            for taken in ["key", "folder"] {
+                let refused = first_that_works(ways, &path("draft"), &path(taken)).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+            }
+            assert_eq!(fs::read(path("key")).unwrap(), b"new");
+            let missing = first_that_works(ways, &path("draft"), &path("none/key")).unwrap_err();
+            assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn of_many_that_name_at_once_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("key");
+        let name = |number: usize| {
+            let draft = folder.path().join(format!("draft-{number}"));
+            fs::write(&draft, "x").unwrap();
+            rename_alone(&draft, &target).is_ok()
+        };
+        let named: Vec<bool> = std::thread::scope(|scope| {
+            let tasks: Vec<_> = (0..8).map(|number| scope.spawn(move || name(number))).collect();
+            tasks.into_iter().map(|task| task.join().unwrap()).collect()
+        });
+        assert_eq!(named.iter().filter(|done| **done).count(), 1);
+    }
 }

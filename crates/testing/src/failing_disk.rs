@@ -95,9 +95,9 @@ impl Disk for FailingDisk {
         SystemDisk.rename(from, to)
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn name_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change()?;
-        SystemDisk.link(from, to)
+        SystemDisk.name_new(from, to)
     }
 
     fn exchange(&self, a: &Path, b: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber, PublicKey, TransactionHash, Uid};
 use templar_chain::{Block, Event, EventRecord, Header, Neuron, Receipt};
+use templar_disk::{Disk, SystemDisk};
 
 /// Layout of the file; another number is another layout.
 const STORE_VERSION: u32 = 2;
@@ -174,9 +175,10 @@ impl Store {
         #[cfg(unix)]
         std::fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(disk)?;
         let filled = fill(database)?;
-        // Unlike a renaming, a link fails where another process was faster.
-        std::fs::hard_link(&draft, &path).map_err(disk)?;
-        std::fs::remove_file(&draft).map_err(disk)?;
+        // Unlike a renaming, this fails where another process was faster.
+        SystemDisk.name_new(&draft, &path).map_err(disk)?;
+        // The draft's name may be gone already.
+        let _ = std::fs::remove_file(&draft);
         Ok(filled)
     }
 
