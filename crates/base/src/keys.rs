@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 const SS58_PREFIX: u8 = 42;
 const SIGNING_CONTEXT: &[u8] = b"substrate";
 /// The phrase behind the well-known development keys (`//Alice` and so on); worth nothing outside test networks.
-const DEVELOPMENT_PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+pub const DEVELOPMENT_PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
 
 /// A key that cannot be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum KeyError {
     /// A phrase that is not a BIP-39 phrase; the phrase itself is never repeated.
     #[error("the secret phrase is not valid: {0}; check the spelling and the order of its words")]
     Phrase(String),
+    /// Neither a phrase nor a derivation path.
+    #[error("there is no secret phrase: nothing was given")]
+    Empty,
     /// Bytes that are not a secret key.
     #[error("the secret key is malformed: {0}")]
     Secret(&'static str),
@@ -199,8 +202,12 @@ impl Keypair {
         Ok(Self::from_seed(*seed_of_phrase(phrase)?))
     }
 
-    /// The key of a URI: an optional phrase (the development phrase if there is none) and derivation steps.
+    /// The key of a URI: a phrase and derivation steps. Steps without a phrase start from the development phrase, whose
+    /// keys the whole world has; nothing at all is an error.
     pub fn from_uri(uri: &str) -> Result<Self, KeyError> {
+        if uri.trim().is_empty() {
+            return Err(KeyError::Empty);
+        }
         let start = uri.find('/').unwrap_or(uri.len());
         let phrase = if start == 0 { DEVELOPMENT_PHRASE } else { &uri[..start] };
         let mut mini = MiniSecretKey::from_bytes(seed_of_phrase(phrase)?.as_slice())
@@ -285,7 +292,7 @@ impl rand_core::CryptoRng for NoExtraEntropy {}
 fn seed_of_phrase(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let words = phrase.split_whitespace().collect::<Vec<_>>().join(" ");
     let mnemonic = bip39::Mnemonic::parse_in_normalized(bip39::Language::English, &words)
-        .map_err(|error| KeyError::Phrase(plain_phrase_error(&error).to_owned()))?;
+        .map_err(|error| KeyError::Phrase(plain_phrase_error(&error)))?;
     let mut stretched = Zeroizing::new([0u8; 64]);
     pbkdf2::pbkdf2_hmac::<sha2::Sha512>(&mnemonic.to_entropy(), b"mnemonic", 2048, stretched.as_mut_slice());
     let mut seed = Zeroizing::new([0u8; 32]);
@@ -294,12 +301,12 @@ fn seed_of_phrase(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
 }
 
 /// Says what is wrong without repeating a word of the secret.
-fn plain_phrase_error(error: &bip39::Error) -> &'static str {
+fn plain_phrase_error(error: &bip39::Error) -> String {
     match error {
-        bip39::Error::BadWordCount(_) => "a phrase has 12, 15, 18, 21 or 24 words",
-        bip39::Error::UnknownWord(_) => "a word is not in the English list",
-        bip39::Error::InvalidChecksum => "the checksum does not match",
-        _ => "it is not a BIP-39 phrase",
+        bip39::Error::BadWordCount(count) => format!("a phrase has 12, 15, 18, 21 or 24 words, this one has {count}"),
+        bip39::Error::UnknownWord(place) => format!("word {} is not in the English list", place + 1),
+        bip39::Error::InvalidChecksum => "its words do not fit each other (the checksum does not match)".to_owned(),
+        _ => "it is not a BIP-39 phrase".to_owned(),
     }
 }
 
@@ -367,7 +374,7 @@ mod tests {
         let soft = Keypair::from_uri("//Alice/soft").unwrap();
         let both = Keypair::from_uri("//Alice/soft//7").unwrap();
         assert_ne!(soft.public(), both.public());
-        for wrong in ["//", "//Alice/", "Alice", "//Alice///x"] {
+        for wrong in ["//", "//Alice/", "Alice", "//Alice///x", "", " \n"] {
             assert!(Keypair::from_uri(wrong).is_err(), "{wrong}");
         }
     }

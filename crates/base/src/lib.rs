@@ -42,7 +42,7 @@ pub use genesis::{
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
 #[cfg(feature = "keys")]
-pub use keys::{KeyError, Keypair, PublicKey, Signature};
+pub use keys::{DEVELOPMENT_PHRASE, KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;

@@ -2,78 +2,170 @@
 
 use crate::encryption::{self, PasswordCost, is_encrypted};
 use crate::error::WalletError;
+use crate::facts::{Generated, GeneratedKey, Inventory, KeyFacts, NamedKey, read_address};
+use crate::files::{self, NewFile, disk};
 use crate::key_file::{self, decode_keyfile, encode_keyfile, encode_public_keyfile};
-use crate::secret::{SecretBytes, SecretSource, fill_random, zeroizing};
-use std::io::Write;
+use crate::secret::{SecretBytes, SecretSource, zeroizing};
 use std::path::{Path, PathBuf};
 use templar_base::{Keypair, PublicKey};
 
-/// A key file is a few hundred bytes; more is not a key file.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// What the names of public halves end in.
+const PUBLIC_END: &str = "pub.txt";
 
-/// What to do where a key exists already.
+/// What to do where a key, or the public half of one, exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
     /// Keep it and fail.
     Refuse,
-    /// Replace it; the old key is lost.
+    /// Replace it; a dated copy is kept in the wallet's folder `replaced`.
     Replace,
+}
+
+/// Which key of a wallet.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyName<'a> {
+    /// The one that holds funds; encrypted where there is a password.
+    Coldkey(Option<(&'a str, PasswordCost)>),
+    /// An identity in the subnet, by its name; plain.
+    Hotkey(&'a str),
 }
 
 /// One wallet: a coldkey and its hotkeys, in a folder.
 #[derive(Debug, Clone)]
 pub struct Wallet {
-    folder: PathBuf,
+    root: PathBuf,
+    name: String,
 }
 
 impl Wallet {
     /// The wallet `name` under `root` (Bittensor's default is `~/.bittensor/wallets`). Nothing is read or written yet.
     pub fn new(root: &Path, name: &str) -> Result<Self, WalletError> {
         check_name(name)?;
-        Ok(Self { folder: root.join(name) })
+        Ok(Self { root: root.to_owned(), name: name.to_owned() })
     }
 
-    /// Names of the wallets under `root`, sorted; none where the folder does not exist.
+    /// Names of the wallets under `root`, sorted; none where the folder does not exist. A folder without a key is none.
     pub fn list(root: &Path) -> Result<Vec<String>, WalletError> {
         let mut names = names_in(root)?;
-        names.retain(|name| root.join(name).is_dir());
+        // One that cannot be looked into may have keys.
+        let may_have_keys =
+            |name: &String| Self { root: root.to_owned(), name: name.clone() }.has_keys().unwrap_or(true);
+        names.retain(|name| root.join(name).is_dir() && may_have_keys(name));
         Ok(names)
     }
 
-    /// Names of this wallet's hotkeys, sorted.
+    /// Whether there is any key of it.
+    fn has_keys(&self) -> Result<bool, WalletError> {
+        let found = |path: PathBuf| path.try_exists().map_err(|error| disk(&path, error));
+        Ok(found(self.coldkey_path())? || found(self.coldkeypub_path())? || !self.hotkeys()?.is_empty())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join(&self.name)
+    }
+
+    /// Names of this wallet's hotkeys, sorted, those of which only the public half is here included.
     pub fn hotkeys(&self) -> Result<Vec<String>, WalletError> {
-        let mut names = names_in(&self.folder.join("hotkeys"))?;
-        names.retain(|name| !name.ends_with("pub.txt"));
+        let folder = self.folder().join("hotkeys");
+        let mut names = names_in(&folder)?;
+        names.retain(|name| folder.join(name).is_file());
+        for name in &mut names {
+            name.truncate(name.strip_suffix(PUBLIC_END).map_or(name.len(), str::len));
+        }
+        names.retain(|name| !name.is_empty());
+        names.sort();
+        names.dedup();
         Ok(names)
     }
 
     /// Path of the coldkey.
     pub fn coldkey_path(&self) -> PathBuf {
-        self.folder.join("coldkey")
+        self.folder().join("coldkey")
     }
 
     /// Path of the coldkey's public half.
     pub fn coldkeypub_path(&self) -> PathBuf {
-        self.folder.join("coldkeypub.txt")
+        self.folder().join("coldkeypub.txt")
     }
 
     /// Path of a hotkey.
     pub fn hotkey_path(&self, hotkey: &str) -> Result<PathBuf, WalletError> {
         check_name(hotkey)?;
-        Ok(self.folder.join("hotkeys").join(hotkey))
+        if hotkey.ends_with(PUBLIC_END) {
+            return Err(WalletError::PublicName(hotkey.to_owned()));
+        }
+        Ok(self.folder().join("hotkeys").join(hotkey))
     }
 
-    /// Writes a hotkey, plain.
+    /// Path of a hotkey's public half.
+    pub fn hotkeypub_path(&self, hotkey: &str) -> Result<PathBuf, WalletError> {
+        Ok(self.hotkey_path(hotkey)?.with_file_name(format!("{hotkey}{PUBLIC_END}")))
+    }
+
+    fn paths(&self, key: KeyName<'_>) -> Result<(PathBuf, PathBuf), WalletError> {
+        match key {
+            KeyName::Coldkey(_) => Ok((self.coldkey_path(), self.coldkeypub_path())),
+            KeyName::Hotkey(name) => Ok((self.hotkey_path(name)?, self.hotkeypub_path(name)?)),
+        }
+    }
+
+    /// Fails where a key cannot be written without replacing another one, or the public half of one whose secret is
+    /// elsewhere. `address` is that of the new key, if it is known: a key may join its own public half.
+    pub fn check_free(&self, key: KeyName<'_>, address: Option<&PublicKey>) -> Result<(), WalletError> {
+        let (secret, public) = self.paths(key)?;
+        if secret.symlink_metadata().is_ok() {
+            return Err(WalletError::Exists(secret));
+        }
+        match read_address(&public) {
+            Ok(None) => Ok(()),
+            Ok(Some(stated)) if Some(&stated) == address => Ok(()),
+            Ok(Some(stated)) => Err(WalletError::Watched { path: public, address: stated }),
+            Err(error) => {
+                let reason = match error {
+                    WalletError::Malformed { reason, .. } => reason,
+                    other => other.to_string(),
+                };
+                Err(WalletError::DamagedPublic { path: public, reason })
+            }
+        }
+    }
+
+    /// Writes keys with their public halves: all, or where anything fails none. Gives the copies of what was replaced.
+    pub fn write(
+        &self,
+        keys: &[(KeyName<'_>, &SecretSource)],
+        overwrite: Overwrite,
+    ) -> Result<Vec<PathBuf>, WalletError> {
+        let replace = overwrite == Overwrite::Replace;
+        let mut files = Vec::new();
+        for (key, secret) in keys {
+            let pair = secret.keypair()?;
+            let (secret_path, public_path) = self.paths(*key)?;
+            if !replace {
+                self.check_free(*key, Some(&pair.public()))?;
+            }
+            let mut bytes = encode_keyfile(&pair, secret);
+            if let KeyName::Coldkey(Some((password, cost))) = key {
+                bytes = zeroizing(encryption::encrypt(&bytes, password, *cost)?);
+            }
+            files.push(NewFile { path: secret_path, bytes, replace });
+            // One that is there already states the same address.
+            if replace || !public_path.exists() {
+                files.push(NewFile { path: public_path, bytes: encode_public_keyfile(&pair.public()), replace });
+            }
+        }
+        files::write_all(&self.folder(), &files)
+    }
+
+    /// Writes a hotkey, plain, and its public half.
     pub fn write_hotkey(
         &self,
         hotkey: &str,
         secret: &SecretSource,
         overwrite: Overwrite,
     ) -> Result<Keypair, WalletError> {
-        let path = self.hotkey_path(hotkey)?;
-        let pair = secret.keypair()?;
-        write_secret(&path, &encode_keyfile(&pair, secret), overwrite)?;
-        Ok(pair)
+        self.write(&[(KeyName::Hotkey(hotkey), secret)], overwrite)?;
+        Ok(secret.keypair()?)
     }
 
     /// Writes the coldkey, encrypted where there is a password, and its public half.
@@ -83,21 +175,25 @@ impl Wallet {
         password: Option<(&str, PasswordCost)>,
         overwrite: Overwrite,
     ) -> Result<Keypair, WalletError> {
-        let pair = secret.keypair()?;
-        let mut bytes = encode_keyfile(&pair, secret);
-        if let Some((password, cost)) = password {
-            bytes = zeroizing(encryption::encrypt(&bytes, password, cost)?);
-        }
-        write_secret(&self.coldkey_path(), &bytes, overwrite)?;
-        // The public half is a copy: it follows the coldkey, whatever was there.
-        write_secret(&self.coldkeypub_path(), &encode_public_keyfile(&pair.public()), Overwrite::Replace)?;
-        Ok(pair)
+        self.write(&[(KeyName::Coldkey(password), secret)], overwrite)?;
+        Ok(secret.keypair()?)
     }
 
-    /// Reads a hotkey.
+    /// Reads a hotkey that is not encrypted.
     pub fn hotkey(&self, hotkey: &str) -> Result<Keypair, WalletError> {
+        self.hotkey_with(hotkey, None)
+    }
+
+    /// Reads a hotkey; an encrypted one needs its password, and 512 MiB of memory for a second or so.
+    pub fn hotkey_with(&self, hotkey: &str, password: Option<&str>) -> Result<Keypair, WalletError> {
         let path = self.hotkey_path(hotkey)?;
-        decode_keyfile(&path, &read_secret(&path)?)
+        match files::read(&path)? {
+            Some(bytes) => {
+                let pair = decode_keyfile(&path, &plain(&path, bytes, password, PasswordCost::BITTENSOR)?)?;
+                check_stated(&self.hotkeypub_path(hotkey)?, pair)
+            }
+            None => Err(self.no_hotkey(hotkey)),
+        }
     }
 
     /// Reads the coldkey; an encrypted one needs its password, and 512 MiB of memory for a second or so.
@@ -108,24 +204,104 @@ impl Wallet {
     /// Reads a coldkey that was encrypted at another cost.
     pub fn coldkey_with_cost(&self, password: Option<&str>, cost: PasswordCost) -> Result<Keypair, WalletError> {
         let path = self.coldkey_path();
-        decode_keyfile(&path, &read_plain(&path, password, cost)?)
+        match files::read(&path)? {
+            Some(bytes) => {
+                let pair = decode_keyfile(&path, &plain(&path, bytes, password, cost)?)?;
+                check_stated(&self.coldkeypub_path(), pair)
+            }
+            None => Err(self.no_coldkey()),
+        }
     }
 
     /// Whether the coldkey needs a password.
     pub fn is_coldkey_encrypted(&self) -> Result<bool, WalletError> {
-        Ok(is_encrypted(&read_secret(&self.coldkey_path())?))
+        Ok(is_encrypted(&files::read(&self.coldkey_path())?.ok_or_else(|| self.no_coldkey())?))
     }
 
-    /// The coldkey's address, without its secret.
+    /// Whether a hotkey needs a password.
+    pub fn is_hotkey_encrypted(&self, hotkey: &str) -> Result<bool, WalletError> {
+        Ok(is_encrypted(&files::read(&self.hotkey_path(hotkey)?)?.ok_or_else(|| self.no_hotkey(hotkey))?))
+    }
+
+    /// The coldkey's address, without its secret where the public half is here.
     pub fn coldkey_address(&self) -> Result<PublicKey, WalletError> {
-        let path = self.coldkeypub_path();
-        key_file::decode_address(&path, &read_secret(&path)?)
+        self.coldkey_facts().into_address(|| self.no_coldkey())
+    }
+
+    /// A hotkey's address, without its secret where the public half is here; [`WalletError::Locked`] where the key is
+    /// encrypted and alone.
+    pub fn hotkey_address(&self, hotkey: &str) -> Result<PublicKey, WalletError> {
+        self.hotkey_facts(hotkey)?.into_address(|| self.no_hotkey(hotkey))
+    }
+
+    /// What is here of the wallet, damaged keys beside good ones.
+    pub fn inventory(&self) -> Result<Inventory, WalletError> {
+        self.check_exists()?;
+        let hotkey = |name: String| Ok(NamedKey { facts: self.hotkey_facts(&name)?, name });
+        let hotkeys = self.hotkeys()?.into_iter().map(hotkey).collect::<Result<Vec<_>, WalletError>>()?;
+        Ok(Inventory { wallet: self.name.clone(), coldkey: self.coldkey_facts(), hotkeys })
+    }
+
+    /// Makes new keys and writes them: a hotkey, and unless `coldkey` is none a coldkey with its password.
+    pub fn generate(
+        &self,
+        coldkey: Option<Option<(&str, PasswordCost)>>,
+        hotkey: &str,
+        overwrite: Overwrite,
+    ) -> Result<Generated, WalletError> {
+        let (cold, cold_phrase) = SecretSource::generate()?;
+        let (hot, hot_phrase) = SecretSource::generate()?;
+        let mut keys = vec![(KeyName::Hotkey(hotkey), &hot)];
+        let mut made = vec![GeneratedKey::new("hotkey", &hot, hot_phrase, self.hotkey_path(hotkey)?)?];
+        if let Some(password) = coldkey {
+            keys.insert(0, (KeyName::Coldkey(password), &cold));
+            made.insert(0, GeneratedKey::new("coldkey", &cold, cold_phrase, self.coldkey_path())?);
+        }
+        let kept = self.write(&keys, overwrite)?;
+        Ok(Generated { keys: made, kept })
+    }
+
+    /// What is known of the coldkey.
+    pub fn coldkey_facts(&self) -> KeyFacts {
+        KeyFacts::of(self.coldkey_path(), &self.coldkeypub_path())
+    }
+
+    /// What is known of a hotkey.
+    pub fn hotkey_facts(&self, hotkey: &str) -> Result<KeyFacts, WalletError> {
+        Ok(KeyFacts::of(self.hotkey_path(hotkey)?, &self.hotkeypub_path(hotkey)?))
+    }
+
+    /// Fails where the wallet has no key at all.
+    pub fn check_exists(&self) -> Result<(), WalletError> {
+        match self.has_keys()? {
+            true => Ok(()),
+            false => Err(WalletError::NoWallet { wallet: self.name.clone(), root: self.root.clone() }),
+        }
+    }
+
+    /// Why there is no coldkey.
+    fn no_coldkey(&self) -> WalletError {
+        let wallet = self.name.clone();
+        match (self.check_exists(), read_address(&self.coldkeypub_path())) {
+            (Err(none), _) => none,
+            (Ok(()), Ok(Some(address))) => WalletError::WatchOnly { wallet, address },
+            (Ok(()), _) => WalletError::NoColdkey { wallet },
+        }
+    }
+
+    /// Why there is no such hotkey.
+    fn no_hotkey(&self, hotkey: &str) -> WalletError {
+        let (wallet, hotkey) = (self.name.clone(), hotkey.to_owned());
+        match self.check_exists() {
+            Err(none) => none,
+            Ok(()) => WalletError::NoHotkey { wallet, hotkey, existing: self.hotkeys().unwrap_or_default() },
+        }
     }
 }
 
 /// Whether the key file at `path` needs a password.
 pub fn is_key_file_encrypted(path: &Path) -> Result<bool, WalletError> {
-    Ok(is_encrypted(&read_secret(path)?))
+    Ok(is_encrypted(&read_existing(path)?))
 }
 
 /// The secret in the key file at `path`: a file of this program or of Bittensor's tools, encrypted or not.
@@ -139,12 +315,33 @@ pub fn read_key_file_with_cost(
     password: Option<&str>,
     cost: PasswordCost,
 ) -> Result<SecretSource, WalletError> {
-    key_file::decode_source(path, &read_plain(path, password, cost)?)
+    key_file::decode_source(path, &plain(path, read_existing(path)?, password, cost)?)
+}
+
+fn read_existing(path: &Path) -> Result<SecretBytes, WalletError> {
+    files::read(path)?.ok_or_else(|| WalletError::Missing(path.to_owned()))
+}
+
+/// The key, unless its public half, where there is one that can be read, is another key's: what a command showed and
+/// what it signs with must be the same.
+fn check_stated(public: &Path, pair: Keypair) -> Result<Keypair, WalletError> {
+    match read_address(public) {
+        Ok(Some(stated)) if stated != pair.public() => Err(WalletError::AddressMismatch {
+            path: public.to_owned(),
+            stated: stated.to_string(),
+            actual: pair.public(),
+        }),
+        _ => Ok(pair),
+    }
 }
 
 /// The bytes of a key file, decrypted where they are not plain.
-fn read_plain(path: &Path, password: Option<&str>, cost: PasswordCost) -> Result<SecretBytes, WalletError> {
-    let bytes = read_secret(path)?;
+fn plain(
+    path: &Path,
+    bytes: SecretBytes,
+    password: Option<&str>,
+    cost: PasswordCost,
+) -> Result<SecretBytes, WalletError> {
     if !is_encrypted(&bytes) {
         return Ok(bytes);
     }
@@ -157,7 +354,9 @@ fn read_plain(path: &Path, password: Option<&str>, cost: PasswordCost) -> Result
 fn check_name(name: &str) -> Result<(), WalletError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(is_plain) {
-        return Err(WalletError::Name(name.chars().take(128).collect()));
+        return Err(WalletError::Name(
+            name.chars().take(128).map(|it| if it.is_control() { ' ' } else { it }).collect(),
+        ));
     }
     Ok(())
 }
@@ -175,58 +374,6 @@ fn names_in(folder: &Path) -> Result<Vec<String>, WalletError> {
     }
     names.sort();
     Ok(names)
-}
-
-fn read_secret(path: &Path) -> Result<SecretBytes, WalletError> {
-    let length = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(WalletError::Missing(path.to_owned()));
-        }
-        Err(error) => return Err(disk(path, error)),
-    };
-    if length > MAX_FILE_BYTES {
-        return Err(WalletError::Malformed { path: path.to_owned(), reason: format!("it has {length} bytes") });
-    }
-    Ok(zeroizing(std::fs::read(path).map_err(|error| disk(path, error))?))
-}
-
-/// Writes a file of permission 0600 that appears whole or not at all.
-fn write_secret(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), WalletError> {
-    let failed = |error: std::io::Error| disk(path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut nonce = [0; 8];
-    fill_random(&mut nonce)?;
-    let draft = folder.join(format!(".{}.new", hex::encode(nonce)));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let placed = written.and_then(|()| match overwrite {
-        Overwrite::Replace => std::fs::rename(&draft, path),
-        // A hard link fails where the name exists, so that two processes cannot both make the key.
-        Overwrite::Refuse => std::fs::hard_link(&draft, path).and_then(|()| std::fs::remove_file(&draft)),
-    });
-    match placed {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            // What is left of the draft holds a secret; the first error is the one to report.
-            let _ = std::fs::remove_file(&draft);
-            if error.kind() == std::io::ErrorKind::AlreadyExists {
-                return Err(WalletError::Exists(path.to_owned()));
-            }
-            Err(failed(error))
-        }
-    }
-}
-
-fn disk(path: &Path, source: std::io::Error) -> WalletError {
-    WalletError::Disk { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -254,7 +401,7 @@ mod tests {
         assert_eq!(wallet.coldkey_address().unwrap(), wallet.coldkey(None).unwrap().public());
         assert_eq!(Wallet::list(root.path()).unwrap(), ["default"]);
         assert_eq!(wallet.hotkeys().unwrap(), ["miner"]);
-        assert!(matches!(wallet.hotkey("none"), Err(WalletError::Missing(_))));
+        assert!(matches!(wallet.hotkey("none"), Err(WalletError::NoHotkey { .. })));
     }
 
     #[cfg(unix)]
@@ -293,5 +440,80 @@ mod tests {
             assert!(matches!(Wallet::new(root.path(), wrong), Err(WalletError::Name(_))), "{wrong:?}");
             assert!(wallet.hotkey_path(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn a_watched_address_gives_way_to_its_own_key_or_to_an_explicit_word() {
+        let (_root, wallet) = wallet();
+        let watched = SecretSource::uri("//Alice");
+        wallet.write_coldkey(&watched, None, Overwrite::Refuse).unwrap();
+        std::fs::remove_file(wallet.coldkey_path()).unwrap();
+        assert!(matches!(wallet.coldkey(None), Err(WalletError::WatchOnly { .. })));
+        let other = SecretSource::uri("//Bob");
+        let refused = wallet.write_coldkey(&other, None, Overwrite::Refuse);
+        assert!(matches!(refused, Err(WalletError::Watched { .. })), "{refused:?}");
+        wallet.write_coldkey(&watched, None, Overwrite::Refuse).unwrap();
+
+        std::fs::remove_file(wallet.coldkey_path()).unwrap();
+        let kept = wallet.write(&[(KeyName::Coldkey(None), &other)], Overwrite::Replace).unwrap();
+        let copies: Vec<_> = kept.iter().map(|path| read_address(path).unwrap().unwrap()).collect();
+        assert_eq!(copies, [watched.keypair().unwrap().public()]);
+        let kept = wallet.write(&[(KeyName::Coldkey(None), &watched)], Overwrite::Replace).unwrap();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        let source = read_key_file(&kept[0], None).unwrap();
+        assert_eq!(source.keypair().unwrap().public(), other.keypair().unwrap().public());
+
+        std::fs::remove_file(wallet.coldkey_path()).unwrap();
+        std::fs::write(wallet.coldkeypub_path(), "{").unwrap();
+        let refused = wallet.write_coldkey(&watched, None, Overwrite::Refuse);
+        assert!(matches!(refused, Err(WalletError::DamagedPublic { .. })), "{refused:?}");
+        assert_eq!(std::fs::read(wallet.coldkeypub_path()).unwrap(), b"{");
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_nothing() {
+        let (root, wallet) = wallet();
+        let (secret, _) = SecretSource::generate().unwrap();
+        // The second file of the change cannot be written: a folder has its name.
+        std::fs::create_dir_all(wallet.hotkey_path("x").unwrap()).unwrap();
+        let keys = [(KeyName::Coldkey(None), &secret), (KeyName::Hotkey("x"), &secret)];
+        assert!(wallet.write(&keys, Overwrite::Replace).is_err());
+        assert!(!wallet.coldkey_path().exists() && !wallet.coldkeypub_path().exists());
+        assert_eq!(Wallet::list(root.path()).unwrap(), Vec::<String>::new());
+        let fresh = Wallet::new(root.path(), "fresh").unwrap();
+        std::fs::write(root.path().join("fresh"), "a file").unwrap();
+        assert!(fresh.write_hotkey("x", &secret, Overwrite::Refuse).is_err());
+        let other = Wallet::new(&root.path().join("deep/er"), "w").unwrap();
+        std::fs::create_dir_all(other.folder()).unwrap();
+        std::fs::write(other.folder().join("hotkeys"), "a file").unwrap();
+        let keys = [(KeyName::Coldkey(None), &secret), (KeyName::Hotkey("x"), &secret)];
+        assert!(other.write(&keys, Overwrite::Refuse).is_err());
+        assert_eq!(std::fs::read_dir(other.folder()).unwrap().count(), 1, "drafts or keys are left");
+    }
+
+    #[test]
+    fn each_key_is_known_by_what_is_here_of_it() {
+        let (_root, wallet) = wallet();
+        let secret = SecretSource::uri("//Alice");
+        let address = secret.keypair().unwrap().public();
+        assert!(matches!(wallet.coldkey_address(), Err(WalletError::NoWallet { .. })));
+        for name in ["plain", "public", "locked"] {
+            wallet.write_hotkey(name, &secret, Overwrite::Refuse).unwrap();
+        }
+        assert!(matches!(wallet.coldkey_address(), Err(WalletError::NoColdkey { .. })));
+        std::fs::remove_file(wallet.hotkeypub_path("plain").unwrap()).unwrap();
+        std::fs::remove_file(wallet.hotkey_path("public").unwrap()).unwrap();
+        std::fs::write(wallet.hotkey_path("locked").unwrap(), b"$NACLxyz").unwrap();
+        assert_eq!(wallet.hotkeys().unwrap(), ["locked", "plain", "public"]);
+        for name in ["plain", "public", "locked"] {
+            assert_eq!(wallet.hotkey_address(name).unwrap(), address, "{name}");
+        }
+        assert!(matches!(wallet.hotkey("locked"), Err(WalletError::Locked(_))));
+        std::fs::remove_file(wallet.hotkeypub_path("locked").unwrap()).unwrap();
+        assert!(matches!(wallet.hotkey_address("locked"), Err(WalletError::Locked(_))));
+        assert!(matches!(wallet.hotkey_path("xpub.txt"), Err(WalletError::PublicName(_))));
+        std::fs::write(wallet.hotkeypub_path("plain").unwrap(), encode_public_keyfile(&PublicKey::new([3; 32])))
+            .unwrap();
+        assert!(matches!(wallet.hotkey_address("plain"), Err(WalletError::AddressMismatch { .. })));
     }
 }
