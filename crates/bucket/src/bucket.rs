@@ -179,7 +179,8 @@ impl Bucket {
     fn check_write(&self, operation: &'static str, key: &str) -> Result<(), BucketError> {
         check_key(key)?;
         if !self.writable {
-            return Err(BucketError::Refused { operation, reason: "the bucket was opened for reading".to_owned() });
+            let (reason, advice) = ("the bucket was opened for reading".to_owned(), "open it as its writer".to_owned());
+            return Err(BucketError::Refused { operation, reason, advice });
         }
         Ok(())
     }

@@ -2,15 +2,16 @@
 //!
 //! `object_store` leaves this part to its user. Ours is hyper with rustls, and treats every server as hostile: it
 //! follows no redirect (a server could send us to a host inside our own network), reads no more of an answer than its
-//! kind may hold, and turns a status that the client above has no word for into [`UnexpectedStatus`], which the
-//! callers sort into retryable or not.
+//! kind may hold, and turns a status that the client above has no word for into a [`ServerFailure`], which the callers
+//! sort into retryable or not.
 
 use std::error::Error;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
@@ -22,20 +23,13 @@ use object_store::client::{
 };
 
 use crate::BucketOptions;
-use crate::error::shorten;
+use crate::answer::ServerFailure;
+use crate::tls;
 
 /// Most bytes of an answer that is no object: a thousand keys of 1 KiB and their XML are 2 MiB at most.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Most bytes of an error's body that are read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-
-/// A status outside of those that S3's own rules give a meaning to.
-#[derive(Debug, thiserror::Error)]
-#[error("the server answered {status}: {body}")]
-pub(crate) struct UnexpectedStatus {
-    pub(crate) status: StatusCode,
-    pub(crate) body: String,
-}
 
 /// The endpoint sent more than its answer may hold.
 #[derive(Debug, thiserror::Error)]
@@ -59,18 +53,20 @@ struct Service {
 }
 
 impl Connector {
-    pub(crate) fn new(options: &BucketOptions) -> Self {
+    /// Fails, with the reason, where the machine's certificates cannot be read.
+    pub(crate) fn new(endpoint: &str, options: &BucketOptions) -> Result<Self, String> {
         let mut tcp = TcpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(options.connect_timeout));
         tcp.set_nodelay(true);
+        let trust = if endpoint.starts_with("https:") { tls::client_config()? } else { tls::unused()? };
         let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+            .with_tls_config(trust)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
-        Self { service: Service { client } }
+        Ok(Self { service: Service { client } })
     }
 }
 
@@ -94,32 +90,30 @@ impl HttpService for Service {
         if holds_object && parts.status.is_success() && !parts.headers.contains_key(CONTENT_LENGTH) {
             return Err(HttpError::new(HttpErrorKind::Decode, NoLength));
         }
-        if parts.status.is_success() || (!has_query && is_meaningful(parts.status)) {
-            let body = match holds_object && parts.status.is_success() {
+        if parts.status.is_success() {
+            let body = match holds_object {
                 // The reader of an object stops at its own limit.
                 true => HttpResponseBody::new(body.map_err(interrupted)),
                 false => HttpResponseBody::new(Limited::new(body, MAX_ANSWER_BYTES).map_err(answer_error)),
             };
             return Ok(HttpResponse::from_parts(parts, body));
         }
-        let text = match Limited::new(body, MAX_ERROR_BYTES).collect().await {
-            Ok(collected) => shorten(&String::from_utf8_lossy(&collected.to_bytes())),
-            Err(_) => String::new(),
+        let body = match Limited::new(body, MAX_ERROR_BYTES).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(_) => Bytes::new(),
         };
-        Err(HttpError::new(HttpErrorKind::Unknown, UnexpectedStatus { status: parts.status, body: text }))
+        let failure = ServerFailure::read(parts.status, &parts.headers, &body);
+        if !has_query && is_meaningful(parts.status) && !failure.is_missing_bucket() {
+            let body = Full::new(body).map_err(|never| match never {});
+            return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
+        }
+        Err(HttpError::new(HttpErrorKind::Unknown, failure))
     }
 }
 
 /// Whether the S3 client knows what to make of the status of a failure.
 fn is_meaningful(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NOT_FOUND
-            | StatusCode::PRECONDITION_FAILED
-            | StatusCode::NOT_MODIFIED
-            | StatusCode::FORBIDDEN
-            | StatusCode::UNAUTHORIZED
-    )
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED)
 }
 
 /// A GET of an object has a path below the bucket and no query; a listing has a query.

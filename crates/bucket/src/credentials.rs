@@ -33,6 +33,30 @@ impl Credentials {
         Self { access_key: access_key.into(), secret_key: secret_key.into(), session_token: None }
     }
 
+    /// These credentials without the white space that is copied along, if a request can carry them: the access key and
+    /// the token are part of its header, and a secret with an invisible character was not meant so.
+    pub(crate) fn checked(self) -> Result<Self, BucketError> {
+        let check = |what, text: &str, may_be_any_text: bool| {
+            let text = text.trim();
+            let invalid = |reason| Err(BucketError::InvalidCredentials { what, reason });
+            if text.is_empty() {
+                return invalid("is empty");
+            }
+            if text.chars().any(char::is_control) {
+                return invalid("has a control character");
+            }
+            if !may_be_any_text && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return invalid("has a space or a character beyond ASCII");
+            }
+            Ok(text.to_owned())
+        };
+        Ok(Self {
+            access_key: check("access key", &self.access_key, false)?,
+            secret_key: check("secret key", &self.secret_key, true)?,
+            session_token: self.session_token.map(|token| check("session token", &token, false)).transpose()?,
+        })
+    }
+
     /// Looks for an access key in the environment and in the user's files; none where there is none.
     ///
     /// Fails where half a key is set, a file cannot be read, or a profile that was asked for by name has no key.
@@ -75,7 +99,7 @@ impl Credentials {
 }
 
 fn refused(reason: String) -> BucketError {
-    BucketError::Refused { operation: OPERATION, reason }
+    BucketError::Refused { operation: OPERATION, reason, advice: "correct it, or set `bucket_access_key`".to_owned() }
 }
 
 /// The text of a file; none if there is no such file.
@@ -156,6 +180,25 @@ mod tests {
         assert!(matches!(with(&key[..1]), Err(BucketError::Refused { .. })));
         assert_eq!(find(&[("HOME", folder.path().to_str().unwrap())]).unwrap(), None);
         assert_eq!(find(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn white_space_at_the_ends_is_cut_off_and_what_no_header_carries_is_named() {
+        let key = |access: &str, secret: &str| Credentials::new(access, secret).checked();
+        assert_eq!(key(" miner-1\r\n", "\tse cret\n").unwrap(), Credentials::new("miner-1", "se cret"));
+        for (access, secret, what) in [
+            ("mi\rner", "s", "the access key has a control character"),
+            ("miner\u{1}1", "s", "the access key has a control character"),
+            ("mi ner", "s", "the access key has a space"),
+            ("minér", "s", "the access key has a space or a character beyond ASCII"),
+            ("\n", "s", "the access key is empty"),
+            ("miner", "s\u{0}t", "the secret key has a control character"),
+        ] {
+            let error = key(access, secret).unwrap_err().to_string();
+            assert!(error.contains(what) && !error.contains(access), "{error}");
+        }
+        let token = Credentials { session_token: Some("a\nb".to_owned()), ..Credentials::new("a", "b") };
+        assert!(token.checked().unwrap_err().to_string().contains("the session token has a control character"));
     }
 
     #[test]

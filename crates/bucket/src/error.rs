@@ -59,14 +59,53 @@ pub enum BucketError {
         end: u64,
     },
     /// The bucket refuses the caller: no credentials, wrong ones, or those of another bucket.
-    #[error(
-        "{operation} was refused: {reason}; open the bucket as its writer, with the access key of this very bucket"
-    )]
+    #[error("{operation} was refused: {reason}; {advice}")]
     Refused {
         /// What was asked.
         operation: &'static str,
         /// The bucket's own words.
         reason: String,
+        /// What the operator can do.
+        advice: String,
+    },
+    /// Half of an access key, or a session token, cannot be sent or signed with.
+    #[error("the {what} {reason}; set it again")]
+    InvalidCredentials {
+        /// `access key`, `secret key` or `session token`.
+        what: &'static str,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The bucket is in another region than its location says.
+    #[error(
+        "{operation} was refused: the bucket is in {region} (the server says so); add `&region={region}`{endpoint} to its \
+         location"
+    )]
+    WrongRegion {
+        /// What was asked.
+        operation: &'static str,
+        /// Where the bucket is.
+        region: String,
+        /// The endpoint there, as the continuation of the sentence; empty where the server names none.
+        endpoint: String,
+    },
+    /// There is no such bucket, which a write or a listing needs.
+    #[error("{operation} found no such bucket: {reason}; create it, or correct its name")]
+    NoBucket {
+        /// What was asked.
+        operation: &'static str,
+        /// The server's own words.
+        reason: String,
+    },
+    /// The server cannot prove who it is.
+    #[error("{operation} found a server that this machine does not trust: {reason}; {advice}")]
+    Untrusted {
+        /// What was asked.
+        operation: &'static str,
+        /// What is wrong with its certificate.
+        reason: String,
+        /// What the operator can do.
+        advice: String,
     },
     /// The disk under the bucket is full; nothing was left behind.
     #[error("{operation} found the disk full: {reason}; free space or delete old windows, then try again")]
@@ -111,12 +150,29 @@ pub enum BucketError {
 }
 
 impl BucketError {
+    /// What the operator can do, where the error knows: it is a part of its text.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Refused { advice, .. } | Self::Untrusted { advice, .. } => Some(advice.clone()),
+            Self::WrongRegion { region, endpoint, .. } => Some(format!("add `&region={region}`{endpoint}")),
+            Self::NoBucket { .. } => Some("create the bucket, or correct its name".to_owned()),
+            Self::InvalidCredentials { what, .. } => Some(format!("set the {what} again")),
+            Self::Full { .. } => Some("free space on the server".to_owned()),
+            Self::Unreachable { .. } | Self::DeadlineExceeded { .. } => {
+                Some("check the endpoint, that its server runs, and the network".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Sorts an I/O error of the local disk. `key` is the object in question.
     pub(crate) fn from_io(operation: &'static str, key: &str, error: &io::Error) -> Self {
         let reason = error.to_string();
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound { key: key.to_owned() },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Refused { operation, reason },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Refused { operation, reason, advice: "give this user the right to write there".to_owned() }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::Full { operation, reason }
             }
@@ -138,7 +194,13 @@ impl AtFault for BucketError {
             | Self::TooLarge { .. }
             | Self::WrongContent { .. }
             | Self::Misbehaved { .. } => Fault::Peer,
-            Self::Refused { .. } | Self::Full { .. } | Self::Failed { .. } => Fault::Operator,
+            Self::Refused { .. }
+            | Self::InvalidCredentials { .. }
+            | Self::WrongRegion { .. }
+            | Self::NoBucket { .. }
+            | Self::Untrusted { .. }
+            | Self::Full { .. }
+            | Self::Failed { .. } => Fault::Operator,
             Self::InvalidKey { .. } | Self::RangeOutside { .. } => Fault::Ours,
         }
     }

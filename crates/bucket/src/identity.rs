@@ -30,10 +30,10 @@ impl Identity {
     /// The writer: by the given key, by one that is found, and at Amazon's own endpoints by the machine's role.
     pub(crate) fn of_writer(given: Option<Credentials>, endpoint: &str) -> Result<Self, BucketError> {
         if let Some(credentials) = given {
-            return Ok(Self::Key(credentials));
+            return Ok(Self::Key(credentials.checked()?));
         }
         if let Some(credentials) = Credentials::find()? {
-            return Ok(Self::Key(credentials));
+            return Ok(Self::Key(credentials.checked()?));
         }
         // Another server could do nothing with such a role, and asking for one where there is none takes long.
         if endpoint.ends_with(".amazonaws.com") || endpoint.ends_with(".amazonaws.com.cn") {
@@ -41,7 +41,8 @@ impl Identity {
         }
         let reason = "an S3 bucket needs its access key to be written: none is given, and none is in AWS_ACCESS_KEY_ID \
                       and AWS_SECRET_ACCESS_KEY or in ~/.aws/credentials";
-        Err(BucketError::Refused { operation: "opening the bucket", reason: reason.to_owned() })
+        let advice = "set `bucket_access_key` and `bucket_secret_key`".to_owned();
+        Err(BucketError::Refused { operation: "opening the bucket", reason: reason.to_owned(), advice })
     }
 
     /// The machine's role, as these variables tell of it.

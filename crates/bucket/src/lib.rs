@@ -22,6 +22,8 @@
 //! # Ok::<(), templar_bucket::BucketError>(()) }).unwrap();
 //! ```
 
+#[cfg(feature = "client")]
+mod answer;
 mod blocking;
 mod bucket;
 #[cfg(feature = "client")]
@@ -44,6 +46,8 @@ mod s3;
 #[cfg(feature = "server")]
 mod server;
 mod store;
+#[cfg(feature = "client")]
+mod tls;
 
 pub use bytes::Bytes;
 
@@ -52,7 +56,7 @@ pub use credentials::Credentials;
 pub use error::BucketError;
 pub use key::{MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, check_key};
 pub use large::{Complaint, Delivery, LargeObject, LargeSource, PART_BYTES, PartIndex, download, download_to_file};
-pub use location::{BucketLocation, LocationKind, MAX_LOCATION_BYTES};
+pub use location::{BucketLocation, LocationKind, MAX_LOCATION_BYTES, Reach};
 pub use object::{ListPage, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
 pub use options::BucketOptions;
 #[cfg(feature = "server")]

@@ -1,6 +1,7 @@
 //! Where a bucket is, as a short text that a node commits on the ledger.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -39,6 +40,33 @@ pub(crate) enum Place {
     S3 { bucket: String, endpoint: String, region: String },
 }
 
+/// From where the host of an address can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Perhaps from anywhere: a name, or an address of a network.
+    Network,
+    /// From its own machine only: loopback, such as 127.0.0.1 and localhost.
+    ThisMachine,
+    /// Nowhere: 0.0.0.0 and [::] mean all addresses of a listener, and are none to connect to.
+    Nowhere,
+}
+
+impl Reach {
+    /// The reach of a URL such as `http://127.0.0.1:9000` or `ws://ledger.example.org`.
+    pub fn of_url(url: &str) -> Self {
+        let uri = url.parse::<Uri>().ok();
+        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        if host == "localhost" || host.ends_with(".localhost") {
+            return Self::ThisMachine;
+        }
+        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(ip) if ip.is_loopback() => Self::ThisMachine,
+            Ok(ip) if ip.is_unspecified() => Self::Nowhere,
+            _ => Self::Network,
+        }
+    }
+}
+
 /// The region where none is given; S3-compatible servers other than AWS ignore it.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -71,6 +99,27 @@ impl BucketLocation {
             Place::Folder(_) => LocationKind::Folder,
             Place::Memory(_) => LocationKind::Memory,
             Place::S3 { .. } => LocationKind::S3,
+        }
+    }
+
+    /// Why other machines cannot read this bucket; nothing where they may. A location is published on the ledger for all
+    /// to read from.
+    pub fn reach_warning(&self) -> Option<String> {
+        let Place::S3 { endpoint, .. } = &self.0 else { return None };
+        match Reach::of_url(endpoint) {
+            Reach::Network => None,
+            Reach::ThisMachine => Some(format!("only this machine can reach a bucket at {endpoint}")),
+            Reach::Nowhere => {
+                Some(format!("no machine can reach a bucket at {endpoint}, which is an address to listen on"))
+            }
+        }
+    }
+
+    /// From where the bucket can be reached.
+    pub fn reach(&self) -> Reach {
+        match &self.0 {
+            Place::S3 { endpoint, .. } => Reach::of_url(endpoint),
+            Place::Folder(_) | Place::Memory(_) => Reach::ThisMachine,
         }
     }
 
@@ -226,6 +275,26 @@ mod tests {
         }
         let short: BucketLocation = "s3://miner-1?endpoint=http://LOCALHOST:9000/".parse().unwrap();
         assert_eq!(short.to_string(), "s3://miner-1?endpoint=http://localhost:9000&region=us-east-1");
+    }
+
+    #[test]
+    fn an_endpoint_that_others_cannot_reach_is_told() {
+        for (host, reach) in [
+            ("127.0.0.1:9000", Reach::ThisMachine),
+            ("127.8.9.1", Reach::ThisMachine),
+            ("LOCALHOST:1", Reach::ThisMachine),
+            ("a.localhost", Reach::ThisMachine),
+            ("[::1]:9000", Reach::ThisMachine),
+            ("[::ffff:127.0.0.1]:9000", Reach::ThisMachine),
+            ("0.0.0.0:9000", Reach::Nowhere),
+            ("[::]:9000", Reach::Nowhere),
+            ("192.168.0.7:9000", Reach::Network),
+            ("example.org", Reach::Network),
+        ] {
+            let location: BucketLocation = format!("s3://abc?endpoint=http://{host}").parse().unwrap();
+            assert_eq!(location.reach(), reach, "{host}");
+            assert_eq!(location.reach_warning().is_none(), reach == Reach::Network);
+        }
     }
 
     #[test]

@@ -162,7 +162,11 @@ fn create_folders(root: &Path, folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(|error| match error.kind() {
+        // An object has the name of a folder that is wanted.
+        ErrorKind::AlreadyExists => ErrorKind::NotADirectory.into(),
+        _ => error,
+    })?;
     for made in folder.ancestors().take_while(|part| *part != root).skip(1) {
         match SystemDisk.sync_folder(made) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

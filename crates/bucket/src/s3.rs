@@ -19,12 +19,14 @@ use object_store::{
 };
 use tokio::time::sleep;
 
-use crate::connector::{AnswerTooLong, Connector, UnexpectedStatus};
+use crate::answer::ServerFailure;
+use crate::connector::{AnswerTooLong, Connector};
 use crate::error::shorten;
 use crate::identity::Identity;
 use crate::object::{check_size, clip};
 use crate::retry::RetryBudget;
 use crate::store::Store;
+use crate::tls;
 use crate::{BucketError, BucketOptions, Credentials, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
 
 /// The name of a put in errors.
@@ -65,6 +67,11 @@ pub(crate) struct Server<'a> {
 impl S3Store {
     pub(crate) fn open(server: &Server<'_>, identity: Identity, options: &BucketOptions) -> Result<Self, BucketError> {
         let Server { bucket, endpoint, region } = *server;
+        let connector = Connector::new(endpoint, options).map_err(|reason| BucketError::Untrusted {
+            operation: "opening the bucket",
+            reason,
+            advice: "correct the variable, or leave it out to use the system's certificates".to_owned(),
+        })?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_endpoint(endpoint)
@@ -76,7 +83,7 @@ impl S3Store {
             .with_disable_bulk_delete(true)
             // Retries are ours, under one deadline for the whole call.
             .with_retry(RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..RetryConfig::default() })
-            .with_http_connector(Connector::new(options));
+            .with_http_connector(connector);
         let builder = identity.apply(builder);
         let client = builder.build().map_err(|error| BucketError::Failed {
             operation: "opening the bucket",
@@ -274,7 +281,7 @@ fn cause<E: std::error::Error + 'static>(error: &object_store::Error) -> Option<
 }
 
 fn status_of(error: &object_store::Error) -> Option<StatusCode> {
-    cause::<UnexpectedStatus>(error).map(|unexpected| unexpected.status)
+    cause::<ServerFailure>(error).map(|failure| failure.status)
 }
 
 /// Sorts an error of the client into one that says whose fault it is.
@@ -282,33 +289,10 @@ fn sort(operation: &'static str, key: &str, error: object_store::Error) -> Bucke
     use object_store::Error;
     match &error {
         Error::NotFound { .. } => return BucketError::NotFound { key: key.to_owned() },
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            return BucketError::Refused { operation, reason: shorten(&error.to_string()) };
-        }
         _ => {}
     }
-    if let Some(unexpected) = cause::<UnexpectedStatus>(&error) {
-        let reason = unexpected.to_string();
-        let status = unexpected.status;
-        if status == StatusCode::NOT_FOUND {
-            return BucketError::NotFound { key: key.to_owned() };
-        }
-        if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
-            return BucketError::Refused { operation, reason };
-        }
-        if status == StatusCode::INSUFFICIENT_STORAGE {
-            return BucketError::Full { operation, reason };
-        }
-        // 409 is what AWS answers to the loser of a race that is not decided yet.
-        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT];
-        if status.is_server_error() || passes.contains(&status) {
-            return BucketError::Unreachable { operation, reason };
-        }
-        if status.is_redirection() {
-            let reason = format!("{status}: redirects are not followed; check the endpoint and the region");
-            return BucketError::Misbehaved { operation, reason };
-        }
-        return BucketError::Failed { operation, reason };
+    if let Some(failure) = cause::<ServerFailure>(&error) {
+        return failure.sort(operation, key);
     }
     if cause::<AnswerTooLong>(&error).is_some() {
         return BucketError::Misbehaved { operation, reason: AnswerTooLong.to_string() };
@@ -320,7 +304,11 @@ fn sort(operation: &'static str, key: &str, error: object_store::Error) -> Bucke
             reason = format!("{reason}: {deeper}");
             next = deeper.source();
         }
+        let advice = tls::advice(&reason);
         let reason = shorten(&reason);
+        if let Some(advice) = advice {
+            return BucketError::Untrusted { operation, reason, advice: advice.to_owned() };
+        }
         return match network.kind() {
             HttpErrorKind::Decode | HttpErrorKind::Unknown => BucketError::Misbehaved { operation, reason },
             _ => BucketError::Unreachable { operation, reason },

@@ -8,10 +8,13 @@
 //! folder) before the answer. So whatever was answered outlives a crash of the process and of the machine, and an object
 //! is whole or not there at every instant. Parts of an upload under way are not flushed and do not outlive a restart.
 
+mod attributes;
 mod connection;
 mod connection_counts;
+mod copying;
 mod index;
 mod keys;
+mod listing;
 mod stall_budget;
 mod storage;
 mod uploads;
@@ -80,6 +83,14 @@ pub enum ServerError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The access key has a secret, which its writer uses.
+    #[error("write key {access_key:?} of bucket {bucket} exists already and is left as it is")]
+    KeyExists {
+        /// Its public half.
+        access_key: String,
+        /// Its bucket.
+        bucket: String,
     },
     /// The write key is malformed, or its access key belongs to another bucket.
     #[error("write key {access_key:?} is refused: {reason}")]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -104,10 +104,14 @@ async fn answer(
     let slot = slots.try_acquire_owned().ok();
     let response = if slot.is_none() {
         plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back in a moment")
+    } else if is_signed_by_version_2(&request) {
+        let message = "signature version 2 is not offered; sign with version 4 (boto3: \
+                       Config(signature_version='s3v4'))";
+        refusal(StatusCode::BAD_REQUEST, "InvalidRequest", message)
     } else {
         let work = service.call(request.map(|body| Body::http_body(TimedBody::new(body, stall_timeout))));
         match timeout(request_timeout, work).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => with_message(response).await,
             Ok(Err(error)) => {
                 tracing::warn!(?error, "a request failed inside the server");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
@@ -121,6 +125,61 @@ async fn answer(
             frame
         })
     }))
+}
+
+/// Whether a request is signed in the way that S3 gave up in 2020; some clients still presign so by default.
+fn is_signed_by_version_2(request: &http::Request<Incoming>) -> bool {
+    let has = |name: &str| {
+        let query = request.uri().query().unwrap_or_default();
+        query.split('&').any(|pair| pair.split('=').next() == Some(name))
+    };
+    let authorization = request.headers().get(http::header::AUTHORIZATION);
+    (has("AWSAccessKeyId") && has("Signature"))
+        || authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
+}
+
+/// Most bytes of a failure's body.
+const MAX_FAILURE_BYTES: usize = 64 << 10;
+
+/// A failure with some words beside its code: the protocol's own checks give none, and clients then print "Unknown".
+async fn with_message(response: Response<Body>) -> Response<Body> {
+    if !response.status().is_client_error() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = match Limited::new(body, MAX_FAILURE_BYTES).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => bytes::Bytes::new(),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code);
+    let Some(code) = code.filter(|_| !text.contains("<Message>")) else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    let message = match code {
+        "SignatureDoesNotMatch" => {
+            "the signature was not made with this access key's secret, or the request was changed"
+        }
+        "RequestTimeTooSkewed" => "the clocks of the client and this server differ by more than 15 minutes",
+        "KeyTooLongError" => "a key has at most 512 bytes",
+        "AccessDenied" => "this access key may not do that",
+        "InvalidRequest" | "InvalidArgument" => "the request is not well-formed",
+        _ => "the request was refused before it reached the bucket",
+    };
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    let text = text.replacen("</Code>", &format!("</Code><Message>{message}</Message>"), 1);
+    Response::from_parts(parts, Body::from(text))
+}
+
+/// A failure in S3's form.
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

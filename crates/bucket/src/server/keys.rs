@@ -22,17 +22,24 @@ const MAX_HALF_BYTES: usize = 128;
 /// Most bytes of a keys file: room for a hundred thousand keys.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 /// What anybody may do, without a signature.
-const PUBLIC_OPERATIONS: [&str; 4] = ["GetObject", "HeadObject", "ListObjectsV2", "HeadBucket"];
+const PUBLIC_OPERATIONS: [&str; 6] =
+    ["GetObject", "HeadObject", "ListObjects", "ListObjectsV2", "HeadBucket", "GetBucketLocation"];
 /// What the holder of a bucket's key may do in it. Nothing else is served.
-const WRITER_OPERATIONS: [&str; 7] = [
+const WRITER_OPERATIONS: [&str; 10] = [
     "PutObject",
+    "CopyObject",
     "DeleteObject",
+    "DeleteObjects",
     "CreateBucket",
+    "UploadPartCopy",
     "CreateMultipartUpload",
     "UploadPart",
     "CompleteMultipartUpload",
     "AbortMultipartUpload",
 ];
+
+/// What the holder of any key may do; it concerns no bucket.
+const LIST_BUCKETS: &str = "ListBuckets";
 
 /// The right to write one bucket. Its secret never appears in `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,25 +136,70 @@ impl KeyRing {
         Ok(Self { path: Some(path.into()), state })
     }
 
-    /// Adds a write key, or changes the secret of one; in a file, it is there after a crash too. An access key stays
-    /// with its bucket.
+    /// Adds a write key; in a file, it is there after a crash too. A known key keeps its secret, since its writer could
+    /// write nothing any more: [`ServerError::KeyExists`] where another one is given.
     pub fn register(&self, key: WriteKey) -> Result<(), ServerError> {
         key.check()?;
+        self.change(|keys| match keys.get(&key.access_key) {
+            Some(known) if *known == key => Ok(()),
+            Some(known) if known.bucket == key.bucket => {
+                Err(ServerError::KeyExists { access_key: key.access_key, bucket: key.bucket })
+            }
+            _ => insert(keys, key),
+        })
+    }
+
+    /// Adds a write key, or gives a known one another secret: whoever writes with the old one is shut out.
+    pub fn replace(&self, key: WriteKey) -> Result<(), ServerError> {
+        key.check()?;
+        self.change(|keys| insert(keys, key))
+    }
+
+    /// The write key of this access key, or `new` where there is none, which is then registered.
+    pub fn find_or_register(&self, new: WriteKey) -> Result<WriteKey, ServerError> {
+        new.check()?;
+        self.change(|keys| {
+            if let Some(known) = keys.get(&new.access_key).filter(|known| known.bucket == new.bucket) {
+                return Ok(known.clone());
+            }
+            insert(keys, new.clone())?;
+            Ok(new)
+        })
+    }
+
+    /// Takes a write key away; whether there was one.
+    pub fn remove(&self, access_key: &str) -> Result<bool, ServerError> {
+        self.change(|keys| Ok(keys.remove(access_key).is_some()))
+    }
+
+    /// Access keys with their buckets, sorted.
+    pub fn list(&self) -> Vec<(String, String)> {
+        self.fresh().keys.values().map(|key| (key.access_key.clone(), key.bucket.clone())).collect()
+    }
+
+    /// Changes the keys, in the file too; where `change` fails they stay as they are.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, WriteKey>) -> Result<T, ServerError>,
+    ) -> Result<T, ServerError> {
         let mut state = self.lock();
         let Some(path) = &self.path else {
-            return insert(&mut state.keys, key);
+            return change(&mut state.keys);
         };
         let storage = |error: DiskError| ServerError::Storage { path: path.to_path_buf(), source: error.into() };
         let folder = Folder::of_file(path);
         folder.create().map_err(storage)?;
-        // Two processes may register at once; the lock keeps one from overwriting what the other just added.
+        // Two processes may change the file at once; the lock keeps one from overwriting what the other just added.
         let _lock = Lock::wait_for(&SystemDisk, &beside(path, ".lock")).map_err(storage)?;
-        let mut keys = read_keys(path)?;
-        insert(&mut keys, key)?;
-        write_keys(path, &keys)?;
+        let before = read_keys(path)?;
+        let mut keys = before.clone();
+        let changed = change(&mut keys)?;
+        if keys != before {
+            write_keys(path, &keys)?;
+        }
         state.stamp = stamp_of(path);
         state.keys = keys;
-        Ok(())
+        Ok(changed)
     }
 
     /// Whether a key for this bucket is registered.
@@ -254,13 +306,17 @@ impl S3Access for KeyRing {
         if PUBLIC_OPERATIONS.contains(&operation) {
             return Ok(());
         }
-        let Some(credentials) = context.credentials() else {
-            return Err(s3_error!(AccessDenied, "writing needs the bucket's access key"));
-        };
-        if !WRITER_OPERATIONS.contains(&operation) {
-            return Err(s3_error!(AccessDenied, "this server does not offer the operation"));
+        // Before the key: no key of anybody's would help.
+        if !WRITER_OPERATIONS.contains(&operation) && operation != LIST_BUCKETS {
+            return Err(s3_error!(NotImplemented, "this server does not offer {operation}"));
         }
+        let Some(credentials) = context.credentials() else {
+            return Err(s3_error!(AccessDenied, "{operation} needs a bucket's access key"));
+        };
         let key = self.find(&credentials.access_key);
+        if operation == LIST_BUCKETS && key.is_some() {
+            return Ok(());
+        }
         match (key, context.s3_path().get_bucket_name()) {
             (Some(key), Some(bucket)) if key.bucket == bucket => Ok(()),
             _ => Err(s3_error!(AccessDenied, "this access key belongs to another bucket")),
@@ -284,6 +340,24 @@ mod tests {
         server.register(WriteKey::new("miner-2", "secret-secret", "bucket-2")).unwrap();
         assert!(other.find("miner-2").is_some() && other.find("miner-1").is_some());
         assert!(other.register(WriteKey::new("miner-2", "secret-secret", "bucket-1")).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_replaced_on_demand_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = KeyRing::from_file(folder.path().join("keys.json")).unwrap();
+        let key = |secret: &str| WriteKey::new("miner-1", secret, "bucket-1");
+        ring.register(key("first-secret")).unwrap();
+        ring.register(key("first-secret")).unwrap();
+        assert!(matches!(ring.register(key("second-secret")), Err(ServerError::KeyExists { .. })));
+        assert_eq!(ring.find_or_register(key("third-secret")).unwrap(), key("first-secret"));
+        assert!(ring.find_or_register(WriteKey::new("miner-1", "third-secret", "bucket-2")).is_err());
+        ring.replace(key("second-secret")).unwrap();
+        assert_eq!(ring.find("miner-1").unwrap(), key("second-secret"));
+        assert_eq!(ring.list(), [("miner-1".to_owned(), "bucket-1".to_owned())]);
+        assert!(ring.remove("miner-1").unwrap());
+        assert!(!ring.remove("miner-1").unwrap());
+        assert!(ring.list().is_empty());
     }
 
     #[test]

@@ -11,15 +11,18 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use http::StatusCode;
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CommonPrefix, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag,
+    ETagCondition, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use templar_disk::{Draft, read_exact_at};
 
+use super::attributes::{AttributeStore, Attributes};
 use super::index::{Facts, Index};
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
@@ -30,25 +33,63 @@ use crate::{PutMode, PutOutcome, check_key};
 /// Bytes that go to and from the disk at once. Smaller blocks pay for a thread switch too often: with 4 KiB a read of a
 /// large object is about seven times slower.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Most keys of a page, as in S3.
-const MAX_PAGE: i32 = 1000;
 
 /// All buckets of the server.
 #[derive(Debug)]
 pub(super) struct Storage {
-    root: PathBuf,
-    staging: PathBuf,
-    keys: KeyRing,
-    uploads: Uploads,
-    index: Arc<Index>,
-    max_object_bytes: u64,
+    pub(super) root: PathBuf,
+    pub(super) staging: PathBuf,
+    pub(super) keys: KeyRing,
+    pub(super) uploads: Uploads,
+    pub(super) index: Arc<Index>,
+    pub(super) attributes: Arc<AttributeStore>,
+    pub(super) max_object_bytes: u64,
 }
+
+/// What a client says of an object in a request that makes one. The inputs have the same fields and no common type.
+macro_rules! attributes_of {
+    ($input:expr) => {{
+        let input = &$input;
+        let is_unsupported = [
+            (input.tagging.is_some(), "tags are not offered"),
+            (input.server_side_encryption.is_some(), "encryption by the server is not offered"),
+            (input.sse_customer_algorithm.is_some(), "encryption by the server is not offered"),
+            (input.website_redirect_location.is_some(), "redirects are not offered"),
+            (input.object_lock_mode.is_some(), "object locks are not offered"),
+            (input.expires.is_some(), "the header Expires is not kept"),
+            (
+                input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD"),
+                "the only storage class is STANDARD",
+            ),
+        ];
+        if let Some((_, what)) = is_unsupported.into_iter().find(|(is_asked, _)| *is_asked) {
+            return Err(s3_error!(NotImplemented, "{what}"));
+        }
+        // Of the transfer, not of the object.
+        let encoding = input.content_encoding.as_deref().unwrap_or_default().split(',').map(str::trim);
+        let encoding =
+            encoding.filter(|name| !name.is_empty() && *name != "aws-chunked").collect::<Vec<_>>().join(", ");
+        // What a client says where it knows nothing.
+        let nothing = ["application/octet-stream", "binary/octet-stream"];
+        Attributes {
+            content_type: input.content_type.clone().filter(|kind| !nothing.contains(&kind.as_str())),
+            cache_control: input.cache_control.clone(),
+            content_disposition: input.content_disposition.clone(),
+            content_encoding: Some(encoding).filter(|encoding| !encoding.is_empty()),
+            content_language: input.content_language.clone(),
+            metadata: input.metadata.clone().unwrap_or_default().into_iter().collect(),
+        }
+        .checked()?
+    }};
+}
+pub(super) use attributes_of;
 
 impl Storage {
     /// The buckets below `root`, whose objects are looked through.
     pub(super) fn load(root: PathBuf, staging: PathBuf, keys: KeyRing, options: &ServerOptions) -> io::Result<Self> {
         Ok(Self {
             index: Arc::new(Index::load(&root)?),
+            attributes: Arc::new(AttributeStore::open(&root)),
             root,
             staging,
             keys,
@@ -57,7 +98,7 @@ impl Storage {
         })
     }
 
-    fn bucket(&self, name: &str) -> S3Result<ObjectFolder> {
+    pub(super) fn bucket(&self, name: &str) -> S3Result<ObjectFolder> {
         if !is_bucket_name(name) {
             return Err(s3_error!(InvalidBucketName, "a bucket name has 3 to 63 lower-case letters, digits, - and ."));
         }
@@ -65,7 +106,7 @@ impl Storage {
     }
 
     /// Whether there is such a bucket: somebody wrote to it, or may.
-    fn exists(&self, name: &str) -> bool {
+    pub(super) fn exists(&self, name: &str) -> bool {
         self.root.join(name).is_dir() || self.keys.knows_bucket(name)
     }
 
@@ -77,7 +118,7 @@ impl Storage {
     }
 
     /// Opens an object, on a blocking thread, after the conditions of the request.
-    async fn open(
+    pub(super) async fn open(
         &self,
         bucket: &str,
         key: &str,
@@ -108,20 +149,48 @@ impl Storage {
     }
 
     /// Names a staged object, on a blocking thread; returns its tag.
-    async fn publish(&self, bucket: String, mut staged: Draft, key: String, mode: PutMode) -> S3Result<String> {
+    pub(super) async fn publish(
+        &self,
+        (bucket, key): (String, String),
+        mut staged: Draft,
+        mode: PutMode,
+        attributes: Attributes,
+    ) -> S3Result<String> {
         let (store, index) = (self.bucket(&bucket)?, Arc::clone(&self.index));
+        let kept = Arc::clone(&self.attributes);
         let published = blocking(move || {
             // Flushed before the lock, so that a slow disk keeps nobody else waiting.
             staged.sync()?;
             let facts = Facts::of(&std::fs::metadata(staged.path())?);
             index.change(&bucket, &key, || match store.publish(staged, &key, mode)? {
-                PutOutcome::Created => Ok((Some(facts.etag()), Some(facts))),
+                PutOutcome::Created => {
+                    kept.keep(&bucket, &key, &facts.etag(), &attributes)?;
+                    Ok((Some(facts.etag()), Some(facts)))
+                }
                 // There is a file; where another program put it there, the entry is new.
                 PutOutcome::AlreadyExists => Ok((None, Some(Facts::of(&store.open(&key)?.1)))),
             })
         });
         let etag = published.await.map_err(sort)?;
         etag.ok_or_else(|| s3_error!(PreconditionFailed, "the object exists already"))
+    }
+
+    /// Removes an object with its attributes; none is no error.
+    pub(super) async fn remove(&self, bucket: String, key: String) -> S3Result<()> {
+        check_object_key(&key)?;
+        let store = self.bucket(&bucket)?;
+        if !self.root.join(&bucket).is_dir() {
+            return Ok(());
+        }
+        let (index, kept) = (Arc::clone(&self.index), Arc::clone(&self.attributes));
+        let delete = move || {
+            index.change(&bucket, &key, || {
+                store.delete(&key)?;
+                kept.forget(&bucket, &key)?;
+                Ok(((), None))
+            })
+        };
+        blocking(delete).await.map_err(sort)
     }
 
     /// Takes a body into a staging file, a block at a time.
@@ -180,16 +249,18 @@ fn put_mode(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagConditi
     }
 }
 
-fn check_object_key(key: &str) -> S3Result<()> {
+pub(super) fn check_object_key(key: &str) -> S3Result<()> {
     check_key(key).map_err(|error| S3Error::with_message(S3ErrorCode::InvalidArgument, error.to_string()))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// Sorts an error of the disk into one that tells the client what to do.
-fn sort(error: io::Error) -> S3Error {
+pub(super) fn sort(error: io::Error) -> S3Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             let mut full = s3_error!(InternalError, "the disk of the server is full");
@@ -246,8 +317,9 @@ impl S3 for Storage {
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
         let mode = put_mode(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let attributes = attributes_of!(input);
         let (staged, _) = self.receive(input.body, input.content_length).await?;
-        let etag = self.publish(input.bucket, staged, input.key, mode).await?;
+        let etag = self.publish((input.bucket, input.key), staged, mode, attributes).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
     }
 
@@ -265,7 +337,14 @@ impl S3 for Storage {
                 (range, Some(text))
             }
         };
+        let attributes = self.attributes.of(&input.bucket, &input.key, &facts.etag());
         let output = GetObjectOutput {
+            content_type: attributes.content_type,
+            cache_control: attributes.cache_control,
+            content_disposition: attributes.content_disposition,
+            content_encoding: attributes.content_encoding,
+            content_language: attributes.content_language,
+            metadata: Some(attributes.metadata.into_iter().collect()),
             accept_ranges: Some("bytes".to_owned()),
             content_length: i64::try_from(range.end - range.start).ok(),
             content_range,
@@ -282,7 +361,14 @@ impl S3 for Storage {
         let (_, metadata) =
             self.open(&input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref()).await?;
         let facts = Facts::of(&metadata);
+        let attributes = self.attributes.of(&input.bucket, &input.key, &facts.etag());
         let output = HeadObjectOutput {
+            content_type: attributes.content_type,
+            cache_control: attributes.cache_control,
+            content_disposition: attributes.content_disposition,
+            content_encoding: attributes.content_encoding,
+            content_language: attributes.content_language,
+            metadata: Some(attributes.metadata.into_iter().collect()),
             accept_ranges: Some("bytes".to_owned()),
             content_length: i64::try_from(facts.size).ok(),
             e_tag: Some(ETag::Strong(facts.etag())),
@@ -294,61 +380,50 @@ impl S3 for Storage {
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = req.input;
-        check_object_key(&input.key)?;
         if input.if_match.is_some() {
             return Err(s3_error!(NotImplemented, "conditions for deleting are not offered"));
         }
-        let store = self.bucket(&input.bucket)?;
-        if !self.root.join(&input.bucket).is_dir() {
-            return Ok(S3Response::new(DeleteObjectOutput::default()));
-        }
-        let index = Arc::clone(&self.index);
-        let delete = move || index.change(&input.bucket, &input.key, || store.delete(&input.key).map(|()| ((), None)));
-        blocking(delete).await.map_err(sort)?;
+        self.remove(input.bucket, input.key).await?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
-    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
-        let input = req.input;
-        self.bucket(&input.bucket)?;
-        if !self.exists(&input.bucket) {
-            return Err(s3_error!(NoSuchBucket, "there is no such bucket"));
+    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.remove_many(req.input).await.map(S3Response::new)
+    }
+
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.copy(req.input).await.map(S3Response::new)
+    }
+
+    async fn upload_part_copy(
+        &self,
+        req: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.copy_part(req.input).await.map(S3Response::new)
+    }
+
+    async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        let access_key = req.credentials.map(|credentials| credentials.access_key).unwrap_or_default();
+        Ok(S3Response::new(self.buckets_of(&access_key)))
+    }
+
+    async fn get_bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        match is_bucket_name(&req.input.bucket) && self.exists(&req.input.bucket) {
+            // No constraint is S3's word for us-east-1, which is what clients take where none is set.
+            true => Ok(S3Response::new(GetBucketLocationOutput::default())),
+            false => Err(s3_error!(NoSuchBucket, "there is no such bucket")),
         }
-        let grouped = match input.delimiter.as_deref() {
-            None | Some("") => false,
-            Some("/") => true,
-            Some(_) => return Err(s3_error!(NotImplemented, "the only delimiter offered is the slash")),
-        };
-        let max_keys = input.max_keys.unwrap_or(MAX_PAGE).clamp(0, MAX_PAGE);
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let start = input.start_after.clone().unwrap_or_default();
-        // A token is the last key of the page before, so that it means the same after a restart.
-        let after = input.continuation_token.clone().unwrap_or_default().max(start);
-        let page = self.index.page(&input.bucket, &prefix, &after, max_keys as usize, grouped);
-        let listed = page.objects.into_iter().map(|(key, facts)| Object {
-            key: Some(key),
-            size: i64::try_from(facts.size).ok(),
-            last_modified: Some(facts.modified.into()),
-            e_tag: Some(ETag::Strong(facts.etag())),
-            ..Object::default()
-        });
-        let contents: Vec<Object> = listed.collect();
-        let groups: Vec<_> = page.groups.into_iter().map(|group| CommonPrefix { prefix: Some(group) }).collect();
-        let output = ListObjectsV2Output {
-            name: Some(input.bucket),
-            prefix: input.prefix,
-            delimiter: input.delimiter,
-            start_after: input.start_after,
-            continuation_token: input.continuation_token,
-            max_keys: Some(max_keys),
-            key_count: i32::try_from(contents.len() + groups.len()).ok(),
-            is_truncated: Some(page.more),
-            next_continuation_token: page.more.then_some(page.last),
-            common_prefixes: Some(groups),
-            contents: Some(contents),
-            ..ListObjectsV2Output::default()
-        };
-        Ok(S3Response::new(output))
+    }
+
+    async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.list_v1(req.input).map(S3Response::new)
+    }
+
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.list_v2(req.input).map(S3Response::new)
     }
 
     async fn create_multipart_upload(
@@ -358,7 +433,7 @@ impl S3 for Storage {
         let input = req.input;
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
-        let id = self.uploads.begin(&input.bucket, &input.key);
+        let id = self.uploads.begin(&input.bucket, &input.key, attributes_of!(input));
         let output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -394,7 +469,7 @@ impl S3 for Storage {
             .into_iter()
             .map(|part| (part.part_number.unwrap_or_default(), part.e_tag.map(|etag| etag.value().to_owned())))
             .collect();
-        let parts = self.uploads.parts(&input.upload_id, &input.bucket, &input.key, &wanted)?;
+        let (parts, attributes) = self.uploads.parts(&input.upload_id, &input.bucket, &input.key, &wanted)?;
         let staging = self.staging.clone();
         let joined = blocking(move || {
             let mut joined = stage_in(&staging)?;
@@ -405,7 +480,8 @@ impl S3 for Storage {
             }
             Ok(joined)
         });
-        let etag = self.publish(input.bucket.clone(), joined.await.map_err(sort)?, input.key.clone(), mode).await?;
+        let name = (input.bucket.clone(), input.key.clone());
+        let etag = self.publish(name, joined.await.map_err(sort)?, mode, attributes).await?;
         // Another request may have ended it meanwhile; the object is there all the same.
         let _ = self.uploads.end(&input.upload_id, &input.bucket, &input.key);
         let output = CompleteMultipartUploadOutput {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use s3s::{S3Result, s3_error};
 use templar_disk::DraftPath;
 
+use super::attributes::Attributes;
+
 /// S3's own limit.
 pub(super) const MAX_PARTS: i32 = 10_000;
 
@@ -23,6 +25,8 @@ struct Upload {
     key: String,
     /// For finding the oldest.
     number: u64,
+    /// Of the object that it becomes.
+    attributes: Attributes,
     parts: BTreeMap<i32, Part>,
 }
 
@@ -51,7 +55,7 @@ impl Uploads {
 
     /// Begins an upload and returns its id. Ends the oldest of the bucket if there are too many: a client that died
     /// never ends its own.
-    pub(super) fn begin(&self, bucket: &str, key: &str) -> String {
+    pub(super) fn begin(&self, bucket: &str, key: &str, attributes: Attributes) -> String {
         let mut state = self.lock();
         let of_bucket = state.uploads.iter().filter(|(_, upload)| upload.bucket == bucket);
         if of_bucket.clone().count() >= self.max_per_bucket {
@@ -64,7 +68,8 @@ impl Uploads {
         state.next_number += 1;
         // Distinct from those of an earlier life of the server, whose parts are gone.
         let id = format!("{}-{number}", std::process::id());
-        let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), number, parts: BTreeMap::new() };
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let upload = Upload { bucket, key, number, attributes, parts: BTreeMap::new() };
         state.uploads.insert(id.clone(), upload);
         id
     }
@@ -86,14 +91,14 @@ impl Uploads {
         find(&mut self.lock(), id, bucket, key).map(|_| ())
     }
 
-    /// The named parts in order, each with the tag that the client saw.
+    /// The named parts in order, each with the tag that the client saw; and the attributes of the object.
     pub(super) fn parts(
         &self,
         id: &str,
         bucket: &str,
         key: &str,
         wanted: &[(i32, Option<String>)],
-    ) -> S3Result<Vec<Part>> {
+    ) -> S3Result<(Vec<Part>, Attributes)> {
         let mut state = self.lock();
         let upload = find(&mut state, id, bucket, key)?;
         if wanted.is_empty() {
@@ -109,7 +114,7 @@ impl Uploads {
                 _ => return Err(s3_error!(InvalidPart, "a part is missing or has another tag")),
             }
         }
-        Ok(parts)
+        Ok((parts, upload.attributes.clone()))
     }
 
     /// Forgets an upload and deletes its parts.
