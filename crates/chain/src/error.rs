@@ -20,6 +20,14 @@ pub enum ChainError {
         /// Why.
         reason: MempoolError,
     },
+    /// The address is not one that a ledger can have.
+    #[error("`{address}` is not a ledger's address: {reason}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
     /// The ledger cannot be reached.
     #[error("the ledger at {address} cannot be reached: {reason}; check that it runs (`templar status`), then retry")]
     Unreachable {

@@ -1,5 +1,7 @@
 //! A ledger over JSON-RPC: one trait that names the methods for both sides, and the client.
 
+#[cfg(feature = "client")]
+mod address;
 mod api;
 #[cfg(feature = "client")]
 mod client;

@@ -166,6 +166,20 @@ pub enum SetupError {
     /// The ledger does not come up in time.
     #[error("the ledger does not come up")]
     LedgerDown(#[source] ChainError),
+    /// The node runs already.
+    #[error("node {name} of this network runs already, in another process; stop that one, or join under another name")]
+    NodeRuns {
+        /// Its name.
+        name: String,
+    },
+    /// The name is another node's, or the network's own.
+    #[error("the name {name} is taken by {by}; join under another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        by: String,
+    },
     /// The network does not run.
     #[error("the local network does not run")]
     NotRunning(#[source] ChainError),

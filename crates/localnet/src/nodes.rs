@@ -65,7 +65,7 @@ async fn fund(chain: &RpcChain, owner: &Keypair, to: PublicKey) -> Result<(), Ch
     Ok(())
 }
 
-/// A node's own bucket: a new write key at every start, so that nothing needs to remember it.
+/// A node's own bucket. The write key of an earlier start stays: a process may be writing with it.
 pub(crate) fn open_bucket(
     root: &Path,
     settings: &Settings,
@@ -73,8 +73,7 @@ pub(crate) fn open_bucket(
 ) -> Result<(BucketLocation, WriteKey), SetupError> {
     let hotkey = wallet(root, name)?.hotkey(HOTKEY)?.public();
     let bucket = format!("templar-{}", hex::encode(&hotkey.as_bytes()[..12]));
-    let key = new_key(&bucket)?;
-    KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
+    let key = KeyRing::from_file(root.join("bucket-keys.json"))?.find_or_register(new_key(&bucket)?)?;
     let location = BucketLocation::s3(&bucket, &settings.bucket_url(), None)?;
     Ok((location, key))
 }

@@ -49,6 +49,9 @@ pub enum DataFolderError {
     },
 }
 
+/// Locked by the process that uses the folder.
+const LOCK_FILE: &str = "lock";
+
 /// A folder that this process alone uses.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -73,7 +76,7 @@ impl DataFolder {
     pub fn open(path: &Path, run: RunId, role: Role) -> Result<Self, DataFolderError> {
         let folder = Folder::new(path);
         folder.create()?;
-        let lock = folder.lock("lock").map_err(|error| match error {
+        let lock = folder.lock(LOCK_FILE).map_err(|error| match error {
             DiskError::InUse { .. } => DataFolderError::InUse { path: path.to_owned() },
             other => other.into(),
         })?;
@@ -88,6 +91,11 @@ impl DataFolder {
             None => folder.write("contents", &[wanted.as_bytes()])?,
         }
         Ok(folder)
+    }
+
+    /// Whether a process uses the folder now. It makes nothing; a process may start right after.
+    pub fn is_in_use(path: &Path) -> bool {
+        path.is_dir() && matches!(Folder::new(path).lock(LOCK_FILE), Err(DiskError::InUse { .. }))
     }
 
     /// Where it is.

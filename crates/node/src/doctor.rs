@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use templar_bucket::{Bucket, BucketLocation, BucketOptions, Credentials};
+use templar_bucket::{Bucket, BucketError, BucketLocation, BucketOptions, Credentials, Reach};
 use templar_chain::{Chain, ChainError, RpcChain, RpcOptions};
 use templar_engine::{
     Batch, Buffer, CpuBackend, DeviceName, EngineError, Isa, OpenRequest, initial_parameters, preset,
@@ -178,20 +178,20 @@ pub async fn ledger_and_clock(url: &str) -> Vec<Finding> {
     vec![Finding::ok("ledger", reached), Finding::ok("clock", format!("newest block is {} old", seconds(age_ms)))]
 }
 
-/// Whether this node can write its bucket, and everybody can read it.
-pub async fn bucket(location: &BucketLocation, credentials: Option<Credentials>) -> Finding {
+/// Whether this node can write its bucket, and everybody can read it. In a network of one machine nobody else reads.
+pub async fn bucket(location: &BucketLocation, credentials: Option<Credentials>, is_one_machine: bool) -> Finding {
     let options =
         BucketOptions { deadline: DEADLINE, connect_timeout: DEADLINE, attempts: 1, ..BucketOptions::default() };
     let key = format!("doctor/{}", std::process::id());
     let writer = match Bucket::open_writer_with(location, credentials, options.clone()) {
         Ok(writer) => writer,
         Err(error) => {
-            let fix = "set `bucket_access_key` and `bucket_secret_key`";
+            let fix = error.advice().unwrap_or_else(|| "set `bucket_access_key` and `bucket_secret_key`".to_owned());
             return Finding::fail("bucket", format!("{location}: {error}"), fix);
         }
     };
     if let Err(error) = writer.put(&key, "probe".into()).await {
-        let fix = "check the endpoint and the write key; on our own server, `templar bucket key add` creates one";
+        let fix = error.advice().unwrap_or_else(|| "check the endpoint and the write key".to_owned());
         return Finding::fail("bucket", format!("{location} cannot be written: {error}"), fix);
     }
     let read = match Bucket::open_reader_with(location, options) {
@@ -201,7 +201,10 @@ pub async fn bucket(location: &BucketLocation, credentials: Option<Credentials>)
     let removed = writer.delete(&key).await;
     match (read, removed) {
         (Err(error), _) => {
-            let fix = "let everybody read the bucket: other nodes fetch from it without a key";
+            let fix = match error {
+                BucketError::Refused { .. } => "let everybody read the bucket: other nodes fetch from it without a key",
+                _ => "check the server: what was just written must be there for everybody",
+            };
             Finding::fail("bucket", format!("{location} cannot be read without a key: {error}"), fix)
         }
         (Ok(bytes), _) if bytes != "probe" => {
@@ -212,7 +215,24 @@ pub async fn bucket(location: &BucketLocation, credentials: Option<Credentials>)
             let fix = "allow the write key to delete: old windows are removed";
             Finding::warn("bucket", format!("{location} does not delete: {error}"), fix)
         }
-        (Ok(_), Ok(())) => Finding::ok("bucket", format!("{location}: written, read by everybody, deleted")),
+        (Ok(_), Ok(())) => match location.reach_warning().filter(|_| !is_reached(location, is_one_machine)) {
+            Some(warning) => {
+                Finding::warn("bucket", format!("{location}: written, read, deleted; but {warning}"), NAME_IT)
+            }
+            None => Finding::ok("bucket", format!("{location}: written, read by everybody, deleted")),
+        },
+    }
+}
+
+/// What to do about a bucket that other machines cannot reach.
+pub const NAME_IT: &str = "name the server by an address that other nodes can reach: `templar bucket key add NAME --endpoint http://my.host:9000`";
+
+/// Whether all nodes of the network reach the bucket.
+pub fn is_reached(location: &BucketLocation, is_one_machine: bool) -> bool {
+    match location.reach() {
+        Reach::Network => true,
+        Reach::ThisMachine => is_one_machine,
+        Reach::Nowhere => false,
     }
 }
 

@@ -50,6 +50,7 @@ mod table;
 mod terminal;
 mod text;
 pub mod training;
+pub mod wallets;
 
 pub use columns::column_chart;
 pub use failure::{Failure, FailureKind};

@@ -180,7 +180,7 @@ impl Config {
         config.read_variables(std::env::vars_os().filter_map(|(name, value)| {
             // Other variables may be anything.
             Some((name.into_string().ok()?, value.into_string().ok()?))
-        }));
+        }))?;
         Ok(config)
     }
 
@@ -211,15 +211,34 @@ impl Config {
                 (Kind::Text | Kind::Secret, toml::Value::Integer(number)) => number.to_string(),
                 _ => return Err(wrong().into()),
             };
-            self.values.insert(setting, (value, origin));
+            self.insert(setting, value, origin)?;
         }
         Ok(())
     }
 
-    fn read_variables(&mut self, variables: impl Iterator<Item = (String, String)>) {
+    /// Takes a value from a file or a variable. White space at its ends was copied along, as by files with Windows' line
+    /// ends; a control character inside cannot be meant, and would go into headers, file names and the terminal. The
+    /// bucket's settings are checked where they are used, so that `templar doctor` can tell.
+    fn insert(&mut self, setting: Setting, value: String, origin: Origin) -> anyhow::Result<()> {
+        let value = match setting.kind() {
+            Kind::Text | Kind::Secret => value.trim(),
+            Kind::Path | Kind::Paths => value.trim_matches(['\r', '\n', '\t']),
+        };
+        let is_checked_later = [Setting::Bucket, Setting::BucketAccessKey, Setting::BucketSecretKey].contains(&setting);
+        if value.chars().any(char::is_control) && !is_checked_later {
+            return Err(
+                Usage(format!("the setting `{}` (from {origin}) has a control character", setting.name())).into()
+            );
+        }
+        self.values.insert(setting, (value.to_owned(), origin));
+        Ok(())
+    }
+
+    fn read_variables(&mut self, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<()> {
         // These are read where they are used.
         const OTHERS: [&str; 3] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", crate::interrupt::STOP_WITH_STDIN];
-        for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.is_empty()) {
+        for (name, value) in variables.filter(|(name, value)| name.starts_with("TEMPLAR_") && !value.trim().is_empty())
+        {
             match Setting::find(|setting| setting.variable() == name) {
                 // A path may hold any character but this one, for all practical purposes.
                 Some(setting) if setting.kind() == Kind::Paths => {
@@ -231,13 +250,14 @@ impl Config {
                         Kind::Path => resolve(&value, Path::new("")).to_string_lossy().into_owned(),
                         _ => value,
                     };
-                    self.values.insert(setting, (value, Origin::Variable(name)));
+                    self.insert(setting, value, Origin::Variable(name))?;
                 }
                 None if OTHERS.contains(&name.as_str()) => {}
                 None => self.unknown_variables.push(name),
             }
         }
         self.unknown_variables.sort();
+        Ok(())
     }
 
     fn set_text(&mut self, paths: Vec<PathBuf>, origin: Origin) {
@@ -282,9 +302,18 @@ impl Config {
     }
 
     fn parsed<T: FromStr<Err: fmt::Display>>(&self, setting: Setting) -> anyhow::Result<T> {
+        self.parsed_by(setting, T::from_str)
+    }
+
+    fn parsed_by<T, E: fmt::Display>(
+        &self,
+        setting: Setting,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> anyhow::Result<T> {
         let (value, origin) = self.get(setting).unwrap_or(("", &Origin::Default));
         let name = setting.name();
-        value.parse().map_err(|error| Usage(format!("`{name}` is `{value}` (from {origin}): {error}")).into())
+        let shown: String = value.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+        parse(value).map_err(|error| Usage(format!("`{name}` is `{shown}` (from {origin}): {error}")).into())
     }
 
     /// Where commands keep what they create.
@@ -320,7 +349,7 @@ impl Config {
 
     /// Where a local server listens, by its setting.
     pub fn listen(&self, setting: Setting) -> anyhow::Result<SocketAddr> {
-        self.parsed(setting)
+        self.parsed_by(setting, templar_localnet::listen_address)
     }
 
     /// The bucket that this node writes, if there is one.
@@ -328,11 +357,13 @@ impl Config {
         self.get(Setting::Bucket).map(|_| self.parsed(Setting::Bucket)).transpose()
     }
 
-    /// The write key of the bucket, if both halves are there.
-    pub fn bucket_credentials(&self) -> Option<Credentials> {
-        let (access_key, _) = self.get(Setting::BucketAccessKey)?;
-        let (secret_key, _) = self.get(Setting::BucketSecretKey)?;
-        Some(Credentials::new(access_key, secret_key))
+    /// The write key of the bucket, if there is one; half of one is an error.
+    pub fn bucket_credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        match (self.get(Setting::BucketAccessKey), self.get(Setting::BucketSecretKey)) {
+            (Some((access_key, _)), Some((secret_key, _))) => Ok(Some(Credentials::new(access_key, secret_key))),
+            (None, None) => Ok(None),
+            _ => Err(Usage("only one of `bucket_access_key` and `bucket_secret_key` is set".to_owned()).into()),
+        }
     }
 
     /// The folder of all wallets.
@@ -496,7 +527,9 @@ mod tests {
         config.read_file(Path::new("/etc/t.toml"), "ledger = 'ws://file'\nthreads = 3\ndata_folder = 'd'").unwrap();
         assert_eq!(config.data_folder(), Path::new("/etc/d"));
         assert_eq!(config.threads().unwrap(), 3);
-        config.read_variables([("TEMPLAR_LEDGER", "ws://variable"), ("TEMPLAR_LEGDER", "x")].map(own).into_iter());
+        config
+            .read_variables([("TEMPLAR_LEDGER", "ws://variable"), ("TEMPLAR_LEGDER", "x")].map(own).into_iter())
+            .unwrap();
         assert_eq!(config.ledger(), "ws://variable");
         assert_eq!(config.unknown_variables(), ["TEMPLAR_LEGDER"]);
         let config = config.with(&LedgerFlag { ledger: Some("ws://flag".to_owned()) });
@@ -534,7 +567,7 @@ mod tests {
     #[test]
     fn a_secret_is_hidden() {
         let mut config = empty();
-        config.read_variables([("TEMPLAR_BUCKET_SECRET_KEY", "hush")].map(own).into_iter());
+        config.read_variables([("TEMPLAR_BUCKET_SECRET_KEY", "hush")].map(own).into_iter()).unwrap();
         assert_eq!(config.shown(Setting::BucketSecretKey).unwrap().0, "(hidden)");
         let debug = format!("{config:?}");
         assert!(debug.contains("BucketSecretKey") && !debug.contains("hush"), "{debug}");

@@ -3,9 +3,9 @@
 use crate::config::Config;
 use crate::failure::{Advise, Usage};
 use anyhow::Context;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
-use templar_base::Keypair;
+use templar_base::{Keypair, PublicKey};
 use templar_wallet::{SecretSource, Wallet, WalletError, is_key_file_encrypted, read_key_file};
 use zeroize::Zeroizing;
 
@@ -36,9 +36,22 @@ pub fn key_file(path: &Path) -> anyhow::Result<SecretSource> {
     Ok(read_key_file(path, password.as_ref().map(|password| password.as_str()))?)
 }
 
-/// The hotkey, which has no password.
+/// The hotkey; asks for its password if it has one.
 pub fn hotkey(config: &Config) -> anyhow::Result<Keypair> {
-    Ok(wallet(config)?.hotkey(config.hotkey())?)
+    let (wallet, hotkey) = (wallet(config)?, config.hotkey());
+    let password = match wallet.is_hotkey_encrypted(hotkey)? {
+        true => Some(password(&format!("Password of hotkey {hotkey} of wallet {}: ", config.wallet()))?),
+        false => None,
+    };
+    Ok(wallet.hotkey_with(hotkey, password.as_ref().map(|password| password.as_str()))?)
+}
+
+/// The hotkey's address; asks for a password only where nothing else states it.
+pub fn hotkey_address(config: &Config) -> anyhow::Result<PublicKey> {
+    match wallet(config)?.hotkey_address(config.hotkey()) {
+        Err(WalletError::Locked(_)) => Ok(hotkey(config)?.public()),
+        known => Ok(known?),
+    }
 }
 
 /// A password for a new key, asked for twice; none if it is empty.
@@ -56,14 +69,20 @@ pub fn new_password() -> anyhow::Result<Option<Zeroizing<String>>> {
     Ok(Some(password))
 }
 
-/// A secret phrase: from the terminal without showing it, else the first line of stdin.
-pub fn phrase(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    if io::stdin().is_terminal() {
-        return ask(prompt);
-    }
-    let mut line = Zeroizing::new(String::new());
-    io::stdin().lock().read_line(&mut line).context("cannot read the phrase from stdin")?;
-    Ok(line)
+/// A secret phrase or seed: from the terminal without showing it, else all of stdin.
+pub fn secret(prompt: &str) -> anyhow::Result<SecretSource> {
+    /// More than the longest phrase in the widest spacing.
+    const MOST_BYTES: u64 = 64 << 10;
+    let text = match io::stdin().is_terminal() {
+        true => ask(prompt)?,
+        false => {
+            let mut bytes = Zeroizing::new(Vec::new());
+            io::stdin().lock().take(MOST_BYTES).read_to_end(&mut bytes).context("cannot read the phrase from stdin")?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| Usage("stdin is not a phrase in UTF-8".to_owned()))?;
+            Zeroizing::new(text.to_owned())
+        }
+    };
+    Ok(SecretSource::read(&text).map_err(|error| Usage(error.to_string()))?)
 }
 
 fn password(prompt: &str) -> anyhow::Result<Zeroizing<String>> {

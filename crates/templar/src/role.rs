@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Genesis, Netuid, PublicKey};
-use templar_bucket::{Bucket, BucketOptions};
+use templar_bucket::{Bucket, BucketOptions, Reach};
 use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
-use templar_localnet::{Joined, Node, SetupError, join, read_settings};
+use templar_localnet::{Joined, Node, Place, SetupError, read_settings};
+use templar_node::doctor::{NAME_IT, is_reached};
 use templar_node::{Data, JournalEntry, Network, NodeOptions, read_status, run_miner, run_validator};
 use templar_record::{MemoryOutlook, Rules};
 use templar_round::Role;
@@ -118,16 +119,19 @@ pub async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
     }
 }
 
-/// Joins the local network of the data folder, and puts what the node needs into the configuration.
-fn join_local(config: &mut Config, role: Role, name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let root = config.data_folder().join("up");
-    let joined = interrupt::runtime(1)?.block_on(join(&root, &Node::new(role, name)));
-    let Joined { data, ledger, wallet_folder, wallet, hotkey, bucket, key, genesis, corpus } =
-        joined.map_err(|error| match &error {
-            SetupError::NoNetwork { .. } => advice(error, "start one with `templar up` in another terminal"),
-            SetupError::NotRunning(_) => advice(error, "start it with `templar up`"),
-            _ => error.into(),
-        })?;
+/// What to do where a place in the local network cannot be found or taken.
+fn advised(error: SetupError) -> anyhow::Error {
+    match &error {
+        SetupError::NoNetwork { .. } => advice(error, "start one with `templar up` in another terminal"),
+        SetupError::NotRunning(_) => advice(error, "start it with `templar up`"),
+        _ => error.into(),
+    }
+}
+
+/// Takes the place in the local network, and puts what the node needs into the configuration.
+fn join_local(config: &mut Config, place: Place) -> anyhow::Result<()> {
+    let joined = interrupt::runtime(1)?.block_on(place.take()).map_err(advised)?;
+    let Joined { data, ledger, wallet_folder, wallet, hotkey, bucket, key } = joined;
     for (setting, value) in [
         (Setting::DataFolder, data.to_string_lossy().into_owned()),
         (Setting::Ledger, ledger),
@@ -140,7 +144,7 @@ fn join_local(config: &mut Config, role: Role, name: &str) -> anyhow::Result<(Pa
     ] {
         config.set(setting, "--local", Some(value));
     }
-    Ok((genesis, corpus))
+    Ok(())
 }
 
 /// Prints what a node does, until it ends: its journal, its pay after each window, and on a terminal what it does now.
@@ -186,34 +190,40 @@ async fn show(
 /// Runs a node until it is asked to stop.
 pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let mut config = flags.put_into(config);
-    // Before a slot is bought or a file is made.
-    let document = match (&flags.local, &flags.genesis) {
-        (None, Some(genesis)) => genesis.clone(),
-        _ => config.data_folder().join("up").join("genesis.json"),
-    };
-    if let Ok(genesis) = read_genesis(&document) {
-        MemoryOutlook::of(&genesis).check(role)?;
-    }
-    config.threads()?;
-    let (genesis, corpus) = match &flags.local {
-        Some(name) => join_local(&mut config, role, name)?,
+    let root = config.data_folder().join("up");
+    let found = flags.local.as_ref().map(|name| Place::find(&root, Node::new(role, name)));
+    let place = found.transpose().map_err(advised)?;
+    let (genesis, corpus) = match &place {
+        Some(place) => (place.genesis(), place.corpus()),
         None => (flags.genesis.clone().unwrap_or_default(), flags.corpus.clone().unwrap_or_default()),
     };
+    // All that can be checked is checked before a key, a slot or a bucket is made.
+    if let Ok(genesis) = read_genesis(&genesis) {
+        MemoryOutlook::of(&genesis).check(role)?;
+    }
     let (run, data) = open_run(&genesis, &corpus)?;
+    let threads = config.threads()?;
+    if let Some(place) = place {
+        join_local(&mut config, place)?;
+    }
     let hotkey = keys::hotkey(&config)?;
     config.set(Setting::Bucket, "--bucket", flags.bucket.as_ref());
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
-    let bucket = Bucket::open_writer_with(&location, config.bucket_credentials(), bucket_options())?;
+    let bucket = Bucket::open_writer_with(&location, config.bucket_credentials()?, bucket_options())?;
     let (listener, heard) = tokio::sync::mpsc::channel(256);
     let options = NodeOptions {
         data: config.data_folder(),
-        threads: config.threads()?,
+        threads,
         first_parameters: flags.first_parameters.clone(),
         listener: Some(listener),
     };
     interrupt::runtime(2)?.block_on(async {
         let chain = connect(&config).await?;
+        let is_one_machine = Reach::of_url(config.ledger()) != Reach::Network;
+        if let Some(warning) = location.reach_warning().filter(|_| !is_reached(&location, is_one_machine)) {
+            tracing::warn!("{warning}, and the ledger publishes that address for all; {NAME_IT}");
+        }
         let netuid = run.genesis.netuid;
         let (chain, public, folder) = (Arc::new(chain), hotkey.public(), options.data.clone());
         let shown = tokio::spawn(show(flags.output, folder, Arc::clone(&chain), netuid, public, heard));

@@ -1,5 +1,6 @@
 //! The client: reconnects automatically, and gives up in time.
 
+use super::address::ledger_url;
 use super::api::LedgerRpcClient;
 use super::connection::{Connection, RpcOptions, follow_heads};
 use crate::access::{Access, AccessAccountView, AccessOverview};
@@ -52,7 +53,7 @@ impl RpcChain {
     /// Connects to `url`, such as `ws://127.0.0.1:9944`; fails if the ledger does not answer in time.
     pub async fn connect(url: &str, options: RpcOptions) -> Result<Self, ChainError> {
         let (newest, _) = watch::channel(None);
-        let (url, client, genesis) = (url.to_owned(), Mutex::new(None), OnceLock::new());
+        let (url, client, genesis) = (ledger_url(url)?, Mutex::new(None), OnceLock::new());
         let connection = Arc::new(Connection { url, options, client, genesis, newest });
         connection.client().await?;
         Ok(Self { connection, follower: Arc::new(Follower::default()) })

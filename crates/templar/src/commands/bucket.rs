@@ -1,13 +1,15 @@
 //! `templar bucket`.
 
 use crate::config::{Config, DataFlag, Setting};
+use crate::failure::Advise;
 use crate::interrupt;
 use crate::output::{Output, print};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_bucket::{BucketLocation, BucketServer, KeyRing, WriteKey};
+use templar_bucket::{BucketLocation, BucketServer, KeyRing, ServerError, WriteKey};
+use templar_screen::table;
 
 /// Run an S3-compatible bucket server over a folder.
 ///
@@ -34,6 +36,8 @@ enum Action {
 #[derive(Debug, Subcommand)]
 enum KeyAction {
     Add(Add),
+    List(List),
+    Remove(Remove),
 }
 
 #[derive(Debug, Args)]
@@ -41,13 +45,10 @@ struct Run {
     /// Address to listen on, 127.0.0.1:9000 by default; port 0 takes a free one [setting: bucket_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// File of the write keys; bucket-keys.json in the data folder where it is not given
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeysFile,
     #[command(flatten)]
     output: Output,
-    #[command(flatten)]
-    data: DataFlag,
 }
 
 /// Register a new write key for a bucket and print it, once.
@@ -64,13 +65,56 @@ struct Add {
     /// Address of the server as the world sees it; the setting bucket_listen where it is not given
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// File of the write keys; bucket-keys.json in the data folder where it is not given
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    /// Give a key that exists a new secret; whoever writes with the old one is shut out
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    keys: KeysFile,
     #[command(flatten)]
     output: Output,
+}
+
+/// List the write keys with their buckets; no secrets.
+///
+/// Example: templar bucket key list
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct List {
+    #[command(flatten)]
+    keys: KeysFile,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Remove a write key: its holder is shut out at once. Objects stay.
+///
+/// Example: templar bucket key remove miner-1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Remove {
+    /// Name of the key
+    access_key: String,
+    #[command(flatten)]
+    keys: KeysFile,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Where the write keys are.
+#[derive(Debug, Args)]
+struct KeysFile {
+    /// File of the write keys; bucket-keys.json in the data folder where it is not given
+    #[arg(long = "keys", value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     data: DataFlag,
+}
+
+impl KeysFile {
+    fn path(&self, config: &Config) -> PathBuf {
+        let config = || config.clone().with(&self.data);
+        self.file.clone().unwrap_or_else(|| config().data_folder().join("bucket-keys.json"))
+    }
 }
 
 impl Bucket {
@@ -78,6 +122,8 @@ impl Bucket {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         match self.action {
             Some(Action::Key(KeyAction::Add(add))) => add.run(config),
+            Some(Action::Key(KeyAction::List(list))) => list.run(config),
+            Some(Action::Key(KeyAction::Remove(remove))) => remove.run(config),
             None => self.run.run(config),
         }
     }
@@ -85,11 +131,11 @@ impl Bucket {
 
 impl Run {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let mut config = config.with(&self.data);
+        let mut config = config.with(&self.keys.data);
         config.set(Setting::BucketListen, "--listen", self.listen.as_ref());
         let listen = config.listen(Setting::BucketListen)?;
         let folder = config.data_folder().join("bucket");
-        let keys_file = self.keys.unwrap_or_else(|| keys_file(&config));
+        let keys_file = self.keys.path(&config);
         let keys = KeyRing::from_file(&keys_file)?;
         let output = self.output;
         interrupt::runtime(4)?.block_on(async {
@@ -116,7 +162,7 @@ impl Run {
 
 impl Add {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data);
+        let config = config.with(&self.keys.data);
         let endpoint = match self.endpoint {
             Some(endpoint) => endpoint,
             None => format!("http://{}", config.listen(Setting::BucketListen)?),
@@ -126,12 +172,20 @@ impl Add {
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
         let access_key = self.access_key.unwrap_or_else(|| self.bucket.clone());
         let key = WriteKey::new(access_key, hex::encode(secret), &self.bucket);
-        let keys_file = self.keys.unwrap_or_else(|| keys_file(&config));
-        KeyRing::from_file(&keys_file)?
-            .register(key.clone())
-            .with_context(|| format!("cannot register the key in {}", keys_file.display()))?;
+        let keys_file = self.keys.path(&config);
+        let ring = KeyRing::from_file(&keys_file)?;
+        let registered = if self.overwrite { ring.replace(key.clone()) } else { ring.register(key.clone()) };
+        if let Err(error @ ServerError::KeyExists { .. }) = registered {
+            return Err(error).advise("its secret is in its writer's settings; --overwrite gives it a new one");
+        }
+        registered.with_context(|| format!("cannot register the key in {}", keys_file.display()))?;
+        let warning = location.reach_warning();
+        if let Some(warning) = &warning {
+            eprintln!("warning: {warning}: in a network of several machines, give its public address with --endpoint");
+        }
         let facts = json!({
             "bucket": location,
+            "warning": warning,
             "bucket_access_key": key.access_key,
             "bucket_secret_key": key.secret_key,
             "keys": keys_file,
@@ -147,7 +201,29 @@ impl Add {
     }
 }
 
-/// The bucket server's write keys, unless another file is named.
-fn keys_file(config: &Config) -> PathBuf {
-    config.data_folder().join("bucket-keys.json")
+impl List {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let path = self.keys.path(&config);
+        let keys = KeyRing::from_file(&path)?.list();
+        let facts: Vec<_> = keys.iter().map(|(key, bucket)| json!({"access_key": key, "bucket": bucket})).collect();
+        self.output.facts(&facts, |paint| match keys.is_empty() {
+            true => format!("no keys in {}; create one with `templar bucket key add NAME`", path.display()),
+            false => {
+                let rows: Vec<_> = keys.iter().map(|(key, bucket)| vec![key.clone(), bucket.clone()]).collect();
+                table(paint, Some(&["access key", "bucket"]), &rows)
+            }
+        })
+    }
+}
+
+impl Remove {
+    fn run(self, config: Config) -> anyhow::Result<()> {
+        let path = self.keys.path(&config);
+        if !KeyRing::from_file(&path)?.remove(&self.access_key)? {
+            let error = anyhow::anyhow!("there is no key {} in {}", self.access_key.escape_debug(), path.display());
+            return Err(error).advise("see the keys with `templar bucket key list`");
+        }
+        let facts = json!({"removed": self.access_key, "keys": path});
+        self.output.facts(&facts, |_| format!("removed the key {} from {}", self.access_key, path.display()))
+    }
 }

@@ -4,6 +4,7 @@ use crate::config::{Config, DataFlag, LedgerFlag, Setting, ThreadsFlag};
 use crate::output::Output;
 use crate::{interrupt, role};
 use clap::Args;
+use templar_bucket::Reach;
 use templar_localnet::read_settings;
 use templar_node::doctor::{Finding, Health, any_ledger_and_clock, bucket, device, disk};
 use templar_screen::{Progress, findings};
@@ -44,10 +45,14 @@ impl Doctor {
             Ok(()) => runtime.block_on(any_ledger_and_clock(&urls, is_named)),
             Err(error) => vec![Finding::fail("ledger", error.to_string(), "correct the setting `ledger`")],
         });
+        // A ledger that only this machine reaches makes a network of one machine.
+        let has_ledger = found.iter().any(|finding| finding.check == "ledger" && finding.health != Health::Fail);
+        let is_one_machine = has_ledger && urls.iter().all(|url| Reach::of_url(url) != Reach::Network);
         progress.say("asking the bucket");
-        found.push(match config.bucket() {
-            Ok(Some(location)) => runtime.block_on(bucket(&location, config.bucket_credentials())),
-            Ok(None) => Finding::ok("bucket", "none is set; a miner or validator needs one: the setting `bucket`"),
+        let settings = config.bucket().and_then(|location| Ok((location, config.bucket_credentials()?)));
+        found.push(match settings {
+            Ok((Some(location), key)) => runtime.block_on(bucket(&location, key, is_one_machine)),
+            Ok((None, _)) => Finding::ok("bucket", "none is set; a miner or validator needs one: the setting `bucket`"),
             Err(error) => Finding::fail("bucket", error.to_string(), "correct the setting `bucket`"),
         });
         progress.say("measuring the device");

@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{Keypair, Netuid, PublicKey};
 use templar_chain::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
+use templar_wallet::WalletError;
 
 /// See and move funds, take a slot in the subnet, buy and sell its token, and see its market.
 ///
@@ -144,9 +145,7 @@ impl HotkeyChoice {
             return Ok(address);
         }
         let config = config.clone().with(&self.named);
-        let hotkey = keys::hotkey(&config).with_context(|| format!("there is no hotkey {}", config.hotkey()));
-        let advice = "create a wallet with `templar wallet new`, or name a hotkey with --hotkey or --hotkey-address";
-        Ok(hotkey.advise(advice)?.public())
+        keys::hotkey_address(&config).advise("name a hotkey with --hotkey or --hotkey-address")
     }
 }
 
@@ -159,8 +158,11 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<RpcChain> {
 /// The coldkey's address, for which no password is needed.
 pub(super) fn coldkey_address(config: &Config) -> anyhow::Result<PublicKey> {
     let address = keys::wallet(config)?.coldkey_address();
-    let address = address.with_context(|| format!("wallet {} has no coldkey", config.wallet()));
-    address.advise("create one with `templar wallet new`, or name another with --wallet")
+    // Only where an encrypted coldkey has lost its public half.
+    if let Err(WalletError::Locked(_)) = address {
+        return Ok(keys::coldkey(config)?.public());
+    }
+    Ok(address?)
 }
 
 /// Signs the call and waits for its block; a rejection comes with what to do.

@@ -9,9 +9,8 @@ use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use templar_base::Keypair;
-use templar_screen::{facts_table, table};
-use templar_wallet::{Overwrite, PasswordCost, SecretSource, Wallet as Files};
+use templar_screen::{facts_table, wallets};
+use templar_wallet::{KeyName, Overwrite, PasswordCost, SecretSource, Wallet as Files, publicly_known};
 use zeroize::Zeroizing;
 
 /// Manage keys, in files that Bittensor's tools read and write too.
@@ -48,6 +47,9 @@ struct New {
     /// Create a further hotkey for an existing wallet
     #[arg(long)]
     hotkey_only: bool,
+    /// Replace keys that exist, or a watched address; dated copies are kept in the wallet's folder `replaced`
+    #[arg(long)]
+    overwrite: bool,
     /// Leave the coldkey unencrypted
     #[arg(long)]
     no_password: bool,
@@ -85,8 +87,9 @@ struct Show {
 
 /// Create a key from an existing secret: a phrase, a seed, or a key file of Bittensor's tools, encrypted or not.
 ///
-/// The phrase (12 to 24 words, //Alice, or 0x and 64 hexadecimal digits) is asked for without being shown, or is the
-/// first line of stdin. The password of an encrypted file is asked for, or read from TEMPLAR_WALLET_PASSWORD.
+/// The secret (12 to 24 words with or without derivation steps, or 0x and 64 hexadecimal digits) is asked for without
+/// being shown, or read from stdin. The password of an encrypted file is asked for, or read from TEMPLAR_WALLET_PASSWORD.
+/// Keys that the whole world has, such as //Alice, are rejected unless --development is given.
 ///
 /// Example: templar wallet import hotkey --wallet alice --hotkey miner < phrase.txt
 /// Example: templar wallet import coldkey --wallet alice --file ~/.bittensor/wallets/default/coldkey
@@ -98,9 +101,12 @@ struct Import {
     /// Read the secret from this key file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Replace a key that exists; the old one is lost
+    /// Replace a key that exists, or a watched address; a dated copy is kept in the wallet's folder `replaced`
     #[arg(long)]
     overwrite: bool,
+    /// Accept a key that the whole world has, such as //Alice, for a development ledger
+    #[arg(long)]
+    development: bool,
     /// Leave the coldkey unencrypted
     #[arg(long)]
     no_password: bool,
@@ -158,110 +164,56 @@ impl New {
         let config = config.with(&self.wallet).with(&self.hotkey);
         let wallet = keys::wallet(&config)?;
         let hotkey = config.hotkey();
-        // Both names are checked before anything is written, so that no half of a wallet is left behind.
-        let hotkey_path = wallet.hotkey_path(hotkey)?;
-        if !self.hotkey_only && wallet.coldkey_path().exists() {
-            return Err(anyhow::anyhow!("wallet {} has a coldkey already: it is left as it is", config.wallet()))
-                .advise("add --hotkey-only for a further hotkey, or choose another name with --wallet");
+        // Everything is checked before a password is asked for, and before anything is written.
+        wallet.hotkey_path(hotkey)?;
+        if !self.overwrite {
+            if !self.hotkey_only {
+                let advice = "add --hotkey-only for a further hotkey, or choose another name with --wallet";
+                wallet.check_free(KeyName::Coldkey(None), None).advise(advice)?;
+            }
+            wallet.check_free(KeyName::Hotkey(hotkey), None).advise("choose another name with --hotkey")?;
         }
-        if hotkey_path.exists() {
-            return Err(anyhow::anyhow!(
-                "wallet {} has a hotkey {hotkey} already: it is left as it is",
-                config.wallet()
-            ))
-            .advise("choose another name with --hotkey");
-        }
-        let mut made = Vec::new();
-        if !self.hotkey_only {
-            let password = if self.no_password { None } else { keys::new_password()? };
-            let (secret, phrase) = SecretSource::generate()?;
-            let pair = write_coldkey(&wallet, &secret, password, Overwrite::Refuse)?;
-            made.push(("coldkey", pair, phrase, wallet.coldkey_path()));
-        }
-        let (secret, phrase) = SecretSource::generate()?;
-        let pair = wallet.write_hotkey(hotkey, &secret, Overwrite::Refuse)?;
-        made.push(("hotkey", pair, phrase, hotkey_path));
-
-        let facts = made.iter().map(|(name, pair, phrase, path)| {
-            ((*name).to_owned(), json!({"address": pair.public(), "phrase": phrase.as_str(), "file": path}))
+        let password = if self.hotkey_only || self.no_password { None } else { keys::new_password()? };
+        let with_coldkey = (!self.hotkey_only).then(|| with_cost(password.as_ref()));
+        let made = wallet.generate(with_coldkey, hotkey, overwrite(self.overwrite))?;
+        let facts = made.keys.iter().map(|key| {
+            (key.kind.to_owned(), json!({"address": key.address, "phrase": key.phrase.as_str(), "file": key.file}))
         });
         let mut facts: Map<String, Value> = facts.collect();
         facts.insert("wallet".to_owned(), json!(config.wallet()));
-        self.output.facts(&facts, |paint| {
-            let mut text = String::new();
-            for (name, pair, phrase, path) in &made {
-                text += &format!("{}\n", paint.bold(name));
-                text += &format!("  address  {}\n  file     {}\n", pair.public(), path.display());
-                text += &format!("  phrase   {}\n", paint.yellow(phrase));
-            }
-            text + &paint.dim("Write the phrases down and keep them secret: they are not shown again.")
-        })
+        facts.insert("kept".to_owned(), json!(made.kept));
+        self.output.facts(&facts, |paint| wallets::generated(paint, &made))
     }
 }
 
-fn write_coldkey(
-    wallet: &Files,
-    secret: &SecretSource,
-    password: Option<Zeroizing<String>>,
-    overwrite: Overwrite,
-) -> anyhow::Result<Keypair> {
-    let password = password.as_ref().map(|password| (password.as_str(), PasswordCost::BITTENSOR));
-    Ok(wallet.write_coldkey(secret, password, overwrite)?)
+fn with_cost(password: Option<&Zeroizing<String>>) -> Option<(&str, PasswordCost)> {
+    password.map(|password| (password.as_str(), PasswordCost::BITTENSOR))
+}
+
+fn overwrite(is_wanted: bool) -> Overwrite {
+    if is_wanted { Overwrite::Replace } else { Overwrite::Refuse }
 }
 
 impl List {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.wallet);
         let folder = config.wallet_folder();
-        let mut facts = Vec::new();
-        let mut rows = Vec::new();
-        for name in Files::list(&folder)? {
+        let listed = Files::list(&folder)?.into_iter().map(|name| {
             let wallet = Files::new(&folder, &name)?;
-            let coldkey = wallet.coldkey_address().ok();
-            let hotkeys = wallet.hotkeys()?;
-            let address = coldkey.map_or("-".to_owned(), |address| address.to_string());
-            rows.push(vec![name.clone(), address, hotkeys.join(", ")]);
-            facts.push(json!({"wallet": name, "coldkey": coldkey, "hotkeys": hotkeys}));
-        }
-        self.output.facts(&facts, |paint| match rows.is_empty() {
-            true => format!("no wallets in {}; create one with `templar wallet new`", folder.display()),
-            false => table(paint, Some(&["wallet", "coldkey", "hotkeys"]), &rows),
-        })
+            Ok((name, wallet.coldkey_facts(), wallet.hotkeys().map_err(|error| error.to_string())))
+        });
+        let listed = listed.collect::<anyhow::Result<Vec<_>>>()?;
+        let facts = listed.iter().map(|(name, coldkey, hotkeys)| {
+            json!({"wallet": name, "coldkey": coldkey.address, "hotkeys": hotkeys.as_deref().unwrap_or_default()})
+        });
+        self.output.facts(&facts.collect::<Vec<_>>(), |paint| wallets::list(paint, &folder, &listed))
     }
 }
 
 impl Show {
     fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.wallet);
-        let wallet = keys::wallet(&config)?;
-        let coldkey = wallet.coldkey_address()?;
-        // A wallet that only watches has no secret half here.
-        let is_encrypted = wallet.is_coldkey_encrypted().ok();
-        let mut hotkeys = Vec::new();
-        for name in wallet.hotkeys()? {
-            let pair = wallet.hotkey(&name)?;
-            hotkeys.push((name.clone(), pair.public(), wallet.hotkey_path(&name)?));
-        }
-        let listed =
-            hotkeys.iter().map(|(name, address, path)| json!({"name": name, "address": address, "file": path}));
-        let facts = json!({
-            "wallet": config.wallet(),
-            "coldkey": {"address": coldkey, "file": wallet.coldkey_path(), "encrypted": is_encrypted},
-            "hotkeys": listed.collect::<Vec<_>>(),
-        });
-        self.output.facts(&facts, |paint| {
-            let state = match is_encrypted {
-                Some(true) => "encrypted",
-                Some(false) => "not encrypted",
-                None => "public half only",
-            };
-            let path = wallet.coldkey_path().display().to_string();
-            let mut rows = vec![vec!["coldkey".to_owned(), coldkey.to_string(), format!("{path} ({state})")]];
-            rows.extend(hotkeys.iter().map(|(name, address, path)| {
-                vec![format!("hotkey {name}"), address.to_string(), path.display().to_string()]
-            }));
-            table(paint, Some(&["key", "address", "file"]), &rows)
-        })
+        let inventory = keys::wallet(&config.with(&self.wallet))?.inventory()?;
+        self.output.facts(&inventory, |paint| wallets::inventory(paint, &inventory))
     }
 }
 
@@ -271,23 +223,34 @@ impl Import {
         let wallet = keys::wallet(&config)?;
         let secret = match &self.file {
             Some(path) => keys::key_file(path)?,
-            None => parse_secret(&keys::phrase("Phrase or seed: ")?)?,
+            None => keys::secret("Phrase or seed: ")?,
         };
-        // Checked before a password is asked for.
-        secret.keypair()?;
-        let overwrite = if self.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
-        let (name, pair, path) = match self.key {
-            Which::Coldkey => {
-                let password = if self.no_password { None } else { keys::new_password()? };
-                ("coldkey", write_coldkey(&wallet, &secret, password, overwrite)?, wallet.coldkey_path())
+        // Everything is checked before a password is asked for.
+        let address = secret.keypair()?.public();
+        if let Some(what) = publicly_known(&secret)? {
+            let warning = format!("{address} is {what}: the whole world has this key, and takes what is sent to it");
+            if !self.development {
+                let advice = "import a secret of your own, or add --development to use it on a development ledger";
+                return Err(Usage(warning)).advise(advice);
             }
-            Which::Hotkey => {
-                let hotkey = config.hotkey();
-                ("hotkey", wallet.write_hotkey(hotkey, &secret, overwrite)?, wallet.hotkey_path(hotkey)?)
-            }
+            eprintln!("warning: {warning}");
+        }
+        let (name, key, path) = match self.key {
+            Which::Coldkey => ("coldkey", KeyName::Coldkey(None), wallet.coldkey_path()),
+            Which::Hotkey => ("hotkey", KeyName::Hotkey(config.hotkey()), wallet.hotkey_path(config.hotkey())?),
         };
-        let facts = json!({"wallet": config.wallet(), "key": name, "address": pair.public(), "file": path});
-        self.output.facts(&facts, |_| format!("imported {name} {} into {}", pair.public(), path.display()))
+        if !self.overwrite {
+            wallet.check_free(key, Some(&address))?;
+        }
+        let password = match self.key {
+            Which::Coldkey if !self.no_password => keys::new_password()?,
+            _ => None,
+        };
+        let key = if self.key == Which::Coldkey { KeyName::Coldkey(with_cost(password.as_ref())) } else { key };
+        let kept = wallet.write(&[(key, &secret)], overwrite(self.overwrite))?;
+        let facts = json!({"wallet": config.wallet(), "key": name, "address": address, "file": path, "kept": kept});
+        self.output
+            .facts(&facts, |_| format!("imported {name} {address} into {}\n{}", path.display(), wallets::kept(&kept)))
     }
 }
 
@@ -330,16 +293,5 @@ impl Export {
             ];
             facts_table(&rows.into_iter().flatten().collect::<Vec<_>>())
         })
-    }
-}
-
-/// A seed in hexadecimal, or a phrase.
-fn parse_secret(text: &str) -> anyhow::Result<SecretSource> {
-    let text = text.trim();
-    let Some(digits) = text.strip_prefix("0x") else { return Ok(SecretSource::uri(text)) };
-    let mut seed = Zeroizing::new([0; 32]);
-    match hex::decode_to_slice(digits, seed.as_mut_slice()) {
-        Ok(()) => Ok(SecretSource::seed(*seed)),
-        Err(_) => Err(Usage("a seed is 0x and 64 hexadecimal digits".to_owned()).into()),
     }
 }

@@ -27,7 +27,9 @@ impl Bank {
         place.write("rules.json", rules.to_string());
         let mut ledger = place.start(&["ledger", "--profile", "rules.json", "--listen", "127.0.0.1:0", "--json"]);
         let url = ledger.event()["url"].as_str().unwrap().to_owned();
-        for key in [["import", "coldkey", "--no-password"].as_slice(), &["import", "hotkey"]] {
+        for key in
+            [["import", "coldkey", "--development", "--no-password"].as_slice(), &["import", "hotkey", "--development"]]
+        {
             let secret = if key[1] == "coldkey" { "//Alice\n" } else { "//Alice//hot\n" };
             let imported = place.run_with(&[&["wallet"], key].concat(), secret);
             assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));

@@ -29,15 +29,17 @@ fn a_wallet_is_made_listed_shown_and_never_overwritten_by_accident() {
 #[test]
 fn a_secret_is_exported_only_on_demand() {
     let place = Place::new();
-    assert!(succeeded(place.run_with(&["wallet", "import", "hotkey"], "//Alice\n")).contains(ALICE));
+    let import = ["wallet", "import", "hotkey", "--development"];
+    assert!(succeeded(place.run_with(&import, "//Alice\n")).contains(ALICE));
     let error = place.failure(2, &["wallet", "export", "hotkey"]);
     assert!(error.contains("--show-secret"), "{error}");
     let exported = place.json(&["wallet", "export", "hotkey", "--show-secret", "--json"]);
     assert_eq!(exported["address"], ALICE);
     assert_eq!(exported["private_key"].as_str().unwrap().len(), 2 + 128);
-    let again = place.run_with(&["wallet", "import", "hotkey"], "//Bob\n");
+    let again = place.run_with(&import, "//Bob\n");
     assert_eq!(again.status.code(), Some(1));
-    succeeded(place.run_with(&["wallet", "import", "hotkey", "--overwrite"], "//Bob\n"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("--overwrite"));
+    succeeded(place.run_with(&[&import[..], &["--overwrite"]].concat(), "//Bob\n"));
 }
 
 #[test]
@@ -46,7 +48,7 @@ fn mistakes_with_keys_are_named_without_the_secret() {
     let wrong = "abandon abandon nonsense";
     let output = place.run_with(&["wallet", "import", "hotkey"], wrong);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(!stderr.contains("nonsense"), "{stderr}");
     let file = place.write("key.json", r#"{"secretPhrase": 5, "hush": 1}"#);
     let error = place.failure(1, &["wallet", "import", "hotkey", "--file", crate::program::text(&file)]);

@@ -40,7 +40,13 @@ impl Register {
         interrupt::runtime(1)?.block_on(async {
             let chain = connect(&config).await?;
             let price = chain.registration_cost(netuid).await?;
-            explained(self.check(&chain, netuid, (&hotkey, &coldkey_address), price).await)?;
+            explained(self.check(&chain, netuid, &hotkey, price).await)?;
+            let free = chain.account(&coldkey_address).await?.balance;
+            if free < price {
+                // The chain's own name for this speaks of stake.
+                let short = anyhow::anyhow!("a slot costs {price} TAO, and {coldkey_address} has {free} TAO free");
+                return Err(short).advise("send it more with `templar token transfer` from another wallet");
+            }
             let what = format!("a slot in subnet {netuid} for {hotkey} costs {price} TAO, paid by {coldkey_address}");
             self.consent.ask(&what, "Pay?", "not registered")?;
             let coldkey = keys::coldkey(&config)?;
@@ -74,19 +80,11 @@ impl Register {
     }
 
     /// What the ledger would reject, in its own words, before the operator is asked.
-    async fn check(
-        &self,
-        chain: &RpcChain,
-        netuid: Netuid,
-        (hotkey, coldkey): (&PublicKey, &PublicKey),
-        price: Rao,
-    ) -> Result<(), ChainError> {
+    async fn check(&self, chain: &RpcChain, netuid: Netuid, hotkey: &PublicKey, price: Rao) -> Result<(), ChainError> {
         let metagraph = chain.metagraph(netuid, None).await?;
-        let available = chain.account(coldkey).await?.balance;
         let refusal = match (metagraph.neuron(hotkey), self.max_price) {
             (Some(neuron), _) => Refusal::HotKeyAlreadyRegisteredInSubNet { hotkey: *hotkey, uid: neuron.uid },
             (None, Some(limit)) if price > limit => Refusal::RegistrationPriceLimitExceeded { price, limit },
-            _ if available < price => Refusal::NotEnoughBalanceToStake { needed: price, available },
             _ => return Ok(()),
         };
         Err(ChainError::Refused { refusal })

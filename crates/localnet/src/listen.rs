@@ -1,0 +1,110 @@
+//! Addresses that servers of this machine listen on, as people write them.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+/// A text that is not an address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// A port, or nothing, in place of an address.
+    #[error("it names no address: write 127.0.0.1:{0} for this machine alone, or 0.0.0.0:{0} for all who can reach it")]
+    NoAddress(String),
+    /// An address without a port.
+    #[error("it names no port: write {0}:9000, or {0}:0 for a free one")]
+    NoPort(String),
+    /// The port is not one.
+    #[error("`{0}` is not a port: a port is a number from 0 to 65535, 0 for a free one")]
+    Port(String),
+    /// An IPv6 address whose port cannot be told apart.
+    #[error("write an IPv6 address in brackets: [::1]:9000")]
+    Brackets,
+    /// An address to connect to.
+    #[error("leave out `{0}://`: an address to listen on is written 127.0.0.1:9000")]
+    Scheme(String),
+    /// A path, a user, a space.
+    #[error("an address to listen on is written 127.0.0.1:9000, localhost:9000 or [::1]:9000")]
+    Malformed,
+    /// The name is unknown.
+    #[error("the name {host} is not known here ({reason}); write the number of an address of this machine")]
+    Unknown {
+        /// The name.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Reads an address to listen on: a number or a name of this machine, and a port. A name is looked up; its IPv4 address
+/// comes first, which programs try that do not know IPv6.
+pub fn listen_address(text: &str) -> Result<SocketAddr, ListenError> {
+    let (host, port) = split(text.trim())?;
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let unknown = |reason: String| ListenError::Unknown { host: host.to_owned(), reason };
+    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unknown(error.to_string()))?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| unknown("no address".to_owned()))
+}
+
+/// Host and port, the host without brackets.
+fn split(text: &str) -> Result<(&str, u16), ListenError> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        let is_plain = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        return Err(if is_plain { ListenError::Scheme(scheme.to_owned()) } else { ListenError::Malformed });
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]%".contains(&byte)) {
+        return Err(ListenError::Malformed);
+    }
+    if text.is_empty() || text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ListenError::NoAddress(if text.is_empty() { "9000".to_owned() } else { text.to_owned() }));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((_, port)) if port.ends_with(']') => return Err(ListenError::NoPort(text.to_owned())),
+        Some((host, _)) if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
+            return Err(ListenError::Brackets);
+        }
+        Some((host, port)) => (host.trim_start_matches('[').trim_end_matches(']'), port),
+        None => return Err(ListenError::NoPort(text.to_owned())),
+    };
+    if host.is_empty() {
+        return Err(ListenError::NoAddress(port.to_owned()));
+    }
+    let number = port.parse().map_err(|_| ListenError::Port(port.to_owned()))?;
+    Ok((host, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_read_and_mistakes_are_answered_with_an_example() {
+        for (text, address) in [
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            ("[::1]:9000", "[::1]:9000"),
+            (" localhost:9060\n", "127.0.0.1:9060"),
+        ] {
+            assert_eq!(listen_address(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for (text, part) in [
+            (":9060", "write 127.0.0.1:9060"),
+            ("9060", "write 127.0.0.1:9060"),
+            ("", "127.0.0.1:9000"),
+            ("localhost", "localhost:9000"),
+            ("[::1]", "[::1]:9000"),
+            ("::1:9000", "in brackets"),
+            ("localhost:http", "`http` is not a port"),
+            ("127.0.0.1:70000", "`70000` is not a port"),
+            ("127.0.0.1:", "is not a port"),
+            ("http://localhost:9060", "leave out `http://`"),
+            ("localhost:9060/x", "is written 127.0.0.1:9000"),
+            ("a b:1", "is written 127.0.0.1:9000"),
+            ("no-such-host.invalid:1", "no-such-host.invalid is not known here"),
+        ] {
+            let error = listen_address(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+}
