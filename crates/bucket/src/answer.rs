@@ -138,6 +138,7 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use templar_base::AtFault;
 
     fn sorted(status: u16, body: &str, region: Option<&str>) -> BucketError {
         let mut headers = HeaderMap::new();

@@ -161,6 +161,7 @@ impl AtFault for ChainError {
             Self::RangeTooLarge { .. } | Self::NoSnapshot { .. } => Fault::Ours,
             // What was refused, has passed, or cannot be known from here: somebody has to look.
             Self::Refused { .. }
+            | Self::Address { .. }
             | Self::NotQueued { .. }
             | Self::Undecided { .. }
             | Self::Pruned { .. }

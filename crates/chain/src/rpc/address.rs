@@ -32,6 +32,7 @@ pub(super) fn ledger_url(text: &str) -> Result<String, ChainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use templar_base::AtFault;
 
     #[test]
     fn a_ledgers_address_is_read_with_and_without_its_scheme() {
