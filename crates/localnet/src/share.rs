@@ -120,10 +120,7 @@ impl Settings {
 
 /// Puts the run in `root` into its bucket; what is there already stays.
 pub(crate) async fn share(root: &Path, settings: &Settings, genesis: &Genesis) -> Result<(), SetupError> {
-    // A key of its own for each start, since a key that exists keeps its secret.
-    let WriteKey { secret_key, .. } = new_key(BUCKET)?;
-    let key = WriteKey::new(format!("{BUCKET}-{}", ContentHash::of(secret_key.as_bytes()).short()), secret_key, BUCKET);
-    KeyRing::from_file(root.join("bucket-keys.json"))?.register(key.clone())?;
+    let key = KeyRing::from_file(root.join("bucket-keys.json"))?.find_or_register(new_key(BUCKET)?)?;
     let location = BucketLocation::s3(BUCKET, &settings.bucket_url(), None)?;
     let bucket = Bucket::open_writer(&location, Some(key.credentials()))?;
     let corpus = root.join("corpus");
