@@ -38,10 +38,12 @@ pub use checkpoint::{
     fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
 };
 pub use error::RecordError;
-pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, write_model_files};
+pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, state_of_folder, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
 pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
-pub use published::{Offer, OfferedCheckpoint, PublishedCheckpoint, published_checkpoints};
+pub use published::{
+    NotAWindow, Offer, OfferedCheckpoint, PublishedCheckpoint, WantedCheckpoint, published_checkpoints,
+};
 pub use record::PublicRecord;
 pub use rules::{Rules, gradient_layout};
 pub use transfer::{Fetched, KnownComplaints, PeerComplaint, is_lie};

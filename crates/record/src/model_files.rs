@@ -3,9 +3,11 @@
 use crate::RecordError;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use templar_base::ModelConfig;
+use templar_base::{ModelConfig, StateHash};
 use templar_disk::{DiskError, Folder, WriteOptions};
-use templar_engine::checkpoint::{PARAMETERS_FILE, Precision, SpecialTokens, settings_files, write_streamed};
+use templar_engine::checkpoint::{
+    PARAMETERS_FILE, Precision, SpecialTokens, read_safetensors, settings_files, write_streamed,
+};
 use templar_gradient::OuterState;
 
 pub use templar_engine::checkpoint::TOKENIZER_FILE;
@@ -71,4 +73,15 @@ impl From<DiskError> for RecordError {
     fn from(error: DiskError) -> Self {
         Self::Io { path: error.path().to_owned(), source: error.into() }
     }
+}
+
+/// The state hash of a model folder with these parameters, and with the momentum if it has one.
+pub fn state_of_folder(folder: &Path, model: &ModelConfig, params: Vec<f32>) -> Result<StateHash, RecordError> {
+    let path = folder.join(MOMENTUM_FILE);
+    let momentum = match std::fs::read(&path) {
+        Ok(bytes) => read_safetensors(model, &[&bytes]).map_err(|source| RecordError::ModelFile { path, source })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(RecordError::Io { path, source }),
+    };
+    Ok(OuterState { params, momentum }.hash())
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{fetch_manifest, majority_before};
 use crate::{PublicRecord, RecordError, Rules};
+use std::str::FromStr;
 use std::time::Duration;
 use templar_base::{Alpha, PublicKey, StateHash, Uid, Window};
 use templar_chain::ChainError;
@@ -9,6 +10,30 @@ use tokio::task::JoinSet;
 
 /// How long one bucket may take to answer: a person waits for the list.
 const OFFER_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Which window's checkpoint is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedCheckpoint {
+    /// The newest one.
+    Latest,
+    /// That of a window's start.
+    At(Window),
+}
+
+/// A text that names no checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a window: give its number, or `latest`")]
+pub struct NotAWindow(String);
+
+impl FromStr for WantedCheckpoint {
+    type Err = NotAWindow;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            number => number.parse().map(|number| Self::At(Window(number))).map_err(|_| NotAWindow(number.to_owned())),
+        }
+    }
+}
 
 /// The checkpoint at the start of one window.
 #[derive(Debug)]
@@ -91,4 +116,16 @@ async fn published_at(run: &Rules, record: &PublicRecord, window: Window) -> Res
     }
     offers.sort_by_key(|offer| offer.uid);
     Ok(PublishedCheckpoint { window, agreed, offers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_a_number_or_the_latest() {
+        assert_eq!("latest".parse(), Ok(WantedCheckpoint::Latest));
+        assert_eq!("12".parse(), Ok(WantedCheckpoint::At(Window(12))));
+        assert!("newest".parse::<WantedCheckpoint>().unwrap_err().to_string().contains("or `latest`"));
+    }
 }

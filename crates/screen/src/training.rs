@@ -2,8 +2,52 @@
 
 use crate::table::{Paint, count};
 use crate::text::duration;
+use serde_json::{Value, json};
 use std::path::Path;
-use templar_model::{Ended, Record};
+use templar_model::{Ended, Record, TrainingEvent, folder_of};
+
+/// The beginning of a training, for programs.
+pub fn start_facts(record: &Record, parameters: usize) -> Value {
+    let plan = &record.plan;
+    json!({
+        "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
+        "step": record.step, "plan": plan, "limits": record.limits,
+    })
+}
+
+/// What happens in a training whose model is in `out`, for programs; none for what they need not know.
+pub fn facts(record: &Record, event: &TrainingEvent, prompt: &str, out: &Path) -> Option<Value> {
+    let step = record.step;
+    Some(match event {
+        TrainingEvent::Measuring => return None,
+        TrainingEvent::Step(done) => json!({
+            "event": "step", "step": step, "loss": done.loss.unwrap_or(f32::NAN), "gradient_norm": done.gradient_norm,
+            "learning_rate": done.learning_rate, "tokens": record.tokens, "seconds": record.seconds,
+            "tokens_per_second": record.speed(),
+        }),
+        TrainingEvent::HeldOut(loss) => {
+            json!({"event": "held_out", "step": step, "loss": loss, "tokens": record.tokens})
+        }
+        TrainingEvent::Sample(text) => json!({"event": "sample", "step": step, "prompt": prompt, "text": text}),
+        TrainingEvent::Saved => json!({"event": "checkpoint", "step": step, "folder": out}),
+    })
+}
+
+/// The end of a training whose model is in `out`, for programs.
+pub fn summary_facts(record: &Record, ended: Ended, out: &Path) -> Value {
+    json!({
+        "event": "summary",
+        "stopped": ended.name(),
+        "steps": record.step,
+        "tokens": record.tokens,
+        "seconds": record.seconds,
+        "tokens_per_second": record.speed(),
+        "first_held_out_loss": record.first_held_out_loss,
+        "last_held_out_loss": record.last_held_out_loss,
+        "folder": out,
+        "history": folder_of(out),
+    })
+}
 
 /// The beginning of a training.
 pub fn start(paint: Paint, record: &Record, parameters: usize) -> String {

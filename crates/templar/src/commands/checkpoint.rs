@@ -11,17 +11,17 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
-use templar_base::{StateHash, Window};
-use templar_engine::checkpoint::read_safetensors;
-use templar_gradient::OuterState;
+use templar_base::Window;
 use templar_localnet::{OpenRecord, save_checkpoint};
 use templar_record::{
-    Checkpoint as Fetched, MOMENTUM_FILE, RecordError, Rules, agreed_state, fetch_checkpoint, fetch_latest_checkpoint,
-    published_checkpoints,
+    Checkpoint as Fetched, RecordError, Rules, WantedCheckpoint, agreed_state, fetch_checkpoint,
+    fetch_latest_checkpoint, published_checkpoints, state_of_folder,
 };
 use templar_screen::{Progress, checkpoints, size};
+
+/// What to do about a folder that is not the agreed model.
+const REFETCH: &str = "fetch the agreed one with `templar checkpoint fetch`";
 
 /// Find, fetch and check the model that a run has trained, from its public record alone.
 ///
@@ -83,7 +83,7 @@ struct List {
 struct Fetch {
     /// The window whose start the checkpoint is, or `latest`
     #[arg(long, value_name = "W", default_value = "latest")]
-    window: Which,
+    window: WantedCheckpoint,
     /// Folder for the model
     #[arg(long, value_name = "FOLDER", default_value = "trained")]
     out: PathBuf,
@@ -105,26 +105,6 @@ struct Verify {
     window: u64,
     #[command(flatten)]
     shared: Shared,
-}
-
-/// Which window's checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Latest,
-    At(Window),
-}
-
-impl FromStr for Which {
-    type Err = Usage;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "latest" => Ok(Self::Latest),
-            number => number
-                .parse()
-                .map(|number| Self::At(Window(number)))
-                .map_err(|_| Usage(format!("`{number}` is not a window: give its number, or `latest`"))),
-        }
-    }
 }
 
 impl Checkpoint {
@@ -195,7 +175,8 @@ impl Fetch {
         let window = fetched.window;
         let bytes = save_checkpoint(&run, fetched, &self.out)?;
         // Read back from the disk, so that what is printed holds for the folder.
-        let state = state_of(&self.out, open_checkpoint(&self.out)?)?;
+        let folder = open_checkpoint(&self.out)?;
+        let state = state_of_folder(&self.out, &folder.config, folder.parameters).advise(REFETCH)?;
         let facts = json!({"run": run.id, "window": window, "state": state, "folder": self.out, "bytes": bytes});
         self.shared.output.facts(&facts, |_| {
             let out = self.out.display();
@@ -211,35 +192,22 @@ impl Fetch {
         let look = "see the checkpoints with `templar checkpoint list`";
         let (run, record, current) = (&open.run, &open.record, open.current().await?);
         match self.window {
-            Which::Latest => match current {
+            WantedCheckpoint::Latest => match current {
                 Some(current) => fetch_latest_checkpoint(run, record, current, scratch).await.advise(look),
                 None => Err(RecordError::NotYet { window: Window(0), current }).advise(look),
             },
-            Which::At(window) if !run.phases.is_checkpoint(window) => {
+            WantedCheckpoint::At(window) if !run.phases.is_checkpoint(window) => {
                 let every = run.genesis.budget.checkpoint_windows;
                 let what =
                     format!("window {window} has no checkpoint: they are made every {every} windows, from {every} on");
                 Err(Usage(what)).advise(look)
             }
-            Which::At(window) if current.is_none_or(|current| window > current) => {
+            WantedCheckpoint::At(window) if current.is_none_or(|current| window > current) => {
                 Err(RecordError::NotYet { window, current }).advise(look)
             }
-            Which::At(window) => fetch_checkpoint(run, record, window, scratch).await.advise(look),
+            WantedCheckpoint::At(window) => fetch_checkpoint(run, record, window, scratch).await.advise(look),
         }
     }
-}
-
-/// The state hash of a folder: that of its parameters, and of the momentum if it has one.
-fn state_of(path: &Path, folder: templar_model::Checkpoint) -> anyhow::Result<StateHash> {
-    let file = path.join(MOMENTUM_FILE);
-    let momentum = match std::fs::read(&file) {
-        Ok(bytes) => read_safetensors(&folder.config, &[&bytes])
-            .with_context(|| format!("{} is not of this model", file.display()))
-            .advise("fetch the folder again with `templar checkpoint fetch`")?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-    };
-    Ok(OuterState { params: folder.parameters, momentum }.hash())
 }
 
 impl Verify {
@@ -256,7 +224,7 @@ impl Verify {
             agreed.with_context(|| format!("the ledger holds no agreed state for the start of window {window}"));
         let agreed = agreed.advise("choose a window that is kept: see `templar checkpoint list`")?;
         let is_same_model = folder.config == run.genesis.model;
-        let state = state_of(&self.folder, folder)?;
+        let state = state_of_folder(&self.folder, &folder.config, folder.parameters).advise(REFETCH)?;
         // The state hash covers the values of the parameters, not how the model computes with them.
         let is_same = state == agreed && is_same_model;
         let path = self.folder.display();
@@ -278,24 +246,12 @@ impl Verify {
         }
         if state != agreed {
             let what = format!("{path} has state {state}, but window {window} started from {agreed}");
-            return Err(anyhow::anyhow!(what)).advise("fetch the agreed one with `templar checkpoint fetch`");
+            return Err(anyhow::anyhow!(what)).advise(REFETCH);
         }
         if !is_same {
             let what = format!("{path} has the agreed parameters, but its config.json is not that of the run's model");
-            return Err(anyhow::anyhow!(what)).advise("fetch the agreed one with `templar checkpoint fetch`");
+            return Err(anyhow::anyhow!(what)).advise(REFETCH);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_is_a_number_or_the_latest() {
-        assert_eq!("latest".parse::<Which>().unwrap(), Which::Latest);
-        assert_eq!("12".parse::<Which>().unwrap(), Which::At(Window(12)));
-        assert!("newest".parse::<Which>().unwrap_err().to_string().contains("or `latest`"));
     }
 }

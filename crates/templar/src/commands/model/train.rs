@@ -8,7 +8,6 @@ use crate::output::Output;
 use crate::{interrupt, text};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +15,7 @@ use templar_corpus::{Corpus, SMALLEST_VOCABULARY, Tokenizer, Tokens};
 use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
     CorpusName, Ended, History, Inputs, Keep, Limits, Recipe, RecipeError, Record, Session, Training, TrainingError,
-    TrainingEvent, folder, folder_of,
+    TrainingEvent, folder,
 };
 use templar_screen::{Progress, count, training};
 
@@ -253,12 +252,8 @@ impl Train {
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
         let output = self.output;
-        let plan = &training.record.plan;
         let parameters = training.engine().layout().total();
-        let start = json!({
-            "event": "start", "preset": plan.preset, "parameters": parameters, "corpus": plan.corpus,
-            "step": training.record.step, "plan": plan, "limits": training.record.limits,
-        });
+        let start = training::start_facts(&training.record, parameters);
         output.event(&start, |paint| training::start(paint, &training.record, parameters))?;
         let session = Session {
             out: self.out.clone(),
@@ -283,53 +278,32 @@ impl Train {
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
         let record = &training.record;
-        let step = record.step;
+        let facts = training::facts(record, event, &self.sample_prompt, &self.out).unwrap_or_default();
         match event {
             TrainingEvent::Measuring => progress.say("measuring the first loss"),
             TrainingEvent::Step(done) => {
                 let (loss, speed) = (done.loss.unwrap_or(f32::NAN), record.speed());
-                let what = format!("step {}, loss {loss:.3}, {} tokens/s", count(step), count(speed as u64));
+                let what = format!("step {}, loss {loss:.3}, {} tokens/s", count(record.step), count(speed as u64));
                 progress.show(training.progress().0, &what);
-                if self.output.is_json() && step.is_multiple_of(self.log_every) {
-                    let event = json!({
-                        "event": "step", "step": step, "loss": loss, "gradient_norm": done.gradient_norm,
-                        "learning_rate": done.learning_rate, "tokens": record.tokens, "seconds": record.seconds,
-                        "tokens_per_second": speed,
-                    });
-                    output.event(&event, |_| String::new())?;
+                if output.is_json() && record.step.is_multiple_of(self.log_every) {
+                    output.event(&facts, |_| String::new())?;
                 }
             }
             TrainingEvent::HeldOut(loss) => {
-                let event = json!({"event": "held_out", "step": step, "loss": loss, "tokens": record.tokens});
-                progress.aside(|| output.event(&event, |paint| training::held_out(paint, record, *loss)))?;
+                progress.aside(|| output.event(&facts, |paint| training::held_out(paint, record, *loss)))?;
             }
             TrainingEvent::Sample(text) => {
-                let prompt = &self.sample_prompt;
-                let event = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
-                let shown = format!("{prompt}{text}");
-                progress.aside(|| output.event(&event, |paint| training::sample(paint, record, &shown)))?;
+                let shown = format!("{}{text}", self.sample_prompt);
+                progress.aside(|| output.event(&facts, |paint| training::sample(paint, record, &shown)))?;
             }
-            TrainingEvent::Saved if output.is_json() => {
-                output.event(&json!({"event": "checkpoint", "step": step, "folder": self.out}), |_| String::new())?;
-            }
+            TrainingEvent::Saved if output.is_json() => output.event(&facts, |_| String::new())?,
             TrainingEvent::Saved => {}
         }
         Ok(())
     }
 
     fn sum_up(&self, record: &Record, ended: Ended, output: Output) -> anyhow::Result<()> {
-        let summary = json!({
-            "event": "summary",
-            "stopped": ended.name(),
-            "steps": record.step,
-            "tokens": record.tokens,
-            "seconds": record.seconds,
-            "tokens_per_second": record.speed(),
-            "first_held_out_loss": record.first_held_out_loss,
-            "last_held_out_loss": record.last_held_out_loss,
-            "folder": self.out,
-            "history": folder_of(&self.out),
-        });
+        let summary = training::summary_facts(record, ended, &self.out);
         output.event(&summary, |paint| training::summary(paint, record, ended, &self.out))
     }
 }
