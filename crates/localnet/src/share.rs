@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{ContentHash, Genesis, GenesisError, RunId};
-use templar_bucket::{Bucket, BucketError, BucketLocation, KeyRing, WriteKey};
+use templar_bucket::{Bucket, BucketError, BucketLocation, KeyRing};
 use templar_corpus::{Corpus, CorpusError, MANIFEST_FILE, Manifest, ManifestError};
 use templar_disk::{DiskError, Existing, FolderDraft, SystemDisk, Writers};
 
