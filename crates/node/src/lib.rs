@@ -43,5 +43,5 @@ pub use error::NodeError;
 pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
 pub use judging::{EvaluationModel, evaluation_parts};
 pub use miner::run_miner;
-pub use network::Network;
+pub use network::{Network, bucket_options};
 pub use validator::run_validator;

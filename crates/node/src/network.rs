@@ -4,13 +4,25 @@ use crate::NodeError;
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{AtFault, BlockNumber, Keypair, Netuid};
-use templar_bucket::Bucket;
+use templar_bucket::{Bucket, BucketOptions};
 use templar_chain::{Call, ChainError, NodeChain, Topic};
 use templar_record::PublicRecord;
 
 /// How often a commitment is tried while the ledger is away.
 const COMMIT_ATTEMPTS: usize = 120;
 const COMMIT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How patient a node is with buckets: a window is short, so a try that hangs must end while others can still follow.
+pub fn bucket_options() -> BucketOptions {
+    BucketOptions {
+        deadline: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(3),
+        attempts: 80,
+        first_pause: Duration::from_millis(100),
+        longest_pause: Duration::from_secs(1),
+        ..BucketOptions::default()
+    }
+}
 
 /// A node's connections.
 pub struct Network {

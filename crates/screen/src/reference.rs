@@ -1,9 +1,29 @@
 //! Figures of this system beside those of another implementation.
 
 use crate::table::{Paint, table};
+use serde_json::{Value, json};
 use std::path::Path;
 use templar_engine::{Comparison, Difference, MatrixOptimiser};
 use templar_ledger::vectors;
+
+/// A model's figures beside the expected ones, for programs.
+pub fn facts(folder: &Path, comparison: &Comparison) -> Value {
+    json!({
+        "folder": folder,
+        "ok": comparison.is_within(),
+        "logits": comparison.logits,
+        "loss": comparison.loss,
+        "gradients": comparison.worst_gradient().map(|worst| json!({
+            "largest_error": worst.difference.largest_error,
+            "tolerance": worst.difference.tolerance,
+            "ok": worst.difference.is_within,
+            "tensor": worst.name,
+            "tensors": comparison.gradients,
+        })),
+        "greedy": comparison.greedy,
+        "training": comparison.training,
+    })
+}
 
 /// What came of a file of reference figures for the ledger: the report, or why it cannot be read.
 pub fn ledger(paint: Paint, file: &Path, outcome: Result<&vectors::CheckReport, &str>) -> String {

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Genesis, Netuid, PublicKey};
-use templar_bucket::{Bucket, BucketOptions, Reach};
+use templar_bucket::{Bucket, Reach};
 use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
 use templar_localnet::{Joined, Node, Place, SetupError, read_settings};
 use templar_node::doctor::{NAME_IT, is_reached};
-use templar_node::{Data, JournalEntry, Network, NodeOptions, read_status, run_miner, run_validator};
+use templar_node::{Data, JournalEntry, Network, NodeOptions, bucket_options, read_status, run_miner, run_validator};
 use templar_record::{MemoryOutlook, Rules};
 use templar_round::Role;
 use templar_screen::node::{self, Pay};
@@ -60,18 +60,6 @@ impl RunFlags {
     fn put_into(&self, config: Config) -> Config {
         let config = config.with(&self.data).with(&self.ledger).with(&self.wallet);
         config.with(&self.hotkey).with(&self.threads)
-    }
-}
-
-/// How patient a node is with buckets: a window is short, so a try that hangs must end while others can still follow.
-fn bucket_options() -> BucketOptions {
-    BucketOptions {
-        deadline: std::time::Duration::from_secs(60),
-        connect_timeout: std::time::Duration::from_secs(3),
-        attempts: 80,
-        first_pause: std::time::Duration::from_millis(100),
-        longest_pause: std::time::Duration::from_secs(1),
-        ..BucketOptions::default()
     }
 }
 

@@ -5,7 +5,6 @@ use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
-use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_engine::{Buffer, EXPECTED_JSON, EXPECTED_TENSORS, OpenRequest, Reference, Tolerance};
@@ -64,22 +63,7 @@ impl Check {
         let comparison = reference.compare(&open, tolerance)?;
         drop(progress);
         let is_within = comparison.is_within();
-        let worst = comparison.worst_gradient();
-        let facts = json!({
-            "folder": self.folder,
-            "ok": is_within,
-            "logits": comparison.logits,
-            "loss": comparison.loss,
-            "gradients": worst.map(|worst| json!({
-                "largest_error": worst.difference.largest_error,
-                "tolerance": worst.difference.tolerance,
-                "ok": worst.difference.is_within,
-                "tensor": worst.name,
-                "tensors": comparison.gradients,
-            })),
-            "greedy": comparison.greedy,
-            "training": comparison.training,
-        });
+        let facts = reference::facts(&self.folder, &comparison);
         self.output.facts(&facts, |paint| reference::model(paint, &comparison))?;
         if is_within {
             return Ok(());
