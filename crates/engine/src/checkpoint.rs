@@ -18,17 +18,32 @@ mod shards;
 
 pub use config::{
     SpecialTokens, config_from_json, config_to_json, generation_config_from_json, generation_config_to_json,
+    unused_config_keys,
 };
 pub use folder::{
     CONFIG_FILE, GENERATION_FILE, PARAMETERS_FILE, TOKENIZER_FILE, parameter_files, read_folder, settings_files,
 };
-pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_parameters, gguf_tokenizer};
+pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_fits, gguf_parameters, gguf_tokenizer};
 pub use precision::Precision;
 pub use safetensors::{
     ParameterReader, ParameterStream, Source, StoredTensor, read_safetensors, stored_tensors, write_safetensors,
     write_streamed,
 };
 pub use shards::{INDEX_FILE, Shards, files_of_index};
+
+/// Why a tensor that the architecture does not have is rejected, in the words of what it is.
+fn strange_tensor(name: &str) -> &'static str {
+    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    match () {
+        () if has(&["lora_", ".lora", "loraA", "loraB"]) => "adapters are not supported: merge it into the model first",
+        () if name.ends_with(".bias") || name.ends_with(".b") => "biases are not supported",
+        () if has(&["_exps", "experts", "gate_inp", "_shexp", "router"]) => "mixtures of experts are not supported",
+        () if has(&["qweight", "qzeros", "scales", "_scale", "quant", "absmax"]) => {
+            "quantised weights are not supported"
+        }
+        () => "this architecture has no such tensor",
+    }
+}
 
 /// An error of whatever gives or takes the values of a stream, such as an engine.
 pub type ValueError = Box<dyn std::error::Error + Send + Sync>;

@@ -200,6 +200,34 @@ fn divisors_of_the_rotation_become_its_scaling() {
 }
 
 #[test]
+fn the_begin_token_of_a_file_becomes_a_post_processor() {
+    let read = |model: &str, change: &dyn Fn(&mut Writer)| {
+        let mut writer = Writer::default();
+        writer.text("tokenizer.ggml.model", "gpt2");
+        writer.text("tokenizer.ggml.pre", model);
+        writer.texts("tokenizer.ggml.tokens", &["<s>", "a", "</s>"]);
+        writer.texts("tokenizer.ggml.merges", &[]);
+        writer.size("tokenizer.ggml.bos_token_id", 0);
+        writer.size("tokenizer.ggml.eos_token_id", 2);
+        change(&mut writer);
+        let tokenizer = gguf_tokenizer(&Gguf::parse(&writer.finish()).unwrap())?;
+        let fields: serde_json::Value = serde_json::from_str(&tokenizer).unwrap();
+        let single = fields["post_processor"]["single"].as_array().cloned().unwrap_or_default();
+        let names = single.iter().map(|part| part["SpecialToken"]["id"].as_str().unwrap_or("text").to_owned());
+        Ok::<_, GgufError>(names.collect::<Vec<_>>())
+    };
+    let flag = |key: &'static str, value: u8| move |writer: &mut Writer| writer.pair(key, 7, &[value]);
+    let nothing: [&str; 0] = [];
+    assert_eq!(read("gpt-2", &|_| {}).unwrap(), nothing);
+    assert_eq!(read("llama-bpe", &|_| {}).unwrap(), ["<s>", "text"]);
+    assert_eq!(read("llama-bpe", &flag("tokenizer.ggml.add_bos_token", 0)).unwrap(), nothing);
+    assert_eq!(read("gpt-2", &flag("tokenizer.ggml.add_bos_token", 1)).unwrap(), ["<s>", "text"]);
+    assert_eq!(read("gpt-2", &flag("tokenizer.ggml.add_eos_token", 1)).unwrap(), ["text", "</s>"]);
+    assert!(read("gpt-2", &flag("tokenizer.ggml.add_space_prefix", 0)).is_ok());
+    assert!(read("gpt-2", &flag("tokenizer.ggml.add_space_prefix", 1)).is_err());
+}
+
+#[test]
 fn a_vocabulary_becomes_a_tokenizer() {
     let mut writer = Writer::default();
     writer.text("tokenizer.ggml.model", "gpt2");
@@ -216,6 +244,7 @@ fn a_vocabulary_becomes_a_tokenizer() {
     assert_eq!(tokenizer["model"]["merges"][0], serde_json::json!(["a", "b"]));
     assert_eq!(tokenizer["added_tokens"][0]["content"], "<|end|>");
     assert_eq!(tokenizer["added_tokens"].as_array().unwrap().len(), 1);
+    assert_eq!(tokenizer["post_processor"], serde_json::Value::Null);
 
     let mut sentence_piece = Writer::default();
     sentence_piece.text("tokenizer.ggml.model", "llama");
@@ -246,13 +275,91 @@ fn errors_name_the_key_or_the_tensor() {
     assert_eq!(without, "GGUF tensor `blk.0.attn_v.weight`: it is missing");
     let other = message(&|writer| writer.text("llama.rope.scaling.type", "yarn"));
     assert_eq!(other, "GGUF key `llama.rope.scaling.type`: `yarn` is not supported");
-    let packed = message(&|writer| writer.tensor("x", &[2, 256], 14, vec![0; 420]));
-    assert!(packed.contains("its type 14 is not one of F32"), "{packed}");
+    let packed = message(&|writer| {
+        writer.tensors.retain(|(description, _)| !description[8..].starts_with(b"output_norm"));
+        writer.tensor("output_norm.weight", &[32], 20, vec![0; 18]);
+    });
+    assert!(packed.starts_with("GGUF tensor `output_norm.weight`: its type IQ4_NL is not supported; F32"), "{packed}");
+    let strange = message(&|writer| writer.floats("blk.0.attn_q.bias", &[32], &[0.5; 32]));
+    assert_eq!(strange, "GGUF tensor `blk.0.attn_q.bias`: biases are not supported");
+    let scaled = message(&|writer| writer.number("llama.rope.scale_linear", 4.0));
+    assert_eq!(scaled, "GGUF key `llama.rope.scale_linear`: 4 is not supported");
     let twice = message(&|writer| writer.size("llama.block_count", 2));
     assert_eq!(twice, "GGUF key `llama.block_count`: it occurs twice");
     // A file that promises far more than it holds.
     let huge = message(&|writer| writer.tensor("x", &[1 << 30, 1 << 30, 1 << 30], 0, Vec::new()));
     assert!(huge.contains("too large"), "{huge}");
+}
+
+#[test]
+fn keys_that_change_what_a_model_computes_are_rejected_and_others_are_not() {
+    let read = |change: &dyn Fn(&mut Writer)| {
+        let mut writer = write_model(&config(), &initial_parameters(&config(), [1; 32]));
+        change(&mut writer);
+        gguf_config(&Gguf::parse(&writer.finish()).unwrap()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for (key, value) in [
+        ("rope.scaling.factor", 8.0),
+        ("attn_logit_softcapping", 50.0),
+        ("logit_scale", 0.5),
+        ("attention.scale", 0.5),
+        ("attention.clamp_kqv", 8.0),
+        ("something.new", 0.1),
+    ] {
+        let error = read(&|writer| writer.number(&format!("llama.{key}"), value)).unwrap_err();
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    for (key, value) in [
+        ("attention.sliding_window", 8),
+        ("expert_count", 4),
+        ("pooling_type", 3),
+        ("vocab_size", 41),
+        ("attention.value_length", 4),
+        ("nextn_predict_layers", 1),
+    ] {
+        let error = read(&|writer| writer.size(&format!("llama.{key}"), value)).unwrap_err();
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    read(&|writer| writer.text("general.type", "adapter")).unwrap_err();
+    read(&|writer| {
+        writer.number("llama.rope.scaling.factor", 1.0);
+        writer.number("llama.attention.scale", 8f32.powf(-0.5));
+        writer.size("llama.attention.sliding_window", 1 << 20);
+        writer.size("llama.expert_count", 0);
+        writer.size("llama.vocab_size", 40);
+        writer.text("llama.rope.scaling.type", "none");
+        writer.text("llama.tensor_data_layout", "Meta AI original pth");
+        writer.text("general.license", "mit");
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_parts_of_a_model_are_read_together() {
+    let parameters = initial_parameters(&config(), [1; 32]);
+    let whole = write_model(&config(), &parameters);
+    let count = whole.tensors.len();
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for number in 0..2 {
+        let mut part = Writer::default();
+        if number == 0 {
+            describe(&mut part, &config());
+        }
+        part.size("split.no", number);
+        part.size("split.count", 2);
+        part.size("split.tensors.count", count);
+        part.tensors = whole.tensors.iter().skip(number).step_by(2).cloned().collect();
+        parts.push(part.finish());
+    }
+    let parsed = |numbers: &[usize]| numbers.iter().map(|&number| Gguf::parse(&parts[number]).unwrap()).collect();
+    let joined = Gguf::join(parsed(&[0, 1])).unwrap();
+    assert_eq!(gguf_config(&joined).unwrap().0, config());
+    assert_eq!(gguf_parameters(&joined, &config()).unwrap(), parameters);
+    for wrong in [&[1, 0][..], &[0], &[0, 0], &[]] {
+        assert!(Gguf::join(parsed(wrong)).is_err(), "{wrong:?}");
+    }
+    let alone = gguf_config(&Gguf::parse(&parts[0]).unwrap()).unwrap_err().to_string();
+    assert!(alone.contains("part 1 of 2"), "{alone}");
 }
 
 #[test]

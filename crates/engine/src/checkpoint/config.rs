@@ -1,8 +1,10 @@
 //! `config.json` and `generation_config.json`, in the spellings of Hugging Face's releases 4 and 5.
 
+mod keys;
+
 use super::{CheckpointError, Precision};
 use serde_json::{Map, Value, json};
-use templar_base::{ModelConfig, RopeScaling};
+use templar_base::{ModelConfig, RopeScaling, settings_json};
 
 /// The tokens that a model's files name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,8 +33,10 @@ impl SpecialTokens {
             }
             Some(token) => vec![as_token("eos_token_id", token)?],
         };
-        let one = |field| from.get(field).map(|token| as_token(field, token)).transpose();
-        Ok(Self { begin: one("bos_token_id")?, end, padding: one("pad_token_id")? })
+        let begin = from.get("bos_token_id").map(|token| as_token("bos_token_id", token)).transpose()?;
+        // Nothing is padded here, and some files say -1 for "none".
+        let padding = from.get("pad_token_id").and_then(|token| as_token("pad_token_id", token).ok());
+        Ok(Self { begin, end, padding })
     }
 }
 
@@ -115,19 +119,20 @@ pub fn generation_config_from_json(text: &str) -> Result<SpecialTokens, Checkpoi
     SpecialTokens::read(&Fields::parse(text)?)
 }
 
-/// The sizes and special tokens of a `config.json`; refuses what this engine does not compute.
+/// The sizes and special tokens of a `config.json`. Rejects by its name what this engine does not compute; see
+/// [`unused_config_keys`] for what is left.
 pub fn config_from_json(text: &str) -> Result<(ModelConfig, SpecialTokens), CheckpointError> {
     let fields = Fields::parse(text)?;
     let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
     if !["llama", "mistral", "qwen3"].contains(&model_type) {
         return Err(bad("model_type", format!("`{model_type}` is not one of llama, mistral, qwen3")));
     }
-    fields.demand("hidden_act", &json!("silu"))?;
+    // Two names of one function.
+    if fields.get("hidden_act") != Some(&json!("swish")) {
+        fields.demand("hidden_act", &json!("silu"))?;
+    }
     for field in ["attention_bias", "mlp_bias", "use_sliding_window"] {
         fields.demand(field, &json!(false))?;
-    }
-    if model_type == "mistral" && fields.get("sliding_window").is_some() {
-        return Err(bad("sliding_window", "attention within a window is not supported"));
     }
     if fields.get("quantization_config").is_some() {
         return Err(bad("quantization_config", "quantised weights are not supported; convert to f32, bf16 or f16"));
@@ -135,6 +140,8 @@ pub fn config_from_json(text: &str) -> Result<(ModelConfig, SpecialTokens), Chec
     let heads = fields.size("num_attention_heads", None)?;
     let hidden_size = fields.size("hidden_size", None)?;
     let default_head = if model_type == "qwen3" { 128 } else { hidden_size / heads.max(1) };
+    // What `transformers` leaves out of a file has its default.
+    let default_kv_heads = if model_type == "mistral" { 8 } else { heads };
     let (rope_theta, rope_scaling) = rope(&fields)?;
     let config = ModelConfig {
         vocab_size: fields.size("vocab_size", None)?,
@@ -142,7 +149,7 @@ pub fn config_from_json(text: &str) -> Result<(ModelConfig, SpecialTokens), Chec
         intermediate_size: fields.size("intermediate_size", None)?,
         num_hidden_layers: fields.size("num_hidden_layers", None)?,
         num_attention_heads: heads,
-        num_key_value_heads: fields.size("num_key_value_heads", Some(heads))?,
+        num_key_value_heads: fields.size("num_key_value_heads", Some(default_kv_heads))?,
         head_dim: fields.size("head_dim", Some(default_head))?,
         max_position_embeddings: fields.size("max_position_embeddings", Some(2048))?,
         rms_norm_eps: fields.number("rms_norm_eps", Some(1e-6))? as f32,
@@ -153,34 +160,93 @@ pub fn config_from_json(text: &str) -> Result<(ModelConfig, SpecialTokens), Chec
         initializer_range: fields.number("initializer_range", Some(0.02))? as f32,
     };
     config.check().map_err(|error| bad(error.field, error.reason))?;
+    check_windows(&fields, model_type, config.max_position_embeddings)?;
+    keys::check_keys(&fields)?;
     Ok((config, SpecialTokens::read(&fields)?))
 }
 
-/// Base and scaling: `rope_parameters` of release 5, or `rope_theta` and `rope_scaling` of release 4.
+/// The keys of a `config.json` that are not used and that the reader does not know: fields of another architecture, or
+/// of a tool. They change nothing in the architectures that are read here.
+pub fn unused_config_keys(text: &str) -> Result<Vec<String>, CheckpointError> {
+    Ok(keys::unused_keys(&Fields::parse(text)?))
+}
+
+/// Rejects attention that does not see the whole context.
+fn check_windows(fields: &Fields, model_type: &str, context: usize) -> Result<(), CheckpointError> {
+    const MISTRAL_WINDOW: usize = 4096;
+    if let Some(layers) = fields.get("layer_types") {
+        let is_full = |layer: &Value| layer == "full_attention";
+        if !layers.as_array().is_some_and(|layers| layers.iter().all(is_full)) {
+            return Err(bad("layer_types", format!("{layers} is not supported, only full_attention is")));
+        }
+    }
+    // Qwen3 has it behind `use_sliding_window`, which is false here.
+    if model_type == "qwen3" {
+        return Ok(());
+    }
+    let is_left_out = model_type == "mistral" && !fields.map.contains_key("sliding_window");
+    let window = fields.size("sliding_window", Some(if is_left_out { MISTRAL_WINDOW } else { context }))?;
+    if window < context {
+        let reason = format!("attention within a window ({window} of {context} tokens) is not supported");
+        return Err(bad("sliding_window", reason));
+    }
+    Ok(())
+}
+
+/// Base and scaling: `rope_parameters` of release 5, or `rope_theta` and `rope_scaling` of release 4. A file may have
+/// both; then they say the same.
 fn rope(fields: &Fields) -> Result<(f64, Option<RopeScaling>), CheckpointError> {
     let inner = |name: &'static str| match fields.get(name) {
         None => Ok(None),
         Some(Value::Object(inner)) => Ok(Some(Fields { map: inner.clone(), prefix: format!("{name}.") })),
         Some(other) => Err(bad(name, format!("{other} is not an object"))),
     };
-    let parameters = inner("rope_parameters")?;
-    let base = parameters.as_ref().filter(|inner| inner.get("rope_theta").is_some()).unwrap_or(fields);
-    let theta = base.number("rope_theta", Some(10_000.0))?;
-    let Some(scaling) = parameters.or(inner("rope_scaling")?) else { return Ok((theta, None)) };
-    scaling.demand("partial_rotary_factor", &json!(1.0))?;
-    let kind = scaling.get("rope_type").or(scaling.get("type")).and_then(Value::as_str).unwrap_or("default");
-    match kind {
-        "default" => Ok((theta, None)),
+    let (new, old) = (inner("rope_parameters")?, inner("rope_scaling")?);
+    let outer_theta = fields.get("rope_theta").map(|_| fields.number("rope_theta", None)).transpose()?;
+    let has_theta = new.as_ref().filter(|inner| inner.get("rope_theta").is_some());
+    let inner_theta = has_theta.map(|inner| inner.number("rope_theta", None)).transpose()?;
+    if let (Some(outer), Some(inner)) = (outer_theta, inner_theta)
+        && outer != inner
+    {
+        return Err(bad("rope_theta", format!("{outer} contradicts the {inner} of rope_parameters")));
+    }
+    let theta = inner_theta.or(outer_theta).unwrap_or(10_000.0);
+    let new = new.map(|fields| scaling(&fields)).transpose()?;
+    let old = old.map(|fields| scaling(&fields)).transpose()?;
+    if let (Some(new), Some(old)) = (&new, &old)
+        && new != old
+    {
+        return Err(bad("rope_scaling", "it contradicts rope_parameters"));
+    }
+    Ok((theta, new.or(old).flatten()))
+}
+
+/// The scaling that `rope_parameters` or `rope_scaling` describes.
+fn scaling(fields: &Fields) -> Result<Option<RopeScaling>, CheckpointError> {
+    fields.demand("partial_rotary_factor", &json!(1.0))?;
+    let kind = match fields.get("rope_type").or(fields.get("type")) {
+        None => "default",
+        Some(Value::String(kind)) => kind,
+        Some(other) => return Err(fields.bad("rope_type", format!("{other} is not a name"))),
+    };
+    let mut known = vec!["partial_rotary_factor", "rope_theta", "rope_type", "type"];
+    let found = match kind {
+        "default" => None,
         "llama3" => {
-            let scaling = RopeScaling {
-                factor: scaling.number("factor", None)?,
-                low_freq_factor: scaling.number("low_freq_factor", None)?,
-                high_freq_factor: scaling.number("high_freq_factor", None)?,
-                original_max_position_embeddings: scaling.size("original_max_position_embeddings", None)?,
-            };
-            Ok((theta, Some(scaling)))
+            known.extend(["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]);
+            Some(RopeScaling {
+                factor: fields.number("factor", None)?,
+                low_freq_factor: fields.number("low_freq_factor", None)?,
+                high_freq_factor: fields.number("high_freq_factor", None)?,
+                original_max_position_embeddings: fields.size("original_max_position_embeddings", None)?,
+            })
         }
-        other => Err(bad(&format!("{}rope_type", scaling.prefix), format!("`{other}` is not default or llama3"))),
+        other => return Err(fields.bad("rope_type", format!("`{other}` is not default or llama3"))),
+    };
+    let is_unknown = |(key, value): &(&String, &Value)| !known.contains(&key.as_str()) && !value.is_null();
+    match fields.map.iter().find(is_unknown) {
+        Some((key, value)) => Err(fields.bad(key, format!("{value} is not supported with the type `{kind}`"))),
+        None => Ok(found),
     }
 }
 
@@ -192,7 +258,7 @@ struct Fields {
 
 impl Fields {
     fn parse(text: &str) -> Result<Self, CheckpointError> {
-        match serde_json::from_str(text) {
+        match settings_json(text.as_bytes()) {
             Ok(Value::Object(map)) => Ok(Self { map, prefix: String::new() }),
             Ok(_) => Err(bad("(whole file)", "it is not a JSON object")),
             Err(error) => Err(bad("(whole file)", error.to_string())),

@@ -4,6 +4,7 @@
 //! copy of the model. The crate `safetensors` is not used: it takes a file as one slice and a tensor's data as a whole.
 
 mod header;
+mod naming;
 mod read;
 mod write;
 

@@ -3,7 +3,7 @@
 //! All little-endian. A text is its length (u64) and its UTF-8 bytes. A tensor's dimensions come innermost first, its
 //! offset counts from the start of the data, which is aligned to `general.alignment` (32 where nothing is said).
 
-use super::block::BlockType;
+use super::block::{BlockType, READ_TYPES};
 use std::collections::BTreeMap;
 
 /// A GGUF file that cannot be used; the file is at fault.
@@ -115,8 +115,14 @@ pub struct GgufTensor<'a> {
 
 impl GgufTensor<'_> {
     /// The name of the packing, such as `Q4_1`.
-    pub fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> String {
         self.kind.name()
+    }
+
+    /// Why its values cannot be read, if they cannot.
+    pub(super) fn unread(&self) -> Option<String> {
+        let reason = format!("its type {} is not supported; {READ_TYPES} are", self.kind.name());
+        (!self.kind.is_read()).then_some(reason)
     }
 
     /// Bytes in the file.
@@ -124,8 +130,8 @@ impl GgufTensor<'_> {
         self.bytes.len()
     }
 
-    /// The values as f32.
-    pub fn to_f32(&self) -> Vec<f32> {
+    /// The values as f32; none of a type that is not supported.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
         self.kind.decode(self.bytes)
     }
 }
@@ -200,6 +206,44 @@ impl<'a> Gguf<'a> {
         Ok(Self { values, tensors })
     }
 
+    /// The number of this part and of all parts, where the file is one part of a model (`split.no`, `split.count`).
+    pub fn part(&self) -> Option<(u64, u64)> {
+        let number = |key| self.values.get(key).and_then(Value::as_unsigned);
+        let count = number("split.count").filter(|count| *count > 1)?;
+        Some((number("split.no").unwrap_or(0), count))
+    }
+
+    /// One file from all parts of a model, in their order: the keys are those of the first, the tensors those of all.
+    pub fn join(parts: Vec<Self>) -> Result<Self, GgufError> {
+        let bad = |key: &str, reason: String| GgufError::Key { key: key.to_owned(), reason };
+        let count = parts.len() as u64;
+        let mut whole: Option<Self> = None;
+        for (number, part) in (0..).zip(parts) {
+            if part.part() != Some((number, count)) {
+                return Err(bad("split.no", format!("this is not part {} of {count}", number + 1)));
+            }
+            let Some(whole) = &mut whole else {
+                whole = Some(part);
+                continue;
+            };
+            for (name, tensor) in part.tensors {
+                if whole.tensors.insert(name, tensor).is_some() {
+                    return Err(GgufError::Tensor { name: name.to_owned(), reason: "it is in two parts".into() });
+                }
+            }
+        }
+        let mut whole = whole.ok_or_else(|| bad("split.count", "there are no parts".into()))?;
+        let found = whole.tensors.len() as u64;
+        if let Some(wanted) = whole.values.get("split.tensors.count").and_then(Value::as_unsigned)
+            && wanted != found
+        {
+            return Err(bad("split.tensors.count", format!("the parts have {found} tensors, not {wanted}")));
+        }
+        // It is whole now.
+        whole.values.remove("split.count");
+        Ok(whole)
+    }
+
     /// The text of a key.
     pub fn text(&self, key: &str) -> Option<&'a str> {
         match self.values.get(key) {
@@ -239,9 +283,7 @@ impl<'a> Description<'a> {
             shape.push(usize::try_from(length).map_err(|_| bad(format!("a dimension of {length}")))?);
         }
         shape.reverse();
-        let kind = reader.u32().ok_or_else(cut)?;
-        let kind = BlockType::from_code(kind)
-            .ok_or_else(|| bad(format!("its type {kind} is not one of F32, F16, BF16, Q8_0, Q4_0, Q4_1")))?;
+        let kind = BlockType::from_code(reader.u32().ok_or_else(cut)?);
         let offset = reader.u64().ok_or_else(cut)?;
         Ok(Self { name, shape, kind, offset })
     }

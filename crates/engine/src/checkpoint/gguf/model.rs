@@ -1,91 +1,41 @@
 //! From a GGUF file to the sizes and parameters of a model.
 
-use super::{Gguf, GgufError, Value};
-use crate::ParamLayout;
+use super::accounting::{Keys, check_keys, check_tensors};
+use super::{Gguf, GgufError, GgufTensor};
 use crate::checkpoint::SpecialTokens;
 use crate::rope::frequencies;
+use crate::{ParamLayout, Tensor};
 use templar_base::{ModelConfig, RopeScaling};
 
 /// The context for which the models were trained whose rotation was scaled afterwards (Llama 3.1 to 3.3).
 const LLAMA3_ORIGINAL_CONTEXT: usize = 8192;
 
-fn bad(key: impl Into<String>, reason: impl Into<String>) -> GgufError {
+pub(super) fn bad(key: impl Into<String>, reason: impl Into<String>) -> GgufError {
     GgufError::Key { key: key.into(), reason: reason.into() }
 }
 
-fn bad_tensor(name: &str, reason: impl Into<String>) -> GgufError {
+pub(super) fn bad_tensor(name: &str, reason: impl Into<String>) -> GgufError {
     GgufError::Tensor { name: name.to_owned(), reason: reason.into() }
 }
 
-/// The keys of a model's architecture, such as `llama.block_count`.
-struct Keys<'f, 'a> {
-    file: &'f Gguf<'a>,
-    architecture: &'a str,
-}
-
-impl Keys<'_, '_> {
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.architecture)
-    }
-
-    fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.file.values.get(self.name(key).as_str()).copied()
-    }
-
-    /// A size; a list with one for each layer is fine where all are equal.
-    fn size(&self, key: &str) -> Result<Option<usize>, GgufError> {
-        let bad = |reason: &str| bad(self.name(key), reason);
-        let value = match self.get(key) {
-            None => return Ok(None),
-            Some(Value::Array(array)) => {
-                let first = array.values().next().ok_or(bad("it is empty"))?;
-                if array.values().any(|value| value != first) {
-                    return Err(bad("layers that differ from each other are not supported"));
-                }
-                first
-            }
-            Some(value) => value,
-        };
-        let size = value.as_unsigned().and_then(|value| usize::try_from(value).ok());
-        size.ok_or(bad("it is not a size")).map(Some)
-    }
-
-    fn needed(&self, key: &str) -> Result<usize, GgufError> {
-        self.size(key)?.ok_or_else(|| bad(self.name(key), "it is missing"))
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>, GgufError> {
-        let value = self.get(key);
-        value.map(|value| value.as_float().ok_or_else(|| bad(self.name(key), "it is not a number"))).transpose()
-    }
-}
-
-/// The sizes and special tokens of the model; refuses what this engine does not compute.
+/// The sizes and special tokens of the model. Rejects by its name every key and tensor that this engine does not
+/// compute with and that may change what the model computes.
 pub fn gguf_config(file: &Gguf) -> Result<(ModelConfig, SpecialTokens), GgufError> {
+    if let Some((number, count)) = file.part() {
+        let reason = format!("this is part {} of {count}: all parts are needed", number + 1);
+        return Err(bad("split.count", reason));
+    }
     let architecture = file.text("general.architecture").ok_or(bad("general.architecture", "it is missing"))?;
     if !["llama", "qwen3"].contains(&architecture) {
         return Err(bad("general.architecture", format!("`{architecture}` is not one of llama, qwen3")));
     }
     let keys = Keys { file, architecture };
-    let scaling = keys.name("rope.scaling.type");
-    if let Some(kind) = file.text(&scaling).filter(|kind| *kind != "none") {
-        return Err(bad(scaling, format!("`{kind}` is not supported")));
-    }
-    if keys.size("expert_count")?.is_some_and(|experts| experts > 0) {
-        return Err(bad(keys.name("expert_count"), "mixtures of experts are not supported"));
-    }
     let embedding = file.tensors.get("token_embd.weight").ok_or(bad_tensor("token_embd.weight", "it is missing"))?;
     let [vocab_size, hidden_size] = embedding.shape[..] else {
         return Err(bad_tensor("token_embd.weight", "it is not a matrix"));
     };
     let heads = keys.needed("attention.head_count")?;
     let usual_head = hidden_size.checked_div(heads).unwrap_or(0);
-    let head_dim = keys.size("attention.key_length")?.unwrap_or(usual_head);
-    for key in ["attention.value_length", "rope.dimension_count"] {
-        if keys.size(key)?.is_some_and(|size| size != head_dim) {
-            return Err(bad(keys.name(key), format!("it is not the width of a head, {head_dim}")));
-        }
-    }
     let epsilon = keys.number("attention.layer_norm_rms_epsilon")?;
     let mut config = ModelConfig {
         vocab_size,
@@ -94,18 +44,20 @@ pub fn gguf_config(file: &Gguf) -> Result<(ModelConfig, SpecialTokens), GgufErro
         num_hidden_layers: keys.needed("block_count")?,
         num_attention_heads: heads,
         num_key_value_heads: keys.size("attention.head_count_kv")?.unwrap_or(heads),
-        head_dim,
+        head_dim: keys.size("attention.key_length")?.unwrap_or(usual_head),
         max_position_embeddings: keys.needed("context_length")?,
         rms_norm_eps: epsilon.ok_or_else(|| bad(keys.name("attention.layer_norm_rms_epsilon"), "it is missing"))?
             as f32,
         rope_theta: keys.number("rope.freq_base")?.unwrap_or(10_000.0),
         rope_scaling: None,
         tie_word_embeddings: !file.tensors.contains_key("output.weight"),
-        qk_norm: file.tensors.contains_key("blk.0.attn_q_norm.weight"),
+        qk_norm: architecture == "qwen3",
         initializer_range: 0.02,
     };
     config.check().map_err(|error| bad(error.field, error.reason))?;
+    check_keys(&keys, &config)?;
     config.rope_scaling = rope_scaling(file, &config)?;
+    check_tensors(file, &config)?;
     Ok((config, special_tokens(file)))
 }
 
@@ -115,7 +67,7 @@ fn special_tokens(file: &Gguf) -> SpecialTokens {
         value.as_unsigned().and_then(|token| u32::try_from(token).ok())
     };
     let mut end = Vec::new();
-    for found in ["eos", "eot"].into_iter().filter_map(token) {
+    for found in ["eos", "eot", "eom"].into_iter().filter_map(token) {
         if !end.contains(&found) {
             end.push(found);
         }
@@ -131,7 +83,7 @@ fn rope_scaling(file: &Gguf, config: &ModelConfig) -> Result<Option<RopeScaling>
     if tensor.shape != [config.head_dim / 2] {
         return Err(bad_tensor(NAME, "it does not have a value for each pair of a head"));
     }
-    let divisors = tensor.to_f32();
+    let divisors = tensor.to_f32().ok_or_else(|| bad_tensor(NAME, tensor.unread().unwrap_or_default()))?;
     let factor = divisors.iter().copied().fold(0.0, f32::max);
     if divisors.iter().all(|&divisor| divisor == 1.0) {
         return Ok(None);
@@ -154,26 +106,43 @@ pub fn gguf_parameters(file: &Gguf, config: &ModelConfig) -> Result<Vec<f32>, Gg
     // llama.cpp turns neighbouring values of a `llama` head, so its converter reorders the rows of q and k.
     let is_interleaved = file.text("general.architecture") == Some("llama");
     let layout = ParamLayout::new(config);
-    let mut wanted = Vec::new();
     // All shapes come before any memory: hostile sizes have no tensors to go with.
-    for tensor in layout.tensors() {
-        let name = gguf_name(&tensor.name);
-        let stored = file.tensors.get(name.as_str()).ok_or_else(|| bad_tensor(&name, "it is missing"))?;
-        if stored.shape != tensor.shape {
-            let reason = format!("shape {:?} where the sizes ask for {:?}", stored.shape, tensor.shape);
-            return Err(bad_tensor(&name, reason));
-        }
-        wanted.push((tensor, stored));
-    }
+    let wanted = wanted_tensors(file, &layout)?;
     let mut parameters = Vec::with_capacity(layout.total());
     for (tensor, stored) in wanted {
-        let mut values = stored.to_f32();
+        let unread = || bad_tensor(&gguf_name(&tensor.name), stored.unread().unwrap_or_default());
+        let mut values = stored.to_f32().ok_or_else(unread)?;
         if is_interleaved && (tensor.name.ends_with("q_proj.weight") || tensor.name.ends_with("k_proj.weight")) {
             values = halves_from_pairs(&values, config.head_dim, config.hidden_size);
         }
         parameters.extend(values);
     }
     Ok(parameters)
+}
+
+/// Whether [`gguf_parameters`] finds all that it needs, without reading the values.
+pub fn gguf_fits(file: &Gguf, config: &ModelConfig) -> Result<(), GgufError> {
+    wanted_tensors(file, &ParamLayout::new(config)).map(|_| ())
+}
+
+/// The file's tensor for each of the layout.
+fn wanted_tensors<'l, 'f, 'a>(
+    file: &'f Gguf<'a>,
+    layout: &'l ParamLayout,
+) -> Result<Vec<(&'l Tensor, &'f GgufTensor<'a>)>, GgufError> {
+    let find = |tensor: &'l Tensor| {
+        let name = gguf_name(&tensor.name);
+        let stored = file.tensors.get(name.as_str()).ok_or_else(|| bad_tensor(&name, "it is missing"))?;
+        if stored.shape != tensor.shape {
+            let reason = format!("shape {:?} where the sizes ask for {:?}", stored.shape, tensor.shape);
+            return Err(bad_tensor(&name, reason));
+        }
+        match stored.unread() {
+            Some(reason) => Err(bad_tensor(&name, reason)),
+            None => Ok((tensor, stored)),
+        }
+    };
+    layout.tensors().iter().map(find).collect()
 }
 
 /// Rows of each head from the order (pair, part) to (part, pair): row `2 p + s` of a head becomes row `s h/2 + p`.
@@ -189,7 +158,7 @@ fn halves_from_pairs(values: &[f32], head_dim: usize, width: usize) -> Vec<f32> 
 }
 
 /// The name that llama.cpp gives to a tensor of this Hugging Face name.
-fn gguf_name(name: &str) -> String {
+pub(super) fn gguf_name(name: &str) -> String {
     match name {
         "model.embed_tokens.weight" => return "token_embd.weight".into(),
         "model.norm.weight" => return "output_norm.weight".into(),

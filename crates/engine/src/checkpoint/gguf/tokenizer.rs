@@ -25,6 +25,7 @@ pub fn gguf_tokenizer(file: &Gguf) -> Result<String, GgufError> {
         Some(other) => return Err(bad("model", format!("`{other}` is not supported, only byte-level BPE (gpt2) is"))),
         None => return Err(bad("model", "it is missing".into())),
     }
+    check_keys(file)?;
     let list = |key: &str| file.array(&format!("tokenizer.ggml.{key}")).ok_or_else(|| bad(key, "it is missing".into()));
     let cut = file.text("tokenizer.ggml.pre");
     // Llama 3 takes a word that is a token as it is, whatever the merges say.
@@ -42,12 +43,13 @@ pub fn gguf_tokenizer(file: &Gguf) -> Result<String, GgufError> {
     };
     let kinds = file.array("tokenizer.ggml.token_type");
     let kinds: Vec<u64> = kinds.iter().flat_map(|kinds| kinds.values()).filter_map(|kind| kind.as_unsigned()).collect();
-    let (mut vocabulary, mut added) = (Map::new(), Vec::new());
+    let (mut vocabulary, mut added, mut names) = (Map::new(), Vec::new(), Vec::new());
     for (id, token) in list("tokens")?.values().enumerate() {
         let Value::Text(token) = token else { return Err(bad("tokens", format!("token {id} is not a text"))) };
         if vocabulary.insert(token.to_owned(), json!(id)).is_some() {
             return Err(bad("tokens", format!("token {id} occurs twice")));
         }
+        names.push(token);
         let kind = kinds.get(id).copied().unwrap_or(0);
         if kind == CONTROL || kind == USER_DEFINED {
             added.push(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
@@ -71,13 +73,68 @@ pub fn gguf_tokenizer(file: &Gguf) -> Result<String, GgufError> {
         "added_tokens": added,
         "normalizer": null,
         "pre_tokenizer": pre_tokenizer,
-        "post_processor": null,
+        "post_processor": post_processor(file, &names, is_llama3)?,
         "decoder": byte_level(true),
         "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": is_llama3,
             "vocab": vocabulary, "merges": merges},
     });
     Ok(tokenizer.to_string())
+}
+
+/// Keys that are used, or that say nothing about a text's tokens: numbers of special tokens, templates of a
+/// conversation, scores (of other kinds of tokenizers).
+#[rustfmt::skip]
+const KNOWN: &[&str] = &[
+    "add_bos_token", "add_eos_token", "chat_template", "chat_templates", "merges", "model", "pre", "scores",
+    "token_type", "token_type_count", "tokens",
+];
+
+/// Rejects a key that may change a text's tokens and is not known here, unless it is switched off.
+fn check_keys(file: &Gguf) -> Result<(), GgufError> {
+    for (key, value) in &file.values {
+        let Some(name) = key.strip_prefix("tokenizer.ggml.") else { continue };
+        let is_off = matches!(value, Value::Flag(false)) || value.as_float() == Some(0.0);
+        if !KNOWN.contains(&name) && !name.ends_with("_token_id") && !is_off {
+            return Err(GgufError::Key { key: (*key).to_owned(), reason: "it is not supported".into() });
+        }
+    }
+    Ok(())
+}
+
+/// What puts the tokens before and after a text that the file asks for.
+fn post_processor(file: &Gguf, names: &[&str], is_llama3: bool) -> Result<Json, GgufError> {
+    let mut single = vec![json!({"Sequence": {"id": "A", "type_id": 0}})];
+    let mut special = Map::new();
+    for (key, of, by_default) in
+        [("add_bos_token", "bos_token_id", is_llama3), ("add_eos_token", "eos_token_id", false)]
+    {
+        let bad = |key: &str, reason: &str| GgufError::Key {
+            key: format!("tokenizer.ggml.{key}"),
+            reason: reason.to_owned(),
+        };
+        let id = file.values.get(format!("tokenizer.ggml.{of}").as_str()).and_then(Value::as_unsigned);
+        match file.values.get(format!("tokenizer.ggml.{key}").as_str()) {
+            Some(Value::Flag(false)) => continue,
+            // llama.cpp begins a text of these models so where the file does not say.
+            None if by_default && id.is_some() => {}
+            None => continue,
+            Some(Value::Flag(true)) => {}
+            Some(_) => return Err(bad(key, "it is not true or false")),
+        }
+        let id = id.ok_or_else(|| bad(of, "it is missing"))?;
+        let name = usize::try_from(id).ok().and_then(|id| names.get(id));
+        let name = name.ok_or_else(|| bad(of, "there is no such token"))?;
+        special.insert((*name).to_owned(), json!({"id": name, "ids": [id], "tokens": [name]}));
+        let place = if key == "add_bos_token" { 0 } else { single.len() };
+        single.insert(place, json!({"SpecialToken": {"id": name, "type_id": 0}}));
+    }
+    if special.is_empty() {
+        return Ok(Json::Null);
+    }
+    let second = json!({"Sequence": {"id": "B", "type_id": 1}});
+    let pair: Vec<Json> = single.iter().cloned().chain([second]).collect();
+    Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}))
 }
 
 fn byte_level(cuts: bool) -> Json {

@@ -56,6 +56,12 @@ pub(super) fn read_header(from: &mut dyn Read, length: u64, file: usize) -> Resu
     }
     let mut prefix = [0; 8];
     from.read_exact(&mut prefix).map_err(unreadable)?;
+    if prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"\x80\x02") {
+        return Err(frame("it is a pickled file of PyTorch: save it as safetensors".into()));
+    }
+    if prefix.to_ascii_lowercase().starts_with(b"<!doctyp") || prefix.to_ascii_lowercase().starts_with(b"<html") {
+        return Err(frame("it is a page of the web, not the file: download the file again".into()));
+    }
     let text_length = u64::from_le_bytes(prefix);
     if text_length > HEADER_LIMIT {
         return Err(frame(format!("a header of {text_length} bytes is over the limit of {HEADER_LIMIT}")));

@@ -1,7 +1,8 @@
 //! Reading safetensors files: all tensors of one in memory, or a model's parameters segment by segment.
 
 use super::header::{Entry, Header, read_header};
-use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueSink};
+use super::naming::Naming;
+use crate::checkpoint::{CheckpointError, Precision, StreamError, ValueSink, strange_tensor};
 use crate::{ParamLayout, SEGMENT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -75,7 +76,8 @@ impl<T: Read + Seek> Source for T {}
 /// Reads a model's parameters from the safetensors files of a folder, with memory for one segment of values.
 ///
 /// Rejects missing, doubled and unknown tensors, other shapes and types. What a model does not store but older tools
-/// wrote (rotary frequencies, the head of a tied model) is ignored.
+/// wrote (rotary frequencies, the head of a tied model where it is the embedding) is ignored; so is one prefix that all
+/// names have, such as `_orig_mod.`, and `model.` where all names lack it.
 ///
 /// ```
 /// use std::io::Cursor;
@@ -95,7 +97,14 @@ pub struct ParameterStream {
     is_tied: bool,
     found: BTreeSet<usize>,
     files: usize,
+    naming: Option<Naming>,
+    /// Hashes of the embedding's values and of those of a head that is tied to it.
+    embedding: Option<blake3::Hash>,
+    head: Option<blake3::Hash>,
 }
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
 
 impl ParameterStream {
     /// Nothing read yet of a model of these sizes; the files to come have `files_bytes` bytes in all. Fails if that is
@@ -106,7 +115,9 @@ impl ParameterStream {
             return Err(CheckpointError::TooSmall { parameters, bytes: files_bytes });
         }
         let layout = ParamLayout::new(config);
-        Ok(Self { layout, is_tied: config.tie_word_embeddings, found: BTreeSet::new(), files: 0 })
+        let is_tied = config.tie_word_embeddings;
+        let (found, naming, embedding, head) = (BTreeSet::new(), None, None, None);
+        Ok(Self { layout, is_tied, found, files: 0, naming, embedding, head })
     }
 
     /// Reads the tensors of the next file, in the order of their data. `sink(start, values)` gets ranges of the
@@ -114,42 +125,83 @@ impl ParameterStream {
     pub fn read(&mut self, from: &mut dyn Source, sink: &mut ValueSink<'_>) -> Result<(), StreamError> {
         let length = from.seek(SeekFrom::End(0))?;
         from.rewind()?;
-        let header = read_header(&mut *from, length, self.files)?;
-        self.files += 1;
-        let mut wanted = Vec::new();
-        for (name, entry) in &header.tensors {
-            wanted.extend(self.place(name, entry)?.map(|place| (entry.data_offsets[0], place)));
-        }
-        wanted.sort_by_key(|(offset, _)| *offset);
-        for (offset, place) in wanted {
-            from.seek(SeekFrom::Start(header.data_start + offset as u64))?;
-            read_values(from, place, sink)?;
+        for (start, place) in self.places(from, length)? {
+            from.seek(SeekFrom::Start(start))?;
+            let purpose = place.purpose;
+            let mut hasher = blake3::Hasher::new();
+            read_values(from, place, &mut |start, values| {
+                if purpose != Purpose::Parameter {
+                    values.iter().for_each(|value| _ = hasher.update(&value.to_le_bytes()));
+                }
+                if purpose == Purpose::TiedHead { Ok(()) } else { sink(start, values) }
+            })?;
+            match purpose {
+                Purpose::Parameter => {}
+                Purpose::TiedEmbedding => self.embedding = Some(hasher.finalize()),
+                Purpose::TiedHead => self.head = Some(hasher.finalize()),
+            }
         }
         Ok(())
+    }
+
+    /// As [`Self::read`], without the values: whether every tensor of the next file is one of the model's.
+    pub fn check(&mut self, from: &mut dyn Source) -> Result<(), CheckpointError> {
+        let unreadable = |error: std::io::Error| CheckpointError::Frame { file: self.files, reason: error.to_string() };
+        let length = from.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        from.rewind().map_err(unreadable)?;
+        self.places(from, length).map(|_| ())
+    }
+
+    /// What is read of a file of this length, and where in it each begins, in the order of the file.
+    fn places(&mut self, from: &mut dyn Source, length: u64) -> Result<Vec<(u64, Place)>, CheckpointError> {
+        let header = read_header(&mut *from, length, self.files)?;
+        self.files += 1;
+        if self.naming.is_none() {
+            self.naming = Naming::of(header.tensors.keys().map(String::as_str));
+        }
+        let mut wanted = Vec::new();
+        for (name, entry) in &header.tensors {
+            let start = header.data_start + entry.data_offsets[0] as u64;
+            wanted.extend(self.place(name, entry)?.map(|place| (start, place)));
+        }
+        wanted.sort_by_key(|(start, _)| *start);
+        Ok(wanted)
     }
 
     /// Where a tensor of a file goes among the parameters, if it is one of the model's.
     fn place(&mut self, name: &str, entry: &Entry) -> Result<Option<Place>, CheckpointError> {
         let bad = |reason: String| CheckpointError::Tensor { name: name.to_owned(), reason };
-        let Some(tensor) = self.layout.tensor(name) else {
-            if name.ends_with(".rotary_emb.inv_freq") || (name == "lm_head.weight" && self.is_tied) {
+        let known = self.naming.clone().unwrap_or_default().name_of(name);
+        let is_tied_head = known == HEAD && self.is_tied;
+        let Some(tensor) = self.layout.tensor(if is_tied_head { EMBEDDING } else { &known }) else {
+            if known.ends_with(".rotary_emb.inv_freq") {
                 return Ok(None);
             }
-            return Err(bad("this architecture has no such tensor".into()));
+            return Err(bad(strange_tensor(name).into()));
         };
         let precision = entry.precision().map_err(bad)?;
         if entry.shape != tensor.shape {
             return Err(bad(format!("shape {:?} where config.json asks for {:?}", entry.shape, tensor.shape)));
         }
         entry.check_size(precision.bytes()).map_err(bad)?;
-        if !self.found.insert(tensor.range.start) {
+        let range = tensor.range.clone();
+        if is_tied_head {
+            return Ok(Some(Place { range, precision, purpose: Purpose::TiedHead }));
+        }
+        if !self.found.insert(range.start) {
             return Err(bad("it occurs twice".into()));
         }
-        Ok(Some(Place { range: tensor.range.clone(), precision }))
+        let is_embedding = self.is_tied && known == EMBEDDING;
+        let purpose = if is_embedding { Purpose::TiedEmbedding } else { Purpose::Parameter };
+        Ok(Some(Place { range, precision, purpose }))
     }
 
     /// Checks that every parameter was read.
     pub fn finish(self) -> Result<(), CheckpointError> {
+        if self.head.is_some() && self.embedding.is_some() && self.head != self.embedding {
+            let reason = "it is not the embedding, though config.json ties the two: set tie_word_embeddings to false";
+            return Err(CheckpointError::Tensor { name: HEAD.to_owned(), reason: reason.to_owned() });
+        }
         match self.layout.tensors().iter().find(|tensor| !self.found.contains(&tensor.range.start)) {
             Some(tensor) => Err(CheckpointError::Missing(tensor.name.clone())),
             None => Ok(()),
@@ -157,16 +209,25 @@ impl ParameterStream {
     }
 }
 
-/// Where a stored tensor goes among the parameters, and how it is stored.
+/// Where a stored tensor goes among the parameters, how it is stored, and what it is read for.
 struct Place {
     range: Range<usize>,
     precision: Precision,
+    purpose: Purpose,
+}
+
+/// The head of a tied model is no parameter; it is read to see that it is the embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Parameter,
+    TiedEmbedding,
+    TiedHead,
 }
 
 /// Reads a tensor's values by segments.
 fn read_values(
     from: &mut dyn Source,
-    Place { range, precision }: Place,
+    Place { range, precision, .. }: Place,
     sink: &mut ValueSink<'_>,
 ) -> Result<(), StreamError> {
     let largest = SEGMENT.min(range.len());
