@@ -7,6 +7,7 @@
 use crate::end_of_text::{END_OF_TEXT_NAMES, EndOfText};
 use crate::pieces::{PIECE_BYTES, pieces};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use templar_base::ContentHash;
 use templar_disk::Pointer;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -106,6 +107,8 @@ pub struct Tokenizer {
     end_of_text: u32,
     has_usual_end: bool,
     cuts_at_spaces: bool,
+    /// As `inner`, but special tokens that a text spells are read as such.
+    for_prompts: OnceLock<Inner>,
 }
 
 impl Tokenizer {
@@ -175,11 +178,15 @@ impl Tokenizer {
             .ok_or_else(|| TokenizerError::Malformed { reason: "its vocabulary is empty or has no bound".into() })?;
         let end_of_text = end.find(&inner)?;
         let has_usual_end = EndOfText::Usual.find(&inner).is_ok_and(|usual| usual == end_of_text);
+        // A token that a user added may have a space in it, or take the one beside it.
+        let crosses_spaces = |token: &AddedToken| token.content.contains(' ') || token.lstrip || token.rstrip;
         let cuts_at_spaces = matches!(inner.get_model(), ModelWrapper::BPE(_))
             && inner.get_normalizer().is_none()
-            && inner.get_pre_tokenizer().is_some_and(is_byte_level);
+            && inner.get_pre_tokenizer().is_some_and(is_byte_level)
+            && !inner.get_added_tokens_decoder().values().any(crosses_spaces);
         let (json, hash) = (json.to_vec(), ContentHash::of(json));
-        Ok(Self { inner, json, hash, vocab_size, end_of_text, has_usual_end, cuts_at_spaces })
+        let for_prompts = OnceLock::new();
+        Ok(Self { inner, json, hash, vocab_size, end_of_text, has_usual_end, cuts_at_spaces, for_prompts })
     }
 
     /// The tokenizer of a `tokenizer.json` on disk. The token that ends a text is the one that the model's files beside
@@ -242,6 +249,22 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a prompt as the tokenizer's own file has it: special tokens that it spells are read as such. A prompt
+    /// that `is_whole`, and not a piece of one, also has what the file's post-processor puts before and after a text.
+    pub fn encode_prompt(&self, text: &str, is_whole: bool) -> Result<Vec<u32>, TokenizerError> {
+        let inner = self.for_prompts.get_or_init(|| {
+            let mut inner = self.inner.clone();
+            inner.set_encode_special_tokens(false);
+            inner
+        });
+        Ok(inner.encode_fast(text, is_whole).map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// The id of the token of this name.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.inner.token_to_id(name)
+    }
+
     /// The text of the ids, without special tokens. Ids that the vocabulary lacks are left out, and bytes that are no
     /// UTF-8 become replacement characters.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
@@ -250,7 +273,13 @@ impl Tokenizer {
 
     /// A decoder that takes one id at a time, for generation.
     pub fn stream_decoder(&self) -> StreamDecoder<'_> {
-        StreamDecoder { tokenizer: self, ids: Vec::new(), emitted: 0 }
+        self.stream_decoder_after(&[])
+    }
+
+    /// As [`Self::stream_decoder`], for a text that continues the one of these ids: a word after others keeps its space.
+    pub fn stream_decoder_after(&self, before: &[u32]) -> StreamDecoder<'_> {
+        let ids = before[before.len().saturating_sub(CONTEXT_IDS)..].to_vec();
+        StreamDecoder { tokenizer: self, emitted: ids.len(), ids }
     }
 
     fn encode_piece(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
@@ -277,6 +306,9 @@ pub struct StreamDecoder<'a> {
 /// A character has at most four bytes, so at most four byte tokens wait; more is not UTF-8 and comes out as it is.
 const LONGEST_WAIT: usize = 8;
 
+/// Ids before a text that decide how it begins; some of them may be special and have no text.
+const CONTEXT_IDS: usize = 32;
+
 impl StreamDecoder<'_> {
     /// Takes the next id and gives the text that is certain now, often one word, sometimes nothing.
     pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
@@ -286,7 +318,10 @@ impl StreamDecoder<'_> {
         if text.ends_with('\u{FFFD}') && waiting < LONGEST_WAIT {
             return Ok(String::new());
         }
-        self.ids.drain(..self.emitted);
+        // A special token has no text; what came before it stays as the context.
+        if !text.is_empty() {
+            self.ids.drain(..self.emitted);
+        }
         self.emitted = self.ids.len();
         Ok(text)
     }
@@ -300,7 +335,10 @@ impl StreamDecoder<'_> {
     fn new_text(&self) -> Result<String, TokenizerError> {
         let before = self.tokenizer.decode(&self.ids[..self.emitted])?;
         let whole = self.tokenizer.decode(&self.ids)?;
-        Ok(whole.strip_prefix(before.as_str()).unwrap_or_default().to_owned())
+        // Some decoders change the end of a text by what follows: then the text begins where the two differ.
+        let shared: usize =
+            before.chars().zip(whole.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        Ok(whole[shared..].to_owned())
     }
 }
 
@@ -310,8 +348,8 @@ fn failed(error: tokenizers::Error) -> TokenizerError {
 
 fn is_byte_level(pre_tokenizer: &PreTokenizerWrapper) -> bool {
     // Llama 3, Qwen and others split by their own expression first. A space opens a word in those too, but no rule
-    // says so for all of them, so only the expression that is known is cut.
-    matches!(pre_tokenizer, PreTokenizerWrapper::ByteLevel(_))
+    // says so for all of them, so only the expression that is known is cut, where it is used and adds no space of its own.
+    matches!(pre_tokenizer, PreTokenizerWrapper::ByteLevel(level) if level.use_regex && !level.add_prefix_space)
 }
 
 #[cfg(test)]
@@ -376,6 +414,59 @@ mod tests {
         assert!(matches!(plain, Err(TokenizerError::TextTooPlain { wanted: 300, .. })), "{plain:?}");
         assert!(matches!(Tokenizer::from_json(b"{}"), Err(TokenizerError::Malformed { .. })));
         assert!(matches!(Tokenizer::from_json(&[0xff; 9]), Err(TokenizerError::Malformed { .. })));
+    }
+
+    /// A vocabulary in which `▁` stands for a space, with a begin token that a post-processor adds.
+    fn words() -> Tokenizer {
+        let names = ["<unk>", "<s>", "</s>", "▁", "a", "b", "▁a", "▁b"];
+        let vocabulary: serde_json::Map<_, _> =
+            names.iter().zip(0..).map(|(n, id)| ((*n).to_owned(), id.into())).collect();
+        let special = |name: &str, id: u32| {
+            serde_json::json!({"id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true})
+        };
+        let replace =
+            |from: &str, to: &str| serde_json::json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+        let single =
+            serde_json::json!([{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [special("<unk>", 0), special("<s>", 1), special("</s>", 2)],
+            "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace(" ", "▁")]},
+            "pre_tokenizer": null,
+            "post_processor": {"type": "TemplateProcessing", "single": single, "pair": single,
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+            "decoder": {"type": "Sequence", "decoders": [replace("▁", " "), {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+            "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": false, "vocab": vocabulary,
+                "merges": [["▁", "a"], ["▁", "b"]]},
+        });
+        Tokenizer::from_json(json.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_prompt_has_what_the_post_processor_adds_and_the_special_tokens_that_it_spells() {
+        let words = words();
+        assert_eq!(words.encode("a b").unwrap(), [6, 7]);
+        assert_eq!(words.encode_prompt("a b", true).unwrap(), [1, 6, 7]);
+        assert_eq!(words.encode_prompt("a b", false).unwrap(), [6, 7]);
+        assert_eq!(words.encode_prompt("a</s>", false).unwrap(), [6, 2]);
+        assert!(!words.encode("a</s>").unwrap().contains(&2));
+    }
+
+    #[test]
+    fn a_text_that_continues_another_keeps_its_first_space() {
+        let words = words();
+        let stream = |before: &[u32], ids: &[u32]| {
+            let mut decoder = words.stream_decoder_after(before);
+            let pieces: Vec<String> = ids.iter().map(|id| decoder.push(*id).unwrap()).collect();
+            pieces.concat() + &decoder.finish().unwrap()
+        };
+        assert_eq!(stream(&[1, 6], &[7, 6]), " b a");
+        assert_eq!(stream(&[1], &[7, 6]), "b a");
+        assert_eq!(stream(&[], &[7, 2, 6]), "b a");
+        assert_eq!(stream(&[6, 2], &[2, 2, 7]), " b");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A model with its tokenizer, ready to generate or to train on.
 
+use crate::Companions;
 use crate::source::{Model, OpenError, engine_of};
 use std::path::Path;
 use templar_base::ModelConfig;
-use templar_corpus::Tokenizer;
+use templar_corpus::{EndOfText, Tokenizer, TokenizerError};
 use templar_engine::checkpoint::{SpecialTokens, TOKENIZER_FILE};
 use templar_engine::{Engine, EngineError};
 
@@ -15,27 +16,39 @@ pub struct Checkpoint {
     pub special: SpecialTokens,
     /// In canonical order.
     pub parameters: Vec<f32>,
-    /// Its tokenizer.
+    /// Its tokenizer, with the model's end of a text.
     pub tokenizer: Tokenizer,
+    /// The files that say how prompts and conversations become tokens.
+    pub companions: Companions,
 }
 
 impl Checkpoint {
     /// Reads and checks a folder, or a `.gguf` file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let Model { config, special, parameters, tokenizer, .. } = Model::open(path)?;
-        let tokenizer = tokenizer.map_err(|reason| OpenError::NoTokenizer { reason })?;
-        let tokenizer = Tokenizer::from_json(&tokenizer)
-            .map_err(|source| OpenError::Tokenizer { path: path.join(TOKENIZER_FILE), source })?;
-        if tokenizer.vocab_size() as usize > config.vocab_size {
-            let (tokens, vocab_size) = (tokenizer.vocab_size(), config.vocab_size);
-            return Err(OpenError::OtherTokenizer { tokens, vocab_size });
+        let Model { config, special, parameters, tokenizer, companions, .. } = Model::open(path)?;
+        let vocab_size = config.vocab_size;
+        for (what, token) in
+            special.begin.iter().map(|&token| ("begin", token)).chain(special.end.iter().map(|&token| ("end", token)))
+        {
+            if token as usize >= vocab_size {
+                return Err(OpenError::NoSuchToken { what, token, vocab_size });
+            }
         }
-        Ok(Self { config, special, parameters, tokenizer })
+        let tokenizer = tokenizer.map_err(|reason| OpenError::NoTokenizer { reason })?;
+        let tokenizer = Tokenizer::with_end(&tokenizer, &end_of_text(&special, &companions))
+            .map_err(|source| OpenError::Tokenizer { path: path.join(TOKENIZER_FILE), source })?;
+        if tokenizer.vocab_size() as usize > vocab_size {
+            return Err(OpenError::OtherTokenizer { tokens: tokenizer.vocab_size(), vocab_size });
+        }
+        if let Some((id, name)) = companions.added_tokens().find(|(id, name)| tokenizer.id(name) != Some(*id)) {
+            return Err(OpenError::AddedToken { id, name: name.to_owned() });
+        }
+        Ok(Self { config, special, parameters, tokenizer, companions })
     }
 
     /// The token that ends a text: the model's, else the tokenizer's.
     pub fn end_of_text(&self) -> u32 {
-        self.special.end.first().copied().unwrap_or(self.tokenizer.end_of_text())
+        self.tokenizer.end_of_text()
     }
 
     /// All tokens that end a text.
@@ -43,17 +56,50 @@ impl Checkpoint {
         if self.special.end.is_empty() { vec![self.tokenizer.end_of_text()] } else { self.special.end.clone() }
     }
 
-    /// The tokens of a prompt; an empty one becomes the token that ends texts, after which a new text begins.
-    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, templar_corpus::TokenizerError> {
-        let mut tokens = self.tokenizer.encode(text)?;
+    /// The tokens of a prompt, as the model's own files have it: special tokens that the text spells are read as such,
+    /// and there is a begin token before it where the tokenizer's post-processor or `add_bos_token` of
+    /// `tokenizer_config.json` says so, once. An empty prompt becomes the token that begins a text, else the one that
+    /// ends texts, after which a new text begins.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let begin = self.begin_token();
+        let (adds_begin, adds_end) = (self.companions.flag("add_bos_token"), self.companions.flag("add_eos_token"));
+        let mut tokens = self.tokenizer.encode_prompt(text, adds_begin != Some(false))?;
+        if let (Some(true), Some(begin)) = (adds_begin, begin)
+            && tokens.first() != Some(&begin)
+        {
+            tokens.insert(0, begin);
+        }
+        // A prompt may spell the begin token itself.
+        if begin.is_some_and(|begin| tokens.starts_with(&[begin, begin])) {
+            tokens.remove(0);
+        }
+        let end = self.tokenizer.end_of_text();
+        if adds_end == Some(true) && tokens.last() != Some(&end) {
+            tokens.push(end);
+        }
         if tokens.is_empty() {
-            tokens.push(self.end_of_text());
+            tokens.push(self.special.begin.unwrap_or(end));
         }
         Ok(tokens)
+    }
+
+    /// The token that begins a text: the one that `tokenizer_config.json` names, else the model's.
+    fn begin_token(&self) -> Option<u32> {
+        let named = self.companions.token("bos_token").and_then(|name| self.tokenizer.id(name));
+        named.or(self.special.begin)
     }
 
     /// An engine with the parameters in it.
     pub fn engine(&self, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
         engine_of(&self.config, &self.parameters, threads)
+    }
+}
+
+/// What says which token ends a text: the number in the model's files, else the name in its tokenizer's.
+pub(crate) fn end_of_text(special: &SpecialTokens, companions: &Companions) -> EndOfText {
+    match (special.end.first(), companions.token("eos_token")) {
+        (Some(&id), _) => EndOfText::Id(id),
+        (None, Some(name)) => EndOfText::Name(name.to_owned()),
+        (None, None) => EndOfText::Usual,
     }
 }

@@ -7,8 +7,8 @@ use templar_trainer::BatchRule;
 /// A batch is split into pieces of at most this many tokens, which bounds the memory for activations.
 const PIECE_TOKENS: usize = 4096;
 
-/// Held-out sequences of an evaluation: about 8,000 tokens at the usual length.
-const EVALUATION_SEQUENCES: usize = 32;
+/// Held-out sequences of an evaluation where nothing else is asked for: about 8,000 tokens at the usual length.
+pub const EVALUATION_SEQUENCES: usize = 32;
 
 /// Sequences of a batch of bounded size.
 pub(crate) fn piece_sequences(length: usize) -> usize {

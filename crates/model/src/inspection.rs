@@ -1,10 +1,14 @@
 //! What the files of a model hold, without reading the parameters into memory as values.
 
-use crate::FileError;
-use crate::source::{OpenError, list, read, read_config};
+use crate::Companions;
+use crate::gguf_files::GgufFiles;
+use crate::source::{OpenError, check_kind, list, read, read_config, reasons, unused_keys};
+use std::io::Cursor;
 use std::path::Path;
 use templar_base::ModelConfig;
-use templar_engine::checkpoint::{Gguf, SpecialTokens, gguf_config, parameter_files, stored_tensors};
+use templar_engine::checkpoint::{
+    ParameterStream, SpecialTokens, gguf_config, gguf_fits, parameter_files, stored_tensors,
+};
 
 /// A tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,51 +25,93 @@ pub struct TensorFacts {
     pub bytes: usize,
 }
 
-/// What a model folder or a GGUF file holds.
-#[derive(Debug, Clone)]
+/// What a model folder or a GGUF file holds, whether or not it can be used.
+#[derive(Debug)]
 pub struct Inspection {
-    /// The model's sizes.
-    pub config: ModelConfig,
-    /// The tokens that begin and end a text.
-    pub special: SpecialTokens,
+    /// The model's sizes, and the tokens that begin and end a text; none where its settings are not supported.
+    pub model: Option<(ModelConfig, SpecialTokens)>,
+    /// Why it cannot be used, if it cannot.
+    pub problem: Option<String>,
     /// All stored tensors.
     pub tensors: Vec<TensorFacts>,
+    /// Fields of `config.json` that are not used.
+    pub unused: Vec<String>,
+    /// Whether it says how a conversation is put into a prompt.
+    pub has_chat_template: bool,
 }
 
 impl Inspection {
-    /// Reads a folder, or a `.gguf` file.
+    /// Reads a folder, or a `.gguf` file. Fails where not even the tensors can be listed.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         if path.is_file() { Self::of_gguf(path) } else { Self::of_folder(path) }
     }
 
     fn of_folder(folder: &Path) -> Result<Self, OpenError> {
-        let (config, special) = read_config(folder)?;
+        let config = read_config(folder);
+        if let Err(error @ OpenError::File(_)) = config {
+            return Err(error);
+        }
+        let (mut problem, model) = match config {
+            Ok(model) => (None, Some(model)),
+            Err(error) => (Some(reasons(&error)), None),
+        };
+        let listed = list(folder)?;
+        check_kind(folder, &listed)?;
+        let names = parameter_files(&listed, &mut |name| read(&folder.join(name)))?;
+        let sizes: u64 = names.iter().filter_map(|name| listed.get(name)).sum();
+        let mut fits = model.as_ref().map(|(config, _)| ParameterStream::new(config, sizes));
         let mut tensors = Vec::new();
-        let files = parameter_files(&list(folder)?, &mut |name| read(&folder.join(name)))?;
-        for (number, file) in files.iter().enumerate() {
-            for (name, stored) in stored_tensors(&read(&folder.join(file))?, number)? {
+        for (number, file) in names.iter().enumerate() {
+            let bytes = read(&folder.join(file))?;
+            for (name, stored) in stored_tensors(&bytes, number)? {
                 let (kind, shape, bytes) = (stored.dtype, stored.shape, stored.bytes.len());
                 tensors.push(TensorFacts { name, file: file.clone(), kind, shape, bytes });
             }
+            fits = fits
+                .map(|stream| stream.and_then(|mut stream| stream.check(&mut Cursor::new(&bytes)).map(|()| stream)));
         }
-        Ok(Self { config, special, tensors })
+        if let Some(Err(error)) = fits.map(|stream| stream.and_then(ParameterStream::finish)) {
+            problem.get_or_insert(reasons(&error));
+        }
+        let unused = unused_keys(folder).unwrap_or_default();
+        let has_chat_template = Companions::of_folder(folder)?.has_chat_template();
+        Ok(Self { model, problem, tensors, unused, has_chat_template })
     }
 
     fn of_gguf(path: &Path) -> Result<Self, OpenError> {
         let broken = |source| OpenError::Gguf { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(FileError::at("read", path))?;
-        let file = Gguf::parse(&bytes).map_err(broken)?;
-        let (config, special) = gguf_config(&file).map_err(broken)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let facts = file.tensors.iter().map(|(tensor, stored)| TensorFacts {
-            name: (*tensor).to_owned(),
-            file: name.clone(),
-            kind: stored.type_name().to_owned(),
-            shape: stored.shape.clone(),
-            bytes: stored.size(),
-        });
-        let tensors = facts.collect();
-        Ok(Self { config, special, tensors })
+        let (files, mut problem) = match GgufFiles::read(path) {
+            Err(error @ OpenError::PartMissing { .. }) => (GgufFiles::alone(path)?, Some(reasons(&error))),
+            files => (files?, None),
+        };
+        let mut tensors = Vec::new();
+        let parsed = files.parsed()?;
+        for (name, file) in &parsed {
+            tensors.extend(file.tensors.iter().map(|(tensor, stored)| TensorFacts {
+                name: (*tensor).to_owned(),
+                file: name.clone(),
+                kind: stored.type_name(),
+                shape: stored.shape.clone(),
+                bytes: stored.size(),
+            }));
+        }
+        let has_chat_template = parsed.first().is_some_and(|(_, file)| Companions::of_gguf(file).has_chat_template());
+        let mut model = None;
+        if problem.is_none() {
+            let read = files.whole().and_then(|whole| {
+                let (config, special) = gguf_config(&whole).map_err(broken)?;
+                let fits = gguf_fits(&whole, &config).map_err(broken);
+                Ok(((config, special), fits))
+            });
+            match read {
+                Ok((read, fits)) => {
+                    model = Some(read);
+                    problem = fits.err().map(|error| reasons(&error));
+                }
+                Err(error) => problem = Some(reasons(&error)),
+            }
+        }
+        Ok(Self { model, problem, tensors, unused: Vec::new(), has_chat_template })
     }
 
     /// Size of all tensors in the files.

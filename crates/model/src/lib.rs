@@ -23,7 +23,7 @@
 //! let recipe = Recipe { sequence_length: Some(16), batch: Some(2), ..Recipe::default() };
 //! let plan = recipe.plan("nano", &config, Some(2), name)?;
 //! let limits = Limits { steps: Some(2), ..Limits::default() };
-//! let inputs = Inputs { config, parameters: None, corpus, threads: 1 };
+//! let inputs = Inputs { config, parameters: None, origin: None, corpus, threads: 1 };
 //! let mut training = Training::new(plan, limits, inputs)?;
 //! while training.progress().0 < 1.0 {
 //!     training.step()?;
@@ -37,11 +37,13 @@
 //! ```
 
 mod checkpoint;
+mod companions;
 mod conversation;
 mod error;
 mod evaluation;
 mod export;
 pub mod folder;
+mod gguf_files;
 mod history;
 mod inspection;
 mod recipe;
@@ -52,9 +54,10 @@ mod stream;
 mod training;
 
 pub use checkpoint::Checkpoint;
-pub use conversation::Conversation;
+pub use companions::{Companions, TOKENIZER_CONFIG_FILE};
+pub use conversation::{Conversation, Turn};
 pub use error::FileError;
-pub use evaluation::{batches_of_corpus, batches_of_tokens, mean_loss, measure};
+pub use evaluation::{EVALUATION_SEQUENCES, batches_of_corpus, batches_of_tokens, mean_loss, measure};
 pub use export::{ExportError, ExportOptions, Exported, export};
 pub use folder::FolderError;
 pub use history::{History, Keep, STEPS_FILE, Step, folder_of, read_steps};
@@ -62,6 +65,6 @@ pub use inspection::{Inspection, TensorFacts};
 pub use recipe::{CorpusName, Recipe, RecipeError};
 pub use sampling::Sampling;
 pub use session::{Ended, Listener, Session, TrainingEvent};
-pub use source::{Model, OpenError, TOKENIZER_CONFIG_FILE, engine_of, open_engine};
-pub use stream::{GenerateError, GeneratedText, Writer, generate_texts, stream};
-pub use training::{Inputs, Limits, Plan, Record, Training, TrainingError};
+pub use source::{Model, OpenError, engine_of, open_engine};
+pub use stream::{GenerateError, GeneratedText, Streamed, Writer, generate_texts, stream};
+pub use training::{Inputs, Limits, Origin, Plan, Record, Training, TrainingError};

@@ -1,25 +1,28 @@
 //! Where a model is read from: a Hugging Face folder, or a GGUF file.
 
-use crate::FileError;
 use crate::folder::recover;
+use crate::gguf_files::GgufFiles;
+use crate::{Companions, FileError, TOKENIZER_CONFIG_FILE};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::ModelConfig;
 use templar_corpus::TokenizerError;
+use templar_disk::Pointer;
 use templar_engine::checkpoint::{
-    CONFIG_FILE, CheckpointError, GENERATION_FILE, Gguf, GgufError, SpecialTokens, TOKENIZER_FILE, config_from_json,
-    generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder,
+    CONFIG_FILE, CheckpointError, GENERATION_FILE, GgufError, SpecialTokens, TOKENIZER_FILE, config_from_json,
+    generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder, unused_config_keys,
 };
 use templar_engine::{
     Buffer, CpuBackend, DeviceName, Engine, EngineError, MemoryNeeds, OpenRequest, TooLittleMemory, check_memory,
 };
 
-/// What `transformers` reads about a tokenizer beside `tokenizer.json`.
-pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
-
-/// A config.json has a few kilobytes; a chat template a few more.
+/// A config.json has a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// A folder with this file is a model only together with another.
+const ADAPTER_FILE: &str = "adapter_config.json";
+/// Parameters in PyTorch's own format.
+const PICKLED_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// A model that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,40 @@ pub enum OpenError {
         /// The largest size that is read.
         limit: u64,
     },
+    /// There is a pointer in the place of a file; whoever copied the folder is at fault.
+    #[error("{} is {pointer}", path.display())]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        pointer: Pointer,
+    },
+    /// The folder is an adapter for another model.
+    #[error("{} makes this an adapter for another model: merge the two first", path.display())]
+    Adapter {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// The parameters are in PyTorch's own format, which can run code.
+    #[error("{} is pickled, and there is no model.safetensors: save the model as safetensors", path.display())]
+    Pickled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part of a model in several files is missing.
+    #[error(
+        "{} is one part of a model in {count} files, and {} is missing: put all parts into one folder, or join them \
+         with `llama-gguf-split --merge`",
+        path.display(), missing.display()
+    )]
+    PartMissing {
+        /// The part.
+        path: PathBuf,
+        /// Parts of the model.
+        count: u64,
+        /// The file that is missing.
+        missing: PathBuf,
+    },
     /// A file of the folder is broken, or not of this model; the model's folder is at fault.
     #[error("cannot use {}", path.display())]
     Checkpoint {
@@ -55,7 +92,7 @@ pub enum OpenError {
         source: GgufError,
     },
     /// `tokenizer_config.json` is not JSON.
-    #[error("{} is damaged", path.display())]
+    #[error("{} is damaged: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -82,6 +119,24 @@ pub enum OpenError {
         /// What is wrong.
         source: TokenizerError,
     },
+    /// `tokenizer_config.json` has a token that `tokenizer.json` lacks, so that a prompt cannot be read as it asks.
+    #[error("{TOKENIZER_CONFIG_FILE} adds the token {name:?} ({id}), which {TOKENIZER_FILE} does not have")]
+    AddedToken {
+        /// The token's number.
+        id: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A special token of the model's files is none of the model's.
+    #[error("the {what} token is {token}, and the model knows {vocab_size} tokens")]
+    NoSuchToken {
+        /// `begin` or `end`.
+        what: &'static str,
+        /// The token.
+        token: u32,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
     /// The tokenizer has tokens that the model does not know.
     #[error(
         "the tokenizer has {tokens} tokens and the model knows {vocab_size}: it is another model's {TOKENIZER_FILE}"
@@ -104,8 +159,10 @@ pub struct Model {
     pub parameters: Vec<f32>,
     /// The text of its `tokenizer.json`, or why there is none.
     pub tokenizer: Result<Vec<u8>, String>,
-    /// How a talk is put into a text, as a template of Hugging Face.
-    pub chat_template: Option<String>,
+    /// The files that say how prompts and conversations become tokens.
+    pub companions: Companions,
+    /// Fields of `config.json` that are not used: those of other architectures and of tools.
+    pub unused: Vec<String>,
 }
 
 impl Model {
@@ -117,25 +174,50 @@ impl Model {
         recover(path)?;
         let (config, special) = read_config(path)?;
         check_parameters(path, &config)?;
-        let parameters = read_folder(&config, &list(path)?, |name| read(&path.join(name)))?;
-        let tokenizer_path = path.join(TOKENIZER_FILE);
-        let tokenizer = fs::read(&tokenizer_path).map_err(|error| format!("{}: {error}", tokenizer_path.display()));
-        let chat_template = read_chat_template(path)?;
-        Ok(Self { config, special, parameters, tokenizer, chat_template })
+        let unused = unused_keys(path)?;
+        let files = list(path)?;
+        check_kind(path, &files)?;
+        let parameters = read_folder(&config, &files, |name| read(&path.join(name)))?;
+        let tokenizer = read(&path.join(TOKENIZER_FILE)).map_err(|error| reasons(&error));
+        let companions = Companions::of_folder(path)?;
+        Ok(Self { config, special, parameters, tokenizer, companions, unused })
     }
 
     fn of_gguf(path: &Path) -> Result<Self, OpenError> {
         let broken = |source| OpenError::Gguf { path: path.to_owned(), source };
         let length = fs::metadata(path).map_err(FileError::at("read", path))?.len();
         check_memory(format!("reading {}", path.display()), length).map_err(OpenError::Memory)?;
-        let bytes = fs::read(path).map_err(FileError::at("read", path))?;
-        let file = Gguf::parse(&bytes).map_err(broken)?;
+        let files = GgufFiles::read(path)?;
+        let file = files.whole()?;
         let (config, special) = gguf_config(&file).map_err(broken)?;
         check_parameters(path, &config)?;
         let parameters = gguf_parameters(&file, &config).map_err(broken)?;
         let tokenizer = gguf_tokenizer(&file).map(String::into_bytes).map_err(|error| error.to_string());
-        let chat_template = file.text("tokenizer.chat_template").map(str::to_owned);
-        Ok(Self { config, special, parameters, tokenizer, chat_template })
+        let companions = Companions::of_gguf(&file);
+        Ok(Self { config, special, parameters, tokenizer, companions, unused: Vec::new() })
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+/// Rejects folders whose parameters are not a model's, or not in a format that is read here.
+pub(crate) fn check_kind(folder: &Path, files: &BTreeMap<String, u64>) -> Result<(), OpenError> {
+    if files.contains_key(ADAPTER_FILE) {
+        return Err(OpenError::Adapter { path: folder.join(ADAPTER_FILE) });
+    }
+    let has_parameters = files.keys().any(|name| name.ends_with(".safetensors"));
+    match PICKLED_FILES.into_iter().find(|name| files.contains_key(*name)) {
+        Some(name) if !has_parameters => Err(OpenError::Pickled { path: folder.join(name) }),
+        _ => Ok(()),
     }
 }
 
@@ -146,6 +228,12 @@ fn check_parameters(path: &Path, config: &ModelConfig) -> Result<(), OpenError> 
         return Ok(());
     }
     MemoryNeeds::check_parameters(&format!("the model {}", path.display()), config).map_err(OpenError::Memory)
+}
+
+/// The fields of a folder's `config.json` that are not used.
+pub(crate) fn unused_keys(folder: &Path) -> Result<Vec<String>, OpenError> {
+    let path = folder.join(CONFIG_FILE);
+    unused_config_keys(&read_text(&path, MAX_CONFIG_BYTES)?).map_err(broken(&path))
 }
 
 fn broken(path: &Path) -> impl Fn(CheckpointError) -> OpenError + '_ {
@@ -169,7 +257,8 @@ fn read_text(path: &Path, limit: u64) -> Result<String, OpenError> {
     if bytes > limit {
         return Err(OpenError::TooLarge { path: path.to_owned(), bytes, limit });
     }
-    Ok(fs::read_to_string(path).map_err(FileError::at("read", path))?)
+    let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8");
+    Ok(String::from_utf8(read(path)?).map_err(not_text).map_err(FileError::at("read", path))?)
 }
 
 /// The sizes and special tokens of a folder. What ends a text is what `generation_config.json` says, if it does.
@@ -181,22 +270,12 @@ pub fn read_config(folder: &Path) -> Result<(ModelConfig, SpecialTokens), OpenEr
     if path.is_file() {
         let text = read_text(&path, MAX_CONFIG_BYTES)?;
         let generation = generation_config_from_json(&text).map_err(broken(&path))?;
+        special.begin = special.begin.or(generation.begin);
         if !generation.end.is_empty() {
             special.end = generation.end;
         }
     }
     Ok((config, special))
-}
-
-/// The template in a folder's `tokenizer_config.json`, if it has one.
-fn read_chat_template(folder: &Path) -> Result<Option<String>, OpenError> {
-    let path = folder.join(TOKENIZER_CONFIG_FILE);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let fields: serde_json::Value = serde_json::from_str(&read_text(&path, MAX_CONFIG_BYTES)?)
-        .map_err(|source| OpenError::Damaged { path, source })?;
-    Ok(fields.get("chat_template").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
 /// The files of a folder by name, with their sizes in bytes.
@@ -213,6 +292,11 @@ pub(crate) fn list(folder: &Path) -> Result<BTreeMap<String, u64>, OpenError> {
     Ok(files)
 }
 
+/// The bytes of a file; a pointer in its place is rejected as such.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
-    Ok(fs::read(path).map_err(FileError::at("read", path))?)
+    let bytes = fs::read(path).map_err(FileError::at("read", path))?;
+    match Pointer::of(&bytes) {
+        Some(pointer) => Err(OpenError::Pointer { path: path.to_owned(), pointer }),
+        None => Ok(bytes),
+    }
 }

@@ -28,9 +28,10 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// An empty text.
-    pub fn new(checkpoint: &'a Checkpoint, stops: StopStrings) -> Self {
-        Self { decoder: checkpoint.tokenizer.stream_decoder(), stops, text: String::new(), is_stopped: false }
+    /// An empty text that continues a prompt.
+    pub fn new(checkpoint: &'a Checkpoint, prompt: &[u32], stops: StopStrings) -> Self {
+        let decoder = checkpoint.tokenizer.stream_decoder_after(prompt);
+        Self { decoder, stops, text: String::new(), is_stopped: false }
     }
 
     /// Takes a token; returns what can be shown now, and whether the text continues.
@@ -60,17 +61,27 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Generates one text and hands it on piece by piece; returns its tokens.
+/// A text that was handed on piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streamed {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// Whether the model ended it by a token that ends texts.
+    pub is_end: bool,
+}
+
+/// Generates one text and hands it on piece by piece.
 pub fn stream(
     checkpoint: &Checkpoint,
     engine: &mut dyn Engine,
     prompt: &[u32],
     (options, stops): (&GenerateOptions, StopStrings),
     mut show: impl FnMut(&str) -> std::io::Result<()>,
-) -> Result<Vec<u32>, GenerateError> {
-    let mut writer = Writer::new(checkpoint, stops);
+) -> Result<Streamed, GenerateError> {
+    let mut writer = Writer::new(checkpoint, prompt, stops);
     let mut failed = None;
-    let tokens = engine.generator()?.generate(prompt, options, &mut |token| {
+    let requests = [(prompt.to_vec(), options.clone())];
+    let texts = engine.generator()?.generate_batch(&requests, &mut |_, token| {
         let shown = writer.push(token).map_err(GenerateError::from);
         let shown = shown.and_then(|(piece, continues)| Ok(show(&piece).map(|()| continues)?));
         shown.unwrap_or_else(|error| {
@@ -78,13 +89,12 @@ pub fn stream(
             false
         })
     })?;
-    match failed {
-        Some(error) => Err(error),
-        None => {
-            show(&writer.finish()?.0)?;
-            Ok(tokens)
-        }
+    if let Some(error) = failed {
+        return Err(error);
     }
+    let is_end = texts.iter().any(|text| text.finish() == Some(Finish::StopToken)) && !writer.is_stopped();
+    show(&writer.finish()?.0)?;
+    Ok(Streamed { tokens: texts.iter().flat_map(|text| text.tokens()).copied().collect(), is_end })
 }
 
 /// A generated text.
@@ -114,7 +124,8 @@ pub fn generate_texts(
     let request =
         |(prompt, number): (&String, u64)| Ok((checkpoint.prompt(prompt)?, sampling.options(checkpoint, number)));
     let requests = prompts.iter().zip(0..).map(request).collect::<Result<Vec<_>, TokenizerError>>()?;
-    let mut writers: Vec<Writer> = prompts.iter().map(|_| Writer::new(checkpoint, sampling.stop_strings())).collect();
+    let writer = |(prompt, _): &(Vec<u32>, _)| Writer::new(checkpoint, prompt, sampling.stop_strings());
+    let mut writers: Vec<Writer> = requests.iter().map(writer).collect();
     let mut failed = None;
     let texts = engine.generator()?.generate_batch(&requests, &mut |number, token| {
         let shown = writers[number].push(token).map_err(GenerateError::from);

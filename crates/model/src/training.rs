@@ -5,18 +5,17 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::{held_out_batches, mean_loss, piece_sequences};
+use crate::export::{all_settings, write_all};
 use crate::recipe::{DEFAULT_FINAL_SHARE, check_training};
 use crate::source::{OpenError, open_engine};
-use crate::{FileError, folder};
+use crate::{Companions, FileError, folder};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
 use templar_corpus::{AssignmentError, AssignmentRule, Assignments, Corpus, CorpusError, PlanError, TokenizerError};
-use templar_engine::checkpoint::{
-    CONFIG_FILE, PARAMETERS_FILE, Precision, SpecialTokens, StreamError, settings_files, write_streamed,
-};
+use templar_engine::checkpoint::{CONFIG_FILE, PARAMETERS_FILE, Precision, SpecialTokens, StreamError, write_streamed};
 use templar_engine::{
     Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
     OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
@@ -226,10 +225,22 @@ pub struct Inputs {
     pub config: ModelConfig,
     /// The parameters to start from; random ones of the plan's seed where there are none.
     pub parameters: Option<Vec<f32>>,
+    /// What the model that they come from says of its texts.
+    pub origin: Option<Origin>,
     /// The text.
     pub corpus: Arc<Corpus>,
     /// Threads of the engine.
     pub threads: usize,
+}
+
+/// What a model says of its texts, which a training keeps: the tokens that begin and end them, and the files that say
+/// how prompts and conversations become tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// The tokens that begin and end a text.
+    pub special: SpecialTokens,
+    /// The files.
+    pub companions: Companions,
 }
 
 /// A model in training.
@@ -240,6 +251,7 @@ pub struct Training {
     corpus: Arc<Corpus>,
     assignments: Assignments,
     held_out: Vec<Batch>,
+    origin: Origin,
     /// When this start began, and the seconds of the starts before.
     started: Instant,
     seconds_before: f64,
@@ -248,7 +260,7 @@ pub struct Training {
 impl Training {
     /// A training that has not started. Fails where the text is too small for the plan.
     pub fn new(plan: Plan, limits: Limits, inputs: Inputs) -> Result<Self, TrainingError> {
-        let Inputs { config, parameters, corpus, threads } = inputs;
+        let Inputs { config, parameters, origin, corpus, threads } = inputs;
         let record = Record {
             tokenizer: corpus.tokenizer().hash(),
             plan,
@@ -260,7 +272,16 @@ impl Training {
             last_held_out_loss: None,
         };
         let first = seed(record.plan.seed, "parameters");
-        let mut training = Self::with_record(record, config, corpus, threads)?;
+        let end = corpus.manifest().end_of_text;
+        let mut origin = origin.unwrap_or_else(|| Origin {
+            special: SpecialTokens { begin: Some(end), end: vec![end], padding: None },
+            companions: Companions::default(),
+        });
+        // The corpus may have been built with another end of a text: the model learns to end texts by it.
+        if !origin.special.end.contains(&end) {
+            origin.special.end.push(end);
+        }
+        let mut training = Self::with_record(record, config, origin, corpus, threads)?;
         let parameters = parameters.unwrap_or_else(|| initial_parameters(training.engine.config(), first));
         training.engine.write(Buffer::Parameters, 0, &parameters)?;
         Ok(training)
@@ -278,8 +299,9 @@ impl Training {
         if plan.from.is_none() && preset(&plan.preset, vocab_size)? != checkpoint.config {
             return Err(TrainingError::OtherModel { path: path.join(CONFIG_FILE) });
         }
-        let mut training = Self::with_record(record, checkpoint.config, corpus, threads)?;
-        training.engine.write(Buffer::Parameters, 0, &checkpoint.parameters)?;
+        let Checkpoint { config, special, parameters, companions, .. } = checkpoint;
+        let mut training = Self::with_record(record, config, Origin { special, companions }, corpus, threads)?;
+        training.engine.write(Buffer::Parameters, 0, &parameters)?;
         read_optimiser(training.engine.as_mut(), &mut state.as_slice())
             .map_err(|source| TrainingError::OptimiserState { path: state_path, source })?;
         Ok(training)
@@ -288,6 +310,7 @@ impl Training {
     fn with_record(
         record: Record,
         config: ModelConfig,
+        origin: Origin,
         corpus: Arc<Corpus>,
         threads: usize,
     ) -> Result<Self, TrainingError> {
@@ -308,7 +331,7 @@ impl Training {
         let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
         let engine = open_engine(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
         let seconds_before = record.seconds;
-        Ok(Self { record, engine, corpus, assignments, held_out, started: Instant::now(), seconds_before })
+        Ok(Self { record, engine, corpus, assignments, held_out, origin, started: Instant::now(), seconds_before })
     }
 
     /// The engine.
@@ -380,15 +403,14 @@ impl Training {
 
     /// Replaces the checkpoint in a folder by the current state.
     pub fn save(&mut self, path: &Path) -> Result<(), TrainingError> {
-        let end = self.corpus.manifest().end_of_text;
-        let special = SpecialTokens { begin: Some(end), end: vec![end], padding: None };
-        let tokenizer = self.corpus.tokenizer().to_json();
+        let Origin { special, companions } = &self.origin;
+        let tokenizer = Some(self.corpus.tokenizer().to_json());
         let config = self.engine.config().clone();
-        let mut files = settings_files(&config, &special, Precision::F32, Some(tokenizer));
-        files.push((RECORD_FILE, self.record.to_json().into_bytes()));
+        let mut files = all_settings(&config, special, Precision::F32, tokenizer, companions);
+        files.push((RECORD_FILE.to_owned(), self.record.to_json().into_bytes()));
         let engine = self.engine.as_mut();
         folder::replace_with(path, |new| {
-            files.iter().try_for_each(|(name, bytes)| folder::write_file(&new.join(name), bytes))?;
+            write_all(new, &files)?;
             folder::stream_file(&new.join(PARAMETERS_FILE), |out| -> Result<(), TrainingError> {
                 let mut read = |start, values: &mut [f32]| Ok(engine.read(Buffer::Parameters, start, values)?);
                 Ok(write_streamed(&config, Precision::F32, out, &mut read)?)

@@ -7,7 +7,8 @@
 //! Plain text comes from typed facts, never from a command's arguments: each public module words one subject, such as
 //! [`governance`] or [`market`], over [`table()`], [`facts_table`], [`column_chart`] and the colours of [`Paint`].
 //! [`Progress`] shows how far a piece of work is, [`Failure`] how it failed; both streams outlive their readers
-//! ([`print_line`], [`say`]). [`arguments`] reads the words of a command line, within [`bounds`].
+//! ([`print_line`], [`say`]). [`arguments`] reads the words of a command line, within [`bounds`]. Text of files and peers
+//! passes [`printable`] or [`printable_text`], and [`Paint::shown`] is the last door before a terminal.
 //!
 //! ```no_run
 //! use templar_localnet::Watch;

@@ -1,9 +1,10 @@
 //! Models: sizes, tensors, and what was written of them.
 
+use crate::printable::printable;
 use crate::table::{Paint, count, facts_table, size, table};
 use serde::Serialize;
 use std::path::Path;
-use templar_engine::checkpoint::TOKENIZER_FILE;
+use templar_engine::checkpoint::{SpecialTokens, TOKENIZER_FILE};
 use templar_engine::{EngineError, MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
 use templar_model::{Exported, Inspection, Model};
 
@@ -72,9 +73,35 @@ pub fn presets_table(paint: Paint, presets: &[PresetFacts]) -> String {
     table(paint, Some(&head), &presets.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Sizes and settings of a model.
+/// Sizes and settings of a model, and why it cannot be used where it cannot.
 pub fn summary(paint: Paint, inspection: &Inspection) -> String {
-    let Inspection { config, special, .. } = inspection;
+    let mut rows = Vec::new();
+    if let Some(problem) = &inspection.problem {
+        rows.push(("cannot be used", paint.yellow(&printable(problem))));
+    }
+    if let Some((config, _)) = &inspection.model {
+        rows.push(("parameters", paint.bold(&count(config.parameter_count() as u64))));
+    }
+    let kinds: Vec<String> = inspection.kinds().into_iter().map(printable).collect();
+    let tensors = inspection.tensors.len() as u64;
+    rows.push(("stored", format!("{} tensors, {} as {}", count(tensors), size(inspection.bytes()), kinds.join(", "))));
+    if let Some((config, special)) = &inspection.model {
+        rows.extend(sizes(config, special));
+    }
+    rows.push(("chat template", if inspection.has_chat_template { "yes" } else { "none" }.to_owned()));
+    if !inspection.unused.is_empty() {
+        rows.push(("not used", unused(&inspection.unused)));
+    }
+    facts_table(&rows)
+}
+
+/// Fields of a `config.json` that this architecture does not have.
+fn unused(fields: &[String]) -> String {
+    let names: Vec<String> = fields.iter().map(|field| printable(field)).collect();
+    format!("{} of config.json, which this architecture does not have", names.join(", "))
+}
+
+fn sizes(config: &ModelConfig, special: &SpecialTokens) -> Vec<(&'static str, String)> {
     let heads = format!(
         "{} of {} values, {} for keys and values{}",
         config.num_attention_heads,
@@ -86,9 +113,7 @@ pub fn summary(paint: Paint, inspection: &Inspection) -> String {
         config.rope_scaling.as_ref().map_or(String::new(), |scaling| format!(", slowed by {}", scaling.factor));
     let head = if config.tie_word_embeddings { "tied to the embedding" } else { "its own" };
     let tokens = |tokens: &[u32]| tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    facts_table(&[
-        ("parameters", paint.bold(&count(config.parameter_count() as u64))),
-        ("stored", format!("{} as {}", size(inspection.bytes()), inspection.kinds().join(", "))),
+    vec![
         ("layers", config.num_hidden_layers.to_string()),
         ("width", format!("{}, {} within", config.hidden_size, config.intermediate_size)),
         ("heads", heads),
@@ -96,14 +121,14 @@ pub fn summary(paint: Paint, inspection: &Inspection) -> String {
         ("positions", format!("{}, base {}{scaling}", count(config.max_position_embeddings as u64), config.rope_theta)),
         ("begin token", special.begin.map_or("none".to_owned(), |token| token.to_string())),
         ("end tokens", if special.end.is_empty() { "none".to_owned() } else { tokens(&special.end) }),
-    ])
+    ]
 }
 
 /// Every tensor, a line each.
 pub fn tensors(paint: Paint, inspection: &Inspection) -> String {
     let rows = inspection.tensors.iter().map(|tensor| {
         let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
-        vec![tensor.name.clone(), shape.join(" x "), tensor.kind.clone(), tensor.file.clone()]
+        vec![printable(&tensor.name), shape.join(" x "), printable(&tensor.kind), printable(&tensor.file)]
     });
     table(paint, Some(&["tensor", "shape", "type", "file"]), &rows.collect::<Vec<_>>())
 }
@@ -112,12 +137,19 @@ pub fn tensors(paint: Paint, inspection: &Inspection) -> String {
 pub fn exported(paint: Paint, model: &Model, out: &Path, exported: &Exported) -> String {
     let tokenizer = match &model.tokenizer {
         Ok(_) => TOKENIZER_FILE.to_owned(),
-        Err(reason) => paint.yellow(&format!("none: {reason}")),
+        Err(reason) => paint.yellow(&format!("none: {}", printable(reason))),
     };
-    facts_table(&[
+    let mut rows = vec![
         ("folder", paint.bold(&out.display().to_string())),
         ("parameters", count(model.parameters.len() as u64)),
         ("size", format!("{} in {} file(s)", size(exported.bytes), exported.files.len())),
         ("tokenizer", tokenizer),
-    ])
+    ];
+    if model.companions.has_chat_template() {
+        rows.push(("chat template", "kept".to_owned()));
+    }
+    if !model.unused.is_empty() {
+        rows.push(("not used", unused(&model.unused)));
+    }
+    facts_table(&rows)
 }

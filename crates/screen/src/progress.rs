@@ -1,5 +1,6 @@
 //! Progress of anything over a second: a bar on a terminal, now and then a line elsewhere.
 
+use crate::printable::printable_text;
 use crate::streams::say;
 use crate::text::duration;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,7 +34,7 @@ impl Progress {
     /// Work whose end is not known.
     pub fn say(&mut self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(what.to_owned()),
+            Some(bar) => bar.set_message(printable_text(what)),
             None => self.line(what),
         }
     }
@@ -50,7 +51,7 @@ impl Progress {
                     set_style(bar, "{spinner} {bar:24} {msg}");
                 }
                 bar.set_position((done * 1000.0) as u64);
-                bar.set_message(format!("{what}{left}"));
+                bar.set_message(printable_text(&format!("{what}{left}")));
             }
             None => self.line(&format!("{:3.0}%  {what}{left}", done * 100.0)),
         }
@@ -63,10 +64,11 @@ impl Progress {
 
     /// Prints a line to stderr that stays, above the bar.
     pub fn note(&self, text: &str) {
+        let text = printable_text(text);
         match &self.bar {
             _ if self.is_quiet => {}
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
+            Some(bar) => bar.suspend(|| say(&text)),
+            None => say(&text),
         }
     }
 
@@ -81,7 +83,7 @@ impl Progress {
     fn line(&mut self, text: &str) {
         if !self.is_quiet && self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
-            say(text);
+            say(&printable_text(text));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Plain output: aligned tables, numbers for people, and colours only on a terminal.
 
+use crate::printable::printable_text;
 use indicatif::{DecimalBytes, HumanCount};
 
 /// Whether a stream shall have colours: on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
@@ -26,7 +27,23 @@ impl Paint {
     }
 
     fn code(self, code: &str, text: &str) -> String {
-        if self.is_on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.is_on { format!("\x1b[{code}m{}\x1b[0m", printable_text(text)) } else { text.to_owned() }
+    }
+
+    /// A text as it goes to the stream: its lines, these colours, and nothing else that a terminal acts on. What comes
+    /// from a file or a peer is harmless behind it.
+    pub fn shown(self, text: &str) -> String {
+        const CODES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[32m", "\x1b[33m"];
+        let mut shown = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(place) = rest.find('\x1b').filter(|_| self.is_on) {
+            let (before, after) = rest.split_at(place);
+            let code = CODES.into_iter().find(|code| after.starts_with(code));
+            shown += &printable_text(before);
+            shown += code.unwrap_or("\\x1b");
+            rest = &after[code.map_or(1, str::len)..];
+        }
+        shown + &printable_text(rest)
     }
 
     /// For titles.
@@ -103,6 +120,15 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!([0, 12, 999, 1000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
         assert_eq!([5, 1500, 2_000_000].map(size), ["5 B", "1.50 kB", "2.00 MB"]);
+    }
+
+    #[test]
+    fn nothing_but_our_own_colours_passes() {
+        let (on, off) = (Paint { is_on: true }, Paint { is_on: false });
+        let painted = format!("{}\n{}", on.red("error:"), on.bold("a\x1b[2Jb"));
+        assert_eq!(on.shown(&painted), "\x1b[1;31merror:\x1b[0m\n\x1b[1ma\\x1b[2Jb\x1b[0m");
+        assert_eq!(on.shown("\x1b]0;owned\x07\x1b[H"), "\\x1b]0;owned\\x07\\x1b[H");
+        assert_eq!(off.shown("a\x1b[1mb\n"), "a\\x1b[1mb\n");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal};
-use templar_screen::{Paint, Printed, missing_output, print_line, say};
+use templar_screen::{Paint, Printed, missing_output, print_line, printable_text, say};
 
 /// The output of a command on stdout: JSON for programs, or text for people.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -33,7 +34,7 @@ impl Output {
         if self.json {
             return print(&serde_json::to_string_pretty(facts).context("cannot write the facts as JSON")?);
         }
-        print(people(self.paint()).trim_end())
+        print(self.paint().shown(&people(self.paint())).trim_end())
     }
 
     /// One event of a running command: a line of JSON, or what `people` makes of it; nothing where that is empty. The
@@ -41,7 +42,7 @@ impl Output {
     pub fn event(self, event: &impl Serialize, people: impl FnOnce(Paint) -> String) -> anyhow::Result<()> {
         let text = match self.json {
             true => serde_json::to_string(event).context("cannot write the event as JSON")?,
-            false => people(self.paint()),
+            false => self.paint().shown(&people(self.paint())),
         };
         if (self.json || !text.is_empty()) && print_line(&text) == Printed::Lost {
             say("the output is read no more; the work goes on without it");
@@ -67,6 +68,11 @@ pub fn whole() -> anyhow::Result<()> {
 /// Prints a piece of a text to stdout at once, without a line end.
 pub fn print_piece(text: &str) -> anyhow::Result<()> {
     write_piece(text).context("cannot print")
+}
+
+/// Text that a model or a file gives, for stdout: as it is for a pipe or a file, harmless for a terminal.
+pub fn foreign(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { printable_text(text).into() } else { text.into() }
 }
 
 /// As [`print_piece`], with the system's error: a text that nobody reads is not written to its end.

@@ -15,8 +15,9 @@ use templar_screen::{Progress, model};
 /// Import a model of another program: a Hugging Face folder, or a GGUF file of llama.cpp.
 ///
 /// Hugging Face: Llama, Mistral without a window, Qwen3; f32, bf16, f16, in one file or in shards. GGUF: Llama and Qwen3
-/// in F32, F16, BF16, Q8_0, Q4_0, Q4_1; its vocabulary becomes a tokenizer.json. The result is a folder like those of
-/// `templar model train`, in f32.
+/// in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, in one file or in parts; its vocabulary becomes a
+/// tokenizer.json. What this program does not compute is rejected by its name. The result is a folder like those of
+/// `templar model train`, in f32, with the model's chat templates and tokenizer settings.
 ///
 /// Example: templar model import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ impl Import {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Export {
-    /// Checkpoint folder
+    /// Checkpoint folder, or a .gguf file
     folder: PathBuf,
     /// Model folder to create
     #[arg(long, value_name = "FOLDER")]
@@ -112,6 +113,8 @@ fn report(model: &Model, out: &Path, written: &Exported, output: Output) -> anyh
         "bytes": written.bytes,
         "tokenizer": model.tokenizer.is_ok(),
         "tokenizer_missing": model.tokenizer.as_ref().err(),
+        "chat_template": model.companions.has_chat_template(),
+        "unused_fields": model.unused,
     });
     output.facts(&facts, |paint| model::exported(paint, model, out, written))
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use templar_engine::Batch;
-use templar_model::{Checkpoint, Record, batches_of_corpus, batches_of_tokens, measure};
+use templar_model::{Checkpoint, EVALUATION_SEQUENCES, Record, batches_of_corpus, batches_of_tokens, measure};
 use templar_screen::{Progress, count, facts_table, printable};
 
 /// Measure how well a model predicts text: loss in nats per token, and perplexity.
@@ -22,17 +22,17 @@ use templar_screen::{Progress, count, facts_table, printable};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Evaluate {
-    /// Checkpoint folder
+    /// Checkpoint folder, or a .gguf file
     folder: PathBuf,
     /// Corpus whose held-out part is used; it must have the model's tokenizer
     #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
     corpus: Option<PathBuf>,
     #[command(flatten)]
     text: TextFlags,
-    /// Sequences to measure on, at most
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Sequences to measure on, at most; the default is what `templar model train` measures on
+    #[arg(long, value_name = "N", default_value_t = EVALUATION_SEQUENCES as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sequences: u32,
-    /// Tokens per sequence; by default what the model was trained on, else 256
+    /// Tokens per sequence; by default what the model was trained on, else 256, or as many as the model sees
     #[arg(long, value_name = "N", value_parser = bounds::sequence_length())]
     sequence_length: Option<u32>,
     #[command(flatten)]
@@ -45,13 +45,15 @@ impl Evaluate {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.text).with(&self.threads);
+        let threads = config.threads()?;
         let checkpoint = open_checkpoint(&self.folder)?;
         let record = Record::read(&self.folder)?;
-        let trained = record.as_ref().map_or(256, |record| record.plan.sequence_length);
-        let length = self.sequence_length.unwrap_or(trained) as usize;
+        let trained = record.as_ref().map_or(256, |record| record.plan.sequence_length) as usize;
         let longest = checkpoint.config.max_position_embeddings;
+        let length = self.sequence_length.map_or(trained.min(longest), |length| length as usize);
         if length > longest {
-            return Err(Usage(format!("the model sees {longest} tokens: take a --sequence-length up to that")).into());
+            let text = format!("--sequence-length is {length}, and the model sees {longest} tokens: take at most that");
+            return Err(Usage(text).into());
         }
         let (what, batches) = match (&self.corpus, config.text_paths()) {
             (None, paths) if !paths.is_empty() => {
@@ -67,7 +69,7 @@ impl Evaluate {
             }
         };
         let mut progress = Progress::new(config.is_quiet);
-        let mut engine = checkpoint.engine(config.threads()?)?;
+        let mut engine = checkpoint.engine(threads)?;
         let (loss, sequences) = measure(engine.as_mut(), &batches, |done| progress.show(done, "measuring"))?;
         drop(progress);
         let tokens = sequences * length;

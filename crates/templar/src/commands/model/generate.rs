@@ -3,7 +3,7 @@
 use super::open_checkpoint;
 use super::sampling::SamplingFlags;
 use crate::config::{Config, ThreadsFlag};
-use crate::output::{Output, print, print_piece, write_piece};
+use crate::output::{Output, foreign, print, print_piece, write_piece};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -36,15 +36,16 @@ impl Generate {
     /// Streams the text, or makes all texts.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
+        let threads = config.threads()?;
         let checkpoint = open_checkpoint(&self.folder)?;
-        let mut engine = checkpoint.engine(config.threads()?)?;
+        let mut engine = checkpoint.engine(threads)?;
         let prompts = if self.prompt.is_empty() { vec![String::new()] } else { self.prompt };
         let is_streaming = prompts.len() == 1 && !self.output.is_json();
         if is_streaming {
-            print_piece(&prompts[0])?;
+            print_piece(&foreign(&prompts[0]))?;
         }
         let started = Instant::now();
-        let show = |_, piece: &str| if is_streaming { write_piece(piece) } else { Ok(()) };
+        let show = |_, piece: &str| if is_streaming { write_piece(&foreign(piece)) } else { Ok(()) };
         let texts = generate_texts(&checkpoint, engine.as_mut(), &prompts, &self.sampling.sampling(), show)?;
         let seconds = started.elapsed().as_secs_f64();
         if is_streaming {
@@ -53,7 +54,7 @@ impl Generate {
         if !self.output.is_json() {
             for (number, (prompt, text)) in prompts.iter().zip(&texts).enumerate() {
                 let line = if number > 0 { "\n" } else { "" };
-                print(&format!("{line}[{}] {prompt}{}", number + 1, text.text))?;
+                print(&foreign(&format!("{line}[{}] {prompt}{}", number + 1, text.text)))?;
             }
             return Ok(());
         }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use templar_model::Inspection;
 use templar_screen::model;
 
-/// Show what a model folder or a GGUF file contains: sizes, rotary settings, tensors and their types.
+/// Show what a model folder or a GGUF file contains: sizes, rotary settings, tensors and their types, and why it cannot
+/// be used where it cannot.
 ///
 /// Example: templar model inspect first --tensors
 #[derive(Debug, Args)]
@@ -30,19 +31,22 @@ impl Inspect {
         let inspection = Inspection::open(&self.path)
             .with_context(|| format!("cannot read the model {}", self.path.display()))
             .advise("give a Hugging Face folder of a Llama model, or a .gguf file")?;
-        let Inspection { config, special, tensors } = &inspection;
-        let listed = tensors.iter().filter(|_| self.tensors).map(|tensor| {
+        let (config, special) = inspection.model.as_ref().map(|(config, special)| (config, special)).unzip();
+        let listed = inspection.tensors.iter().filter(|_| self.tensors).map(|tensor| {
             json!({"name": tensor.name, "file": tensor.file, "type": tensor.kind, "shape": tensor.shape,
                 "bytes": tensor.bytes})
         });
         let facts = json!({
             "path": self.path,
             "config": config,
-            "parameters": config.parameter_count(),
+            "problem": inspection.problem,
+            "parameters": config.map(|config| config.parameter_count()),
             "types": inspection.kinds(),
             "bytes": inspection.bytes(),
-            "begin_token": special.begin,
-            "end_tokens": special.end,
+            "begin_token": special.and_then(|special| special.begin),
+            "end_tokens": special.map(|special| &special.end),
+            "chat_template": inspection.has_chat_template,
+            "unused_fields": inspection.unused,
             "tensors": self.tensors.then(|| listed.collect::<Vec<_>>()),
         });
         self.output.facts(&facts, |paint| {

@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 use templar_corpus::{Corpus, SMALLEST_VOCABULARY, Tokenizer, Tokens};
 use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
-    CorpusName, Ended, History, Inputs, Keep, Limits, Recipe, RecipeError, Record, Session, Training, TrainingError,
-    TrainingEvent, folder,
+    Checkpoint, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record, Session,
+    Training, TrainingError, TrainingEvent, folder,
 };
 use templar_screen::{Progress, count, training};
 
@@ -109,7 +109,7 @@ struct LimitFlags {
     #[arg(long, value_name = "N", value_parser = interval())]
     tokens: Option<u64>,
     /// Stop after X minutes of training
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     minutes: Option<f64>,
 }
 
@@ -129,19 +129,19 @@ struct RecipeFlags {
     #[arg(long, value_name = "N", value_parser = bounds::batch())]
     batch: Option<u32>,
     /// Highest learning rate; by default 0.003 for the smallest model, less for larger ones, a tenth with --from
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     learning_rate: Option<f32>,
     /// Steps until the highest learning rate; by default 50, or a tenth of --steps if that is less
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     warm_up: Option<u64>,
     /// Share of the training after the warm-up at the highest learning rate; 0 by default
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     flat: Option<f64>,
     /// Decay of the learning rate after that; cosine by default
     #[arg(long, value_name = "SHAPE", value_parser = named(DECAYS))]
     decay: Option<Decay>,
     /// Learning rate at the end as a share of the highest; 0.1 by default
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     final_share: Option<f32>,
     /// Optimiser of the layers' matrices; adamw by default. All other parameters use AdamW
     #[arg(long, value_name = "NAME", value_parser = named(OPTIMISERS))]
@@ -209,16 +209,21 @@ impl Train {
             }
             None => {
                 let model = self.recipe.from.as_deref().map(open_checkpoint).transpose()?;
+                if let Some(model) = &model {
+                    recipe.check("the model", &model.config).map_err(usage)?;
+                }
                 let (path, corpus) = self.source.open(&config, model.as_ref().map(|model| &model.tokenizer))?;
                 let limits =
                     if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
-                let (sizes, parameters) = match model {
-                    Some(model) => (model.config, Some(model.parameters)),
-                    None => (preset(config.preset(), corpus.manifest().vocab_size as usize)?, None),
+                let (sizes, parameters, origin) = match model {
+                    Some(Checkpoint { config, special, parameters, companions, .. }) => {
+                        (config, Some(parameters), Some(Origin { special, companions }))
+                    }
+                    None => (preset(config.preset(), corpus.manifest().vocab_size as usize)?, None, None),
                 };
                 let corpus_name = CorpusName { folder: path, hash: corpus.manifest_hash() };
                 let plan = recipe.plan(config.preset(), &sizes, limits.steps, corpus_name).map_err(usage)?;
-                let inputs = Inputs { config: sizes, parameters, corpus, threads };
+                let inputs = Inputs { config: sizes, parameters, origin, corpus, threads };
                 Training::new(plan, limits, inputs).map_err(advised)?
             }
         };
