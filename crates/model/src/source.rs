@@ -214,6 +214,10 @@ pub(crate) fn check_kind(folder: &Path, files: &BTreeMap<String, u64>) -> Result
     if files.contains_key(ADAPTER_FILE) {
         return Err(OpenError::Adapter { path: folder.join(ADAPTER_FILE) });
     }
+    // A pointer is far too small for the parameters: say so before that is said.
+    for (name, _) in files.iter().filter(|(name, bytes)| name.ends_with(".safetensors") && **bytes <= 1024) {
+        read(&folder.join(name))?;
+    }
     let has_parameters = files.keys().any(|name| name.ends_with(".safetensors"));
     match PICKLED_FILES.into_iter().find(|name| files.contains_key(*name)) {
         Some(name) if !has_parameters => Err(OpenError::Pickled { path: folder.join(name) }),
