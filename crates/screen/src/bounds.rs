@@ -32,3 +32,33 @@ pub fn items() -> RangedU64ValueParser<usize> {
 pub fn number() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(..=1 << 48)
 }
+
+fn ranged<T: std::str::FromStr + Into<f64> + Copy>(
+    text: &str,
+    rule: &str,
+    is_fine: impl Fn(f64) -> bool,
+) -> Result<T, String> {
+    let value: Option<T> = text.parse().ok();
+    let is_fine = |value: f64| value.is_finite() && is_fine(value);
+    value.filter(|value| is_fine((*value).into())).ok_or_else(|| format!("it must be a number {rule}"))
+}
+
+/// How much sampling flattens the choice; nothing takes the likeliest.
+pub fn temperature(text: &str) -> Result<f32, String> {
+    ranged(text, "from 0", |value| value >= 0.0)
+}
+
+/// A share of something, which is not nothing.
+pub fn share(text: &str) -> Result<f32, String> {
+    ranged(text, "over 0 and at most 1", |value| value > 0.0 && value <= 1.0)
+}
+
+/// A divisor.
+pub fn penalty(text: &str) -> Result<f32, String> {
+    ranged(text, "over 0", |value| value > 0.0)
+}
+
+/// An error that is allowed.
+pub fn tolerance(text: &str) -> Result<f64, String> {
+    ranged(text, "from 0", |value| value >= 0.0)
+}

@@ -3,7 +3,7 @@
 use crate::printable::printable;
 use crate::table::{Paint, count, facts_table, size, table};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use templar_engine::checkpoint::{SpecialTokens, TOKENIZER_FILE};
 use templar_engine::{EngineError, MatrixOptimiser, MemoryNeeds, ModelConfig, TrainingShape, preset, preset_names};
 use templar_model::{Exported, Inspection, Model};
@@ -152,4 +152,34 @@ pub fn exported(paint: Paint, model: &Model, out: &Path, exported: &Exported) ->
         rows.push(("not used", unused(&model.unused)));
     }
     facts_table(&rows)
+}
+
+/// How well a model predicts a text.
+#[derive(Debug, Serialize)]
+pub struct Evaluated {
+    checkpoint: PathBuf,
+    text: String,
+    loss: f64,
+    perplexity: f64,
+    tokens: usize,
+    sequences: usize,
+    sequence_length: usize,
+}
+
+impl Evaluated {
+    /// The mean `loss`, in nats per token, of so many sequences of a text.
+    pub fn new(checkpoint: PathBuf, text: String, loss: f64, sequences: usize, sequence_length: usize) -> Self {
+        let (perplexity, tokens) = (loss.exp(), sequences * sequence_length);
+        Self { checkpoint, text, loss, perplexity, tokens, sequences, sequence_length }
+    }
+
+    /// For people.
+    pub fn text(&self, paint: Paint) -> String {
+        facts_table(&[
+            ("loss", paint.bold(&format!("{:.4} nats per token", self.loss))),
+            ("perplexity", format!("{:.2}", self.perplexity)),
+            ("text", self.text.clone()),
+            ("tokens", format!("{} in {} sequences", count(self.tokens as u64), self.sequences)),
+        ])
+    }
 }

@@ -1,7 +1,8 @@
 //! `templar model check`.
 
+use crate::bounds;
 use crate::config::{Config, ThreadsFlag};
-use crate::failure::{Advise, Usage};
+use crate::failure::Advise;
 use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
@@ -24,16 +25,16 @@ pub struct Check {
     /// Model folder
     folder: PathBuf,
     /// Largest error of a logit
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().logits)]
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().logits, allow_hyphen_values = true, value_parser = bounds::tolerance)]
     logits_tolerance: f64,
     /// Largest error of the loss, as a share of it
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().loss)]
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().loss, allow_hyphen_values = true, value_parser = bounds::tolerance)]
     loss_tolerance: f64,
     /// Largest error of a gradient, as a share of its tensor's norm
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().gradients)]
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().gradients, allow_hyphen_values = true, value_parser = bounds::tolerance)]
     gradients_tolerance: f64,
     /// Largest relative error of a training's losses and of its parameter updates
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().training)]
+    #[arg(long, value_name = "X", default_value_t = Tolerance::default().training, allow_hyphen_values = true, value_parser = bounds::tolerance)]
     training_tolerance: f64,
     #[command(flatten)]
     output: Output,
@@ -45,7 +46,7 @@ impl Check {
     /// Computes, prints the errors, and fails where one is too large.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.threads);
-        let tolerance = self.tolerance()?;
+        let tolerance = self.tolerance();
         let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         progress.say("reading the model");
         let reference = self.reference()?;
@@ -72,20 +73,9 @@ impl Check {
             .advise("the table shows which; check that model and expected figures have the same origin")
     }
 
-    fn tolerance(&self) -> anyhow::Result<Tolerance> {
+    fn tolerance(&self) -> Tolerance {
         let (logits, loss, gradients) = (self.logits_tolerance, self.loss_tolerance, self.gradients_tolerance);
-        let training = self.training_tolerance;
-        for (flag, value) in [
-            ("--logits-tolerance", logits),
-            ("--loss-tolerance", loss),
-            ("--gradients-tolerance", gradients),
-            ("--training-tolerance", training),
-        ] {
-            if value.is_nan() || value < 0.0 {
-                return Err(Usage(format!("{flag} is {value}; it must be 0 or more")).into());
-            }
-        }
-        Ok(Tolerance { logits, loss, gradients, training })
+        Tolerance { logits, loss, gradients, training: self.training_tolerance }
     }
 
     fn reference(&self) -> anyhow::Result<Reference> {

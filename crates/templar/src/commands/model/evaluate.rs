@@ -7,11 +7,11 @@ use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use crate::text::{self, open_corpus};
 use clap::Args;
-use serde_json::json;
 use std::path::PathBuf;
 use templar_engine::Batch;
 use templar_model::{Checkpoint, EVALUATION_SEQUENCES, Record, batches_of_corpus, batches_of_tokens, measure};
-use templar_screen::{Progress, count, facts_table, printable};
+use templar_screen::model::Evaluated;
+use templar_screen::{Progress, printable};
 
 /// Measure how well a model predicts text: loss in nats per token, and perplexity.
 ///
@@ -72,24 +72,9 @@ impl Evaluate {
         let mut engine = checkpoint.engine(threads)?;
         let (loss, sequences) = measure(engine.as_mut(), &batches, |done| progress.show(done, "measuring"))?;
         drop(progress);
-        let tokens = sequences * length;
-        let facts = json!({
-            "checkpoint": self.folder,
-            "text": what,
-            "loss": loss,
-            "perplexity": loss.exp(),
-            "tokens": tokens,
-            "sequences": sequences,
-            "sequence_length": length,
-        });
-        self.output.facts(&facts, |paint| {
-            facts_table(&[
-                ("loss", paint.bold(&format!("{loss:.4} nats per token"))),
-                ("perplexity", format!("{:.2}", loss.exp())),
-                ("text", what),
-                ("tokens", format!("{} in {sequences} sequences", count(tokens as u64))),
-            ])
-        })
+        let checkpoint = self.folder.clone();
+        let evaluated = Evaluated::new(checkpoint, what, loss, sequences, length);
+        self.output.facts(&evaluated, |paint| evaluated.text(paint))
     }
 
     fn batches_of_corpus(&self, checkpoint: &Checkpoint, folder: PathBuf, length: usize) -> anyhow::Result<Vec<Batch>> {

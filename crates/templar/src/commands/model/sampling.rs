@@ -11,16 +11,16 @@ pub struct SamplingFlags {
     #[arg(long, value_name = "N", default_value_t = 128, allow_hyphen_values = true, value_parser = bounds::tokens())]
     max_tokens: usize,
     /// Sampling temperature; 0 takes the most likely token each time
-    #[arg(long, value_name = "X", default_value_t = 0.8, allow_hyphen_values = true, value_parser = temperature)]
+    #[arg(long, value_name = "X", default_value_t = 0.8, allow_hyphen_values = true, value_parser = bounds::temperature)]
     temperature: f32,
     /// Sample from the N most likely tokens; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true, value_parser = bounds::tokens())]
     top_k: usize,
     /// Sample from the most likely tokens that together have this probability
-    #[arg(long, value_name = "X", default_value_t = 0.95, allow_hyphen_values = true, value_parser = share)]
+    #[arg(long, value_name = "X", default_value_t = 0.95, allow_hyphen_values = true, value_parser = bounds::share)]
     top_p: f32,
     /// Divide the likelihood of tokens already in the text by this; 1 for no change
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true, value_parser = penalty)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true, value_parser = bounds::penalty)]
     repetition_penalty: f32,
     /// Stop string; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -28,23 +28,6 @@ pub struct SamplingFlags {
     /// Seed; the same seed gives the same text on every machine
     #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
     seed: u64,
-}
-
-fn ranged(text: &str, rule: &str, is_fine: impl Fn(f32) -> bool) -> Result<f32, String> {
-    let value: Option<f32> = text.parse().ok();
-    value.filter(|value| value.is_finite() && is_fine(*value)).ok_or_else(|| format!("it must be a number {rule}"))
-}
-
-fn temperature(text: &str) -> Result<f32, String> {
-    ranged(text, "from 0", |value| value >= 0.0)
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    ranged(text, "over 0 and at most 1", |value| value > 0.0 && value <= 1.0)
-}
-
-fn penalty(text: &str) -> Result<f32, String> {
-    ranged(text, "over 0", |value| value > 0.0)
 }
 
 impl SamplingFlags {
