@@ -287,9 +287,8 @@ fn status_of(error: &object_store::Error) -> Option<StatusCode> {
 /// Sorts an error of the client into one that says whose fault it is.
 fn sort(operation: &'static str, key: &str, error: object_store::Error) -> BucketError {
     use object_store::Error;
-    match &error {
-        Error::NotFound { .. } => return BucketError::NotFound { key: key.to_owned() },
-        _ => {}
+    if let Error::NotFound { .. } = &error {
+        return BucketError::NotFound { key: key.to_owned() };
     }
     if let Some(failure) = cause::<ServerFailure>(&error) {
         return failure.sort(operation, key);

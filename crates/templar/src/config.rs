@@ -549,7 +549,7 @@ mod tests {
         // A path is never taken apart.
         config.read_file(Path::new("/etc/t.toml"), "text = '12:30.txt'").unwrap();
         assert_eq!(config.text_paths(), [Path::new("/etc/12:30.txt")]);
-        config.read_variables([("TEMPLAR_TEXT", "a:b, c.txt\n/d\n")].map(own).into_iter());
+        config.read_variables([("TEMPLAR_TEXT", "a:b, c.txt\n/d\n")].map(own).into_iter()).unwrap();
         assert_eq!(config.text_paths(), [Path::new("a:b, c.txt"), Path::new("/d")]);
     }
 
