@@ -385,8 +385,9 @@ impl Config {
     pub fn threads(&self) -> anyhow::Result<usize> {
         let threads: std::num::NonZeroUsize = self.parsed(Setting::Threads)?;
         if threads.get() > MAX_THREADS {
-            let (name, what) = (Setting::Threads.name(), "more than any machine has cores");
-            return Err(Usage(format!("`{name}` is {threads}: {what}; take 1 to {MAX_THREADS}")).into());
+            let origin = self.get(Setting::Threads).map_or(&Origin::Default, |(_, origin)| origin);
+            let what = format!("`threads` is `{threads}` (from {origin}): more than any machine has cores");
+            return Err(Usage(format!("{what}; take 1 to {MAX_THREADS}")).into());
         }
         Ok(threads.get())
     }
