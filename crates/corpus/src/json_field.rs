@@ -130,12 +130,12 @@ impl<'de> Visitor<'de> for Path<'_> {
 
 fn remember(names: &mut Vec<String>, mut key: String) {
     match names.len() {
-        MOST_NAMES => names.push("…".to_owned()),
-        MOST_NAMES.. => {}
-        _ => {
+        0..MOST_NAMES => {
             key.truncate(key.floor_char_boundary(LONGEST_NAME));
             names.push(key);
         }
+        MOST_NAMES => names.push("…".to_owned()),
+        _ => {}
     }
 }
 

@@ -12,8 +12,11 @@ pub fn inventory(paint: Paint, inventory: &Inventory) -> String {
     table(paint, Some(&["key", "address", "file"]), &rows)
 }
 
+/// A wallet: its name, its coldkey, and the names of its hotkeys or why they cannot be listed.
+pub type Listed = (String, KeyFacts, Result<Vec<String>, String>);
+
 /// Wallets with their coldkeys and the names of their hotkeys, as far as they can be read.
-pub fn list(paint: Paint, folder: &Path, wallets: &[(String, KeyFacts, Result<Vec<String>, String>)]) -> String {
+pub fn list(paint: Paint, folder: &Path, wallets: &[Listed]) -> String {
     if wallets.is_empty() {
         return format!("no wallets in {}; create one with `templar wallet new`", folder.display());
     }

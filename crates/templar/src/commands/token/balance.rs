@@ -76,7 +76,7 @@ fn amount(amount: impl ToString, token: &str) -> String {
 fn own_hotkeys(config: &Config) -> Vec<PublicKey> {
     let Ok(wallet) = keys::wallet(config) else { return Vec::new() };
     let names = wallet.hotkeys().unwrap_or_default();
-    names.iter().filter_map(|name| Some(wallet.hotkey_address(name).ok()?)).collect()
+    names.iter().filter_map(|name| wallet.hotkey_address(name).ok()).collect()
 }
 
 /// What the coldkey has behind the subnet's hotkeys and the given ones, by slot, then by key.
