@@ -47,7 +47,7 @@ pub enum Reach {
     Network,
     /// From its own machine only: loopback, such as 127.0.0.1 and localhost.
     ThisMachine,
-    /// Nowhere: 0.0.0.0 and [::] mean all addresses of a listener, and are none to connect to.
+    /// Nowhere: `0.0.0.0` and `[::]` mean all addresses of a listener, and are none to connect to.
     Nowhere,
 }
 

@@ -13,7 +13,7 @@ use crate::{BucketError, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
 /// faults or delays. [`Bucket`](crate::Bucket) puts deadlines, retries and checks of keys around it.
 ///
 /// A call is one attempt. It may be dropped at any await, and then a write may or may not have happened. An error that
-/// may pass is one of which [`BucketError::is_retryable`] holds. Keys and prefixes are valid (see
+/// may pass is one of which [`templar_base::AtFault::is_retryable`] holds. Keys and prefixes are valid (see
 /// [`check_key`](crate::check_key)) when they come here. `templar_testing::bucket_contract` has the rules that every
 /// store keeps, as functions.
 #[async_trait]

@@ -21,6 +21,11 @@ fn read() -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    // The library would pass over a name of nothing.
+    for name in VARIABLES.iter().filter(is_set) {
+        let path = std::env::var_os(name).unwrap_or_default();
+        std::fs::metadata(&path).map_err(|error| format!("{name} names no certificate that can be read ({error})"))?;
+    }
     match (builder.clone().with_native_roots(), VARIABLES.iter().find(is_set)) {
         (Ok(builder), _) => Ok(builder.with_no_client_auth()),
         (Err(error), Some(name)) => Err(format!("{name} names no certificate that can be read ({error})")),

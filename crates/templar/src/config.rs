@@ -334,7 +334,7 @@ impl Config {
     /// Fails where the ledger's address is of another protocol than a ledger's, such as http.
     pub fn check_ledger(&self) -> anyhow::Result<()> {
         let (address, name) = (self.ledger(), Setting::Ledger.name());
-        if ["ws://", "wss://"].iter().any(|scheme| address.starts_with(scheme)) {
+        if !address.contains("://") || ["ws://", "wss://"].iter().any(|scheme| address.starts_with(scheme)) {
             return Ok(());
         }
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);

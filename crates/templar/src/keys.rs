@@ -94,6 +94,6 @@ fn password_variable() -> Option<Zeroizing<String>> {
 }
 
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    let answer = rpassword::prompt_password(prompt).context("there is no terminal to ask for a password");
-    Ok(Zeroizing::new(answer.advise(format!("set {PASSWORD_VARIABLE}, or run the command on a terminal"))?))
+    let none = || format!("there is no terminal to ask for a password; set {PASSWORD_VARIABLE}, or run on a terminal");
+    Ok(Zeroizing::new(rpassword::prompt_password(prompt).with_context(none)?))
 }

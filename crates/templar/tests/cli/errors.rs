@@ -14,8 +14,8 @@ fn text_that_is_missing_binary_empty_or_too_small_is_named() {
     let place = Place::new();
     let files = [
         ("missing.txt", None, "missing.txt does not exist: check the path"),
-        ("binary.txt", Some(vec![b'a', 0, 200]), "is not text: byte 1 is NUL"),
-        ("latin.txt", Some(vec![b'a', 233, b'a']), "byte 1 is no valid UTF-8"),
+        ("binary.txt", Some((0..4096u32).map(|place| (place * 37) as u8).collect()), "is not UTF-8 text"),
+        ("latin.txt", Some(b"gr\xf6\xdfer ".repeat(50)), "iconv -f WINDOWS-1252"),
         ("empty.txt", Some(Vec::new()), "has no text in it"),
         ("small.txt", Some(b"a few words of text".to_vec()), "--sequence-length"),
     ];
@@ -31,9 +31,9 @@ fn text_that_is_missing_binary_empty_or_too_small_is_named() {
     }
     let lines = place.write("lines.jsonl", "{\"body\": \"text\"}\n");
     let error = place.failure(1, &["corpus", "build", "--text", text(&lines), "--out", "c"]);
-    assert!(error.contains("the fields are body"), "{error}");
+    assert!(error.contains("an object with the fields body"), "{error}");
     let plain = place.write("plain.txt", "plain ".repeat(3000));
-    let error = place.failure(1, &["corpus", "build", "--text", text(&plain), "--out", "c"]);
+    let error = place.failure(1, &["corpus", "build", "--text", text(&plain), "--vocab-size", "4096", "--out", "c"]);
     assert!(error.contains("take a vocabulary of at most"), "{error}");
 }
 

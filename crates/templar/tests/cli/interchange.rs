@@ -30,7 +30,7 @@ fn a_model_is_held_to_the_expected_figures() {
     let error = place.failure(1, &["model", "check", text(&folder), "--logits-tolerance", "1e-12"]);
     assert!(error.contains("computes other figures"), "{error}");
     let error = place.failure(2, &["model", "check", text(&folder), "--loss-tolerance", "nan"]);
-    assert!(error.contains("--loss-tolerance is NaN"), "{error}");
+    assert!(error.contains("'--loss-tolerance <X>': it must be a number from 0"), "{error}");
 
     let broken = place.path("broken");
     copy(&folder, &broken);

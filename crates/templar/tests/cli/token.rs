@@ -209,7 +209,7 @@ fn without_a_ledger_or_a_wallet_the_next_step_is_named() {
     let bare = place.failure(1, &["token", "balance"]);
     assert!(bare.contains("wallet default") && bare.contains("templar wallet new"), "{bare}");
     let bare = place.failure(1, &["token", "stake", "1", "--yes"]);
-    assert!(bare.contains("no hotkey default") && bare.contains("templar wallet new"), "{bare}");
+    assert!(bare.contains("no wallet default") && bare.contains("templar wallet new"), "{bare}");
 }
 
 #[test]

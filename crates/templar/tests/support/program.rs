@@ -63,7 +63,7 @@ impl Place {
         let output = self.run(arguments);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
-        assert!(stderr.contains("error:"), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error:") || stderr.contains(r#"{"error":{"#), "{arguments:?}: {stderr}");
         stderr
     }
 
