@@ -13,9 +13,12 @@ use tokio::process::{Child, Command};
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How much lower the miners' priority is than that of the other processes, in the system's units (0 to 19).
 const MINER_NICENESS: i32 = 5;
-/// A child that ended by itself this often in a row, without living for a while in between, is not restarted: half a
-/// minute with the pauses. Kills do not count, since whoever kills may do so for long.
+/// A child that ended by itself this often in a row, and never lived for a while, is not restarted: half a minute with the
+/// pauses. Kills do not count, since whoever kills may do so for long; nor does what befalls a child that has worked, since
+/// that may pass.
 const MOST_ENDS: u32 = 20;
+/// A child that lived this long has worked.
+const WORKED: Duration = Duration::from_secs(10);
 /// From the end of a log, what may be the reason of an end.
 const REASON_BYTES: u64 = 4 << 10;
 /// How long a child may take to stop before it is killed.
@@ -45,6 +48,8 @@ struct Member {
     deaths: u32,
     /// How often in a row it ended by itself.
     ends: u32,
+    /// Whether it once lived for a while.
+    has_worked: bool,
     started: Instant,
     restart_at: Option<Instant>,
 }
@@ -122,7 +127,8 @@ impl Children {
     pub fn start(&mut self, folder: &Folder, recipe: Recipe) -> Result<(), ChildError> {
         let child = Some(spawn(&self.program, folder, &recipe)?);
         let name = recipe.name.clone();
-        let member = Member { recipe, child, deaths: 0, ends: 0, started: Instant::now(), restart_at: None };
+        let started = Instant::now();
+        let member = Member { recipe, child, deaths: 0, ends: 0, has_worked: false, started, restart_at: None };
         self.members.insert(name, member);
         self.write_processes(folder)
     }
@@ -137,10 +143,11 @@ impl Children {
                 if member.started.elapsed() > Duration::from_secs(30) {
                     (member.deaths, member.ends) = (0, 0);
                 }
+                member.has_worked |= member.started.elapsed() > WORKED;
                 member.ends = if status.code().is_some() { member.ends + 1 } else { 0 };
                 member.child = None;
                 let (name, log) = (&member.recipe.name, folder.log(&member.recipe.name));
-                if member.ends >= MOST_ENDS {
+                if member.ends >= MOST_ENDS && !member.has_worked {
                     let reason = last_error(&log).unwrap_or_else(|| status.to_string());
                     return Err(ChildError::KeepsEnding { name: name.clone(), times: member.ends, reason, log });
                 }
