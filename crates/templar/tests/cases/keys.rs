@@ -290,9 +290,9 @@ fn an_address_to_listen_on_may_be_a_name_and_a_mistake_is_answered_with_an_examp
     let mut ledger = place.start(&["ledger", "--development", "--listen", "localhost:0", "--json"]);
     let url = ledger.event()["url"].as_str().unwrap().to_owned();
     let without_scheme = url.strip_prefix("ws://").unwrap();
-    assert!(place.stdout(&["token", "price", "--ledger", without_scheme]).contains("price"));
-    let wrong = place.failure(1, &["token", "price", "--ledger", &url.replace("ws://", "http://")]);
-    assert!(wrong.contains(&format!("write {url}")), "{wrong}");
+    assert!(place.stdout(&["token", "price", "--ledger", without_scheme]).contains("capitalisation"));
+    let wrong = place.failure(2, &["token", "price", "--ledger", &url.replace("ws://", "http://")]);
+    assert!(wrong.contains(&format!("such as {url}")), "{wrong}");
 }
 
 /// What `doctor` finds of a bucket.
