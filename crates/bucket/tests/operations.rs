@@ -77,7 +77,10 @@ impl Subject {
         }
         let mut request: HttpRequest = request.body(HttpRequestBody::from(body.to_owned())).unwrap();
         AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
-        let mut text = format!("{method} {target} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+        // The signer leaves the host, which it signed, to the client.
+        let host = self.server.local_addr();
+        let mut text = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+        text += "connection: close\r\n";
         for (name, value) in request.headers() {
             text += &format!("{name}: {}\r\n", value.to_str().unwrap());
         }

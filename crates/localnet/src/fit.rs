@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(large, Fit { batches: 200, ..Fit::USUAL });
         assert_eq!(large.remark(), None);
         let book = fit(40_000, 5_000, 8).unwrap();
-        assert_eq!((book.sequence_length, book.held_out), (128, 38));
+        assert_eq!((book.sequence_length, book.held_out), (128, 39));
         assert!(book.batches >= LEAST_BATCHES && book.remark().is_some(), "{book:?}");
         let notes = fit(5_000, 1_200, 8).unwrap();
         assert!(notes.batches >= 1 && notes.held_out >= 1, "{notes:?}");
