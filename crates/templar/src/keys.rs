@@ -1,7 +1,7 @@
 //! The operator's keys: the wallet of the configuration, opened, with a password where it needs one.
 
 use crate::config::Config;
-use crate::failure::{Advise, Usage};
+use crate::failure::Usage;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
