@@ -55,7 +55,7 @@ impl FoundText {
 }
 
 impl FoundText {
-    /// The first tokens of the text, at least `wanted` where it has so many; each document is followed by `end`. `note`
+    /// The first tokens of the text, at least `wanted` where it has that number; each document is followed by `end`. `note`
     /// hears what is left out.
     pub fn tokens(
         &self,

@@ -43,7 +43,7 @@ pub struct TextNeeded {
 
 impl TextNeeded {
     /// What a share-out by `rule` needs, with `evaluation` sequences outside the training of each window and `held_out`
-    /// sequences of the part that is kept back. A corpus of so many tokens passes [`Corpus::check_enough`].
+    /// sequences of the part that is kept back. A corpus of that size passes [`Corpus::check_enough`].
     pub fn of(rule: AssignmentRule, evaluation: usize, held_out: usize) -> Self {
         let length = u64::from(rule.sequence_length);
         // While a window is judged the next one is trained on: neither may hold what judges.
@@ -59,7 +59,7 @@ impl TextNeeded {
         corpus.train_tokens() >= self.train_tokens && corpus.held_out_tokens() >= self.held_out_tokens
     }
 
-    /// The bytes of text that give so many tokens, with the usual part kept back. `bytes_per_token` is 3.5 to 4.5 for
+    /// The bytes of text that give these tokens, with the usual part kept back. `bytes_per_token` is 3.5 to 4.5 for
     /// English and a vocabulary of thousands, about 2.5 for 512; a built corpus has its own
     /// ([`Manifest::bytes_per_token`](crate::Manifest::bytes_per_token)).
     pub fn bytes(&self, bytes_per_token: f64) -> u64 {

@@ -27,7 +27,7 @@ pub enum Source {
     Synthetic {
         /// The seed of the text.
         seed: u64,
-        /// At least so many bytes of it.
+        /// At least this number of bytes of it.
         bytes: u64,
     },
     /// Documents in memory.
