@@ -36,7 +36,7 @@ impl Utf8Counter {
         for at in bytes.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| start + at as u64) {
             self.nuls += 1;
             self.odd_nuls += at % 2;
-            self.first.get_or_insert(at);
+            self.found(at);
         }
         let mut all = std::mem::take(&mut self.cut);
         let mut at = start - all.len() as u64;
@@ -65,12 +65,18 @@ impl Utf8Counter {
                 Some(length) => length,
             };
             text.push('\u{FFFD}');
-            self.first.get_or_insert(at);
+            self.found(at);
             self.invalid += wrong as u64;
             self.sequences += 1;
             at += wrong as u64;
             rest = &after[wrong..];
         }
+    }
+
+    /// Something wrong at this byte: NULs of a piece are counted before its other bytes, so a later call may name an
+    /// earlier place.
+    fn found(&mut self, at: u64) {
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
     }
 
     /// Fails where the bytes so far are not a text.
@@ -122,6 +128,12 @@ mod tests {
             let expected = Some(first.min(valid) as u64).filter(|at| *at < bytes.len() as u64);
             prop_assert_eq!(counter.first, expected);
         }
+    }
+
+    #[test]
+    fn the_first_wrong_byte_is_named_also_before_a_nul_of_the_same_piece() {
+        assert_eq!(decode(&[0x80, 0], 2).1.first, Some(0));
+        assert_eq!(decode(&[0x61, 0xe2, 0, 0x80], 4).1.first, Some(1));
     }
 
     #[test]
