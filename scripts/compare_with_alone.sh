@@ -29,8 +29,7 @@ while last=$(reached) && [ "${last:-0}" -lt "$windows" ]; do
     sleep 2
 done
 corpus=$folder/up/corpus
-"$templar" checkpoint fetch --window "$windows" --out "$folder/network" --genesis "$folder/up/genesis.json" \
-    --corpus "$corpus" --json >"$folder/checkpoint.json"
+"$templar" checkpoint fetch --window "$windows" --out "$folder/network" --genesis "$folder/up/genesis.json" --json >"$folder/checkpoint.json"
 kill -INT "$network"
 wait "$network" || true
 trap - EXIT

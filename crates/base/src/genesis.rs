@@ -16,7 +16,7 @@ pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
-pub use outer::{Domain, MergeMethod, OuterRule, StepRule, TensorClass, ValueCoding};
+pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
 pub use problem::Problem;
 pub use rule_name::RuleName;
 
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the document's form and of the protocol behind it. Version 2: choices are always written out, documents
 /// are apart, the state hash is a root over segments.
-pub const GENESIS_VERSION: u32 = 2;
+pub const GENESIS_VERSION: u32 = 3;
 /// The subnet that a run is on where nobody names another: templar's on Bittensor.
 pub const DEFAULT_NETUID: Netuid = Netuid::new(3);
 /// The numerics that the engine of this version computes with.
@@ -296,7 +296,7 @@ mod tests {
         genesis.inner.schedule.peak = f32::NAN;
         genesis.outer.alpha = 0.0;
         genesis.judging.selected = 0;
-        genesis.economics.unselected_share = 1.5;
+        genesis.economics.weights_every_windows = 0;
         let problems = genesis.problems();
         let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
         let expected = [
@@ -309,7 +309,7 @@ mod tests {
             "outer.alpha",
             "judging.selected",
             "judging.newcomer_places",
-            "economics.unselected_share",
+            "economics.weights_every_windows",
         ];
         assert_eq!(fields, expected);
         let text = GenesisError::Values { problems }.to_string();
@@ -318,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_document_of_another_version_is_rejected_with_what_to_do() {
-        let version = |number: u32| small().to_json().replace("\"version\": 2", &format!("\"version\": {number}"));
+        let version = |number: u32| small().to_json().replace("\"version\": 3", &format!("\"version\": {number}"));
         let old = Genesis::from_json(version(1).as_bytes()).unwrap_err();
         assert!(matches!(old, GenesisError::Outdated { actual: 1 }));
         assert!(old.to_string().contains("templar up --fresh") && old.to_string().contains("templar run new"));
-        assert!(matches!(Genesis::from_json(b"{\"version\": 3, \"more\": 1}"), Err(GenesisError::Newer { actual: 3 })));
+        assert!(matches!(Genesis::from_json(b"{\"version\": 4, \"more\": 1}"), Err(GenesisError::Newer { actual: 4 })));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod model;
 pub mod random;
 mod setting;
 mod settings_json;
+mod step_share;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
@@ -36,7 +37,7 @@ pub use fault::{AtFault, Fault};
 pub use genesis::{
     CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
     FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
-    MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, StepRule, TensorClass,
+    MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule, TensorClass,
     ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
@@ -46,4 +47,5 @@ pub use keys::{DEVELOPMENT_PHRASE, KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;
+pub use step_share::StepShare;
 pub use window::WindowClock;

@@ -18,25 +18,27 @@ pub struct Rated<'a> {
 /// What decides on the candidates of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
-    /// What a typical candidate brings, in units of [`crate::Nats`]; may be under zero.
+    /// What a typical rated miner brings, in units of [`crate::Nats`]; under zero where the step overshoots.
     pub middle: f64,
     /// What a candidate has to reach; never under zero.
     pub least: f64,
+    /// Whether under a quarter of the candidates is rated: then at most half as many are merged.
+    pub has_few_rated: bool,
     /// Whether rated miners, too, must surely reach it: few are rated, or the last steps brought too little.
     pub is_strict: bool,
 }
 
 impl Threshold {
-    /// The threshold of these candidates: `share` of the rating-weighted median of φ. Where under a quarter of them is
-    /// rated, it is the median over the upper half, which a minority of free-riders cannot pull down, nor a single miner up.
+    /// The threshold of these candidates: `share` of the rating-weighted median of φ, which no unrated miner moves. While
+    /// under a quarter of them is rated it is zero, and everybody must surely reach it.
     pub fn of(candidates: &[Rated<'_>], share: f64, is_doubtful: bool) -> Self {
         let mut by_mean: Vec<(i64, f64)> =
             candidates.iter().map(|rated| (rated.contribution.mean.0, rated.weight.max(0.0))).collect();
         by_mean.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let rated = by_mean.iter().filter(|(_, weight)| *weight > 0.0).count();
         let has_few_rated = rated == 0 || rated * 4 < by_mean.len();
-        let middle = if has_few_rated { upper_median(&by_mean) } else { weighted_median(&by_mean) };
-        Self { middle, least: share * middle.max(0.0), is_strict: has_few_rated || is_doubtful }
+        let middle = if has_few_rated { 0.0 } else { weighted_median(&by_mean) };
+        Self { middle, least: share * middle.max(0.0), has_few_rated, is_strict: has_few_rated || is_doubtful }
     }
 
     /// Whether a candidate is admitted.
@@ -48,12 +50,6 @@ impl Threshold {
             contribution.sure().0 as f64 > self.least
         }
     }
-}
-
-/// Ascending by mean.
-fn upper_median(by_mean: &[(i64, f64)]) -> f64 {
-    let upper = &by_mean[by_mean.len() / 2..];
-    upper.get((upper.len().max(1) - 1) / 2).map_or(0.0, |(mean, _)| *mean as f64)
 }
 
 /// Ascending by mean; the lower one where two are in the middle.
@@ -90,7 +86,7 @@ mod tests {
 
     #[test]
     fn while_no_miner_is_rated_the_idle_the_harmful_and_the_doubtful_stay_out() {
-        let all = [(100, 5, 0.0), (90, 5, 0.0), (95, 30, 0.0), (0, 0, 0.0), (-50, 5, 0.0)];
+        let all = [(100, 5, 0.0), (90, 5, 0.0), (95, 50, 0.0), (0, 0, 0.0), (-50, 5, 0.0)];
         assert_eq!(admitted(&all, false), [true, true, false, false, false]);
         assert_eq!(admitted(&[], false), [false; 0]);
         assert_eq!(admitted(&[(-10, 0, 0.0), (-20, 0, 0.0)], false), [false, false], "all are harmful");

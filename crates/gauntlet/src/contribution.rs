@@ -1,6 +1,6 @@
 //! Contribution: one gradient, halfway along the step, measures everybody.
 //!
-//! With G the merged update of all candidates, α the outer step and g the gradient at `Θ − ½αG`,
+//! With G the merged update, α the outer step and g the gradient at `Θ − ½αG`,
 //! ```text
 //! φ_i = α ⟨g, share of i in G⟩
 //! ```
@@ -11,6 +11,7 @@
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};
+use templar_base::StepShare;
 use templar_gradient::{Merge, MergeError, MergeRule, OuterState, OuterStep, Payload, Shares, linear_factor};
 
 /// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
@@ -30,6 +31,11 @@ impl Nats {
     /// Whether it is nothing.
     pub fn is_zero(&self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether it is under zero.
+    pub fn is_loss(&self) -> bool {
+        self.0 < 0
     }
 
     /// In nats.
@@ -88,8 +94,8 @@ impl Contribution {
 /// The contributions of one set of payloads.
 #[derive(Debug, Clone)]
 pub struct Measurement {
-    /// Mean loss at the midpoint.
-    pub midpoint_loss: f64,
+    /// Mean loss at the point of the gradient.
+    pub loss: f64,
     /// What the momentum of windows before brings, on top of all contributions; nothing where there is none.
     pub carried: Nats,
     /// One for each payload, in the order given.
@@ -111,7 +117,27 @@ pub enum MeasureError {
     Length(#[from] templar_gradient::LengthMismatch),
 }
 
-/// Measures all `payloads` with one gradient of each part of the evaluation batch.
+/// Where the gradient is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeasuredAt {
+    /// At the window's start: nobody shapes that point.
+    Start,
+    /// Halfway along the step of the merged payloads.
+    Midpoint,
+}
+
+/// What is measured together.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidates<'a> {
+    /// The payloads of the merge.
+    pub merged: &'a [&'a Payload],
+    /// Others, each as if it alone joined the merge: they shape nothing.
+    pub beside: &'a [&'a Payload],
+    /// Where.
+    pub at: MeasuredAt,
+}
+
+/// Measures payloads halfway along the step that all of them together make.
 pub fn measure(
     model: &mut dyn Model,
     start: &OuterState,
@@ -119,15 +145,33 @@ pub fn measure(
     rule: MergeRule,
     step: OuterStep,
 ) -> Result<Measurement, MeasureError> {
+    measure_candidates(model, start, Candidates { merged: payloads, beside: &[], at: MeasuredAt::Midpoint }, rule, step)
+}
+
+/// Measures all candidates with one gradient of each part of the evaluation batch. Contributions come in their order,
+/// those of the merge first. Errors: no payload in the merge, payloads that do not belong together, or the model's.
+pub fn measure_candidates(
+    model: &mut dyn Model,
+    start: &OuterState,
+    candidates: Candidates<'_>,
+    rule: MergeRule,
+    step: OuterStep,
+) -> Result<Measurement, MeasureError> {
+    let Candidates { merged: payloads, beside, at } = candidates;
     let weighted: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (*payload, 1)).collect();
     let layout = payloads.first().ok_or(MergeError::NoContributors)?.layout();
     // Merged each time that it is read, and never coded: that takes less than a part's gradient, and no memory.
     let merge = Merge::new(layout, &weighted, rule)?;
-    let half = OuterStep { alpha: 0.5 * step.alpha, ..step };
-    half.visit_stepped(start, &merge, |first, params| Ok::<_, MeasureError>(model.set_point(first, params)?))?;
+    match at {
+        MeasuredAt::Start => model.set_point(0, &start.params)?,
+        MeasuredAt::Midpoint => {
+            let half = OuterStep { alpha: 0.5 * step.alpha, ..step };
+            half.visit_stepped(start, &merge, |first, params| Ok::<_, MeasureError>(model.set_point(first, params)?))?;
+        }
+    }
     let factor = step.share_factor(&merge) * linear_factor(&merge, payloads)?;
-    let shares = Shares::new(&merge, payloads)?;
-    let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len()];
+    let shares = Shares::with_others(&merge, payloads, beside)?;
+    let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len() + beside.len()];
     let (mut loss, mut carried) = (0f64, 0f64);
     for part in 0..model.parts() {
         loss += model.gradient(part)?;
@@ -143,7 +187,13 @@ pub fn measure(
     }
     let count = model.parts().max(1) as f64;
     let contributions = parts.into_iter().map(Contribution::of).collect();
-    Ok(Measurement { midpoint_loss: loss / count, carried: Nats::from_f64(carried / count), contributions })
+    let carried = Nats::from_f64(carried * carried_part(rule.step) / count);
+    Ok(Measurement { loss: loss / count, carried, contributions })
+}
+
+/// The part of the momentum's move that a part of the step makes.
+fn carried_part(share: StepShare) -> f64 {
+    f64::from(share.factor())
 }
 
 #[cfg(test)]

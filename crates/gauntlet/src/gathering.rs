@@ -19,7 +19,7 @@ pub fn gathered_share(entries: &[Entry], ratings: &Ratings) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MinerRecord, Rating};
+    use crate::MinerRecord;
     use templar_base::{BlockNumber, PublicKey, Uid, Window};
 
     fn entry(uid: u16, failure: Rejection) -> Entry {
@@ -28,15 +28,7 @@ mod tests {
     }
 
     fn known(ratings: &mut Ratings, uid: u16, key: u8) {
-        let record = MinerRecord {
-            hotkey: PublicKey::new([key; 32]),
-            rating: Rating::newcomer(),
-            is_proven: true,
-            since: Window(0),
-            ramp_since: Window(0),
-            selected_average: 0.0,
-            unselected_average: 0.0,
-        };
+        let record = MinerRecord { is_proven: true, ..MinerRecord::new(PublicKey::new([key; 32]), Window(0)) };
         ratings.miners.insert(Uid(uid), record);
     }
 

@@ -1,17 +1,17 @@
 //! One window's judgement, from payloads to verdict.
 
 use crate::admission_checks::magnitude_units;
+use crate::confirmation::confirm_trial;
 use crate::contribution::MeasureError;
+use crate::newcomers::{Entrance, by_lot, enter};
+use crate::trials::Trials;
 use crate::{
-    Confirmation, Contribution, Expectation, MinerRecord, MinerVerdict, Model, Nats, Promise, Rated, Rating, Ratings,
-    Rejection, Standing, Threshold, Verdict, check_payload, confirm, find_copies, measure, select,
+    Candidates, Confirmation, Contribution, Expectation, MeasuredAt, MinerRecord, MinerVerdict, Model, Nats, Promise,
+    Rated, Ratings, Rejection, Standing, Threshold, Verdict, check_payload, find_copies, measure_candidates, select,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window};
+use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, StepShare, Uid, Window};
 use templar_gradient::{MergeRule, OuterState, OuterStep, Payload};
-
-/// Contributions are measured again when the admitted set changes, at most this often in all.
-const MAX_MEASUREMENTS: usize = 3;
 
 /// A judgement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -85,21 +85,13 @@ pub struct WindowInput<'a> {
 struct Case<'a> {
     entry: &'a Entry,
     failure: Option<Rejection>,
+    /// Along the step that was applied for those that were merged, else along the rated miners'.
     contribution: Option<Contribution>,
     admitted: bool,
-    /// Whether it alone is surely at fault for making the model worse.
+    /// Whether it alone surely made the model worse, in the newcomers' test or at the step that was applied.
     is_harmful: bool,
-    /// Whether an unrated miner surely reached the threshold.
+    /// Whether it surely reached the threshold.
     is_sure: bool,
-}
-
-/// What the measurements come to, beside what they say of each case.
-#[derive(Default)]
-struct Measured {
-    /// What the momentum of windows before brings.
-    carried: Nats,
-    /// Whether a step must be seen to keep its promise.
-    is_strict: bool,
 }
 
 impl<'a> Case<'a> {
@@ -113,7 +105,7 @@ impl<'a> Case<'a> {
 
 /// How the run merges payloads.
 pub fn merge_rule(genesis: &Genesis) -> MergeRule {
-    MergeRule { method: genesis.outer.merge, scale_clip: genesis.outer.scale_clip, ..MergeRule::default() }
+    MergeRule { method: genesis.outer.merge, scales: genesis.outer.scales, ..MergeRule::default() }
 }
 
 /// Judges one window. Pure: the same input and the same model give the same verdict on every machine.
@@ -121,21 +113,13 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
     let failed = |source: MeasureError| JudgeError::Measure { window: input.window, source };
     let mut ratings = input.ratings.clone();
     ratings.keep_registered(input.registered);
-    let mut cases = open_cases(input, &ratings);
-    let measured = measure_cases(input, model, &mut cases, &ratings).map_err(failed)?;
-    rate(input, &mut ratings, &cases);
-    let admitted: Vec<Uid> = cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
-    let ranked = select(&ratings, &admitted, &input.genesis.judging, input.window, input.beacon);
-    let confirmation = confirm_ranked(input, model, &cases, &ranked, &measured).map_err(failed)?;
+    let mut judgement = Judgement { input, ratings: &ratings, cases: open_cases(input, &ratings) };
+    let threshold = judgement.first_pass(model).map_err(failed)?;
+    let ranked = judgement.rank(&threshold);
+    let confirmation = judgement.decide(model, &threshold, &ranked).map_err(failed)?;
+    let cases = judgement.cases;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
-    match confirmation.as_ref().filter(|_| !selected.is_empty()) {
-        Some(taken) => {
-            ratings.doubt.add(taken.surplus.to_f64(), taken.surplus_error.to_f64());
-            pay(input, &mut ratings, &cases, &ranked, &selected);
-        }
-        // Nobody is paid less for a window in which nothing was merged: else a null window would be a way to stop pay.
-        None => ratings.doubt.fade(),
-    }
+    settle(input, &mut ratings, &cases, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));
     let miners = cases.iter().map(|case| miner_verdict(case, input.ratings, &ratings, &selected)).collect();
     Ok(Verdict {
         run: input.run,
@@ -203,77 +187,237 @@ fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
-/// Measures the candidates, and again without those that are not admitted, until the set is stable. Unrated ones that
-/// fail go first, alone: a rated miner is judged at a midpoint that they do not shape.
-fn measure_cases(
-    input: &WindowInput<'_>,
-    model: &mut dyn Model,
-    cases: &mut [Case<'_>],
-    ratings: &Ratings,
-) -> Result<Measured, MeasureError> {
-    let mut places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
-    let step = OuterStep::of(&input.genesis.outer, input.window);
-    let mut result = Measured::default();
-    for _ in 0..MAX_MEASUREMENTS {
-        let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
-        if payloads.is_empty() {
-            break;
-        }
-        let measured = measure(model, input.start, &payloads, merge_rule(input.genesis), step)?;
-        let weight = |place: &usize| ratings.weight_of(cases[*place].entry.uid);
-        let rated: Vec<Rated<'_>> = measured
-            .contributions
-            .iter()
-            .zip(places.iter().map(weight))
-            .map(|(contribution, weight)| Rated { contribution, weight })
-            .collect();
-        let threshold = Threshold::of(&rated, input.genesis.judging.admission_share, ratings.doubt.is_real());
-        result = Measured { carried: measured.carried, is_strict: threshold.is_strict };
-        let verdicts: Vec<(bool, bool)> =
-            rated.iter().map(|rated| (threshold.admits(rated), rated.weight > 0.0)).collect();
-        let is_unrated_out = verdicts.iter().any(|(passes, is_rated)| !passes && !is_rated);
-        for ((place, contribution), (passes, _)) in places.iter().zip(&measured.contributions).zip(&verdicts) {
-            let case = &mut cases[*place];
-            case.admitted = *passes;
-            case.is_sure = contribution.sure().0 as f64 > threshold.least;
-            // Where the typical miner makes the model worse, the step overshoots, which is no miner's fault.
-            case.is_harmful = contribution.is_harmful() && threshold.middle > 0.0;
-            case.contribution = Some(contribution.clone());
-        }
-        let before = places.len();
-        let stays = |(passes, is_rated): &(bool, bool)| *passes || (*is_rated && is_unrated_out);
-        places =
-            places.into_iter().zip(&verdicts).filter(|(_, verdict)| stays(verdict)).map(|(place, _)| place).collect();
-        if places.len() == before {
-            break;
-        }
-    }
-    Ok(result)
+/// A judgement under way, with the agreed ratings from before the window.
+struct Judgement<'a, 'r> {
+    input: &'a WindowInput<'a>,
+    ratings: &'r Ratings,
+    cases: Vec<Case<'a>>,
 }
 
-/// Moves the ratings: a share is observed, an absence or a failure makes less sure, harm starts over.
-fn rate(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
-    for record in ratings.miners.values_mut() {
-        record.rating.predict(input.genesis.judging.rating_process_noise);
+impl<'a> Judgement<'a, '_> {
+    fn place(&self, uid: Uid) -> Option<usize> {
+        self.cases.binary_search_by_key(&uid, |case| case.entry.uid).ok()
     }
-    observe(input, ratings, cases);
-    for case in cases.iter().filter(|case| is_penalised(case)) {
+
+    fn payloads_of(&self, uids: &[Uid]) -> Vec<(Uid, &'a Payload)> {
+        uids.iter().filter_map(|uid| Some((*uid, self.cases[self.place(*uid)?].payload()?))).collect()
+    }
+
+    fn step(&self) -> OuterStep {
+        OuterStep::of(&self.input.genesis.outer, self.input.window)
+    }
+
+    /// Measures everybody along the rated miners' step, which no stranger shapes; at the start where nobody is rated.
+    fn first_pass(&mut self, model: &mut dyn Model) -> Result<Threshold, MeasureError> {
+        let places: Vec<usize> = (0..self.cases.len()).filter(|place| self.cases[*place].payload().is_some()).collect();
+        let weight = |place: &usize| self.ratings.weight_of(self.cases[*place].entry.uid);
+        let (rated, others): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| weight(place) > 0.0);
+        let (merged, beside, at) = match rated.is_empty() {
+            true => (others, Vec::new(), MeasuredAt::Start),
+            false => (rated, others, MeasuredAt::Midpoint),
+        };
+        let is_doubtful = self.ratings.doubt.is_real();
+        let share = self.input.genesis.judging.admission_share;
+        let order: Vec<usize> = merged.iter().chain(&beside).copied().collect();
+        if order.is_empty() {
+            return Ok(Threshold::of(&[], share, is_doubtful));
+        }
+        let payloads = |places: &[usize]| -> Vec<&'a Payload> {
+            places.iter().filter_map(|place| self.cases[*place].payload()).collect()
+        };
+        let (merged, beside) = (payloads(&merged), payloads(&beside));
+        let candidates = Candidates { merged: &merged, beside: &beside, at };
+        let mut part = self.ratings.step;
+        let (threshold, contributions) = loop {
+            let rule = MergeRule { step: part, ..merge_rule(self.input.genesis) };
+            let measured = measure_candidates(model, self.input.start, candidates, rule, self.step())?;
+            let rated: Vec<Rated<'_>> = (measured.contributions.iter().zip(order.iter().map(weight)))
+                .map(|(contribution, weight)| Rated { contribution, weight })
+                .collect();
+            let threshold = Threshold::of(&rated, share, is_doubtful);
+            // Where the typical miner makes the model worse, the step overshoots, which is no miner's fault.
+            if threshold.middle >= 0.0 || part == part.halved() {
+                let verdicts: Vec<bool> = rated.iter().map(|rated| threshold.admits(rated)).collect();
+                break (threshold, measured.contributions.into_iter().zip(verdicts).collect::<Vec<_>>());
+            }
+            part = part.halved();
+        };
+        for (place, (contribution, passes)) in order.into_iter().zip(contributions) {
+            let case = &mut self.cases[place];
+            case.admitted = passes;
+            case.is_sure = contribution.sure().0 as f64 > threshold.least;
+            case.contribution = Some(contribution);
+        }
+        Ok(threshold)
+    }
+
+    /// Who may be merged, best first.
+    fn rank(&self, threshold: &Threshold) -> Vec<Uid> {
+        let WindowInput { genesis, window, beacon, .. } = self.input;
+        let admitted: Vec<Uid> = self.cases.iter().filter(|case| case.admitted).map(|case| case.entry.uid).collect();
+        let rule = &genesis.judging;
+        // While few are known, half of the places are as many as may be wrong at once.
+        let places = if threshold.has_few_rated { rule.selected.div_ceil(2) } else { rule.selected };
+        select(self.ratings, &admitted, places, rule, *window, *beacon)
+    }
+
+    /// Who is merged, and what part of the step is taken.
+    fn decide(
+        &mut self,
+        model: &mut dyn Model,
+        threshold: &Threshold,
+        ranked: &[Uid],
+    ) -> Result<Option<Confirmation>, MeasureError> {
+        let rule = merge_rule(self.input.genesis);
+        if ranked.is_empty() {
+            return Ok(None);
+        }
+        let is_doubtful = self.ratings.doubt.is_real();
+        let mut trials = Trials::new(model, self.input.start, rule, self.step())?;
+        let mut set = self.join(&mut trials, ranked, is_doubtful)?;
+        if set.is_empty() {
+            return Ok(None);
+        }
+        let payloads: Vec<&Payload> = set.iter().map(|(_, payload)| *payload).collect();
+        let (mut part, mut trial) = trials.best_step(&payloads)?;
+        if is_doubtful && part != part.halved() {
+            part = part.halved();
+            trial = trials.after(&payloads, part)?;
+        }
+        let carried = self.second_pass(&mut trials, &payloads, &set, part)?;
+        let before = set.len();
+        set.retain(|(uid, _)| self.brings_no_sure_loss(*uid));
+        if set.is_empty() {
+            return Ok(None);
+        }
+        if set.len() < before {
+            let payloads: Vec<&Payload> = set.iter().map(|(_, payload)| *payload).collect();
+            trial = trials.after(&payloads, part)?;
+        }
+        let judging = &self.input.genesis.judging;
+        let promise =
+            Promise { share: judging.confirmation_share, carried, is_strict: threshold.has_few_rated || is_doubtful };
+        let confirmed = {
+            let own = |(uid, payload): &(Uid, &'a Payload)| {
+                let contribution = self.cases[self.place(*uid)?].contribution.as_ref()?;
+                Some((*uid, *payload, contribution))
+            };
+            let candidates: Vec<_> = set.iter().filter_map(own).collect();
+            confirm_trial(&mut trials, &candidates, (part, trial), promise, &self.ratings.merged)?
+        };
+        if let Some(place) = confirmed.culprit.and_then(|uid| self.place(uid)) {
+            self.cases[place].is_harmful = true;
+        }
+        Ok(Some(confirmed))
+    }
+
+    /// The rated of the ranked, and of the others those whose entrance does no harm. In doubt none of these enters.
+    fn join(
+        &mut self,
+        trials: &mut Trials<'_>,
+        ranked: &[Uid],
+        is_doubtful: bool,
+    ) -> Result<Vec<(Uid, &'a Payload)>, MeasureError> {
+        let (rated, newcomers): (Vec<Uid>, Vec<Uid>) =
+            ranked.iter().partition(|uid| self.ratings.weight_of(**uid) > 0.0);
+        let mut set = self.payloads_of(&rated);
+        if is_doubtful || newcomers.is_empty() {
+            return Ok(set);
+        }
+        let newcomers = self.payloads_of(&by_lot(newcomers, self.input.window, self.input.beacon));
+        let merged: Vec<&Payload> = set.iter().map(|(_, payload)| *payload).collect();
+        for (uid, entrance) in
+            enter(trials, &merged, &newcomers, self.ratings.step, self.input.genesis.judging.confirmation_share)?
+        {
+            let Some(place) = self.place(uid) else { continue };
+            match entrance {
+                Entrance::Joins => set.extend(newcomers.iter().find(|(own, _)| *own == uid)),
+                Entrance::StaysOut => self.cases[place].admitted = false,
+                Entrance::Harms => (self.cases[place].admitted, self.cases[place].is_harmful) = (false, true),
+            }
+        }
+        Ok(set)
+    }
+
+    /// Measures the set along the very step that is to be applied: these contributions are paid and confirmed. Gives
+    /// what a momentum carries.
+    fn second_pass(
+        &mut self,
+        trials: &mut Trials<'_>,
+        payloads: &[&Payload],
+        set: &[(Uid, &Payload)],
+        part: StepShare,
+    ) -> Result<Nats, MeasureError> {
+        let candidates = Candidates { merged: payloads, beside: &[], at: MeasuredAt::Midpoint };
+        let rule = MergeRule { step: part, ..trials.rule };
+        let measured = measure_candidates(trials.model, trials.start, candidates, rule, trials.step)?;
+        for ((uid, _), contribution) in set.iter().zip(measured.contributions) {
+            let Some(place) = self.place(*uid) else { continue };
+            self.cases[place].is_harmful = contribution.is_harmful();
+            self.cases[place].contribution = Some(contribution);
+        }
+        Ok(measured.carried)
+    }
+
+    fn brings_no_sure_loss(&mut self, uid: Uid) -> bool {
+        let Some(place) = self.place(uid) else { return false };
+        let case = &mut self.cases[place];
+        case.admitted &= case.contribution.as_ref().is_some_and(|own| !own.at_most().is_loss());
+        case.admitted
+    }
+}
+
+/// What the window leaves: ratings, doubt, who is paid. A window in which nothing was merged moves next to nothing, and pay
+/// goes on: else a null window would be a way to stop it.
+fn settle(
+    input: &WindowInput<'_>,
+    ratings: &mut Ratings,
+    cases: &[Case<'_>],
+    ranked: &[Uid],
+    taken: Option<&Confirmation>,
+) {
+    let is_rated = |case: &Case<'_>| input.ratings.weight_of(case.entry.uid) > 0.0;
+    let merged: BTreeSet<Uid> = taken.iter().flat_map(|taken| &taken.confirmed).copied().collect();
+    if taken.is_some() {
+        for record in ratings.miners.values_mut() {
+            record.rating.predict(input.genesis.judging.rating_process_noise);
+        }
+        // Each with those that were measured along the same step.
+        let (along, rest): (Vec<&Case<'_>>, Vec<&Case<'_>>) =
+            cases.iter().partition(|case| merged.contains(&case.entry.uid));
+        observe(input, ratings, &along, &along);
+        // Where nobody was rated, the rest was measured at the start only, where no step is too long.
+        let typical: Vec<&Case<'_>> = cases.iter().filter(|case| case.admitted && is_rated(case)).collect();
+        if !typical.is_empty() {
+            observe(input, ratings, &rest, &typical);
+        }
+    }
+    for case in cases.iter().filter(|case| case.is_harmful) {
         if let Some(record) = ratings.miners.get_mut(&case.entry.uid) {
-            (record.rating, record.is_proven, record.ramp_since) = (Rating::newcomer(), false, input.window);
+            let since = record.since;
+            *record = MinerRecord { since, ..MinerRecord::new(record.hotkey, input.window) };
         }
     }
     let magnitudes = cases.iter().filter(|case| case.admitted).filter_map(Case::payload).map(magnitude_units).collect();
     ratings.note_magnitudes(magnitudes);
+    let Some(taken) = taken else { return ratings.doubt.fade() };
+    ratings.doubt.add(taken.surplus.to_f64(), taken.surplus_error.to_f64());
+    (ratings.step, ratings.merged) = (taken.step, taken.confirmed.clone());
+    for (uid, record) in &mut ratings.miners {
+        let case = cases.iter().find(|case| case.entry.uid == *uid);
+        let fails = |case: &Case<'_>| case.is_harmful || (ranked.contains(uid) && !merged.contains(uid));
+        // A stranger is paid from its first merge on, not for what it promises.
+        let is_known = |case: &Case<'_>| is_rated(case) || merged.contains(uid);
+        record.is_paid = case.is_some_and(|case| case.admitted && is_known(case) && !fails(case));
+    }
 }
 
-/// Observes each candidate's share of what the admitted bring: 1 and how far it is from their mean, in units of that mean
-/// or, where that is not sure, of twice its error. So a window that says little moves no rating much, and one in which
-/// the whole step was too long moves none down.
-fn observe(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
-    let admitted = cases.iter().filter(|case| case.admitted).filter_map(|case| case.contribution.as_ref());
-    let admitted: Vec<&Contribution> = admitted.collect();
-    let Some(total) = Contribution::sum(&admitted) else { return };
-    let count = admitted.len() as f64;
+/// Observes each candidate's share of what typical ones bring: 1 and how far it is from their mean, in units of that mean
+/// or, where that is not sure, of twice its error. So a window that says little moves no rating much.
+fn observe(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[&Case<'_>], typical: &[&Case<'_>]) {
+    let typical: Vec<&Contribution> = typical.iter().filter_map(|case| case.contribution.as_ref()).collect();
+    let Some(total) = Contribution::sum(&typical) else { return };
+    let count = typical.len() as f64;
     let (mean, error) = (total.mean.to_f64() / count, total.standard_error.to_f64() / count);
     let unit = mean.max(2.0 * error);
     if unit <= 0.0 {
@@ -281,68 +425,14 @@ fn observe(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>]) {
     }
     // Half of the least share: an equal share is far above it, noise soon below.
     let least = 0.5 * input.genesis.judging.admission_share;
-    for case in cases.iter().filter(|case| case.contribution.is_some()) {
+    for case in cases {
         let Some(contribution) = &case.contribution else { continue };
-        let record = ratings.miners.entry(case.entry.uid).or_insert_with(|| MinerRecord {
-            hotkey: case.entry.hotkey,
-            rating: Rating::newcomer(),
-            is_proven: false,
-            since: input.window,
-            ramp_since: input.window,
-            selected_average: 0.0,
-            unselected_average: 0.0,
-        });
+        let new = || MinerRecord::new(case.entry.hotkey, input.window);
+        let record = ratings.miners.entry(case.entry.uid).or_insert_with(new);
         let share = 1.0 + (contribution.mean.to_f64() - mean) / unit;
         record.rating.observe(share, contribution.standard_error.to_f64() / unit);
         let has_shown_it = record.is_proven || case.is_sure || record.rating.value() > 0.0;
         record.is_proven = has_shown_it && record.rating.mean > least;
-    }
-}
-
-/// Harm and copying cost the rating and the ramp; honest mistakes and lateness only the window.
-fn is_penalised(case: &Case<'_>) -> bool {
-    case.is_harmful || matches!(case.failure, Some(Rejection::Copy { .. }))
-}
-
-fn confirm_ranked(
-    input: &WindowInput<'_>,
-    model: &mut dyn Model,
-    cases: &[Case<'_>],
-    ranked: &[Uid],
-    measured: &Measured,
-) -> Result<Option<Confirmation>, MeasureError> {
-    if ranked.is_empty() {
-        return Ok(None);
-    }
-    let by_uid: BTreeMap<Uid, &Case<'_>> = cases.iter().map(|case| (case.entry.uid, case)).collect();
-    let candidates: Vec<_> = ranked
-        .iter()
-        .filter_map(|uid| {
-            let case = by_uid.get(uid)?;
-            Some((*uid, case.payload()?, case.contribution.as_ref()?))
-        })
-        .collect();
-    let rule = merge_rule(input.genesis);
-    let step = OuterStep::of(&input.genesis.outer, input.window);
-    let Measured { carried, is_strict } = *measured;
-    let promise = Promise { share: input.genesis.judging.confirmation_share, carried, is_strict };
-    confirm(model, input.start, &candidates, rule, step, promise).map(Some)
-}
-
-/// Moves the averages that the weights come from. Who was ranked and failed the confirmation earns nothing.
-fn pay(input: &WindowInput<'_>, ratings: &mut Ratings, cases: &[Case<'_>], ranked: &[Uid], selected: &[Uid]) {
-    let earned: BTreeMap<Uid, f64> = cases
-        .iter()
-        .filter(|case| case.admitted && (selected.contains(&case.entry.uid) || !ranked.contains(&case.entry.uid)))
-        .filter_map(|case| Some((case.entry.uid, case.contribution.as_ref()?.mean.to_f64().max(0.0))))
-        .collect();
-    let selected: BTreeSet<Uid> = selected.iter().copied().collect();
-    let step = 1.0 / input.genesis.economics.averaged_windows as f64;
-    for (uid, record) in &mut ratings.miners {
-        let own = earned.get(uid).copied().unwrap_or(0.0);
-        let (as_selected, as_unselected) = if selected.contains(uid) { (own, 0.0) } else { (0.0, own) };
-        record.selected_average += step * (as_selected - record.selected_average);
-        record.unselected_average += step * (as_unselected - record.unselected_average);
     }
 }
 

@@ -5,8 +5,8 @@
 //! through the [`Model`] trait. Honest judges with the same numerics come to the same verdict, bit for bit.
 //!
 //! The road of one judgement is [`judge`]: the admission checks ([`check_payload`], [`find_copies`]), contribution by one
-//! gradient for everybody ([`measure`]), admission, rating ([`Rating`]), selection, confirmation at the full step; and from
-//! the ratings the weights ([`weights`]).
+//! gradient for everybody ([`measure`]), admission, selection, newcomers one at a time, the step that brings most, once more the
+//! contributions along that step, confirmation; then the ratings ([`Rating`]) and from them the weights ([`weights`]).
 
 mod admission;
 mod admission_checks;
@@ -16,16 +16,20 @@ mod copies;
 mod gathering;
 mod judge;
 mod model;
+mod newcomers;
 mod rating;
 mod ratings;
 mod selection;
+mod trials;
 mod verdict;
 mod weights;
 
 pub use admission::{Rated, Threshold};
 pub use admission_checks::{Expectation, Rejection, check_payload};
 pub use confirmation::{Candidate, Confirmation, Promise, confirm};
-pub use contribution::{Contribution, Measurement, Nats, measure};
+pub use contribution::{
+    Candidates, Contribution, MeasureError, MeasuredAt, Measurement, Nats, measure, measure_candidates,
+};
 pub use copies::find_copies;
 pub use gathering::gathered_share;
 pub use judge::{Entry, JudgeError, Submission, WindowInput, judge, merge_rule};

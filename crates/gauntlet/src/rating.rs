@@ -39,7 +39,13 @@ impl Rating {
         self.variance *= 1.0 - gain;
     }
 
-    /// The rating that counts: mean minus two standard deviations.
+    /// What is paid by: mean minus one standard deviation, nothing where that is under zero. Noise, whose error is as large
+    /// as what a miner brings, earns next to nothing.
+    pub fn pay(&self) -> f64 {
+        (self.mean - self.variance.sqrt()).max(0.0)
+    }
+
+    /// The rating that selects: mean minus two standard deviations.
     pub fn value(&self) -> f64 {
         self.mean - 2.0 * self.variance.sqrt()
     }

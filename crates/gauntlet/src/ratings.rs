@@ -3,7 +3,7 @@
 use crate::Rating;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use templar_base::{PublicKey, Uid, Window};
+use templar_base::{PublicKey, StepShare, Uid, Window};
 
 /// What is known of one miner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,10 +19,15 @@ pub struct MinerRecord {
     pub since: Window,
     /// The window since which its pay rises: of its first payload, or of its last penalty.
     pub ramp_since: Window,
-    /// Exponential average of max(0, φ) over windows in which it was selected, in nats; 0 counts for others.
-    pub selected_average: f64,
-    /// The same for windows in which it was admitted and not selected.
-    pub unselected_average: f64,
+    /// Whether it was admitted in the last window in which something was merged, and did not fail since: it is paid.
+    pub is_paid: bool,
+}
+
+impl MinerRecord {
+    /// A miner that is seen for the first time.
+    pub fn new(hotkey: PublicKey, window: Window) -> Self {
+        Self { hotkey, rating: Rating::newcomer(), is_proven: false, since: window, ramp_since: window, is_paid: false }
+    }
 }
 
 /// All miners' records, and what the next window's checks need of the history.
@@ -35,6 +40,12 @@ pub struct Ratings {
     /// Whether the steps of the last windows kept their promise.
     #[serde(default, skip_serializing_if = "Doubt::is_none")]
     pub doubt: Doubt,
+    /// The part of the step that was agreed last: contributions are first measured along it.
+    #[serde(default, skip_serializing_if = "StepShare::is_whole")]
+    pub step: StepShare,
+    /// Who was merged last, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Uid>,
 }
 
 /// How far the steps of the last windows fell short of what they had to bring: harm of less than one window's error must

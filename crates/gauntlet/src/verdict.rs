@@ -2,7 +2,7 @@
 
 use crate::{Confirmation, Contribution, Rating, Ratings, Rejection};
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, ContentHash, PublicKey, RunId, StateHash, Uid, Window};
+use templar_base::{Beacon, ContentHash, PublicKey, RunId, StateHash, StepShare, Uid, Window};
 
 /// Where a miner stands in one window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,11 @@ impl Verdict {
     pub fn voids_feedback_of(&self, uid: Uid) -> bool {
         let Some(own) = self.miner(uid) else { return false };
         own.standing == Standing::Harmful || self.selected.is_empty()
+    }
+
+    /// The part of the outer step that should be taken.
+    pub fn step(&self) -> StepShare {
+        self.confirmation.as_ref().map_or(StepShare::Whole, |confirmation| confirmation.step)
     }
 
     /// Tokens of the merged payloads, as their miners tell.

@@ -5,9 +5,9 @@ mod arena;
 use arena::{Arena, PARAMETERS, genesis, hotkey, miner, standing};
 use std::collections::BTreeSet;
 use templar_base::random::Stream;
-use templar_base::{BlockNumber, ContentHash, RunId, StateHash, Uid, Window};
+use templar_base::{BlockNumber, ContentHash, RunId, StateHash, StepShare, Uid, Window};
 use templar_gauntlet::{
-    Entry, Expectation, Nats, Promise, Rejection, Standing, Submission, check_payload, confirm, measure,
+    Confirmation, Entry, Expectation, Nats, Promise, Rejection, Standing, Submission, check_payload, confirm, measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -77,13 +77,13 @@ fn contributions_sum_to_what_the_step_really_brings() {
 
     let merged: Vec<(&Payload, u32)> = entries.iter().map(|entry| (payload_of(entry), 1)).collect();
     let mut stepped = arena.start.clone();
-    let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
+    let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule_of(&verdict)).unwrap();
     arena.step().apply(&mut stepped, &aggregate).unwrap();
     let real = arena.model().loss_at(&arena.start.params) - arena.model().loss_at(&stepped.params);
     assert!(real > 0.0);
     assert!((contributions - real).abs() < 0.02 * real, "{contributions} was promised, {real} came");
     assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);
-    assert_eq!(confirmation.evaluations, 2, "all is well, so one step is tried");
+    assert_eq!(confirmation.evaluations, 3, "all is well: the start, the whole step and the half are measured");
     assert_eq!(verdict.tokens(), 8 * 4 * 32);
     assert_eq!(verdict.accepted(), uids(HONEST).into_iter().collect::<Vec<_>>());
 }
@@ -186,12 +186,16 @@ fn in_a_first_window_without_any_history_huge_values_gain_nothing_either() {
     for (j, value) in signs.iter_mut().enumerate() {
         *value = if sent.contains(&j) || j >= 8192 { 0.0 } else { 14.75f32.copysign(*value) };
     }
-    let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &signs)));
-    assert!(matches!(standing, Standing::NotAdmitted | Standing::Harmful), "{standing:?}");
+    // By chance it may point downhill and have a place drawn; at the step it is found out.
+    let entries: Vec<Entry> = honest.iter().cloned().chain([arena.entry(&arena.payload_of(CHEAT, &signs))]).collect();
+    let verdict = arena.judge(&entries);
+    assert_ne!(standing(&verdict, CHEAT.0), &Standing::Selected);
+    assert!(verdict.selected.len() >= 7, "{:?}", verdict.selected);
+    assert!(!arena.weights(&verdict.ratings).contains_key(&CHEAT), "the cheat is paid");
 }
 
 #[test]
-fn noise_is_not_admitted_and_a_flipped_sign_is_harmful() {
+fn noise_and_a_flipped_sign_are_not_admitted() {
     let (arena, honest) = scene();
     for seed in 0..8 {
         let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &noise(seed))));
@@ -199,7 +203,8 @@ fn noise_is_not_admitted_and_a_flipped_sign_is_harmful() {
     }
     let flipped: Vec<f32> = arena.honest_drift(CHEAT, 1.0).iter().map(|value| -value).collect();
     let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &flipped)));
-    assert_eq!(standing, Standing::Harmful);
+    // It was never merged, so it did no harm.
+    assert_eq!(standing, Standing::NotAdmitted);
 }
 
 #[test]
@@ -280,7 +285,14 @@ fn honest_payloads_that_agree_strongly_are_no_copies() {
         let agreement = payload_of(&entries[0]).agreement(payload_of(&entries[1]));
         assert!(agreement > 0.5 || arena.window > Window(0), "{agreement} is no strong agreement");
         let verdict = arena.judge(&entries);
-        assert_eq!(verdict.selected.len(), 10, "{:?}", verdict.miners.iter().map(|m| &m.standing).collect::<Vec<_>>());
+        // While nobody is rated, half of the fifteen places are given.
+        let merged = if arena.window == Window(0) { 8 } else { 10 };
+        assert_eq!(
+            verdict.selected.len(),
+            merged,
+            "{:?}",
+            verdict.miners.iter().map(|m| &m.standing).collect::<Vec<_>>()
+        );
         arena.advance(&entries, &verdict);
     }
 }
@@ -348,32 +360,60 @@ fn a_payload_that_is_good_for_half_a_step_only_is_isolated() {
     assert!(cheat.contribution.as_ref().unwrap().sure().to_f64() > 0.0, "the small step looks good");
     assert_eq!(verdict.selected.iter().copied().collect::<BTreeSet<_>>(), uids(HONEST));
     assert!(!arena.weights(&verdict.ratings).contains_key(&CHEAT), "who failed the full step earns nothing");
+    assert_eq!(
+        cheat.standing,
+        Standing::Harmful,
+        "it is tested at the step that is taken, on top of what the others bring"
+    );
     let confirmation = verdict.confirmation.unwrap();
     assert!(confirmation.loss_after.unwrap() < confirmation.loss_before);
-    assert!(confirmation.evaluations <= 2 * 9 + 1, "{} evaluations", confirmation.evaluations);
+    assert_eq!(confirmation.step, StepShare::Whole, "nobody takes a smaller step for it");
+}
+
+/// Confirms honest payloads with some traps among them, all at the whole step.
+fn confirm_with_traps(arena: &Arena, payloads: &[&Payload], agreed_before: &[Uid]) -> Confirmation {
+    let measured = measure(&mut arena.model(), &arena.start, payloads, arena.rule(), arena.step()).unwrap();
+    let candidates: Vec<_> = payloads
+        .iter()
+        .zip(&measured.contributions)
+        .map(|(payload, contribution)| (payload.metadata().uid, *payload, contribution))
+        .collect();
+    let promise = Promise { share: 0.5, carried: Nats(0), is_strict: false };
+    let (rule, step) = (arena.rule(), arena.step());
+    confirm(&mut arena.model(), &arena.start, &candidates, rule, step, promise, agreed_before).unwrap()
 }
 
 #[test]
-fn group_testing_finds_every_culprit_wherever_it_stands() {
+fn group_testing_leaves_out_a_culprit_wherever_it_stands_in_few_tests() {
     let (arena, honest) = scene();
     let traps: Vec<Payload> = [40, 41].map(|uid| trap(&arena, Uid(uid))).into();
+    let before: Vec<Uid> = uids(HONEST).into_iter().collect();
     for place in 0..=honest.len() {
         let mut payloads: Vec<&Payload> = honest.iter().map(payload_of).collect();
         payloads.insert(place, &traps[0]);
-        payloads.insert(honest.len() - place, &traps[1]);
-        let measured = measure(&mut arena.model(), &arena.start, &payloads, arena.rule(), arena.step()).unwrap();
-        let candidates: Vec<_> = payloads
-            .iter()
-            .zip(&measured.contributions)
-            .map(|(payload, contribution)| (payload.metadata().uid, *payload, contribution))
-            .collect();
-        for is_strict in [true, false] {
-            let promise = Promise { share: 0.5, carried: Nats(0), is_strict };
-            let (rule, step) = (arena.rule(), arena.step());
-            let confirmation = confirm(&mut arena.model(), &arena.start, &candidates, rule, step, promise).unwrap();
-            assert_eq!(confirmation.confirmed.into_iter().collect::<BTreeSet<_>>(), uids(HONEST), "place {place}");
+        for set in [payloads.clone(), [payloads, vec![&traps[1]]].concat()] {
+            let confirmation = confirm_with_traps(&arena, &set, &before);
+            assert!(confirmation.loss_after.unwrap() < confirmation.loss_before);
+            assert!(confirmation.confirmed.iter().all(|uid| HONEST.contains(&uid.0)), "place {place}");
+            assert!(confirmation.confirmed.len() >= 4, "place {place}: {:?}", confirmation.confirmed);
+            assert!(confirmation.evaluations <= 9, "{} evaluations", confirmation.evaluations);
         }
     }
+}
+
+#[test]
+fn two_good_halves_that_overshoot_together_are_taken_at_half_the_step() {
+    let (arena, honest) = scene();
+    // Each goes to the wall's foot by half of what would pass it: any half of them is good, all together are not.
+    let near = |uid: &Uid| {
+        let mut wanted = arena.honest_drift(*uid, 1.0);
+        wanted[8192..].fill(-0.9 / arena.genesis.outer.alpha(arena.window));
+        arena.payload_of(*uid, &wanted)
+    };
+    let members: Vec<Payload> = uids(HONEST).iter().map(near).collect();
+    let set: Vec<&Payload> = members.iter().collect();
+    let confirmation = confirm_with_traps(&arena, &set, &[]);
+    assert_eq!(confirmation.confirmed.len(), honest.len(), "nobody is dropped");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn measuring_and_confirming_hold_a_few_segments() {
         all.iter().zip(&contributions).map(|(payload, own)| (payload.metadata().uid, *payload, own)).collect();
     let promise = Promise { share: 0.5, carried: Nats(0), is_strict: true };
     check("confirm", &mut |model| {
-        let confirmed = confirm(model, &start, &candidates, MergeRule::default(), step, promise).unwrap();
+        let confirmed = confirm(model, &start, &candidates, MergeRule::default(), step, promise, &[]).unwrap();
         assert_eq!(confirmed.confirmed.len(), 3);
     });
 }

@@ -36,7 +36,7 @@ fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
         let confirmation = verdict.confirmation.as_ref().unwrap();
         let merged: Vec<(&Payload, u32)> = entries.iter().map(|entry| (payload_of(entry), 1)).collect();
         let mut stepped = arena.start.clone();
-        let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule()).unwrap();
+        let aggregate = Aggregate::merge(&arena.layout, &merged, arena.rule_of(&verdict)).unwrap();
         arena.step().apply(&mut stepped, &aggregate).unwrap();
         let real = confirmation.loss_before - arena.model().loss_at(&stepped.params);
         let promised = confirmation.predicted.to_f64();

@@ -4,8 +4,9 @@
 //! "TGAG", version                u16
 //! run, window, start state       32 bytes, u64, 32 bytes
 //! method, two parameters         u8, u16, u16
-//! κ threshold, scale clip        u32, u32
-//! least divisor                  u32
+//! scale rule, its multiple       u8, u32
+//! κ threshold, least divisor     u32, u32
+//! part of the step               u8
 //! contributor count              u16
 //! per contributor                uid u16, weight u16, payload root 32 bytes; ascending uid
 //! parameters, chunks             u64, u64
@@ -40,9 +41,9 @@ use templar_base::{ContentHash, RunId, StateHash, Window};
 const KIND: FrameKind = FrameKind {
     name: "aggregate",
     magic: *b"TGAG",
-    version: 4,
-    root_context: "templar gradient aggregate root v4",
-    leaf_context: "templar gradient aggregate segment v4",
+    version: 5,
+    root_context: "templar gradient aggregate root v5",
+    leaf_context: "templar gradient aggregate segment v5",
 };
 
 /// The merged payloads of one window: for each coordinate that a payload sent the integer sum and the senders' weight.

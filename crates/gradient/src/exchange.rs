@@ -103,14 +103,14 @@ mod tests {
     use super::*;
     use crate::layout::GradientLayout;
     use crate::rule::MergeRule;
-    use templar_base::{Domain, MergeMethod, StepRule, ValueCoding};
+    use templar_base::{Domain, MergeMethod, ScaleRule, StepRule, ValueCoding};
 
     fn layout(kept: u16, values: ValueCoding) -> GradientLayout {
         GradientLayout::new([("t".to_owned(), 5000, kept)]).unwrap().with_values(values).unwrap()
     }
 
     fn mean_of_all() -> MergeRule {
-        MergeRule { method: MergeMethod::MeanOfAll, scale_clip: 0, ..MergeRule::default() }
+        MergeRule { method: MergeMethod::MeanOfAll, scales: ScaleRule::Own, ..MergeRule::default() }
     }
 
     /// Dense DiLoCo as a genesis names it; alpha is its rate.

@@ -1,11 +1,12 @@
 //! Merging payloads in integers: any order, any machine, the same bits.
 //!
 //! ```text
-//! acc_j = Σ_i ω_i · s_ij · min(scale_i, limit)      i64
+//! acc_j = Σ_i ω_i · s_ij · counted(scale_i)         i64
 //! cnt_j = Σ_i ω_i                                   over the senders of j
-//! limit = clip · median of the chunk's scales       over the merged payloads that send something of the chunk
+//! counted(scale) = min(scale, times · median)       clipped: the median is over those that send something of the chunk
+//!                  median                           equal: over all merged payloads, silence counting as zero
 //! ```
-//! That is the default; `rule/method` holds the alternatives. A merge goes segment by segment over all payloads at once:
+//! That is the default method; `rule/method` holds the alternatives. A merge goes segment by segment over all payloads at once:
 //! it holds one chunk of each.
 
 mod error;
@@ -36,7 +37,7 @@ impl<'a> Merge<'a> {
     pub fn new(layout: &GradientLayout, payloads: &[(&'a Payload, u32)], rule: MergeRule) -> Result<Self, MergeError> {
         let set = contributors_of(layout, payloads)?;
         let merged: Vec<&Payload> = set.iter().map(|(payload, _)| *payload).collect();
-        let limits = ScaleLimits::of(layout, &merged, rule.scale_clip);
+        let limits = ScaleLimits::of(layout, &merged, rule.scales);
         let weighted: Vec<(&Payload, u32)> = set.iter().map(|(payload, own)| (*payload, own.weight)).collect();
         let (shares, floor) = rule::shares(rule.method, rule.kappa(set.len()), &weighted, &limits);
         let members = merged.into_iter().zip(shares).collect();
@@ -112,9 +113,12 @@ impl<'m, 'a> ChunkMerger<'m, 'a> {
         let (sums, counts) = (&mut self.sums[..len], &mut self.counts[..len]);
         sums.fill(0);
         counts.fill(0);
-        let limit = self.merge.limits.limit(first.chunk);
+        if self.merge.limits.is_silent(first.chunk) {
+            return self.entries.clear();
+        }
+        let counted = self.merge.limits.counted(first.chunk);
         for ((_, share), chunk) in self.merge.members.iter().zip(chunks).filter(|((_, share), _)| share.fraction > 0) {
-            let weighted = |units: i64| share.of(units.min(limit)) * i64::from(share.weight);
+            let weighted = |units: i64| share.of(counted(units)) * i64::from(share.weight);
             for (index, units) in chunk.units_by(weighted) {
                 sums[index] += units;
                 // The total weight was checked to fit.
@@ -128,6 +132,9 @@ impl<'m, 'a> ChunkMerger<'m, 'a> {
     fn combine(&mut self, chunks: &[PayloadChunk<'_>]) {
         self.entries.clear();
         self.sent.clear();
+        if chunks.first().is_some_and(|first| self.merge.limits.is_silent(first.chunk)) {
+            return;
+        }
         for ((_, share), chunk) in self.merge.members.iter().zip(chunks) {
             let own = self.merge.limits.contributions(chunk);
             self.sent.extend(own.map(|(index, units)| (index, (units, share.weight))));

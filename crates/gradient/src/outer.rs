@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use std::ops::Range;
 use templar_base::{Domain, OuterRule, StepRule, Window};
 
-/// `Θ ← Θ − α·G`: one f32 multiplication and one subtraction for each coordinate that a payload sent, never fused.
+/// `Θ ← Θ − α·G`: one f32 multiplication and one subtraction for each coordinate that a payload sent, never fused. The
+/// alpha here and below is the whole step's: of it the part that the judges agreed on is taken, which the merge names.
 pub fn outer_step(params: &mut [f32], merged: &impl Merged, alpha: f32) -> Result<(), LengthMismatch> {
     let head = merged.head();
     same_length(params.len(), head.layout.parameters())?;
@@ -25,6 +26,7 @@ pub fn outer_step(params: &mut [f32], merged: &impl Merged, alpha: f32) -> Resul
 /// The descent of one chunk; `params` begin at the flat place `first`.
 fn descend(head: &MergeHead, params: &mut [f32], first: usize, chunk: MergedChunk<'_>, alpha: f32) {
     let params = &mut params[chunk.start - first..];
+    let alpha = alpha * head.rule.step.factor();
     for (index, sum, count) in chunk.entries() {
         let step = alpha * head.value(sum, count);
         params[index] -= step;
@@ -162,16 +164,17 @@ impl OuterStep {
         if (self.domain, self.rule) == (Domain::Parameters, StepRule::Descent) {
             return merged.visit_segment(segment, &mut |chunk| descend(head, params, first, chunk, self.alpha));
         }
+        let alpha = self.alpha * head.rule.step.factor();
         self.visit_values(merged, segment, &mut |chunk, values| {
             let place = chunk.start - first..chunk.end - first;
             let momentum = momentum.get_mut(place.clone()).unwrap_or_default();
-            self.move_chunk(&mut params[place], momentum, values);
+            self.move_chunk(alpha, &mut params[place], momentum, values);
         });
     }
 
     /// The step of one chunk by all of its merged values g.
-    fn move_chunk(&self, params: &mut [f32], momentum: &mut [f32], values: &[f32]) {
-        let (alpha, params) = (self.alpha, params.iter_mut().zip(values));
+    fn move_chunk(&self, alpha: f32, params: &mut [f32], momentum: &mut [f32], values: &[f32]) {
+        let params = params.iter_mut().zip(values);
         match self.rule {
             StepRule::Descent => params.for_each(|(theta, g)| *theta -= alpha * g),
             StepRule::Nesterov { momentum: mu } => params.zip(momentum).for_each(|((theta, g), m)| {
@@ -186,7 +189,7 @@ impl OuterStep {
     }
 
     /// What the momentum of earlier windows contributes to the decrease, by the gradient at the step's midpoint, in nats:
-    /// `α·μ²·⟨∇, m⟩`. `momentum` and `gradient` are the same range of parameters; those of several ranges add up. In f64,
+    /// `α·μ²·⟨∇, m⟩`, of a whole step. `momentum` and `gradient` are the same range of parameters; those of several ranges add up. In f64,
     /// summed in a fixed order.
     pub fn carried(&self, momentum: &[f32], gradient: &[f32]) -> f64 {
         let StepRule::Nesterov { momentum: mu } = self.rule else { return 0.0 };
@@ -198,7 +201,7 @@ impl OuterStep {
     /// momentum from earlier windows is credited to no miner ([`Self::carried`]). A step by the sign is taken for the
     /// linear one that comes closest to it, `α·Σ|g| / Σ g²` times the values, so that shares of it still add up.
     pub fn share_factor(&self, merged: &impl Merged) -> f64 {
-        let alpha = f64::from(self.alpha);
+        let alpha = f64::from(self.alpha * merged.head().rule.step.factor());
         match self.rule {
             StepRule::Descent => alpha,
             StepRule::Nesterov { momentum } => alpha * (1.0 + f64::from(momentum)),

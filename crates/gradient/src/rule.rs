@@ -8,9 +8,9 @@ use crate::layout::GradientLayout;
 use crate::payload::{Payload, PayloadChunk, level};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use templar_base::MergeMethod;
+use templar_base::{MergeMethod, ScaleRule, StepShare};
 
-/// How payloads are merged; values of the genesis.
+/// How payloads are merged, by the genesis, and what part of the step the judges agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeRule {
     /// How what was sent of a coordinate becomes one value.
@@ -18,13 +18,20 @@ pub struct MergeRule {
     /// κ, the least divisor of a coordinate's sum, is 1 up to this number of contributors and 2 over it: with many of
     /// them a coordinate that only one has sent is mostly noise.
     pub kappa_threshold: u32,
-    /// A chunk's scale is clipped to this multiple of the median over the merged payloads; 0 turns it off.
-    pub scale_clip: u32,
+    /// How far a chunk's own scale counts.
+    pub scales: ScaleRule,
+    /// The part of the outer step that is taken.
+    pub step: StepShare,
 }
 
 impl Default for MergeRule {
     fn default() -> Self {
-        Self { method: MergeMethod::default(), kappa_threshold: 30, scale_clip: 4 }
+        Self {
+            method: MergeMethod::default(),
+            kappa_threshold: 30,
+            scales: ScaleRule::Clipped { times: 4 },
+            step: StepShare::default(),
+        }
     }
 }
 
@@ -35,23 +42,23 @@ impl MergeRule {
     }
 }
 
-/// The largest contribution that each chunk of a merge lets through, in units. Sixteen bytes a chunk.
+/// What each chunk of a merge makes of a payload's scale, in units. Eight bytes a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScaleLimits {
-    limits: Vec<i64>,
+    rule: ScaleRule,
     medians: Vec<i64>,
 }
 
 impl ScaleLimits {
-    /// `scale_clip` times the median (the lower one of an even number) of each chunk's scales (of rounded values: of
-    /// the powers of two that they stay under) over the payloads that send something of it; no limits for a
-    /// `scale_clip` of 0. The payloads are of `layout`. Payloads that send nothing do not count, so that no miner can
-    /// lower a limit by sending nothing.
-    pub fn of(layout: &GradientLayout, payloads: &[&Payload], scale_clip: u32) -> Self {
+    /// The medians (the lower one of an even number) of each chunk's scales (of rounded values: of the powers of two that
+    /// they stay under), over the payloads that send something of it; under [`ScaleRule::Equal`] over all payloads. The
+    /// payloads are of `layout`. Where scales are clipped, payloads that send nothing do not count, so that no miner can
+    /// lower a limit by sending nothing; where they are equal it takes half of all to silence a chunk.
+    pub fn of(layout: &GradientLayout, payloads: &[&Payload], rule: ScaleRule) -> Self {
         let median = |chunk: usize, scales: &mut Vec<i64>| {
             scales.clear();
             let levels = payloads.iter().map(|payload| level(payload.scales()[chunk], layout.rounded_bits()));
-            scales.extend(levels.filter(|level| *level > 0));
+            scales.extend(levels.filter(|level| *level > 0 || rule == ScaleRule::Equal));
             if scales.is_empty() {
                 return 0;
             }
@@ -59,17 +66,24 @@ impl ScaleLimits {
             *scales.select_nth_unstable(middle).1
         };
         let chunks = (0..layout.chunk_count()).into_par_iter();
-        let medians: Vec<i64> = chunks.map_init(Vec::new, |scales, chunk| median(chunk, scales)).collect();
-        let limit = |median: &i64| match (scale_clip, median) {
-            (0, _) | (_, 0) => i64::MAX,
-            _ => median.saturating_mul(i64::from(scale_clip)),
-        };
-        Self { limits: medians.iter().map(limit).collect(), medians }
+        let medians = chunks.map_init(Vec::new, |scales, chunk| median(chunk, scales)).collect();
+        Self { rule, medians }
     }
 
-    /// The largest contribution of a chunk.
-    pub(crate) fn limit(&self, chunk: usize) -> i64 {
-        self.limits[chunk]
+    /// What a magnitude of a chunk counts.
+    pub(crate) fn counted(&self, chunk: usize) -> impl Fn(i64) -> i64 + use<> {
+        let median = self.medians[chunk];
+        let (least, most) = match (self.rule, median) {
+            (ScaleRule::Equal, _) => (median, median),
+            (ScaleRule::Own, _) | (ScaleRule::Clipped { .. }, 0) => (0, i64::MAX),
+            (ScaleRule::Clipped { times }, _) => (0, median.saturating_mul(i64::from(times))),
+        };
+        move |units| units.clamp(least, most)
+    }
+
+    /// Whether a chunk counts at all.
+    pub(crate) fn is_silent(&self, chunk: usize) -> bool {
+        self.rule == ScaleRule::Equal && self.medians[chunk] == 0
     }
 
     /// The median of a chunk's scales.
@@ -77,12 +91,11 @@ impl ScaleLimits {
         self.medians[chunk]
     }
 
-    /// A chunk's kept values in units after clipping: index in the chunk and value.
+    /// What a chunk's kept values count, in units: index in the chunk and value.
     pub(crate) fn contributions<'a>(
         &self,
         chunk: &PayloadChunk<'a>,
     ) -> impl ExactSizeIterator<Item = (usize, i64)> + use<'a> {
-        let limit = self.limits[chunk.chunk];
-        chunk.units_by(move |units| units.min(limit))
+        chunk.units_by(self.counted(chunk.chunk))
     }
 }

@@ -4,7 +4,7 @@ use crate::layout::CHUNK_VALUES;
 use crate::length::same_length;
 use crate::merge::MergeError;
 use crate::merged::{MergeHead, Merged, MergedChunk};
-use crate::payload::{Lockstep, Payload};
+use crate::payload::{Lockstep, Payload, PayloadChunk};
 use crate::rule::ScaleLimits;
 use crate::scale::UNIT;
 use rayon::prelude::*;
@@ -18,21 +18,42 @@ use templar_base::MergeMethod;
 /// That is so for the means. Of the other methods, the shares are those of a sum with the same divisors; times
 /// [`linear_factor`] they come as close to G as any multiple of them does.
 ///
+/// A payload that is not in the merge can be measured beside it: what it would bring if it alone joined. It shapes nothing,
+/// neither the point that is measured at nor the scales.
+///
 /// Dots come in f64, summed in a fixed order: the same bits for any number of threads.
 pub struct Shares<'a, M> {
     merged: &'a M,
-    payloads: &'a [&'a Payload],
+    /// Those of the merge, then those beside it.
+    payloads: Vec<&'a Payload>,
+    /// Of those in the merge.
     weights: Vec<u32>,
     limits: ScaleLimits,
 }
 
+/// What a coordinate of one chunk brings for each unit that is sent of it.
+struct Effects {
+    /// By a payload of the merge.
+    inside: Vec<f64>,
+    /// By one that would join it with weight 1.
+    beside: Vec<f64>,
+}
+
 impl<'a, M: Merged> Shares<'a, M> {
     /// `payloads` must be all of the merge's, in any order: the scale limits follow from the set.
-    pub fn new(merged: &'a M, payloads: &'a [&'a Payload]) -> Result<Self, MergeError> {
+    pub fn new(merged: &'a M, payloads: &[&'a Payload]) -> Result<Self, MergeError> {
+        Self::with_others(merged, payloads, &[])
+    }
+
+    /// Of the merge's payloads, and of others beside it.
+    pub fn with_others(merged: &'a M, payloads: &[&'a Payload], others: &[&'a Payload]) -> Result<Self, MergeError> {
         let head = merged.head();
         let weights = weights_of(head, payloads)?;
-        let limits = ScaleLimits::of(&head.layout, payloads, head.rule.scale_clip);
-        Ok(Self { merged, payloads, weights, limits })
+        if let Some(other) = others.iter().find(|other| other.layout() != &head.layout) {
+            return Err(MergeError::WrongLayout { uid: other.metadata().uid });
+        }
+        let limits = ScaleLimits::of(&head.layout, payloads, head.rule.scales);
+        Ok(Self { merged, payloads: [payloads, others].concat(), weights, limits })
     }
 
     /// The dot of each payload's share, in the order given, with a gradient that `read` copies one segment at a time, in
@@ -62,8 +83,8 @@ impl<'a, M: Merged> Shares<'a, M> {
         gradients: impl IndexedParallelIterator<Item = (usize, &'s [f32])> + 's,
     ) -> impl IndexedParallelIterator<Item = Vec<f64>> + 's {
         gradients.map_init(
-            || vec![0f64; CHUNK_VALUES],
-            |effect, (segment, gradient)| self.segment_dots(effect, segment, gradient),
+            || Effects { inside: vec![0.0; CHUNK_VALUES], beside: vec![0.0; CHUNK_VALUES] },
+            |effects, (segment, gradient)| self.segment_dots(effects, segment, gradient),
         )
     }
 
@@ -76,19 +97,31 @@ impl<'a, M: Merged> Shares<'a, M> {
         totals.into_iter().map(|total| total * f64::from(UNIT)).collect()
     }
 
-    /// The dots of one segment, whose gradient is given; `effect` holds one chunk.
-    fn segment_dots(&self, effect: &mut [f64], segment: usize, gradient: &[f32]) -> Vec<f64> {
+    /// The dots of one segment, whose gradient is given; `effects` hold one chunk.
+    fn segment_dots(&self, effects: &mut Effects, segment: usize, gradient: &[f32]) -> Vec<f64> {
         let head = self.merged.head();
         let first = head.layout.segment_range(segment).start;
         let mut sums = vec![0f64; self.payloads.len()];
         let mut together = Lockstep::new(self.payloads.iter().copied(), segment);
         self.merged.visit_segment(segment, &mut |entries| {
             let Some(chunks) = together.next_chunks() else { return };
-            fill_effect(head, entries, &gradient[entries.start - first..], effect);
-            for ((chunk, weight), sum) in chunks.iter().zip(&self.weights).zip(&mut sums) {
+            let gradient = &gradient[entries.start - first..];
+            let dot = |chunk: &PayloadChunk<'_>, effect: &[f64]| -> f64 {
                 let units = self.limits.contributions(chunk);
-                let dot: f64 = units.map(|(index, units)| effect[index] * units as f64).sum();
-                *sum += dot * f64::from(*weight);
+                units.map(|(index, units)| effect[index] * units as f64).sum()
+            };
+            let (members, others) = chunks.split_at(self.weights.len());
+            let (of_members, of_others) = sums.split_at_mut(self.weights.len());
+            fill_effect(head, entries, gradient, &mut effects.inside);
+            for ((chunk, weight), sum) in members.iter().zip(&self.weights).zip(of_members) {
+                *sum += dot(chunk, &effects.inside) * f64::from(*weight);
+            }
+            if !others.is_empty() {
+                let values = usize::from(head.layout.chunks()[entries.chunk].len);
+                fill_effect_beside(head, entries, &gradient[..values], &mut effects.beside);
+            }
+            for (chunk, sum) in others.iter().zip(of_others) {
+                *sum += dot(chunk, &effects.beside);
             }
         });
         sums
@@ -115,7 +148,7 @@ pub fn linear_factor(merged: &impl Merged, payloads: &[&Payload]) -> Result<f64,
     }
     let layout = &head.layout;
     let weights = weights_of(head, payloads)?;
-    let limits = ScaleLimits::of(layout, payloads, head.rule.scale_clip);
+    let limits = ScaleLimits::of(layout, payloads, head.rule.scales);
     let products_of = |sums: &mut Vec<f64>, segment: usize| {
         let mut products = Vec::with_capacity(layout.segment_chunks(segment).len());
         let mut together = Lockstep::new(payloads.iter().copied(), segment);
@@ -153,6 +186,15 @@ fn fill_effect(head: &MergeHead, entries: MergedChunk<'_>, gradient: &[f32], eff
     for (index, _, count) in entries.entries() {
         let divisor = u32::from(count).max(head.floor);
         effect[index] = f64::from(gradient[index]) / f64::from(divisor);
+    }
+}
+
+/// `g_j / divisor_j` with a divisor that counts one sender more, at every place of the chunk. `gradient` is the chunk's.
+fn fill_effect_beside(head: &MergeHead, entries: MergedChunk<'_>, gradient: &[f32], effect: &mut [f64]) {
+    let divided = |value: &f32, count: u32| f64::from(*value) / f64::from(count.max(head.floor));
+    effect.iter_mut().zip(gradient).for_each(|(effect, value)| *effect = divided(value, 1));
+    for (index, _, count) in entries.entries() {
+        effect[index] = divided(&gradient[index], u32::from(count) + 1);
     }
 }
 

@@ -5,7 +5,7 @@ mod drifts;
 use drifts::{drift, layout, payload};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use templar_base::{ContentHash, MergeMethod, Window};
+use templar_base::{ContentHash, MergeMethod, ScaleRule, StepShare, Window};
 use templar_gradient::{
     Aggregate, AggregateError, AggregateSlice, Aggregator, GradientLayout, MAX_TOTAL_WEIGHT, MergeError, MergeRule,
     Merged, Metadata, Payload, ScaleLimits, SliceError, UNIT_EXPONENT, outer_step, shares_dot,
@@ -27,22 +27,26 @@ fn small_layout() -> GradientLayout {
 /// The merge as the rule reads, one coordinate at a time.
 fn oracle(payloads: &[(&Payload, u32)], rule: MergeRule) -> BTreeMap<usize, (i64, u32)> {
     let layout = payloads[0].0.layout();
-    let limit_of = |chunk: usize| {
-        let mut scales: Vec<i64> = payloads.iter().map(|(p, _)| p.scales()[chunk].units()).filter(|s| *s > 0).collect();
+    let median_of = |chunk: usize| {
+        let mut scales: Vec<i64> = payloads.iter().map(|(p, _)| p.scales()[chunk].units()).collect();
+        scales.retain(|scale| *scale > 0 || rule.scales == ScaleRule::Equal);
         scales.sort_unstable();
-        match (rule.scale_clip, scales.is_empty()) {
-            (0, _) | (_, true) => i64::MAX,
-            (clip, false) => scales[(scales.len() - 1) / 2] * i64::from(clip),
-        }
+        scales.get(scales.len().saturating_sub(1) / 2).copied().unwrap_or(0)
     };
-    let limits: Vec<i64> = (0..layout.chunk_count()).map(limit_of).collect();
+    let medians: Vec<i64> = (0..layout.chunk_count()).map(median_of).collect();
     let mut sums = BTreeMap::new();
     for (payload, weight) in payloads {
         payload.for_each_chunk(|part| {
-            let limit = limits[part.chunk];
+            let median = medians[part.chunk];
             for (index, units) in part.units() {
+                let counted = match rule.scales {
+                    ScaleRule::Own => units,
+                    ScaleRule::Clipped { times } => units.clamp(-median * i64::from(times), median * i64::from(times)),
+                    ScaleRule::Equal if median == 0 => return,
+                    ScaleRule::Equal => median * units.signum(),
+                };
                 let entry = sums.entry(part.start + index).or_insert((0i64, 0u32));
-                entry.0 += units.clamp(-limit, limit) * i64::from(*weight);
+                entry.0 += counted * i64::from(*weight);
                 entry.1 += weight;
             }
         });
@@ -57,8 +61,9 @@ fn merging_is_the_rule_coordinate_by_coordinate() {
     let set: Vec<(&Payload, u32)> = payloads.iter().zip([1, 2, 1, 1, 3, 1, 1, 7, 1]).collect();
     for rule in [
         MergeRule::default(),
-        MergeRule { kappa_threshold: 5, scale_clip: 1, ..MergeRule::default() },
-        MergeRule { kappa_threshold: 0, scale_clip: 0, ..MergeRule::default() },
+        MergeRule { kappa_threshold: 5, scales: ScaleRule::Clipped { times: 1 }, ..MergeRule::default() },
+        MergeRule { scales: ScaleRule::Equal, step: StepShare::Half, ..MergeRule::default() },
+        MergeRule { kappa_threshold: 0, scales: ScaleRule::Own, ..MergeRule::default() },
     ] {
         let aggregate = Aggregate::merge(&layout, &set, rule).unwrap();
         let expected = oracle(&set, rule);
@@ -85,15 +90,70 @@ fn a_scale_far_over_the_median_is_clipped() {
     let layout = layout(&[(4096, 64)]);
     let mut payloads = peers(&layout, 4);
     payloads.push(payload(&layout, 9, &drift(4096, 9, 10.0)));
-    let loudest = |clip| {
-        let rule = MergeRule { scale_clip: clip, ..MergeRule::default() };
+    let loudest = |scales| {
+        let rule = MergeRule { scales, ..MergeRule::default() };
         let mut loudest = 0f32;
         Aggregate::merge(&layout, &weighted(&payloads), rule)
             .unwrap()
             .for_each(|_, value| loudest = loudest.max(value.abs()));
         loudest
     };
-    assert!(loudest(0) > 10.0 * loudest(4), "{} {}", loudest(0), loudest(4));
+    let (own, clipped) = (loudest(ScaleRule::Own), loudest(ScaleRule::Clipped { times: 4 }));
+    assert!(own > 10.0 * clipped, "{own} {clipped}");
+    let equal = loudest(ScaleRule::Equal);
+    assert!(clipped > 3.0 * equal, "{clipped} {equal}");
+    // Scaling earns nothing at all: the merge is the same without it.
+    let quiet: Vec<Payload> = (0..5).map(|uid| payload(&layout, uid, &drift(4096, uid.into(), 1.0))).collect();
+    let mut loud = quiet.clone();
+    loud[4] = payload(&layout, 4, &drift(4096, 4, 1e3));
+    let equal = MergeRule { scales: ScaleRule::Equal, ..MergeRule::default() };
+    let values = |payloads: &[Payload]| {
+        let mut values = Vec::new();
+        Aggregate::merge(&layout, &weighted(payloads), equal)
+            .unwrap()
+            .for_each(|place, value| values.push((place, value)));
+        values
+    };
+    assert_eq!(values(&loud), values(&quiet));
+}
+
+#[test]
+fn a_lone_sender_in_a_silent_chunk_moves_nothing_where_scales_are_equal() {
+    let layout = layout(&[(4096, 64), (4096, 64)]);
+    let half = |uid: u16, from: usize| {
+        let mut values = drift(8192, uid.into(), 1.0);
+        values[from..from + 4096].fill(0.0);
+        payload(&layout, uid, &values)
+    };
+    let payloads = [half(0, 4096), half(1, 4096), half(2, 4096), half(3, 0)];
+    let sent_of = |scales| {
+        let rule = MergeRule { scales, ..MergeRule::default() };
+        let mut places = Vec::new();
+        Aggregate::merge(&layout, &weighted(&payloads), rule).unwrap().for_each(|place, _| places.push(place));
+        places
+    };
+    assert!(sent_of(ScaleRule::Clipped { times: 2 }).iter().any(|place| *place >= 4096));
+    let equal = sent_of(ScaleRule::Equal);
+    assert!(!equal.is_empty() && equal.iter().all(|place| *place < 4096));
+}
+
+#[test]
+fn the_part_of_the_step_is_in_the_aggregate_and_is_what_is_taken() {
+    let layout = small_layout();
+    let payloads = peers(&layout, 3);
+    let mut moved = Vec::new();
+    for step in StepShare::ALL {
+        let aggregate =
+            Aggregate::merge(&layout, &weighted(&payloads), MergeRule { step, ..MergeRule::default() }).unwrap();
+        let read = Aggregate::decode(&aggregate.encode(), &layout).unwrap();
+        assert_eq!(read.rule().step, step);
+        let mut params = vec![0f32; layout.parameters()];
+        outer_step(&mut params, &read, 1.0).unwrap();
+        moved.push(params);
+    }
+    for (quarter, whole) in moved[0].iter().zip(&moved[2]) {
+        assert_eq!(quarter * 4.0, *whole);
+    }
 }
 
 #[test]
@@ -101,7 +161,7 @@ fn leaving_undoes_entering() {
     let layout = small_layout();
     let payloads = peers(&layout, 6);
     let all: Vec<&Payload> = payloads.iter().collect();
-    let limits = ScaleLimits::of(&layout, &all, 4);
+    let limits = ScaleLimits::of(&layout, &all, MergeRule::default().scales);
     let mut aggregator = Aggregator::new(&layout, limits.clone());
     for payload in &payloads {
         aggregator.add(payload, 2).unwrap();
@@ -224,7 +284,7 @@ fn more_magnitudes_than_are_listed_still_come_back() {
     let size = |uid: u16| 1e-6 * 1.09f32.powi(i32::from(uid));
     let payloads: Vec<Payload> =
         (1..=90).map(|uid| payload(&layout, uid, &drift(4096, u64::from(uid), size(uid)))).collect();
-    let rule = MergeRule { scale_clip: 0, ..MergeRule::default() };
+    let rule = MergeRule { scales: ScaleRule::Own, ..MergeRule::default() };
     let aggregate = Aggregate::merge(&layout, &weighted(&payloads), rule).unwrap();
     assert_eq!(Aggregate::decode(&aggregate.encode(), &layout).unwrap(), aggregate);
 }
@@ -308,7 +368,7 @@ fn the_formats_are_as_they_were() {
     let expected = [
         "334d0d6746ec6ef3cf579c40a5af94c16acd13674699081faa47998533b99ba8",
         "b5752b98a6d64d05170e595075a92dc2cc746259a18e50fc93d56f893b15a0b9",
-        "eee99019347d2b3cb99e9b1ea46ff6f0595437b0b5ae55bd06d802f0b07d2978",
+        "99b93cdceee3b5365990ba9c1d983b1365eb46453f5fb5a6d37205ef39ba1dc1",
         "601f0341bc7189be2dbdc8b942ac65ef31062c32043193cfe9770849234d0e19",
         "cbf8a4fab31105ca80ed98d7a36c4477e628b0743816a3a48d73ad16f4f0248b",
     ];
@@ -351,7 +411,7 @@ fn the_mean_over_all_divides_by_the_weight_of_all() {
     assert_eq!(aggregate.entries(), expected.len());
     aggregate.for_each(|place, value| assert_eq!(value, expected[&place].0 as f32 / 6.0 * unit));
     let all: Vec<&Payload> = payloads.iter().collect();
-    let mut aggregator = Aggregator::new(&layout, ScaleLimits::of(&layout, &all, rule.scale_clip));
+    let mut aggregator = Aggregator::new(&layout, ScaleLimits::of(&layout, &all, rule.scales));
     for (payload, weight) in &set {
         aggregator.add(payload, *weight).unwrap();
     }

@@ -4,7 +4,7 @@ mod drifts;
 
 use drifts::{drift, flat_digest, forge_payload, layout, metadata, payload};
 use proptest::prelude::*;
-use templar_base::{Domain, MergeMethod, StepRule, ValueCoding};
+use templar_base::{Domain, MergeMethod, ScaleRule, StepRule, ValueCoding};
 use templar_gradient::{
     Aggregate, Aggregator, ErrorFeedback, GradientLayout, MergeRule, Merged, Mode, OuterState, OuterStep, Payload,
     PayloadError, ScaleLimits, UNIT_EXPONENT, linear_factor, shares_dot,
@@ -18,7 +18,7 @@ fn rounded(tensors: &[(usize, u16)], bits: u8) -> GradientLayout {
 }
 
 fn mean_of_all() -> MergeRule {
-    MergeRule { method: MergeMethod::MeanOfAll, scale_clip: 0, ..MergeRule::default() }
+    MergeRule { method: MergeMethod::MeanOfAll, scales: ScaleRule::Own, ..MergeRule::default() }
 }
 
 fn merged(layout: &GradientLayout, payloads: &[Payload], rule: MergeRule) -> Aggregate {
@@ -106,7 +106,7 @@ fn every_method_that_takes_rounded_values_merges_codes_and_is_undone() {
     }
     let rule = mean_of_all();
     let all: Vec<&Payload> = payloads.iter().collect();
-    let mut aggregator = Aggregator::new(&layout, ScaleLimits::of(&layout, &all, 0));
+    let mut aggregator = Aggregator::new(&layout, ScaleLimits::of(&layout, &all, ScaleRule::Own));
     payloads.iter().for_each(|payload| aggregator.add(payload, 1).unwrap());
     assert_eq!(aggregator.finish(rule).unwrap(), merged(&layout, &payloads, rule));
     aggregator.remove(&payloads[2]).unwrap();
@@ -120,15 +120,16 @@ fn a_giant_among_rounded_values_is_clipped_to_the_median() {
     let sizes = [1.0, 1.0, 1.0, 4096.0];
     let make = |(uid, size): (u16, f32)| payload(&layout, uid, &drift(4096, u64::from(uid), size * 1e-4));
     let payloads: Vec<Payload> = (1..).zip(sizes).map(make).collect();
-    let furthest = |clip: u32| {
-        let aggregate = merged(&layout, &payloads, MergeRule { scale_clip: clip, ..mean_of_all() });
+    let furthest = |scales| {
+        let aggregate = merged(&layout, &payloads, MergeRule { scales, ..mean_of_all() });
         let mut most = 0f32;
         aggregate.for_each(|_, value| most = most.max(value.abs()));
         most
     };
     // Values stay under a power of two, of which the median is 2^-13 at most here; a quarter of four of those comes
     // out.
-    assert!(furthest(0) > 0.05 && furthest(4) < 1.1e-3, "{} {}", furthest(0), furthest(4));
+    let (own, clipped) = (furthest(ScaleRule::Own), furthest(ScaleRule::Clipped { times: 4 }));
+    assert!(own > 0.05 && clipped < 1.1e-3, "{own} {clipped}");
 }
 
 /// The merged values by the exact sums.

@@ -7,23 +7,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{ContentHash, Uid, Window};
 use templar_gauntlet::merge_rule;
-use templar_gradient::{Aggregate, Payload};
+use templar_gradient::{Aggregate, MergeRule, Payload};
 use templar_record::{FetchedPayload, fetch_sealed, open_payload};
+use templar_round::Selection;
 
-/// Merges the payloads of `selected`, and hashes the result; what was not gathered is fetched.
+/// Merges the selected payloads, and hashes the result; what was not gathered is fetched.
 pub(crate) async fn build(
     context: &Arc<Context>,
     window: Window,
-    selected: Vec<Uid>,
+    selection: Selection,
     gathered: Option<Arc<Gathered>>,
 ) -> Result<(ContentHash, Aggregate), NodeError> {
-    let fetched = fetch_missing(context, window, &selected, gathered.as_deref()).await?;
+    let fetched = fetch_missing(context, window, &selection.uids, gathered.as_deref()).await?;
     let own = Arc::clone(context);
     let merge = move || {
         let here = gathered.as_ref().map(|gathered| gathered.payloads()).unwrap_or_default();
         let of = |uid: &Uid| here.get(uid).copied().or_else(|| fetched.get(uid).map(Box::as_ref));
-        let payloads: Vec<(&Payload, u32)> = selected.iter().filter_map(|uid| Some((of(uid)?, 1))).collect();
-        let aggregate = Aggregate::merge(&own.run.layout, &payloads, merge_rule(&own.run.genesis))?;
+        let payloads: Vec<(&Payload, u32)> = selection.uids.iter().filter_map(|uid| Some((of(uid)?, 1))).collect();
+        let rule = MergeRule { step: selection.step, ..merge_rule(&own.run.genesis) };
+        let aggregate = Aggregate::merge(&own.run.layout, &payloads, rule)?;
         Ok((aggregate.hash(), aggregate))
     };
     context.heavy.run(merge).await

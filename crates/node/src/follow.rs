@@ -8,10 +8,10 @@ use crate::worker::{Command, Worker};
 use crate::{JournalEntry, NodeError, adoption, aggregate, checkpoint};
 use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window};
+use templar_base::{ContentHash, PublicKey, StateHash, Window};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_record::{RecordError, fetch_aggregate, fetch_latest_state};
-use templar_round::{Event, FailedEffect, FollowEffect, ObjectKey};
+use templar_round::{Event, FailedEffect, FollowEffect, ObjectKey, Selection};
 use tokio::task::JoinSet;
 
 /// Pause before what the disk rejected is retried.
@@ -53,11 +53,11 @@ pub(crate) fn carry_out(
         FollowEffect::AdoptVerdict { window, verdict, from } => {
             actor.adopt(context, tasks, AgreedVerdict { window, hash: verdict, from });
         }
-        FollowEffect::BuildAggregate { window, selected } => {
-            drop(tasks.spawn(own.build_aggregate(window, selected, actor.gathered(window))));
+        FollowEffect::BuildAggregate { window, selection } => {
+            drop(tasks.spawn(own.build_aggregate(window, selection, actor.gathered(window))));
         }
-        FollowEffect::FetchAggregate { window, hash, from } => {
-            drop(tasks.spawn(own.fetch_aggregate(window, hash, from)));
+        FollowEffect::FetchAggregate { window, hash, selection, from } => {
+            drop(tasks.spawn(own.fetch_aggregate(window, hash, selection, from)));
         }
         FollowEffect::Apply { window, aggregate } => apply(own, actor.worker(), tasks, window, aggregate),
         FollowEffect::Restore { window } => {
@@ -97,15 +97,20 @@ impl Context {
         }
     }
 
-    async fn build_aggregate(self: Arc<Self>, window: Window, selected: Vec<Uid>, gathered: Option<Arc<Gathered>>) {
-        let built = aggregate::build(&self, window, selected, gathered).await;
+    async fn build_aggregate(self: Arc<Self>, window: Window, selection: Selection, gathered: Option<Arc<Gathered>>) {
+        let built = aggregate::build(&self, window, selection, gathered).await;
         self.take_aggregate(window, built).await;
     }
 
-    async fn fetch_aggregate(self: Arc<Self>, window: Window, hash: ContentHash, from: Vec<PublicKey>) {
+    async fn fetch_aggregate(
+        self: Arc<Self>,
+        window: Window,
+        hash: ContentHash,
+        selection: Selection,
+        from: Vec<PublicKey>,
+    ) {
         let fetch = async {
-            let selected = self.rules(window).await?.genesis.judging.selected;
-            let fetched = fetch_aggregate(&self.run, &self.network.record, window, hash, &from, selected).await?;
+            let fetched = fetch_aggregate(&self.run, &self.network.record, window, hash, &selection, &from).await?;
             for complaint in fetched.complaints.iter().filter(|complaint| self.complaints.is_news(complaint)) {
                 self.journal.warn(format!("window {window}: {complaint}"));
             }

@@ -173,7 +173,7 @@ async fn make_verdict(
 fn sign(context: &Context, window: Window, verdict: Verdict) -> Result<(Vote, OwnVerdict), NodeError> {
     let signed = Signed::new(verdict, context.run.id, window, VERDICT_PURPOSE, &context.network.hotkey)?;
     let hash = signed.hash()?;
-    let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, hash)?;
+    let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, signed.body.step(), hash)?;
     let document = signed.to_bytes()?;
     Ok((vote, OwnVerdict { hash, document, ratings: signed.body.ratings }))
 }

@@ -1,15 +1,15 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
 use crate::RecordError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_chain::{Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
-    ACTIVITY_WINDOWS, Applied, AppliedRecord, Elector, MalformedCommitment, Phases, SealCommitment, SealedCommitments,
-    SealedRecord, Vote, VoteRecord, active_electors,
+    ACTIVE_WINDOWS, Applied, AppliedRecord, Elector, LASTING_WINDOWS, MalformedCommitment, Permitted, Phases,
+    SealCommitment, SealedCommitments, SealedRecord, Vote, VoteRecord, electors,
 };
 
 /// Beacons and electors of this many recent blocks are kept.
@@ -39,8 +39,6 @@ struct Known {
     readers: Readers,
     beacons: Mutex<BTreeMap<BlockNumber, Beacon>>,
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
-    /// By the deadline of the window's votes.
-    voters: Mutex<BTreeMap<BlockNumber, Arc<BTreeSet<PublicKey>>>>,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
 }
@@ -120,38 +118,30 @@ impl PublicRecord {
         known.filter(|known| known.at.plus(1) >= block)
     }
 
-    /// Whose stake counts in a window: the permitted at its end that voted lately.
+    /// Whose stake counts in a window, and how much of it: what lasted, of who sets weights.
     pub async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, RecordError> {
-        let metagraph = self.metagraph(phases.end(window)).await?;
-        let elector = |neuron: &templar_chain::Neuron| Elector {
+        let end = self.metagraph(phases.end(window)).await?;
+        let mut before = Vec::new();
+        for past in window.minus(LASTING_WINDOWS).until(window) {
+            before.push(self.metagraph(phases.end(past)).await?);
+        }
+        let stakes = |hotkey: &PublicKey| {
+            let of = |metagraph: &Arc<Metagraph>| metagraph.neuron(hotkey).map_or(0, |own| own.stake.as_rao());
+            before.iter().map(of).collect::<Vec<u64>>()
+        };
+        let permitted = |neuron: &templar_chain::Neuron| Permitted {
             uid: neuron.uid,
             hotkey: neuron.hotkey,
-            stake: neuron.stake.as_rao(),
+            stakes: [vec![neuron.stake.as_rao()], stakes(&neuron.hotkey)].concat(),
+            weights_at: neuron.last_update,
         };
-        let permitted = metagraph.validators().map(elector).collect();
-        if window.0 < ACTIVITY_WINDOWS {
-            return Ok(permitted);
-        }
-        let mut voters = BTreeSet::new();
-        for past in window.minus(ACTIVITY_WINDOWS).until(window) {
-            voters.extend(self.voters(phases, past).await?.iter().copied());
-        }
-        Ok(active_electors(permitted, &voters))
-    }
-
-    /// Who voted on a window in time, once the time is over.
-    async fn voters(&self, phases: &Phases, window: Window) -> Result<Arc<BTreeSet<PublicKey>>, RecordError> {
-        let deadline = phases.judge(window);
-        if let Some(voters) = recall(&self.known.voters, deadline) {
-            return Ok(voters);
-        }
-        let (head, votes) = self.votes(window).await?;
-        let in_time = votes.iter().filter(|record| record.block <= deadline);
-        let voters = Arc::new(in_time.map(|record| record.hotkey).collect::<BTreeSet<_>>());
-        if head >= deadline {
-            remember(&self.known.voters, deadline, Arc::clone(&voters));
-        }
-        Ok(voters)
+        let permitted: Vec<Permitted> = end.validators().map(permitted).collect();
+        // Who will set weights is not known yet at the start: everybody counts as having done so.
+        let is_early = window.get() < LASTING_WINDOWS;
+        let since = phases.start(window.minus(ACTIVE_WINDOWS));
+        let everybody = |own: Permitted| Permitted { weights_at: phases.end(window), ..own };
+        let permitted = if is_early { permitted.into_iter().map(everybody).collect() } else { permitted };
+        Ok(electors(&permitted, since))
     }
 
     /// The well-formed votes on a window, and the head that they are complete up to.

@@ -2,8 +2,8 @@
 
 #[cfg(doc)]
 use crate::Event;
-use crate::{Applied, SealCommitment, SealedCommitments, Vote};
-use templar_base::{ContentHash, PublicKey, StateHash, Uid, Window};
+use crate::{Applied, SealCommitment, SealedCommitments, Selection, Vote};
+use templar_base::{ContentHash, PublicKey, StateHash, Window};
 
 /// What every role wants done to follow the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub enum FollowEffect {
         /// Who holds it.
         from: Vec<PublicKey>,
     },
-    /// Merge the payloads of these uids. Answer: [`Event::AggregateReady`].
+    /// Merge the selected payloads. Answer: [`Event::AggregateReady`].
     BuildAggregate {
         /// The window.
         window: Window,
-        /// Whose payloads.
-        selected: Vec<Uid>,
+        /// Whose payloads, and the part of the step.
+        selection: Selection,
     },
     /// Download the aggregate with this hash. Answer: [`Event::AggregateReady`].
     FetchAggregate {
@@ -41,6 +41,8 @@ pub enum FollowEffect {
         window: Window,
         /// Its agreed hash.
         hash: ContentHash,
+        /// What it must be of.
+        selection: Selection,
         /// Who holds it.
         from: Vec<PublicKey>,
     },

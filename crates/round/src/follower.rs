@@ -1,8 +1,10 @@
 //! Following a run: from votes to outcome to aggregate to the next window's parameters. Every role does this.
 
 use crate::agreement::{agreed_verdict, applied_majority, tally};
-use crate::{Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, Outcome, Phases, VoteRecord};
-use templar_base::{BlockNumber, ContentHash, StateHash, Uid, Window};
+use crate::{
+    Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, Outcome, Phases, Selection, VoteRecord,
+};
+use templar_base::{BlockNumber, ContentHash, StateHash, Window};
 
 /// Where a node first tries to get the aggregate. Either falls back on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +31,15 @@ enum Stage {
     ReadingVotes,
     /// The selection is agreed; waits for the next block to look for the agreed aggregate.
     Selected {
-        selected: Vec<Uid>,
+        selection: Selection,
         failures: u32,
     },
     ReadingReports {
-        selected: Vec<Uid>,
+        selection: Selection,
         failures: u32,
     },
     Obtaining {
-        selected: Vec<Uid>,
+        selection: Selection,
         failures: u32,
     },
     Applying {
@@ -147,7 +149,7 @@ impl Follower {
             Stage::Waiting => {
                 effects.push(self.ask(Stage::ReadingVotes, FollowEffect::ReadVotes { window }));
             }
-            Stage::Selected { selected, failures } => effects.extend(self.obtain(selected, failures)),
+            Stage::Selected { selection, failures } => effects.extend(self.obtain(selection, failures)),
             busy => {
                 self.stage = busy;
                 effects.extend(self.ask_again());
@@ -181,8 +183,8 @@ impl Follower {
                 self.asked_at = self.head;
                 Some(FollowEffect::ReadReports { window })
             }
-            Stage::Obtaining { selected, failures } => {
-                self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
+            Stage::Obtaining { selection, failures } => {
+                self.stage = Stage::Selected { selection: selection.clone(), failures: failures + 1 };
                 None
             }
             Stage::Applying { aggregate } => {
@@ -206,14 +208,14 @@ impl Follower {
     }
 
     /// Every second try after a failure goes the other way, so that one dead source never blocks a node.
-    fn obtain(&mut self, selected: Vec<Uid>, failures: u32) -> Vec<FollowEffect> {
+    fn obtain(&mut self, selection: Selection, failures: u32) -> Vec<FollowEffect> {
         let window = self.position.next;
         let build = (self.source == AggregateSource::Payloads) == (failures.is_multiple_of(2));
         if build {
-            let stage = Stage::Obtaining { selected: selected.clone(), failures };
-            vec![self.ask(stage, FollowEffect::BuildAggregate { window, selected })]
+            let stage = Stage::Obtaining { selection: selection.clone(), failures };
+            vec![self.ask(stage, FollowEffect::BuildAggregate { window, selection })]
         } else {
-            let stage = Stage::ReadingReports { selected, failures };
+            let stage = Stage::ReadingReports { selection, failures };
             vec![self.ask(stage, FollowEffect::ReadReports { window })]
         }
     }
@@ -243,7 +245,7 @@ impl Follower {
                 let request = FollowEffect::Apply { window, aggregate: None };
                 effects.push(self.ask(Stage::Applying { aggregate: None }, request));
             }
-            Outcome::Selected(selected) => effects.extend(self.obtain(selected, 0)),
+            Outcome::Selected(selection) => effects.extend(self.obtain(selection, 0)),
         }
         effects
     }
@@ -258,20 +260,21 @@ impl Follower {
         if window != self.position.next {
             return Vec::new();
         }
-        let Stage::ReadingReports { selected, failures } = &self.stage else { return Vec::new() };
-        let (selected, failures) = (selected.clone(), *failures);
+        let Stage::ReadingReports { selection, failures } = &self.stage else { return Vec::new() };
+        let (selection, failures) = (selection.clone(), *failures);
         match majority {
             Some(majority) if let Some(hash) = majority.applied.aggregate => {
-                let request = FollowEffect::FetchAggregate { window, hash, from: majority.by };
-                vec![self.ask(Stage::Obtaining { selected, failures }, request)]
+                let from = majority.by;
+                let request = FollowEffect::FetchAggregate { window, hash, selection: selection.clone(), from };
+                vec![self.ask(Stage::Obtaining { selection, failures }, request)]
             }
             // The votes are the rule and the reports only a help: without them a node merges the payloads itself.
             _ if self.head >= self.phases.apply(window) => {
-                let stage = Stage::Obtaining { selected: selected.clone(), failures };
-                vec![self.ask(stage, FollowEffect::BuildAggregate { window, selected })]
+                let stage = Stage::Obtaining { selection: selection.clone(), failures };
+                vec![self.ask(stage, FollowEffect::BuildAggregate { window, selection })]
             }
             _ => {
-                self.stage = Stage::Selected { selected, failures };
+                self.stage = Stage::Selected { selection, failures };
                 Vec::new()
             }
         }
@@ -332,11 +335,11 @@ impl Follower {
         let own = window == self.position.next;
         match (effect, &self.stage) {
             (FailedEffect::ReadVotes, Stage::ReadingVotes) if own => self.stage = Stage::Waiting,
-            (FailedEffect::ReadReports, Stage::ReadingReports { selected, failures }) if own => {
-                self.stage = Stage::Selected { selected: selected.clone(), failures: *failures };
+            (FailedEffect::ReadReports, Stage::ReadingReports { selection, failures }) if own => {
+                self.stage = Stage::Selected { selection: selection.clone(), failures: *failures };
             }
-            (FailedEffect::Aggregate, Stage::Obtaining { selected, failures }) if own => {
-                self.stage = Stage::Selected { selected: selected.clone(), failures: failures + 1 };
+            (FailedEffect::Aggregate, Stage::Obtaining { selection, failures }) if own => {
+                self.stage = Stage::Selected { selection: selection.clone(), failures: failures + 1 };
             }
             // Again from the votes on: what was held in memory may be gone by the time that the disk recovers.
             (FailedEffect::Apply, Stage::Applying { .. }) if own => self.stage = Stage::Waiting,
@@ -351,7 +354,7 @@ impl Follower {
 mod tests {
     use super::*;
     use crate::Vote;
-    use templar_base::PublicKey;
+    use templar_base::{PublicKey, StepShare, Uid};
 
     const FIRST: Position = Position { next: Window(0), state: StateHash::new([1; 32]) };
 
@@ -365,7 +368,7 @@ mod tests {
 
     fn votes(window: u64, at: u64, selected: &[u16]) -> Event {
         let selected: Vec<Uid> = selected.iter().copied().map(Uid).collect();
-        let vote = Vote::new(&selected, &selected, ContentHash::default()).unwrap();
+        let vote = Vote::new(&selected, &selected, StepShare::Whole, ContentHash::default()).unwrap();
         let record = VoteRecord { hotkey: elector().hotkey, block: BlockNumber(at), vote };
         let (window, at, limit) = (Window(window), BlockNumber(at), 15);
         Event::Votes { window, at, limit, electors: vec![elector()], votes: vec![record] }
@@ -380,8 +383,12 @@ mod tests {
         Event::Failed { window: Window(window), effect }
     }
 
+    fn selection() -> Selection {
+        Selection { uids: vec![Uid(1)], step: StepShare::Whole }
+    }
+
     fn build(window: u64) -> Vec<FollowEffect> {
-        vec![FollowEffect::BuildAggregate { window: Window(window), selected: vec![Uid(1)] }]
+        vec![FollowEffect::BuildAggregate { window: Window(window), selection: selection() }]
     }
 
     #[test]
@@ -406,6 +413,7 @@ mod tests {
         let fetch = FollowEffect::FetchAggregate {
             window: Window(0),
             hash: ContentHash::new([5; 32]),
+            selection: selection(),
             from: vec![elector().hotkey],
         };
         assert_eq!(follower.step(&reports(0, Some(applied))), [fetch]);

@@ -8,14 +8,15 @@
 //! documents; and the rule by which votes become one outcome.
 //!
 //! ```
-//! use templar_base::{BlockNumber, Keypair, Uid};
-//! use templar_round::{Elector, Outcome, Vote, VoteRecord, tally};
+//! use templar_base::{BlockNumber, Keypair, StepShare, Uid};
+//! use templar_round::{Elector, Outcome, Selection, Vote, VoteRecord, tally};
 //!
 //! let electors = vec![Elector { uid: Uid(0), hotkey: Keypair::from_uri("//V").unwrap().public(), stake: 100 }];
-//! let vote = Vote::new(&[Uid(1), Uid(2)], &[Uid(2)], Default::default()).unwrap();
+//! let vote = Vote::new(&[Uid(1), Uid(2)], &[Uid(2)], StepShare::Whole, Default::default()).unwrap();
 //! let votes = vec![VoteRecord { hotkey: electors[0].hotkey, block: BlockNumber(11), vote }];
 //! // All the stake has voted, so the outcome stands before the deadline.
-//! assert_eq!(tally(&electors, &votes, BlockNumber(15), BlockNumber(11), 15), Outcome::Selected(vec![Uid(2)]));
+//! let selection = Selection { uids: vec![Uid(2)], step: StepShare::Whole };
+//! assert_eq!(tally(&electors, &votes, BlockNumber(15), BlockNumber(11), 15), Outcome::Selected(selection));
 //! ```
 
 mod agreement;
@@ -34,8 +35,8 @@ mod vote;
 mod weights_reveal;
 
 pub use agreement::{
-    ACTIVITY_WINDOWS, AppliedRecord, Elector, Majority, Outcome, VoteRecord, active_electors, agreed_verdict,
-    applied_majority, tally,
+    ACTIVE_WINDOWS, AppliedRecord, Elector, LASTING_WINDOWS, Majority, Outcome, Permitted, Selection, VoteRecord,
+    agreed_verdict, applied_majority, electors, tally,
 };
 pub use applied::Applied;
 pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorEffect};

@@ -211,7 +211,7 @@ impl Validator {
 mod tests {
     use super::*;
     use crate::{AggregateSource, Applied, AppliedRecord, Elector, Phases, Position};
-    use templar_base::{PublicKey, Uid};
+    use templar_base::{PublicKey, StepShare, Uid};
 
     fn validator(next: u64) -> Validator {
         let position = Position { next: Window(next), state: StateHash::new([1; 32]) };
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn vote() -> Vote {
-        Vote::new(&[Uid(1)], &[Uid(1)], Default::default()).unwrap()
+        Vote::new(&[Uid(1)], &[Uid(1)], StepShare::Whole, Default::default()).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::sealing::parse_exactly;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, Uid};
+use templar_base::{ContentHash, StepShare, Uid};
 
 /// Most uids that a vote may select; the genesis usually says 15.
 pub const MAX_SELECTED: usize = 64;
@@ -17,6 +17,8 @@ pub struct Vote {
     accepted: Vec<u8>,
     /// Whose payloads should be merged, best first.
     selected: Vec<Uid>,
+    /// The part of the outer step that should be taken.
+    step: StepShare,
     /// Hash of the full verdict.
     verdict: ContentHash,
 }
@@ -38,7 +40,7 @@ pub enum VoteError {
 
 impl Vote {
     /// A vote for these uids.
-    pub fn new(accepted: &[Uid], selected: &[Uid], verdict: ContentHash) -> Result<Self, VoteError> {
+    pub fn new(accepted: &[Uid], selected: &[Uid], step: StepShare, verdict: ContentHash) -> Result<Self, VoteError> {
         let mut bitmap = Vec::new();
         for uid in accepted {
             if uid.0 > MAX_UID {
@@ -50,7 +52,7 @@ impl Vote {
             }
             bitmap[byte] |= 1 << (uid.index() % 8);
         }
-        let vote = Self { accepted: bitmap, selected: selected.to_vec(), verdict };
+        let vote = Self { accepted: bitmap, selected: selected.to_vec(), step, verdict };
         vote.check()?;
         Ok(vote)
     }
@@ -71,6 +73,11 @@ impl Vote {
             return Err(VoteError::Selection);
         }
         Ok(())
+    }
+
+    /// The part of the outer step that should be taken.
+    pub fn step(&self) -> StepShare {
+        self.step
     }
 
     /// Whether the payload of `uid` passed all checks.
@@ -98,7 +105,7 @@ mod tests {
     fn a_vote_survives_the_ledger_and_stays_under_its_limit() {
         let accepted: Vec<Uid> = (0..=MAX_UID).map(Uid).collect();
         let selected: Vec<Uid> = accepted.iter().copied().rev().take(MAX_SELECTED).collect();
-        let vote = Vote::new(&accepted, &selected, ContentHash::of(b"v")).unwrap();
+        let vote = Vote::new(&accepted, &selected, StepShare::Half, ContentHash::of(b"v")).unwrap();
         let bytes = vote.encode();
         assert!(bytes.len() <= 512, "{}", bytes.len());
         assert_eq!(Vote::from_ledger(&bytes), Ok(vote));
@@ -107,9 +114,9 @@ mod tests {
     #[test]
     fn votes_that_contradict_themselves_are_refused() {
         let hash = ContentHash::default();
-        assert_eq!(Vote::new(&[Uid(1)], &[Uid(2)], hash), Err(VoteError::Selection));
-        assert_eq!(Vote::new(&[Uid(1)], &[Uid(1), Uid(1)], hash), Err(VoteError::Selection));
-        assert_eq!(Vote::new(&[Uid(1024)], &[], hash), Err(VoteError::Uid));
+        assert_eq!(Vote::new(&[Uid(1)], &[Uid(2)], StepShare::Whole, hash), Err(VoteError::Selection));
+        assert_eq!(Vote::new(&[Uid(1)], &[Uid(1), Uid(1)], StepShare::Whole, hash), Err(VoteError::Selection));
+        assert_eq!(Vote::new(&[Uid(1024)], &[], StepShare::Whole, hash), Err(VoteError::Uid));
     }
 
     proptest! {

@@ -126,14 +126,12 @@ fn paid_text(genesis: &Genesis) -> String {
     let (judging, economics) = (&genesis.judging, &genesis.economics);
     format!(
         "  Up to {} miners a window are merged; {} of the places are for newcomers of the first {} windows.\n  \
-         A miner's weight is its contribution, averaged over {} windows; {:.0} % of the weights go to admitted miners that \
-         were not selected.\n  A newcomer's weight rises over {} windows. Validators set weights every {} window{}.\n  \
+         A miner's weight is its rating, less one standard deviation: the share of what the window's miners brought.\n  \
+         A newcomer's weight rises over {} windows. Validators set weights every {} window{}.\n  \
          Subnet {} of the ledger pays miners and validators by these weights, and its owner.\n",
         judging.selected,
         judging.newcomer_places,
         judging.newcomer_windows,
-        economics.averaged_windows,
-        economics.unselected_share * 100.0,
         economics.ramp_windows,
         economics.weights_every_windows,
         if economics.weights_every_windows == 1 { "" } else { "s" },

@@ -43,7 +43,7 @@
 //! let applied = trainer.apply(Window(0), outcome, &mut Volatile)?;
 //! assert_ne!(applied.state, start);
 //! # const OUTER: &str = r#"{"error_feedback_decay": 0.95, "tensor_classes": [], "alpha": 0.7, "final_alpha": 0.7,
-//! #     "decay_from_window": 0, "decay_to_window": 0, "scale_clip": 4}"#;
+//! #     "decay_from_window": 0, "decay_to_window": 0, "scales": {"clipped": {"times": 4}}}"#;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

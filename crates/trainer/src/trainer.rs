@@ -302,11 +302,14 @@ impl Trainer {
         Ok(applied)
     }
 
-    /// Takes over shared parameters of another node, and drops data and steps at hand.
+    /// Takes over shared parameters of another node, and drops data and steps at hand, and what waits to be sent: that is a
+    /// drift from parameters of long before, which would make the model worse and be taken for harm.
     pub fn install<K: Keep>(&mut self, shared: SharedState, keep: &mut K) -> Result<StateHash, K::Error> {
         keep.shared(&shared.view())?;
         let state = shared.state;
         self.learner.install(shared)?;
+        self.sender.clear();
+        (self.sent, self.unsent) = (None, None);
         (self.data, self.steps) = (None, Steps::default());
         Ok(state)
     }

@@ -4,7 +4,7 @@ mod worker;
 
 use templar_base::Window;
 use templar_gradient::OuterStep;
-use templar_trainer::{Anchor, AnchorError, Outcome, Trainer, TrainerError, Volatile};
+use templar_trainer::{Anchor, AnchorError, Outcome, SharedState, Trainer, TrainerError, Volatile};
 use worker::{Refusing, STEPS, Worker, data, engine, first, outer, rules};
 
 #[test]
@@ -99,6 +99,20 @@ fn what_came_too_late_for_a_merge_is_forgotten() {
     worker.apply(Some(&sealed.payload)).unwrap();
     assert!(worker.residual().iter().all(|value| *value == 0.0));
     assert!(worker.trainer.sent().is_none());
+}
+
+/// Hole S19: an honest miner that had been away sent a drift from parameters of long before, and was taken for harmful.
+#[test]
+fn who_takes_over_parameters_begins_with_nothing_to_send() {
+    let mut worker = Worker::new();
+    worker.trainer.begin(data(0)).unwrap();
+    worker.steps(STEPS);
+    worker.seal().unwrap();
+    assert!(worker.residual().iter().any(|value| *value != 0.0));
+    worker.trainer.install(SharedState::new(Window(9), first().outer), &mut Volatile).unwrap();
+    assert!(worker.residual().iter().all(|value| *value == 0.0));
+    assert!(worker.trainer.sent().is_none());
+    assert_eq!(worker.next(), Window(9));
 }
 
 #[test]

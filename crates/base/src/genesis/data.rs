@@ -71,7 +71,8 @@ impl DataRule {
         );
         checks.range("sequences_per_batch", self.sequences_per_batch, 1..=4_096);
         checks.range("batches_per_window", self.batches_per_window, 1..=65_536);
-        checks.range("slots", self.slots, 1..=4_096);
+        // A vote, which must fit the chain, has a bit for each.
+        checks.range("slots", self.slots, 1..=1_024);
         checks.into_problems()
     }
 

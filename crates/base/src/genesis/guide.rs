@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 73] = [
+pub const FIELDS: [FieldNote; 71] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -102,7 +102,7 @@ pub const FIELDS: [FieldNote; 73] = [
     note("data.sequence_length", "Tokens that the model sees at once", "128", "1 to max_position_embeddings"),
     note("data.sequences_per_batch", "Sequences of one inner step", "8", "1 to 4096"),
     note("data.batches_per_window", "Most inner steps of a miner in a window (H)", "100", "1 to 65536"),
-    note("data.slots", "Miners with data of their own in a window; uids from here on get none", "16", "1 to 4096"),
+    note("data.slots", "Miners with data of their own in a window; uids from here on get none", "16", "1 to 1024"),
     note(
         "data.documents",
         "Whether documents in one sequence see each other: `apart` or `together`",
@@ -148,10 +148,10 @@ pub const FIELDS: [FieldNote; 73] = [
     note("outer.decay_from_window", "First window of the outer step's linear decay", "200", "any number"),
     note("outer.decay_to_window", "Last window of the outer step's linear decay", "1000", "at least decay_from_window"),
     note(
-        "outer.scale_clip",
-        "A chunk's scale is at most this multiple of the median over the merged peers; 0 turns it off",
-        "2",
-        "any number",
+        "outer.scales",
+        "How far a chunk's own scale counts: `own`, `clipped` to a multiple of the merged payloads' median, or `equal`",
+        "{\"clipped\":{\"times\":2}}",
+        "own, clipped with times of at least 1, or equal where values are signs",
     ),
     note("outer.merge", "How what miners sent of a coordinate becomes one value", "mean_of_senders", "see `--rule`"),
     note(
@@ -179,7 +179,7 @@ pub const FIELDS: [FieldNote; 73] = [
         "a multiple of evaluation_parts, up to 65536",
     ),
     note("judging.evaluation_parts", "Parts of the evaluation batch, for standard errors", "8", "2 to 64"),
-    note("judging.selected", "Most miners whose payloads are merged", "15", "1 to 256"),
+    note("judging.selected", "Most miners whose payloads are merged", "15", "1 to 64"),
     note(
         "judging.newcomer_places",
         "Places among the selected that a beacon gives to newcomers",
@@ -189,7 +189,7 @@ pub const FIELDS: [FieldNote; 73] = [
     note("judging.newcomer_windows", "First windows of a miner in which it counts as a newcomer", "8", "any number"),
     note(
         "judging.admission_share",
-        "Share of the upper half's median contribution that a miner must surely reach",
+        "Share of the rated miners' median contribution that a miner must reach",
         "0.4",
         "0 to 1",
     ),
@@ -206,13 +206,6 @@ pub const FIELDS: [FieldNote; 73] = [
         "Sequences of the held-out text whose loss is reported each window",
         "64",
         "at least 1",
-    ),
-    note("economics.averaged_windows", "Windows whose contributions are averaged into the weights", "8", "at least 1"),
-    note(
-        "economics.unselected_share",
-        "Part of the weights for admitted miners that were not selected",
-        "0.15",
-        "0 to 1",
     ),
     note("economics.ramp_windows", "Windows over which a newcomer's weight rises to its full size", "4", "any number"),
     note("economics.weights_every_windows", "Windows between two settings of a validator's weights", "1", "at least 1"),

@@ -59,7 +59,8 @@ impl JudgingRule {
                 && self.evaluation_sequences <= 65_536,
             format!("a multiple of evaluation_parts ({}), 65536 at most", self.evaluation_parts),
         );
-        checks.range("selected", self.selected, 1..=256);
+        // A vote, which must fit the chain, names no more.
+        checks.range("selected", self.selected, 1..=64);
         checks.require(
             "newcomer_places",
             self.newcomer_places,

@@ -40,8 +40,8 @@ pub struct OuterRule {
     pub decay_from_window: u64,
     /// Last window of alpha's linear decay.
     pub decay_to_window: u64,
-    /// A chunk's scale is clipped to this multiple of the median over the merged peers; 0 turns it off.
-    pub scale_clip: u32,
+    /// How far a chunk's own scale counts.
+    pub scales: ScaleRule,
     /// How what was sent of a coordinate becomes one value.
     #[serde(default)]
     pub merge: MergeMethod,
@@ -54,6 +54,22 @@ pub struct OuterRule {
     /// How the merged values move the shared parameters.
     #[serde(default)]
     pub step: StepRule,
+}
+
+/// How far the scale that a payload gives a chunk counts in a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScaleRule {
+    /// As it is.
+    Own,
+    /// At most this multiple of the median over the payloads that send something of the chunk; at least 1.
+    Clipped {
+        /// The multiple.
+        times: u32,
+    },
+    /// Not at all: every payload counts with the lower median over all payloads of the merge, where one that sends
+    /// nothing of the chunk counts as zero. Scaling earns nothing, and a lone sender moves nothing.
+    Equal,
 }
 
 /// What the pseudo-gradient is written in.
@@ -157,7 +173,7 @@ impl Default for OuterRule {
             final_alpha: 0.65,
             decay_from_window: 200,
             decay_to_window: 1_000,
-            scale_clip: 2,
+            scales: ScaleRule::Clipped { times: 2 },
             merge: MergeMethod::default(),
             domain: Domain::default(),
             values: ValueCoding::default(),
@@ -175,7 +191,7 @@ impl OuterRule {
             tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: 4096 }],
             alpha: 0.7,
             final_alpha: 0.7,
-            scale_clip: 0,
+            scales: ScaleRule::Own,
             merge: MergeMethod::MeanOfAll,
             domain: Domain::Parameters,
             values: ValueCoding::Rounded { bits: 16 },
@@ -191,7 +207,7 @@ impl OuterRule {
             error_feedback_decay: 0.999,
             alpha,
             final_alpha: alpha,
-            scale_clip: 0,
+            scales: ScaleRule::Own,
             merge: MergeMethod::MeanOfAll,
             domain: Domain::Frequencies,
             values: ValueCoding::Rounded { bits: 16 },
@@ -218,6 +234,18 @@ impl OuterRule {
             merge,
             self.merge != MergeMethod::SignVote || self.values == ValueCoding::Signs,
             "another one where `values` is rounded: sign_vote takes the chunks' scales, which only signs have",
+        );
+        checks.require(
+            "scales",
+            format!("{:?}", self.scales),
+            self.scales != ScaleRule::Clipped { times: 0 },
+            "`own`, `equal`, or a multiple of at least 1",
+        );
+        checks.require(
+            "scales",
+            format!("{:?}", self.scales),
+            self.scales != ScaleRule::Equal || self.values == ValueCoding::Signs,
+            "another one where `values` is rounded: rounded values have sizes of their own",
         );
         if let ValueCoding::Rounded { bits } = self.values {
             checks.range("values.rounded.bits", bits, 2..=24);
@@ -278,6 +306,8 @@ mod tests {
             assert_eq!(faults(&outer), ["outer.step.nesterov.momentum"]);
         }
         assert_eq!(faults(&OuterRule { merge: MergeMethod::SignVote, ..rounded(16) }), ["outer.merge"]);
+        assert_eq!(faults(&OuterRule { scales: ScaleRule::Equal, ..rounded(16) }), ["outer.scales"]);
+        assert_eq!(faults(&OuterRule { scales: ScaleRule::Clipped { times: 0 }, ..usual() }), ["outer.scales"]);
         assert_eq!(faults(&OuterRule { alpha: f32::INFINITY, ..usual() }), ["outer.alpha"]);
     }
 }

@@ -7,7 +7,7 @@ use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, Uid, Wi
 use templar_corpus::Corpus;
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Entry, Ratings, Standing, Submission, Verdict, WindowInput, judge, merge_rule};
-use templar_gradient::{Aggregate, OuterState, OuterStep, Payload};
+use templar_gradient::{Aggregate, MergeRule, OuterState, OuterStep, Payload};
 use templar_node::{Data, EvaluationModel, evaluation_parts, open_engine};
 use templar_record::Rules;
 use templar_trainer::{
@@ -155,9 +155,10 @@ impl Network {
         let verdict = judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?;
         let is_merged = |payload: &&Payload| verdict.selected.contains(&payload.metadata().uid);
         let merged: Vec<(&Payload, u32)> = payloads.iter().filter(is_merged).map(|payload| (payload, 1)).collect();
+        let rule = MergeRule { step: verdict.step(), ..merge_rule(&self.run.genesis) };
         let aggregate = match merged.is_empty() {
             true => None,
-            false => Some(Aggregate::merge(&self.run.layout, &merged, merge_rule(&self.run.genesis))?),
+            false => Some(Aggregate::merge(&self.run.layout, &merged, rule)?),
         };
         Ok(Decided { window, verdict, aggregate })
     }

@@ -266,7 +266,7 @@ impl Arena {
         if merged.is_empty() {
             self.start.rest();
         } else {
-            let aggregate = Aggregate::merge(&self.layout, &merged, self.rule()).unwrap();
+            let aggregate = Aggregate::merge(&self.layout, &merged, self.rule_of(verdict)).unwrap();
             self.step().apply(&mut self.start, &aggregate).unwrap();
         }
         self.ratings = verdict.ratings.clone();
@@ -279,6 +279,11 @@ impl Arena {
 
     pub fn rule(&self) -> MergeRule {
         merge_rule(&self.genesis)
+    }
+
+    /// The rule with the part of the step that a verdict says.
+    pub fn rule_of(&self, verdict: &Verdict) -> MergeRule {
+        MergeRule { step: verdict.step(), ..self.rule() }
     }
 
     /// The weights that follow from a ratings after the present window.

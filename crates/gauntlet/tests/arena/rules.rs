@@ -1,6 +1,6 @@
 //! The rules of the arena's run.
 
-use templar_base::{CorpusHashes, Economics, Genesis, InnerSchedule, ModelConfig};
+use templar_base::{CorpusHashes, Economics, Genesis, InnerSchedule, ModelConfig, ScaleRule};
 
 /// 32 tokens a step, 4 steps a window; the rest as a run would have it.
 pub fn genesis() -> Genesis {
@@ -16,7 +16,7 @@ pub fn genesis() -> Genesis {
     };
     genesis.outer.error_feedback_decay = 0.9;
     (genesis.outer.alpha, genesis.outer.final_alpha) = (0.7, 0.7);
-    genesis.outer.scale_clip = 4;
+    genesis.outer.scales = ScaleRule::Clipped { times: 4 };
     genesis.judging.newcomer_windows = 4;
     genesis.economics = Economics { ramp_windows: 24, weights_every_windows: 2, ..Economics::default() };
     genesis

@@ -76,6 +76,9 @@ impl Aggregator {
 
     fn apply(&mut self, payload: &Payload, weight: i64) {
         payload.for_each_chunk(|chunk| {
+            if self.limits.is_silent(chunk.chunk) {
+                return;
+            }
             for (index, units) in self.limits.contributions(&chunk) {
                 let index = chunk.start + index;
                 self.sums[index] += units * weight;

@@ -25,6 +25,9 @@ pub enum AggregateError {
         /// The least divisor.
         floor: u32,
     },
+    /// A rule of scales or a part of the step that no merge has.
+    #[error("the aggregate's rule of scales or its part of the step is unknown; its author is at fault")]
+    Scales,
     /// No contributors, one of weight 0, uids that do not ascend, or weights that sum to too much.
     #[error("the aggregate's list of {count} contributors is not in its form; its author is at fault")]
     Contributors {

@@ -6,9 +6,9 @@ use crate::layout::GradientLayout;
 use crate::merge::MAX_TOTAL_WEIGHT;
 use crate::merged::{Contributor, MergeHead};
 use crate::rule::MergeRule;
-use templar_base::{ContentHash, MergeMethod, RunId, StateHash, Uid, Window};
+use templar_base::{ContentHash, MergeMethod, RunId, ScaleRule, StateHash, StepShare, Uid, Window};
 
-const RULE_BYTES: usize = 1 + 2 + 2 + 4 + 4 + 4;
+const RULE_BYTES: usize = 1 + 2 + 2 + 1 + 4 + 4 + 4 + 1;
 const CONTRIBUTOR_BYTES: usize = 2 + 2 + 32;
 
 /// Length of a head of this many contributors in bytes.
@@ -66,14 +66,23 @@ fn write_rule(out: &mut Vec<u8>, rule: MergeRule, floor: u32) {
     for parameter in [first, second] {
         out.extend_from_slice(&parameter.to_le_bytes());
     }
-    for value in [rule.kappa_threshold, rule.scale_clip, floor] {
+    let (scales, times) = match rule.scales {
+        ScaleRule::Own => (0, 0),
+        ScaleRule::Clipped { times } => (1, times),
+        ScaleRule::Equal => (2, 0),
+    };
+    out.push(scales);
+    for value in [times, rule.kappa_threshold, floor] {
         out.extend_from_slice(&value.to_le_bytes());
     }
+    out.push(rule.step.code());
 }
 
 fn read_rule(reader: &mut Reader<'_>) -> Result<(MergeRule, u32), AggregateError> {
     let (number, first, second) = (reader.u8()?, reader.u16()?, reader.u16()?);
-    let (kappa_threshold, scale_clip, floor) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let (scales, times) = (reader.u8()?, reader.u32()?);
+    let (kappa_threshold, floor) = (reader.u32()?, reader.u32()?);
+    let step = reader.u8()?;
     let method = match (number, first, second) {
         (0, 0, 0) => Some(MergeMethod::MeanOfSenders),
         (1, 0, 0) => Some(MergeMethod::MeanOfAll),
@@ -85,7 +94,15 @@ fn read_rule(reader: &mut Reader<'_>) -> Result<(MergeRule, u32), AggregateError
     };
     let is_divisor = (1..=MAX_TOTAL_WEIGHT).contains(&floor);
     let method = method.filter(|_| is_divisor).ok_or(AggregateError::Rule { method: number, floor })?;
-    Ok((MergeRule { method, kappa_threshold, scale_clip }, floor))
+    let scales = match (scales, times) {
+        (0, 0) => Some(ScaleRule::Own),
+        (1, 1..) => Some(ScaleRule::Clipped { times }),
+        (2, 0) => Some(ScaleRule::Equal),
+        _ => None,
+    };
+    let step = StepShare::from_code(step);
+    let (Some(scales), Some(step)) = (scales, step) else { return Err(AggregateError::Scales) };
+    Ok((MergeRule { method, kappa_threshold, scales, step }, floor))
 }
 
 fn read_contributors(reader: &mut Reader<'_>) -> Result<Vec<Contributor>, AggregateError> {

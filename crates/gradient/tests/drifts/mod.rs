@@ -50,7 +50,7 @@ pub fn forge_payload(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8>
 
 /// Changes the segment of an aggregate of one segment, and repairs length, leaf and root.
 pub fn forge_aggregate(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    forge(bytes, "templar gradient aggregate root v4", "templar gradient aggregate segment v4", change)
+    forge(bytes, "templar gradient aggregate root v5", "templar gradient aggregate segment v5", change)
 }
 
 /// Flips bits of the bytes at these places.

@@ -86,7 +86,7 @@ fn run(name: &str) -> (Rules, Data) {
             final_alpha: 0.65,
             decay_from_window: 200,
             decay_to_window: 1000,
-            scale_clip: 4,
+            scales: ScaleRule::Clipped { times: 4 },
             merge: Default::default(),
             domain: Default::default(),
             values: Default::default(),
@@ -104,7 +104,7 @@ fn run(name: &str) -> (Rules, Data) {
             rating_process_noise: 0.02,
             held_out_sequences: 4,
         },
-        economics: Economics { averaged_windows: 4, unselected_share: 0.15, ramp_windows: 2, weights_every_windows: 1 },
+        economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
     };
     let run = Rules::new(genesis).unwrap();
     let data = Data::new(&run, Arc::new(corpus)).unwrap();

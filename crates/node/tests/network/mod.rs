@@ -20,8 +20,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use templar_base::{
     Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
-    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, StateHash, TensorClass, Uid, Window,
-    WindowBudget, WindowClock,
+    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, ScaleRule, StateHash, TensorClass,
+    Uid, Window, WindowBudget, WindowClock,
 };
 use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::{Call, Chain, NodeChain, Topic};
@@ -129,7 +129,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             final_alpha: 0.65,
             decay_from_window: 200,
             decay_to_window: 1000,
-            scale_clip: 4,
+            scales: ScaleRule::Clipped { times: 4 },
             merge: Default::default(),
             domain: Default::default(),
             values: Default::default(),
@@ -147,7 +147,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             rating_process_noise: 0.02,
             held_out_sequences: 64,
         },
-        economics: Economics { averaged_windows: 4, unselected_share: 0.15, ramp_windows: 2, weights_every_windows: 1 },
+        economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
     }
 }
 

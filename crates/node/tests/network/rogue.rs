@@ -1,7 +1,7 @@
 //! A validator with stake that does not do what the rules say.
 
 use super::World;
-use templar_base::{ContentHash, Keypair, StateHash, Uid, Window};
+use templar_base::{ContentHash, Keypair, StateHash, StepShare, Uid, Window};
 use templar_bucket::Bucket;
 use templar_chain::Topic;
 use templar_round::{Applied, ObjectKey, Vote};
@@ -40,8 +40,8 @@ impl Rogue {
         let everybody: Vec<Uid> = (0..12).map(Uid).collect();
         let hash = ContentHash::of(b"no verdict");
         let vote = match Self::mischief(window) {
-            Mischief::Everybody => World::encoded(&Vote::new(&everybody, &everybody, hash).unwrap()),
-            Mischief::Nobody => World::encoded(&Vote::new(&[], &[], hash).unwrap()),
+            Mischief::Everybody => World::encoded(&Vote::new(&everybody, &everybody, StepShare::Whole, hash).unwrap()),
+            Mischief::Nobody => World::encoded(&Vote::new(&[], &[], StepShare::Whole, hash).unwrap()),
             Mischief::Malformed => vec![255; 100],
             Mischief::RottenAggregate | Mischief::Silent => return,
         };

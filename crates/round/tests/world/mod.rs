@@ -13,7 +13,7 @@ pub use rules::genesis;
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
-use templar_base::{BlockNumber, ContentHash, PublicKey, RunSetting, SettingChange, StateHash, Uid, Window};
+use templar_base::{BlockNumber, ContentHash, PublicKey, RunSetting, SettingChange, StateHash, StepShare, Uid, Window};
 use templar_round::{
     Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, MinerEffect, Outcome, Phases, Position,
     SealCommitment, SealedCommitments, SealedRecord, SkipReason, ValidatorEffect, Vote, VoteRecord, tally,
@@ -356,13 +356,14 @@ impl World {
                 let (reports, electors) = (reports.map(|(_, report)| *report).collect(), self.electors());
                 Event::Reports { window, electors, reports }
             }
-            FollowEffect::BuildAggregate { window, selected } => {
+            FollowEffect::BuildAggregate { window, selection } => {
+                let selected = selection.uids;
                 let there = self.is_kept(window) && selected.iter().all(|uid| self.reveals.contains(&(window, *uid)));
                 let hash = ContentHash::of(&(window, selected).encode());
                 let failed = Event::Failed { window, effect: FailedEffect::Aggregate };
                 if there { Event::AggregateReady { window, hash } } else { failed }
             }
-            FollowEffect::FetchAggregate { window, hash, from } => {
+            FollowEffect::FetchAggregate { window, hash, from, .. } => {
                 let there = self.is_kept(window) && from.iter().any(|key| self.reports.contains_key(&(window, *key)));
                 let failed = Event::Failed { window, effect: FailedEffect::Aggregate };
                 if there { Event::AggregateReady { window, hash } } else { failed }
@@ -481,13 +482,13 @@ impl World {
         let uids: Vec<Uid> = gathered.into_iter().collect();
         if lies {
             let some: Vec<Uid> = uids.iter().copied().filter(|_| self.below(2) == 0).collect();
-            return Vote::new(&uids, &some, ContentHash::new([self.below(256) as u8; 32])).unwrap();
+            return Vote::new(&uids, &some, StepShare::Whole, ContentHash::new([self.below(256) as u8; 32])).unwrap();
         }
         let position = self.nodes[node].disk;
         let start = if position.next == window { Some(position.state) } else { self.states.get(&window).copied() };
         let verdict = ContentHash::of(&(window, start, &uids).encode());
         let limit = self.rules_of(window).0;
-        Vote::new(&uids, &uids[..uids.len().min(limit)], verdict).unwrap()
+        Vote::new(&uids, &uids[..uids.len().min(limit)], StepShare::Whole, verdict).unwrap()
     }
 
     fn apply(&mut self, index: usize, window: Window, aggregate: Option<ContentHash>, restores: u64) -> Option<Event> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, Netuid, OuterRule, TensorClass, WindowBudget, WindowClock,
+    InnerOptimiser, InnerSchedule, JudgingRule, Netuid, OuterRule, ScaleRule, TensorClass, WindowBudget, WindowClock,
 };
 use templar_corpus::Corpus;
 use templar_engine::{NumericsId, initial_parameters, preset};
@@ -67,7 +67,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             final_alpha: 0.65,
             decay_from_window: 200,
             decay_to_window: 1000,
-            scale_clip: 4,
+            scales: ScaleRule::Clipped { times: 4 },
             merge: Default::default(),
             domain: Default::default(),
             values: Default::default(),
@@ -85,7 +85,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             rating_process_noise: 0.02,
             held_out_sequences: 4,
         },
-        economics: Economics { averaged_windows: 8, unselected_share: 0.15, ramp_windows: 4, weights_every_windows: 1 },
+        economics: Economics { ramp_windows: 4, weights_every_windows: 1 },
     }
 }
 

@@ -21,7 +21,7 @@ pub fn engine() -> Box<dyn Engine> {
 
 pub fn outer() -> OuterRule {
     let json = r#"{"error_feedback_decay": 0.95, "tensor_classes": [], "alpha": 0.7, "final_alpha": 0.7,
-        "decay_from_window": 0, "decay_to_window": 0, "scale_clip": 4}"#;
+        "decay_from_window": 0, "decay_to_window": 0, "scales": {"clipped": {"times": 4}}}"#;
     serde_json::from_str(json).unwrap()
 }
 

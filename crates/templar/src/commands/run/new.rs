@@ -128,8 +128,8 @@ struct TrainingFlags {
     /// Whether documents in one sequence see each other: apart or together
     #[arg(long, value_name = "HOW", default_value = "apart")]
     documents: DocumentsName,
-    /// Miners with data of their own in a window, up to 4096
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    /// Miners with data of their own in a window, up to 1024
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     slots: u16,
     /// Highest learning rate, over 0 and under 1
     #[arg(long, value_name = "X", default_value_t = 0.002)]
@@ -162,7 +162,7 @@ struct MergingFlags {
     #[arg(long, value_name = "X", default_value_t = 0.95)]
     error_feedback_decay: f32,
     /// Most miners whose payloads are merged, up to 256
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=64))]
     selected: u16,
     /// Sequences that a window's contributions are measured on, a multiple of 8
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
