@@ -17,4 +17,4 @@ mod call;
 mod rule;
 mod voting;
 
-pub(crate) use call::{apply, begin_block};
+pub(crate) use call::{apply, begin_block, check_unlocked};

@@ -16,18 +16,22 @@ pub(crate) struct Decided {
 }
 
 impl GovernanceState {
-    /// Whether a proposer who has `own` in all may propose this now.
+    /// Whether a proposer whose stake counts for `own` may propose this now.
     pub fn admit(
         &self,
         rule: &GovernanceRule,
+        (proposer, own): (&PublicKey, Alpha),
         (title, action): (&str, &Action),
-        own: Alpha,
     ) -> Result<(), GovernanceRefusal> {
         if title.len() > MAX_TITLE_BYTES {
             let (actual, limit) = (title.len() as u32, MAX_TITLE_BYTES as u32);
             return Err(GovernanceRefusal::TitleTooLong { actual, limit });
         }
         rule.check(action)?;
+        let open = self.open.iter().filter_map(|id| self.proposals.get(id));
+        if let Some(own) = open.into_iter().find(|proposal| proposal.proposer == *proposer) {
+            return Err(GovernanceRefusal::OneProposalAtATime { id: own.id, closes_at: own.closes_at });
+        }
         if self.open.len() >= usize::from(rule.max_open) {
             return Err(GovernanceRefusal::TooManyProposals { limit: rule.max_open });
         }
@@ -37,7 +41,7 @@ impl GovernanceState {
         Ok(())
     }
 
-    /// Makes a proposal that was admitted. `stakes` are all positions of the token now, a coldkey as often as it has any.
+    /// Makes a proposal that was admitted. `stakes` is what each holder votes with.
     pub fn propose(
         &mut self,
         rule: &GovernanceRule,
@@ -95,6 +99,16 @@ impl GovernanceState {
         self.votes.insert((id, *voter), ballot);
         self.proposals.insert(id, proposal);
         Ok(weight)
+    }
+
+    /// The most that `voter` has voted with on any open proposal: which, how much, and until when it is locked.
+    pub fn locked(&self, voter: &PublicKey) -> Option<(ProposalId, Alpha, BlockNumber)> {
+        let voted = self.open.iter().filter(|id| self.votes.contains(&(**id, *voter)));
+        let locked = voted.filter_map(|id| {
+            let weight = self.snapshots.get(&(*id, *voter)).copied()?;
+            Some((*id, weight, self.proposals.get(id)?.closes_at))
+        });
+        locked.max_by_key(|(_, weight, closes_at)| (*weight, *closes_at))
     }
 
     /// Decides what closes at `now`, in order. What was adopted is for the caller to carry out; where that fails it says
