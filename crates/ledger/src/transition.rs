@@ -305,3 +305,35 @@ fn check_netuid(state: &State, given: Netuid) -> Result<(), Refusal> {
     let here = state.profile.netuid;
     if given == here { Ok(()) } else { Err(Refusal::SubnetNotExists { given, here }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+    use templar_base::{Keypair, Signature};
+
+    #[test]
+    fn a_signature_that_the_queue_has_checked_is_not_checked_again() {
+        let alice = Keypair::from_seed([1; 32]);
+        let start = State::genesis(Profile::local(alice.public(), &[])).unwrap();
+        let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_whole(1) };
+        let good = Transaction::sign(&alice, call, 0, BlockNumber(1), start.genesis_hash());
+        let forged = Transaction { signature: Signature([7; 64]), ..good.clone() };
+        let block = |transaction: &Transaction| BlockInput {
+            number: BlockNumber(1),
+            time_ms: 0,
+            beacon: Beacon::default(),
+            transactions: vec![transaction.clone()],
+        };
+        let outcome = |transaction: &Transaction, verified: &Transaction| {
+            let verified = BTreeSet::from([verified.hash()]);
+            let applied = apply_verified(&mut start.clone(), &block(transaction), &verified).unwrap();
+            applied.receipts[0].result.clone()
+        };
+        assert_eq!(outcome(&forged, &forged), Ok(()), "the hash covers the signature, and is trusted");
+        // Another signature of the same call has another hash, and is checked.
+        assert_eq!(outcome(&forged, &good), Err(Refusal::BadProof));
+        assert_eq!(outcome(&good, &forged), Ok(()));
+        assert_eq!(apply(&mut start.clone(), &block(&forged)).unwrap().receipts[0].result, Err(Refusal::BadProof));
+    }
+}

@@ -49,6 +49,16 @@ impl State {
         self.stake_total(netuid, hotkey).worth(shares)
     }
 
+    /// Every position in the subnet's token: hotkey, coldkey, amount.
+    #[cfg(test)]
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (PublicKey, PublicKey, Alpha)> {
+        let netuid = self.profile.netuid;
+        let of_subnet = self.stake_shares.iter().filter(move |((subnet, ..), _)| *subnet == netuid);
+        of_subnet.map(move |((_, hotkey, coldkey), shares)| {
+            (*hotkey, *coldkey, Alpha::from_rao(self.stake_total(netuid, hotkey).worth(*shares)))
+        })
+    }
+
     /// All that `coldkey` has in the subnet's token, in time linear in its own positions.
     pub(crate) fn held(&self, coldkey: &PublicKey) -> Alpha {
         let hotkeys = self.positions_of.get(coldkey).into_iter().flatten();

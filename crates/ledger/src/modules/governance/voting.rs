@@ -261,10 +261,10 @@ mod tests {
     #[test]
     fn what_the_genesis_does_not_allow_cannot_be_proposed() {
         let mut state = GovernanceState::default();
-        let mut propose = |action: Action, stake| {
+        let mut propose = |proposer, action: Action, stake| {
             let held = std::iter::once((key(1), Alpha::from_rao(stake)));
-            state.admit(&rule(), ("", &action), Alpha::from_rao(stake))?;
-            Ok(state.propose(&rule(), BlockNumber(1), &key(1), ("", &action), held))
+            state.admit(&rule(), (&key(proposer), Alpha::from_rao(stake)), ("", &action))?;
+            Ok(state.propose(&rule(), BlockNumber(1), &key(proposer), ("", &action), held))
         };
         let outside = [
             Action::Setting(RunSetting::LearningRateFactor(0)),
@@ -279,21 +279,23 @@ mod tests {
             Action::Spend { to: key(1), hotkey: key(1), amount: Alpha::from_rao(0) },
         ];
         for action in outside {
-            assert!(matches!(propose(action, 5), Err(GovernanceRefusal::OutOfBounds { .. })));
+            assert!(matches!(propose(1, action, 5), Err(GovernanceRefusal::OutOfBounds { .. })));
         }
         let wanted = Alpha::from_rao(5);
         assert_eq!(
-            propose(ACTION, 4),
+            propose(1, ACTION, 4),
             Err(GovernanceRefusal::NotEnoughStakeToPropose { held: Alpha::from_rao(4), wanted })
         );
-        for _ in 0..16 {
-            propose(ACTION, 5).unwrap();
+        for proposer in 1..=16 {
+            propose(proposer, ACTION, 5).unwrap();
         }
-        assert_eq!(propose(ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
+        let (id, closes_at) = (ProposalId(3), BlockNumber(11));
+        assert_eq!(propose(4, ACTION, 5), Err(GovernanceRefusal::OneProposalAtATime { id, closes_at }));
+        assert_eq!(propose(17, ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
         // Of several reasons the first is told: what is wrong with the proposal, then the others', then the proposer's.
         let (long, wrong) = ("t".repeat(MAX_TITLE_BYTES + 1), Action::Setting(RunSetting::InnerSteps(0)));
         let refused =
-            |title: &str, action: &Action| state.admit(&rule(), (title, action), Alpha::from_rao(4)).unwrap_err();
+            |title: &str, action: &Action| state.admit(&rule(), (&key(17), Alpha::from_rao(4)), (title, action)).unwrap_err();
         assert!(matches!(refused(&long, &wrong), GovernanceRefusal::TitleTooLong { .. }));
         assert!(matches!(refused("", &wrong), GovernanceRefusal::OutOfBounds { .. }));
         assert!(matches!(refused("", &ACTION), GovernanceRefusal::TooManyProposals { .. }));
