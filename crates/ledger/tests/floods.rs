@@ -235,7 +235,9 @@ fn a_hotkey_sends_so_much_for_nothing_and_then_pays() {
     assert!(matches!(refused, MempoolError::FreeBytesUsed { .. }) && refused.is_transient(), "{refused}");
     make_block(&mut ledger);
     assert!(matches!(queue(&mut ledger, &miner, large()), Err(MempoolError::FreeBytesUsed { .. })));
+    // What is small still fits.
     queue(&mut ledger, &miner, commit(Topic::Sealed, 1, 9)).unwrap();
+    make_block(&mut ledger);
     // A hotkey with a balance pays for what goes beyond.
     does(&mut ledger, &key("Bob"), transfer(miner.public(), 10_000_000));
     queue(&mut ledger, &miner, large()).unwrap();
@@ -275,7 +277,7 @@ fn registered_keys_cannot_crowd_each_other_out_of_the_lane() {
 #[test]
 fn votes_and_reports_are_for_holders_of_a_permit() {
     let (bob, validator, miner) = (key("Bob"), key("validator"), key("miner"));
-    let mut bench = Bench::new(profile());
+    let mut bench = Bench::new(Profile { tempo: 10, ..profile() });
     bench.does(&bob, register(&validator));
     bench.does(&bob, register(&miner));
     bench.does(&bob, stake(&validator, 10));
