@@ -4,12 +4,10 @@ use crate::rules::commit_reveal::Reveal;
 use crate::rules::payout::PaidEpoch;
 use crate::rules::stake::Position;
 use crate::state::{ROOT, State, StateChanges};
-use templar_base::{Alpha, Beacon, BlockNumber, Netuid, PublicKey, Rao, StateRoot, TransactionHash};
 use std::collections::BTreeSet;
+use templar_base::{Alpha, Beacon, BlockNumber, Netuid, PublicKey, Rao, StateRoot, TransactionHash};
 use templar_chain::access::AccessCall;
-use templar_chain::{
-    Call, Event, Included, MAX_MORTALITY_BLOCKS, Receipt, Refusal, Transaction, TransactionHead,
-};
+use templar_chain::{Call, Event, Included, MAX_MORTALITY_BLOCKS, Receipt, Refusal, Transaction, TransactionHead};
 
 /// What the transition is told about a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use templar_chain::governance::{Action, Ballot, GovernanceCall, GovernanceRefusa
 use templar_chain::market::Interval;
 use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, Transaction};
 use templar_ledger::{
-    BlockInput, Escrow, Ledger, LoadRule, LocalChain, Meter, MeterError, Profile, RequestId, State, apply, check_conservation,
-    replay,
+    BlockInput, Escrow, Ledger, LoadRule, LocalChain, Meter, MeterError, Profile, RequestId, State, apply,
+    check_conservation, replay,
 };
 
 const TAO: u64 = RAO_PER_TAO;

@@ -80,8 +80,10 @@ pub enum GovernanceRefusal {
         at: BlockNumber,
     },
     /// The voter held nothing.
-    #[error("NoStakeAtSnapshot: this key held no stake in each of the epochs before block {snapshot_at} that count, so it has no \
-         vote on proposal {id}; hold stake until the next proposal")]
+    #[error(
+        "NoStakeAtSnapshot: this key held no stake in each of the epochs before block {snapshot_at} that count, so it has no \
+         vote on proposal {id}; hold stake until the next proposal"
+    )]
     NoStakeAtSnapshot {
         /// Which.
         id: ProposalId,

@@ -300,7 +300,9 @@ pub enum ReplayError {
     #[error("block {0} breaks the rules: replay gives another root than its header; do not trust this ledger")]
     WrongRoot(BlockNumber),
     /// It holds more than the profile allows.
-    #[error("block {0} breaks the rules: it is over the profile's budget of bytes or signatures; do not trust this ledger")]
+    #[error(
+        "block {0} breaks the rules: it is over the profile's budget of bytes or signatures; do not trust this ledger"
+    )]
     OverBudget(BlockNumber),
     /// It holds a transaction that is forged or does not pay, or a whole one whose call is refused.
     #[error("block {0} breaks the rules: it holds a transaction that may not be in it; do not trust this ledger")]

@@ -6,7 +6,7 @@
 
 use crate::State;
 use crate::transition::free_bytes_after;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{BlockNumber, PublicKey, Rao, TransactionHash};
 use templar_chain::{Load, MAX_MORTALITY_BLOCKS, MempoolError, Transaction, TransactionHead};
 
@@ -176,12 +176,15 @@ impl Mempool {
     /// Serves the lane in rounds of one transaction for each key, the small ones first: no key, and no number of large
     /// weight settings, can keep another key's vote out.
     fn take_lane(&mut self, filling: &mut Filling) {
+        let in_lane = self.waiting.iter().filter(|(_, waiting)| waiting.fee.is_none());
+        let keys: BTreeSet<PublicKey> = in_lane.map(|((key, _), _)| *key).collect();
         loop {
-            let candidate = |(key, nonce): (&PublicKey, &u64)| {
-                let waiting = self.waiting.get(&(*key, *nonce)).filter(|waiting| waiting.fee.is_none())?;
-                Some((waiting.load.bytes, waiting.arrival, (*key, *nonce)))
+            let candidate = |key: &PublicKey| {
+                let place = (*key, *filling.next.get(key)?);
+                let waiting = self.waiting.get(&place).filter(|waiting| waiting.fee.is_none())?;
+                Some((waiting.load.bytes, waiting.arrival, place))
             };
-            let mut round: Vec<_> = filling.next.iter().filter_map(candidate).collect();
+            let mut round: Vec<_> = keys.iter().filter_map(candidate).collect();
             round.sort_unstable();
             let before = filling.taken.len();
             for (.., place) in round {

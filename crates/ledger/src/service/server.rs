@@ -10,8 +10,8 @@ use crate::service::authority::Ledger;
 use crate::service::local::LocalChain;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
-    BatchRequestConfig, Methods, PingConfig, Server, ServerConfig, ServerHandle, StopHandle, serve_with_graceful_shutdown,
-    stop_channel,
+    BatchRequestConfig, Methods, PingConfig, Server, ServerConfig, ServerHandle, StopHandle,
+    serve_with_graceful_shutdown, stop_channel,
 };
 use limits::{Clients, Limited, Place};
 use methods::LedgerMethods;
@@ -46,7 +46,13 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Makes blocks and serves up to 512 connections at `listen`.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, max_connections: 512, limits: ClientLimits::default(), timeouts: ConnectionTimeouts::default(), makes_blocks: true }
+        Self {
+            listen,
+            max_connections: 512,
+            limits: ClientLimits::default(),
+            timeouts: ConnectionTimeouts::default(),
+            makes_blocks: true,
+        }
     }
 }
 

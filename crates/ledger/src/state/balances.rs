@@ -51,9 +51,8 @@ impl State {
     /// Moves a free balance, to nobody's account under the existential deposit.
     pub(crate) fn transfer(&mut self, from: &PublicKey, to: &PublicKey, amount: Rao) -> Result<(), Refusal> {
         let available = self.account(from).balance;
-        let left = available
-            .checked_sub(amount)
-            .map_err(|_| Refusal::InsufficientBalance { needed: amount, available })?;
+        let left =
+            available.checked_sub(amount).map_err(|_| Refusal::InsufficientBalance { needed: amount, available })?;
         if from == to || amount == Rao::ZERO {
             return Ok(());
         }

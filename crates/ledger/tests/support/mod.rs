@@ -92,7 +92,8 @@ pub fn empty(signer: &Keypair) -> Call {
 
 /// What happened in a block, but for empty calls.
 pub fn events_of(applied: &Applied) -> Vec<Event> {
-    let is_empty = |event: &&Event| matches!(event, Event::Transferred { from, to, amount } if from == to && *amount == Rao::ZERO);
+    let is_empty =
+        |event: &&Event| matches!(event, Event::Transferred { from, to, amount } if from == to && *amount == Rao::ZERO);
     applied.events.iter().filter(|event| !is_empty(event)).cloned().collect()
 }
 

@@ -294,8 +294,9 @@ mod tests {
         assert_eq!(propose(17, ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
         // Of several reasons the first is told: what is wrong with the proposal, then the others', then the proposer's.
         let (long, wrong) = ("t".repeat(MAX_TITLE_BYTES + 1), Action::Setting(RunSetting::InnerSteps(0)));
-        let refused =
-            |title: &str, action: &Action| state.admit(&rule(), (&key(17), Alpha::from_rao(4)), (title, action)).unwrap_err();
+        let refused = |title: &str, action: &Action| {
+            state.admit(&rule(), (&key(17), Alpha::from_rao(4)), (title, action)).unwrap_err()
+        };
         assert!(matches!(refused(&long, &wrong), GovernanceRefusal::TitleTooLong { .. }));
         assert!(matches!(refused("", &wrong), GovernanceRefusal::OutOfBounds { .. }));
         assert!(matches!(refused("", &ACTION), GovernanceRefusal::TooManyProposals { .. }));

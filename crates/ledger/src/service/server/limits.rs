@@ -308,7 +308,8 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 
-    const LIMITS: ClientLimits = ClientLimits { requests_per_second: 10, burst: 20, connections_per_address: 2, reserved_per_mille: 500 };
+    const LIMITS: ClientLimits =
+        ClientLimits { requests_per_second: 10, burst: 20, connections_per_address: 2, reserved_per_mille: 500 };
 
     #[test]
     fn tokens_run_out_and_come_back_at_the_rate() {
