@@ -50,6 +50,11 @@ fn an_adopted_setting_reaches_every_process_and_the_run_goes_on_in_step() {
     let scratch = tempfile::tempdir().unwrap();
     let mut up = Up::start(scratch.path(), &["--miners", "3", "--validators", "2"]);
     up.window_in_sync(5);
+    // Stake proposes and votes when it has lasted eight epochs of ten blocks.
+    let lasted = first_window_after(&up.data, 100);
+    while up.windows.last().is_none_or(|window| window["window"].as_u64().unwrap() < lasted) {
+        up.window();
+    }
     let proposals = [("validator-0", "selected", "2"), ("validator-1", "outer-alpha", "0.5")];
     for (proposer, what, value) in proposals.into_iter().chain([("validator-0", "learning-rate-factor", "0.5")]) {
         // A key has one proposal open.

@@ -9,9 +9,12 @@ use templar_base::{Alpha, BlockNumber};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
 pub enum GovernanceRefusal {
     /// The proposer holds too little.
-    #[error("NotEnoughStakeToPropose: {held} alpha staked, {wanted} alpha wanted; stake more")]
+    #[error(
+        "NotEnoughStakeToPropose: {held} alpha staked throughout the epochs that count, {wanted} alpha wanted; stake more, \
+         and hold it"
+    )]
     NotEnoughStakeToPropose {
-        /// What it holds.
+        /// What it held throughout.
         held: Alpha,
         /// What it takes.
         wanted: Alpha,
