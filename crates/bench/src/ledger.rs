@@ -93,7 +93,7 @@ fn signed_transfers(transfers: u32) -> (Profile, Vec<Vec<Transaction>>) {
     let keys: Vec<PublicKey> = senders.iter().map(Keypair::public).collect();
     let profile = Profile::local(keys[0], &keys);
     let genesis = profile.genesis_hash();
-    let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1) };
+    let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1_000) };
     let rounds = u64::from(transfers).div_ceil(senders.len() as u64);
     let round = |number: u64| -> Vec<Transaction> {
         let valid_until = BlockNumber(number + 200);

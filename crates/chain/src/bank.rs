@@ -11,17 +11,20 @@ use templar_base::{Alpha, BlockNumber, Netuid, PublicKey, Rao};
 pub struct Account {
     /// Balance that is not staked.
     pub balance: Rao,
-    /// Applied transactions so far, and the nonce of the next.
+    /// Included transactions so far, and the nonce of the next.
     pub nonce: u64,
 }
 
 /// Sums over the whole ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Totals {
-    /// All TAO that was ever created.
+    /// All TAO that was ever created, less what was recycled.
     pub issued: Rao,
     /// TAO that was destroyed.
     pub burned: Rao,
+    /// Fees that were taken out of what is issued, to be issued again by the curve.
+    #[serde(default)]
+    pub recycled: Rao,
     /// TAO in the subnet's pool, fees included.
     pub pooled: Rao,
     /// Price of a slot now.

@@ -1,9 +1,9 @@
 //! Blocks: the header that names one, and the whole that a replica replays.
 
-use crate::Transaction;
+use crate::{Load, Refusal, Transaction, TransactionHead};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, BlockHash, BlockNumber, StateRoot};
+use templar_base::{Beacon, BlockHash, BlockNumber, StateRoot, TransactionHash};
 
 /// What a block's hash covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -17,7 +17,7 @@ pub struct Header {
     /// The authority's contribution to the block's randomness: a keyed hash of the parent under a secret of the
     /// ledger, revealed here. Nobody else could know it, and hence the block's hash, before the block.
     pub seed: Beacon,
-    /// BLAKE3 over the hashes of the transactions.
+    /// BLAKE3 over the hashes of the transactions, each with what became of it.
     pub transactions_root: StateRoot,
     /// Digest of the state after the block.
     pub state_root: StateRoot,
@@ -74,16 +74,53 @@ impl From<&Header> for BlockHeader {
 pub struct Block {
     /// The header.
     pub header: Header,
-    /// The transactions, refused ones included.
-    pub transactions: Vec<Transaction>,
+    /// The transactions, in their order.
+    pub transactions: Vec<Included>,
+}
+
+/// A transaction in a block.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Included {
+    /// One whose call took effect.
+    Applied(Transaction),
+    /// One whose call was refused: it paid its fee and used up its nonce, and its call is not kept. A follower checks
+    /// signature and fee; that the call was refused it takes from the authority.
+    Refused {
+        /// All but the call.
+        head: TransactionHead,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+impl Included {
+    /// The transaction's name.
+    pub fn hash(&self) -> TransactionHash {
+        match self {
+            Self::Applied(transaction) => transaction.hash(),
+            Self::Refused { head, .. } => head.hash(),
+        }
+    }
+
+    /// What the transaction put on the block.
+    pub fn load(&self) -> Load {
+        match self {
+            Self::Applied(transaction) => transaction.head().load(),
+            Self::Refused { head, .. } => head.load(),
+        }
+    }
 }
 
 /// Digest of a block's transactions.
-pub fn transactions_root(transactions: &[Transaction]) -> StateRoot {
+pub fn transactions_root(transactions: &[Included]) -> StateRoot {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"templar ledger transactions 1");
+    hasher.update(b"templar ledger transactions 2");
     for transaction in transactions {
         hasher.update(transaction.hash().as_bytes());
+        match transaction {
+            Included::Applied(_) => hasher.update(&[0]),
+            Included::Refused { refusal, .. } => hasher.update(&[1]).update(&refusal.encode()),
+        };
     }
     StateRoot::new(*hasher.finalize().as_bytes())
 }

@@ -160,3 +160,35 @@ pub enum Call {
         call: AccessCall,
     },
 }
+
+impl Call {
+    /// Whether a registered hotkey makes this call without a fee, in the lane of each block that is kept for such calls:
+    /// commitments and weights.
+    pub fn is_for_lane(&self) -> bool {
+        match self {
+            Self::Commit { .. } | Self::SetWeights { .. } | Self::CommitWeights { .. } | Self::RevealWeights { .. } => {
+                true
+            }
+            Self::Transfer { .. }
+            | Self::Register { .. }
+            | Self::AddStake { .. }
+            | Self::RemoveStake { .. }
+            | Self::AddStakeLimit { .. }
+            | Self::RemoveStakeLimit { .. }
+            | Self::MoveStake { .. }
+            | Self::SetTake { .. }
+            | Self::Governance { .. }
+            | Self::Access { .. } => false,
+        }
+    }
+
+    /// Signatures within the call, which the ledger checks besides the transaction's own.
+    pub fn signatures(&self) -> u32 {
+        match self {
+            Self::Access { call: AccessCall::Settle { records }, .. } => {
+                u32::try_from(records.len()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        }
+    }
+}

@@ -47,7 +47,7 @@ mod weights_hash;
 mod yuma_rule;
 
 pub use bank::{Account, Bank, Totals};
-pub use block::{Block, BlockHeader, Header, transactions_root};
+pub use block::{Block, BlockHeader, Header, Included, transactions_root};
 pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
 pub use chain::{Chain, NodeChain};
 pub use commitment::{CommitmentRecord, Commitments};
@@ -68,6 +68,8 @@ pub use rpc::LedgerRpcServer;
 pub use rpc::{LedgerRpcClient, RpcChain, RpcOptions};
 pub use snapshot_offer::SnapshotOffer;
 pub use trade::{PoolError, PriceLimit};
-pub use transaction::{Envelope, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Transaction, TransactionDecodeError};
+pub use transaction::{
+    Envelope, Load, MAX_MORTALITY_BLOCKS, MAX_TRANSACTION_BYTES, Transaction, TransactionDecodeError, TransactionHead,
+};
 pub use weights_hash::weights_hash;
 pub use yuma_rule::{BondsRule, LiquidAlpha, YumaRule};

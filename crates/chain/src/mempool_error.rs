@@ -2,7 +2,7 @@
 
 use crate::TransactionDecodeError;
 use serde::{Deserialize, Serialize};
-use templar_base::{BlockHash, BlockNumber, PublicKey};
+use templar_base::{BlockHash, BlockNumber, PublicKey, Rao};
 
 /// Why a transaction was not queued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -52,6 +52,27 @@ pub enum MempoolError {
         /// How many may wait.
         limit: u64,
     },
+    /// The balance does not cover the fee, together with the fees of what waits already.
+    #[error("FeeNotCovered: the fees come to {needed} TAO, {available} TAO are free; fund the account, or send less")]
+    FeeNotCovered {
+        /// Fees of this transaction and of the account's that wait.
+        needed: Rao,
+        /// What is there.
+        available: Rao,
+    },
+    /// A registered hotkey has used up what it may send without a fee, and cannot pay one.
+    #[error(
+        "FreeBytesUsed: a hotkey sends {limit} bytes of commitments and weights a tempo without a fee, and these are \
+         used; wait for block {next_block}, or fund the hotkey with {fee} TAO for the fee"
+    )]
+    FreeBytesUsed {
+        /// Bytes a tempo.
+        limit: u32,
+        /// First block of the next tempo.
+        next_block: BlockNumber,
+        /// What the transaction costs until then.
+        fee: Rao,
+    },
     /// The ledger is swamped.
     #[error("the ledger's queue is full; wait for the next block")]
     Full,
@@ -69,6 +90,7 @@ impl MempoolError {
                 | Self::AccountBusy { .. }
                 | Self::NonceTaken { .. }
                 | Self::NonceGap { .. }
+                | Self::FreeBytesUsed { .. }
                 | Self::BadLifetime { .. }
         )
     }

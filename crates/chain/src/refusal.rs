@@ -7,7 +7,9 @@ use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, Uid};
 
-/// A call that was refused. Nothing of it took effect: no balance, no nonce, no root changed.
+/// A call that was refused. Nothing of it took effect; its signer has paid the transaction's fee and used up its nonce.
+///
+/// A transaction whose envelope is wrong, or whose fee is not covered, is in no block and changes nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
 pub enum Refusal {
     /// The signature does not belong to the signer and the call.
@@ -44,6 +46,27 @@ pub enum Refusal {
         valid_until: BlockNumber,
         /// The latest that may be named now.
         latest: BlockNumber,
+    },
+    /// The balance does not cover the fee.
+    #[error("FeeNotCovered: the fee is {needed} TAO, {available} TAO free; fund the account")]
+    FeeNotCovered {
+        /// The fee.
+        needed: Rao,
+        /// What is there.
+        available: Rao,
+    },
+    /// A transfer would leave an account with less than an account must hold.
+    #[error(
+        "ExistentialDeposit: {account} would hold {left} TAO, an account holds nothing or {minimum} TAO and more; \
+         transfer more, or everything that the fee leaves"
+    )]
+    ExistentialDeposit {
+        /// The account: the sender or the receiver.
+        account: PublicKey,
+        /// What it would hold.
+        left: Rao,
+        /// The least.
+        minimum: Rao,
     },
     /// No such subnet.
     #[error("SubnetNotExists: there is no subnet {given} here; use {here}")]
@@ -269,6 +292,29 @@ pub enum Refusal {
         /// When.
         at: BlockNumber,
     },
+    /// A topic for validators.
+    #[error(
+        "TopicNeedsPermit: votes and reports are for holders of a validator permit, slot {uid} has none; stake to be \
+         among the top, it counts from the next epoch"
+    )]
+    TopicNeedsPermit {
+        /// The signer's slot.
+        uid: Uid,
+    },
+    /// A window that cannot have begun.
+    #[error("IndexAhead: index {index} at block {now}, and a window has one block at least; commit in the window")]
+    IndexAhead {
+        /// The index.
+        index: u64,
+        /// The block at hand.
+        now: BlockNumber,
+    },
+    /// Too many of a hotkey's commitments are kept.
+    #[error("TooManyCommitments: {limit} of this topic are kept for the key; wait until the oldest is dropped")]
+    TooManyCommitments {
+        /// How many are kept at most.
+        limit: u32,
+    },
     /// Governance refuses.
     #[error(transparent)]
     Governance(#[from] GovernanceRefusal),
@@ -300,7 +346,13 @@ impl Refusal {
                 | Self::SpaceLimitExceeded { .. }
                 | Self::RegistrationPriceLimitExceeded { .. }
                 | Self::NeuronNoValidatorPermit { .. }
-                | Self::Governance(GovernanceRefusal::TooManyProposals { .. })
+                | Self::TopicNeedsPermit { .. }
+                | Self::TooManyCommitments { .. }
+                | Self::Governance(
+                    GovernanceRefusal::TooManyProposals { .. }
+                        | GovernanceRefusal::OneProposalAtATime { .. }
+                        | GovernanceRefusal::StakeLocked { .. }
+                )
         )
     }
 }

@@ -10,7 +10,9 @@ pub const MAX_TRANSACTION_BYTES: usize = 32 * 1024;
 /// A transaction names a last block at most this far ahead, so that replays can be recognised from bounded memory.
 pub const MAX_MORTALITY_BLOCKS: u64 = 256;
 /// Signed ahead of every transaction, so that a signature for another purpose is none here.
-const SIGNING_PREFIX: &[u8] = b"templar ledger transaction 1";
+const SIGNING_PREFIX: &[u8] = b"templar ledger transaction 2";
+/// Encoded bytes of a transaction besides its call.
+const ENVELOPE_BYTES: u64 = 32 + 8 + 8 + 32 + 8 + 64;
 
 /// Bytes that are no transaction; whoever sent them is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub enum TransactionDecodeError {
 pub struct Transaction {
     /// Whose call it is.
     pub signer: PublicKey,
-    /// The signer's number of applied transactions before this one.
+    /// The signer's number of included transactions before this one.
     pub nonce: u64,
     /// The last block that may include it.
     pub valid_until: BlockNumber,
@@ -47,6 +49,82 @@ pub struct Transaction {
     pub call: Call,
     /// The signer's signature over all of the above.
     pub signature: Signature,
+}
+
+/// What a transaction puts on a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Its encoded bytes.
+    pub bytes: u64,
+    /// Signatures to check: its own, and those within the call.
+    pub signatures: u64,
+}
+
+impl Load {
+    /// Both loads together.
+    pub fn plus(self, other: Self) -> Self {
+        let bytes = self.bytes.saturating_add(other.bytes);
+        Self { bytes, signatures: self.signatures.saturating_add(other.signatures) }
+    }
+
+    /// What is left of this after `other`; none where `other` exceeds it.
+    pub fn minus(self, other: Self) -> Option<Self> {
+        let bytes = self.bytes.checked_sub(other.bytes)?;
+        Some(Self { bytes, signatures: self.signatures.checked_sub(other.signatures)? })
+    }
+}
+
+/// A transaction with the hash of its call in place of the call: what its signature covers, and all that a block keeps of
+/// a refused one.
+///
+/// The signature covers the call's length and its number of signatures besides its hash, so that the fee of a refused
+/// call can be recomputed without the call.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TransactionHead {
+    /// Whose call it is.
+    pub signer: PublicKey,
+    /// The signer's number of included transactions before this one.
+    pub nonce: u64,
+    /// The last block that may include it.
+    pub valid_until: BlockNumber,
+    /// The chain it is meant for.
+    pub genesis: BlockHash,
+    /// As in the transaction.
+    pub salt: u64,
+    /// BLAKE3 of the encoded call.
+    pub call_hash: [u8; 32],
+    /// Encoded bytes of the call.
+    pub call_bytes: u32,
+    /// Signatures within the call.
+    pub call_signatures: u32,
+    /// Whether the call belongs into the lane: [`Call::is_for_lane`].
+    pub is_for_lane: bool,
+    /// The signer's signature over all of the above.
+    pub signature: Signature,
+}
+
+impl TransactionHead {
+    /// Whether the signature is the signer's, over these very fields.
+    pub fn is_authentic(&self) -> bool {
+        self.signer.verify(&self.signed_bytes(), &self.signature)
+    }
+
+    /// The transaction's name.
+    pub fn hash(&self) -> TransactionHash {
+        TransactionHash::new(*blake3::hash(&self.encode()).as_bytes())
+    }
+
+    /// What the whole transaction puts on a block.
+    pub fn load(&self) -> Load {
+        let bytes = ENVELOPE_BYTES + u64::from(self.call_bytes);
+        Load { bytes, signatures: 1 + u64::from(self.call_signatures) }
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        let Self { signer, nonce, valid_until, genesis, salt, .. } = self;
+        let call = (self.call_hash, self.call_bytes, self.call_signatures, self.is_for_lane);
+        (SIGNING_PREFIX, signer, nonce, valid_until, genesis, salt, call).encode()
+    }
 }
 
 /// Everything of a transaction but its signer and call.
@@ -73,23 +151,36 @@ impl Transaction {
         let Envelope { nonce, valid_until, genesis, salt } = envelope;
         let signature = Signature([0; 64]);
         let unsigned = Self { signer: keypair.public(), nonce, valid_until, genesis, salt, call, signature };
-        let signature = keypair.sign(&unsigned.signed_bytes());
+        let signature = keypair.sign(&unsigned.head().signed_bytes());
         Self { signature, ..unsigned }
+    }
+
+    /// The transaction without its call.
+    pub fn head(&self) -> TransactionHead {
+        let call = self.call.encode();
+        TransactionHead {
+            signer: self.signer,
+            nonce: self.nonce,
+            valid_until: self.valid_until,
+            genesis: self.genesis,
+            salt: self.salt,
+            call_hash: *blake3::hash(&call).as_bytes(),
+            // A transaction is 32 KiB at most where it comes from outside; both counts are less.
+            call_bytes: u32::try_from(call.len()).unwrap_or(u32::MAX),
+            call_signatures: self.call.signatures(),
+            is_for_lane: self.call.is_for_lane(),
+            signature: self.signature,
+        }
     }
 
     /// Whether the signature is the signer's, over these very fields.
     pub fn is_authentic(&self) -> bool {
-        self.signer.verify(&self.signed_bytes(), &self.signature)
-    }
-
-    fn signed_bytes(&self) -> Vec<u8> {
-        let Self { signer, nonce, valid_until, genesis, salt, call, signature: _ } = self;
-        (SIGNING_PREFIX, signer, nonce, valid_until, genesis, salt, call).encode()
+        self.head().is_authentic()
     }
 
     /// The transaction's name.
     pub fn hash(&self) -> TransactionHash {
-        TransactionHash::new(*blake3::hash(&self.encode()).as_bytes())
+        self.head().hash()
     }
 
     /// Reads a transaction from a peer's bytes: bounded, and nothing may follow it.
@@ -133,6 +224,17 @@ mod tests {
         assert!(!Transaction { signer: PublicKey::new([0; 32]), ..good.clone() }.is_authentic());
         let call = Call::Transfer { to: PublicKey::new([0; 32]), amount: Rao::from_rao(1) };
         assert!(!Transaction { call, ..good }.is_authentic());
+    }
+
+    #[test]
+    fn a_head_is_as_good_as_the_transaction_but_for_the_call() {
+        let good = example();
+        let head = good.head();
+        assert!(head.is_authentic());
+        assert_eq!((head.hash(), head.load().bytes), (good.hash(), good.encode().len() as u64));
+        assert!(!TransactionHead { call_bytes: 9, ..head.clone() }.is_authentic());
+        assert!(!TransactionHead { call_signatures: 9, ..head.clone() }.is_authentic());
+        assert!(!TransactionHead { is_for_lane: false, ..head }.is_authentic());
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let profile = Profile::local(keys[0], &keys);
     let transfers = |round: u64| -> Vec<Transaction> {
         let genesis = profile.genesis_hash();
-        let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1) };
+        let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1_000) };
         let sign = |sender: &Keypair| {
             let valid_until = templar_base::BlockNumber(round + 200);
             Transaction::sign(sender, call.clone(), round, valid_until, genesis)

@@ -41,11 +41,11 @@
 //! let profile = Profile::local(alice.public(), &[]);
 //! let chain = LocalChain::in_memory(&profile).unwrap().with_block_on_submit();
 //!
-//! chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao::from_rao(5) }).await.unwrap();
+//! chain.submit(&alice, Call::Transfer { to: bob.public(), amount: Rao::from_rao(5_000) }).await.unwrap();
 //! let register = Call::Register { netuid: profile.netuid, hotkey: bob.public(), max_price: None };
 //! chain.submit(&alice, register).await.unwrap();
 //!
-//! assert_eq!(chain.account(&bob.public()).await.unwrap().balance, Rao::from_rao(5));
+//! assert_eq!(chain.account(&bob.public()).await.unwrap().balance, Rao::from_rao(5_000));
 //! assert_eq!(chain.metagraph(profile.netuid, None).await.unwrap().neurons[0].hotkey, bob.public());
 //! # });
 //! ```
@@ -72,11 +72,11 @@ pub use service::local::LocalChain;
 pub use service::meter::{Meter, MeterError, RequestId};
 pub use service::replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
 #[cfg(feature = "server")]
-pub use service::server::{ClientLimits, LedgerHandle, LedgerServer, ServerError, ServerOptions};
+pub use service::server::{ClientLimits, ConnectionTimeouts, LedgerHandle, LedgerServer, ServerError, ServerOptions};
 pub use service::snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
 pub use service::store::StoreError;
 pub use state::{
-    Bounds, Escrow, GovernanceRule, Holding, MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, ROOT,
+    Bounds, Escrow, GovernanceRule, Holding, LoadRule, MAX_ISSUANCE_RAO, PoolRule, Profile, ProfileError, ROOT,
     RegistrationPrice, RuleSet, State, Subnet,
 };
 pub use transition::{Applied, BlockInput, BlockOrderError, apply};

@@ -6,6 +6,7 @@ pub(crate) mod conservation;
 pub mod curve;
 pub(crate) mod emission;
 pub(crate) mod explain;
+pub(crate) mod lasting;
 pub(crate) mod payout;
 pub mod pool;
 mod presets;

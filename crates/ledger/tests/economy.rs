@@ -11,8 +11,8 @@ use templar_chain::governance::{Action, Ballot, GovernanceCall, GovernanceRefusa
 use templar_chain::market::Interval;
 use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, Transaction};
 use templar_ledger::{
-    BlockInput, Escrow, Ledger, LocalChain, Meter, MeterError, Profile, RequestId, State, apply, check_conservation,
-    replay,
+    BlockInput, Escrow, Ledger, LoadRule, LocalChain, Meter, MeterError, Profile, RequestId, State, apply,
+    check_conservation, replay,
 };
 
 const TAO: u64 = RAO_PER_TAO;
@@ -38,6 +38,9 @@ impl Town {
         profile.tempo = 50;
         profile.governance.voting_blocks = 6;
         profile.access.closing_blocks = 4;
+        // Fees and lasting stake have tests of their own; here amounts are to be foretold.
+        profile.load = LoadRule::without_fees();
+        profile.governance.lasting_epochs = 0;
         let chain = LocalChain::in_memory(&profile).unwrap().with_block_on_submit();
         let town = Self { chain, profile, alice, bob, gateway };
         for (owner, tao) in [(&town.alice, 300), (&town.bob, 100)] {
@@ -168,7 +171,7 @@ async fn a_refused_proposal_costs_nothing() {
     assert_eq!(refusal.name(), "NotEnoughStakeToPropose");
     assert_eq!(town.chain.account(&poor.public()).await.unwrap().balance, Rao::from_rao(TAO));
     let after = town.chain.account(&town.alice.public()).await.unwrap();
-    assert_eq!((after.balance.as_rao() + TAO, after.nonce), (account.balance.as_rao(), account.nonce + 1));
+    assert_eq!((after.balance.as_rao() + TAO, after.nonce), (account.balance.as_rao(), account.nonce + 2));
     assert_eq!(town.chain.with(|ledger| ledger.state().escrow(Escrow::Treasury)), root);
 }
 
@@ -188,11 +191,14 @@ async fn revenue_is_split_and_the_treasury_is_spent_by_vote_alone() {
     assert_eq!((overview.totals.burned, overview.treasury), (Alpha::from_rao(3 * TAO), Alpha::from_rao(TAO)));
 
     let (carol, hotkey) = (key("Carol").public(), town.hotkey(&town.alice));
+    // A key has one proposal open: three make three.
+    let (netuid, amount) = (town.profile.netuid, Rao::from_rao(5 * TAO));
+    town.submit(&town.gateway, Call::AddStake { hotkey, netuid, amount }).await.unwrap();
     let spend = |amount| Action::Spend { to: carol, hotkey, amount: Alpha::from_rao(amount) };
     town.propose(&town.alice, spend(TAO / 2)).await.unwrap();
-    town.propose(&town.alice, spend(TAO * 2)).await.unwrap();
+    town.propose(&town.bob, spend(TAO * 2)).await.unwrap();
     let price = Action::Price { service: Service::Generation, per_thousand: Alpha::from_rao(TAO) };
-    town.propose(&town.alice, price).await.unwrap();
+    town.propose(&town.gateway, price).await.unwrap();
     for id in 0..3 {
         town.vote(&town.alice, id, Ballot::Yes).await.unwrap();
     }
@@ -382,6 +388,7 @@ fn small_profile() -> Profile {
     profile.tempo = 4;
     profile.governance.voting_blocks = 5;
     profile.governance.quorum_per_mille = 10;
+    profile.governance.lasting_epochs = 2;
     profile.access.closing_blocks = 3;
     profile
 }

@@ -26,7 +26,7 @@ fn work(ledger: &mut Ledger) -> BlockNumber {
     let (alice, bob) = (Keypair::from_uri("//Alice").unwrap(), Keypair::from_uri("//Bob").unwrap().public());
     let (first, head) = (ledger.next_nonce(&alice.public()), ledger.head().number);
     for nonce in first..first + TRANSFERS {
-        let call = Call::Transfer { to: bob, amount: Rao::from_rao(1) };
+        let call = Call::Transfer { to: bob, amount: Rao::from_rao(1_000) };
         ledger.queue(Transaction::sign(&alice, call, nonce, head.plus(5), ledger.state().genesis_hash())).unwrap();
     }
     ledger.make_block(head.0).unwrap().number

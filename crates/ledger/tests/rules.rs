@@ -8,7 +8,7 @@ use templar_chain::{Call, Event, MAX_COMMITMENT_BYTES, Refusal, Topic, Transacti
 use templar_ledger::{BlockInput, Ledger, Profile, State, apply, replay};
 
 #[test]
-fn every_refusal_bears_its_name_and_leaves_the_root() {
+fn every_refusal_bears_its_name_and_leaves_no_trace_but_its_nonce() {
     let (alice, bob, validator, miner) = (key("Alice"), key("Bob"), key("validator"), key("miner"));
     let mut bench = Bench::new(profile());
     let transfer = |amount| Call::Transfer { to: bob.public(), amount: Rao::from_rao(amount) };
@@ -49,8 +49,8 @@ fn every_refusal_bears_its_name_and_leaves_the_root() {
     names.push(bench.refused(&miner, commit(Topic::Bucket, 1, 11)).name());
     names.push(bench.refused(&miner, commit(Topic::Sealed, 1, MAX_COMMITMENT_BYTES + 1)).name());
     bench.run_to_epoch();
-    bench.does(&miner, commit(Topic::Vote, 1, MAX_COMMITMENT_BYTES));
-    names.push(bench.refused(&miner, commit(Topic::Vote, 2, 200)).name());
+    bench.does(&miner, commit(Topic::Sealed, 1, MAX_COMMITMENT_BYTES));
+    names.push(bench.refused(&miner, commit(Topic::Sealed, 2, 200)).name());
     assert_eq!(
         names.join(" "),
         "InsufficientBalance HotKeyAccountNotExists AccountNotAllowedCommit RegistrationPriceLimitExceeded \
@@ -127,16 +127,16 @@ fn commitments_count_once_and_are_dropped_after_the_retention() {
         ledger.make_block(0).unwrap();
     };
     send(&mut ledger, &bob, register(&miner));
-    send(&mut ledger, &miner, commit(Topic::Sealed, 5, 3));
+    send(&mut ledger, &miner, commit(Topic::Sealed, 1, 3));
     send(&mut ledger, &miner, commit(Topic::Bucket, 0, 4));
     send(&mut ledger, &miner, commit(Topic::Bucket, 0, 5));
-    let sealed = ledger.commitments(NETUID, Topic::Sealed, 5).unwrap();
+    let sealed = ledger.commitments(NETUID, Topic::Sealed, 1).unwrap();
     assert_eq!((sealed.len(), sealed[0].block), (1, BlockNumber(2)));
     assert_eq!(ledger.commitments(NETUID, Topic::Bucket, 0).unwrap()[0].data.len(), 5);
     for _ in 0..10 {
         ledger.make_block(0).unwrap();
     }
-    assert!(ledger.commitments(NETUID, Topic::Sealed, 5).unwrap().is_empty());
+    assert!(ledger.commitments(NETUID, Topic::Sealed, 1).unwrap().is_empty());
     assert_eq!(ledger.commitments(NETUID, Topic::Bucket, 0).unwrap().len(), 1, "buckets stay");
 }
 

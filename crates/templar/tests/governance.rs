@@ -33,6 +33,11 @@ fn holder(data: &Path, wallet: &str, arguments: &[&str]) -> Value {
     ask(data, &[arguments, &own].concat())
 }
 
+/// The settings that were adopted.
+fn changes_of(data: &Path) -> Vec<Value> {
+    ask(data, &["governance", "settings"])["changes"].as_array().unwrap().clone()
+}
+
 /// The first window that starts after a block.
 fn first_window_after(data: &Path, block: u64) -> u64 {
     let clock = &read(&data.join("genesis.json"))["clock"];
@@ -45,8 +50,18 @@ fn an_adopted_setting_reaches_every_process_and_the_run_goes_on_in_step() {
     let scratch = tempfile::tempdir().unwrap();
     let mut up = Up::start(scratch.path(), &["--miners", "3", "--validators", "2"]);
     up.window_in_sync(5);
-    for (what, value) in [("selected", "2"), ("outer-alpha", "0.5"), ("learning-rate-factor", "0.5")] {
-        let made = holder(&up.data, "validator-0", &["governance", "propose", what, value, "--yes"]);
+    // Stake proposes and votes when it has lasted eight epochs of ten blocks.
+    let lasted = first_window_after(&up.data, 100);
+    while up.windows.last().is_none_or(|window| window["window"].as_u64().unwrap() < lasted) {
+        up.window();
+    }
+    let proposals = [("validator-0", "selected", "2"), ("validator-1", "outer-alpha", "0.5")];
+    for (proposer, what, value) in proposals.into_iter().chain([("validator-0", "learning-rate-factor", "0.5")]) {
+        // A key has one proposal open.
+        while what == "learning-rate-factor" && changes_of(&up.data).len() < 2 {
+            up.window();
+        }
+        let made = holder(&up.data, proposer, &["governance", "propose", what, value, "--yes"]);
         let id = made["proposal"]["id"].to_string();
         for wallet in ["validator-0", "validator-1"] {
             holder(&up.data, wallet, &["governance", "vote", &id, "yes"]);
@@ -58,8 +73,7 @@ fn an_adopted_setting_reaches_every_process_and_the_run_goes_on_in_step() {
         up.window();
     }
     let changes = loop {
-        let settings = ask(&up.data, &["governance", "settings"]);
-        let changes = settings["changes"].as_array().unwrap().clone();
+        let changes = changes_of(&up.data);
         if changes.len() == 3 {
             break changes;
         }

@@ -9,9 +9,12 @@ use templar_base::{Alpha, BlockNumber};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, Encode, Decode)]
 pub enum GovernanceRefusal {
     /// The proposer holds too little.
-    #[error("NotEnoughStakeToPropose: {held} alpha staked, {wanted} alpha wanted; stake more")]
+    #[error(
+        "NotEnoughStakeToPropose: {held} alpha staked throughout the epochs that count, {wanted} alpha wanted; stake more, \
+         and hold it"
+    )]
     NotEnoughStakeToPropose {
-        /// What it holds.
+        /// What it held throughout.
         held: Alpha,
         /// What it takes.
         wanted: Alpha,
@@ -21,6 +24,29 @@ pub enum GovernanceRefusal {
     TooManyProposals {
         /// How many may be open.
         limit: u16,
+    },
+    /// The proposer has a proposal open.
+    #[error("OneProposalAtATime: proposal {id} of this key is open until block {closes_at}; wait until it closes")]
+    OneProposalAtATime {
+        /// Which.
+        id: ProposalId,
+        /// When it closes.
+        closes_at: BlockNumber,
+    },
+    /// The stake has voted.
+    #[error(
+        "StakeLocked: {locked} alpha of this key voted on proposal {id} and stay until block {until}, {left} would be \
+         left; take less, or wait"
+    )]
+    StakeLocked {
+        /// On which proposal.
+        id: ProposalId,
+        /// How much.
+        locked: Alpha,
+        /// What would be left.
+        left: Alpha,
+        /// Until when.
+        until: BlockNumber,
     },
     /// The title is too long.
     #[error("TitleTooLong: {actual} bytes, at most {limit}; shorten the title")]
@@ -57,7 +83,10 @@ pub enum GovernanceRefusal {
         at: BlockNumber,
     },
     /// The voter held nothing.
-    #[error("NoStakeAtSnapshot: this key held no stake at block {snapshot_at}, so it has no vote on proposal {id}")]
+    #[error(
+        "NoStakeAtSnapshot: this key held no stake in each of the epochs before block {snapshot_at} that count, so it has no \
+         vote on proposal {id}; hold stake until the next proposal"
+    )]
     NoStakeAtSnapshot {
         /// Which.
         id: ProposalId,

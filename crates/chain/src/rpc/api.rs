@@ -102,7 +102,7 @@ pub trait LedgerRpc {
     fn receipt(&self, hash: TransactionHash) -> Result<Option<Receipt>, ErrorObjectOwned>;
 
     /// Queues a transaction: SCALE in hexadecimal.
-    #[method(name = "ledger_submit")]
+    #[method(name = "ledger_submit", with_extensions)]
     fn submit(&self, transaction: String) -> Result<TransactionHash, ErrorObjectOwned>;
 
     /// The market at a glance.

@@ -1,7 +1,7 @@
 //! Profiles to start from.
 
 use crate::rules::s425;
-use crate::state::{GovernanceRule, PoolRule, Profile, RegistrationPrice, RuleSet};
+use crate::state::{GovernanceRule, LoadRule, PoolRule, Profile, RegistrationPrice, RuleSet};
 use templar_base::{Alpha, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_chain::YumaRule;
 use templar_chain::access::AccessTerms;
@@ -56,6 +56,7 @@ impl Profile {
             history_blocks: 4_096,
             governance: GovernanceRule::local(),
             access: AccessTerms::local(),
+            load: LoadRule::default(),
         }
     }
 
@@ -86,7 +87,8 @@ impl Profile {
             min_non_immune: s425::MIN_NON_IMMUNE,
             weights_rate_limit_blocks: s425::WEIGHTS_RATE_LIMIT_BLOCKS,
             weights_stake_threshold: Alpha::from_rao(s425::STAKE_THRESHOLD),
-            commitment_bytes_per_tempo: s425::COMMITMENT_BYTES_PER_TEMPO,
+            // As many commitments as the chain's 3100 bytes hold of its smallest, of 100 bytes: each costs 256 here.
+            commitment_bytes_per_tempo: 8 * 1024,
             commitment_retention_blocks: 50_400,
             history_blocks: 50_400,
             governance: GovernanceRule::mainnet_like(),

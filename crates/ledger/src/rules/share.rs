@@ -50,6 +50,7 @@ impl State {
     }
 
     /// Every position in the subnet's token: hotkey, coldkey, amount.
+    #[cfg(test)]
     pub(crate) fn positions(&self) -> impl Iterator<Item = (PublicKey, PublicKey, Alpha)> {
         let netuid = self.profile.netuid;
         let of_subnet = self.stake_shares.iter().filter(move |((subnet, ..), _)| *subnet == netuid);

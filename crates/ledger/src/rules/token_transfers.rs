@@ -32,11 +32,6 @@ impl State {
         TokenSupply { price: subnet.pool.price().rao_per_alpha(), pool_tao, pool_alpha, circulating }
     }
 
-    /// Every position: who holds it, and how much; a holder as often as it has positions.
-    pub(crate) fn token_positions(&self) -> impl Iterator<Item = (PublicKey, Alpha)> {
-        self.positions().map(|(_, coldkey, amount)| (coldkey, amount))
-    }
-
     /// What `coldkey` holds behind `hotkey`.
     pub(crate) fn token_position(&self, hotkey: &PublicKey, coldkey: &PublicKey) -> Alpha {
         self.stake(hotkey, coldkey)

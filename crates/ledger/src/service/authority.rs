@@ -4,13 +4,13 @@ use crate::rules::explain::explain;
 use crate::service::mempool::Mempool;
 use crate::service::store::{BlockRecord, Store, StoreError};
 use crate::state::State;
-use crate::transition::{Applied, BlockInput, apply};
+use crate::transition::{Applied, BlockInput, apply_included, apply_verified};
 use crate::{Profile, service::view};
 use std::path::Path;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::{
     Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters,
-    MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
+    Included, Load, MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
 };
 
 /// A whole local ledger, in a folder or in memory.
@@ -82,20 +82,27 @@ impl Ledger {
 
     /// Queues a transaction for the next block. One that was decided or is waiting already is left as it is.
     pub fn queue(&mut self, transaction: Transaction) -> Result<TransactionHash, ChainError> {
-        let hash = transaction.hash();
-        // A refused transaction keeps its nonce valid; remembering the receipt stops anybody from playing it again.
+        Ok(self.queue_new(transaction)?.0)
+    }
+
+    /// Queues a transaction, and reports whether it came for the first time: only then does it show that its sender has
+    /// the key, since everybody can read those of earlier blocks.
+    pub(crate) fn queue_new(&mut self, transaction: Transaction) -> Result<(TransactionHash, bool), ChainError> {
+        let head = transaction.head();
+        let hash = head.hash();
         if self.receipt(&hash)?.is_some() {
-            return Ok(hash);
+            return Ok((hash, false));
         }
-        self.mempool.insert(&self.state, transaction, hash).map_err(|reason| ChainError::NotQueued { reason })?;
-        Ok(hash)
+        let inserted = self.mempool.insert(&self.state, transaction, &head);
+        Ok((hash, inserted.map_err(|reason| ChainError::NotQueued { reason })?))
     }
 
     /// Makes the next block from the queue, at `time_ms` (milliseconds since 1970; never before its parent).
     ///
     /// Where the store fails, the ledger stands where it stood before, except that the queue is gone.
     pub fn make_block(&mut self, time_ms: u64) -> Result<BlockHeader, StoreError> {
-        let transactions = self.mempool.take_block();
+        // The queue has checked these signatures.
+        let (verified, transactions) = self.mempool.take_block(&self.state).into_iter().unzip();
         let parent = self.head.hash();
         let number = self.head.number.plus(1);
         let mut seed = blake3::Hasher::new_keyed(&self.secret);
@@ -103,18 +110,13 @@ impl Ledger {
         let seed = Beacon::new(*seed.finalize().as_bytes());
         let time_ms = time_ms.max(self.head.time_ms);
         let input = BlockInput { number, time_ms, beacon: seed, transactions };
-        let Ok(applied) = apply(&mut self.state, &input) else {
+        let Ok(mut applied) = apply_verified(&mut self.state, &input, &verified) else {
             return Err(self.recover(StoreError::Damaged("state".into(), "it does not stand at the head")));
         };
-        let header = Header {
-            number,
-            parent,
-            time_ms,
-            seed,
-            transactions_root: transactions_root(&input.transactions),
-            state_root: applied.root,
-        };
-        let block = Block { header, transactions: input.transactions };
+        let transactions = included(input.transactions, &mut applied);
+        let transactions_root = transactions_root(&transactions);
+        let header = Header { number, parent, time_ms, seed, transactions_root, state_root: applied.root };
+        let block = Block { header, transactions };
         if let Err(error) = self.store.commit(record(&block, &applied, &self.state)) {
             return Err(self.recover(error));
         }
@@ -243,6 +245,25 @@ impl Ledger {
     }
 }
 
+/// What a block keeps of its transactions: of refused ones all but their calls, and nothing of those that were not taken
+/// in, which changed nothing; their receipts go too.
+fn included(transactions: Vec<Transaction>, applied: &mut Applied) -> Vec<Included> {
+    let (mut kept, mut receipts) = (Vec::with_capacity(transactions.len()), Vec::with_capacity(transactions.len()));
+    let outcomes = std::mem::take(&mut applied.receipts).into_iter().zip(&applied.is_included);
+    for (transaction, (receipt, is_included)) in transactions.into_iter().zip(outcomes) {
+        if !is_included {
+            continue;
+        }
+        kept.push(match &receipt.result {
+            Ok(()) => Included::Applied(transaction),
+            Err(refusal) => Included::Refused { head: transaction.head(), refusal: refusal.clone() },
+        });
+        receipts.push(receipt);
+    }
+    applied.receipts = receipts;
+    kept
+}
+
 pub(crate) fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
     BlockRecord {
         block,
@@ -278,6 +299,14 @@ pub enum ReplayError {
     /// Its transactions or its state are not what its header says.
     #[error("block {0} breaks the rules: replay gives another root than its header; do not trust this ledger")]
     WrongRoot(BlockNumber),
+    /// It holds more than the profile allows.
+    #[error(
+        "block {0} breaks the rules: it is over the profile's budget of bytes or signatures; do not trust this ledger"
+    )]
+    OverBudget(BlockNumber),
+    /// It holds a transaction that is forged or does not pay, or a whole one whose call is refused.
+    #[error("block {0} breaks the rules: it holds a transaction that may not be in it; do not trust this ledger")]
+    WrongTransaction(BlockNumber),
 }
 
 /// Replays `block` on `state`, which stands after `parent`, and compares the roots: how a follower checks an
@@ -287,9 +316,20 @@ pub fn replay(state: &mut State, parent: &Header, block: &Block) -> Result<Appli
     if header.parent != parent.hash() || header.number != parent.number.plus(1) || header.time_ms < parent.time_ms {
         return Err(ReplayError::NotNext(header.number));
     }
-    let (number, time_ms, beacon) = (header.number, header.time_ms, header.seed);
-    let input = BlockInput { number, time_ms, beacon, transactions: block.transactions.clone() };
-    let applied = apply(state, &input).map_err(|_| ReplayError::NotNext(number))?;
+    let number = header.number;
+    let loads = block.transactions.iter().map(Included::load);
+    if state.profile().load.block().minus(loads.fold(Load::default(), Load::plus)).is_none() {
+        return Err(ReplayError::OverBudget(number));
+    }
+    let applied = apply_included(state, number, header.time_ms, &block.transactions);
+    let applied = applied.map_err(|_| ReplayError::NotNext(number))?;
+    let mut outcomes = block.transactions.iter().zip(applied.is_included.iter().zip(&applied.receipts));
+    let is_right = |(entry, (is_included, receipt)): (&Included, (&bool, &Receipt))| {
+        *is_included && receipt.result.is_ok() == matches!(entry, Included::Applied(_))
+    };
+    if !outcomes.all(is_right) {
+        return Err(ReplayError::WrongTransaction(number));
+    }
     if applied.root != header.state_root || transactions_root(&block.transactions) != header.transactions_root {
         return Err(ReplayError::WrongRoot(number));
     }

@@ -88,6 +88,19 @@ impl LocalChain {
         self.lock().queue(transaction)
     }
 
+    /// Queues a transaction; its hash, and its signer where that shows a registered key: it holds a slot, and the
+    /// transaction came for the first time.
+    #[cfg(feature = "server")]
+    pub(crate) fn queue_and_prove(
+        &self,
+        transaction: Transaction,
+    ) -> Result<(TransactionHash, Option<PublicKey>), ChainError> {
+        let signer = transaction.signer;
+        let mut ledger = self.lock();
+        let (hash, is_new) = ledger.queue_new(transaction)?;
+        Ok((hash, Some(signer).filter(|signer| is_new && ledger.state().uid_of(signer).is_some())))
+    }
+
     /// What became of a transaction; none while it waits, or when its block is no longer kept.
     pub fn receipt(&self, hash: &TransactionHash) -> Result<Option<Receipt>, ChainError> {
         self.lock().receipt(hash)

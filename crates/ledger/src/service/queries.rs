@@ -13,7 +13,7 @@ fn entries(limit: u32) -> usize {
 }
 
 fn stake_of(state: &State) -> impl Fn(&PublicKey, &PublicKey) -> Alpha + '_ {
-    |hotkey, payer| state.token_position(hotkey, payer)
+    |hotkey, payer| state.covering_stake(hotkey, payer)
 }
 
 impl Ledger {

@@ -10,14 +10,14 @@ use crate::service::authority::Ledger;
 use crate::service::local::LocalChain;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
-    BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, StopHandle, serve_with_graceful_shutdown,
-    stop_channel,
+    BatchRequestConfig, Methods, PingConfig, Server, ServerConfig, ServerHandle, StopHandle,
+    serve_with_graceful_shutdown, stop_channel,
 };
 use limits::{Clients, Limited, Place};
 use methods::LedgerMethods;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use templar_chain::LedgerRpcServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct ServerOptions {
     pub max_connections: u32,
     /// What one client may ask.
     pub limits: ClientLimits,
+    /// How long connections may be silent.
+    pub timeouts: ConnectionTimeouts,
     /// Whether this server makes blocks on the profile's timer. Without it somebody else advances the chain.
     pub makes_blocks: bool,
 }
@@ -44,7 +46,50 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Makes blocks and serves up to 512 connections at `listen`.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, max_connections: 512, limits: ClientLimits::default(), makes_blocks: true }
+        Self {
+            listen,
+            max_connections: 512,
+            limits: ClientLimits::default(),
+            timeouts: ConnectionTimeouts::default(),
+            makes_blocks: true,
+        }
+    }
+}
+
+/// How long connections may be silent before they are closed.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionTimeouts {
+    /// From a connection to its first request, or to its becoming a WebSocket.
+    pub handshake: Duration,
+    /// From a request over HTTP to the next.
+    pub idle: Duration,
+    /// Between two pings over a WebSocket.
+    pub ping_interval: Duration,
+    /// For how long a WebSocket may leave pings unanswered.
+    pub pong: Duration,
+}
+
+impl Default for ConnectionTimeouts {
+    /// Ten seconds for the first request, a minute to the next; pings every 20 seconds, answered within a minute.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { handshake: seconds(10), idle: seconds(60), ping_interval: seconds(20), pong: seconds(60) }
+    }
+}
+
+impl ConnectionTimeouts {
+    /// Ends when a connection has been silent for too long.
+    async fn silence(&self, connected_at: Instant, place: &Place) {
+        loop {
+            let end = match place.asked_at() {
+                Some(asked_at) => asked_at + self.idle,
+                None => connected_at + self.handshake,
+            };
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end.into()).await;
+        }
     }
 }
 
@@ -92,14 +137,20 @@ impl LedgerServer {
             .max_subscriptions_per_connection(8)
             .set_message_buffer_capacity(64)
             .set_batch_request_config(BatchRequestConfig::Limit(16))
+            .enable_ws_ping(
+                PingConfig::new()
+                    .ping_interval(options.timeouts.ping_interval)
+                    .inactive_limit(options.timeouts.pong)
+                    .max_failures(1),
+            )
             .build();
         let bind = |source: std::io::Error| ServerError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let (stop_handle, server) = stop_channel();
         let clients = Clients::new(options.limits, options.max_connections);
-        let serving =
-            Serving { config, methods: LedgerMethods(chain.clone()).into_rpc().into(), clients, stop: stop_handle };
+        let methods = LedgerMethods(chain.clone()).into_rpc().into();
+        let serving = Serving { config, methods, clients, timeouts: options.timeouts, stop: stop_handle };
         tokio::spawn(serving.accept(listener));
         let (stop, stopped) = watch::channel(false);
         let timer = options.makes_blocks.then(|| tokio::spawn(make_blocks(chain, stopped)));
@@ -144,6 +195,7 @@ struct Serving {
     config: ServerConfig,
     methods: Methods,
     clients: Arc<Clients>,
+    timeouts: ConnectionTimeouts,
     stop: StopHandle,
 }
 
@@ -157,7 +209,7 @@ impl Serving {
                 () = &mut stopped => return,
             };
             match accepted {
-                Ok((socket, peer)) => match self.clients.admit(peer.ip()) {
+                Ok((socket, peer)) => match self.clients.admit(peer.ip(), Instant::now()) {
                     Some(place) => drop(tokio::spawn(self.clone().serve(socket, place))),
                     // Closing at once costs least; the client retries later.
                     None => tracing::debug!(%peer, "too many connections; one more is rejected"),
@@ -174,12 +226,19 @@ impl Serving {
     async fn serve(self, socket: TcpStream, place: Place) {
         // Requests and answers are small, and each waits for the other.
         let _ = socket.set_nodelay(true);
-        let place = Arc::new(place);
-        let limited = RpcServiceBuilder::new().layer_fn(move |service| Limited { service, place: Arc::clone(&place) });
+        let (place, connected_at) = (Arc::new(place), Instant::now());
+        let held = Arc::clone(&place);
+        let limited = RpcServiceBuilder::new().layer_fn(move |service| Limited { service, place: Arc::clone(&held) });
         let builder = Server::builder().set_config(self.config).to_service_builder().set_rpc_middleware(limited);
         let service = builder.build(self.methods, self.stop.clone());
-        if let Err(error) = serve_with_graceful_shutdown(socket, service, self.stop.shutdown()).await {
-            tracing::debug!(%error, "a connection ended early");
+        // What has become a WebSocket is served elsewhere, and is pinged there.
+        tokio::select! {
+            served = serve_with_graceful_shutdown(socket, service, self.stop.clone().shutdown()) => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            }
+            () = self.timeouts.silence(connected_at, &place) => tracing::debug!("a silent connection is closed"),
         }
     }
 }

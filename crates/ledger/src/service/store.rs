@@ -15,7 +15,7 @@ use templar_chain::{Block, Event, EventRecord, Header, Neuron, Receipt};
 use templar_disk::{Disk, SystemDisk};
 
 /// Layout of the file; another number is another layout.
-const STORE_VERSION: u32 = 2;
+const STORE_VERSION: u32 = 3;
 const FILE_NAME: &str = "ledger.redb";
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");

@@ -34,6 +34,46 @@ impl State {
         Ok(())
     }
 
+    /// Takes a fee from a free balance, and out of what is issued: the curve issues it again.
+    pub(crate) fn pay_fee(&mut self, key: &PublicKey, fee: Rao) -> Result<(), Refusal> {
+        if fee == Rao::ZERO {
+            return Ok(());
+        }
+        self.debit(key, fee, |needed, available| Refusal::FeeNotCovered { needed, available })?;
+        self.set_totals(|totals| {
+            // A balance is a part of what is issued, so the fee is within it.
+            totals.issued = totals.issued.saturating_sub(fee);
+            totals.recycled = totals.recycled.saturating_add(fee);
+        });
+        Ok(())
+    }
+
+    /// Moves a free balance, to nobody's account under the existential deposit.
+    pub(crate) fn transfer(&mut self, from: &PublicKey, to: &PublicKey, amount: Rao) -> Result<(), Refusal> {
+        let available = self.account(from).balance;
+        let left =
+            available.checked_sub(amount).map_err(|_| Refusal::InsufficientBalance { needed: amount, available })?;
+        if from == to || amount == Rao::ZERO {
+            return Ok(());
+        }
+        let minimum = self.profile.load.existential_deposit;
+        if left != Rao::ZERO && left < minimum {
+            return Err(Refusal::ExistentialDeposit { account: *from, left, minimum });
+        }
+        let received = self.account(to).balance.saturating_add(amount);
+        if received < minimum {
+            return Err(Refusal::ExistentialDeposit { account: *to, left: received, minimum });
+        }
+        self.debit(from, amount, |needed, available| Refusal::InsufficientBalance { needed, available })?;
+        self.credit(to, amount);
+        Ok(())
+    }
+
+    /// Bytes of the lane that `hotkey` has used in the running tempo.
+    pub(crate) fn lane_used(&self, hotkey: &PublicKey) -> u32 {
+        self.lanes.get(hotkey).copied().unwrap_or(0)
+    }
+
     pub(crate) fn advance_nonce(&mut self, key: &PublicKey) {
         let account = self.account(key);
         self.accounts.insert(*key, Account { nonce: account.nonce.saturating_add(1), ..account });

@@ -20,6 +20,11 @@ impl Bounds {
     }
 }
 
+/// Eight epochs are ten hours on the chain's clock: capital that is borrowed for a block has no vote.
+fn lasting_epochs() -> u8 {
+    8
+}
+
 /// How proposals are made and decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct GovernanceRule {
@@ -33,6 +38,10 @@ pub struct GovernanceRule {
     pub proposal_cost: Rao,
     /// What a proposer must have staked.
     pub proposer_stake: Alpha,
+    /// Stake votes and proposes by the least that its holder had over so many epochs, the running one included; with 0
+    /// by what it has at the proposal.
+    #[serde(default = "lasting_epochs")]
+    pub lasting_epochs: u8,
     /// Proposals that may be open at once: each holds a snapshot.
     pub max_open: u16,
     /// Bounds of [`templar_base::RunSetting::LearningRateFactor`], in millionths.
@@ -60,6 +69,7 @@ impl GovernanceRule {
             majority_per_mille: 500,
             proposal_cost: Rao::from_rao(RAO_PER_TAO),
             proposer_stake: Alpha::from_whole(100),
+            lasting_epochs: lasting_epochs(),
             max_open: 16,
             learning_rate_factor: Bounds::new(100_000, 4_000_000),
             outer_alpha: Bounds::new(50_000, 2_000_000),
@@ -82,11 +92,12 @@ impl GovernanceRule {
     }
 
     /// What the profile's check asks of the fields: name, value, least, most, and the bounds in words.
-    pub(crate) fn bounds_of_profile(&self) -> [(&'static str, u64, u64, u64, &'static str); 4] {
+    pub(crate) fn bounds_of_profile(&self) -> [(&'static str, u64, u64, u64, &'static str); 5] {
         [
             ("governance.voting_blocks", self.voting_blocks, 1, 10_000_000, "1 to 10000000"),
             ("governance.quorum_per_mille", u64::from(self.quorum_per_mille), 1, 1_000, "1 to 1000"),
             ("governance.majority_per_mille", u64::from(self.majority_per_mille), 500, 999, "500 to 999"),
+            ("governance.lasting_epochs", u64::from(self.lasting_epochs), 0, 8, "8 at most"),
             ("governance.max_open", u64::from(self.max_open), 1, 64, "1 to 64"),
         ]
     }

@@ -1,6 +1,7 @@
 //! The ledger's genesis: every constant of the rules, fixed once and named by its hash.
 
 use super::governance_rule::GovernanceRule;
+use super::load_rule::LoadRule;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Alpha, BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
@@ -112,7 +113,7 @@ pub struct Profile {
     pub minimum_stake: Rao,
     /// Issued per block before any halving.
     pub block_emission: Rao,
-    /// Bytes of commitments that a hotkey may write per tempo (each costs 32 bytes more than its data).
+    /// Bytes of commitments that a hotkey may write per tempo (each costs 256 bytes more than its data).
     pub commitment_bytes_per_tempo: u32,
     /// Blocks after which a commitment other than a bucket's is dropped.
     pub commitment_retention_blocks: u64,
@@ -122,6 +123,9 @@ pub struct Profile {
     pub governance: GovernanceRule,
     /// The first terms of access.
     pub access: AccessTerms,
+    /// What transactions cost, and how much of them a block holds.
+    #[serde(default)]
+    pub load: LoadRule,
 }
 
 impl Profile {
@@ -163,12 +167,13 @@ impl Profile {
             ("rise_per_mille", u64::from(price.rise_per_mille), 1_000, 10_000, "1000 to 10000"),
             ("history_blocks", self.history_blocks, MAX_MORTALITY_BLOCKS, 10_000_000, "256 to 10000000"),
             ("commitment_retention_blocks", self.commitment_retention_blocks, 1, 10_000_000, "1 to 10000000"),
-            ("commitment_bytes_per_tempo", u64::from(self.commitment_bytes_per_tempo), 64, 1 << 20, "64 to 1048576"),
+            ("commitment_bytes_per_tempo", u64::from(self.commitment_bytes_per_tempo), 256, 1 << 20, "256 to 1048576"),
             ("minimum_stake", self.minimum_stake.as_rao(), 1, MAX_ISSUANCE_RAO, "1 or more"),
             ("block_emission", self.block_emission.as_rao(), 0, 1_000 * RAO_PER_TAO, "1000 TAO at most"),
             ("name length", self.name.len() as u64, 1, 64, "1 to 64 bytes"),
         ];
-        for (field, value, low, high, wanted) in bounds.into_iter().chain(self.governance.bounds_of_profile()) {
+        let bounds = bounds.into_iter().chain(self.governance.bounds_of_profile()).chain(self.load.bounds_of_profile());
+        for (field, value, low, high, wanted) in bounds {
             if value < low || value > high {
                 return Err(ProfileError::OutOfBounds { field, value, wanted });
             }

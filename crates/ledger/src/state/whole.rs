@@ -35,6 +35,10 @@ pub struct State {
     pub(crate) subnets: Table<(), Subnet>,
     pub(crate) commitments: Table<CommitmentKey, Commitment>,
     pub(crate) budgets: Table<PublicKey, u32>,
+    /// Bytes of transactions that hotkeys have sent through the lane in the running tempo.
+    pub(crate) lanes: Table<PublicKey, u32>,
+    /// For each holder of the token the least that it held in the running epoch and in those before, newest first.
+    pub(crate) lows: Table<PublicKey, Vec<u64>>,
     pub(crate) escrows: Table<Escrow, Holding>,
     pub(crate) governance: GovernanceState,
     pub(crate) access: AccessState,
@@ -44,6 +48,8 @@ pub struct State {
     /// Coldkeys with positions in the subnet's token, and the hotkeys that they are behind.
     pub(crate) positions_of: BTreeMap<PublicKey, BTreeSet<PublicKey>>,
     commitments_by_block: BTreeSet<(BlockNumber, CommitmentKey)>,
+    /// Kept commitments of each hotkey by topic, buckets left out.
+    commitments_of: BTreeMap<(Topic, PublicKey), u32>,
 }
 
 impl State {
@@ -100,6 +106,8 @@ impl State {
             subnets: Table::new(),
             commitments: Table::new(),
             budgets: Table::new(),
+            lanes: Table::new(),
+            lows: Table::new(),
             escrows: Table::new(),
             governance: GovernanceState::default(),
             access: AccessState::default(),
@@ -107,6 +115,7 @@ impl State {
             uid_of: BTreeMap::new(),
             positions_of: BTreeMap::new(),
             commitments_by_block: BTreeSet::new(),
+            commitments_of: BTreeMap::new(),
         })
     }
 
@@ -164,6 +173,8 @@ impl State {
             (11, &mut self.bonds),
             (12, &mut self.weight_commits),
             (13, &mut self.takes),
+            (14, &mut self.lanes),
+            (15, &mut self.lows),
         ];
         tables.extend(self.governance.tables());
         tables.extend(self.access.tables());
@@ -226,10 +237,9 @@ impl State {
             state.uid_of.insert(slot.hotkey, *uid);
         }
         state.index_holders();
-        for (key, commitment) in state.commitments.iter() {
-            if key.0 != Topic::Bucket {
-                state.commitments_by_block.insert((commitment.block, *key));
-            }
+        for (key, commitment) in state.commitments.iter().filter(|(key, _)| key.0 != Topic::Bucket) {
+            state.commitments_by_block.insert((commitment.block, *key));
+            *state.commitments_of.entry((key.0, key.2)).or_default() += 1;
         }
         state.settle();
         Some(state)
@@ -278,8 +288,14 @@ impl State {
     pub(crate) fn set_commitment(&mut self, key: CommitmentKey, commitment: Commitment) {
         if key.0 != Topic::Bucket {
             self.commitments_by_block.insert((commitment.block, key));
+            *self.commitments_of.entry((key.0, key.2)).or_default() += 1;
         }
         self.commitments.insert(key, commitment);
+    }
+
+    /// How many commitments of a topic are kept for `hotkey`.
+    pub(crate) fn commitments_kept(&self, topic: Topic, hotkey: &PublicKey) -> u32 {
+        self.commitments_of.get(&(topic, *hotkey)).copied().unwrap_or(0)
     }
 
     /// Drops write-once commitments that were made before `horizon`.
@@ -289,6 +305,11 @@ impl State {
         {
             self.commitments_by_block.remove(&(block, key));
             self.commitments.remove(&key);
+            let of_key = (key.0, key.2);
+            match self.commitments_of.get_mut(&of_key) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.commitments_of.remove(&of_key)),
+            }
         }
     }
 

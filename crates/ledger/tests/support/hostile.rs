@@ -6,8 +6,8 @@ use parity_scale_codec::{Decode, Encode};
 use std::sync::LazyLock;
 use templar_base::{Beacon, BlockHash, Keypair, Netuid, Rao};
 use templar_chain::access::{AccessCall, MeteringRecord};
-use templar_chain::{Call, Transaction};
-use templar_ledger::{Applied, BlockInput, GovernanceRule, Profile, State, apply, check_conservation};
+use templar_chain::{Call, Event, Transaction};
+use templar_ledger::{Applied, BlockInput, GovernanceRule, LoadRule, Profile, State, apply, check_conservation};
 
 /// Calls of one input at most.
 const MAX_CALLS: usize = 12;
@@ -15,17 +15,19 @@ const MAX_CALLS: usize = 12;
 /// Two holders and their hotkeys: whoever signs is one of them.
 static KEYS: LazyLock<Vec<Keypair>> = LazyLock::new(|| (1..=4).map(|seed| Keypair::from_seed([seed; 32])).collect());
 
-/// Ledgers on which every call may succeed, with plain weights and with hidden ones.
-static STARTS: LazyLock<[State; 2]> = LazyLock::new(|| [start(false), start(true)]);
+/// Ledgers on which every call may succeed, with plain weights and without fees, with hidden ones and with fees.
+static STARTS: LazyLock<[State; 2]> =
+    LazyLock::new(|| [start(false, LoadRule::without_fees()), start(true, LoadRule::default())]);
 
 /// Funds, slots, stake, permits; an epoch ends with every other block.
-fn start(commit_reveal: bool) -> State {
+fn start(commit_reveal: bool, load: LoadRule) -> State {
     let local = Profile::local(KEYS[0].public(), &[KEYS[1].public()]);
     let profile = Profile {
         tempo: 2,
         max_uids: 3,
         commit_reveal,
-        governance: GovernanceRule { voting_blocks: 2, ..local.governance.clone() },
+        load,
+        governance: GovernanceRule { voting_blocks: 2, lasting_epochs: 1, ..local.governance.clone() },
         ..local
     };
     let mut state = State::genesis(profile).expect("the profile is sound");
@@ -79,11 +81,15 @@ pub fn check(bytes: &[u8]) {
             signed(&state, &KEYS[usize::from(*signer) % KEYS.len()], repaired(call, &state.genesis_hash()));
         let same = Transaction::from_bytes(&transaction.encode());
         assert!(same.is_err() || same == Ok(transaction.clone()), "what was signed reads otherwise");
-        let mut without = state.clone();
+        let (mut without, is_free) = (state.clone(), which & 1 == 0);
+        let signer = &KEYS[usize::from(*signer) % KEYS.len()];
         let applied = next_block(&mut state, vec![transaction]);
         check_conservation(&state).expect("money was made or lost");
-        if applied.receipts[0].result.is_err() {
-            let empty = next_block(&mut without, Vec::new());
+        if is_free && applied.receipts[0].result.is_err() {
+            let call = Call::Transfer { to: signer.public(), amount: Rao::ZERO };
+            let transaction = signed(&without, signer, call);
+            let mut empty = next_block(&mut without, vec![transaction]);
+            empty.events.retain(|event| !matches!(event, Event::Transferred { .. }));
             assert_eq!((applied.root, applied.events), (empty.root, empty.events), "a refused call left a trace");
         }
     }

@@ -21,6 +21,10 @@ impl Bank {
         let mut rules: Value = serde_json::from_slice(&std::fs::read(place.path("rules.json")).unwrap()).unwrap();
         // Without emission the amounts are the same however long a test takes.
         rules["block_emission"] = 0.into();
+        // Nor with fees, and stake votes at once.
+        rules["load"]["rao_per_byte"] = 0.into();
+        rules["load"]["rao_per_signature"] = 0.into();
+        rules["governance"]["lasting_epochs"] = 0.into();
         rules["block_time_ms"] = 200.into();
         rules["governance"]["voting_blocks"] = 15.into();
         rules["access"]["closing_blocks"] = 2.into();
@@ -162,6 +166,10 @@ fn a_setting_is_voted_on_and_access_is_paid_and_given_back() {
     assert!(bank.say(&["governance", "list"]).contains("calm"));
 
     let (gateway, amount) = (BOB, 3 * TAO);
+    // What has voted stays until the close; what is bought now is free.
+    let locked = bank.place.failure(1, &["access", "open", "3", "--gateway", gateway, "--yes", "--ledger", &bank.url]);
+    assert!(locked.contains("StakeLocked"), "{locked}");
+    bank.json(&["stake", "5", "--yes"]);
     let opened = bank.ask(&["access", "open", "3", "--gateway", gateway, "--yes"]);
     assert_eq!(opened["account"]["account"]["balance"].as_u64(), Some(amount), "{opened}");
     assert!(bank.say(&["access", "show", "--gateway", gateway]).contains("3.000000000 alpha"));

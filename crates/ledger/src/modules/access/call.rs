@@ -43,7 +43,7 @@ fn settle(state: &mut State, records: &[MeteringRecord], events: &mut Vec<Event>
     // Taken out and put back, so that it can look at the stakes beside it.
     let mut access = std::mem::take(&mut state.access);
     let settled = access.settle_records(&genesis, records, &|hotkey: &PublicKey, payer: &PublicKey| {
-        state.token_position(hotkey, payer)
+        state.covering_stake(hotkey, payer)
     });
     state.access = access;
     for ((gateway, key), charge) in settled? {

@@ -2,7 +2,7 @@
 
 use crate::state::{Escrow, State};
 use templar_base::{Alpha, PublicKey};
-use templar_chain::governance::{Action, GovernanceCall, GovernanceEvent, Status};
+use templar_chain::governance::{Action, GovernanceCall, GovernanceEvent, GovernanceRefusal, Status};
 use templar_chain::{Event, Refusal};
 
 /// Carries out a call of `signer`, or refuses it without a trace.
@@ -15,9 +15,12 @@ pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall
                 return Err(Refusal::InsufficientBalance { needed: cost, available });
             }
             let proposed = (title.as_str(), action);
-            state.governance.admit(&profile.governance, proposed, state.held(signer))?;
-            // Only what is admitted, and paid for, is worth a walk through all positions.
-            let stakes: Vec<(PublicKey, Alpha)> = state.token_positions().collect();
+            let own = state.lasting(signer, profile.governance.lasting_epochs);
+            state.governance.admit(&profile.governance, (signer, own), proposed)?;
+            // Only what is admitted, and paid for, is worth a walk through all holders.
+            let epochs = profile.governance.lasting_epochs;
+            let lasting = |holder: &PublicKey| (*holder, state.lasting(holder, epochs));
+            let stakes: Vec<(PublicKey, Alpha)> = state.positions_of.keys().map(lasting).collect();
             let now = state.block;
             let proposal = state.governance.propose(&profile.governance, now, signer, proposed, stakes.into_iter());
             state.debit(signer, cost, |needed, available| Refusal::InsufficientBalance { needed, available })?;
@@ -30,6 +33,16 @@ pub(crate) fn apply(state: &mut State, signer: &PublicKey, call: &GovernanceCall
         }
     };
     Ok(Event::Governance(event))
+}
+
+/// That `holder` keeps the stake that it has voted with, when `amount` of it goes.
+pub(crate) fn check_unlocked(state: &State, holder: &PublicKey, amount: Alpha) -> Result<(), Refusal> {
+    let Some((id, locked, until)) = state.governance.locked(holder) else { return Ok(()) };
+    let left = state.held(holder).saturating_sub(amount);
+    if left >= locked {
+        return Ok(());
+    }
+    Err(GovernanceRefusal::StakeLocked { id, locked, left, until }.into())
 }
 
 /// Before a block's calls: decides what is due, and carries out what was adopted.

@@ -16,18 +16,22 @@ pub(crate) struct Decided {
 }
 
 impl GovernanceState {
-    /// Whether a proposer who has `own` in all may propose this now.
+    /// Whether a proposer whose stake counts for `own` may propose this now.
     pub fn admit(
         &self,
         rule: &GovernanceRule,
+        (proposer, own): (&PublicKey, Alpha),
         (title, action): (&str, &Action),
-        own: Alpha,
     ) -> Result<(), GovernanceRefusal> {
         if title.len() > MAX_TITLE_BYTES {
             let (actual, limit) = (title.len() as u32, MAX_TITLE_BYTES as u32);
             return Err(GovernanceRefusal::TitleTooLong { actual, limit });
         }
         rule.check(action)?;
+        let open = self.open.iter().filter_map(|id| self.proposals.get(id));
+        if let Some(own) = open.into_iter().find(|proposal| proposal.proposer == *proposer) {
+            return Err(GovernanceRefusal::OneProposalAtATime { id: own.id, closes_at: own.closes_at });
+        }
         if self.open.len() >= usize::from(rule.max_open) {
             return Err(GovernanceRefusal::TooManyProposals { limit: rule.max_open });
         }
@@ -37,7 +41,7 @@ impl GovernanceState {
         Ok(())
     }
 
-    /// Makes a proposal that was admitted. `stakes` are all positions of the token now, a coldkey as often as it has any.
+    /// Makes a proposal that was admitted. `stakes` is what each holder votes with.
     pub fn propose(
         &mut self,
         rule: &GovernanceRule,
@@ -95,6 +99,16 @@ impl GovernanceState {
         self.votes.insert((id, *voter), ballot);
         self.proposals.insert(id, proposal);
         Ok(weight)
+    }
+
+    /// The most that `voter` has voted with on any open proposal: which, how much, and until when it is locked.
+    pub fn locked(&self, voter: &PublicKey) -> Option<(ProposalId, Alpha, BlockNumber)> {
+        let voted = self.open.iter().filter(|id| self.votes.contains(&(**id, *voter)));
+        let locked = voted.filter_map(|id| {
+            let weight = self.snapshots.get(&(*id, *voter)).copied()?;
+            Some((*id, weight, self.proposals.get(id)?.closes_at))
+        });
+        locked.max_by_key(|(_, weight, closes_at)| (*weight, *closes_at))
     }
 
     /// Decides what closes at `now`, in order. What was adopted is for the caller to carry out; where that fails it says
@@ -247,10 +261,10 @@ mod tests {
     #[test]
     fn what_the_genesis_does_not_allow_cannot_be_proposed() {
         let mut state = GovernanceState::default();
-        let mut propose = |action: Action, stake| {
+        let mut propose = |proposer, action: Action, stake| {
             let held = std::iter::once((key(1), Alpha::from_rao(stake)));
-            state.admit(&rule(), ("", &action), Alpha::from_rao(stake))?;
-            Ok(state.propose(&rule(), BlockNumber(1), &key(1), ("", &action), held))
+            state.admit(&rule(), (&key(proposer), Alpha::from_rao(stake)), ("", &action))?;
+            Ok(state.propose(&rule(), BlockNumber(1), &key(proposer), ("", &action), held))
         };
         let outside = [
             Action::Setting(RunSetting::LearningRateFactor(0)),
@@ -265,21 +279,24 @@ mod tests {
             Action::Spend { to: key(1), hotkey: key(1), amount: Alpha::from_rao(0) },
         ];
         for action in outside {
-            assert!(matches!(propose(action, 5), Err(GovernanceRefusal::OutOfBounds { .. })));
+            assert!(matches!(propose(1, action, 5), Err(GovernanceRefusal::OutOfBounds { .. })));
         }
         let wanted = Alpha::from_rao(5);
         assert_eq!(
-            propose(ACTION, 4),
+            propose(1, ACTION, 4),
             Err(GovernanceRefusal::NotEnoughStakeToPropose { held: Alpha::from_rao(4), wanted })
         );
-        for _ in 0..16 {
-            propose(ACTION, 5).unwrap();
+        for proposer in 1..=16 {
+            propose(proposer, ACTION, 5).unwrap();
         }
-        assert_eq!(propose(ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
+        let (id, closes_at) = (ProposalId(3), BlockNumber(11));
+        assert_eq!(propose(4, ACTION, 5), Err(GovernanceRefusal::OneProposalAtATime { id, closes_at }));
+        assert_eq!(propose(17, ACTION, 5), Err(GovernanceRefusal::TooManyProposals { limit: 16 }));
         // Of several reasons the first is told: what is wrong with the proposal, then the others', then the proposer's.
         let (long, wrong) = ("t".repeat(MAX_TITLE_BYTES + 1), Action::Setting(RunSetting::InnerSteps(0)));
-        let refused =
-            |title: &str, action: &Action| state.admit(&rule(), (title, action), Alpha::from_rao(4)).unwrap_err();
+        let refused = |title: &str, action: &Action| {
+            state.admit(&rule(), (&key(17), Alpha::from_rao(4)), (title, action)).unwrap_err()
+        };
         assert!(matches!(refused(&long, &wrong), GovernanceRefusal::TitleTooLong { .. }));
         assert!(matches!(refused("", &wrong), GovernanceRefusal::OutOfBounds { .. }));
         assert!(matches!(refused("", &ACTION), GovernanceRefusal::TooManyProposals { .. }));

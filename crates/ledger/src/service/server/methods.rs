@@ -1,12 +1,16 @@
 //! The methods that a ledger answers: each reads the shared ledger under its lock.
 
+use super::limits::Place;
 use super::refusal::refuse;
 use crate::service::authority::Ledger;
 use crate::service::local::LocalChain;
+use jsonrpsee::Extensions;
 use jsonrpsee::core::SubscriptionResult;
 use jsonrpsee::server::{PendingSubscriptionSink, SubscriptionMessage};
 use jsonrpsee::types::ErrorObjectOwned;
 use parity_scale_codec::Encode;
+use std::sync::Arc;
+use std::time::Instant;
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::access::{AccessAccountView, AccessOverview};
 use templar_chain::governance::{Proposal, ProposalId, ProposalView};
@@ -111,11 +115,15 @@ impl LedgerRpcServer for LedgerMethods {
         self.0.receipt(&hash).map_err(refuse)
     }
 
-    fn submit(&self, transaction: String) -> Result<TransactionHash, ErrorObjectOwned> {
+    fn submit(&self, extensions: &Extensions, transaction: String) -> Result<TransactionHash, ErrorObjectOwned> {
         let not_queued = |reason: MempoolError| refuse(ChainError::NotQueued { reason });
         let bytes = hex::decode(transaction).map_err(|_| not_queued(TransactionDecodeError::Malformed.into()))?;
         let transaction = Transaction::from_bytes(&bytes).map_err(|error| not_queued(error.into()))?;
-        self.0.queue(transaction).map_err(refuse)
+        let (hash, registered) = self.0.queue_and_prove(transaction).map_err(refuse)?;
+        if let (Some(key), Some(place)) = (registered, extensions.get::<Arc<Place>>()) {
+            place.vouch(key, Instant::now());
+        }
+        Ok(hash)
     }
 
     fn market(&self, netuid: Netuid) -> Result<MarketSummary, ErrorObjectOwned> {
