@@ -10,11 +10,13 @@
 
 mod attributes;
 mod connection;
-mod connection_counts;
+mod connections;
 mod copying;
 mod index;
 mod keys;
 mod listing;
+mod progress;
+mod slots;
 mod stall_budget;
 mod storage;
 mod uploads;
@@ -107,16 +109,26 @@ pub enum ServerError {
 pub struct ServerOptions {
     /// Largest object in bytes.
     pub max_object_bytes: u64,
-    /// Most requests worked on at once; more are told to come back (503).
+    /// Most requests worked on at once. More wait by address: a slot that becomes free goes to the address with the
+    /// fewest. A quarter of the slots is for signed requests.
     pub max_requests: usize,
-    /// Most open connections; more wait to be accepted.
+    /// Most requests of one address (and write key) that wait for a slot; more are told to come back (503).
+    pub max_waiting_per_address: usize,
+    /// Longest wait for a slot, after which a request is told to come back (503).
+    pub slot_timeout: Duration,
+    /// How long a client may keep the server waiting before it can lose its slot to one that waits: where its address
+    /// holds more than an even share of the slots, or it is slower than a quarter of an even share of the link.
+    pub patience_under_load: Duration,
+    /// What the server's link carries in a second, in bytes.
+    pub bytes_per_second: u64,
+    /// Most open connections; for one more, the address with the most loses one.
     pub max_connections: usize,
-    /// Most open connections from one address; loopback is free.
+    /// Most open connections from one address (IPv6: one /64); loopback is free.
     pub max_connections_per_address: usize,
     /// Longest wait for a request's header, and for the next request on an open connection.
     pub header_timeout: Duration,
     /// How long in all a client may keep the server waiting for bytes of a body, in either direction; bytes that move
-    /// earn it more time, at 8 KiB a second.
+    /// earn it more time, at 8 KiB a second. This holds also where nobody else waits.
     pub stall_timeout: Duration,
     /// Longest time a request may take to be received and answered.
     pub request_timeout: Duration,
@@ -129,6 +141,10 @@ impl Default for ServerOptions {
         Self {
             max_object_bytes: 8 << 30,
             max_requests: 256,
+            max_waiting_per_address: 64,
+            slot_timeout: Duration::from_secs(10),
+            patience_under_load: Duration::from_secs(2),
+            bytes_per_second: 64 << 20,
             max_connections: 1024,
             max_connections_per_address: 256,
             header_timeout: Duration::from_secs(30),
@@ -168,9 +184,10 @@ impl BucketServer {
             _ => ServerError::Listen { address, source },
         })?;
         let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
-        let service = build_service(root, keys, &options).await?;
+        let service = build_service(root, keys.clone(), &options).await?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(connection::accept_all(listener, service, options, stopped));
+        let shared = connection::Shared::new(service, keys, options);
+        let accepting = tokio::spawn(connection::accept_all(listener, shared, stopped));
         tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
         Ok(Self { local_addr, stop, accepting, _lock: lock })
     }
