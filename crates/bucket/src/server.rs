@@ -16,6 +16,7 @@ mod index;
 mod keys;
 mod listing;
 mod progress;
+mod quota;
 mod slots;
 mod stall_budget;
 mod storage;
@@ -36,6 +37,7 @@ use tokio::task::JoinHandle;
 
 pub use keys::{KeyRing, WriteKey};
 
+use self::uploads::Uploads;
 use crate::object_folder::sweep;
 use crate::{BucketError, BucketLocation};
 
@@ -45,6 +47,10 @@ const LOCK_FILE: &str = ".server.lock";
 const STAGING_FOLDER: &str = ".server-staging";
 /// Longest XML body: the list of 10,000 parts that ends a multipart upload is 1.5 MB.
 const MAX_XML_BYTES: usize = 2 << 20;
+
+/// How often unfinished uploads are looked through.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(100);
+const LONGEST_SWEEP: Duration = Duration::from_secs(60 * 60);
 
 /// Why the server does not start, or a write key cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +115,8 @@ pub enum ServerError {
 pub struct ServerOptions {
     /// Largest object in bytes.
     pub max_object_bytes: u64,
+    /// Most bytes of a bucket: its objects and unfinished uploads.
+    pub max_bucket_bytes: u64,
     /// Most requests worked on at once. More wait by address: a slot that becomes free goes to the address with the
     /// fewest. A quarter of the slots is for signed requests.
     pub max_requests: usize,
@@ -134,12 +142,15 @@ pub struct ServerOptions {
     pub request_timeout: Duration,
     /// Most unfinished multipart uploads of one bucket; beginning one more ends the oldest.
     pub max_uploads_per_bucket: usize,
+    /// How long an unfinished multipart upload may get no part before it is ended.
+    pub upload_timeout: Duration,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             max_object_bytes: 8 << 30,
+            max_bucket_bytes: 1_000_000_000_000,
             max_requests: 256,
             max_waiting_per_address: 64,
             slot_timeout: Duration::from_secs(10),
@@ -151,6 +162,7 @@ impl Default for ServerOptions {
             stall_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30 * 60),
             max_uploads_per_bucket: 16,
+            upload_timeout: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -161,6 +173,7 @@ pub struct BucketServer {
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    expiring: JoinHandle<()>,
     /// Held for as long as the server lives.
     _lock: Lock,
 }
@@ -184,12 +197,14 @@ impl BucketServer {
             _ => ServerError::Listen { address, source },
         })?;
         let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
-        let service = build_service(root, keys.clone(), &options).await?;
+        let uploads = Arc::new(Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes));
+        let service = build_service(root, keys.clone(), Arc::clone(&uploads), &options).await?;
+        let expiring = tokio::spawn(expire_uploads(uploads, options.upload_timeout));
         let (stop, stopped) = watch::channel(false);
         let shared = connection::Shared::new(service, keys, options);
         let accepting = tokio::spawn(connection::accept_all(listener, shared, stopped));
         tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
-        Ok(Self { local_addr, stop, accepting, _lock: lock })
+        Ok(Self { local_addr, stop, accepting, expiring, _lock: lock })
     }
 
     /// Where the server listens.
@@ -214,6 +229,7 @@ impl BucketServer {
 impl Drop for BucketServer {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.expiring.abort();
     }
 }
 
@@ -233,11 +249,27 @@ fn take_folder(root: &Path) -> Result<Lock, ServerError> {
     Ok(lock)
 }
 
-async fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> Result<S3Service, ServerError> {
+/// Ends unfinished uploads when their time is over.
+async fn expire_uploads(uploads: Arc<Uploads>, timeout: Duration) {
+    loop {
+        tokio::time::sleep((timeout / 4).clamp(SHORTEST_SWEEP, LONGEST_SWEEP)).await;
+        let uploads = Arc::clone(&uploads);
+        // A panic of one sweep ends no other.
+        let _ = tokio::task::spawn_blocking(move || uploads.expire(timeout)).await;
+    }
+}
+
+async fn build_service(
+    root: &Path,
+    keys: KeyRing,
+    uploads: Arc<Uploads>,
+    options: &ServerOptions,
+) -> Result<S3Service, ServerError> {
     let failed = |source| ServerError::Storage { path: root.to_owned(), source };
     let (own, staging, own_keys, own_options) =
         (root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options.clone());
-    let opened = tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, &own_options));
+    let opened =
+        tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, uploads, &own_options));
     let storage = opened.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_BYTES;

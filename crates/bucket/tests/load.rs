@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use templar_bucket::{
-    Bucket, BucketError, BucketLocation, BucketOptions, BucketServer, KeyRing, ServerOptions, WriteKey,
-};
+use templar_bucket::{Bucket, BucketError, BucketOptions, BucketServer, KeyRing, ServerOptions, WriteKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -142,4 +140,57 @@ async fn idle_connections_of_one_address_do_not_keep_another_address_out() {
         idle.push(connect_from(2, server.local_addr()).await);
     }
     assert_eq!(reader(&server).get("a", 10).await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn a_bucket_over_its_quota_says_so_and_has_room_again_after_a_delete() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = || ServerOptions { max_bucket_bytes: 1000, ..ServerOptions::default() };
+    let server = serve(folder.path(), limits()).await;
+    let bucket = writer(&server);
+    bucket.put("a", vec![0; 600].into()).await.unwrap();
+    let full = bucket.put("b", vec![0; 401].into()).await.unwrap_err();
+    assert!(matches!(full, BucketError::Full { .. }), "{full}");
+    for part in ["QuotaExceeded", "uses 600 bytes of its quota of 1000", "delete objects", "bucket_quota_gb"] {
+        assert!(full.to_string().contains(part), "{full}");
+    }
+    // What is on its way counts: two at once have no more room than one.
+    let (one, two) = tokio::join!(bucket.put("b", vec![1; 300].into()), bucket.put("c", vec![1; 300].into()));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    bucket.delete("a").await.unwrap();
+    bucket.put("d", vec![0; 700].into()).await.unwrap();
+    server.shutdown().await;
+    // After a restart the files count.
+    let server = serve(folder.path(), limits()).await;
+    assert!(matches!(writer(&server).put("e", "x".into()).await, Err(BucketError::Full { .. })));
+}
+
+/// A large object in parts of which the last is missing: the client dies before it.
+async fn leave_unfinished(server: &BucketServer) {
+    let location = server.location("bucket-1").unwrap();
+    let options = BucketOptions { multipart_above: 5 << 20, part_bytes: 5 << 20, parallel_parts: 1, ..options() };
+    let bucket = Bucket::open_writer_with(&location, Some(key().credentials()), options).unwrap();
+    // Its last part is over the quota, and the abort that follows is lost as well where the client is killed.
+    let upload = tokio::spawn(async move { bucket.put("large", vec![0; 64 << 20].into()).await });
+    sleep(Duration::from_millis(100)).await;
+    upload.abort();
+    let _ = upload.await;
+}
+
+#[tokio::test]
+async fn an_upload_that_its_client_left_expires_and_gives_its_room_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let upload_timeout = Duration::from_millis(1500);
+    let options = ServerOptions { upload_timeout, ..ServerOptions::default() };
+    let server = serve(folder.path(), options).await;
+    let staged = || std::fs::read_dir(folder.path().join(".server-staging")).unwrap().count();
+    leave_unfinished(&server).await;
+    assert!(staged() > 0);
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while staged() > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("parts expire");
 }
