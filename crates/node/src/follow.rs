@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::driver::Actor;
 use crate::gather::Gathered;
+use crate::holders::in_own_order;
 use crate::ratings_store::RatingsStore;
 use crate::worker::{Command, Worker};
 use crate::{JournalEntry, NodeError, adoption, aggregate, checkpoint};
@@ -105,6 +106,7 @@ impl Context {
     async fn fetch_aggregate(self: Arc<Self>, window: Window, hash: ContentHash, from: Vec<PublicKey>) {
         let fetch = async {
             let selected = self.rules(window).await?.genesis.judging.selected;
+            let from = in_own_order(from, self.network.hotkey.public(), window);
             let fetched = fetch_aggregate(&self.run, &self.network.record, window, hash, &from, selected).await?;
             for complaint in fetched.complaints.iter().filter(|complaint| self.complaints.is_news(complaint)) {
                 self.journal.warn(format!("window {window}: {complaint}"));

@@ -23,6 +23,7 @@ mod error;
 mod follow;
 mod gather;
 mod heavy;
+mod holders;
 mod journal;
 mod judging;
 mod lanes;
