@@ -48,7 +48,8 @@ async fn fetch_missing(
         committed.records.into_iter().map(|record| (record.uid, record)).collect();
     let lacking = move |uid| NodeError::NoPayload { uid, window };
     let time = |uid: Uid| sealed.get(&uid).map(|sealed| time_for(u64::from(sealed.commitment.bytes)));
-    let wanted: Result<Vec<_>, _> = missing.iter().map(|uid| Ok((*uid, time(*uid).ok_or(lacking(*uid))?))).collect();
+    let named = |uid: &Uid| Ok((*uid, time(*uid).ok_or(lacking(*uid))?));
+    let wanted = missing.iter().map(named).collect::<Result<Vec<_>, NodeError>>()?;
     let fetch = |uid: Uid| {
         let (own, sealed) = (Arc::clone(context), sealed.get(&uid).copied());
         async move {
@@ -57,7 +58,7 @@ async fn fetch_missing(
         }
     };
     let mut opened = BTreeMap::new();
-    for (uid, (sealed, object)) in fetch_all(wanted?, "a selected payload", fetch).await? {
+    for (uid, (sealed, object)) in fetch_all(wanted, "a selected payload", fetch).await? {
         let own = Arc::clone(context);
         match context.heavy.run(move || open_payload(&own.run, window, &sealed, &object)).await {
             FetchedPayload::Opened { payload, .. } => opened.insert(uid, payload),

@@ -53,8 +53,7 @@ pub(crate) async fn gather(
         let SealedRecord { uid, hotkey, block, .. } = record;
         Entry { uid, hotkey, block, submission }
     };
-    let slots = context.run.genesis.data.slots;
-    let (with_data, without): (Vec<_>, Vec<_>) = sealed.records.into_iter().partition(|record| record.uid.0 < slots);
+    let (with_data, without) = by_data(sealed.records, context.run.genesis.data.slots);
     let malformed = sealed.malformed.into_iter().map(|record| Entry {
         uid: record.uid,
         hotkey: record.hotkey,
@@ -71,6 +70,11 @@ pub(crate) async fn gather(
     let gathered = Arc::new(Gathered { window, entries });
     work.change(window, |work| work.gathered = Some(Arc::clone(&gathered)));
     gathered
+}
+
+/// The records of miners that the run has data for, and the others.
+fn by_data(records: Vec<SealedRecord>, slots: u16) -> (Vec<SealedRecord>, Vec<SealedRecord>) {
+    records.into_iter().partition(|record| record.uid.0 < slots)
 }
 
 /// Stops waiting for the payloads of a window that have not come.
@@ -140,4 +144,36 @@ fn sort(error: NodeError) -> (Failure, String) {
         _ => Failure::Absent,
     };
     (failure, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use templar_base::{BlockNumber, ContentHash, PublicKey};
+    use templar_round::SealCommitment;
+
+    #[test]
+    fn nothing_is_downloaded_of_a_uid_without_data() {
+        let record = |uid| SealedRecord {
+            uid: Uid(uid),
+            hotkey: PublicKey::new([uid as u8; 32]),
+            block: BlockNumber(1),
+            commitment: SealCommitment { digest: ContentHash::of(b"x"), bytes: 1 },
+        };
+        let uids = |records: Vec<SealedRecord>| records.into_iter().map(|record| record.uid.0).collect::<Vec<_>>();
+        let (with_data, without) = by_data([0, 15, 16, 99].map(record).to_vec(), 16);
+        assert_eq!((uids(with_data), uids(without)), (vec![0, 15], vec![16, 99]));
+    }
+
+    #[test]
+    fn only_what_a_host_does_is_blamed_on_it() {
+        let bucket = |error| sort(NodeError::Record(RecordError::Bucket(error))).0;
+        let key = || "window/1/payload".to_owned();
+        assert_eq!(bucket(BucketError::NotFound { key: key() }), Failure::Absent);
+        assert_eq!(bucket(BucketError::WrongContent { key: key() }), Failure::Lie);
+        let refused = BucketError::Unreachable { operation: "get", reason: "refused".to_owned() };
+        assert_eq!(bucket(refused), Failure::Host);
+        let unknown = RecordError::NoBucketAddress { hotkey: PublicKey::new([1; 32]) };
+        assert_eq!(sort(NodeError::Record(unknown)).0, Failure::Absent);
+    }
 }
