@@ -123,6 +123,26 @@ impl BucketLocation {
         }
     }
 
+    /// Whose capacity reading this bucket uses, for limits by host; none for places of this machine that are not servers.
+    /// Servers of one machine are told apart by their port, strangers' are not: one stranger can open any number. Of an
+    /// IPv6 address the /64 counts.
+    pub fn host(&self) -> Option<String> {
+        let Place::S3 { endpoint, .. } = &self.0 else { return None };
+        let uri: Uri = endpoint.parse().ok()?;
+        if Reach::of_url(endpoint) == Reach::ThisMachine {
+            return uri.authority().map(|authority| authority.as_str().to_owned());
+        }
+        let host = uri.host()?.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']');
+        Some(match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(IpAddr::V6(address)) => {
+                let network = u128::from(address) >> 64 << 64;
+                std::net::Ipv6Addr::from(network).to_string()
+            }
+            Ok(address) => address.to_string(),
+            Err(_) => host.to_owned(),
+        })
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.0
     }
@@ -295,6 +315,22 @@ mod tests {
             assert_eq!(location.reach(), reach, "{host}");
             assert_eq!(location.reach_warning().is_none(), reach == Reach::Network);
         }
+    }
+
+    #[test]
+    fn a_strangers_host_is_one_whatever_its_port_and_an_ipv6_subscriber_too() {
+        for (endpoint, host) in [
+            ("http://A.example.org:9000", "a.example.org"),
+            ("https://a.example.org.", "a.example.org"),
+            ("http://192.0.2.1:1", "192.0.2.1"),
+            ("http://[::ffff:192.0.2.1]:1", "192.0.2.1"),
+            ("http://[2001:db8:1:2::9]:1", "2001:db8:1:2::"),
+            ("http://127.0.0.1:9000", "127.0.0.1:9000"),
+        ] {
+            let location: BucketLocation = format!("s3://abc?endpoint={endpoint}").parse().unwrap();
+            assert_eq!(location.host().as_deref(), Some(host), "{endpoint}");
+        }
+        assert_eq!("memory://a".parse::<BucketLocation>().unwrap().host(), None);
     }
 
     #[test]

@@ -10,11 +10,14 @@
 
 mod attributes;
 mod connection;
-mod connection_counts;
+mod connections;
 mod copying;
 mod index;
 mod keys;
 mod listing;
+mod progress;
+mod quota;
+mod slots;
 mod stall_budget;
 mod storage;
 mod uploads;
@@ -34,6 +37,7 @@ use tokio::task::JoinHandle;
 
 pub use keys::{KeyRing, WriteKey};
 
+use self::uploads::Uploads;
 use crate::object_folder::sweep;
 use crate::{BucketError, BucketLocation};
 
@@ -43,6 +47,10 @@ const LOCK_FILE: &str = ".server.lock";
 const STAGING_FOLDER: &str = ".server-staging";
 /// Longest XML body: the list of 10,000 parts that ends a multipart upload is 1.5 MB.
 const MAX_XML_BYTES: usize = 2 << 20;
+
+/// How often unfinished uploads are looked through.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(100);
+const LONGEST_SWEEP: Duration = Duration::from_secs(60 * 60);
 
 /// Why the server does not start, or a write key cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -107,34 +115,54 @@ pub enum ServerError {
 pub struct ServerOptions {
     /// Largest object in bytes.
     pub max_object_bytes: u64,
-    /// Most requests worked on at once; more are told to come back (503).
+    /// Most bytes of a bucket: its objects and unfinished uploads.
+    pub max_bucket_bytes: u64,
+    /// Most requests worked on at once. More wait by address: a slot that becomes free goes to the address with the
+    /// fewest. A quarter of the slots is for signed requests.
     pub max_requests: usize,
-    /// Most open connections; more wait to be accepted.
+    /// Most requests of one address (and write key) that wait for a slot; more are told to come back (503).
+    pub max_waiting_per_address: usize,
+    /// Longest wait for a slot, after which a request is told to come back (503).
+    pub slot_timeout: Duration,
+    /// How long a client may keep the server waiting before it can lose its slot to one that waits: where its address
+    /// holds more than an even share of the slots, or it is slower than a quarter of an even share of the link.
+    pub patience_under_load: Duration,
+    /// What the server's link carries in a second, in bytes.
+    pub bytes_per_second: u64,
+    /// Most open connections; for one more, the address with the most loses one.
     pub max_connections: usize,
-    /// Most open connections from one address; loopback is free.
+    /// Most open connections from one address (IPv6: one /64); loopback is free.
     pub max_connections_per_address: usize,
     /// Longest wait for a request's header, and for the next request on an open connection.
     pub header_timeout: Duration,
     /// How long in all a client may keep the server waiting for bytes of a body, in either direction; bytes that move
-    /// earn it more time, at 8 KiB a second.
+    /// earn it more time, at 8 KiB a second. This holds also where nobody else waits.
     pub stall_timeout: Duration,
     /// Longest time a request may take to be received and answered.
     pub request_timeout: Duration,
     /// Most unfinished multipart uploads of one bucket; beginning one more ends the oldest.
     pub max_uploads_per_bucket: usize,
+    /// How long an unfinished multipart upload may get no part before it is ended.
+    pub upload_timeout: Duration,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             max_object_bytes: 8 << 30,
+            max_bucket_bytes: 1_000_000_000_000,
             max_requests: 256,
+            max_waiting_per_address: 64,
+            slot_timeout: Duration::from_secs(10),
+            patience_under_load: Duration::from_secs(2),
+            bytes_per_second: 64 << 20,
             max_connections: 1024,
             max_connections_per_address: 256,
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30 * 60),
             max_uploads_per_bucket: 16,
+            upload_timeout: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -145,6 +173,7 @@ pub struct BucketServer {
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    expiring: JoinHandle<()>,
     /// Held for as long as the server lives.
     _lock: Lock,
 }
@@ -168,11 +197,14 @@ impl BucketServer {
             _ => ServerError::Listen { address, source },
         })?;
         let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
-        let service = build_service(root, keys, &options).await?;
+        let uploads = Arc::new(Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes));
+        let service = build_service(root, keys.clone(), Arc::clone(&uploads), &options).await?;
+        let expiring = tokio::spawn(expire_uploads(uploads, options.upload_timeout));
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(connection::accept_all(listener, service, options, stopped));
+        let shared = connection::Shared::new(service, keys, options);
+        let accepting = tokio::spawn(connection::accept_all(listener, shared, stopped));
         tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
-        Ok(Self { local_addr, stop, accepting, _lock: lock })
+        Ok(Self { local_addr, stop, accepting, expiring, _lock: lock })
     }
 
     /// Where the server listens.
@@ -197,6 +229,7 @@ impl BucketServer {
 impl Drop for BucketServer {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.expiring.abort();
     }
 }
 
@@ -216,11 +249,27 @@ fn take_folder(root: &Path) -> Result<Lock, ServerError> {
     Ok(lock)
 }
 
-async fn build_service(root: &Path, keys: KeyRing, options: &ServerOptions) -> Result<S3Service, ServerError> {
+/// Ends unfinished uploads when their time is over.
+async fn expire_uploads(uploads: Arc<Uploads>, timeout: Duration) {
+    loop {
+        tokio::time::sleep((timeout / 4).clamp(SHORTEST_SWEEP, LONGEST_SWEEP)).await;
+        let uploads = Arc::clone(&uploads);
+        // A panic of one sweep ends no other.
+        let _ = tokio::task::spawn_blocking(move || uploads.expire(timeout)).await;
+    }
+}
+
+async fn build_service(
+    root: &Path,
+    keys: KeyRing,
+    uploads: Arc<Uploads>,
+    options: &ServerOptions,
+) -> Result<S3Service, ServerError> {
     let failed = |source| ServerError::Storage { path: root.to_owned(), source };
     let (own, staging, own_keys, own_options) =
         (root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options.clone());
-    let opened = tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, &own_options));
+    let opened =
+        tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, uploads, &own_options));
     let storage = opened.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_BYTES;

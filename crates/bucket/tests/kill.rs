@@ -34,7 +34,11 @@ async fn child_serves_until_it_is_killed() {
 }
 
 fn start_child(folder: &Path) -> (Child, BucketLocation) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    start(Command::new(std::env::current_exe().unwrap()), folder)
+}
+
+fn start(mut program: Command, folder: &Path) -> (Child, BucketLocation) {
+    let mut child = program
         .args(["--exact", "child_serves_until_it_is_killed", "--nocapture"])
         .env(CHILD_FOLDER, folder)
         .stdout(Stdio::piped())
@@ -43,6 +47,36 @@ fn start_child(folder: &Path) -> (Child, BucketLocation) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let address = lines.find_map(|line| line.strip_prefix("serving ").map(str::to_owned)).unwrap();
     (child, BucketLocation::s3("bucket-1", &format!("http://{address}"), None).unwrap())
+}
+
+/// A child whose system lets no file grow over some megabytes, as a full disk lets none.
+#[cfg(unix)]
+fn start_child_on_a_small_disk(folder: &Path) -> (Child, BucketLocation) {
+    let mut shell = Command::new("sh");
+    // The limit is in blocks of 512 or 1024 bytes.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    start(shell, folder)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_full_disk_says_so_and_loses_nothing_that_was_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, location) = start_child_on_a_small_disk(folder.path());
+    let bucket = Bucket::open_writer_with(&location, Some(key().credentials()), options()).unwrap();
+    bucket.put("a", "before".into()).await.unwrap();
+    // In one piece, and in parts.
+    for bytes in [5 << 20, 12 << 20] {
+        let full = bucket.put("a", vec![0; bytes].into()).await.unwrap_err();
+        assert!(matches!(full, templar_bucket::BucketError::Full { .. }), "{full}");
+        assert!(full.to_string().contains("the disk of the server is full; what is stored is safe"), "{full}");
+        assert_eq!(bucket.get("a", 100).await.unwrap(), "before");
+    }
+    bucket.put("b", "after".into()).await.unwrap();
+    assert_eq!(bucket.list("", None, 10).await.unwrap().objects.len(), 2);
+    assert_eq!(std::fs::read_dir(folder.path().join(".server-staging")).unwrap().count(), 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn options() -> BucketOptions {

@@ -154,7 +154,8 @@ async fn an_object_over_the_servers_limit_leaves_nothing() {
 #[tokio::test]
 async fn a_full_server_asks_to_come_back() {
     let folder = tempfile::tempdir().unwrap();
-    let limits = ServerOptions { max_requests: 0, ..ServerOptions::default() };
+    let slot_timeout = Duration::from_millis(50);
+    let limits = ServerOptions { max_requests: 0, slot_timeout, ..ServerOptions::default() };
     let server =
         BucketServer::bind_with(ANY_PORT, folder.path(), KeyRing::in_memory([]).unwrap(), limits).await.unwrap();
     let error = reader(&server.location("bucket-1").unwrap()).get("a", 10).await.unwrap_err();

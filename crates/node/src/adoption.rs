@@ -3,6 +3,7 @@
 use crate::NodeError;
 use crate::context::Context;
 use crate::follow::AgreedVerdict;
+use crate::holders::in_own_order;
 use crate::ratings_store::{Adoption, RatingsStore};
 use crate::window_work::{ValidatorWork, WindowWork};
 use std::sync::Arc;
@@ -60,7 +61,10 @@ async fn take(
     }
     let ratings = match own {
         Some(ratings) => ratings,
-        None => fetch_verdict(&context.run, &context.network.record, window, hash, &from).await?.ratings,
+        None => {
+            let from = in_own_order(from, context.network.hotkey.public(), window);
+            fetch_verdict(&context.run, &context.network.record, window, hash, &from).await?.ratings
+        }
     };
     let (own, store) = (Arc::clone(context), Arc::clone(store));
     context.heavy.run(move || store.install(&own.folder, window, ratings)).await

@@ -3,13 +3,14 @@
 use crate::NodeError;
 use crate::context::Context;
 use crate::gather::Gathered;
+use crate::holders::{fetch_all, time_for};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{ContentHash, Uid, Window};
 use templar_gauntlet::merge_rule;
 use templar_gradient::{Aggregate, MergeRule, Payload};
 use templar_record::{FetchedPayload, fetch_sealed, open_payload};
-use templar_round::Selection;
+use templar_round::{SealedRecord, Selection};
 
 /// Merges the selected payloads, and hashes the result; what was not gathered is fetched.
 pub(crate) async fn build(
@@ -40,20 +41,30 @@ async fn fetch_missing(
     let (run, record) = (&context.run, &context.network.record);
     let here = gathered.map(Gathered::payloads).unwrap_or_default();
     let missing: Vec<Uid> = selected.iter().copied().filter(|uid| !here.contains_key(uid)).collect();
-    let mut fetched = BTreeMap::new();
     if missing.is_empty() {
-        return Ok(fetched);
+        return Ok(BTreeMap::new());
     }
     let committed = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
-    for uid in missing {
-        let lacking = || NodeError::NoPayload { uid, window };
-        let sealed = *committed.records.iter().find(|record| record.uid == uid).ok_or_else(lacking)?;
-        let object = fetch_sealed(run, record, window, &sealed).await?;
+    let sealed: BTreeMap<Uid, SealedRecord> =
+        committed.records.into_iter().map(|record| (record.uid, record)).collect();
+    let lacking = move |uid| NodeError::NoPayload { uid, window };
+    let time = |uid: Uid| sealed.get(&uid).map(|sealed| time_for(u64::from(sealed.commitment.bytes)));
+    let named = |uid: &Uid| Ok((*uid, time(*uid).ok_or(lacking(*uid))?));
+    let wanted = missing.iter().map(named).collect::<Result<Vec<_>, NodeError>>()?;
+    let fetch = |uid: Uid| {
+        let (own, sealed) = (Arc::clone(context), sealed.get(&uid).copied());
+        async move {
+            let sealed = sealed.ok_or(lacking(uid))?;
+            Ok((sealed, fetch_sealed(&own.run, &own.network.record, window, &sealed).await?))
+        }
+    };
+    let mut opened = BTreeMap::new();
+    for (uid, (sealed, object)) in fetch_all(wanted, "a selected payload", fetch).await? {
         let own = Arc::clone(context);
         match context.heavy.run(move || open_payload(&own.run, window, &sealed, &object)).await {
-            FetchedPayload::Opened { payload, .. } => fetched.insert(uid, payload),
-            FetchedPayload::Rejected(_) => return Err(lacking()),
+            FetchedPayload::Opened { payload, .. } => opened.insert(uid, payload),
+            FetchedPayload::Rejected(_) => return Err(lacking(uid)),
         };
     }
-    Ok(fetched)
+    Ok(opened)
 }

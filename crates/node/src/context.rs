@@ -1,5 +1,6 @@
 //! What the parts of a node share, and how a node is opened.
 
+use crate::block_clock::BlockClock;
 use crate::checkpoint;
 use crate::heavy::HeavyThreads;
 use crate::snapshot::{load_shared, save_shared};
@@ -54,6 +55,8 @@ pub(crate) struct Context {
     pub work: WindowWork<FollowWork>,
     /// Threads for work that would hold up the async ones.
     pub heavy: HeavyThreads,
+    /// How fast blocks come.
+    pub blocks: BlockClock,
     /// The fetching of a checkpoint, of which there is one at a time.
     restoring: Mutex<Option<AbortHandle>>,
     /// What was reported of peers whose aggregates could not be fetched.
@@ -115,6 +118,7 @@ pub(crate) async fn open(
         events,
         work: WindowWork::keeping(KEPT_AGGREGATES),
         heavy: HeavyThreads::new(options.threads),
+        blocks: BlockClock::default(),
         restoring: Mutex::default(),
         complaints: KnownComplaints::default(),
     };

@@ -5,7 +5,7 @@ use crate::journal::now_ms;
 use crate::worker::Worker;
 use crate::{JournalEntry, NodeError, NodeStatus};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use templar_chain::HeadStream;
 use templar_round::{Event, Follower};
 use tokio::sync::{mpsc, watch};
@@ -72,6 +72,7 @@ pub(crate) async fn drive(
                         // Each outage is told, however soon it follows on the last one.
                         context.journal.add(&warning("the ledger answers again".to_owned()));
                     }
+                    context.blocks.saw(head.number, Instant::now());
                     Event::Block(head.number)
                 }
                 Err(error) => {

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::driver::Actor;
 use crate::gather::Gathered;
+use crate::holders::in_own_order;
 use crate::ratings_store::RatingsStore;
 use crate::worker::{Command, Worker};
 use crate::{JournalEntry, NodeError, adoption, aggregate, checkpoint};
@@ -110,6 +111,7 @@ impl Context {
         from: Vec<PublicKey>,
     ) {
         let fetch = async {
+            let from = in_own_order(from, self.network.hotkey.public(), window);
             let fetched = fetch_aggregate(&self.run, &self.network.record, window, hash, &selection, &from).await?;
             for complaint in fetched.complaints.iter().filter(|complaint| self.complaints.is_news(complaint)) {
                 self.journal.warn(format!("window {window}: {complaint}"));

@@ -1,29 +1,22 @@
-//! Gathering a window's payloads: all at once, until they are here or the time for it is over.
+//! Gathering a window's payloads from the buckets of strangers, until they are here or the time for it is over.
 
 use crate::context::Context;
+use crate::downloads::{Downloads, Missing};
+use crate::lanes::{Candidate, Failure, LaneLimits, Lanes};
 use crate::window_work::{ValidatorWork, WindowWork};
 use crate::{NodeError, payload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
+use templar_base::random::Stream;
 use templar_base::{Uid, Window};
-use templar_gauntlet::{Entry, Rejection, Submission};
+use templar_bucket::BucketError;
+use templar_gauntlet::{Entry, Ratings, Rejection, Submission};
 use templar_gradient::Payload;
 use templar_record::{RecordError, is_lie};
 use templar_round::{SealedCommitments, SealedRecord};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-/// Downloads at a time; a payload is held in memory while it is judged, so this bounds bandwidth, not memory.
-const PARALLEL: usize = 32;
-/// Downloads at a time from buckets that were slow or lied: they cannot keep others from being fetched.
-const PARALLEL_LATER: usize = 8;
-const PAUSE: Duration = Duration::from_millis(200);
-/// Pause after wrong bytes, which cost as much as right ones.
-const PAUSE_AFTER_LIE: Duration = Duration::from_secs(2);
-/// What a bucket may take at first, besides the bytes, and how fast these are to come.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-const SLOWEST_BYTES_PER_SECOND: u32 = 512 << 10;
 
 /// What was gathered for one window.
 #[derive(Debug, Clone)]
@@ -51,19 +44,16 @@ pub(crate) async fn gather(
     work: &WindowWork<ValidatorWork>,
     window: Window,
     sealed: SealedCommitments,
+    ratings: &Ratings,
 ) -> Arc<Gathered> {
     let (close, closed) = watch::channel(false);
     // Opened payloads are large: those of other windows are dropped before these come.
     work.change(window, |work| *work = ValidatorWork { close: Some(close), ..ValidatorWork::default() });
-    let lanes = Arc::new([Semaphore::new(PARALLEL), Semaphore::new(PARALLEL_LATER)]);
-    let mut tasks = JoinSet::new();
-    for record in sealed.records {
-        let (context, lanes, closed) = (Arc::clone(context), Arc::clone(&lanes), closed.clone());
-        tasks.spawn(async move {
-            let submission = submission(&context, window, record, &lanes, closed).await;
-            Entry { uid: record.uid, hotkey: record.hotkey, block: record.block, submission }
-        });
-    }
+    let entry = |record: SealedRecord, submission: Submission| {
+        let SealedRecord { uid, hotkey, block, .. } = record;
+        Entry { uid, hotkey, block, submission }
+    };
+    let (with_data, without) = by_data(sealed.records, context.run.genesis.data.slots);
     let malformed = sealed.malformed.into_iter().map(|record| Entry {
         uid: record.uid,
         hotkey: record.hotkey,
@@ -71,11 +61,20 @@ pub(crate) async fn gather(
         submission: Submission::Rejected(Rejection::Commitment),
     });
     let mut entries: Vec<Entry> = malformed.collect();
-    entries.extend(tasks.join_all().await);
+    // Whatever they trained on was not theirs: nothing of it is downloaded.
+    let no_data = |record| entry(record, Submission::Rejected(Rejection::NoAssignment));
+    entries.extend(without.into_iter().map(no_data));
+    let submissions = submissions(context, window, &with_data, ratings, closed).await;
+    entries.extend(with_data.into_iter().zip(submissions).map(|(record, submission)| entry(record, submission)));
     entries.sort_by_key(|entry| entry.uid);
     let gathered = Arc::new(Gathered { window, entries });
     work.change(window, |work| work.gathered = Some(Arc::clone(&gathered)));
     gathered
+}
+
+/// The records of miners that the run has data for, and the others.
+fn by_data(records: Vec<SealedRecord>, slots: u16) -> (Vec<SealedRecord>, Vec<SealedRecord>) {
+    records.into_iter().partition(|record| record.uid.0 < slots)
 }
 
 /// Stops waiting for the payloads of a window that have not come.
@@ -83,66 +82,98 @@ pub(crate) fn close(work: &WindowWork<ValidatorWork>, window: Window) {
     work.read(window, |work| work.close.as_ref().map(|close| close.send_replace(true)));
 }
 
-/// One miner's payload, or why there is none. What was here in time is opened even where the gathering is closed by
+/// Each miner's payload, or why there is none. What was here in time is opened even where the gathering is closed by
 /// then: a slow processor is not the miner's fault.
-async fn submission(
+async fn submissions(
     context: &Arc<Context>,
     window: Window,
-    record: SealedRecord,
-    lanes: &[Semaphore; 2],
+    records: &[SealedRecord],
+    ratings: &Ratings,
     closed: watch::Receiver<bool>,
-) -> Submission {
-    match until_closed(context, window, &record, lanes, closed).await {
-        Ok(fetched) => payload::open(context, window, record, fetched).await,
-        Err(failure) => Submission::Rejected(failure),
-    }
+) -> Vec<Submission> {
+    let lanes = Lanes::new(LaneLimits::default(), candidates(context, window, records, ratings));
+    let fetch = |job: usize| {
+        let (context, record) = (Arc::clone(context), records[job]);
+        async move { payload::fetch(&context, window, &record).await.map_err(sort) }
+    };
+    let deadline = context.run.phases.reveal(window);
+    let left = || context.blocks.time_until(deadline, Instant::now());
+    let mut opening = JoinSet::new();
+    let take = |job: usize, fetched: payload::Fetched| {
+        let (context, record) = (Arc::clone(context), records[job]);
+        opening.spawn(async move { (job, payload::open(&context, window, record, fetched).await) });
+    };
+    let missing = Downloads::new(lanes).run(fetch, take, left, closed).await;
+    let mut submissions: BTreeMap<usize, Submission> = opening.join_all().await.into_iter().collect();
+    submissions.extend(missing.into_iter().map(|(job, missing)| {
+        // Where the bucket had something else in its place, that is stated.
+        let rejection = match missing {
+            Missing::NotInTime => Rejection::Missing,
+            Missing::Lie(reason) => Rejection::Unopened { reason },
+        };
+        (job, Submission::Rejected(rejection))
+    }));
+    submissions.into_values().collect()
 }
 
-/// Fetches one payload, again and again until `closed`. What is not there by then is missing; where its bucket gave
-/// something else in its place, that is stated.
-async fn until_closed(
-    context: &Context,
-    window: Window,
-    record: &SealedRecord,
-    lanes: &[Semaphore; 2],
-    mut closed: watch::Receiver<bool>,
-) -> Result<payload::Fetched, Rejection> {
-    let hurried = ANSWER_DEADLINE + Duration::from_secs(u64::from(record.commitment.bytes / SLOWEST_BYTES_PER_SECOND));
-    let mut lie = None;
-    let keep_trying = async {
-        let mut waits = false;
-        loop {
-            let Ok(permit) = lanes[usize::from(waits)].acquire().await else { std::future::pending().await };
-            let deadline = if waits { Duration::MAX } else { hurried };
-            let fetched = tokio::time::timeout(deadline, payload::fetch(context, window, record)).await;
-            drop(permit);
-            let pause = match fetched {
-                Ok(Ok(fetched)) => return fetched,
-                Ok(Err(error)) if serves_other_bytes(&error) => {
-                    (waits, lie) = (true, Some(error.to_string()));
-                    PAUSE_AFTER_LIE
-                }
-                Ok(Err(_)) => PAUSE,
-                Err(_) => {
-                    waits = true;
-                    PAUSE
-                }
-            };
-            tokio::time::sleep(pause).await;
+/// Rated miners by their rating; the others in an order that is the validator's own, so that no key can choose its place.
+fn candidates(context: &Context, window: Window, records: &[SealedRecord], ratings: &Ratings) -> Vec<Candidate> {
+    let own_key = *context.network.hotkey.public().as_bytes();
+    let mut lots = Stream::new(own_key, "order of gathering", window.0);
+    let candidate = |record: &SealedRecord| {
+        let known = ratings.miners.get(&record.uid);
+        let rated = known.filter(|known| known.is_proven && known.hotkey == record.hotkey);
+        Candidate {
+            host: context.network.record.known_host(record.hotkey),
+            rating: rated.map(|known| known.rating.value()),
+            lot: lots.next_u64(),
+            bytes: u64::from(record.commitment.bytes),
         }
     };
-    let fetched = tokio::select! {
-        fetched = keep_trying => Some(fetched),
-        _ = closed.wait_for(|closed| *closed) => None,
-    };
-    fetched.ok_or_else(|| lie.map_or(Rejection::Missing, |reason| Rejection::Unopened { reason }))
+    records.iter().map(candidate).collect()
 }
 
-/// Whether a miner's bucket has something else than the miner committed to.
-fn serves_other_bytes(error: &NodeError) -> bool {
-    match error {
-        NodeError::Record(RecordError::Seal(_)) => true,
-        NodeError::Record(RecordError::Bucket(error)) => is_lie(error),
-        _ => false,
+/// Sorts a failure into whose it is, with what is to be told of a lie.
+fn sort(error: NodeError) -> (Failure, String) {
+    let failure = match &error {
+        NodeError::Record(RecordError::Seal(_)) => Failure::Lie,
+        NodeError::Record(RecordError::Bucket(error)) if is_lie(error) => Failure::Lie,
+        NodeError::Record(RecordError::Bucket(BucketError::NotFound { .. })) => Failure::Absent,
+        NodeError::Record(RecordError::Bucket(_)) => Failure::Host,
+        // The ledger is away, or names no bucket.
+        _ => Failure::Absent,
+    };
+    (failure, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use templar_base::{BlockNumber, ContentHash, PublicKey};
+    use templar_round::SealCommitment;
+
+    #[test]
+    fn nothing_is_downloaded_of_a_uid_without_data() {
+        let record = |uid| SealedRecord {
+            uid: Uid(uid),
+            hotkey: PublicKey::new([uid as u8; 32]),
+            block: BlockNumber(1),
+            commitment: SealCommitment { digest: ContentHash::of(b"x"), bytes: 1 },
+        };
+        let uids = |records: Vec<SealedRecord>| records.into_iter().map(|record| record.uid.0).collect::<Vec<_>>();
+        let (with_data, without) = by_data([0, 15, 16, 99].map(record).to_vec(), 16);
+        assert_eq!((uids(with_data), uids(without)), (vec![0, 15], vec![16, 99]));
+    }
+
+    #[test]
+    fn only_what_a_host_does_is_blamed_on_it() {
+        let bucket = |error| sort(NodeError::Record(RecordError::Bucket(error))).0;
+        let key = || "window/1/payload".to_owned();
+        assert_eq!(bucket(BucketError::NotFound { key: key() }), Failure::Absent);
+        assert_eq!(bucket(BucketError::WrongContent { key: key() }), Failure::Lie);
+        let refused = BucketError::Unreachable { operation: "get", reason: "refused".to_owned() };
+        assert_eq!(bucket(refused), Failure::Host);
+        let unknown = RecordError::NoBucketAddress { hotkey: PublicKey::new([1; 32]) };
+        assert_eq!(sort(NodeError::Record(unknown)).0, Failure::Absent);
     }
 }

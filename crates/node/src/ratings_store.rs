@@ -76,6 +76,11 @@ impl RatingsStore {
         self.held().ratings.clone()
     }
 
+    /// The ratings held now, whatever is under way.
+    pub(crate) fn held_ratings(&self) -> Ratings {
+        self.held().ratings.clone()
+    }
+
     /// Whether the ratings of this window, or of a later one, are held.
     pub(crate) fn has(&self, window: Window) -> bool {
         self.held().window.is_some_and(|known| known >= window)

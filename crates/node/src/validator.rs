@@ -132,7 +132,7 @@ async fn read_sealed(context: Arc<Context>, window: Window) {
 }
 
 async fn gather(context: Arc<Context>, parts: Parts, window: Window, sealed: SealedCommitments) {
-    let gathered = gather::gather(&context, &parts.work, window, sealed).await;
+    let gathered = gather::gather(&context, &parts.work, window, sealed, &parts.ratings.held_ratings()).await;
     let (settled, committed) = gathered_share(&gathered.entries, &parts.ratings.ratings().await);
     context.send(Event::Gathered { window, settled, committed }).await;
 }

@@ -200,6 +200,12 @@ impl PublicRecord {
         known(&self.known.readers).ok_or(RecordError::NoBucketAddress { hotkey })
     }
 
+    /// The host of a peer's bucket, as far as its address was read; for limits by host.
+    pub fn known_host(&self, hotkey: PublicKey) -> Option<String> {
+        let readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.get(&hotkey).and_then(|(_, bucket)| bucket.location().host())
+    }
+
     /// Reads all bucket addresses again. Unusable addresses are skipped: their owners are at fault.
     pub async fn refresh_readers(&self) -> Result<(), RecordError> {
         let records = self.chain.bucket_commitments(self.netuid).await?;

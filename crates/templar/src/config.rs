@@ -62,6 +62,7 @@ settings! {
     Netuid "netuid" Text "the subnet of the ledger" text(DEFAULT_NETUID);
     LedgerListen "ledger_listen" Text "where `templar ledger` listens" text("127.0.0.1:9944");
     BucketListen "bucket_listen" Text "where `templar bucket` listens" text("127.0.0.1:9000");
+    BucketQuota "bucket_quota_gb" Text "gigabytes that each bucket of `templar bucket` may hold" text(1000);
     Bucket "bucket" Text "the bucket that this node writes" None;
     BucketAccessKey "bucket_access_key" Text "public half of the bucket's write key" None;
     BucketSecretKey "bucket_secret_key" Secret "secret half of the bucket's write key" None;
@@ -301,7 +302,8 @@ impl Config {
         self.get(setting).map_or("", |(value, _)| value)
     }
 
-    fn parsed<T: FromStr<Err: fmt::Display>>(&self, setting: Setting) -> anyhow::Result<T> {
+    /// A setting as a value of a type.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(&self, setting: Setting) -> anyhow::Result<T> {
         self.parsed_by(setting, T::from_str)
     }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,66 +13,79 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use s3s::Body;
 use s3s::service::S3Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
-use super::ServerOptions;
-use super::connection_counts::ConnectionCounts;
+use super::connections::{Connections, Source};
+use super::progress::Progress;
+use super::slots::{Lane, Slots};
 use super::stall_budget::{StallBudget, TimedBody};
+use super::{KeyRing, ServerOptions};
 
 /// How long running requests may go on after a shutdown was asked for.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: mostly the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts and serves until `stopped` becomes true; dropping the future closes every connection.
-pub(super) async fn accept_all(
-    listener: TcpListener,
+/// How often slow transfers are looked for while others wait.
+const RELIEF_EVERY: Duration = Duration::from_millis(200);
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
     service: S3Service,
+    keys: KeyRing,
+    slots: Arc<Slots>,
     options: ServerOptions,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let connection_slots = Arc::new(Semaphore::new(options.max_connections));
-    let request_slots = Arc::new(Semaphore::new(options.max_requests));
-    let counts = Arc::new(ConnectionCounts::default());
+}
+
+impl Shared {
+    pub(super) fn new(service: S3Service, keys: KeyRing, options: ServerOptions) -> Self {
+        Self { service, keys, slots: Arc::new(Slots::new(&options)), options }
+    }
+}
+
+/// Accepts and serves until `stopped` becomes true; dropping the future closes every connection.
+pub(super) async fn accept_all(listener: TcpListener, shared: Shared, mut stopped: watch::Receiver<bool>) {
+    let shared = Arc::new(shared);
+    let options = &shared.options;
+    let counts = Arc::new(Connections::new(options.max_connections, options.max_connections_per_address));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let mut relief = interval(RELIEF_EVERY);
     loop {
         let accepted = tokio::select! {
             // An error means that the handle is gone: the same as a stop.
             _ = stopped.wait_for(|stop| *stop) => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &connection_slots) => accepted,
+            _ = relief.tick() => {
+                shared.slots.relieve();
+                continue;
+            }
+            accepted = listener.accept() => accepted,
         };
-        let (stream, address, slot) = match accepted {
-            Ok(accepted) => accepted,
+        let (stream, source) = match accepted {
+            Ok((stream, address)) => (stream, Source::of(address.ip())),
             Err(error) => {
                 tracing::debug!(%error, "cannot accept");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // A connection of an address that has too many already is closed at once.
-        let Some(counted) = counts.admit(address, options.max_connections_per_address) else { continue };
-        let stream = StallGuard { stream, budget: StallBudget::new(options.stall_timeout) };
-        let (service, request_slots) = (service.clone(), request_slots.clone());
-        let times = (options.request_timeout, options.stall_timeout);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(move |request| answer(service.clone(), request_slots.clone(), times, request)),
-            );
-        let connection = graceful.watch(connection);
+        let progress = Arc::<Progress>::default();
+        // A connection for which there is no place is closed at once.
+        let Some(counted) = counts.admit(source, Arc::clone(&progress)) else { continue };
+        // Without it answers are slower, not wrong.
+        let _ = stream.set_nodelay(true);
+        let connection = graceful.watch(serve(Arc::clone(&shared), stream, source, progress));
         connections.spawn(async move {
-            let _held = (slot, counted);
+            let _held = counted;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -84,40 +96,34 @@ pub(super) async fn accept_all(
     let _ = timeout(LAST_REQUESTS, graceful.shutdown()).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, address.ip(), slot))
+fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    source: Source,
+    progress: Arc<Progress>,
+) -> impl GracefulConnection<Error = hyper::Error> {
+    let budget = StallBudget::new(shared.options.stall_timeout, Arc::clone(&progress));
+    let stream = StallGuard { stream, budget, progress: Arc::clone(&progress) };
+    let header_timeout = shared.options.header_timeout;
+    let service = service_fn(move |request| answer(Arc::clone(&shared), source, Arc::clone(&progress), request));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 /// Answers one request. The slot is held until the body of the answer is sent or dropped.
 async fn answer(
-    service: S3Service,
-    slots: Arc<Semaphore>,
-    (request_timeout, stall_timeout): (Duration, Duration),
+    shared: Arc<Shared>,
+    source: Source,
+    progress: Arc<Progress>,
     request: http::Request<Incoming>,
 ) -> Result<Response<impl http_body::Body<Data = bytes::Bytes, Error = s3s::StdError>>, Infallible> {
-    let slot = slots.try_acquire_owned().ok();
-    let response = if slot.is_none() {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; come back in a moment")
-    } else if is_signed_by_version_2(&request) {
-        let message = "signature version 2 is not offered; sign with version 4 (boto3: \
-                       Config(signature_version='s3v4'))";
-        refusal(StatusCode::BAD_REQUEST, "InvalidRequest", message)
-    } else {
-        let work = service.call(request.map(|body| Body::http_body(TimedBody::new(body, stall_timeout))));
-        match timeout(request_timeout, work).await {
-            Ok(Ok(response)) => with_message(response).await,
-            Ok(Err(error)) => {
-                tracing::warn!(?error, "a request failed inside the server");
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
-            }
-            Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
-        }
+    let lane = Lane { source, key: named_key(&request, &shared.keys) };
+    let slot = shared.slots.admit(lane, Arc::clone(&progress)).await;
+    let response = match &slot {
+        None => busy(),
+        Some(_) => carry_out(&shared, progress, request).await,
     };
     Ok(response.map(|body| {
         body.map_frame(move |frame| {
@@ -125,6 +131,37 @@ async fn answer(
             frame
         })
     }))
+}
+
+async fn carry_out(shared: &Shared, progress: Arc<Progress>, request: http::Request<Incoming>) -> Response<Body> {
+    if is_signed_by_version_2(&request) {
+        let message = "signature version 2 is not offered; sign with version 4 (boto3: \
+                       Config(signature_version='s3v4'))";
+        return refusal(StatusCode::BAD_REQUEST, "InvalidRequest", message);
+    }
+    let stall_timeout = shared.options.stall_timeout;
+    let request = request.map(|body| Body::http_body(TimedBody::new(body, stall_timeout, progress)));
+    match timeout(shared.options.request_timeout, shared.service.call(request)).await {
+        Ok(Ok(response)) => with_message(response).await,
+        Ok(Err(error)) => {
+            tracing::warn!(?error, "a request failed inside the server");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
+        }
+        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+    }
+}
+
+/// The registered write key that a request names in its header. A form is signed in its body, which would have to be
+/// read first.
+fn named_key(request: &http::Request<Incoming>, keys: &KeyRing) -> Option<String> {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    if header(http::header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/")) {
+        return None;
+    }
+    let authorization = header(http::header::AUTHORIZATION)?.strip_prefix("AWS4-HMAC-SHA256")?;
+    let (_, credential) = authorization.split_once("Credential=")?;
+    let (access_key, _) = credential.split_once('/')?;
+    keys.find(access_key).map(|key| key.access_key)
 }
 
 /// Whether a request is signed in the way that S3 gave up in 2020; some clients still presign so by default.
@@ -182,6 +219,14 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     response
 }
 
+/// There are too many requests at once.
+fn busy() -> Response<Body> {
+    let message = "too many requests at once, of all clients or of this address; come back in a moment";
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message);
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text.to_owned()));
     *response.status_mut() = status;
@@ -195,6 +240,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 struct StallGuard {
     stream: TcpStream,
     budget: StallBudget,
+    progress: Arc<Progress>,
 }
 
 impl StallGuard {
@@ -216,7 +262,12 @@ impl StallGuard {
 
 impl AsyncRead for StallGuard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let progress = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        // Also an idle connection can be cut off.
+        if progress.is_pending() && self.progress.is_cut_or_wakes(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        progress
     }
 }
 

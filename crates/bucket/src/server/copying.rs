@@ -13,6 +13,7 @@ use templar_disk::{Draft, read_exact_at};
 
 use super::attributes::Attributes;
 use super::index::Facts;
+use super::quota::Room;
 use super::storage::{Storage, attributes_of, blocking, check_object_key, sort};
 use super::uploads::{MAX_PARTS, Part};
 use crate::PutMode;
@@ -60,7 +61,7 @@ impl Storage {
             Some("REPLACE") => given,
             _ => self.attributes.of(&origin.bucket, &origin.key, &origin.facts.etag()),
         };
-        let (staged, _) = self.stage_range(origin.file, 0, origin.facts.size).await?;
+        let (staged, _room) = self.stage_range(&input.bucket, origin.file, 0..origin.facts.size).await?;
         let etag = self.publish((input.bucket, input.key), staged, PutMode::Replace, attributes).await?;
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(etag)),
@@ -84,9 +85,9 @@ impl Storage {
                 Err(_) => return Err(s3_error!(InvalidArgument, "a range is written bytes=FIRST-LAST")),
             },
         };
-        let (staged, size) = self.stage_range(origin.file, range.start, range.end - range.start).await?;
+        let (staged, room) = self.stage_range(&input.bucket, origin.file, range).await?;
         let etag = Facts::of(&std::fs::metadata(staged.path()).map_err(sort)?).etag();
-        let part = Part { path: Arc::new(staged.close()), size, etag: etag.clone() };
+        let part = Part { path: Arc::new(staged.close()), room: Arc::new(room), etag: etag.clone() };
         self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;
         let result = CopyPartResult {
             e_tag: Some(ETag::Strong(etag)),
@@ -96,11 +97,13 @@ impl Storage {
         Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() })
     }
 
-    /// A staging file with a part of another one, and its length.
-    async fn stage_range(&self, file: File, start: u64, length: u64) -> S3Result<(Draft, u64)> {
+    /// A staging file with a part of another one, and the room that it takes in its bucket.
+    async fn stage_range(&self, bucket: &str, file: File, range: std::ops::Range<u64>) -> S3Result<(Draft, Room)> {
+        let (start, length) = (range.start, range.end - range.start);
         if length > self.max_object_bytes {
             return Err(s3_error!(EntityTooLarge, "the object is over this server's limit"));
         }
+        let room = self.quota.room(bucket, length)?;
         let staging = self.staging.clone();
         let copy = move || -> io::Result<Draft> {
             let mut staged = stage_in(&staging)?;
@@ -114,7 +117,7 @@ impl Storage {
             }
             Ok(staged)
         };
-        Ok((blocking(copy).await.map_err(sort)?, length))
+        Ok((blocking(copy).await.map_err(sort)?, room))
     }
 
     /// Removes the named objects, and tells of each that cannot be removed.

@@ -60,7 +60,24 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
-type Objects = BTreeMap<String, Facts>;
+/// The objects of a bucket, and their bytes in all.
+#[derive(Debug, Default)]
+struct Objects {
+    facts: BTreeMap<String, Facts>,
+    bytes: u64,
+}
+
+impl Objects {
+    fn insert(&mut self, key: String, facts: Facts) {
+        let before = self.facts.insert(key, facts);
+        self.bytes = (self.bytes + facts.size).saturating_sub(before.map_or(0, |before| before.size));
+    }
+
+    fn remove(&mut self, key: &str) {
+        let before = self.facts.remove(key);
+        self.bytes = self.bytes.saturating_sub(before.map_or(0, |before| before.size));
+    }
+}
 
 /// The objects of all buckets.
 #[derive(Debug)]
@@ -86,7 +103,11 @@ impl Index {
             }
             let (found, _) = ObjectFolder::reader(&entry.path()).list("", "", usize::MAX)?;
             let facts = |key: String| Some((key.clone(), Facts::of(&fs::metadata(entry.path().join(key)).ok()?)));
-            buckets.insert(name, found.into_iter().filter_map(|object| facts(object.key)).collect());
+            let objects: &mut Objects = buckets.entry(name).or_default();
+            found
+                .into_iter()
+                .filter_map(|object| facts(object.key))
+                .for_each(|(key, facts)| objects.insert(key, facts));
         }
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
         Ok(Self { buckets: Mutex::new(buckets), locks })
@@ -118,6 +139,11 @@ impl Index {
         Ok(done)
     }
 
+    /// The bytes of a bucket's objects.
+    pub(super) fn bytes(&self, bucket: &str) -> u64 {
+        lock(&self.buckets).get(bucket).map_or(0, |objects| objects.bytes)
+    }
+
     /// One page of a bucket: what begins with `prefix` (any text) and sorts after `after`, at most `limit` of them.
     pub(super) fn page(&self, bucket: &str, prefix: &str, after: &str, limit: usize, grouped: bool) -> Page {
         let mut page = Page { last: after.to_owned(), ..Page::default() };
@@ -127,7 +153,7 @@ impl Index {
         loop {
             let start =
                 if resume.as_str() < prefix { Bound::Included(prefix) } else { Bound::Excluded(resume.as_str()) };
-            let mut range = objects.range::<str, _>((start, Bound::Unbounded));
+            let mut range = objects.facts.range::<str, _>((start, Bound::Unbounded));
             // After a group, everything below it is skipped in one step.
             let skip_to = loop {
                 let Some((key, facts)) = range.next().filter(|(key, _)| key.starts_with(prefix)) else { return page };
@@ -174,7 +200,11 @@ mod tests {
         let failed = index.change::<()>("one", "a", || Err(io::ErrorKind::StorageFull.into()));
         assert!(failed.is_err());
         assert_eq!(index.page("one", "", "", 9, false).objects.len(), 1);
+        assert_eq!(index.bytes("one"), 1);
+        put(&index, "one", "a");
+        assert_eq!(index.bytes("one"), 1, "replaced, not added");
         index.change("one", "a", || Ok(((), None))).unwrap();
+        assert_eq!(index.bytes("one"), 0);
         assert_eq!(index.page("one", "", "", 9, false), Page::default());
         assert_eq!(index.page("two", "", "", 9, false).objects[0].0, "b");
         assert_eq!(index.page("three", "", "", 9, false), Page::default());

@@ -207,7 +207,7 @@ impl KeyRing {
         self.fresh().keys.values().any(|key| key.bucket == bucket)
     }
 
-    fn find(&self, access_key: &str) -> Option<WriteKey> {
+    pub(super) fn find(&self, access_key: &str) -> Option<WriteKey> {
         self.fresh().keys.get(access_key).cloned()
     }
 

@@ -5,6 +5,7 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-/// The slowest lasting rate that keeps the budget from shrinking. A hundred times slower than the slowest link that can
-/// carry payloads in time, and fast enough that a thousand such clients cost an attacker 8 MiB/s.
+use super::progress::Progress;
+
+/// The slowest lasting rate that keeps the budget from shrinking while nobody else waits; then more is asked
+/// ([`Slots`](super::slots::Slots)).
 const BYTES_PER_SECOND: f64 = 8192.0;
 
 /// A budget of waiting.
@@ -22,14 +25,15 @@ const BYTES_PER_SECOND: f64 = 8192.0;
 pub(super) struct StallBudget {
     limit: Duration,
     left: Duration,
+    progress: Arc<Progress>,
     /// While a wait lasts: since when, and the clock that ends it.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl StallBudget {
-    /// A full budget.
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, left: limit, waiting: None }
+    /// A full budget. What happens is noted in `progress`, through which the client can be cut off sooner.
+    pub(super) fn new(limit: Duration, progress: Arc<Progress>) -> Self {
+        Self { limit, left: limit, progress, waiting: None }
     }
 
     /// The client moved `bytes`.
@@ -37,12 +41,16 @@ impl StallBudget {
         if let Some((since, _)) = self.waiting.take() {
             self.left = self.left.saturating_sub(since.elapsed());
         }
+        self.progress.moved(bytes);
         let earned = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND);
         self.left = self.left.saturating_add(earned).min(self.limit);
     }
 
-    /// The client makes us wait; ready when the budget is used up.
+    /// The client makes us wait; ready when the budget is used up, or others need its place more.
     pub(super) fn poll_used_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.progress.waits(context) {
+            return Poll::Ready(());
+        }
         let left = self.left;
         let (_, clock) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
         clock.as_mut().poll(context)
@@ -66,8 +74,8 @@ pub(super) struct TimedBody {
 }
 
 impl TimedBody {
-    pub(super) fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body, budget: StallBudget::new(limit) }
+    pub(super) fn new(body: Incoming, limit: Duration, progress: Arc<Progress>) -> Self {
+        Self { body, budget: StallBudget::new(limit, progress) }
     }
 }
 
@@ -106,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn moving_single_bytes_does_not_fill_the_budget() {
         let limit = Duration::from_secs(30);
-        let mut budget = StallBudget::new(limit);
+        let mut budget = StallBudget::new(limit, Arc::default());
         budget.left = Duration::from_secs(1);
         budget.progressed(1);
         assert!(budget.left < Duration::from_secs(2));

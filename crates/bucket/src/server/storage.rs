@@ -24,6 +24,7 @@ use templar_disk::{Draft, read_exact_at};
 
 use super::attributes::{AttributeStore, Attributes};
 use super::index::{Facts, Index};
+use super::quota::{Quota, Room};
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
 use crate::location::is_bucket_name;
@@ -40,7 +41,8 @@ pub(super) struct Storage {
     pub(super) root: PathBuf,
     pub(super) staging: PathBuf,
     pub(super) keys: KeyRing,
-    pub(super) uploads: Uploads,
+    pub(super) uploads: Arc<Uploads>,
+    pub(super) quota: Arc<Quota>,
     pub(super) index: Arc<Index>,
     pub(super) attributes: Arc<AttributeStore>,
     pub(super) max_object_bytes: u64,
@@ -86,14 +88,22 @@ pub(super) use attributes_of;
 
 impl Storage {
     /// The buckets below `root`, whose objects are looked through.
-    pub(super) fn load(root: PathBuf, staging: PathBuf, keys: KeyRing, options: &ServerOptions) -> io::Result<Self> {
+    pub(super) fn load(
+        root: PathBuf,
+        staging: PathBuf,
+        keys: KeyRing,
+        uploads: Arc<Uploads>,
+        options: &ServerOptions,
+    ) -> io::Result<Self> {
+        let index = Arc::new(Index::load(&root)?);
         Ok(Self {
-            index: Arc::new(Index::load(&root)?),
+            quota: Arc::new(Quota::new(options.max_bucket_bytes, Arc::clone(&index))),
+            index,
             attributes: Arc::new(AttributeStore::open(&root)),
             root,
             staging,
             keys,
-            uploads: Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes),
+            uploads,
             max_object_bytes: options.max_object_bytes,
         })
     }
@@ -162,14 +172,16 @@ impl Storage {
             // Flushed before the lock, so that a slow disk keeps nobody else waiting.
             staged.sync()?;
             let facts = Facts::of(&std::fs::metadata(staged.path())?);
-            index.change(&bucket, &key, || match store.publish(staged, &key, mode)? {
+            let etag = index.change(&bucket, &key, || match store.publish(staged, &key, mode)? {
+                // Where its attributes cannot be kept, the object is there all the same.
                 PutOutcome::Created => {
-                    kept.keep(&bucket, &key, &facts.etag(), &attributes)?;
-                    Ok((Some(facts.etag()), Some(facts)))
+                    let kept = kept.keep(&bucket, &key, &facts.etag(), &attributes);
+                    Ok((kept.map(|()| Some(facts.etag())), Some(facts)))
                 }
                 // There is a file; where another program put it there, the entry is new.
-                PutOutcome::AlreadyExists => Ok((None, Some(Facts::of(&store.open(&key)?.1)))),
-            })
+                PutOutcome::AlreadyExists => Ok((Ok(None), Some(Facts::of(&store.open(&key)?.1)))),
+            });
+            etag?
         });
         let etag = published.await.map_err(sort)?;
         etag.ok_or_else(|| s3_error!(PreconditionFailed, "the object exists already"))
@@ -193,12 +205,18 @@ impl Storage {
         blocking(delete).await.map_err(sort)
     }
 
-    /// Takes a body into a staging file, a block at a time.
-    async fn receive(&self, body: Option<StreamingBlob>, announced: Option<i64>) -> S3Result<(Draft, u64)> {
+    /// Takes a body into a staging file, a block at a time; with the room that it takes in its bucket.
+    async fn receive(
+        &self,
+        bucket: &str,
+        body: Option<StreamingBlob>,
+        announced: Option<i64>,
+    ) -> S3Result<(Draft, Room)> {
         let too_large = || s3_error!(EntityTooLarge, "the object is over this server's limit");
         if announced.is_some_and(|length| length.unsigned_abs() > self.max_object_bytes) {
             return Err(too_large());
         }
+        let mut room = self.quota.room(bucket, announced.map_or(0, i64::unsigned_abs))?;
         let staging = self.staging.clone();
         let mut staged = blocking(move || stage_in(&staging)).await.map_err(sort)?;
         let (mut size, mut block) = (0u64, Vec::new());
@@ -216,6 +234,7 @@ impl Storage {
             if size > self.max_object_bytes {
                 return Err(too_large());
             }
+            room.grow_to(size)?;
             block.extend_from_slice(&piece);
             if block.len() >= BLOCK_BYTES {
                 (staged, block) = write_block(staged, block).await?;
@@ -225,7 +244,7 @@ impl Storage {
             return Err(s3_error!(IncompleteBody, "the body is shorter than announced"));
         }
         (staged, _) = write_block(staged, block).await?;
-        Ok((staged, size))
+        Ok((staged, room))
     }
 }
 
@@ -263,7 +282,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn sort(error: io::Error) -> S3Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            let mut full = s3_error!(InternalError, "the disk of the server is full");
+            let text = "the disk of the server is full; what is stored is safe: free space on it and write again";
+            let mut full = s3_error!(InternalError, "{text}");
             full.set_code(S3ErrorCode::Custom("InsufficientStorage".into()));
             full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
             full
@@ -318,7 +338,7 @@ impl S3 for Storage {
         self.bucket(&input.bucket)?;
         let mode = put_mode(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let attributes = attributes_of!(input);
-        let (staged, _) = self.receive(input.body, input.content_length).await?;
+        let (staged, _room) = self.receive(&input.bucket, input.body, input.content_length).await?;
         let etag = self.publish((input.bucket, input.key), staged, mode, attributes).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
     }
@@ -449,9 +469,9 @@ impl S3 for Storage {
             return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
         }
         self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
-        let (staged, size) = self.receive(input.body, input.content_length).await?;
+        let (staged, room) = self.receive(&input.bucket, input.body, input.content_length).await?;
         let etag = Facts::of(&std::fs::metadata(staged.path()).map_err(sort)?).etag();
-        let part = Part { path: Arc::new(staged.close()), size, etag: etag.clone() };
+        let part = Part { path: Arc::new(staged.close()), room: Arc::new(room), etag: etag.clone() };
         self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() }))
     }
@@ -474,7 +494,7 @@ impl S3 for Storage {
         let joined = blocking(move || {
             let mut joined = stage_in(&staging)?;
             for part in &parts {
-                if joined.append(part.path.as_path())? != part.size {
+                if joined.append(part.path.as_path())? != part.room.bytes() {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
             }

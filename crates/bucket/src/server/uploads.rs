@@ -1,12 +1,15 @@
-//! Multipart uploads under way. They live as long as the server: after a restart the client starts again.
+//! Multipart uploads under way. They live as long as the server: after a restart the client starts again. One that gets
+//! no part for a day is ended: its client is dead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use s3s::{S3Result, s3_error};
 use templar_disk::DraftPath;
 
 use super::attributes::Attributes;
+use super::quota::Room;
 
 /// S3's own limit.
 pub(super) const MAX_PARTS: i32 = 10_000;
@@ -15,7 +18,7 @@ pub(super) const MAX_PARTS: i32 = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) path: Arc<DraftPath>,
-    pub(super) size: u64,
+    pub(super) room: Arc<Room>,
     pub(super) etag: String,
 }
 
@@ -28,6 +31,8 @@ struct Upload {
     /// Of the object that it becomes.
     attributes: Attributes,
     parts: BTreeMap<i32, Part>,
+    /// When it began or got its last part.
+    touched: Instant,
 }
 
 /// The uploads under way, by their id. Parts that are dropped here delete their files.
@@ -69,7 +74,7 @@ impl Uploads {
         // Distinct from those of an earlier life of the server, whose parts are gone.
         let id = format!("{}-{number}", std::process::id());
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let upload = Upload { bucket, key, number, attributes, parts: BTreeMap::new() };
+        let upload = Upload { bucket, key, number, attributes, parts: BTreeMap::new(), touched: Instant::now() };
         state.uploads.insert(id.clone(), upload);
         id
     }
@@ -78,11 +83,12 @@ impl Uploads {
     pub(super) fn add(&self, id: &str, bucket: &str, key: &str, number: i32, part: Part) -> S3Result<()> {
         let mut state = self.lock();
         let upload = find(&mut state, id, bucket, key)?;
-        let others = upload.parts.iter().filter(|(other, _)| **other != number).map(|(_, part)| part.size).sum::<u64>();
-        if others.saturating_add(part.size) > self.max_object_bytes {
+        let others = upload.parts.iter().filter(|(other, _)| **other != number).map(|(_, part)| part.room.bytes());
+        if others.sum::<u64>().saturating_add(part.room.bytes()) > self.max_object_bytes {
             return Err(s3_error!(EntityTooLarge, "the parts together are over this server's limit for an object"));
         }
         upload.parts.insert(number, part);
+        upload.touched = Instant::now();
         Ok(())
     }
 
@@ -117,6 +123,19 @@ impl Uploads {
         Ok((parts, upload.attributes.clone()))
     }
 
+    /// Ends the uploads that got nothing for this long. It deletes files: do not call it on an async thread.
+    pub(super) fn expire(&self, timeout: Duration) {
+        // Files are deleted without the lock.
+        let expired: Vec<Upload> = {
+            let mut state = self.lock();
+            let is_over = |_: &String, upload: &mut Upload| upload.touched.elapsed() >= timeout;
+            state.uploads.extract_if(.., is_over).map(|(_, upload)| upload).collect()
+        };
+        for upload in expired {
+            tracing::info!(bucket = upload.bucket, key = upload.key, "an unfinished upload expired");
+        }
+    }
+
     /// Forgets an upload and deletes its parts.
     pub(super) fn end(&self, id: &str, bucket: &str, key: &str) -> S3Result<()> {
         let mut state = self.lock();
@@ -129,6 +148,6 @@ impl Uploads {
 fn find<'a>(state: &'a mut State, id: &str, bucket: &str, key: &str) -> S3Result<&'a mut Upload> {
     match state.uploads.get_mut(id) {
         Some(upload) if upload.bucket == bucket && upload.key == key => Ok(upload),
-        _ => Err(s3_error!(NoSuchUpload, "there is no such upload; begin it anew")),
+        _ => Err(s3_error!(NoSuchUpload, "there is no such upload, or it expired; restart it")),
     }
 }

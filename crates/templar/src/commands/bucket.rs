@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_bucket::{BucketLocation, BucketServer, KeyRing, ServerError, WriteKey};
+use templar_bucket::{BucketLocation, BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
 use templar_screen::table;
 
 /// Run an S3-compatible bucket server over a folder.
@@ -138,20 +138,19 @@ impl Run {
         let keys_file = self.keys.path(&config);
         let keys = KeyRing::from_file(&keys_file)?;
         let output = self.output;
+        let gigabytes: u64 = config.parsed(Setting::BucketQuota)?;
+        let max_bucket_bytes = gigabytes.saturating_mul(1_000_000_000);
+        let options = ServerOptions { max_bucket_bytes, ..ServerOptions::default() };
         interrupt::runtime(4)?.block_on(async {
             let asked_to_stop = interrupt::asked_to_stop()?;
-            let server = BucketServer::bind(listen, &folder, keys).await?;
+            let server = BucketServer::bind_with(listen, &folder, keys, options).await?;
             let url = format!("http://{}", server.local_addr());
             let facts = json!({"event": "listening", "url": url, "folder": folder, "keys": keys_file});
             output.event(&facts, |paint| {
                 let hint = "Anyone may read; `templar bucket key add NAME` creates a write key. Ctrl-C stops it.";
-                format!(
-                    "bucket   {}\nfolder   {}\nkeys     {}\n\n{}",
-                    paint.bold(&url),
-                    folder.display(),
-                    keys_file.display(),
-                    paint.dim(hint)
-                )
+                let (url, folder, keys, hint) =
+                    (paint.bold(&url), folder.display(), keys_file.display(), paint.dim(hint));
+                format!("bucket   {url}\nfolder   {folder}\nkeys     {keys}\n\n{hint}")
             })?;
             asked_to_stop.await;
             server.shutdown().await;
@@ -191,12 +190,9 @@ impl Add {
             "keys": keys_file,
         });
         self.output.facts(&facts, |paint| {
-            format!(
-                "{}\nbucket = \"{location}\"\nbucket_access_key = \"{}\"\nbucket_secret_key = \"{}\"",
-                paint.dim("# For the writer's templar.toml; the secret is not shown again."),
-                key.access_key,
-                key.secret_key,
-            )
+            let title = paint.dim("# For the writer's templar.toml; the secret is not shown again.");
+            let (key, secret) = (&key.access_key, &key.secret_key);
+            format!("{title}\nbucket = \"{location}\"\nbucket_access_key = \"{key}\"\nbucket_secret_key = \"{secret}\"")
         })
     }
 }
