@@ -26,6 +26,7 @@
 //! ```
 
 mod chain;
+mod costs;
 mod faults;
 pub mod invariants;
 mod links;
@@ -34,15 +35,18 @@ mod machine;
 mod model;
 mod node;
 mod report;
+mod scenario;
 mod time;
 mod world;
 
+pub use costs::{Machinery, Sizes};
 pub use faults::{Faults, Partition};
 pub use invariants::{Invariant, Violation};
 pub use links::Bandwidth;
 pub use machine::{Effect, Machine, Role, selected};
-pub use model::{CostModel, Judgement, Judging, Model, ModelError, SealOrder, Step, WorkTimes};
-pub use node::{Behaviour, Node, NodeSpec, Tally};
-pub use report::{NullReason, Summary, Traffic, WindowReport};
+pub use model::{CostModel, Judgement, Judging, Model, ModelError, SealOrder, Step};
+pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
+pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
+pub use scenario::{Group, ModelChoice, Scenario, ScenarioError};
 pub use time::Moment;
 pub use world::{Setup, World};

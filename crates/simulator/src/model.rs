@@ -2,7 +2,7 @@
 
 mod cost;
 
-pub use cost::{CostModel, WorkTimes};
+pub use cost::CostModel;
 
 use crate::Moment;
 use templar_base::{ContentHash, StateHash, Uid, Window};
@@ -91,9 +91,6 @@ pub trait Model {
 
     /// Bytes of a checkpoint.
     fn checkpoint_bytes(&self) -> u64;
-
-    /// How long the work takes.
-    fn times(&self) -> WorkTimes;
 }
 
 /// What a miner seals.

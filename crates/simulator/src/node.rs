@@ -2,6 +2,7 @@
 
 use crate::machine::{Machine, Role};
 use crate::{Bandwidth, Moment};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{PublicKey, Uid, Window};
 use templar_round::{Elector, Phases, Position, SealCommitment, SealedRecord};
@@ -22,6 +23,21 @@ pub enum Behaviour {
     SignFlip,
 }
 
+/// How long a node's work takes, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct WorkTimes {
+    /// To compress a payload. Training pauses for it.
+    pub seal: u64,
+    /// To judge a window, whatever the number of payloads.
+    pub judge: u64,
+    /// To judge a payload, besides.
+    pub judge_payload: u64,
+    /// To merge a payload.
+    pub merge_payload: u64,
+    /// To apply an aggregate. Training pauses for it.
+    pub apply: u64,
+}
+
 /// What a node is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeSpec {
@@ -35,6 +51,8 @@ pub struct NodeSpec {
     pub latency: u64,
     /// Share of its requests that are lost and have to be repeated, in millionths.
     pub loss: u32,
+    /// How long its work takes.
+    pub times: WorkTimes,
     /// The block in which it comes for the first time.
     pub joins: u64,
 }
@@ -42,7 +60,15 @@ pub struct NodeSpec {
 impl NodeSpec {
     /// An honest node to which nothing is far.
     pub fn near(role: Role) -> Self {
-        Self { role, behaviour: Behaviour::Honest, bandwidth: Bandwidth::UNLIMITED, latency: 0, loss: 0, joins: 0 }
+        Self {
+            role,
+            behaviour: Behaviour::Honest,
+            bandwidth: Bandwidth::UNLIMITED,
+            latency: 0,
+            loss: 0,
+            times: WorkTimes::default(),
+            joins: 0,
+        }
     }
 }
 

@@ -234,3 +234,64 @@ impl Summary {
         }
     }
 }
+
+/// The heads of [`WindowReport::line`].
+pub const HEADS: &str = "window  merged    loss  in step  utilisation   miner down/up   validator down/up  ledger";
+
+impl WindowReport {
+    /// A line for people, under [`HEADS`].
+    pub fn line(&self) -> String {
+        let Self { window, merged, sealed, in_step, nodes, utilisation, miner, validator, .. } = self;
+        let loss = self.loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));
+        let share = |part: usize, all: usize| format!("{part}/{all}");
+        let pair = |traffic: &Traffic| format!("{} / {}", bytes(traffic.down), bytes(traffic.up));
+        let null = self.null.map(|reason| format!("  null: {}", reason.words())).unwrap_or_default();
+        format!(
+            "{window:6}  {:>6}  {loss:>6}  {:>7}  {:>10.2}%  {:>14}  {:>18}  {} in {}{null}",
+            share(*merged, *sealed),
+            share(*in_step, *nodes),
+            100.0 * utilisation,
+            pair(miner),
+            pair(validator),
+            bytes(self.message_bytes),
+            self.messages,
+        )
+    }
+}
+
+impl Summary {
+    /// Lines for people.
+    pub fn text(&self) -> String {
+        let loss = self.loss.map(|loss| format!(", held-out loss {loss:.4}")).unwrap_or_default();
+        format!(
+            "{} windows, {} null{loss}; utilisation {:.2} %; {} of {} nodes in step; {} skips, {} diverged, {} restored\n\
+             {} events with seed {}, log {}",
+            self.windows,
+            self.null,
+            100.0 * self.utilisation,
+            self.in_step,
+            self.nodes,
+            self.skips,
+            self.diverged,
+            self.restores,
+            self.events,
+            self.seed,
+            &self.log[..16.min(self.log.len())],
+        )
+    }
+}
+
+/// Bytes for people, in three digits.
+pub(crate) fn bytes(count: u64) -> String {
+    let (mut value, mut unit) = (count as f64, 0);
+    while value >= 999.5 && unit < 4 {
+        value /= 1e3;
+        unit += 1;
+    }
+    let unit = ["B", "kB", "MB", "GB", "TB"][unit];
+    match value {
+        value if unit == "B" || value >= 99.95 => format!("{value:.0} {unit}"),
+        value if value >= 9.995 => format!("{value:.1} {unit}"),
+        value => format!("{value:.2} {unit}"),
+    }
+}

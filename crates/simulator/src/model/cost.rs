@@ -1,4 +1,4 @@
-//! A model of sizes and times: parameters are a hash chain, and nothing is computed.
+//! A model of sizes: parameters are a hash chain, and nothing is computed.
 
 use super::{Judgement, Judging, Model, ModelError, SealOrder, Step};
 use crate::Moment;
@@ -7,22 +7,7 @@ use serde::Serialize;
 use templar_base::{ContentHash, StateHash, Uid, Window};
 use templar_round::{SealCommitment, SealedRecord};
 
-/// How long a node's work takes, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct WorkTimes {
-    /// To compress a payload. Training pauses for it.
-    pub seal: u64,
-    /// To judge a window, whatever the number of payloads.
-    pub judge: u64,
-    /// To judge a payload, besides.
-    pub judge_payload: u64,
-    /// To merge a payload.
-    pub merge_payload: u64,
-    /// To apply an aggregate. Training pauses for it.
-    pub apply: u64,
-}
-
-/// Sizes and times of a model.
+/// Sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CostModel {
     /// Bytes of a sealed payload.
@@ -31,18 +16,11 @@ pub struct CostModel {
     pub aggregate_bytes: u64,
     /// Bytes of a checkpoint.
     pub checkpoint_bytes: u64,
-    /// How long the work takes.
-    pub times: WorkTimes,
 }
 
 impl CostModel {
-    /// Next to nothing to send and no time to work: what is left is the protocol.
-    pub const FREE: Self = Self {
-        payload_bytes: 99,
-        aggregate_bytes: 99,
-        checkpoint_bytes: 99,
-        times: WorkTimes { seal: 0, judge: 0, judge_payload: 0, merge_payload: 0, apply: 0 },
-    };
+    /// Next to nothing to send: what is left is the protocol.
+    pub const FREE: Self = Self { payload_bytes: 99, aggregate_bytes: 99, checkpoint_bytes: 99 };
 }
 
 fn state(bytes: &[u8]) -> StateHash {
@@ -99,9 +77,5 @@ impl Model for CostModel {
 
     fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint_bytes
-    }
-
-    fn times(&self) -> WorkTimes {
-        self.times
     }
 }

@@ -74,7 +74,7 @@ impl World {
     /// What an effect needs; none where it cannot be had.
     fn needs(&mut self, job: &Job) -> Result<Option<Needs>, Violation> {
         let node = job.from.node;
-        let times = self.model.times();
+        let times = self.nodes[node].spec.times;
         Ok(Some(match &job.effect {
             Effect::Miner(MinerEffect::Seal { window, start }) => {
                 let order = SealOrder { window: *window, uid: self.nodes[node].uid, start: *start };
