@@ -35,7 +35,9 @@ mod machine;
 mod model;
 mod node;
 mod report;
+mod scale;
 mod scenario;
+mod simulate;
 mod time;
 mod world;
 
@@ -47,6 +49,8 @@ pub use machine::{Effect, Machine, Role, selected};
 pub use model::{CostModel, Judgement, Judging, Model, ModelError, SealOrder, Step};
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
+pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
 pub use scenario::{Group, ModelChoice, Scenario, ScenarioError};
+pub use simulate::{SimulationError, simulate};
 pub use time::Moment;
 pub use world::{Setup, World};

@@ -129,6 +129,8 @@ pub struct Node {
     pub corrupted: bool,
     /// Whether [`crate::Faults::corruption`] concerns it.
     pub may_be_corrupted: bool,
+    /// When it was in step for the first time after its last start.
+    pub in_step_at: Option<Moment>,
     /// What it has done.
     pub tally: Tally,
     pub(crate) gathering: Option<Gathering>,
@@ -159,6 +161,7 @@ impl Node {
             pending: None,
             corrupted: false,
             may_be_corrupted: false,
+            in_step_at: None,
             tally: Tally::default(),
             gathering: None,
             close_asked: None,
@@ -190,6 +193,7 @@ impl Node {
         self.sealed.clear();
         self.voted.clear();
         self.is_restoring = false;
+        self.in_step_at = None;
     }
 
     /// Ends its life; what is under way for it is lost, except what is on its way to the ledger.

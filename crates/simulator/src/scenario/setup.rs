@@ -68,19 +68,23 @@ impl Scenario {
         })
     }
 
+    /// The rules of the run that the scenario simulates.
+    pub fn genesis(&self) -> Result<Genesis, ScenarioError> {
+        let ModelChoice::Cost { preset: name, vocabulary, sequence_length } = &self.model else {
+            return Err(ScenarioError::Rules("real models are not here yet".to_owned()));
+        };
+        let config = preset(name, *vocabulary).map_err(|error| ScenarioError::Rules(error.to_string()))?;
+        let mut genesis = Genesis::new(config, CorpusHashes::default());
+        genesis.data.sequence_length = (*sequence_length).min(genesis.model.max_position_embeddings);
+        self.set_rules(&mut genesis);
+        genesis.check().map_err(|error| ScenarioError::Rules(error.to_string()))?;
+        Ok(genesis)
+    }
+
     fn model(&self, _seed: u64) -> Result<(Genesis, Box<dyn Model>, Sizes), ScenarioError> {
-        match &self.model {
-            ModelChoice::Cost { preset: name, vocabulary, sequence_length } => {
-                let config = preset(name, *vocabulary).map_err(|error| ScenarioError::Rules(error.to_string()))?;
-                let mut genesis = Genesis::new(config, CorpusHashes::default());
-                genesis.data.sequence_length = (*sequence_length).min(genesis.model.max_position_embeddings);
-                self.set_rules(&mut genesis);
-                let sizes = Sizes::of(&genesis).map_err(ScenarioError::Rules)?;
-                genesis.check().map_err(|error| ScenarioError::Rules(error.to_string()))?;
-                Ok((genesis, Box::new(sizes.model()), sizes))
-            }
-            ModelChoice::Real { .. } => Err(ScenarioError::Rules("real models are not here yet".to_owned())),
-        }
+        let genesis = self.genesis()?;
+        let sizes = Sizes::of(&genesis).map_err(ScenarioError::Rules)?;
+        Ok((genesis, Box::new(sizes.model()), sizes))
     }
 
     fn set_rules(&self, genesis: &mut Genesis) {

@@ -408,6 +408,9 @@ impl World {
             }
         };
         self.nodes[index].disk = Position { next: window.next(), state };
+        if window.next() == self.current() {
+            self.nodes[index].in_step_at.get_or_insert(self.now);
+        }
         if !self.nodes[index].corrupted {
             let known = *self.states.entry(window.next()).or_insert(state);
             self.require(Invariant::OneState, invariants::one_state(index, window.next(), known, state))?;

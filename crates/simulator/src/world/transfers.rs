@@ -5,7 +5,7 @@ use crate::Violation;
 use crate::links::{Due, Link, TransferId};
 use crate::machine::Effect;
 use templar_base::{StateHash, Uid, Window};
-use templar_round::{Event, SealCommitment};
+use templar_round::{Event, FollowEffect, SealCommitment, ValidatorEffect};
 
 /// What was made before its effect is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl Purpose {
 impl World {
     pub(super) fn start_transfer(&mut self, job: Job, route: Route) {
         let patience = match job.effect {
-            Effect::Follow(templar_round::FollowEffect::Restore { .. }) => self.phases.restore_blocks(),
+            Effect::Follow(FollowEffect::Restore { .. })
+            | Effect::Validator(ValidatorEffect::PublishCheckpoint { .. }) => self.phases.restore_blocks(),
             _ => self.phases.answer_blocks(),
         };
         let patience = self.now.plus(patience * self.block_time);

@@ -91,10 +91,10 @@ struct SourceFlags {
     #[command(flatten)]
     text: TextFlags,
     /// Train on N bytes of synthetic text
-    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = text::synthetic_bytes())]
+    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = bounds::synthetic_bytes())]
     synthetic: Option<u64>,
     /// Vocabulary size for a text, 257 to 1048576; by default 2048, or fewer if the text gives no more
-    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = text::vocabulary())]
+    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
 }
 
