@@ -51,6 +51,6 @@ pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
 pub use scenario::{Group, ModelChoice, Scenario, ScenarioError};
-pub use simulate::{SimulationError, simulate};
+pub use simulate::{SimulationError, check, simulate};
 pub use time::Moment;
 pub use world::{Setup, World};

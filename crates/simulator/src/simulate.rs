@@ -23,6 +23,16 @@ pub enum SimulationError {
     Report(String),
 }
 
+/// Checks the scenario of a file, and reports every problem, or that there is none.
+pub fn check(path: &Path, mut report: impl FnMut(&str) -> Result<(), String>) -> Result<(), SimulationError> {
+    let checked = Scenario::read(path);
+    if let Err(ScenarioError::Values { problems, .. }) = &checked {
+        problems.iter().try_for_each(|problem| report(&problem.to_string())).map_err(SimulationError::Report)?;
+    }
+    checked?;
+    report(&format!("{} can be simulated", path.display())).map_err(SimulationError::Report)
+}
+
 /// Simulates the scenario of a file with a seed or its own, and reports each window when its outcome is known.
 pub fn simulate(
     path: &Path,

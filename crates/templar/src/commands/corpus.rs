@@ -9,8 +9,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use templar_corpus::{BuildProgress, Corpus as Opened, EndOfText, Tokenizer};
-use templar_screen::Progress;
 use templar_screen::corpus::{self, show_build};
+use templar_screen::{Progress, bounds};
 
 /// Turn text into a corpus (tokenizer and token shards), or look into one.
 ///

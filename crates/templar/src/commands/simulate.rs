@@ -1,12 +1,12 @@
 //! `templar simulate`.
 
 use crate::failure::Advise;
-use crate::output::Output;
+use crate::output::{Output, print};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_simulator::{ASSUMPTIONS, HEADS, Scenario, ScenarioError, scale, scale_text, simulate};
+use templar_simulator::{ASSUMPTIONS, HEADS, check, scale, scale_text, simulate};
 
 /// Simulate whole networks, their links and their faults, under a virtual clock.
 ///
@@ -54,14 +54,7 @@ impl Simulate {
         let words = |error: anyhow::Error| error.to_string();
         match self.action {
             Action::Check { file } => {
-                let problems = match Scenario::read(&file) {
-                    Ok(_) => return crate::output::print(&format!("{} can be simulated", file.display())),
-                    Err(ScenarioError::Values { problems, .. }) => problems,
-                    Err(error) => return Err(error).advise("docs/simulator.md explains each field"),
-                };
-                problems.iter().try_for_each(|problem| crate::output::print(&problem.to_string()))?;
-                Err(anyhow!("{} has {} problem(s)", file.display(), problems.len()))
-                    .advise("docs/simulator.md explains each field")
+                check(&file, |line| print(line).map_err(words)).advise("docs/simulator.md explains each field")
             }
             Action::Run { file, seed, output } => {
                 output.event(&json!({ "event": "started", "seed": seed }), |_| HEADS.to_owned())?;

@@ -18,7 +18,7 @@ use templar_localnet::{
     Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
-use templar_screen::{Key, Progress, Screen, is_colour_wanted, network, printable};
+use templar_screen::{Key, Progress, Screen, bounds, is_colour_wanted, network, printable};
 
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -7,7 +7,7 @@ use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
 use crate::{interrupt, text};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +17,7 @@ use templar_model::{
     Checkpoint, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record, Session,
     Training, TrainingError, TrainingEvent, folder,
 };
+use templar_screen::arguments::named;
 use templar_screen::{Progress, count, training};
 
 /// The vocabulary for a text where nothing else is said.
@@ -156,12 +157,6 @@ const MOST_STEPS: u64 = 1 << 50;
 
 fn interval() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(1..=MOST_STEPS)
-}
-
-/// One of these names, each with its help and its value.
-fn named<T: Copy + Send + Sync + 'static>(values: &'static [(&str, &str, T)]) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(values.iter().map(|(name, help, _)| PossibleValue::new(name).help(help)))
-        .try_map(|name| values.iter().find(|value| value.0 == name).map(|value| value.2).ok_or("there is no such name"))
 }
 
 const DECAYS: &[(&str, &str, Decay)] = &[
