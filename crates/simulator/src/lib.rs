@@ -1,7 +1,9 @@
 //! Whole networks of templar nodes under a virtual clock, network, disk and adversaries, from one seed.
 //!
 //! A [`World`] drives the machines of `templar_round` as a node does, and checks the [`invariants`] after every event.
-//! What is trained is a [`Model`]: [`CostModel`] has sizes and times only, so that thousands of nodes take seconds. No clock is read: equal seeds give equal logs, byte for byte.
+//! What is trained is a [`Model`]: [`CostModel`] has sizes only, so that
+//! thousands of nodes take seconds; [`RealModel`] is trained, judged and merged. A [`Scenario`] says it all in a file. No
+//! clock is read: equal seeds give equal logs, byte for byte.
 //!
 //! ```
 //! use templar_base::{CorpusHashes, Genesis, ModelConfig};
@@ -46,7 +48,7 @@ pub use faults::{Faults, Partition};
 pub use invariants::{Invariant, Violation};
 pub use links::Bandwidth;
 pub use machine::{Effect, Machine, Role, selected};
-pub use model::{CostModel, Judgement, Judging, Model, ModelError, SealOrder, Step};
+pub use model::{CostModel, Judgement, Judging, Model, ModelError, RealModel, SealOrder, Step};
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};

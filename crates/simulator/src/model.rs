@@ -1,8 +1,12 @@
 //! What is trained: sizes and times alone, or a small real model. The world asks both the same things.
 
 mod cost;
+mod language;
+mod real;
 
 pub use cost::CostModel;
+pub use real::RealModel;
+pub(crate) use real::{Worker, small_genesis};
 
 use crate::Moment;
 use templar_base::{ContentHash, StateHash, Uid, Window};
@@ -56,15 +60,15 @@ pub trait Model {
     /// The parameters at the run's start.
     fn first_state(&self) -> StateHash;
 
-    /// A node starts from these parameters: at its first start, after a crash, and after they were replaced. What it had
+    /// A node starts from the parameters at the start of window `next`: at its first start, after a crash, and after they were replaced. What it had
     /// not sent is lost.
-    fn start(&mut self, node: usize, state: StateHash) -> Result<(), ModelError>;
+    fn start(&mut self, node: usize, next: Window, state: StateHash) -> Result<(), ModelError>;
 
     /// A miner trains on this window's data from now on.
     fn begin(&mut self, node: usize, window: Window, now: Moment) -> Result<(), ModelError>;
 
-    /// A miner's payload of a window.
-    fn seal(&mut self, node: usize, seal: SealOrder, now: Moment) -> Result<SealCommitment, ModelError>;
+    /// A miner's payload of a window; none where it has nothing to send from there.
+    fn seal(&mut self, node: usize, order: SealOrder, now: Moment) -> Result<Option<SealCommitment>, ModelError>;
 
     /// A miner takes what it sealed back.
     fn unsend(&mut self, _node: usize, _window: Window) {}
@@ -86,8 +90,8 @@ pub trait Model {
         Ok(None)
     }
 
-    /// Bytes of a merged payload.
-    fn aggregate_bytes(&self) -> u64;
+    /// Bytes of this merged payload.
+    fn aggregate_bytes(&self, hash: ContentHash) -> u64;
 
     /// Bytes of a checkpoint.
     fn checkpoint_bytes(&self) -> u64;

@@ -148,11 +148,9 @@ pub struct Node {
 
 impl Node {
     pub(crate) fn new(index: usize, spec: NodeSpec, disk: Position) -> Self {
-        let mut key = [0x55; 32];
-        key[..8].copy_from_slice(&(index as u64 + 1).to_le_bytes());
         Self {
             uid: Uid(index.min(usize::from(u16::MAX)) as u16),
-            hotkey: PublicKey::new(key),
+            hotkey: hotkey_of(index),
             machine: None,
             back_at: spec.joins,
             incarnation: 0,
@@ -227,4 +225,11 @@ impl Node {
         self.count_training(now);
         self.training_since = None;
     }
+}
+
+/// The key of the node at a place.
+pub(crate) fn hotkey_of(index: usize) -> PublicKey {
+    let mut key = [0x55; 32];
+    key[..8].copy_from_slice(&(index as u64 + 1).to_le_bytes());
+    PublicKey::new(key)
 }

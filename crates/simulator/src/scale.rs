@@ -163,7 +163,7 @@ impl Case {
 
     fn row(&self) -> Result<ScaleRow, ScaleError> {
         // The sizes first: the speed of training follows from the number of parameters.
-        let genesis = self.scenario(1).genesis()?;
+        let genesis = self.scenario(1).genesis(1)?;
         let sizes = Sizes::of(&genesis).map_err(ScaleError::Sizes)?;
         let scenario = self.scenario(sizes.parameters);
         let mut world = scenario.world(None)?;

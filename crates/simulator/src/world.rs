@@ -351,9 +351,9 @@ impl World {
     fn start(&mut self, node: usize) -> Result<(), Violation> {
         let every = self.genesis.economics.weights_every_windows;
         self.nodes[node].start(&self.phases, every);
-        let state = self.nodes[node].disk.state;
+        let Position { next, state } = self.nodes[node].disk;
         if !self.nodes[node].corrupted {
-            self.model.start(node, state).map_err(|error| self.model_violation(&error))?;
+            self.model.start(node, next, state).map_err(|error| self.model_violation(&error))?;
         }
         Ok(())
     }

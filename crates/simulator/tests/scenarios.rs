@@ -107,3 +107,18 @@ fn what_cannot_be_simulated_is_named_with_file_field_and_remedy() {
     let missing = Scenario::read(&folder.path().join("none.toml")).unwrap_err().to_string();
     assert!(missing.contains("cannot read") && missing.contains("none.toml"), "{missing}");
 }
+
+/// A real model learns, whoever flips the sign is merged next to never, and the losses are the same to the bit again.
+#[test]
+fn learning() {
+    let (scenario, world) = run("learning");
+    let losses: Vec<f64> = world.windows().iter().filter_map(|window| window.loss).collect();
+    assert_eq!(losses.len() as u64, scenario.windows);
+    assert!(losses[losses.len() - 1] < losses[0] - 0.5, "{losses:?}");
+    assert!(world.windows().iter().all(|window| window.sealed == 6 && window.in_step == window.nodes));
+    let merged: usize = world.windows().iter().map(|window| window.merged).sum();
+    assert!(merged <= 5 * world.windows().len() + 2, "the flipped payloads are merged: {merged}");
+    let again = run("learning").1;
+    assert_eq!(world.windows(), again.windows());
+    assert_eq!(world.log_digest(), again.log_digest());
+}

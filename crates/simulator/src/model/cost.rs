@@ -32,7 +32,7 @@ impl Model for CostModel {
         StateHash::new([7; 32])
     }
 
-    fn start(&mut self, _: usize, _: StateHash) -> Result<(), ModelError> {
+    fn start(&mut self, _: usize, _: Window, _: StateHash) -> Result<(), ModelError> {
         Ok(())
     }
 
@@ -45,9 +45,9 @@ impl Model for CostModel {
         _: usize,
         SealOrder { window, uid, start }: SealOrder,
         _: Moment,
-    ) -> Result<SealCommitment, ModelError> {
+    ) -> Result<Option<SealCommitment>, ModelError> {
         let digest = ContentHash::of(&(window, uid, start).encode());
-        Ok(SealCommitment { digest, bytes: self.payload_bytes })
+        Ok(Some(SealCommitment { digest, bytes: self.payload_bytes }))
     }
 
     /// All payloads are good; the lowest uids are merged.
@@ -71,7 +71,7 @@ impl Model for CostModel {
         })
     }
 
-    fn aggregate_bytes(&self) -> u64 {
+    fn aggregate_bytes(&self, _: ContentHash) -> u64 {
         self.aggregate_bytes
     }
 

@@ -1,8 +1,11 @@
 //! From a checked scenario to a world.
 
 use super::{BehaviourChoice, ClockChoice, Group, ModelChoice, RoleChoice, Scenario, ScenarioError};
+use crate::model::{RealModel, Worker, small_genesis};
+use crate::node::hotkey_of;
 use crate::{Bandwidth, Behaviour, Faults, Machinery, Model, Moment, NodeSpec, Partition, Role, Setup, Sizes, World};
-use templar_base::{BlockNumber, CorpusHashes, Genesis, WindowBudget, WindowClock};
+use std::collections::BTreeMap;
+use templar_base::{BlockNumber, CorpusHashes, Genesis, Uid, WindowBudget, WindowClock};
 use templar_engine::preset;
 
 /// Bytes a second of a megabit a second.
@@ -42,7 +45,9 @@ impl Scenario {
     }
 
     fn setup(&self, seed: u64) -> Result<Setup, ScenarioError> {
-        let (genesis, model, sizes) = self.model(seed)?;
+        let genesis = self.genesis(seed)?;
+        let sizes = Sizes::of(&genesis).map_err(ScenarioError::Rules)?;
+        let model = self.model(&genesis, &sizes, seed)?;
         let length = genesis.data.sequence_length as u64;
         let nodes = self.ordered().into_iter().flat_map(|group| {
             let times = sizes.times(group.machinery(), length);
@@ -69,30 +74,41 @@ impl Scenario {
     }
 
     /// The rules of the run that the scenario simulates.
-    pub fn genesis(&self) -> Result<Genesis, ScenarioError> {
-        let ModelChoice::Cost { preset: name, vocabulary, sequence_length } = &self.model else {
-            return Err(ScenarioError::Rules("real models are not here yet".to_owned()));
+    pub fn genesis(&self, seed: u64) -> Result<Genesis, ScenarioError> {
+        let rules = |error: &dyn std::error::Error| ScenarioError::Rules(error.to_string());
+        let mut genesis = match &self.model {
+            ModelChoice::Cost { preset: name, vocabulary, sequence_length } => {
+                let config = preset(name, *vocabulary).map_err(|error| rules(&error))?;
+                let mut genesis = Genesis::new(config, CorpusHashes::default());
+                genesis.data.sequence_length = (*sequence_length).min(genesis.model.max_position_embeddings);
+                genesis
+            }
+            ModelChoice::Real { hidden, layers, steps } => small_genesis(*hidden, *layers, *steps, seed),
         };
-        let config = preset(name, *vocabulary).map_err(|error| ScenarioError::Rules(error.to_string()))?;
-        let mut genesis = Genesis::new(config, CorpusHashes::default());
-        genesis.data.sequence_length = (*sequence_length).min(genesis.model.max_position_embeddings);
-        self.set_rules(&mut genesis);
-        genesis.check().map_err(|error| ScenarioError::Rules(error.to_string()))?;
-        Ok(genesis)
-    }
-
-    fn model(&self, _seed: u64) -> Result<(Genesis, Box<dyn Model>, Sizes), ScenarioError> {
-        let genesis = self.genesis()?;
-        let sizes = Sizes::of(&genesis).map_err(ScenarioError::Rules)?;
-        Ok((genesis, Box::new(sizes.model()), sizes))
-    }
-
-    fn set_rules(&self, genesis: &mut Genesis) {
         genesis.name.clone_from(&self.name);
         genesis.clock = self.window_clock();
         genesis.budget = self.budget();
         genesis.judging.selected = self.rules.selected;
         genesis.judging.newcomer_places = genesis.judging.newcomer_places.min(self.rules.selected);
+        genesis.check().map_err(|error| rules(&error))?;
+        Ok(genesis)
+    }
+
+    fn model(&self, genesis: &Genesis, sizes: &Sizes, seed: u64) -> Result<Box<dyn Model>, ScenarioError> {
+        if matches!(self.model, ModelChoice::Cost { .. }) {
+            return Ok(Box::new(sizes.model()));
+        }
+        let (mut workers, mut registered) = (Vec::new(), BTreeMap::new());
+        let nodes = self.ordered().into_iter().flat_map(|group| std::iter::repeat_n(group, group.count));
+        for (node, group) in nodes.enumerate().filter(|(_, group)| group.role != RoleChoice::Follower) {
+            registered.insert(Uid(node as u16), hotkey_of(node));
+            if group.role == RoleChoice::Miner {
+                let flips = group.behaviour == BehaviourChoice::SignFlip;
+                workers.push(Worker { node, speed: group.tokens_per_second, flips });
+            }
+        }
+        let model = RealModel::new(genesis.clone(), seed, &workers, registered);
+        Ok(Box::new(model.map_err(|error| ScenarioError::Rules(error.to_string()))?))
     }
 
     fn faults(&self) -> Faults {

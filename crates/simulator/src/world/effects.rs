@@ -79,6 +79,7 @@ impl World {
             Effect::Miner(MinerEffect::Seal { window, start }) => {
                 let order = SealOrder { window: *window, uid: self.nodes[node].uid, start: *start };
                 let sealed = self.model.seal(node, order, self.now).map_err(|error| self.model_violation(&error))?;
+                let Some(sealed) = sealed else { return Ok(None) };
                 self.nodes[node].interrupt(self.now, times.seal);
                 let route = self.upload(node, u64::from(sealed.bytes));
                 Needs { made: Made::Seal(sealed), before: times.seal, route: Some(route), after: 0 }
@@ -91,9 +92,9 @@ impl World {
                 let after = times.merge_payload * records.len() as u64;
                 Needs { route: (missing > 0).then_some(route), after, ..Needs::NOTHING }
             }
-            Effect::Follow(FollowEffect::FetchAggregate { window, from, .. }) => {
+            Effect::Follow(FollowEffect::FetchAggregate { window, hash, from, .. }) => {
                 let Some(source) = self.source(node, *window, from) else { return Ok(None) };
-                Needs { route: Some(self.download(node, source, self.model.aggregate_bytes())), ..Needs::NOTHING }
+                Needs { route: Some(self.download(node, source, self.model.aggregate_bytes(*hash))), ..Needs::NOTHING }
             }
             Effect::Follow(FollowEffect::Apply { aggregate: Some(_), .. }) => {
                 self.nodes[node].interrupt(self.now, times.apply);
@@ -111,7 +112,7 @@ impl World {
                 Needs { after: times.judge + times.judge_payload * payloads, ..Needs::NOTHING }
             }
             Effect::Validator(ValidatorEffect::Report { applied, .. }) => {
-                let route = applied.aggregate.map(|_| self.upload(node, self.model.aggregate_bytes()));
+                let route = applied.aggregate.map(|hash| self.upload(node, self.model.aggregate_bytes(hash)));
                 Needs { route, ..Needs::NOTHING }
             }
             Effect::Validator(ValidatorEffect::PublishCheckpoint { window }) => {
@@ -430,7 +431,7 @@ impl World {
         self.require(Invariant::TrueCheckpoint, finding)?;
         self.nodes[index].disk = Position { next, state };
         self.nodes[index].corrupted = false;
-        self.model.start(index, state).map_err(|error| self.model_violation(&error))?;
+        self.model.start(index, next, state).map_err(|error| self.model_violation(&error))?;
         Ok(Some(Event::Restored { next, state }))
     }
 }
