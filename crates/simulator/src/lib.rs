@@ -52,7 +52,10 @@ pub use model::{CostModel, Judgement, Judging, Model, ModelError, RealModel, Sea
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
-pub use scenario::{Group, ModelChoice, Scenario, ScenarioError};
+pub use scenario::{
+    BehaviourChoice, ClockChoice, FaultsChoice, Group, ModelChoice, PartitionChoice, RoleChoice, RulesChoice, Scenario,
+    ScenarioError,
+};
 pub use simulate::{SimulationError, check, simulate};
 pub use time::Moment;
 pub use world::{Setup, World};

@@ -2,11 +2,13 @@
 
 use crate::Moment;
 use crate::machine::Effect;
+use std::fmt::Write;
 use templar_base::ContentHash;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     hasher: blake3::Hasher,
+    line: String,
     lines: Option<Vec<String>>,
 }
 
@@ -24,11 +26,12 @@ impl Log {
     }
 
     pub fn add(&mut self, now: Moment, node: usize, effect: &Effect) {
-        let line = format!("{now} node {node} {effect:?}");
-        self.hasher.update(line.as_bytes());
-        self.hasher.update(b"\n");
+        self.line.clear();
+        // Writing into a string cannot fail.
+        let _ = writeln!(self.line, "{now} node {node} {effect:?}");
+        self.hasher.update(self.line.as_bytes());
         if let Some(lines) = &mut self.lines {
-            lines.push(line);
+            lines.push(self.line.trim_end().to_owned());
         }
     }
 }

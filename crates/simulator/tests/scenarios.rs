@@ -122,3 +122,19 @@ fn learning() {
     assert_eq!(world.windows(), again.windows());
     assert_eq!(world.log_digest(), again.log_digest());
 }
+
+/// A real model in a network that crashes, forgets and answers late learns all the same, and stays one model.
+#[test]
+fn learning_through_faults() {
+    let mut scenario = Scenario::read(&path("learning")).unwrap();
+    let faults = &mut scenario.faults;
+    (faults.failure, faults.crash, faults.crash_at_write) = (0.05, 0.001, 0.01);
+    (faults.downtime_blocks, faults.delay_blocks, faults.duplicate) = (20, 1.0, 0.1);
+    for seed in 0..4 {
+        let mut world = scenario.world(Some(seed)).unwrap();
+        world.run_to(scenario.last_block()).unwrap();
+        world.check_history().unwrap();
+        let losses: Vec<f64> = world.windows().iter().filter_map(|window| window.loss).collect();
+        assert!(losses[losses.len() - 1] < losses[0] - 0.2, "seed {seed}: {losses:?}");
+    }
+}
