@@ -197,9 +197,9 @@ pub struct Summary {
     pub utilisation: f64,
     /// Held-out loss at the end.
     pub loss: Option<f64>,
-    /// Nodes that are in step at the end.
+    /// Nodes that hold the parameters after the last of them when the next window is over.
     pub in_step: usize,
-    /// All nodes.
+    /// Nodes that are up then.
     pub nodes: usize,
     /// Windows in which a node did not take part.
     pub skips: usize,
@@ -224,8 +224,8 @@ impl Summary {
             null: windows.iter().filter(|window| window.null.is_some()).count(),
             utilisation: windows.iter().map(|window| window.utilisation).sum::<f64>() / count,
             loss: windows.last().and_then(|window| window.loss),
-            in_step: world.in_step(),
-            nodes: world.nodes.len(),
+            in_step: windows.last().map_or(0, |window| window.in_step),
+            nodes: windows.last().map_or(0, |window| window.nodes),
             skips: world.skips.len(),
             diverged: world.diverged.len(),
             restores: world.nodes.iter().map(|node| node.restores).sum(),
@@ -239,6 +239,11 @@ impl Summary {
 pub const HEADS: &str = "window  merged    loss  in step  utilisation   miner down/up   validator down/up  ledger";
 
 impl WindowReport {
+    /// A line for people, the first one under [`HEADS`].
+    pub fn text(&self) -> String {
+        if self.window == 0 { format!("{HEADS}\n{}", self.line()) } else { self.line() }
+    }
+
     /// A line for people, under [`HEADS`].
     pub fn line(&self) -> String {
         let Self { window, merged, sealed, in_step, nodes, utilisation, miner, validator, .. } = self;

@@ -233,7 +233,7 @@ pub struct PartitionChoice {
 #[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; name a scenario file, such as scenarios/honest.toml", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

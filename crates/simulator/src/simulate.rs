@@ -10,6 +10,14 @@ pub enum SimulationError {
     /// The scenario cannot be used.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// The scenario has values that cannot be used; they were reported.
+    #[error("{} has {count} value(s) that cannot be used", path.display())]
+    Problems {
+        /// The scenario's file.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// An invariant does not hold.
     #[error("{violation}; repeat it with `templar simulate run {} --seed {}`", path.display(), violation.seed)]
     Violation {
@@ -25,11 +33,11 @@ pub enum SimulationError {
 
 /// Checks the scenario of a file, and reports every problem, or that there is none.
 pub fn check(path: &Path, mut report: impl FnMut(&str) -> Result<(), String>) -> Result<(), SimulationError> {
-    let checked = Scenario::read(path);
-    if let Err(ScenarioError::Values { problems, .. }) = &checked {
-        problems.iter().try_for_each(|problem| report(&problem.to_string())).map_err(SimulationError::Report)?;
+    let problems = Scenario::read_unchecked(path)?.problems();
+    problems.iter().try_for_each(|problem| report(&problem.to_string())).map_err(SimulationError::Report)?;
+    if !problems.is_empty() {
+        return Err(SimulationError::Problems { path: path.to_owned(), count: problems.len() });
     }
-    checked?;
     report(&format!("{} can be simulated", path.display())).map_err(SimulationError::Report)
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Job {
-        job: Job,
+        job: Box<Job>,
         route: Route,
     },
     /// A payload that a validator gathers.
@@ -78,7 +78,7 @@ impl World {
             _ => self.phases.answer_blocks(),
         };
         let patience = self.now.plus(patience * self.block_time);
-        self.transfer(&route.links.clone(), route.bytes, patience, Purpose::Job { job, route });
+        self.transfer(&route.links.clone(), route.bytes, patience, Purpose::Job { job: Box::new(job), route });
     }
 
     pub(super) fn transfer(&mut self, links: &[Link], bytes: u64, patience: crate::Moment, purpose: Purpose) {
@@ -109,7 +109,7 @@ impl World {
                 } else {
                     tally.down += route.bytes;
                 }
-                self.work_and_finish(job)
+                self.work_and_finish(*job)
             }
             Purpose::Payload { from, window, uid, bytes } => {
                 self.nodes[from.node].tally.down += bytes;

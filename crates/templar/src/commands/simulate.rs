@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_simulator::{ASSUMPTIONS, HEADS, check, scale, scale_text, simulate};
+use templar_simulator::{ASSUMPTIONS, check, scale, scale_text, simulate};
 
 /// Simulate whole networks, their links and their faults, under a virtual clock.
 ///
@@ -57,8 +57,7 @@ impl Simulate {
                 check(&file, |line| print(line).map_err(words)).advise("docs/simulator.md explains each field")
             }
             Action::Run { file, seed, output } => {
-                output.event(&json!({ "event": "started", "seed": seed }), |_| HEADS.to_owned())?;
-                let summary = simulate(&file, seed, |window| output.event(window, |_| window.line()).map_err(words))?;
+                let summary = simulate(&file, seed, |window| output.event(window, |_| window.text()).map_err(words))?;
                 output.event(&summary, |_| summary.text())
             }
             Action::Scale { output } => {
