@@ -84,6 +84,24 @@ impl Effect {
         }
     }
 
+    /// Whether it crosses the network; what does not needs no time to arrive.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Follow(effect) => !matches!(
+                effect,
+                FollowEffect::Apply { .. } | FollowEffect::AdoptVerdict { .. } | FollowEffect::Diverged { .. }
+            ),
+            Self::Miner(effect) => !matches!(
+                effect,
+                MinerEffect::BeginWindow { .. } | MinerEffect::Unsend { .. } | MinerEffect::Skip { .. }
+            ),
+            Self::Validator(effect) => !matches!(
+                effect,
+                ValidatorEffect::Judge { .. } | ValidatorEffect::CloseGather { .. } | ValidatorEffect::Skip { .. }
+            ),
+        }
+    }
+
     /// Whether it needs the ledger.
     pub(crate) fn needs_ledger(&self) -> bool {
         match self {

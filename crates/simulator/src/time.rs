@@ -38,7 +38,8 @@ pub(crate) struct Queue<T> {
 struct Entry<T> {
     at: Moment,
     order: u64,
-    what: T,
+    /// Apart, since the heap moves its entries about.
+    what: Box<T>,
 }
 
 impl<T> Entry<T> {
@@ -73,7 +74,7 @@ impl<T> Queue<T> {
     }
 
     pub fn push(&mut self, at: Moment, what: T) {
-        self.heap.push(Reverse(Entry { at, order: self.asked, what }));
+        self.heap.push(Reverse(Entry { at, order: self.asked, what: Box::new(what) }));
         self.asked += 1;
     }
 
@@ -82,7 +83,7 @@ impl<T> Queue<T> {
         if self.heap.peek()?.0.at >= end {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
+        self.heap.pop().map(|Reverse(entry)| (entry.at, *entry.what))
     }
 }
 

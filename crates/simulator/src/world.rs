@@ -132,7 +132,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world before block 1.
+    /// A world before block 1, in which its nodes start.
     pub fn new(setup: Setup) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&setup.seed.to_le_bytes());
@@ -147,7 +147,7 @@ impl World {
         let mut queue = Queue::new();
         queue.push(Moment(setup.block_time), Happening::Block);
         setup.partitions.iter().for_each(|partition| queue.push(partition.from, Happening::Cut));
-        let mut world = Self {
+        Self {
             seed: setup.seed,
             head: 0,
             faults: setup.faults,
@@ -175,14 +175,7 @@ impl World {
             lanes: setup.lanes.max(1),
             gathering: BTreeSet::new(),
             log: Log::default(),
-        };
-        for node in 0..world.nodes.len() {
-            if world.nodes[node].back_at == 0 {
-                // The first parameters: a model that cannot start fails at its first step.
-                let _ = world.start(node);
-            }
         }
-        world
     }
 
     /// The rules of the run.
@@ -486,7 +479,8 @@ impl World {
                 self.nodes[index].is_restoring = true;
                 self.nodes[index].pause(self.now);
             }
-            let due = self.soon().plus(self.lag(index));
+            let lag = if effect.is_remote() { self.lag(index) } else { 0 };
+            let due = self.soon().plus(lag);
             self.queue.push(due, Happening::Begin { to: self.address(index), effect });
         }
         self.check_node(index)

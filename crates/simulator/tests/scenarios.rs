@@ -138,3 +138,30 @@ fn learning_through_faults() {
         assert!(losses[losses.len() - 1] < losses[0] - 0.2, "seed {seed}: {losses:?}");
     }
 }
+
+/// What an unknown field's error lists is in the documentation.
+#[test]
+fn every_field_is_documented() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/simulator.md")).unwrap();
+    let sound = std::fs::read_to_string(path("partition")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("unknown.toml");
+    let mut seen = 0;
+    for section in ["", "[model]\n", "[clock]\n", "[rules]\n", "[faults]\n", "[[group]]\n", "[[partition]]\n"] {
+        let text = match section {
+            "" => format!("unheard_of = 1\n{sound}"),
+            section if sound.contains(section) => sound.replacen(section, &format!("{section}unheard_of = 1\n"), 1),
+            section => format!("{sound}\n{section}unheard_of = 1\n"),
+        };
+        std::fs::write(&file, text).unwrap();
+        let error = Scenario::read(&file).unwrap_err().to_string();
+        let (_, fields) = error.split_once("expected ").unwrap_or_else(|| panic!("{section}: {error}"));
+        for field in fields.split('`').skip(1).step_by(2) {
+            let is_section = sound.contains(&format!("[{field}]"));
+            let is_named = [format!("`{field}`"), format!(".{field}`")].iter().any(|name| docs.contains(name.as_str()));
+            assert!(is_section || is_named || ["kind", "rules", "faults"].contains(&field), "`{field}` of {section}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 45, "{seen}");
+}

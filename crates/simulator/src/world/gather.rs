@@ -86,6 +86,9 @@ impl World {
     pub(super) fn on_reveal(&mut self, window: Window, uid: Uid) {
         let nodes: Vec<usize> = self.gathering.iter().copied().collect();
         for node in nodes {
+            if self.are_parted(node, uid.index()) {
+                continue;
+            }
             let Some(gathering) = self.nodes[node].gathering.as_mut().filter(|own| own.window == window) else {
                 continue;
             };
