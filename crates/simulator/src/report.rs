@@ -46,6 +46,7 @@ pub struct Traffic {
 
 /// A window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename = "window")]
 pub struct WindowReport {
     /// Its number.
     pub window: u64,
@@ -186,6 +187,7 @@ fn traffic(nodes: impl Iterator<Item = Tally> + Clone) -> Traffic {
 
 /// A whole simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename = "summary")]
 pub struct Summary {
     /// The seed.
     pub seed: u64,

@@ -68,6 +68,7 @@ pub struct Published {
 
 /// What a size comes to, a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename = "size")]
 pub struct ScaleRow {
     /// Parameters of the model.
     pub parameters: u64,

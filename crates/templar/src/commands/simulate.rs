@@ -62,8 +62,9 @@ impl Simulate {
             }
             Action::Scale { output } => {
                 scale(|row| output.event(row, |_| scale_text(row)).map_err(words)).map_err(|error| anyhow!(error))?;
-                output
-                    .event(&json!({ "assumptions": ASSUMPTIONS }), |_| format!("assumed: {}", ASSUMPTIONS.join("\n  ")))
+                output.event(&json!({ "event": "assumptions", "assumptions": ASSUMPTIONS }), |_| {
+                    format!("assumed: {}", ASSUMPTIONS.join("\n  "))
+                })
             }
         }
     }

@@ -17,6 +17,7 @@ fn a_scenario_is_checked_and_run_and_a_seed_gives_the_same_lines() {
     assert_eq!(run("7"), text);
     let lines = place.stdout(&["simulate", "run", &file, "--json"]);
     let windows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&windows[0]["event"], &windows[6]["event"]), (&Value::from("window"), &Value::from("summary")));
     assert_eq!((windows.len(), &windows[1]["merged"], &windows[6]["null"]), (7, &Value::from(15), &Value::from(0)));
 }
 
