@@ -29,7 +29,7 @@ FLOORS = [
     ["engine", "gradient", "corpus", "chain", "wallet"],
     ["trainer", "gauntlet", "round", "ledger", "model"],
     ["record"],
-    ["node"],
+    ["node", "simulator"],
     ["localnet", "screen", "bench"],
     ["templar"],
 ]

@@ -1,6 +1,7 @@
 //! The command line: what its words mean, and how a mistake in them is told.
 
 use crate::{Failure, FailureKind};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::any::TypeId;
@@ -110,6 +111,12 @@ pub fn unbounded_counts(command: &Command) -> Vec<String> {
     let of = |arg: &Arg| format!("{} --{}", command.get_name(), arg.get_long().unwrap_or_default());
     let own = command.get_arguments().filter(|arg| takes_one(arg)).filter(is_count).filter(is_unbounded).map(of);
     own.chain(command.get_subcommands().flat_map(unbounded_counts)).collect()
+}
+
+/// One of these names, each with its help and its value.
+pub fn named<T: Copy + Send + Sync + 'static>(values: &'static [(&str, &str, T)]) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.iter().map(|(name, help, _)| PossibleValue::new(name).help(help)))
+        .try_map(|name| values.iter().find(|value| value.0 == name).map(|value| value.2).ok_or("there is no such name"))
 }
 
 #[cfg(test)]

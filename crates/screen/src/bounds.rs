@@ -2,6 +2,17 @@
 //! before any work is done.
 
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+use templar_corpus::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY};
+
+/// The sizes of a vocabulary that is trained.
+pub fn vocabulary() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(u64::from(SMALLEST_VOCABULARY)..=u64::from(LARGEST_VOCABULARY))
+}
+
+/// The sizes of a synthetic text. A grammar of some hundred words has nothing new long before the end of this range.
+pub fn synthetic_bytes() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=16 << 30)
+}
 
 /// Tokens of a sequence: the longest that any model may name.
 pub fn sequence_length() -> RangedI64ValueParser<u32> {

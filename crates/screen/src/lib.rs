@@ -44,6 +44,7 @@ mod page;
 mod printable;
 mod progress;
 pub mod reference;
+pub mod remedy;
 pub mod run;
 pub mod slots;
 mod streams;

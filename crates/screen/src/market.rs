@@ -2,10 +2,27 @@
 
 use crate::columns::column_chart;
 use crate::table::{Paint, facts_table, table};
-use templar_base::{Alpha, Rao};
+use std::str::FromStr;
+use templar_base::{Alpha, AmountError, Rao};
 use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary};
 
 const RAO: f64 = templar_base::RAO_PER_TAO as f64;
+
+/// An amount, or everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// Everything.
+    All,
+    /// So much.
+    Amount(Alpha),
+}
+
+impl FromStr for Portion {
+    type Err = AmountError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::Amount) }
+    }
+}
 
 /// What the token costs now, and its market.
 pub fn summary(paint: Paint, market: &MarketSummary) -> String {
@@ -100,5 +117,12 @@ mod tests {
         };
         let candles = [candle(60_000, 10, 12), candle(240_000, 12, 9)];
         assert_eq!(closes(&candles, Interval::Minute), [12.0, 12.0, 12.0, 9.0]);
+    }
+
+    #[test]
+    fn an_amount_is_a_number_or_all() {
+        assert_eq!("all".parse::<Portion>().unwrap(), Portion::All);
+        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Alpha::from_rao(1_500_000_000)));
+        assert!("some".parse::<Portion>().is_err());
     }
 }

@@ -13,6 +13,7 @@ mod ledger;
 mod miner;
 mod model;
 mod run;
+mod simulate;
 mod status;
 mod token;
 mod up;
@@ -70,6 +71,7 @@ enum Command {
     Ledger(ledger::Ledger),
     Bucket(bucket::Bucket),
     Doctor(doctor::Doctor),
+    Simulate(simulate::Simulate),
     Bench(bench::Bench),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
@@ -104,6 +106,7 @@ impl Cli {
             Command::Ledger(ledger) => ledger.run(config),
             Command::Bucket(bucket) => bucket.run(config),
             Command::Doctor(doctor) => doctor.run(config),
+            Command::Simulate(simulate) => simulate.run(),
             Command::Bench(bench) => bench.run(config),
             Command::Config(command) => command.run(config),
             Command::Completions(completions) => completions.run(),

@@ -4,29 +4,15 @@
 use crate::config::Config;
 use crate::failure::{Advise, advice};
 use anyhow::Context;
-use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_corpus::default_text::default_text;
-use templar_corpus::{
-    Corpus, FoundText, KeepProgress, LARGEST_VOCABULARY, LeftOut, SMALLEST_VOCABULARY, Source, SourceError,
-    TextSources, Tokens,
-};
+use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, Source, SourceError, TextSources, Tokens};
 use templar_screen::corpus::{show_build, show_left_out};
 use templar_screen::{Progress, printable, size};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
-
-/// The sizes of a vocabulary that is trained.
-pub fn vocabulary() -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(u64::from(SMALLEST_VOCABULARY)..=u64::from(LARGEST_VOCABULARY))
-}
-
-/// The sizes of a synthetic text. A grammar of some hundred words has nothing new long before the end of this range.
-pub fn synthetic_bytes() -> RangedU64ValueParser {
-    RangedU64ValueParser::new().range(1..=16 << 30)
-}
 
 /// The licence of a text whose owner does not state one.
 const NOT_STATED: &str = "not stated";

@@ -9,8 +9,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use templar_corpus::{BuildProgress, Corpus as Opened, EndOfText, Tokenizer};
-use templar_screen::Progress;
 use templar_screen::corpus::{self, show_build};
+use templar_screen::{Progress, bounds};
 
 /// Turn text into a corpus (tokenizer and token shards), or look into one.
 ///
@@ -48,13 +48,13 @@ struct Build {
     #[command(flatten)]
     text: TextFlags,
     /// Take this much synthetic text, in bytes
-    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = text::synthetic_bytes())]
+    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = bounds::synthetic_bytes())]
     synthetic: Option<u64>,
     /// Licence of the text, for the manifest
     #[arg(long, value_name = "SENTENCE")]
     licence: Option<String>,
     /// Tokens of the vocabulary, 257 to 1048576; by default 4096, or fewer if the text gives no more
-    #[arg(long, value_name = "N", value_parser = text::vocabulary())]
+    #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
     /// Take this tokenizer.json instead of training one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]

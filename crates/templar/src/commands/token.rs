@@ -16,7 +16,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::io::{self, BufRead, IsTerminal, Write};
 use templar_base::{Keypair, Netuid, PublicKey};
-use templar_chain::{Call, Chain, ChainError, Receipt, Refusal, RpcChain};
+use templar_chain::{Call, Chain, ChainError, Receipt, RpcChain};
+use templar_screen::remedy::remedy;
 use templar_wallet::WalletError;
 
 /// See and move funds, take a slot in the subnet, buy and sell its token, and see its market.
@@ -172,50 +173,17 @@ pub(super) async fn submit(chain: &RpcChain, signer: &Keypair, call: Call) -> an
 
 /// A ledger's answer; a rejection comes with the command that helps.
 pub(super) fn explained<T>(answer: Result<T, ChainError>) -> anyhow::Result<T> {
-    match answer.as_ref().err().and_then(advice) {
+    match answer.as_ref().err().and_then(remedy) {
         Some(advice) => answer.advise(advice),
         None => Ok(answer?),
     }
-}
-
-fn advice(error: &ChainError) -> Option<String> {
-    let ChainError::Refused { refusal } = error else {
-        return match error {
-            ChainError::Undecided { .. } => Some("check whether it counted: `templar token balance`".to_owned()),
-            _ => None,
-        };
-    };
-    Some(match refusal {
-        Refusal::InsufficientBalance { .. } | Refusal::NotEnoughBalanceToStake { .. } => {
-            "see the balance with `templar token balance`; another wallet can send more with `templar token transfer`"
-                .to_owned()
-        }
-        Refusal::NotEnoughStakeToWithdraw { .. } => {
-            "see what is staked with `templar token balance`; `templar token unstake all` takes everything".to_owned()
-        }
-        Refusal::HotKeyAccountNotExists { .. } => {
-            "give the hotkey a slot with `templar token register`, or see who has one: `templar token metagraph`"
-                .to_owned()
-        }
-        Refusal::NonAssociatedColdKey { .. } => "name the wallet that owns the hotkey with --wallet".to_owned(),
-        Refusal::RegistrationPriceLimitExceeded { price, .. } => {
-            format!("raise the limit: templar token register --max-price {price}")
-        }
-        Refusal::Pool(_) => "trade less, or allow more with --slippage or --partial".to_owned(),
-        Refusal::Governance(_) => "see the proposals with `templar governance list`".to_owned(),
-        Refusal::Access(_) => "see the terms and your account with `templar access show`".to_owned(),
-        Refusal::InsufficientAlpha { .. } => {
-            "see what is staked with `templar token balance`; `templar token stake` buys more".to_owned()
-        }
-        Refusal::HotKeyAlreadyRegisteredInSubNet { .. } => "see its slot with `templar token metagraph`".to_owned(),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use templar_base::Alpha;
+    use templar_chain::Refusal;
 
     #[test]
     fn a_refusal_keeps_the_chains_name() {

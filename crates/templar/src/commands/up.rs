@@ -18,7 +18,7 @@ use templar_localnet::{
     Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
-use templar_screen::{Key, Progress, Screen, is_colour_wanted, network, printable};
+use templar_screen::{Key, Progress, Screen, bounds, is_colour_wanted, network, printable};
 
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -56,7 +56,7 @@ pub struct Up {
     #[arg(long, value_name = "RULE", value_parser = rules())]
     rule: Option<RuleName>,
     /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
-    #[arg(long, value_name = "N", value_parser = text::vocabulary())]
+    #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
     #[command(flatten)]
     output: Output,

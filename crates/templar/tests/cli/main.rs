@@ -9,6 +9,7 @@ mod program;
 mod run;
 mod services;
 mod settings;
+mod simulate;
 mod token;
 mod training;
 mod wallet;

@@ -7,7 +7,7 @@ use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
 use crate::{interrupt, text};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +17,7 @@ use templar_model::{
     Checkpoint, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record, Session,
     Training, TrainingError, TrainingEvent, folder,
 };
+use templar_screen::arguments::named;
 use templar_screen::{Progress, count, training};
 
 /// The vocabulary for a text where nothing else is said.
@@ -91,10 +92,10 @@ struct SourceFlags {
     #[command(flatten)]
     text: TextFlags,
     /// Train on N bytes of synthetic text
-    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = text::synthetic_bytes())]
+    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = bounds::synthetic_bytes())]
     synthetic: Option<u64>,
     /// Vocabulary size for a text, 257 to 1048576; by default 2048, or fewer if the text gives no more
-    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = text::vocabulary())]
+    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
 }
 
@@ -156,12 +157,6 @@ const MOST_STEPS: u64 = 1 << 50;
 
 fn interval() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(1..=MOST_STEPS)
-}
-
-/// One of these names, each with its help and its value.
-fn named<T: Copy + Send + Sync + 'static>(values: &'static [(&str, &str, T)]) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(values.iter().map(|(name, help, _)| PossibleValue::new(name).help(help)))
-        .try_map(|name| values.iter().find(|value| value.0 == name).map(|value| value.2).ok_or("there is no such name"))
 }
 
 const DECAYS: &[(&str, &str, Decay)] = &[

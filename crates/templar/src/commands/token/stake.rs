@@ -7,10 +7,10 @@ use crate::output::Output;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
-use std::str::FromStr;
-use templar_base::{Alpha, AmountError, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, Netuid, PublicKey, Rao};
 use templar_chain::market::{Market, Order, Quote, Slippage};
 use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
+use templar_screen::market::Portion;
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
 ///
@@ -63,20 +63,6 @@ struct Trade {
     partial: bool,
     #[command(flatten)]
     consent: Consent,
-}
-
-/// An amount, or everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Portion {
-    All,
-    Amount(Alpha),
-}
-
-impl FromStr for Portion {
-    type Err = AmountError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::Amount) }
-    }
 }
 
 impl Stake {
@@ -199,16 +185,4 @@ async fn trade(
         };
         format!("{done} in block {}\n{stake} alpha are staked there, {free} TAO are free", receipt.block)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_amount_is_a_number_or_all() {
-        assert_eq!("all".parse::<Portion>().unwrap(), Portion::All);
-        assert_eq!("1.5".parse::<Portion>().unwrap(), Portion::Amount(Alpha::from_rao(1_500_000_000)));
-        assert!("some".parse::<Portion>().is_err());
-    }
 }

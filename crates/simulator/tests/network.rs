@@ -1,27 +1,11 @@
 //! Whole networks of machines, driven by events alone: what must hold in every order of events.
 
-mod world;
+mod support;
 
+use support::{BLOCKS, World, draw_faults, genesis, world};
 use templar_base::{RunSetting, Window};
-use templar_round::{Outcome, SkipReason};
-use world::{Faults, Role, World, first_state, genesis};
-
-const BLOCKS: u64 = 32;
-
-/// Faults of a random strength.
-fn draw_faults(world: &mut World) -> Faults {
-    let mut share = |most: u64| world.below(most + 1) as f32 / 1000.0;
-    Faults {
-        failure: share(300),
-        unseen_block: share(500),
-        duplicate: share(200),
-        crash: share(15),
-        corruption: share(100),
-        silence: 0.0,
-        downtime_blocks: 1 + world.below(3 * BLOCKS),
-        delay_blocks: world.below(7),
-    }
-}
+use templar_round::SkipReason;
+use templar_simulator::{Behaviour, Faults, Role, selected};
 
 /// All nodes hold the parameters of the current window's start, and the ledger tells the same story as they do.
 fn assert_in_step(world: &mut World) {
@@ -33,20 +17,7 @@ fn assert_in_step(world: &mut World) {
         assert_eq!(position.next, current, "seed {}: node {index} is behind: it {activity}", world.seed);
         assert_eq!(position.state, world.states[&current], "seed {}: node {index} is in a stray state", world.seed);
     }
-    assert_history(world);
-}
-
-/// What nodes decided is what the whole ledger says, and a null window leaves the parameters as they were.
-fn assert_history(world: &mut World) {
-    for (window, aggregate) in &world.decided.clone() {
-        let outcome = world.outcome(*window);
-        assert_eq!(outcome == Outcome::Null, aggregate.is_none(), "seed {}: window {window}: {outcome:?}", world.seed);
-        if let (None, Some(before), Some(after)) =
-            (aggregate, world.states.get(window), world.states.get(&window.next()))
-        {
-            assert_eq!(before, after, "seed {}: the null window {window} moved the parameters", world.seed);
-        }
-    }
+    world.check_history().unwrap();
 }
 
 /// Ends all faults, and gives everybody some windows to get back in step.
@@ -61,11 +32,11 @@ fn heal_within(world: &mut World, windows: u64) {
         world.nodes[node].back_at = world.nodes[node].back_at.min(world.head + 1);
     }
     let healed = (world.head / BLOCKS + windows) * BLOCKS;
-    world.run_to(healed + BLOCKS + 25);
+    world.run_to(healed + BLOCKS + 25).unwrap();
     assert_in_step(world);
     let last = Window(world.current().0 - 1);
     assert!(world.decided[&last].is_some(), "seed {}: the window after the faults is null", world.seed);
-    for (index, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.role == Role::Miner) {
+    for (index, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.role() == Role::Miner) {
         assert!(world.has_sent(index, last), "seed {}: miner {} sent nothing in window {last}", world.seed, node.uid);
     }
 }
@@ -78,8 +49,8 @@ fn the_rules_of_the_world_are_rules_that_a_run_may_have() {
 #[test]
 fn without_faults_every_window_counts_and_every_miner_sends_in_each() {
     for seed in 0..300 {
-        let mut world = World::new(seed, &[40, 35, 25], 4, 2, Faults::none());
-        world.run_to(6 * BLOCKS + 25);
+        let mut world = world(seed, &[40, 35, 25], 4, 2, Faults::none());
+        world.run_to(6 * BLOCKS + 25).unwrap();
         assert_in_step(&mut world);
         assert_eq!(world.skips, [], "seed {seed}");
         assert_eq!(world.diverged, [], "seed {seed}");
@@ -93,14 +64,14 @@ fn without_faults_every_window_counts_and_every_miner_sends_in_each() {
 #[test]
 fn after_any_faults_everybody_gets_back_in_step() {
     for seed in 0..2000 {
-        let mut world = World::new(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
+        let mut world = world(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
         world.faults = draw_faults(&mut world);
         for node in 0..world.nodes.len() {
             // Memory goes wrong in few machines at a time: never in more than a third of the stake.
             world.nodes[node].may_be_corrupted = node >= 4 || node == 0;
         }
         let end = BLOCKS * (2 + world.below(6)) + world.below(BLOCKS);
-        world.run_to(end);
+        world.run_to(end).unwrap();
         heal(&mut world);
     }
 }
@@ -109,14 +80,14 @@ fn after_any_faults_everybody_gets_back_in_step() {
 #[test]
 fn decided_settings_hold_from_one_window_on_for_everybody() {
     for seed in 0..400 {
-        let mut world = World::new(seed, &[40, 35, 25], 5, 2, Faults::none());
+        let mut world = world(seed, &[40, 35, 25], 5, 2, Faults::none());
         if seed % 2 == 1 {
             world.faults = draw_faults(&mut world);
             world.faults.corruption = 0.0;
         }
         for _ in 0..1 + world.below(5) {
             let block = world.head + 1 + world.below(2 * BLOCKS);
-            world.run_to(block);
+            world.run_to(block).unwrap();
             let setting = match world.below(3) {
                 0 => RunSetting::Selected(1 + world.below(4) as u16),
                 1 => RunSetting::OuterAlpha(100_000 + world.below(900_000) as u32),
@@ -126,9 +97,9 @@ fn decided_settings_hold_from_one_window_on_for_everybody() {
         }
         heal(&mut world);
         for window in world.decided.keys().copied().collect::<Vec<_>>() {
-            let limit = world.rules_of(window).0;
-            if let Outcome::Selected(selection) = world.outcome(window) {
-                assert!(selection.uids.len() <= limit, "seed {seed}: window {window} merges over {limit}");
+            let limit = world.rules_of(window).unwrap().0;
+            if let Some(selected) = selected(&world.outcome(window).unwrap()) {
+                assert!(selected.len() <= limit, "seed {seed}: window {window} merges over {limit}");
             }
         }
     }
@@ -137,13 +108,13 @@ fn decided_settings_hold_from_one_window_on_for_everybody() {
 #[test]
 fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
     for seed in 0..400 {
-        let mut world = World::new(seed, &[33, 33, 34], 4, 1, Faults::none());
-        world.nodes[0].lies = true;
+        let mut world = world(seed, &[33, 33, 34], 4, 1, Faults::none());
+        world.nodes[0].spec.behaviour = Behaviour::Random;
         if seed % 2 == 0 {
             world.faults = draw_faults(&mut world);
             world.faults.corruption = 0.0;
         }
-        world.run_to(5 * BLOCKS + 25);
+        world.run_to(5 * BLOCKS + 25).unwrap();
         if seed % 2 == 1 {
             assert_in_step(&mut world);
             assert!((0..5).all(|window| world.decided[&Window(window)].is_some()), "seed {seed}");
@@ -155,11 +126,11 @@ fn a_validator_that_votes_and_reports_at_random_decides_nothing() {
 #[test]
 fn without_more_than_half_of_the_stake_windows_are_null_and_the_run_continues_when_it_is_back() {
     for seed in 0..200 {
-        let mut world = World::new(seed, &[50, 30, 20], 3, 2, Faults::none());
-        world.run_to(2 * BLOCKS + 25);
+        let mut world = world(seed, &[50, 30, 20], 3, 2, Faults::none());
+        world.run_to(2 * BLOCKS + 25).unwrap();
         // A validator with half of the stake vanishes.
         world.crash(0, u64::MAX);
-        world.run_to(6 * BLOCKS + 25);
+        world.run_to(6 * BLOCKS + 25).unwrap();
         for window in (3..6).map(Window) {
             assert_eq!(world.decided[&window], None, "seed {seed}: window {window}");
             assert_eq!(world.states[&window], world.states[&window.next()], "seed {seed}");
@@ -173,11 +144,11 @@ fn without_more_than_half_of_the_stake_windows_are_null_and_the_run_continues_wh
 #[test]
 fn a_validator_with_less_than_half_of_the_stake_is_not_missed() {
     for seed in 0..200 {
-        let mut world = World::new(seed, &[49, 31, 20], 3, 1, Faults::none());
+        let mut world = world(seed, &[49, 31, 20], 3, 1, Faults::none());
         let block = BLOCKS + world.below(BLOCKS);
-        world.run_to(block);
+        world.run_to(block).unwrap();
         world.crash(0, u64::MAX);
-        world.run_to(6 * BLOCKS + 25);
+        world.run_to(6 * BLOCKS + 25).unwrap();
         assert!((0..6).all(|window| world.decided[&Window(window)].is_some()), "seed {seed}");
         heal(&mut world);
     }
@@ -186,16 +157,16 @@ fn a_validator_with_less_than_half_of_the_stake_is_not_missed() {
 #[test]
 fn a_node_that_was_away_catches_up_from_the_objects_or_from_a_checkpoint() {
     for seed in 0..300 {
-        let mut world = World::new(seed, &[40, 40, 20], 2, 2, Faults::none());
+        let mut world = world(seed, &[40, 40, 20], 2, 2, Faults::none());
         let away = 1 + world.below(14);
         let block = BLOCKS + world.below(BLOCKS);
-        world.run_to(block);
+        world.run_to(block).unwrap();
         let back_at = world.head + away * BLOCKS;
         for node in [2, 4, 6] {
             world.crash(node, back_at);
         }
         // One window and a few blocks are enough, however long it was away.
-        world.run_to((back_at / BLOCKS + 2) * BLOCKS + 25);
+        world.run_to((back_at / BLOCKS + 2) * BLOCKS + 25).unwrap();
         assert_in_step(&mut world);
         heal(&mut world);
     }
@@ -205,7 +176,7 @@ fn a_node_that_was_away_catches_up_from_the_objects_or_from_a_checkpoint() {
 #[test]
 fn an_io_that_never_answers_stops_nobody_for_ever() {
     for seed in 0..600 {
-        let mut world = World::new(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
+        let mut world = world(seed, &[30, 30, 20, 20], 3, 2, Faults::none());
         if seed % 2 == 1 {
             world.faults = draw_faults(&mut world);
             for node in 0..world.nodes.len() {
@@ -214,7 +185,7 @@ fn an_io_that_never_answers_stops_nobody_for_ever() {
         }
         world.faults.silence = (1 + world.below(5)) as f32 / 10.0;
         let end = BLOCKS * (2 + world.below(6)) + world.below(BLOCKS);
-        world.run_to(end);
+        world.run_to(end).unwrap();
         // A checkpoint may be waited for as long as objects are kept.
         heal_within(&mut world, 4 + genesis().budget.retention_windows);
     }
@@ -223,15 +194,15 @@ fn an_io_that_never_answers_stops_nobody_for_ever() {
 #[test]
 fn wrong_parameters_are_noticed_reported_and_replaced() {
     for seed in 0..300 {
-        let mut world = World::new(seed, &[30, 30, 20, 20], 2, 2, Faults::none());
+        let mut world = world(seed, &[30, 30, 20, 20], 2, 2, Faults::none());
         let victim = [2, 4, 6][world.below(3) as usize];
         let block = (1 + world.below(4)) * BLOCKS - 1;
-        world.run_to(block);
+        world.run_to(block).unwrap();
         world.nodes[victim].may_be_corrupted = true;
         world.faults.corruption = 1.0;
-        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
+        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25).unwrap();
         world.faults.corruption = 0.0;
-        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25);
+        world.run_to((world.head / BLOCKS + 1) * BLOCKS + 25).unwrap();
         assert!(world.diverged.iter().any(|(node, _)| *node == victim), "seed {seed}: nothing was reported");
         assert!(world.diverged.iter().all(|(node, _)| *node == victim), "seed {seed}: the wrong node was blamed");
         assert!(world.nodes[victim].restores > 0, "seed {seed}");
@@ -242,24 +213,24 @@ fn wrong_parameters_are_noticed_reported_and_replaced() {
 #[test]
 fn a_run_survives_an_outage_of_everybody_that_is_longer_than_objects_are_kept() {
     for seed in 0..100 {
-        let mut world = World::new(seed, &[40, 40, 20], 2, 2, Faults::none());
+        let mut world = world(seed, &[40, 40, 20], 2, 2, Faults::none());
         let before = 2 + world.below(4);
         let block = before * BLOCKS + world.below(BLOCKS);
-        world.run_to(block);
+        world.run_to(block).unwrap();
         let back_at = world.head + (9 + world.below(10)) * BLOCKS;
         for node in 0..world.nodes.len() {
             world.crash(node, back_at);
         }
-        world.run_to(back_at);
+        world.run_to(back_at).unwrap();
         heal(&mut world);
-        assert_ne!(world.states[&world.current()], first_state());
+        assert_ne!(world.states[&world.current()], world.states[&Window(0)]);
     }
 }
 
 #[test]
 fn a_bucket_that_rejects_every_reveal_costs_only_those_windows() {
-    let mut world = World::new(1, &[50, 50], 3, 1, Faults { failure: 0.9, ..Faults::none() });
-    world.run_to(3 * BLOCKS);
+    let mut world = world(1, &[50, 50], 3, 1, Faults { failure: 0.9, ..Faults::none() });
+    world.run_to(3 * BLOCKS).unwrap();
     assert!(world.skips.iter().any(|(_, _, reason)| *reason == SkipReason::CommitLate));
     heal(&mut world);
 }

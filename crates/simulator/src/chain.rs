@@ -1,0 +1,124 @@
+//! The ledger of the simulation: what was written in which block, and what readers find. Of everything the first counts.
+
+use crate::machine::turnout;
+use crate::{Violation, invariants};
+use parity_scale_codec::Encode;
+use std::collections::{BTreeMap, BTreeSet};
+use templar_base::{BlockNumber, Genesis, PublicKey, SettingChange, StateHash, Uid, Window};
+use templar_round::{
+    Applied, AppliedRecord, Elector, Event, Outcome, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, tally,
+};
+
+/// A message of a node to the ledger.
+#[derive(Debug, Clone)]
+pub(crate) enum Transaction {
+    Seal(Window, SealCommitment),
+    Vote(Window, Vote),
+    Report(Window, Applied),
+}
+
+impl Transaction {
+    /// Its bytes, without the signature and the key that every message has.
+    pub fn bytes(&self) -> u64 {
+        (match self {
+            Self::Seal(_, commitment) => commitment.encoded_size(),
+            Self::Vote(_, vote) => vote.encoded_size(),
+            Self::Report(_, applied) => applied.encoded_size(),
+        }) as u64
+    }
+}
+
+/// What the whole ledger and the buckets' listings hold.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    pub seals: BTreeMap<(Window, PublicKey), SealedRecord>,
+    pub votes: BTreeMap<(Window, PublicKey), VoteRecord>,
+    pub reports: BTreeMap<(Window, PublicKey), AppliedRecord>,
+    /// Keys that are out. They are in buckets; their moment is all that matters here.
+    pub reveals: BTreeSet<(Window, Uid)>,
+    /// Who published which checkpoint.
+    pub checkpoints: BTreeMap<(Window, StateHash), BTreeSet<PublicKey>>,
+    /// What the token's holders decided, in order.
+    pub changes: Vec<SettingChange>,
+    /// The most payloads merged in a window and the bits of its alpha, once the window has begun.
+    rules: BTreeMap<Window, (usize, u32)>,
+}
+
+const ZERO: PublicKey = PublicKey::new([0; 32]);
+
+impl Chain {
+    /// Takes a message into a block; gives the answer that its sender waits for.
+    pub fn include(&mut self, block: BlockNumber, uid: Uid, hotkey: PublicKey, sent: Transaction) -> Option<Event> {
+        match sent {
+            Transaction::Seal(window, commitment) => {
+                let record = SealedRecord { uid, hotkey, block, commitment };
+                let first = self.seals.entry((window, hotkey)).or_insert(record);
+                Some(Event::SealCommitted { window, block: first.block })
+            }
+            Transaction::Vote(window, vote) => {
+                self.votes.entry((window, hotkey)).or_insert(VoteRecord { hotkey, block, vote });
+                Some(Event::Voted { window })
+            }
+            Transaction::Report(window, applied) => {
+                self.reports.entry((window, hotkey)).or_insert(AppliedRecord { hotkey, applied });
+                None
+            }
+        }
+    }
+
+    pub fn votes_on(&self, window: Window) -> Vec<VoteRecord> {
+        self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone()).collect()
+    }
+
+    pub fn reports_on(&self, window: Window) -> Vec<AppliedRecord> {
+        self.reports.range((window, ZERO)..(window.next(), ZERO)).map(|(_, report)| *report).collect()
+    }
+
+    /// What was committed in time.
+    pub fn sealed(&self, window: Window, phases: &Phases) -> Vec<SealedRecord> {
+        let end = phases.end(window);
+        let all = self.seals.range((window, ZERO)..(window.next(), ZERO)).map(|(_, record)| *record);
+        all.filter(|record| record.block < end).collect()
+    }
+
+    /// The outcome that a reader of the whole ledger computes afterwards.
+    pub fn outcome(&self, window: Window, electors: &[Elector], phases: &Phases, limit: usize) -> Outcome {
+        tally(electors, &self.votes_on(window), phases.judge(window), BlockNumber(u64::MAX), limit)
+    }
+
+    /// The stake that voted in time, and all of it.
+    pub fn turnout(&self, window: Window, electors: &[Elector], phases: &Phases) -> (u64, u64) {
+        let votes = self.votes.range((window, ZERO)..(window.next(), ZERO));
+        let in_time = votes.filter(|(_, vote)| vote.block <= phases.judge(window)).map(|((_, key), _)| *key);
+        turnout(electors, &in_time.collect())
+    }
+
+    /// What a node finds when it reads the rules of a window that has begun, however late it reads them: the most
+    /// payloads merged, and the bits of alpha.
+    pub fn rules_of(&mut self, window: Window, genesis: &Genesis) -> Result<(usize, u32), String> {
+        if let (Some(known), true) = (self.rules.get(&window), self.changes.is_empty()) {
+            return Ok(*known);
+        }
+        let rules = genesis.rules_in(window, &self.changes).genesis;
+        let found = (rules.judging.selected, rules.outer.alpha(window).to_bits());
+        let known = *self.rules.entry(window).or_insert(found);
+        if known == found { Ok(found) } else { Err(format!("the rules of window {window} changed after it had begun")) }
+    }
+
+    /// The newest checkpoint that more than half of the stake published.
+    pub fn agreed_checkpoint(&self, electors: &[Elector]) -> Option<(Window, StateHash)> {
+        let all: u64 = electors.iter().map(|elector| elector.stake).sum();
+        let is_agreed = |by: &BTreeSet<PublicKey>| {
+            let by = electors.iter().filter(|elector| by.contains(&elector.hotkey));
+            by.map(|elector| elector.stake).sum::<u64>() * 2 > all
+        };
+        self.checkpoints.iter().rev().find(|(_, by)| is_agreed(by)).map(|(key, _)| *key)
+    }
+}
+
+impl Violation {
+    /// The history that nodes decided is the one that the ledger tells.
+    pub(crate) fn of_history(finding: invariants::Finding, seed: u64, block: u64) -> Result<(), Self> {
+        finding.map_err(|what| Self { invariant: invariants::Invariant::OneOutcome, seed, block, what })
+    }
+}
