@@ -32,7 +32,7 @@ pub struct LoadRule {
 impl Default for LoadRule {
     fn default() -> Self {
         Self {
-            // A transfer of 189 bytes costs 0.0000289 TAO, a full block between 0.1 and 0.15 TAO.
+            // A transfer of 193 bytes costs 0.0000293 TAO, a full block between 0.1 and 0.15 TAO.
             rao_per_byte: 100,
             rao_per_signature: 10_000,
             // The chain's own.
@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn a_fee_is_by_bytes_and_signatures_and_never_overflows() {
         let rule = LoadRule::default();
-        assert_eq!(rule.fee(Load { bytes: 189, signatures: 1 }), Rao::from_rao(28_900));
-        assert_eq!(rule.fee(Load { bytes: 189, signatures: 65 }), Rao::from_rao(668_900));
+        assert_eq!(rule.fee(Load { bytes: 193, signatures: 1 }), Rao::from_rao(29_300));
+        assert_eq!(rule.fee(Load { bytes: 193, signatures: 65 }), Rao::from_rao(669_300));
         assert_eq!(rule.fee(Load { bytes: u64::MAX, signatures: 1 }), Rao::from_rao(u64::MAX));
         assert_eq!(LoadRule::without_fees().fee(Load { bytes: 9, signatures: 9 }), Rao::ZERO);
     }
