@@ -4,7 +4,7 @@ mod support;
 
 use std::path::PathBuf;
 use support::{BLOCKS, genesis};
-use templar_base::{ContentHash, StateHash, Window};
+use templar_base::{ContentHash, StateHash, StepShare, Window};
 use templar_round::{SealCommitment, SealedRecord};
 use templar_simulator::{
     CostModel, Faults, Invariant, Judgement, Judging, Model, ModelError, Moment, NodeSpec, Role, SealOrder, Setup,
@@ -33,8 +33,8 @@ impl Model for Broken {
     fn judge(&mut self, judging: Judging<'_>) -> Result<Judgement, ModelError> {
         self.sound.judge(judging)
     }
-    fn merge(&mut self, window: Window, payloads: &[SealedRecord]) -> Result<ContentHash, ModelError> {
-        self.sound.merge(window, payloads)
+    fn merge(&mut self, window: Window, payloads: &[SealedRecord], step: StepShare) -> Result<ContentHash, ModelError> {
+        self.sound.merge(window, payloads, step)
     }
     fn apply(&mut self, node: usize, step: Step, now: Moment) -> Result<StateHash, ModelError> {
         match self.strays {
