@@ -266,7 +266,7 @@ fn the_formats_are_as_they_were() {
         [sent.root().to_string(), aggregate.hash().to_string(), flat_digest(&values), state.hash().to_string()];
     let expected = [
         "c954cbe43c188a4bc06c1aa716da9f2d5c64609252ed17948d5867d14826a89a",
-        "01b7dceac74284eb2440f14162fc46915a23b697bb10c1c5431336dbd2bc7679",
+        "4edd3fb50425407104a48682ace56d813aa550089c39afdd24308862b03f77f2",
         "43d5235fd122e42c8074ca3bb1abfe9ff4a6d999dcae322976e37e3586446e8d",
         "657ce6fc8e4eb2857ce758bef0f4fa34a9aaaecedd9585d994c770379222142f",
     ];

@@ -26,7 +26,7 @@ const PAYLOAD_ROWS: usize = 5 * 4;
 /// Bytes of a payload up to its segment table.
 const PAYLOAD_HEAD_BYTES: usize = 4 + 2 + 32 + 8 + 2 + 32 + 32 + 8 + 4 * 4 + 1 + 32 + 32 + 8 + 4 + PAYLOAD_ROWS;
 /// Bytes of an aggregate of three up to its segment table.
-const AGGREGATE_HEAD_BYTES: usize = 4 + 2 + 32 + 8 + 32 + 17 + 2 + 3 * 36 + 8 + 8;
+const AGGREGATE_HEAD_BYTES: usize = 4 + 2 + 32 + 8 + 32 + 19 + 2 + 3 * 36 + 8 + 8;
 
 /// A payload of values of which about every `rare`th is large.
 fn payload_of(layout: &GradientLayout, uid: u16, rare: usize) -> Payload {
@@ -119,8 +119,8 @@ fn aggregate_object(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut object = AGGREGATE_HEADS[usize::from(choice % 4 == 2)].clone();
     object.extend_from_slice(&1u32.to_le_bytes());
     object.extend_from_slice(&(rest.len() as u32).to_le_bytes());
-    object.extend_from_slice(&blake3::derive_key("templar gradient aggregate segment v4", rest));
-    let root = blake3::derive_key("templar gradient aggregate root v4", &object);
+    object.extend_from_slice(&blake3::derive_key("templar gradient aggregate segment v5", rest));
+    let root = blake3::derive_key("templar gradient aggregate root v5", &object);
     object.extend_from_slice(&root);
     object.extend_from_slice(rest);
     Some(object)

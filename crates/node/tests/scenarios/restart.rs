@@ -67,7 +67,7 @@ async fn nodes_that_are_killed_at_any_moment_come_back_to_the_same_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_quorum_one_window_is_lost_for_each_outage_and_the_run_goes_on() {
+async fn without_most_of_the_stake_one_window_is_lost_for_each_outage_and_the_run_goes_on() {
     const LAST: Window = Window(5);
     let mut world = World::new(Plan::new("quorum", 2, 3)).await;
     // Away while window 0, and then while window 2 is voted on.
@@ -77,7 +77,8 @@ async fn without_a_quorum_one_window_is_lost_for_each_outage_and_the_run_goes_on
     let story = world.story();
     let null: Vec<Window> =
         outcomes.iter().filter(|(_, (selected, _))| selected.is_empty()).map(|(window, _)| *window).collect();
-    assert_eq!(null, [Window(0), Window(2)], "{story}");
+    // The first to stake got a little more for as much, and so decides alone; the other one does not.
+    assert_eq!(null, [Window(2)], "{story}");
     assert_eq!(outcomes.len() as u64, LAST.0 + 1, "{story}");
     // What was not merged is not lost: all miners are there again.
     assert!(outcomes[&LAST].0.len() >= 2, "{story}");
