@@ -66,7 +66,7 @@ pub fn confirm(
     promise: Promise,
     agreed_before: &[Uid],
 ) -> Result<Confirmation, MeasureError> {
-    let mut trials = Trials::new(model, start, rule, step)?;
+    let mut trials = Trials::new(model, start, rule, step, None)?;
     let payloads: Vec<&Payload> = candidates.iter().map(|(_, payload, _)| *payload).collect();
     let whole = (rule.step, trials.after(&payloads, rule.step)?);
     confirm_trial(&mut trials, candidates, whole, promise, agreed_before)

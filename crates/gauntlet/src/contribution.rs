@@ -94,8 +94,8 @@ impl Contribution {
 /// The contributions of one set of payloads.
 #[derive(Debug, Clone)]
 pub struct Measurement {
-    /// Mean loss at the point of the gradient.
-    pub loss: f64,
+    /// Loss of each part at the point of the gradient.
+    pub losses: Vec<f64>,
     /// What the momentum of windows before brings, on top of all contributions; nothing where there is none.
     pub carried: Nats,
     /// One for each payload, in the order given.
@@ -172,9 +172,9 @@ pub fn measure_candidates(
     let factor = step.share_factor(&merge) * linear_factor(&merge, payloads)?;
     let shares = Shares::with_others(&merge, payloads, beside)?;
     let mut parts = vec![Vec::with_capacity(model.parts()); payloads.len() + beside.len()];
-    let (mut loss, mut carried) = (0f64, 0f64);
+    let (mut losses, mut carried) = (Vec::with_capacity(model.parts()), 0f64);
     for part in 0..model.parts() {
-        loss += model.gradient(part)?;
+        losses.push(model.gradient(part)?);
         let dots = shares.dot(|segment, gradient| -> Result<(), MeasureError> {
             let range = layout.segment_range(segment);
             model.read_gradient(range.start, gradient)?;
@@ -188,7 +188,7 @@ pub fn measure_candidates(
     let count = model.parts().max(1) as f64;
     let contributions = parts.into_iter().map(Contribution::of).collect();
     let carried = Nats::from_f64(carried * carried_part(rule.step) / count);
-    Ok(Measurement { loss: loss / count, carried, contributions })
+    Ok(Measurement { losses, carried, contributions })
 }
 
 /// The part of the momentum's move that a part of the step makes.

@@ -4,7 +4,7 @@ use crate::admission_checks::magnitude_units;
 use crate::confirmation::confirm_trial;
 use crate::contribution::MeasureError;
 use crate::newcomers::{Entrance, by_lot, enter};
-use crate::trials::Trials;
+use crate::trials::{Seen, Trial, Trials};
 use crate::{
     Candidates, Confirmation, Contribution, Expectation, MeasuredAt, MinerRecord, MinerVerdict, Model, Nats, Promise,
     Rated, Ratings, Rejection, Standing, Threshold, Verdict, check_payload, find_copies, measure_candidates, select,
@@ -114,9 +114,9 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
     let mut ratings = input.ratings.clone();
     ratings.keep_registered(input.registered);
     let mut judgement = Judgement { input, ratings: &ratings, cases: open_cases(input, &ratings) };
-    let threshold = judgement.first_pass(model).map_err(failed)?;
-    let ranked = judgement.rank(&threshold);
-    let confirmation = judgement.decide(model, &threshold, &ranked).map_err(failed)?;
+    let first = judgement.first_pass(model).map_err(failed)?;
+    let ranked = judgement.rank(&first.threshold);
+    let confirmation = judgement.decide(model, first, &ranked).map_err(failed)?;
     let cases = judgement.cases;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
     settle(input, &mut ratings, &cases, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));
@@ -187,6 +187,17 @@ fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
+/// What the first pass came to.
+struct FirstPass {
+    threshold: Threshold,
+    /// Whose step was measured, ascending, and what part of it; nobody's at the start.
+    along: Vec<Uid>,
+    part: StepShare,
+    /// At the midpoint.
+    losses: Vec<f64>,
+    carried: Nats,
+}
+
 /// A judgement under way, with the agreed ratings from before the window.
 struct Judgement<'a, 'r> {
     input: &'a WindowInput<'a>,
@@ -208,7 +219,7 @@ impl<'a> Judgement<'a, '_> {
     }
 
     /// Measures everybody along the rated miners' step, which no stranger shapes; at the start where nobody is rated.
-    fn first_pass(&mut self, model: &mut dyn Model) -> Result<Threshold, MeasureError> {
+    fn first_pass(&mut self, model: &mut dyn Model) -> Result<FirstPass, MeasureError> {
         let places: Vec<usize> = (0..self.cases.len()).filter(|place| self.cases[*place].payload().is_some()).collect();
         let weight = |place: &usize| self.ratings.weight_of(self.cases[*place].entry.uid);
         let (rated, others): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| weight(place) > 0.0);
@@ -220,7 +231,9 @@ impl<'a> Judgement<'a, '_> {
         let share = self.input.genesis.judging.admission_share;
         let order: Vec<usize> = merged.iter().chain(&beside).copied().collect();
         if order.is_empty() {
-            return Ok(Threshold::of(&[], share, is_doubtful));
+            let threshold = Threshold::of(&[], share, is_doubtful);
+            let part = self.ratings.step;
+            return Ok(FirstPass { threshold, along: Vec::new(), part, losses: Vec::new(), carried: Nats(0) });
         }
         let payloads = |places: &[usize]| -> Vec<&'a Payload> {
             places.iter().filter_map(|place| self.cases[*place].payload()).collect()
@@ -228,7 +241,11 @@ impl<'a> Judgement<'a, '_> {
         let (merged, beside) = (payloads(&merged), payloads(&beside));
         let candidates = Candidates { merged: &merged, beside: &beside, at };
         let mut part = self.ratings.step;
-        let (threshold, contributions) = loop {
+        let along: Vec<Uid> = match at {
+            MeasuredAt::Start => Vec::new(),
+            MeasuredAt::Midpoint => merged.iter().map(|payload| payload.metadata().uid).collect(),
+        };
+        let (threshold, contributions, losses, carried) = loop {
             let rule = MergeRule { step: part, ..merge_rule(self.input.genesis) };
             let measured = measure_candidates(model, self.input.start, candidates, rule, self.step())?;
             let rated: Vec<Rated<'_>> = (measured.contributions.iter().zip(order.iter().map(weight)))
@@ -238,7 +255,8 @@ impl<'a> Judgement<'a, '_> {
             // Where the typical miner makes the model worse, the step overshoots, which is no miner's fault.
             if threshold.middle >= 0.0 || part == part.halved() {
                 let verdicts: Vec<bool> = rated.iter().map(|rated| threshold.admits(rated)).collect();
-                break (threshold, measured.contributions.into_iter().zip(verdicts).collect::<Vec<_>>());
+                let contributions: Vec<_> = measured.contributions.into_iter().zip(verdicts).collect();
+                break (threshold, contributions, measured.losses, measured.carried);
             }
             part = part.halved();
         };
@@ -248,7 +266,7 @@ impl<'a> Judgement<'a, '_> {
             case.is_sure = contribution.sure().0 as f64 > threshold.least;
             case.contribution = Some(contribution);
         }
-        Ok(threshold)
+        Ok(FirstPass { threshold, along, part, losses, carried })
     }
 
     /// Who may be merged, best first.
@@ -265,7 +283,7 @@ impl<'a> Judgement<'a, '_> {
     fn decide(
         &mut self,
         model: &mut dyn Model,
-        threshold: &Threshold,
+        first: FirstPass,
         ranked: &[Uid],
     ) -> Result<Option<Confirmation>, MeasureError> {
         let rule = merge_rule(self.input.genesis);
@@ -273,7 +291,12 @@ impl<'a> Judgement<'a, '_> {
             return Ok(None);
         }
         let is_doubtful = self.ratings.doubt.is_real();
-        let mut trials = Trials::new(model, self.input.start, rule, self.step())?;
+        // The midpoint of a step is the half of it.
+        let half = first.part.halved();
+        let is_half = !first.along.is_empty() && half != first.part;
+        let trial = Trial { losses: first.losses };
+        let seen = is_half.then(|| Seen { uids: first.along.clone(), part: half, trial });
+        let mut trials = Trials::new(model, self.input.start, rule, self.step(), seen)?;
         let mut set = self.join(&mut trials, ranked, is_doubtful)?;
         if set.is_empty() {
             return Ok(None);
@@ -284,7 +307,15 @@ impl<'a> Judgement<'a, '_> {
             part = part.halved();
             trial = trials.after(&payloads, part)?;
         }
-        let carried = self.second_pass(&mut trials, &payloads, &set, part)?;
+        let mut uids: Vec<Uid> = set.iter().map(|(uid, _)| *uid).collect();
+        uids.sort();
+        let carried = if part == first.part && uids == first.along {
+            // The very step that everybody was measured along.
+            self.note_harm(&uids);
+            first.carried
+        } else {
+            self.second_pass(&mut trials, &payloads, &set, part)?
+        };
         let before = set.len();
         set.retain(|(uid, _)| self.brings_no_sure_loss(*uid));
         if set.is_empty() {
@@ -295,8 +326,11 @@ impl<'a> Judgement<'a, '_> {
             trial = trials.after(&payloads, part)?;
         }
         let judging = &self.input.genesis.judging;
-        let promise =
-            Promise { share: judging.confirmation_share, carried, is_strict: threshold.has_few_rated || is_doubtful };
+        let promise = Promise {
+            share: judging.confirmation_share,
+            carried,
+            is_strict: first.threshold.has_few_rated || is_doubtful,
+        };
         let confirmed = {
             let own = |(uid, payload): &(Uid, &'a Payload)| {
                 let contribution = self.cases[self.place(*uid)?].contribution.as_ref()?;
@@ -353,10 +387,19 @@ impl<'a> Judgement<'a, '_> {
         let measured = measure_candidates(trials.model, trials.start, candidates, rule, trials.step)?;
         for ((uid, _), contribution) in set.iter().zip(measured.contributions) {
             let Some(place) = self.place(*uid) else { continue };
-            self.cases[place].is_harmful = contribution.is_harmful();
             self.cases[place].contribution = Some(contribution);
         }
+        self.note_harm(&set.iter().map(|(uid, _)| *uid).collect::<Vec<_>>());
         Ok(measured.carried)
+    }
+
+    /// Who surely makes the model worse along the step that is to be applied.
+    fn note_harm(&mut self, uids: &[Uid]) {
+        for uid in uids {
+            let Some(place) = self.place(*uid) else { continue };
+            let case = &mut self.cases[place];
+            case.is_harmful = case.contribution.as_ref().is_some_and(Contribution::is_harmful);
+        }
     }
 
     fn brings_no_sure_loss(&mut self, uid: Uid) -> bool {

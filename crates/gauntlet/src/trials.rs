@@ -2,7 +2,7 @@
 
 use crate::contribution::MeasureError;
 use crate::{Contribution, Model, ModelError, Nats};
-use templar_base::StepShare;
+use templar_base::{StepShare, Uid};
 use templar_gradient::{Merge, MergeRule, OuterState, OuterStep, Payload};
 
 /// The loss at a window's start, and after steps from there.
@@ -14,6 +14,16 @@ pub(crate) struct Trials<'a> {
     pub step: OuterStep,
     before: Vec<f64>,
     evaluations: u32,
+    /// What was seen on the way: the midpoint of a measurement is the half of its step.
+    seen: Option<Seen>,
+}
+
+/// A step that was passed when contributions were measured: whose, what part, and the losses there.
+pub(crate) struct Seen {
+    /// Ascending.
+    pub uids: Vec<Uid>,
+    pub part: StepShare,
+    pub trial: Trial,
 }
 
 /// The loss of each part after a step of some payloads, or at the start after none.
@@ -43,10 +53,11 @@ impl<'a> Trials<'a> {
         start: &'a OuterState,
         rule: MergeRule,
         step: OuterStep,
+        seen: Option<Seen>,
     ) -> Result<Self, MeasureError> {
         model.set_point(0, &start.params)?;
         let before = model.losses()?;
-        let trials = Self { model, start, rule, step, before, evaluations: 1 };
+        let trials = Self { model, start, rule, step, before, evaluations: 1, seen };
         let loss = trials.before().loss();
         if loss.is_finite() {
             return Ok(trials);
@@ -68,12 +79,22 @@ impl<'a> Trials<'a> {
     /// The losses after this part of the step of these payloads.
     pub fn after(&mut self, payloads: &[&Payload], share: StepShare) -> Result<Trial, MeasureError> {
         let Some(first) = payloads.first() else { return Ok(self.before()) };
+        if let Some(seen) = self.seen_step(payloads, share) {
+            return Ok(seen);
+        }
         let weighted: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (*payload, 1)).collect();
         let merge = Merge::new(first.layout(), &weighted, MergeRule { step: share, ..self.rule })?;
         let Self { model, start, step, .. } = self;
         step.visit_stepped(start, &merge, |first, params| Ok::<_, MeasureError>(model.set_point(first, params)?))?;
         self.evaluations += 1;
         Ok(Trial { losses: self.model.losses()? })
+    }
+
+    fn seen_step(&self, payloads: &[&Payload], part: StepShare) -> Option<Trial> {
+        let seen = self.seen.as_ref().filter(|seen| seen.part == part)?;
+        let mut uids: Vec<Uid> = payloads.iter().map(|payload| payload.metadata().uid).collect();
+        uids.sort();
+        (uids == seen.uids).then(|| seen.trial.clone())
     }
 
     /// The part of the step that brings most, and what it comes to. The quarter is tried where the half brings at least
