@@ -18,6 +18,6 @@ pub fn genesis() -> Genesis {
     (genesis.outer.alpha, genesis.outer.final_alpha) = (0.7, 0.7);
     genesis.outer.scales = ScaleRule::Clipped { times: 4 };
     genesis.judging.newcomer_windows = 4;
-    genesis.economics = Economics { ramp_windows: 24, weights_every_windows: 2, ..Economics::default() };
+    genesis.economics = Economics { ramp_windows: 24, weights_every_windows: 2 };
     genesis
 }
