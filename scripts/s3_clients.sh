@@ -48,7 +48,7 @@ try "aws s3 rm, recursive"  aws s3 rm --recursive s3://bucket-1/tree
 try "the bytes came back"   cmp tree/deep/b back/deep/b
 
 cat > boto.py <<'PYTHON'
-import boto3, urllib.error, urllib.request
+import boto3, os, urllib.error, urllib.request
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -87,7 +87,7 @@ for call in [
     lambda: s3.list_multipart_uploads(Bucket=B),
 ]:
     assert code(call)[0] == "NotImplemented", code(call)
-wrong = boto3.client("s3", aws_secret_access_key="wrong")
+wrong = boto3.client("s3", aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="wrong")
 name, message = code(lambda: wrong.put_object(Bucket=B, Key="x", Body=b"x"))
 assert name == "SignatureDoesNotMatch" and message not in ("", "Unknown"), message
 

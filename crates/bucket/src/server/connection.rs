@@ -139,6 +139,9 @@ async fn carry_out(shared: &Shared, progress: Arc<Progress>, request: http::Requ
                        Config(signature_version='s3v4'))";
         return refusal(StatusCode::BAD_REQUEST, "InvalidRequest", message);
     }
+    if let Some(region) = wrong_region(&request) {
+        return region_refusal(&region);
+    }
     let stall_timeout = shared.options.stall_timeout;
     let request = request.map(|body| Body::http_body(TimedBody::new(body, stall_timeout, progress)));
     match timeout(shared.options.request_timeout, shared.service.call(request)).await {
@@ -164,6 +167,23 @@ fn named_key(request: &http::Request<Incoming>, keys: &KeyRing) -> Option<String
     keys.find(access_key).map(|key| key.access_key)
 }
 
+/// The region that a request is signed for where no region can have that name: s3cmd signs for `US` until it is told.
+fn wrong_region(request: &http::Request<Incoming>) -> Option<String> {
+    let authorization = request.headers().get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = authorization.strip_prefix("AWS4-HMAC-SHA256")?.split_once("Credential=")?;
+    let region = credential.split('/').nth(2)?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_word = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (!region.is_empty() && is_word && !region.bytes().all(is_name)).then(|| region.to_owned())
+}
+
+/// What S3 answers to a wrong region: clients take the right one from it and try again.
+fn region_refusal(region: &str) -> Response<Body> {
+    let message = format!("the region '{region}' is wrong; expecting '{REGION}'");
+    let more = format!("<Region>{REGION}</Region>");
+    failure(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", &message, &more)
+}
+
 /// Whether a request is signed in the way that S3 gave up in 2020; some clients still presign so by default.
 fn is_signed_by_version_2(request: &http::Request<Incoming>) -> bool {
     let has = |name: &str| {
@@ -174,6 +194,9 @@ fn is_signed_by_version_2(request: &http::Request<Incoming>) -> bool {
     (has("AWSAccessKeyId") && has("Signature"))
         || authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
 }
+
+/// The region of all buckets of this server; what clients take where none is set.
+const REGION: &str = "us-east-1";
 
 /// Most bytes of a failure's body.
 const MAX_FAILURE_BYTES: usize = 64 << 10;
@@ -210,8 +233,13 @@ async fn with_message(response: Response<Body>) -> Response<Body> {
 
 /// A failure in S3's form.
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    failure(status, code, message, "")
+}
+
+/// A failure in S3's form with more elements beside its message.
+fn failure(status: StatusCode, code: &str, message: &str, more: &str) -> Response<Body> {
     let text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
     );
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;

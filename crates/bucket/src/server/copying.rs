@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, ETag, Error, Range, UploadPartCopyInput, UploadPartCopyOutput,
+    DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, Error, Range, UploadPartCopyInput, UploadPartCopyOutput,
 };
-use s3s::{S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Result, s3_error};
 use templar_disk::{Draft, read_exact_at};
 
 use super::attributes::Attributes;
@@ -32,19 +32,33 @@ struct Origin {
     key: String,
 }
 
+/// Conditions by tag are kept; by time, which has a second's grain, they are not offered.
+fn refuse_times(has_times: bool) -> S3Result<()> {
+    match has_times {
+        true => Err(s3_error!(NotImplemented, "conditions by time for copying are not offered; use the source's tag")),
+        false => Ok(()),
+    }
+}
+
 impl Storage {
     /// Everybody may read, so that a key may copy from any bucket into its own.
-    async fn origin(&self, source: CopySource, has_conditions: bool) -> S3Result<Origin> {
-        if has_conditions {
-            return Err(s3_error!(NotImplemented, "conditions for copying are not offered"));
-        }
+    async fn origin(
+        &self,
+        source: CopySource,
+        if_match: Option<&ETagCondition>,
+        if_none_match: Option<&ETagCondition>,
+    ) -> S3Result<Origin> {
         let CopySource::Bucket { bucket, key, version_id: None } = source else {
             return Err(s3_error!(
                 NotImplemented,
                 "a copy is made of the object of a bucket and key, without versions"
             ));
         };
-        let (file, metadata) = self.open(&bucket, &key, None, None).await?;
+        let opened = self.open(&bucket, &key, if_match, if_none_match).await;
+        let (file, metadata) = opened.map_err(|error| match error.code() {
+            S3ErrorCode::NotModified => s3_error!(PreconditionFailed, "the source has that tag"),
+            _ => error,
+        })?;
         Ok(Origin { file, facts: Facts::of(&metadata), bucket: bucket.into(), key: key.into() })
     }
 
@@ -52,11 +66,9 @@ impl Storage {
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
         let given: Attributes = attributes_of!(input);
-        let has_conditions = input.copy_source_if_match.is_some()
-            || input.copy_source_if_none_match.is_some()
-            || input.copy_source_if_modified_since.is_some()
-            || input.copy_source_if_unmodified_since.is_some();
-        let origin = self.origin(input.copy_source, has_conditions).await?;
+        refuse_times(input.copy_source_if_modified_since.is_some() || input.copy_source_if_unmodified_since.is_some())?;
+        let (if_match, if_none_match) = (input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref());
+        let origin = self.origin(input.copy_source, if_match, if_none_match).await?;
         let attributes = match input.metadata_directive.as_ref().map(|directive| directive.as_str()) {
             Some("REPLACE") => given,
             _ => self.attributes.of(&origin.bucket, &origin.key, &origin.facts.etag()),
@@ -76,8 +88,9 @@ impl Storage {
             return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
         }
         self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
-        let has_conditions = input.copy_source_if_match.is_some() || input.copy_source_if_none_match.is_some();
-        let origin = self.origin(input.copy_source, has_conditions).await?;
+        refuse_times(input.copy_source_if_modified_since.is_some() || input.copy_source_if_unmodified_since.is_some())?;
+        let (if_match, if_none_match) = (input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref());
+        let origin = self.origin(input.copy_source, if_match, if_none_match).await?;
         let range = match &input.copy_source_range {
             None => 0..origin.facts.size,
             Some(text) => match Range::parse(text) {
