@@ -18,7 +18,9 @@ pub fn start(verbosity: i8) {
     };
     // What the libraries below say is of use only to those who look for a fault in them.
     let foreign = level.min(if verbosity > 2 { LevelFilter::TRACE } else { LevelFilter::WARN });
-    let chosen = Targets::new().with_default(foreign).with_target("templar", level);
+    // Every request that a client gets wrong is an error to the library of the bucket server.
+    let s3 = if verbosity > 0 { foreign } else { LevelFilter::OFF };
+    let chosen = Targets::new().with_default(foreign).with_target("templar", level).with_target("s3s", s3);
     let asked = std::env::var("TEMPLAR_LOG").ok().filter(|text| !text.is_empty());
     let targets = match asked.as_ref().map(|text| text.parse::<Targets>()) {
         Some(Ok(targets)) => targets,
