@@ -544,18 +544,24 @@ impl World {
         }
     }
 
-    /// What a validator's bucket says of a miner in a window; none where it is not mentioned.
-    pub async fn standing(&self, validator: &str, window: Window, uid: Uid) -> Option<Standing> {
-        let verdict = self.verdict(validator, window).await;
-        verdict.miners.iter().find(|miner| miner.uid == uid).map(|miner| miner.standing.clone())
+    /// What all validators that judged a window say of a miner in it, which is one thing; none where it is not mentioned.
+    pub async fn standing(&self, window: Window, uid: Uid) -> Option<Standing> {
+        let mut said = Vec::new();
+        for validator in self.nodes.keys().filter(|name| name.starts_with("validator")) {
+            let Some(verdict) = self.verdict(validator, window).await else { continue };
+            said.push(verdict.miners.iter().find(|miner| miner.uid == uid).map(|miner| miner.standing.clone()));
+        }
+        assert!(!said.is_empty(), "nobody judged window {window}\n{}", self.story());
+        assert!(said.iter().all(|own| *own == said[0]), "{said:?} in window {window}\n{}", self.story());
+        said.swap_remove(0)
     }
 
-    /// The verdict in a validator's bucket.
-    pub async fn verdict(&self, validator: &str, window: Window) -> Verdict {
+    /// The verdict in a validator's bucket; none where the others had decided before it was done.
+    pub async fn verdict(&self, validator: &str, window: Window) -> Option<Verdict> {
         let node = &self.nodes[validator];
-        let bytes = node.bucket.get(&ObjectKey::Verdict(window).to_string(), 16 << 20).await.unwrap();
+        let bytes = node.bucket.get(&ObjectKey::Verdict(window).to_string(), 16 << 20).await.ok()?;
         let author = node.hotkey.public();
-        Signed::<Verdict>::from_bytes(&bytes, self.run.id, window, "verdict", author).unwrap().body
+        Some(Signed::<Verdict>::from_bytes(&bytes, self.run.id, window, "verdict", author).unwrap().body)
     }
 
     /// What the ledger created and destroyed adds up to the last unit; checked after each block.

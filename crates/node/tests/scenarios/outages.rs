@@ -132,6 +132,6 @@ async fn a_miner_whose_bucket_is_too_slow_gives_those_windows_up_one_by_one_and_
     let outcomes = world.assert_all_equal();
     world.assert_no_quorum_lost(&outcomes);
     let uid = world.nodes["miner-0"].uid;
-    let standing = world.standing("validator-0", LAST, uid).await;
+    let standing = world.standing(LAST, uid).await;
     assert!(standing.is_some_and(|standing| standing.is_accepted()), "{}", world.story());
 }
