@@ -30,14 +30,15 @@ pub struct Threshold {
 
 impl Threshold {
     /// The threshold of these candidates: `share` of the rating-weighted median of φ, which no unrated miner moves. While
-    /// under a quarter of them is rated it is zero, and everybody must surely reach it.
+    /// under a quarter of them is rated it is that of the median over the upper half, and everybody must surely reach it:
+    /// over zero is every second payload of noise.
     pub fn of(candidates: &[Rated<'_>], share: f64, is_doubtful: bool) -> Self {
         let mut by_mean: Vec<(i64, f64)> =
             candidates.iter().map(|rated| (rated.contribution.mean.0, rated.weight.max(0.0))).collect();
         by_mean.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let rated = by_mean.iter().filter(|(_, weight)| *weight > 0.0).count();
         let has_few_rated = rated == 0 || rated * 4 < by_mean.len();
-        let middle = if has_few_rated { 0.0 } else { weighted_median(&by_mean) };
+        let middle = if has_few_rated { upper_median(&by_mean) } else { weighted_median(&by_mean) };
         Self { middle, least: share * middle.max(0.0), has_few_rated, is_strict: has_few_rated || is_doubtful }
     }
 
@@ -50,6 +51,12 @@ impl Threshold {
             contribution.sure().0 as f64 > self.least
         }
     }
+}
+
+/// Ascending by mean.
+fn upper_median(by_mean: &[(i64, f64)]) -> f64 {
+    let upper = &by_mean[by_mean.len() / 2..];
+    upper.get((upper.len().max(1) - 1) / 2).map_or(0.0, |(mean, _)| *mean as f64)
 }
 
 /// Ascending by mean; the lower one where two are in the middle.

@@ -253,7 +253,7 @@ impl<'a> Judgement<'a, '_> {
                 .collect();
             let threshold = Threshold::of(&rated, share, is_doubtful);
             // Where the typical miner makes the model worse, the step overshoots, which is no miner's fault.
-            if threshold.middle >= 0.0 || part == part.halved() {
+            if threshold.middle >= 0.0 || at == MeasuredAt::Start || part == part.halved() {
                 let verdicts: Vec<bool> = rated.iter().map(|rated| threshold.admits(rated)).collect();
                 let contributions: Vec<_> = measured.contributions.into_iter().zip(verdicts).collect();
                 break (threshold, contributions, measured.losses, measured.carried);
