@@ -11,11 +11,11 @@ mod problem;
 mod rule_name;
 
 pub use budget::{Milestone, WindowBudget};
-pub use data::{CorpusHashes, DataRule, Documents};
+pub use data::{CorpusHashes, DataRule, Documents, MAX_SLOTS};
 pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
-pub use judging::JudgingRule;
+pub use judging::{JudgingRule, MAX_SELECTED};
 pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
 pub use problem::Problem;
 pub use rule_name::RuleName;

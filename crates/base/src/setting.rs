@@ -108,8 +108,7 @@ impl WindowRules {
                 self.inner_steps = original.data.batches_per_window.min(steps as usize);
             }
             RunSetting::Selected(selected) => {
-                // As many as a vote can name, whatever was decided.
-                let selected = usize::from(selected).min(64);
+                let selected = usize::from(selected).min(crate::MAX_SELECTED);
                 self.genesis.judging.selected = selected;
                 // Newcomers have places among the selected, never more than there are.
                 self.genesis.judging.newcomer_places = original.judging.newcomer_places.min(selected);

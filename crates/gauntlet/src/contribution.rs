@@ -11,7 +11,6 @@
 
 use crate::{Model, ModelError};
 use serde::{Deserialize, Serialize};
-use templar_base::StepShare;
 use templar_gradient::{Merge, MergeError, MergeRule, OuterState, OuterStep, Payload, Shares, linear_factor};
 
 /// An amount of loss in units of 2^-40 nats: sums of these are exact, whoever adds them in whatever order.
@@ -187,13 +186,8 @@ pub fn measure_candidates(
     }
     let count = model.parts().max(1) as f64;
     let contributions = parts.into_iter().map(Contribution::of).collect();
-    let carried = Nats::from_f64(carried * carried_part(rule.step) / count);
+    let carried = Nats::from_f64(carried * f64::from(rule.step.factor()) / count);
     Ok(Measurement { losses, carried, contributions })
-}
-
-/// The part of the momentum's move that a part of the step makes.
-fn carried_part(share: StepShare) -> f64 {
-    f64::from(share.factor())
 }
 
 #[cfg(test)]

@@ -10,16 +10,19 @@
 
 mod admission;
 mod admission_checks;
+mod case;
 mod confirmation;
 mod contribution;
 mod copies;
 mod gathering;
 mod judge;
+mod judgement;
 mod model;
 mod newcomers;
 mod rating;
 mod ratings;
 mod selection;
+mod settlement;
 mod trials;
 mod verdict;
 mod weights;

@@ -51,12 +51,12 @@ pub(crate) fn enter(
     newcomers: &[(Uid, &Payload)],
     part: StepShare,
     least: f64,
-) -> Result<Vec<(Uid, Entrance)>, MeasureError> {
+) -> Result<Vec<Entrance>, MeasureError> {
     let before = trials.before();
     let mut inside = merged.to_vec();
     let mut best = trials.after(&inside, part)?.gain_on(&before);
     let mut entered = Vec::with_capacity(newcomers.len());
-    for (uid, payload) in newcomers {
+    for (_, payload) in newcomers {
         inside.push(payload);
         let with = trials.after(&inside, part)?;
         let entrance = Entrance::of(&with, &before, &best, least);
@@ -67,7 +67,7 @@ pub(crate) fn enter(
             }
             Entrance::StaysOut | Entrance::Harms => drop(inside.pop()),
         }
-        entered.push((*uid, entrance));
+        entered.push(entrance);
     }
     Ok(entered)
 }

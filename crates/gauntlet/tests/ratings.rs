@@ -112,7 +112,7 @@ fn an_absence_costs_the_window_s_pay_and_rating_little_by_little() {
 }
 
 #[test]
-fn harm_starts_rating_and_ramp_anew_and_mistakes_and_copies_are_only_unpaid() {
+fn harm_resets_rating_and_ramp_and_mistakes_and_copies_are_only_unpaid() {
     let mut arena = Arena::new();
     let all: Vec<(u16, f32)> = (0..8).map(|uid| (uid, 1.0)).collect();
     for _ in 0..4 {

@@ -7,7 +7,7 @@ use templar_base::random::Stream;
 use templar_base::{PublicKey, Window};
 use tokio::task::JoinSet;
 
-/// Holders come with the most stake first, which is whom to trust to answer. So many of them share the first requests.
+/// Holders come with the most stake first, which is whom to trust to answer. This many of them share the first requests.
 const FIRST_ASKED: usize = 8;
 /// Objects that are fetched at a time.
 const PARALLEL: usize = 8;

@@ -37,6 +37,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 const SLOWEST_BYTES_PER_SECOND: u64 = 512 << 10;
 /// A download keeps its lane for a time divided by this: of what was left of the phase when it began.
 const PHASE_PART: u32 = 4;
+/// Of the phase that is left, the longest pause before an object that was not there is asked for again.
+const ABSENT_PART: u32 = 16;
 /// However little is left, a download has this long.
 const SHORTEST_HOLD: Duration = Duration::from_millis(200);
 
@@ -200,6 +202,8 @@ impl Lanes {
         self.stop(job);
         let most = left.map_or(LONGEST_PAUSE, |left| (left / PHASE_PART).min(LONGEST_PAUSE)).max(FIRST_PAUSE);
         let grown = |first: Duration, times: u32, by: f64| first.mul_f64(by.powi(times.min(32) as i32)).min(most);
+        // A key comes at any moment of a phase whose length is only estimated: it must not be noticed too late.
+        let most_absent = (left.unwrap_or(LONGEST_PAUSE) / ABSENT_PART).max(FIRST_PAUSE);
         if failure == Failure::Host
             && let Some(host) = self.host_of(job)
         {
@@ -209,7 +213,8 @@ impl Lanes {
         let failed = &mut self.jobs[job];
         failed.is_suspect |= failure == Failure::Lie;
         let first = if failure == Failure::Lie { FIRST_PAUSE_AFTER_LIE } else { FIRST_PAUSE };
-        let pause = grown(first, failed.attempts.saturating_sub(1), 1.5);
+        let grown = grown(first, failed.attempts.saturating_sub(1), 1.5);
+        let pause = if failure == Failure::Absent { grown.min(most_absent) } else { grown };
         failed.progress = Progress::Due(now.saturating_add(pause));
     }
 
@@ -343,6 +348,23 @@ mod tests {
         assert_eq!(started(&mut lanes, Duration::ZERO), [0, 1]);
         lanes.failed(0, Failure::Absent, Duration::ZERO, None);
         assert_eq!(started(&mut lanes, TICK), [2]);
+    }
+
+    /// Bug: pauses grew with the attempts, and keys that came late in a phase were seen after it.
+    #[test]
+    fn an_object_that_comes_late_is_noticed_soon() {
+        let mut lanes = Lanes::new(LaneLimits::default(), vec![candidate("host", None, 0)]);
+        let (phase, mut now, mut last) = (Duration::from_secs(8), Duration::ZERO, Duration::ZERO);
+        while now < phase {
+            let left = Some(phase - now);
+            if lanes.start(now, left).is_some() {
+                assert!(now - last <= Duration::from_millis(550), "{last:?} to {now:?}");
+                last = now;
+                lanes.failed(0, Failure::Absent, now, left);
+            }
+            now += TICK;
+        }
+        assert!(last > phase - Duration::from_millis(300), "{last:?}");
     }
 
     #[test]

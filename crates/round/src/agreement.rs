@@ -15,11 +15,11 @@ pub struct Elector {
     pub stake: u64,
 }
 
-/// Stake counts as far as it was there at the end of a window and of so many windows before it: stake that comes for a
+/// Stake counts as far as it was there at the end of a window and of this number of windows before it: stake that comes for a
 /// block decides nothing.
 pub const LASTING_WINDOWS: u64 = 8;
 
-/// A permit counts for those who set weights within so many windows: who falls silent weighs as an absence for that long,
+/// A permit counts for those who set weights within this number of windows: who falls silent weighs as an absence for that long,
 /// so that silencing the others for a while makes nobody the ruler.
 pub const ACTIVE_WINDOWS: u64 = 512;
 

@@ -49,5 +49,5 @@ pub use role::{Role, UnknownRole};
 pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, open, seal};
 pub use signed::{Signed, SignedError};
 pub use validator::Validator;
-pub use vote::{MAX_SELECTED, Vote, VoteError};
+pub use vote::{Vote, VoteError};
 pub use weights_reveal::{first_reveal, head_before};

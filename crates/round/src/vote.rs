@@ -3,12 +3,10 @@
 use crate::sealing::parse_exactly;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, StepShare, Uid};
+use templar_base::{ContentHash, MAX_SELECTED, MAX_SLOTS, StepShare, Uid};
 
-/// Most uids that a vote may select; the genesis usually says 15.
-pub const MAX_SELECTED: usize = 64;
 /// Highest uid that fits a vote's bitmap, so that a vote stays under the chain's 512 bytes.
-const MAX_UID: u16 = 1023;
+const MAX_UID: u16 = MAX_SLOTS - 1;
 
 /// Whom a validator accepts and selects in one window.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]

@@ -1,10 +1,11 @@
 //! What goes wrong at random, and when the network is cut.
 
 use crate::Moment;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What goes wrong, in shares of one.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Faults {
     /// Requests that fail; some have taken effect all the same.
     pub failure: f32,
@@ -20,7 +21,7 @@ pub struct Faults {
     pub crash_at_write: f32,
     /// Most blocks that a crashed node is away.
     pub downtime_blocks: u64,
-    /// Outer steps that go wrong, such as by memory that flipped.
+    /// Outer steps that go wrong, such as by memory that flipped, of nodes that this may happen to.
     pub corruption: f32,
     /// Most blocks until an effect is carried out, and until its answer comes: what comes late comes out of order.
     pub delay_blocks: f32,

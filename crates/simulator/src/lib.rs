@@ -53,8 +53,7 @@ pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
 pub use scenario::{
-    BehaviourChoice, ClockChoice, FaultsChoice, Group, ModelChoice, PartitionChoice, RoleChoice, RulesChoice, Scenario,
-    ScenarioError,
+    ClockChoice, Group, ModelChoice, PartitionChoice, RoleChoice, RulesChoice, Scenario, ScenarioError,
 };
 pub use simulate::{SimulationError, check, simulate};
 pub use time::Moment;

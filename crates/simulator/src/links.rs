@@ -118,7 +118,7 @@ impl Links {
         links.iter().map(share).min().unwrap_or(u64::MAX)
     }
 
-    /// Sets the rates of all users of these links anew.
+    /// Computes the rates of all users of these links again.
     fn share(&mut self, now: Moment, links: &[Link]) -> Vec<Due> {
         let users: BTreeSet<TransferId> =
             links.iter().filter_map(|link| self.users.get(link)).flatten().copied().collect();

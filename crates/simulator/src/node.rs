@@ -2,13 +2,14 @@
 
 use crate::machine::{Machine, Role};
 use crate::{Bandwidth, Moment};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{PublicKey, Uid, Window};
 use templar_round::{Elector, Phases, Position, SealCommitment, SealedRecord};
 
 /// How a node treats the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Behaviour {
     /// By the rules.
     #[default]

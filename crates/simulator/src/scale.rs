@@ -132,6 +132,7 @@ impl Case {
             tokens_per_second: (OPERATIONS / (6.0 * parameters as f64)) as u64,
             cores: CORES,
             behaviour: Default::default(),
+            corruptible: false,
             joins_window: 0,
         }
     }

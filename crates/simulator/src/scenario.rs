@@ -3,6 +3,7 @@
 mod check;
 mod setup;
 
+use crate::{Behaviour, Faults};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use templar_base::Problem;
@@ -31,7 +32,7 @@ pub struct Scenario {
     pub groups: Vec<Group>,
     /// What goes wrong at random.
     #[serde(default)]
-    pub faults: FaultsChoice,
+    pub faults: Faults,
     /// When the network is cut.
     #[serde(default, rename = "partition")]
     pub partitions: Vec<PartitionChoice>,
@@ -133,23 +134,6 @@ pub enum RoleChoice {
     Follower,
 }
 
-/// How nodes of a group treat the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BehaviourChoice {
-    /// By the rules.
-    #[default]
-    Honest,
-    /// Writes nothing on the ledger.
-    Silent,
-    /// A validator that votes and reports at random.
-    Random,
-    /// Its bucket serves nothing.
-    Stalling,
-    /// A miner that sends the opposite of what it learnt.
-    SignFlip,
-}
-
 /// Equal nodes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,36 +168,13 @@ pub struct Group {
     pub cores: u64,
     /// How they treat the others.
     #[serde(default)]
-    pub behaviour: BehaviourChoice,
+    pub behaviour: Behaviour,
+    /// Whether `faults.corruption` may happen to them.
+    #[serde(default)]
+    pub corruptible: bool,
     /// The window in which they come.
     #[serde(default)]
     pub joins_window: u64,
-}
-
-/// What goes wrong at random, in shares of one.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FaultsChoice {
-    /// Requests that fail.
-    pub failure: f32,
-    /// Blocks that a node does not see.
-    pub unseen_block: f32,
-    /// Requests without answer.
-    pub silence: f32,
-    /// Answers that come twice.
-    pub duplicate: f32,
-    /// Crashes, for each node and block.
-    pub crash: f32,
-    /// Crashes before or after a write.
-    pub crash_at_write: f32,
-    /// Most blocks that a crashed node is away.
-    pub downtime_blocks: u64,
-    /// Outer steps that go wrong, in the groups of `corrupted`.
-    pub corruption: f32,
-    /// Names of groups.
-    pub corrupted: Vec<String>,
-    /// Most blocks until a request arrives and until its answer does.
-    pub delay_blocks: f32,
 }
 
 /// Groups that are cut off from the ledger and from all others.

@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// So many milliseconds later.
+    /// Later by this number of milliseconds.
     pub const fn plus(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds))
     }

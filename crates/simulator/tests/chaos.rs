@@ -32,7 +32,7 @@ impl Draw {
         self.0.below(bound)
     }
 
-    /// Up to so many thousandths in half of the worlds, nothing in the others.
+    /// Up to this number of thousandths in half of the worlds, nothing in the others.
     fn share(&mut self, most: u64) -> f32 {
         if self.below(2) == 0 { 0.0 } else { self.below(most + 1) as f32 / 1_000.0 }
     }

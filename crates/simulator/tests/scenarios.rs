@@ -34,7 +34,7 @@ fn honest() {
 fn partition() {
     let (scenario, world) = run("partition");
     let away = scenario.places(&["far".to_owned(), "far-validator".to_owned()]).len();
-    // The rest goes on without those that are cut off, and is together again at the end.
+    // The rest continues without those that are cut off, and all are together again at the end.
     assert!(world.windows().iter().all(|window| window.null.is_none()));
     assert!(world.windows().iter().any(|window| window.in_step == window.nodes - away));
     assert_eq!(world.windows().last().unwrap().in_step, world.nodes.len());

@@ -4,6 +4,9 @@ use super::problem::{Checks, Problem};
 use crate::{ContentHash, ModelConfig};
 use serde::{Deserialize, Serialize};
 
+/// Most slots with data: as many as a vote, which must fit the chain, has bits for.
+pub const MAX_SLOTS: u16 = 1_024;
+
 /// Text, tokens, and how they are shared out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,8 +74,7 @@ impl DataRule {
         );
         checks.range("sequences_per_batch", self.sequences_per_batch, 1..=4_096);
         checks.range("batches_per_window", self.batches_per_window, 1..=65_536);
-        // A vote, which must fit the chain, has a bit for each.
-        checks.range("slots", self.slots, 1..=1_024);
+        checks.range("slots", self.slots, 1..=MAX_SLOTS);
         checks.into_problems()
     }
 

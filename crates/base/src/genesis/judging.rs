@@ -3,6 +3,9 @@
 use super::problem::{Checks, Problem};
 use serde::{Deserialize, Serialize};
 
+/// Most miners that a window merges: as many as a vote, which must fit the chain, can name.
+pub const MAX_SELECTED: usize = 64;
+
 /// How contributions are measured, rated and selected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,8 +62,7 @@ impl JudgingRule {
                 && self.evaluation_sequences <= 65_536,
             format!("a multiple of evaluation_parts ({}), 65536 at most", self.evaluation_parts),
         );
-        // A vote, which must fit the chain, names no more.
-        checks.range("selected", self.selected, 1..=64);
+        checks.range("selected", self.selected, 1..=MAX_SELECTED);
         checks.require(
             "newcomer_places",
             self.newcomer_places,

@@ -94,7 +94,7 @@ impl<'a> Disjoint<'a> {
     ///
     /// # Safety
     /// Two parts that are alive at the same time must not overlap.
-    #[allow(clippy::mut_from_ref)]
+    #[allow(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
         assert!(start <= self.len && len <= self.len - start, "part outside the slice");
         // SAFETY: inside the slice by the assertion; not aliased by the caller's promise.

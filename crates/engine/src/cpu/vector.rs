@@ -285,25 +285,25 @@ macro_rules! kernel {
         $body:block
     ) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
         pub(crate) fn $name(isa: crate::Isa, $($argument: $type),*) $(-> $result)? {
             /// # Safety
             /// The instruction set of the vector must be there.
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
             unsafe fn body<$vector: $crate::cpu::vector::Vector, const $registers: usize>(
                 $($argument: $type),*
             ) $(-> $result)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
             fn avx2($($argument: $type),*) $(-> $result)? {
                 // SAFETY: so this function is compiled.
                 unsafe { body::<std::arch::x86_64::__m256, 2>($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
             fn avx512($($argument: $type),*) $(-> $result)? {
                 // SAFETY: so this function is compiled.
                 unsafe { body::<std::arch::x86_64::__m512, 1>($($argument),*) }

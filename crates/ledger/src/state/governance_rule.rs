@@ -38,7 +38,7 @@ pub struct GovernanceRule {
     pub proposal_cost: Rao,
     /// What a proposer must have staked.
     pub proposer_stake: Alpha,
-    /// Stake votes and proposes by the least that its holder had over so many epochs, the running one included; with 0
+    /// Stake votes and proposes by the least that its holder had over this number of epochs, the running one included; with 0
     /// by what it has at the proposal.
     #[serde(default = "lasting_epochs")]
     pub lasting_epochs: u8,

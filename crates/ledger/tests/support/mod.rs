@@ -1,7 +1,6 @@
 //! A state with a convenient hand on it, and the calls that tests make.
 
-// Each test program uses its part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use templar_base::{Alpha, Beacon, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, Uid};
 use templar_chain::{Call, Event, Refusal, Topic, Transaction, YumaRule};

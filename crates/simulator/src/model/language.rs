@@ -11,9 +11,9 @@ use templar_trainer::{BatchRule, Text};
 pub(super) const VOCABULARY: usize = 64;
 /// Likely tokens after a pair. A model that knows them all has a loss near ln 4 with the noise on top.
 const SUCCESSORS: usize = 4;
-/// One token in so many is noise.
+/// One token in this number is noise.
 const NOISE: u64 = 10;
-/// Predecessors are told apart by so many kinds, so that a small model can learn the table.
+/// Predecessors are told apart by this number of kinds, so that a small model can learn the table.
 const KINDS: usize = 4;
 
 /// A language, given by a seed.

@@ -1,6 +1,7 @@
 //! Which values of a scenario cannot be used.
 
-use super::{BehaviourChoice, Group, ModelChoice, RoleChoice, Scenario};
+use super::{Group, ModelChoice, RoleChoice, Scenario};
+use crate::Behaviour;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -99,8 +100,8 @@ impl Scenario {
                 checks.require(at(field), mbit.unwrap_or(0), holds, "1 to 1000000, or left out for no limit");
             }
             let is_of_role = match group.behaviour {
-                BehaviourChoice::Random => group.role == RoleChoice::Validator,
-                BehaviourChoice::SignFlip => group.role == RoleChoice::Miner,
+                Behaviour::Random => group.role == RoleChoice::Validator,
+                Behaviour::SignFlip => group.role == RoleChoice::Miner,
                 _ => true,
             };
             let behaviour = format!("{:?}", group.behaviour);
@@ -150,9 +151,6 @@ impl Scenario {
         checks.range("faults.delay_blocks", faults.delay_blocks, 0.0..=1_000.0);
         checks.range("faults.downtime_blocks", faults.downtime_blocks, 0..=10_000_000);
         let is_known = |name: &String| self.groups.iter().any(|group| group.name == *name);
-        for name in faults.corrupted.iter().filter(|name| !is_known(name)) {
-            checks.require("faults.corrupted".to_owned(), format!("`{name}`"), false, "the name of a group");
-        }
         for (number, partition) in self.partitions.iter().enumerate() {
             let at = |field: &str| format!("partition[{number}].{field}");
             for name in partition.groups.iter().filter(|name| !is_known(name)) {

@@ -1,9 +1,9 @@
 //! From a checked scenario to a world.
 
-use super::{BehaviourChoice, ClockChoice, Group, ModelChoice, RoleChoice, Scenario, ScenarioError};
+use super::{ClockChoice, Group, ModelChoice, RoleChoice, Scenario, ScenarioError};
 use crate::model::{RealModel, Worker, small_genesis};
 use crate::node::hotkey_of;
-use crate::{Bandwidth, Behaviour, Faults, Machinery, Model, Moment, NodeSpec, Partition, Role, Setup, Sizes, World};
+use crate::{Bandwidth, Behaviour, Machinery, Model, Moment, NodeSpec, Partition, Role, Setup, Sizes, World};
 use std::collections::BTreeMap;
 use templar_base::{BlockNumber, CorpusHashes, Genesis, Uid, WindowBudget, WindowClock};
 use templar_engine::preset;
@@ -36,10 +36,10 @@ impl Scenario {
 
     /// A world before block 1; with this seed, or the scenario's own.
     pub fn world(&self, seed: Option<u64>) -> Result<World, ScenarioError> {
-        let corrupted: Vec<usize> = self.places(&self.faults.corrupted);
         let mut world = World::new(self.setup(seed.unwrap_or(self.seed))?);
-        for node in corrupted {
-            world.nodes[node].may_be_corrupted = true;
+        let groups = self.ordered().into_iter().flat_map(|group| std::iter::repeat_n(group, group.count));
+        for (node, group) in world.nodes.iter_mut().zip(groups) {
+            node.may_be_corrupted = group.corruptible;
         }
         Ok(world)
     }
@@ -64,7 +64,7 @@ impl Scenario {
             seed,
             block_time: self.clock.block_ms,
             nodes: nodes.collect(),
-            faults: self.faults(),
+            faults: self.faults,
             partitions: self.partitions.iter().map(partition).collect(),
             model,
             pool: self.rules.pool,
@@ -103,27 +103,12 @@ impl Scenario {
         for (node, group) in nodes.enumerate().filter(|(_, group)| group.role != RoleChoice::Follower) {
             registered.insert(Uid(node as u16), hotkey_of(node));
             if group.role == RoleChoice::Miner {
-                let flips = group.behaviour == BehaviourChoice::SignFlip;
+                let flips = group.behaviour == Behaviour::SignFlip;
                 workers.push(Worker { node, speed: group.tokens_per_second, flips });
             }
         }
         let model = RealModel::new(genesis.clone(), seed, &workers, registered);
         Ok(Box::new(model.map_err(|error| ScenarioError::Rules(error.to_string()))?))
-    }
-
-    fn faults(&self) -> Faults {
-        let choice = &self.faults;
-        Faults {
-            failure: choice.failure,
-            unseen_block: choice.unseen_block,
-            silence: choice.silence,
-            duplicate: choice.duplicate,
-            crash: choice.crash,
-            crash_at_write: choice.crash_at_write,
-            downtime_blocks: choice.downtime_blocks,
-            corruption: choice.corruption,
-            delay_blocks: choice.delay_blocks,
-        }
     }
 
     /// The groups in the order of uids: validators, miners, followers.
@@ -162,15 +147,8 @@ impl Group {
             RoleChoice::Miner => Role::Miner,
             RoleChoice::Follower => Role::Follower,
         };
-        let behaviour = match self.behaviour {
-            BehaviourChoice::Honest => Behaviour::Honest,
-            BehaviourChoice::Silent => Behaviour::Silent,
-            BehaviourChoice::Random => Behaviour::Random,
-            BehaviourChoice::Stalling => Behaviour::Stalling,
-            BehaviourChoice::SignFlip => Behaviour::SignFlip,
-        };
         NodeSpec {
-            behaviour,
+            behaviour: self.behaviour,
             bandwidth: Bandwidth {
                 up: limit(self.up_mbit),
                 down: limit(self.down_mbit),

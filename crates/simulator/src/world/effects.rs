@@ -368,7 +368,7 @@ impl World {
 
     fn random_vote(&mut self, payloads: &[SealedRecord]) -> Result<Vote, Violation> {
         let accepted: Vec<Uid> = payloads.iter().map(|record| record.uid).collect();
-        let selected = accepted.iter().copied().filter(|_| self.below(2) == 0).take(templar_round::MAX_SELECTED);
+        let selected = accepted.iter().copied().filter(|_| self.below(2) == 0).take(templar_base::MAX_SELECTED);
         let selected = selected.collect();
         let verdict = ContentHash::new([self.below(256) as u8; 32]);
         let step = StepShare::ALL[self.below(3) as usize];

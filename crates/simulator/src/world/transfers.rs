@@ -85,10 +85,10 @@ impl World {
         let (id, due) = self.links.begin(self.now, links, bytes);
         self.purposes.insert(id, purpose);
         self.queue.push(patience, Happening::TimedOut(id));
-        self.expect(due);
+        self.schedule(due);
     }
 
-    fn expect(&mut self, due: Vec<Due>) {
+    fn schedule(&mut self, due: Vec<Due>) {
         for due in due {
             self.queue.push(due.at, Happening::Due(due));
         }
@@ -96,7 +96,7 @@ impl World {
 
     pub(super) fn on_due(&mut self, due: Due) -> Result<(), Violation> {
         let Some(changed) = self.links.finish(self.now, due.transfer, due.version) else { return Ok(()) };
-        self.expect(changed);
+        self.schedule(changed);
         let Some(purpose) = self.purposes.remove(&due.transfer) else { return Ok(()) };
         if !self.is_alive(purpose.address()) {
             return Ok(());
@@ -133,7 +133,7 @@ impl World {
     pub(super) fn break_off_transfer(&mut self, id: TransferId) {
         let Some(purpose) = self.purposes.remove(&id) else { return };
         let changed = self.links.end(self.now, id);
-        self.expect(changed);
+        self.schedule(changed);
         if !self.is_alive(purpose.address()) {
             return;
         }
@@ -158,7 +158,7 @@ impl World {
         for id in ids {
             self.purposes.remove(&id);
             let changed = self.links.end(self.now, id);
-            self.expect(changed);
+            self.schedule(changed);
         }
     }
 

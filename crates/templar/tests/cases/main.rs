@@ -2,6 +2,7 @@
 
 mod commands;
 mod keys;
+mod model_files;
 mod models;
 mod network;
 #[path = "../support/program.rs"]

@@ -161,7 +161,7 @@ struct MergingFlags {
     /// Part of the error feedback that is kept from window to window, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.95)]
     error_feedback_decay: f32,
-    /// Most miners whose payloads are merged, up to 256
+    /// Most miners whose payloads are merged, up to 64
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=64))]
     selected: u16,
     /// Sequences that a window's contributions are measured on, a multiple of 8

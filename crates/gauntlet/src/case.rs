@@ -1,0 +1,117 @@
+//! One entry of a window under judgement, from the admission checks to what the verdict says of it.
+
+use crate::judge::{Entry, Submission, WindowInput};
+use crate::{Contribution, Expectation, MinerVerdict, Ratings, Rejection, Standing, check_payload, find_copies};
+use templar_base::{ContentHash, Uid};
+use templar_gradient::Payload;
+
+/// What is known of one entry while the judgement goes on.
+pub(crate) struct Case<'a> {
+    pub entry: &'a Entry,
+    pub failure: Option<Rejection>,
+    /// What it brings along the rated miners' step.
+    pub first: Option<Contribution>,
+    /// What it brings along the step that is applied, where that is another one and it has a part in it.
+    pub second: Option<Contribution>,
+    pub admitted: bool,
+    /// Whether it alone surely made the model worse, in the newcomers' test or at the step that was applied.
+    pub is_harmful: bool,
+    /// Whether it surely reached the threshold.
+    pub is_sure: bool,
+}
+
+impl<'a> Case<'a> {
+    /// The payload, if it passed the admission checks.
+    pub fn payload(&self) -> Option<&'a Payload> {
+        match (&self.failure, &self.entry.submission) {
+            (None, Submission::Payload { payload, .. }) => Some(payload),
+            _ => None,
+        }
+    }
+
+    /// What it is paid and confirmed by.
+    pub fn contribution(&self) -> Option<&Contribution> {
+        self.second.as_ref().or(self.first.as_ref())
+    }
+}
+
+/// The admission checks: all that needs no model. Cases come by uid.
+pub(crate) fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<Case<'a>> {
+    let mut cases: Vec<Case<'a>> = input
+        .entries
+        .iter()
+        .map(|entry| {
+            let failure = match &entry.submission {
+                Submission::Rejected(failure) => Some(failure.clone()),
+                Submission::Payload { payload, data_digest, .. } => {
+                    check_payload(payload, &expectation(input, entry.uid, *data_digest, ratings)).err()
+                }
+            };
+            Case { entry, failure, first: None, second: None, admitted: false, is_harmful: false, is_sure: false }
+        })
+        .collect();
+    cases.sort_by_key(|case| (case.entry.block, case.entry.uid));
+    reject_copies(&mut cases, input.genesis.judging.copy_agreement);
+    cases.sort_by_key(|case| case.entry.uid);
+    cases
+}
+
+fn expectation<'a>(
+    input: &WindowInput<'a>,
+    uid: Uid,
+    data_digest: Option<ContentHash>,
+    ratings: &Ratings,
+) -> Expectation<'a> {
+    let data = &input.genesis.data;
+    Expectation {
+        run: input.run,
+        window: input.window,
+        uid,
+        start_state: input.start_state,
+        numerics: &input.genesis.numerics,
+        tokens_per_step: (data.sequences_per_batch * data.sequence_length) as u64,
+        batches_per_window: data.batches_per_window as u32,
+        inner_steps: input.inner_steps,
+        data_digest,
+        magnitude_history: ratings.magnitude,
+    }
+}
+
+/// `cases` are in the order of their commitments.
+fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
+    let places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
+    let payloads: Vec<&Payload> = places.iter().filter_map(|place| cases[*place].payload()).collect();
+    for (copy, found) in find_copies(&payloads, limit).into_iter().enumerate() {
+        if let Some((original, agreement)) = found {
+            let of = cases[places[original]].entry.uid;
+            cases[places[copy]].failure = Some(Rejection::Copy { of, percent: (agreement * 100.0) as u32 });
+        }
+    }
+}
+
+/// What the verdict says of one entry.
+pub(crate) fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, selected: &[Uid]) -> MinerVerdict {
+    let uid = case.entry.uid;
+    let standing = match &case.failure {
+        Some(failure) => Standing::Rejected(failure.clone()),
+        _ if case.is_harmful => Standing::Harmful,
+        _ if selected.contains(&uid) => Standing::Selected,
+        _ if case.admitted => Standing::Admitted,
+        _ => Standing::NotAdmitted,
+    };
+    let (payload, tokens) = match &case.entry.submission {
+        Submission::Payload { payload, hash, .. } => (Some(*hash), payload.metadata().tokens_trained),
+        Submission::Rejected(_) => (None, 0),
+    };
+    let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
+    MinerVerdict {
+        uid,
+        hotkey: case.entry.hotkey,
+        payload,
+        tokens,
+        standing,
+        contribution: case.contribution().cloned(),
+        rating_before: rating(before),
+        rating_after: rating(after),
+    }
+}
