@@ -30,7 +30,7 @@ FLOORS = [
     ["trainer", "gauntlet", "round", "ledger", "model"],
     ["record"],
     ["node", "simulator"],
-    ["localnet", "screen", "bench"],
+    ["localnet", "screen", "bench", "settings"],
     ["templar"],
 ]
 # Arrows within a floor that the picture has: user → used.

@@ -15,7 +15,7 @@ pub use data::{CorpusHashes, DataRule, Documents, MAX_SLOTS};
 pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
-pub use judging::{JudgingRule, MAX_SELECTED};
+pub use judging::JudgingRule;
 pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
 pub use problem::Problem;
 pub use rule_name::RuleName;
@@ -27,8 +27,9 @@ use problem::Checks;
 use serde::{Deserialize, Serialize};
 
 /// Version of the document's form and of the protocol behind it. Version 2: choices are always written out, documents
-/// are apart, the state hash is a root over segments.
-pub const GENESIS_VERSION: u32 = 3;
+/// are apart, the state hash is a root over segments. Version 4: sealed votes in numbers, ratings that every node folds, text by
+/// key and apart from the text of judgement.
+pub const GENESIS_VERSION: u32 = 4;
 /// The subnet that a run is on where nobody names another: templar's on Bittensor.
 pub const DEFAULT_NETUID: Netuid = Netuid::new(3);
 /// The numerics that the engine of this version computes with.
@@ -174,6 +175,7 @@ impl Genesis {
             seal_blocks: 6,
             reveal_blocks: 4,
             judge_blocks: 11,
+            open_blocks: 12,
             apply_blocks: 16,
             retention_windows: 8,
             checkpoint_windows: 3,
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_document_of_another_version_is_rejected_with_what_to_do() {
-        let version = |number: u32| small().to_json().replace("\"version\": 3", &format!("\"version\": {number}"));
+        let version = |number: u32| small().to_json().replace("\"version\": 4", &format!("\"version\": {number}"));
         let old = Genesis::from_json(version(1).as_bytes()).unwrap_err();
         assert!(matches!(old, GenesisError::Outdated { actual: 1 }));
         assert!(old.to_string().contains("templar up --fresh") && old.to_string().contains("templar run new"));

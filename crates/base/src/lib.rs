@@ -20,12 +20,14 @@
 
 mod amount;
 mod fault;
+mod findings;
 mod genesis;
 mod hash;
 mod id;
 #[cfg(feature = "keys")]
 mod keys;
 mod model;
+mod nats;
 pub mod random;
 mod setting;
 mod settings_json;
@@ -34,17 +36,19 @@ mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use fault::{AtFault, Fault};
+pub use findings::{AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, Mark, Share};
 pub use genesis::{
     CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
-    FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_SELECTED,
-    MAX_SLOTS, MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule,
-    TensorClass, ValueCoding, WindowBudget,
+    FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_SLOTS,
+    MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule, TensorClass,
+    ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
 #[cfg(feature = "keys")]
 pub use keys::{DEVELOPMENT_PHRASE, KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
+pub use nats::Nats;
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;
 pub use step_share::StepShare;

@@ -108,7 +108,7 @@ impl WindowRules {
                 self.inner_steps = original.data.batches_per_window.min(steps as usize);
             }
             RunSetting::Selected(selected) => {
-                let selected = usize::from(selected).min(crate::MAX_SELECTED);
+                let selected = usize::from(selected).min(original.judging.pool);
                 self.genesis.judging.selected = selected;
                 // Newcomers have places among the selected, never more than there are.
                 self.genesis.judging.newcomer_places = original.judging.newcomer_places.min(selected);

@@ -21,6 +21,8 @@ pub enum Topic {
     Vote,
     /// What a validator applied; index is the window. Write-once.
     Applied,
+    /// The hash of a validator's vote, before anybody may open one; index is the window. Write-once.
+    VoteSeal,
 }
 
 /// One request to the ledger.

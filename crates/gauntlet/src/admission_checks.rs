@@ -63,6 +63,9 @@ pub enum Rejection {
     /// The payload was trained on other data than assigned.
     #[error("the data digest is not that of the assigned batches")]
     WrongData,
+    /// An audit proved that the miner made an earlier payload otherwise than it said.
+    #[error("an audit proved fraud: the key is void")]
+    Void,
     /// Nothing is sent.
     #[error("every value of the payload is zero")]
     Empty,
@@ -71,6 +74,16 @@ pub enum Rejection {
     OutOfBounds {
         /// How many times the recent median.
         times: u64,
+    },
+    /// Nearly equal to a payload of an earlier window.
+    #[error("the payload repeats that of uid {of} in window {window}: {percent} % of its values are the same")]
+    Repeat {
+        /// Whose.
+        of: Uid,
+        /// Of which window.
+        window: Window,
+        /// Kept coordinates with the same sign in the segments that were drawn.
+        percent: u32,
     },
     /// Nearly equal to a payload that was sealed earlier.
     #[error("the payload is a copy of that of uid {of}: {percent} % of its values are the same")]

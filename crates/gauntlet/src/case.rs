@@ -1,8 +1,11 @@
 //! One entry of a window under judgement, from the admission checks to what the verdict says of it.
 
 use crate::judge::{Entry, Submission, WindowInput};
-use crate::{Contribution, Expectation, MinerVerdict, Ratings, Rejection, Standing, check_payload, find_copies};
-use templar_base::{ContentHash, Uid};
+use crate::{
+    Contribution, Expectation, MinerVerdict, Ratings, Rejection, Standing, check_payload, find_copies,
+    repeats::find_repeats,
+};
+use templar_base::{ContentHash, Findings, Mark, Uid};
 use templar_gradient::Payload;
 
 /// What is known of one entry while the judgement goes on.
@@ -41,7 +44,9 @@ pub(crate) fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<
         .entries
         .iter()
         .map(|entry| {
+            let is_void = ratings.miners.get(&entry.uid).is_some_and(|record| record.is_void);
             let failure = match &entry.submission {
+                _ if is_void => Some(Rejection::Void),
                 Submission::Rejected(failure) => Some(failure.clone()),
                 Submission::Payload { payload, data_digest, .. } => {
                     check_payload(payload, &expectation(input, entry.uid, *data_digest, ratings)).err()
@@ -52,6 +57,7 @@ pub(crate) fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<
         .collect();
     cases.sort_by_key(|case| (case.entry.block, case.entry.uid));
     reject_copies(&mut cases, input.genesis.judging.copy_agreement);
+    reject_repeats(&mut cases, input);
     cases.sort_by_key(|case| case.entry.uid);
     cases
 }
@@ -89,15 +95,30 @@ fn reject_copies(cases: &mut [Case<'_>], limit: f64) {
     }
 }
 
+fn reject_repeats(cases: &mut [Case<'_>], input: &WindowInput<'_>) {
+    let places: Vec<usize> = (0..cases.len()).filter(|place| cases[*place].payload().is_some()).collect();
+    let payloads: Vec<(Uid, &Payload)> =
+        places.iter().filter_map(|place| Some((cases[*place].entry.uid, cases[*place].payload()?))).collect();
+    let found =
+        find_repeats(&payloads, input.earlier, input.genesis.judging.copy_agreement, input.window, input.beacon);
+    for (place, repeat) in places.into_iter().zip(found) {
+        if let Some(repeat) = repeat {
+            cases[place].failure = Some(repeat);
+        }
+    }
+}
+
 /// What the verdict says of one entry.
-pub(crate) fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, selected: &[Uid]) -> MinerVerdict {
+pub(crate) fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, findings: &Findings) -> MinerVerdict {
     let uid = case.entry.uid;
-    let standing = match &case.failure {
-        Some(failure) => Standing::Rejected(failure.clone()),
-        _ if case.is_harmful => Standing::Harmful,
-        _ if selected.contains(&uid) => Standing::Selected,
-        _ if case.admitted => Standing::Admitted,
-        _ => Standing::NotAdmitted,
+    let mark = findings.miners.iter().find(|finding| finding.uid == uid).map(|finding| finding.mark);
+    let standing = match (&case.failure, mark) {
+        (Some(failure), _) => Standing::Rejected(failure.clone()),
+        (None, Some(Mark::Harmful)) => Standing::Harmful,
+        (None, Some(Mark::Selected)) => Standing::Selected,
+        (None, Some(Mark::Admitted)) => Standing::Admitted,
+        (None, Some(Mark::Dropped)) => Standing::Dropped,
+        (None, _) => Standing::NotAdmitted,
     };
     let (payload, tokens) = match &case.entry.submission {
         Submission::Payload { payload, hash, .. } => (Some(*hash), payload.metadata().tokens_trained),

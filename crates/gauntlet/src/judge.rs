@@ -2,11 +2,13 @@
 
 use crate::case::{miner_verdict, open_cases};
 use crate::contribution::MeasureError;
+use crate::findings::findings;
 use crate::judgement::Judgement;
-use crate::settlement::settle;
-use crate::{Model, Ratings, Rejection, Verdict};
+use crate::{EarlierPayloads, Model, Ratings, Rejection, Settlement, Verdict};
 use std::collections::BTreeMap;
-use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window};
+use templar_base::{
+    AgreedFindings, Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window,
+};
 use templar_gradient::{MergeRule, OuterState, Payload};
 
 /// A judgement that could not be made.
@@ -73,6 +75,8 @@ pub struct WindowInput<'a> {
     pub registered: &'a BTreeMap<Uid, PublicKey>,
     /// Who committed a payload in time, in any order.
     pub entries: &'a [Entry],
+    /// The payloads of the last windows, as far as this judge has them.
+    pub earlier: &'a dyn EarlierPayloads,
     /// The agreed ratings before this window.
     pub ratings: &'a Ratings,
 }
@@ -93,8 +97,12 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
     let confirmation = judgement.decide(model, &first, &ranked).map_err(failed)?;
     let cases = judgement.cases;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
-    settle(input, &mut ratings, &cases, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));
-    let miners = cases.iter().map(|case| miner_verdict(case, input.ratings, &ratings, &selected)).collect();
+    let findings = findings(&cases, &ratings, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));
+    let settlement = Settlement { rule: &input.genesis.judging, window: input.window, registered: input.registered };
+    let mut after = ratings.clone();
+    after.fold(&AgreedFindings::of_one(&findings), settlement);
+    let verdict = |case| miner_verdict(case, input.ratings, &after, &findings);
+    let miners = cases.iter().map(verdict).collect();
     Ok(Verdict {
         run: input.run,
         window: input.window,
@@ -103,6 +111,7 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
         miners,
         confirmation,
         selected,
-        ratings,
+        findings,
+        ratings: after,
     })
 }

@@ -3,7 +3,7 @@
 use crate::Rating;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use templar_base::{PublicKey, StepShare, Uid, Window};
+use templar_base::{ContentHash, PublicKey, StepShare, Uid, Window};
 
 /// What is known of one miner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,12 +21,18 @@ pub struct MinerRecord {
     pub ramp_since: Window,
     /// Whether it was admitted in the last window in which something was merged, and did not fail since: it is paid.
     pub is_paid: bool,
+    /// The last window in which it was measured.
+    pub seen: Window,
+    /// Whether fraud was proven: the key is never judged again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_void: bool,
 }
 
 impl MinerRecord {
     /// A miner that is seen for the first time.
     pub fn new(hotkey: PublicKey, window: Window) -> Self {
-        Self { hotkey, rating: Rating::newcomer(), is_proven: false, since: window, ramp_since: window, is_paid: false }
+        let (rating, since, ramp_since, seen) = (Rating::newcomer(), window, window, window);
+        Self { hotkey, rating, is_proven: false, since, ramp_since, is_paid: false, seen, is_void: false }
     }
 }
 
@@ -95,14 +101,30 @@ impl Ratings {
         self.miners.retain(|uid, record| registered.get(uid) == Some(&record.hotkey));
     }
 
-    /// Moves the history a quarter of the way to this window's median.
-    pub(crate) fn note_magnitudes(&mut self, mut magnitudes: Vec<u64>) {
-        magnitudes.sort_unstable();
-        if let Some(median) = magnitudes.get(magnitudes.len() / 2) {
-            self.magnitude = if self.magnitude == 0 { *median } else { self.magnitude / 4 * 3 + median / 4 };
-        }
+    /// Moves the history a quarter of the way to a window's median.
+    pub(crate) fn note_magnitude(&mut self, median: u64) {
+        self.magnitude = if self.magnitude == 0 { median } else { self.magnitude / 4 * 3 + median / 4 };
+    }
+
+    /// Forgets who was not measured for many windows, but for those whose key is void.
+    pub(crate) fn forget_the_absent(&mut self, window: Window) {
+        self.miners.retain(|_, record| record.is_void || window.windows_since(record.seen) <= REMEMBERED_WINDOWS);
+    }
+
+    /// The form in which they are published: keys are in order, and each number has one form.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Maps by number and finite numbers always have a JSON.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The name of these ratings, which nodes agree on: the hash of [`Self::to_json`].
+    pub fn root(&self) -> ContentHash {
+        ContentHash::of(&self.to_json())
     }
 }
+
+/// A miner that was not measured for so many windows is a stranger again.
+const REMEMBERED_WINDOWS: u64 = 32;
 
 #[cfg(test)]
 mod tests {

@@ -1,83 +1,96 @@
-//! What a judgement leaves for the next: ratings, doubt, who is paid.
+//! What a judgement leaves for the next: ratings, doubt, who is paid. A function of agreed numbers alone.
 
-use crate::admission_checks::magnitude_units;
-use crate::case::Case;
-use crate::judge::WindowInput;
-use crate::{Confirmation, Contribution, MinerRecord, Ratings};
-use std::collections::BTreeSet;
-use templar_base::Uid;
+use crate::{MinerRecord, Ratings};
+use std::collections::{BTreeMap, BTreeSet};
+use templar_base::{AgreedFindings, JudgingRule, Mark, PublicKey, Share, Uid, Window};
 
-/// What the window leaves: ratings, doubt, who is paid. A window in which nothing was merged moves next to nothing, and pay
-/// goes on: else a null window would be a way to stop it.
-pub(crate) fn settle(
-    input: &WindowInput<'_>,
-    ratings: &mut Ratings,
-    cases: &[Case<'_>],
-    ranked: &[Uid],
-    taken: Option<&Confirmation>,
-) {
-    let is_rated = |case: &Case<'_>| input.ratings.weight_of(case.entry.uid) > 0.0;
-    let merged: BTreeSet<Uid> = taken.iter().flat_map(|taken| &taken.confirmed).copied().collect();
-    if taken.is_some() {
-        for record in ratings.miners.values_mut() {
-            record.rating.predict(input.genesis.judging.rating_process_noise);
+/// What the ledger and the genesis say about a window whose findings are agreed.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    /// The run's rule as it holds in the window.
+    pub rule: &'a JudgingRule,
+    /// The window.
+    pub window: Window,
+    /// Who is registered at its end.
+    pub registered: &'a BTreeMap<Uid, PublicKey>,
+}
+
+impl Ratings {
+    /// Moves on by what was agreed of a window. A window in which nothing was merged moves next to nothing, and pay goes on:
+    /// else a null window would be a way to stop it.
+    pub fn fold(&mut self, agreed: &AgreedFindings, settlement: Settlement<'_>) {
+        let Settlement { window, registered, .. } = settlement;
+        self.keep_registered(registered);
+        let rated: BTreeSet<Uid> = self.miners.keys().copied().filter(|uid| self.weight_of(*uid) > 0.0).collect();
+        let merged = self.by_rating(agreed.selected());
+        if agreed.step.is_some() {
+            self.observe(agreed, settlement);
         }
-        // Each with those that were measured along the same step.
-        let (along, rest): (Vec<&Case<'_>>, Vec<&Case<'_>>) =
-            cases.iter().partition(|case| merged.contains(&case.entry.uid));
-        observe(input, ratings, &along, &along, |case| case.contribution());
-        // Where nobody was rated, the rest was measured at the start only, where no step is too long.
-        let typical: Vec<&Case<'_>> = cases.iter().filter(|case| case.admitted && is_rated(case)).collect();
-        if !typical.is_empty() {
-            observe(input, ratings, &rest, &typical, |case| case.first.as_ref());
+        for (uid, finding) in &agreed.miners {
+            match finding.mark {
+                Mark::Harmful => self.start_anew(*uid, window),
+                Mark::Fraud => {
+                    self.start_anew(*uid, window);
+                    self.miners.entry(*uid).and_modify(|record| record.is_void = true);
+                }
+                _ => {}
+            }
+        }
+        if let Some(magnitude) = agreed.magnitude {
+            self.note_magnitude(magnitude);
+        }
+        match agreed.surplus {
+            Some((surplus, error)) => self.doubt.add(surplus.to_f64(), error.to_f64()),
+            None => self.doubt.fade(),
+        }
+        let Some(step) = agreed.step else { return };
+        (self.step, self.merged) = (step, merged);
+        for (uid, record) in &mut self.miners {
+            let mark = agreed.miners.get(uid).map(|finding| finding.mark);
+            // A stranger is paid from its first merge on, not for what it promises.
+            record.is_paid = match mark {
+                Some(Mark::Selected) => true,
+                Some(Mark::Admitted) => rated.contains(uid),
+                _ => false,
+            };
+        }
+        self.forget_the_absent(window);
+    }
+
+    /// These, the best rated first.
+    fn by_rating(&self, uids: impl Iterator<Item = Uid>) -> Vec<Uid> {
+        let value = |uid: &Uid| self.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
+        let mut ranked: Vec<Uid> = uids.collect();
+        ranked.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
+        ranked
+    }
+
+    /// Takes the candidates' shares into their ratings.
+    fn observe(&mut self, agreed: &AgreedFindings, settlement: Settlement<'_>) {
+        let Settlement { rule, window, registered } = settlement;
+        for record in self.miners.values_mut() {
+            record.rating.predict(rule.rating_process_noise);
+        }
+        // Half of the least share: an equal share is far above it, noise soon below.
+        let least = 0.5 * rule.admission_share;
+        for (uid, finding) in &agreed.miners {
+            let (Some(share), Some(hotkey)) = (finding.share, registered.get(uid)) else { continue };
+            let record = self.miners.entry(*uid).or_insert_with(|| MinerRecord::new(*hotkey, window));
+            record.seen = window;
+            observe_share(record, share, finding.is_sure, least);
         }
     }
-    for case in cases.iter().filter(|case| case.is_harmful) {
-        if let Some(record) = ratings.miners.get_mut(&case.entry.uid) {
-            let since = record.since;
-            *record = MinerRecord { since, ..MinerRecord::new(record.hotkey, input.window) };
+
+    /// After harm: nothing is known of the miner but since when it is here.
+    fn start_anew(&mut self, uid: Uid, window: Window) {
+        if let Some(record) = self.miners.get_mut(&uid) {
+            *record = MinerRecord { since: record.since, ..MinerRecord::new(record.hotkey, window) };
         }
-    }
-    let magnitudes = cases.iter().filter(|case| case.admitted).filter_map(Case::payload).map(magnitude_units).collect();
-    ratings.note_magnitudes(magnitudes);
-    let Some(taken) = taken else { return ratings.doubt.fade() };
-    ratings.doubt.add(taken.surplus.to_f64(), taken.surplus_error.to_f64());
-    (ratings.step, ratings.merged) = (taken.step, taken.confirmed.clone());
-    for (uid, record) in &mut ratings.miners {
-        let case = cases.iter().find(|case| case.entry.uid == *uid);
-        let fails = |case: &Case<'_>| case.is_harmful || (ranked.contains(uid) && !merged.contains(uid));
-        // A stranger is paid from its first merge on, not for what it promises.
-        let is_known = |case: &Case<'_>| is_rated(case) || merged.contains(uid);
-        record.is_paid = case.is_some_and(|case| case.admitted && is_known(case) && !fails(case));
     }
 }
 
-/// Observes each candidate's share of what typical ones bring in the same pass (`measured`): 1 and how far it is from their mean, in units of that mean
-/// or, where that is not sure, of twice its error. So a window that says little moves no rating much.
-fn observe(
-    input: &WindowInput<'_>,
-    ratings: &mut Ratings,
-    cases: &[&Case<'_>],
-    typical: &[&Case<'_>],
-    measured: impl for<'c> Fn(&'c Case<'_>) -> Option<&'c Contribution>,
-) {
-    let typical: Vec<&Contribution> = typical.iter().filter_map(|case| measured(case)).collect();
-    let Some(total) = Contribution::sum(&typical) else { return };
-    let count = typical.len() as f64;
-    let (mean, error) = (total.mean.to_f64() / count, total.standard_error.to_f64() / count);
-    let unit = mean.max(2.0 * error);
-    if unit <= 0.0 {
-        return;
-    }
-    // Half of the least share: an equal share is far above it, noise soon below.
-    let least = 0.5 * input.genesis.judging.admission_share;
-    for case in cases {
-        let Some(contribution) = measured(case) else { continue };
-        let new = || MinerRecord::new(case.entry.hotkey, input.window);
-        let record = ratings.miners.entry(case.entry.uid).or_insert_with(new);
-        let share = 1.0 + (contribution.mean.to_f64() - mean) / unit;
-        record.rating.observe(share, contribution.standard_error.to_f64() / unit);
-        let has_shown_it = record.is_proven || case.is_sure || record.rating.value() > 0.0;
-        record.is_proven = has_shown_it && record.rating.mean > least;
-    }
+fn observe_share(record: &mut MinerRecord, share: Share, is_sure: bool, least: f64) {
+    record.rating.observe(share.part(), share.error());
+    let has_shown_it = record.is_proven || is_sure || record.rating.value() > 0.0;
+    record.is_proven = has_shown_it && record.rating.mean > least;
 }

@@ -2,7 +2,9 @@
 
 use crate::{Confirmation, Contribution, Rating, Ratings, Rejection};
 use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, ContentHash, PublicKey, RunId, StateHash, StepShare, Uid, Window};
+use templar_base::{
+    AgreedFindings, Beacon, ContentHash, Findings, PublicKey, RunId, StateHash, StepShare, Uid, Window,
+};
 
 /// Where a miner stands in one window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub enum Standing {
     NotAdmitted,
     /// Admitted, without a place among the selected.
     Admitted,
+    /// Admitted, and left out: the step without it keeps its promise, the step with it doesn't.
+    Dropped,
     /// Merged into the model.
     Selected,
 }
@@ -33,6 +37,7 @@ impl Standing {
             Self::Harmful => "harmful: it makes the model worse".to_owned(),
             Self::NotAdmitted => "not admitted: its contribution is too small or too unsure".to_owned(),
             Self::Admitted => "admitted, not selected".to_owned(),
+            Self::Dropped => "left out: the step brings what it should without it, not with it".to_owned(),
             Self::Selected => "selected".to_owned(),
         }
     }
@@ -76,74 +81,31 @@ pub struct Verdict {
     pub confirmation: Option<Confirmation>,
     /// Whose payloads should be merged, best first.
     pub selected: Vec<Uid>,
-    /// The ratings from here on, if this verdict is agreed.
+    /// The numbers that the vote carries.
+    pub findings: Findings,
+    /// The ratings from here on, if these numbers are agreed.
     pub ratings: Ratings,
 }
 
 impl Verdict {
-    /// The uids whose payloads passed all checks, ascending.
-    pub fn accepted(&self) -> Vec<Uid> {
-        self.miners.iter().filter(|miner| miner.standing.is_accepted()).map(|miner| miner.uid).collect()
-    }
-
     /// What it says of one miner; none where that miner committed nothing.
     pub fn miner(&self, uid: Uid) -> Option<&MinerVerdict> {
         self.miners.iter().find(|miner| miner.uid == uid)
     }
 
-    /// Whether a miner's error feedback is worth nothing after this verdict: its payload did harm, or no payload at all
-    /// was admitted. Then the window is null and what was sent goes back into the feedback: what the judges found
-    /// worthless must not be sent again, twice as large.
-    pub fn voids_feedback_of(&self, uid: Uid) -> bool {
-        let Some(own) = self.miner(uid) else { return false };
-        own.standing == Standing::Harmful || self.selected.is_empty()
-    }
-
     /// The part of the outer step that should be taken.
     pub fn step(&self) -> StepShare {
-        self.confirmation.as_ref().map_or(StepShare::Whole, |confirmation| confirmation.step)
+        self.findings.step
+    }
+
+    /// What is agreed where this judge decides alone.
+    pub fn alone(&self) -> AgreedFindings {
+        AgreedFindings::of_one(&self.findings)
     }
 
     /// Tokens of the merged payloads, as their miners tell.
     pub fn tokens(&self) -> u64 {
         let merged = self.miners.iter().filter(|miner| miner.standing == Standing::Selected);
         merged.fold(0, |sum, miner| sum.saturating_add(miner.tokens))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(standings: &[Standing], selected: &[u16]) -> Verdict {
-        let miner = |(uid, standing): (u16, &Standing)| MinerVerdict {
-            uid: Uid(uid),
-            hotkey: PublicKey::new([uid as u8; 32]),
-            payload: None,
-            tokens: 0,
-            standing: standing.clone(),
-            contribution: None,
-            rating_before: None,
-            rating_after: None,
-        };
-        Verdict {
-            run: RunId::default(),
-            window: Window(0),
-            beacon: Beacon::default(),
-            start_state: StateHash::default(),
-            miners: (0..).zip(standings).map(miner).collect(),
-            confirmation: None,
-            selected: selected.iter().copied().map(Uid).collect(),
-            ratings: Ratings::default(),
-        }
-    }
-
-    #[test]
-    fn feedback_is_void_after_harm_and_where_no_payload_was_admitted() {
-        use Standing::{Admitted, Harmful, NotAdmitted, Selected};
-        let some = verdict(&[Selected, Harmful, NotAdmitted, Admitted], &[0]);
-        assert_eq!([0, 1, 2, 3, 4].map(|uid| some.voids_feedback_of(Uid(uid))), [false, true, false, false, false]);
-        let none = verdict(&[NotAdmitted, Harmful], &[]);
-        assert_eq!([0, 1, 2].map(|uid| none.voids_feedback_of(Uid(uid))), [true, true, false]);
     }
 }

@@ -85,7 +85,7 @@ fn contributions_sum_to_what_the_step_really_brings() {
     assert_eq!(confirmation.loss_before - confirmation.loss_after.unwrap(), real);
     assert_eq!(confirmation.evaluations, 2, "all is well: the start and the whole step; the half was seen on the way");
     assert_eq!(verdict.tokens(), 8 * 4 * 32);
-    assert_eq!(verdict.accepted(), uids(HONEST).into_iter().collect::<Vec<_>>());
+    assert_eq!(verdict.findings.selected().collect::<Vec<_>>(), uids(HONEST).into_iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -245,6 +245,35 @@ fn a_copy_is_refused_whether_it_is_exact_or_perturbed() {
     }
     let standing = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &perturbed)));
     assert!(is_copy(&standing), "{standing:?}");
+}
+
+/// Hole S5: what was sent in an earlier window passed again, with its metadata made anew.
+#[test]
+fn what_was_sent_in_an_earlier_window_is_not_paid_again() {
+    let (mut arena, honest) = scene();
+    let own = payload_of(&honest[2]).clone();
+    let verdict = arena.judge(&honest);
+    arena.advance(&honest, &verdict);
+    let before = Window(arena.window.0 - 1);
+    let mut entries = arena.honest_entries(HONEST);
+    for (place, uid) in [(2, Uid(2)), (3, CHEAT)] {
+        let again = own.clone().with_metadata(arena.metadata(uid)).unwrap();
+        if place == 2 {
+            entries[place] = arena.entry(&again);
+        } else {
+            entries.push(arena.entry(&again));
+        }
+    }
+    let verdict = arena.judge(&entries);
+    let repeat = Standing::Rejected(Rejection::Repeat { of: Uid(2), window: before, percent: 100 });
+    assert_eq!(standing(&verdict, 2), &repeat, "its own");
+    let is_found = matches!(
+        standing(&verdict, CHEAT.0),
+        Standing::Rejected(Rejection::Repeat { of: Uid(2), .. } | Rejection::Copy { of: Uid(2), .. })
+    );
+    assert!(is_found, "another's: {:?}", standing(&verdict, CHEAT.0));
+    let honest = HONEST.filter(|uid| *uid != 2).filter(|uid| *standing(&verdict, *uid) != Standing::Selected);
+    assert_eq!(honest.count(), 0, "who sends something new is no copy");
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub use merged::{Contributor, MergeHead, Merged, MergedChunk};
 pub use merkle::{ChunkProof, MerkleTree};
 pub use metadata::{MAX_NUMERICS_BYTES, Metadata, MetadataError};
 pub use outer::{OuterStep, drift, outer_step, rebase};
-pub use payload::{Payload, PayloadChunk, PayloadError, PayloadSegment, agreements};
+pub use payload::{Payload, PayloadChunk, PayloadError, PayloadSegment, agreements, agreements_with};
 pub use rule::{MergeRule, ScaleLimits};
 pub use scale::{MAX_SCALE_EXPONENT, Scale, UNIT_EXPONENT};
 pub use shares::{Shares, linear_factor, shares_dot};

@@ -288,6 +288,28 @@ pub fn agreements(payloads: &[&Payload]) -> Vec<f64> {
     pairs.iter().enumerate().map(share).collect()
 }
 
+/// [`Payload::agreement`] of each of these payloads with one of an earlier window, in these segments alone: 0 of one that
+/// keeps nothing there, or has another layout.
+pub fn agreements_with(payloads: &[&Payload], earlier: &Payload, segments: &[usize]) -> Vec<f64> {
+    let agreement = |payload: &&Payload| {
+        if payload.layout != earlier.layout {
+            return 0.0;
+        }
+        let in_segment = |segment: &usize| {
+            let (mut shared, mut kept) = (0, 0);
+            let mut together = Lockstep::new([*payload, earlier].into_iter(), *segment);
+            while let Some(chunks) = together.next_chunks() {
+                shared += chunks[0].shared_with(&chunks[1]);
+                kept += chunks[0].kept();
+            }
+            (shared, kept)
+        };
+        let (shared, kept) = segments.iter().map(in_segment).fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+        if kept == 0 { 0.0 } else { shared as f64 / kept as f64 }
+    };
+    payloads.par_iter().map(agreement).collect()
+}
+
 /// The chunks of one segment of a payload.
 #[derive(Debug)]
 pub struct PayloadSegment<'a>(SegmentDecoder<'a>);

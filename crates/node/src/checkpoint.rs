@@ -8,8 +8,10 @@ use std::time::Duration;
 use templar_base::{AtFault, ContentHash, StateHash, Window};
 use templar_bucket::{Bucket, BucketError, LargeSource, PART_BYTES};
 use templar_disk::Folder;
-use templar_gradient::OuterState;
-use templar_record::{CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, ModelFile, Rules, write_model_files};
+use templar_record::{
+    CHECKPOINT_PURPOSE, CheckpointFile, CheckpointManifest, ModelFile, Rules, RunState, write_model_files,
+    write_ratings,
+};
 use templar_round::{ObjectKey, Signed};
 use tokio::task::JoinSet;
 
@@ -24,9 +26,9 @@ const PUBLISH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Publishes the checkpoint of a window's start; the manifest comes last, so that whoever sees it finds all files. An
 /// interrupted publication is resumed by the next call.
-pub(crate) async fn publish(context: &Arc<Context>, window: Window, outer: OuterState) -> Result<u64, NodeError> {
-    let own = Arc::clone(context);
-    let draft = context.heavy.run(move || write_draft(&own.run, &own.data, own.folder.path(), window, outer)).await?;
+pub(crate) async fn publish(context: &Arc<Context>, state: RunState) -> Result<u64, NodeError> {
+    let (own, window) = (Arc::clone(context), state.window);
+    let draft = context.heavy.run(move || write_draft(&own.run, &own.data, own.folder.path(), &state)).await?;
     let published = upload(&context.run, &context.network, window, &draft).await;
     draft.folder.remove().map_err(DataFolderError::from)?;
     published
@@ -43,14 +45,14 @@ fn write_draft(
     run: &Rules,
     data: &Data,
     own_folder: &Path,
-    window: Window,
-    outer: OuterState,
+    RunState { window, outer, ratings }: &RunState,
 ) -> Result<CheckpointDraft, NodeError> {
     let folder = Folder::new(own_folder).folder(DRAFTS).folder(window.to_string());
     folder.create().map_err(DataFolderError::from)?;
     let tokenizer = data.assignments.corpus().tokenizer();
     let (json, end_of_text) = (tokenizer.to_json(), tokenizer.end_of_text());
-    let files = write_model_files(&run.genesis.model, &outer, json, end_of_text, folder.path())?;
+    let mut files = write_model_files(&run.genesis.model, outer, json, end_of_text, folder.path())?;
+    files.push(write_ratings(ratings, folder.path())?);
     Ok(CheckpointDraft { folder, state: outer.hash(), files })
 }
 

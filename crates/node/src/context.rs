@@ -3,6 +3,7 @@
 use crate::block_clock::BlockClock;
 use crate::checkpoint;
 use crate::heavy::HeavyThreads;
+use crate::ratings_store::RatingsStore;
 use crate::snapshot::{load_shared, save_shared};
 use crate::window_work::{FollowWork, WindowWork};
 use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
@@ -59,6 +60,8 @@ pub(crate) struct Context {
     pub blocks: BlockClock,
     /// The fetching of a checkpoint, of which there is one at a time.
     restoring: Mutex<Option<AbortHandle>>,
+    /// What is agreed of the miners.
+    pub ratings: Arc<RatingsStore>,
     /// What was reported of peers whose aggregates could not be fetched.
     pub complaints: KnownComplaints,
 }
@@ -105,6 +108,7 @@ pub(crate) async fn open(
             shared
         }
     };
+    let ratings = Arc::new(RatingsStore::load(&folder)?);
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let context = Context {
         run,
@@ -120,6 +124,7 @@ pub(crate) async fn open(
         heavy: HeavyThreads::new(options.threads),
         blocks: BlockClock::default(),
         restoring: Mutex::default(),
+        ratings,
         complaints: KnownComplaints::default(),
     };
     context.journal.add(&JournalEntry::Started { role, uid, next: shared.next, state: shared.state });

@@ -2,6 +2,7 @@
 
 use crate::DataFolderError;
 use std::any::Any;
+use templar_base::FindingsError;
 use templar_base::{PublicKey, RunId, Uid, Window};
 use templar_bucket::BucketError;
 use templar_chain::ChainError;
@@ -10,7 +11,7 @@ use templar_engine::{EngineError, OptimiserStateError};
 use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
 use templar_record::RecordError;
-use templar_round::{SignedError, VoteError};
+use templar_round::SignedError;
 use templar_trainer::TrainerError;
 use tokio::task::JoinError;
 
@@ -114,6 +115,12 @@ pub enum NodeError {
         /// The window.
         window: Window,
     },
+    /// The ratings at a window's start are not held: votes or a checkpoint could not be read.
+    #[error("the ratings at the start of window {window} are not known yet; they come with the votes before it")]
+    RatingsUnknown {
+        /// The window.
+        window: Window,
+    },
     /// What is to be judged was not gathered.
     #[error("the payloads of window {window} were not gathered; the window is not judged")]
     NothingGathered {
@@ -130,7 +137,7 @@ pub enum NodeError {
     },
     /// A verdict cannot be voted for.
     #[error(transparent)]
-    Vote(#[from] VoteError),
+    Vote(#[from] FindingsError),
     /// The operating system gave no random bytes.
     #[error("the system's random source failed; check the system")]
     Random(#[source] getrandom::Error),

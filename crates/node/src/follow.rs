@@ -4,14 +4,14 @@ use crate::context::Context;
 use crate::driver::Actor;
 use crate::gather::Gathered;
 use crate::holders::in_own_order;
-use crate::ratings_store::RatingsStore;
 use crate::worker::{Command, Worker};
-use crate::{JournalEntry, NodeError, adoption, aggregate, checkpoint};
+use crate::{JournalEntry, NodeError, aggregate, checkpoint, settling};
 use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{ContentHash, PublicKey, StateHash, Window};
+use templar_base::{AgreedFindings, ContentHash, PublicKey, StateHash, Window};
+use templar_gauntlet::Ratings;
 use templar_gradient::{Aggregate, OuterState, OuterStep};
-use templar_record::{RecordError, fetch_aggregate, fetch_latest_state};
+use templar_record::{RecordError, RunState, fetch_aggregate, fetch_latest_state};
 use templar_round::{Event, FailedEffect, FollowEffect, ObjectKey, Selection};
 use tokio::task::JoinSet;
 
@@ -21,23 +21,21 @@ const DISK_PAUSE: Duration = Duration::from_secs(2);
 /// The file of the data folder that a checkpoint is downloaded into.
 const INCOMING: &str = "incoming.safetensors";
 
-/// The verdict that most of the stake voted for, and who holds it.
-pub(crate) struct AgreedVerdict {
+/// What is agreed of a window, and the verdict that explains it.
+pub(crate) struct Settled {
     pub window: Window,
-    pub hash: ContentHash,
-    pub from: Vec<PublicKey>,
+    pub agreed: AgreedFindings,
+    /// Its hash, and who holds it.
+    pub verdict: Option<(ContentHash, Vec<PublicKey>)>,
 }
 
 /// What following a run needs of the role that follows it.
 pub(crate) trait Follow: Actor {
-    /// Takes note of an agreed verdict.
-    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict);
+    /// Takes note of what is agreed.
+    fn note(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, settled: Settled);
 
     /// The payloads of a window that this node has gathered.
     fn gathered(&self, window: Window) -> Option<Arc<Gathered>>;
-
-    /// The agreed ratings, for a role that keeps them.
-    fn ratings(&self) -> Option<Arc<RatingsStore>>;
 }
 
 /// Starts what an effect asks for.
@@ -51,8 +49,11 @@ pub(crate) fn carry_out(
     match effect {
         FollowEffect::ReadVotes { window } => drop(tasks.spawn(own.read_votes(window))),
         FollowEffect::ReadReports { window } => drop(tasks.spawn(own.read_reports(window))),
-        FollowEffect::AdoptVerdict { window, verdict, from } => {
-            actor.adopt(context, tasks, AgreedVerdict { window, hash: verdict, from });
+        FollowEffect::Settle { window, agreed, verdict } => {
+            // Announced before its task starts, so that what comes later waits for it.
+            let settling = context.ratings.begin();
+            tasks.spawn(settling::settle(own, settling, window, agreed.clone()));
+            actor.note(context, tasks, Settled { window, agreed, verdict });
         }
         FollowEffect::BuildAggregate { window, selection } => {
             drop(tasks.spawn(own.build_aggregate(window, selection, actor.gathered(window))));
@@ -62,7 +63,7 @@ pub(crate) fn carry_out(
         }
         FollowEffect::Apply { window, aggregate } => apply(own, actor.worker(), tasks, window, aggregate),
         FollowEffect::Restore { window } => {
-            let restoring = restore(own, actor.worker().clone(), actor.ratings(), window);
+            let restoring = restore(own, actor.worker().clone(), window);
             context.replace_restoring(tasks.spawn(restoring));
         }
         FollowEffect::Diverged { window, own, agreed } => {
@@ -77,7 +78,7 @@ impl Context {
         let read = async {
             let limit = self.rules(window).await?.genesis.judging.selected;
             let electors = self.network.record.electors(&self.run.phases, window).await?;
-            let (at, votes) = self.network.record.votes(window).await?;
+            let (at, votes) = self.network.record.votes(&self.run, window, &electors).await?;
             Ok::<_, NodeError>(Event::Votes { window, at, limit, electors, votes })
         };
         match read.await {
@@ -165,19 +166,19 @@ fn apply<R: Send + 'static>(
     // The votes that led here were read together with the window's rules, and the aggregate was ready: a request that is
     // made again may come after both were dropped.
     let rules = context.known_rules(window).filter(|_| hash.is_some() == aggregate.is_some());
-    let done = rules.map(|rules| {
-        let step = OuterStep::of(&rules.genesis.outer, window);
-        worker.ask(move |reply| Command::Apply { window, aggregate, step, reply })
-    });
+    let worker = worker.clone();
     tasks.spawn(async move {
-        let applied = match done {
-            Some(done) => done.await,
-            None => Err(NodeError::NothingToApply { window }),
+        let applied = async {
+            let step = OuterStep::of(&rules.ok_or(NodeError::NothingToApply { window })?.genesis.outer, window);
+            // First the ratings, on disk: a node that starts again from the parameters has those that go with them.
+            let record = context.ratings.root_at_start_of(window.next()).await?;
+            let state = worker.ask(move |reply| Command::Apply { window, aggregate, step, reply }).await?;
+            Ok::<_, NodeError>((state, record))
         };
-        match applied {
-            Ok(state) => {
+        match applied.await {
+            Ok((state, record)) => {
                 context.journal.add(&JournalEntry::Applied { window, selected, state });
-                context.send(Event::Applied { window, state }).await;
+                context.send(Event::Applied { window, state, record }).await;
                 context.delete_old(window.next()).await;
             }
             // The disk is full or refuses: nothing was changed, and an operator must act before the node can resume.
@@ -190,18 +191,12 @@ fn apply<R: Send + 'static>(
     });
 }
 
-async fn restore<R: Send + 'static>(
-    context: Arc<Context>,
-    worker: Worker<R>,
-    ratings: Option<Arc<RatingsStore>>,
-    window: Window,
-) {
+async fn restore<R: Send + 'static>(context: Arc<Context>, worker: Worker<R>, window: Window) {
     let restored = async {
-        let (next, outer) = newest_state(&context, window).await?;
+        let RunState { window: next, outer, ratings } = newest_state(&context, window).await?;
+        let own = Arc::clone(&context);
+        context.heavy.run(move || own.ratings.install(&own.folder, next, ratings)).await?;
         let state: StateHash = worker.ask(move |reply| Command::Install { next, outer, reply }).await?;
-        if let Some(ratings) = ratings {
-            adoption::adopt_latest(&context, &ratings, next).await?;
-        }
         Ok::<_, NodeError>((next, state))
     };
     match restored.await {
@@ -214,13 +209,13 @@ async fn restore<R: Send + 'static>(
 }
 
 /// The newest agreed checkpoint; the parameters of the genesis while everything since is still kept.
-async fn newest_state(context: &Arc<Context>, window: Window) -> Result<(Window, OuterState), NodeError> {
+async fn newest_state(context: &Arc<Context>, window: Window) -> Result<RunState, NodeError> {
     let (run, record) = (&context.run, &context.network.record);
     match fetch_latest_state(run, record, window, &context.folder.path().join(INCOMING)).await {
         Err(RecordError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
             let own = Arc::clone(context);
             let first = context.heavy.run(move || own.run.first_parameters(own.first_parameters.as_deref())).await;
-            Ok((Window(0), OuterState::new(first?)))
+            Ok(RunState { window: Window::ZERO, outer: OuterState::new(first?), ratings: Ratings::default() })
         }
         restored => Ok(restored?),
     }

@@ -7,7 +7,6 @@
 //! everything that it needs to resume in its [`DataFolder`], written atomically, and reports what it does in a
 //! [`Journal`].
 
-mod adoption;
 mod aggregate;
 mod anchor;
 mod block_clock;
@@ -18,6 +17,7 @@ mod data_folder;
 pub mod doctor;
 mod downloads;
 mod driver;
+mod earlier;
 mod engine;
 mod error;
 mod follow;
@@ -32,6 +32,7 @@ mod miner_worker;
 mod network;
 mod payload;
 mod ratings_store;
+mod settling;
 mod snapshot;
 mod validator;
 mod validator_worker;

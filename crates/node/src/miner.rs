@@ -2,10 +2,9 @@
 
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
-use crate::follow::{self, AgreedVerdict, Follow};
+use crate::follow::{self, Follow, Settled};
 use crate::gather::Gathered;
 use crate::miner_worker::{MinerCommand, MinerProgress, MinerWorker};
-use crate::ratings_store::RatingsStore;
 use crate::snapshot::Pending;
 use crate::window_work::{MinerWork, WindowWork};
 use crate::worker::{Command, Worker};
@@ -13,7 +12,7 @@ use crate::{Data, JournalEntry, Network, NodeError, NodeStatus};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use templar_base::{StateHash, Window};
+use templar_base::{ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
 use templar_record::{Rules, fetch_verdict};
@@ -124,31 +123,30 @@ impl Actor for MinerRole {
 }
 
 impl Follow for MinerRole {
-    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict) {
-        tasks.spawn(read_verdict(Arc::clone(context), self.worker.clone(), verdict));
+    fn note(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, settled: Settled) {
+        let Settled { window, agreed, verdict } = settled;
+        let is_void = agreed.voids_feedback_of(context.uid);
+        if is_void && self.worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
+            context.journal.warn(NodeError::WorkerGone.to_string());
+        }
+        if let Some((hash, from)) = verdict {
+            tasks.spawn(read_verdict(Arc::clone(context), window, hash, from));
+        }
     }
 
     fn gathered(&self, _: Window) -> Option<Arc<Gathered>> {
         None
     }
-
-    fn ratings(&self) -> Option<Arc<RatingsStore>> {
-        None
-    }
 }
 
-/// Reads what the agreed verdict says about this miner.
-async fn read_verdict(context: Arc<Context>, worker: Worker<MinerCommand>, agreed: AgreedVerdict) {
-    let AgreedVerdict { window, hash, from } = agreed;
+/// Reads why this miner stands where it stands.
+async fn read_verdict(context: Arc<Context>, window: Window, hash: ContentHash, from: Vec<PublicKey>) {
     let verdict = match fetch_verdict(&context.run, &context.network.record, window, hash, &from).await {
         Ok(verdict) => verdict,
         Err(error) => return context.journal.warn(format!("the verdict on window {window} cannot be read: {error}")),
     };
     let Some(own) = verdict.miner(context.uid) else { return };
     context.journal.add(&JournalEntry::Verdict { window, standing: own.standing.describe() });
-    if verdict.voids_feedback_of(context.uid) && worker.send(Command::Role(MinerCommand::Forget { window })).is_err() {
-        context.journal.warn(NodeError::WorkerGone.to_string());
-    }
 }
 
 async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Window) {

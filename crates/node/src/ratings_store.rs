@@ -1,98 +1,117 @@
-//! The ratings that most of the stake agreed on last, on this validator's disk.
+//! The agreed ratings, on this node's disk: they move window by window, by what the ledger's votes say.
 
 use crate::{DataFolder, NodeError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use templar_base::Window;
+use templar_base::{ContentHash, Window};
 use templar_gauntlet::Ratings;
 use tokio::sync::watch;
 
 const FILE: &str = "ratings.json";
-/// How long a judgement waits for an adoption that is under way. Longer than [`templar_record::fetch_verdict`] takes.
-const ADOPTION_DEADLINE: Duration = Duration::from_secs(60);
+/// How long what needs the ratings waits for a window that is being settled.
+const SETTLING_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The agreed ratings. No lock is held while a peer is asked: what is to be adopted is fetched first.
+/// The ratings after the newest settled window. No lock is held while anybody is asked.
 #[derive(Debug)]
 pub(crate) struct RatingsStore {
     held: Mutex<Held>,
-    /// Adoptions that were begun and are not done.
-    adopting: watch::Sender<usize>,
+    /// Windows whose settling was begun and is not done.
+    settling: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Held {
-    /// The window whose verdict the ratings come from.
+    /// The window that was settled last; none before the first.
     window: Option<Window>,
     ratings: Ratings,
 }
 
-/// An adoption under way; it ends when this is dropped.
+/// A window that is being settled; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Adoption {
+pub(crate) struct Settling {
     store: Arc<RatingsStore>,
 }
 
-impl Adoption {
-    /// What is adopted into.
-    pub(crate) fn store(&self) -> Arc<RatingsStore> {
-        Arc::clone(&self.store)
-    }
-}
-
-impl Drop for Adoption {
+impl Drop for Settling {
     fn drop(&mut self) {
-        self.store.adopting.send_modify(|adopting| *adopting = adopting.saturating_sub(1));
+        self.store.settling.send_modify(|settling| *settling = settling.saturating_sub(1));
     }
 }
 
 impl RatingsStore {
-    /// What was agreed before a restart; a damaged file counts as none.
+    /// What was settled before a restart; a damaged file counts as none, and is made anew from the ledger.
     pub(crate) fn load(folder: &DataFolder) -> Result<Self, NodeError> {
         let held = folder.read(FILE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Ok(Self { held: Mutex::new(held), adopting: watch::Sender::new(0) })
+        Ok(Self { held: Mutex::new(held), settling: watch::Sender::new(0) })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Announces an adoption, so that a judgement that comes later waits for it.
-    pub(crate) fn begin_adoption(self: &Arc<Self>) -> Adoption {
-        self.adopting.send_modify(|adopting| *adopting += 1);
-        Adoption { store: Arc::clone(self) }
+    /// Announces that a window is being settled, so that what comes later waits for it.
+    pub(crate) fn begin(self: &Arc<Self>) -> Settling {
+        self.settling.send_modify(|settling| *settling += 1);
+        Settling { store: Arc::clone(self) }
     }
 
-    /// The agreed ratings, once no adoption is under way any more. One that hangs is not waited for longer than its
-    /// deadline.
-    pub(crate) async fn ratings(&self) -> Ratings {
-        self.ratings_within(ADOPTION_DEADLINE).await
+    /// The window that is to be settled next.
+    pub(crate) fn next(&self) -> Window {
+        self.held().window.map_or(Window::ZERO, Window::next)
     }
 
-    async fn ratings_within(&self, deadline: Duration) -> Ratings {
-        let mut adopting = self.adopting.subscribe();
-        // The sender is the store's own, so that the only error is the deadline.
-        let _ = tokio::time::timeout(deadline, adopting.wait_for(|adopting| *adopting == 0)).await;
+    /// The ratings at a window's start: after the window before was settled.
+    pub(crate) async fn at_start_of(&self, window: Window) -> Result<Ratings, NodeError> {
+        self.wait(SETTLING_DEADLINE).await;
+        self.held_at_start_of(window).ok_or(NodeError::RatingsUnknown { window })
+    }
+
+    /// The same, if they are held now.
+    pub(crate) fn held_at_start_of(&self, window: Window) -> Option<Ratings> {
+        let held = self.held();
+        (held.window == window.previous()).then(|| held.ratings.clone())
+    }
+
+    /// The newest ratings, once nothing is being settled.
+    pub(crate) async fn newest(&self) -> Ratings {
+        self.wait(SETTLING_DEADLINE).await;
         self.held().ratings.clone()
     }
 
-    /// The ratings held now, whatever is under way.
-    pub(crate) fn held_ratings(&self) -> Ratings {
-        self.held().ratings.clone()
+    /// The root of the ratings at a window's start.
+    pub(crate) async fn root_at_start_of(&self, window: Window) -> Result<ContentHash, NodeError> {
+        Ok(self.at_start_of(window).await?.root())
     }
 
-    /// Whether the ratings of this window, or of a later one, are held.
-    pub(crate) fn has(&self, window: Window) -> bool {
-        self.held().window.is_some_and(|known| known >= window)
+    async fn wait(&self, deadline: Duration) {
+        let mut settling = self.settling.subscribe();
+        // The sender is the store's own, so that the only error is the deadline; what is missing then is said by name.
+        let _ = tokio::time::timeout(deadline, settling.wait_for(|settling| *settling == 0)).await;
     }
 
-    /// Takes the ratings of a window's agreed verdict, unless later ones are held.
-    pub(crate) fn install(&self, folder: &DataFolder, window: Window, ratings: Ratings) -> Result<(), NodeError> {
+    /// Settles a window, if it is the next one.
+    pub(crate) fn settle(
+        &self,
+        folder: &DataFolder,
+        window: Window,
+        fold: impl FnOnce(&mut Ratings),
+    ) -> Result<(), NodeError> {
         let mut held = self.held();
-        if held.window.is_some_and(|known| known >= window) {
+        if held.window != window.previous() {
             return Ok(());
         }
-        let taken = Held { window: Some(window), ratings };
+        let mut ratings = held.ratings.clone();
+        fold(&mut ratings);
+        Self::keep(&mut held, folder, Held { window: Some(window), ratings })
+    }
+
+    /// Takes ratings that are agreed for a window's start, older or newer than those at hand.
+    pub(crate) fn install(&self, folder: &DataFolder, next: Window, ratings: Ratings) -> Result<(), NodeError> {
+        Self::keep(&mut self.held(), folder, Held { window: next.previous(), ratings })
+    }
+
+    fn keep(held: &mut Held, folder: &DataFolder, taken: Held) -> Result<(), NodeError> {
         folder.write(FILE, &[&serde_json::to_vec(&taken).map_err(templar_round::SignedError::from)?])?;
         *held = taken;
         Ok(())
@@ -106,29 +125,33 @@ mod tests {
     use templar_round::Role;
 
     #[tokio::test]
-    async fn a_judgement_waits_for_the_adoption_under_way_and_not_for_ever() {
+    async fn who_needs_ratings_waits_for_the_window_that_is_settled_and_not_for_ever() {
         let path = std::env::temp_dir().join(format!("templar-ratings-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         let folder = DataFolder::open(&path, RunId::default(), Role::Validator).unwrap();
         let store = Arc::new(RatingsStore::load(&folder).unwrap());
-        let ratings = Ratings { magnitude: 7, ..Ratings::default() };
-        let adoption = store.begin_adoption();
+        let settling = store.begin();
         let waiting = tokio::spawn({
             let store = Arc::clone(&store);
-            async move { store.ratings().await }
+            async move { store.at_start_of(Window(1)).await }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
-        store.install(&folder, Window(3), ratings.clone()).unwrap();
-        drop(adoption);
-        assert_eq!(waiting.await.unwrap(), ratings);
+        store.settle(&folder, Window(0), |ratings| ratings.magnitude = 7).unwrap();
+        drop(settling);
+        let ratings = waiting.await.unwrap().unwrap();
+        assert_eq!(ratings.magnitude, 7);
         // One that hangs.
-        let _hanging = store.begin_adoption();
-        assert_eq!(store.ratings_within(Duration::from_millis(5)).await, ratings);
-        // Older ones do not come back, and what was taken is there after a restart.
-        store.install(&folder, Window(2), Ratings::default()).unwrap();
-        assert!(store.has(Window(3)) && !store.has(Window(4)));
-        assert_eq!(RatingsStore::load(&folder).unwrap().ratings().await, ratings);
+        let _hanging = store.begin();
+        store.wait(Duration::from_millis(5)).await;
+        assert_eq!(store.held_at_start_of(Window(1)), Some(ratings.clone()));
+        // Each window once and in order, and what was taken is there after a restart.
+        store.settle(&folder, Window(0), |ratings| ratings.magnitude = 9).unwrap();
+        store.settle(&folder, Window(2), |ratings| ratings.magnitude = 9).unwrap();
+        assert_eq!(RatingsStore::load(&folder).unwrap().held_at_start_of(Window(1)), Some(ratings));
+        // A checkpoint may be older.
+        store.install(&folder, Window(0), Ratings::default()).unwrap();
+        assert_eq!(store.next(), Window(0));
         std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -1,11 +1,10 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
-use crate::adoption::adopt;
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
-use crate::follow::{self, AgreedVerdict, Follow};
+use crate::earlier;
+use crate::follow::{self, Follow, Settled};
 use crate::gather::{self, Gathered};
-use crate::ratings_store::RatingsStore;
 use crate::validator_worker::{JudgeRequest, ValidatorCommand, ValidatorWorker};
 use crate::window_work::{OwnVerdict, ValidatorWork, WindowWork};
 use crate::worker::{Command, Worker};
@@ -14,15 +13,15 @@ use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use templar_base::Window;
+use templar_base::{Uid, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
-use templar_gauntlet::{MinerVerdict, Verdict, gathered_share, weights};
+use templar_gauntlet::{MinerVerdict, Ratings, Verdict, gathered_share, pool, weights};
 use templar_gradient::OuterState;
-use templar_record::{Rules, VERDICT_PURPOSE};
+use templar_record::{Rules, RunState, VERDICT_PURPOSE};
 use templar_round::{
     AggregateSource, Applied, Event, FailedEffect, ObjectKey, Role, SealedCommitments, Signed, Validator,
-    ValidatorEffect, Vote,
+    ValidatorEffect, Vote, VoteSeal,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,7 +36,6 @@ struct ValidatorRole {
 #[derive(Clone)]
 struct Parts {
     work: Arc<WindowWork<ValidatorWork>>,
-    ratings: Arc<RatingsStore>,
 }
 
 /// Runs a validator until `shutdown` holds true.
@@ -53,8 +51,7 @@ pub async fn run_validator(
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
-    let ratings = Arc::new(RatingsStore::load(&context.folder)?);
-    let parts = Parts { work: Arc::new(WindowWork::keeping(1)), ratings };
+    let parts = Parts { work: Arc::new(WindowWork::keeping(1)) };
     let mut role = ValidatorRole { machine, worker, parts };
     let mut tasks = JoinSet::new();
     crate::weights::resume(&context, &mut tasks);
@@ -77,15 +74,18 @@ impl Actor for ValidatorRole {
             ValidatorEffect::Gather { window, sealed } => drop(tasks.spawn(gather(own, parts, window, sealed))),
             ValidatorEffect::CloseGather { window } => gather::close(&self.parts.work, window),
             ValidatorEffect::Judge { window } => drop(tasks.spawn(judge(own, parts, self.worker.clone(), window))),
+            ValidatorEffect::SealVote { window, vote } => drop(tasks.spawn(seal_vote(own, window, vote))),
+            ValidatorEffect::ReadVoteSeals { window } => drop(tasks.spawn(read_vote_seals(own, window))),
             ValidatorEffect::Vote { window, vote } => {
                 let document = parts.work.read(window, |work| work.verdict.as_ref().map(|own| own.document.clone()));
                 tasks.spawn(publish_vote(own, window, vote, document));
             }
             ValidatorEffect::Report { window, applied } => drop(tasks.spawn(report(own, window, applied))),
-            ValidatorEffect::SetWeights { window } => drop(tasks.spawn(set_weights(own, parts, window))),
+            ValidatorEffect::SetWeights { window } => drop(tasks.spawn(set_weights(own, window))),
             ValidatorEffect::PublishCheckpoint { window } => {
                 let copy = self.worker.ask(move |reply| Command::Role(ValidatorCommand::Copy { window, reply }));
-                tasks.spawn(publish_checkpoint(own, window, copy));
+                let ratings = context.ratings.held_at_start_of(window);
+                tasks.spawn(publish_checkpoint(own, window, copy, ratings));
             }
             ValidatorEffect::Skip { window, reason } => {
                 context.journal.add(&JournalEntry::Skipped { window, reason: reason.to_string() });
@@ -103,18 +103,16 @@ impl Actor for ValidatorRole {
 }
 
 impl Follow for ValidatorRole {
-    /// Announces the adoption before its task starts, so that a judgement that comes later waits for it.
-    fn adopt(&mut self, context: &Arc<Context>, tasks: &mut JoinSet<()>, verdict: AgreedVerdict) {
-        let adoption = self.parts.ratings.begin_adoption();
-        tasks.spawn(adopt(Arc::clone(context), Arc::clone(&self.parts.work), adoption, verdict));
+    fn note(&mut self, context: &Arc<Context>, _: &mut JoinSet<()>, Settled { window, agreed, .. }: Settled) {
+        if agreed.step.is_none()
+            && let Err(error) = earlier::note_null(context.folder.path(), window)
+        {
+            context.journal.warn(error.to_string());
+        }
     }
 
     fn gathered(&self, window: Window) -> Option<Arc<Gathered>> {
         self.parts.work.read(window, |work| work.gathered.clone())
-    }
-
-    fn ratings(&self) -> Option<Arc<RatingsStore>> {
-        Some(Arc::clone(&self.parts.ratings))
     }
 }
 
@@ -132,9 +130,21 @@ async fn read_sealed(context: Arc<Context>, window: Window) {
 }
 
 async fn gather(context: Arc<Context>, parts: Parts, window: Window, sealed: SealedCommitments) {
-    let gathered = gather::gather(&context, &parts.work, window, sealed, &parts.ratings.held_ratings()).await;
-    let (settled, committed) = gathered_share(&gathered.entries, &parts.ratings.ratings().await);
-    context.send(Event::Gathered { window, settled, committed }).await;
+    let gathered = async {
+        let ratings = context.ratings.at_start_of(window).await?;
+        let beacon = context.network.record.beacon(context.run.phases.end(window)).await?;
+        let places = context.rules(window).await?.genesis.judging.pool;
+        let uids: Vec<Uid> = sealed.records.iter().map(|record| record.uid).collect();
+        let pool = pool(&ratings, &uids, places, window, beacon);
+        let mut sealed = sealed;
+        sealed.records.retain(|record| pool.contains(&record.uid));
+        let gathered = gather::gather(&context, &parts.work, window, sealed, &ratings).await;
+        Ok::<_, NodeError>(gathered_share(&gathered.entries, &ratings))
+    };
+    match gathered.await {
+        Ok((settled, committed)) => context.send(Event::Gathered { window, settled, committed }).await,
+        Err(error) => context.fail(window, FailedEffect::Gather, &error).await,
+    }
 }
 
 async fn judge(context: Arc<Context>, parts: Parts, worker: Worker<ValidatorCommand>, window: Window) {
@@ -154,11 +164,11 @@ async fn make_verdict(
     let record = &context.network.record;
     let gathered = parts.work.read(window, |work| work.gathered.clone());
     let gathered = gathered.ok_or(NodeError::NothingGathered { window })?;
-    let end = context.run.phases.end(window);
-    let beacon = record.beacon(end).await?;
-    let metagraph = record.metagraph(end).await?;
+    let phases = &context.run.phases;
+    let beacon = record.beacon(phases.draw(window)).await?;
+    let metagraph = record.metagraph(phases.end(window)).await?;
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
-    let ratings = parts.ratings.ratings().await;
+    let ratings = context.ratings.at_start_of(window).await?;
     let rules = context.rules(window).await?;
     let request = Box::new(JudgeRequest { gathered, beacon, registered, ratings, rules });
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
@@ -173,9 +183,10 @@ async fn make_verdict(
 fn sign(context: &Context, window: Window, verdict: Verdict) -> Result<(Vote, OwnVerdict), NodeError> {
     let signed = Signed::new(verdict, context.run.id, window, VERDICT_PURPOSE, &context.network.hotkey)?;
     let hash = signed.hash()?;
-    let vote = Vote::new(&signed.body.accepted(), &signed.body.selected, signed.body.step(), hash)?;
-    let document = signed.to_bytes()?;
-    Ok((vote, OwnVerdict { hash, document, ratings: signed.body.ratings }))
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(NodeError::Random)?;
+    let vote = Vote::new(signed.body.findings.clone(), hash)?.salted(salt);
+    Ok((vote, OwnVerdict { document: signed.to_bytes()? }))
 }
 
 fn note(context: &Context, verdict: &Verdict, begun: Instant) {
@@ -194,6 +205,26 @@ fn note(context: &Context, verdict: &Verdict, begun: Instant) {
         tokens: verdict.tokens(),
         milliseconds: begun.elapsed().as_millis() as u64,
     });
+}
+
+async fn seal_vote(context: Arc<Context>, window: Window, vote: Vote) {
+    let seal = VoteSeal::of(context.run.id, window, context.network.hotkey.public(), &vote);
+    match context.network.commit(Topic::VoteSeal, window.0, seal.encode()).await {
+        Ok(_) => context.send(Event::VoteSealed { window }).await,
+        Err(error) => context.fail(window, FailedEffect::Vote, &error).await,
+    }
+}
+
+async fn read_vote_seals(context: Arc<Context>, window: Window) {
+    let read = async {
+        let electors = context.network.record.electors(&context.run.phases, window).await?;
+        let (at, seals) = context.network.record.vote_seals(window).await?;
+        Ok::<_, NodeError>(Event::VoteSeals { window, at, electors, seals })
+    };
+    match read.await {
+        Ok(event) => context.send(event).await,
+        Err(error) => context.fail(window, FailedEffect::ReadVoteSeals, &error).await,
+    }
 }
 
 async fn publish_vote(context: Arc<Context>, window: Window, vote: Vote, document: Option<Vec<u8>>) {
@@ -225,8 +256,8 @@ async fn report(context: Arc<Context>, window: Window, applied: Applied) {
     }
 }
 
-async fn set_weights(context: Arc<Context>, parts: Parts, window: Window) {
-    let weights = weights(&parts.ratings.ratings().await, &context.run.genesis.economics, window);
+async fn set_weights(context: Arc<Context>, window: Window) {
+    let weights = weights(&context.ratings.newest().await, &context.run.genesis.economics, window);
     if weights.is_empty() {
         return;
     }
@@ -237,8 +268,12 @@ async fn publish_checkpoint(
     context: Arc<Context>,
     window: Window,
     copy: impl Future<Output = Result<OuterState, NodeError>>,
+    ratings: Option<Ratings>,
 ) {
-    let publish = async { checkpoint::publish(&context, window, copy.await?).await };
+    let publish = async {
+        let ratings = ratings.ok_or(NodeError::RatingsUnknown { window })?;
+        checkpoint::publish(&context, RunState { window, outer: copy.await?, ratings }).await
+    };
     match publish.await {
         Ok(bytes) => context.journal.add(&JournalEntry::Checkpoint { window, bytes }),
         Err(error) => context.journal.warn(format!("the checkpoint of window {window} is not published: {error}")),

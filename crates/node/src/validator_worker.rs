@@ -1,6 +1,7 @@
 //! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
 
 use crate::context::Context;
+use crate::earlier::{self, EarlierOnDisk};
 use crate::engine::open_engine;
 use crate::gather::Gathered;
 use crate::judging::{EvaluationModel, evaluation_parts};
@@ -87,9 +88,14 @@ impl ValidatorWorker {
             start_state: self.shared.state,
             registered: &request.registered,
             entries: &request.gathered.entries,
+            earlier: &EarlierOnDisk::before(window, self.context.folder.path(), &run.layout),
             ratings: &request.ratings,
         };
-        Ok(judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?)
+        let verdict = judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?;
+        if let Err(error) = earlier::keep(self.context.folder.path(), &request.gathered) {
+            self.context.journal.warn(format!("the payloads of window {window} are not kept for comparison: {error}"));
+        }
+        Ok(verdict)
     }
 
     fn apply(

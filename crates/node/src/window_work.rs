@@ -5,7 +5,6 @@ use crate::snapshot::Pending;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{ContentHash, Window};
-use templar_gauntlet::Ratings;
 use templar_gradient::Aggregate;
 use tokio::sync::watch;
 
@@ -44,12 +43,8 @@ pub(crate) struct ValidatorWork {
 /// A validator's own verdict, before it is known whether most of the stake agrees.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnVerdict {
-    /// What the vote names.
-    pub hash: ContentHash,
-    /// The signed document.
+    /// The signed document, whose hash the vote names.
     pub document: Vec<u8>,
-    /// The ratings that hold if it is agreed.
-    pub ratings: Ratings,
 }
 
 impl<W: Default> WindowWork<W> {

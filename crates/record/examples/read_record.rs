@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(window) = arguments.next() {
         let window = Window(window.parse()?);
-        for vote in record.votes(window).await?.1 {
+        let electors = record.electors(&run.phases, window).await?;
+        for vote in record.votes(&run, window, &electors).await?.1 {
             println!("window {window}: {vote:?}");
         }
         for report in record.reports(window).await? {

@@ -1,14 +1,16 @@
 //! Checkpoints: the model at the start of a window, for nodes that join or return, and for everyone who uses it.
 
 use crate::model_files::{MODEL_FILE, MOMENTUM_FILE};
+use crate::ratings::{MAX_RATINGS_BYTES, RATINGS_FILE};
 use crate::transfer::{self, Wanted};
 use crate::{PublicRecord, RecordError, Rules};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, StateHash, StepRule, Window};
 use templar_chain::ChainError;
+use templar_gauntlet::Ratings;
 use templar_gradient::OuterState;
-use templar_round::{Majority, ObjectKey, Signed, applied_majority};
+use templar_round::{Applied, Majority, ObjectKey, Signed, applied_majority};
 
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// What the signature of a manifest stands for.
@@ -57,6 +59,17 @@ pub struct Checkpoint {
     pub tokenizer: Vec<u8>,
 }
 
+/// What a node of the run needs of a checkpoint: all of it is agreed.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    /// The window whose start it is.
+    pub window: Window,
+    /// The parameters, and the outer step's momentum where the run has one.
+    pub outer: OuterState,
+    /// What is agreed of the miners.
+    pub ratings: Ratings,
+}
+
 /// Fetches the newest agreed checkpoint at or before the start of `window` that a validator still has, as
 /// [`fetch_checkpoint`] does.
 pub async fn fetch_latest_checkpoint(
@@ -70,15 +83,59 @@ pub async fn fetch_latest_checkpoint(
     Ok(Checkpoint { window, outer, tokenizer })
 }
 
-/// The newest agreed checkpoint at or before the start of `window` that a validator still has: its window and state.
-/// What a node of the run needs, which has the tokenizer.
+/// The newest agreed checkpoint at or before the start of `window` that a validator still has, with the ratings; a node of
+/// the run has the tokenizer.
 pub async fn fetch_latest_state(
     run: &Rules,
     record: &PublicRecord,
     window: Window,
     scratch: &Path,
-) -> Result<(Window, OuterState), RecordError> {
-    newest(run, record, window, scratch).await.map(|(found, outer, _)| (found, outer))
+) -> Result<RunState, RecordError> {
+    let (window, outer, holders) = newest(run, record, window, scratch).await?;
+    let ratings = fetch_ratings(record, &holders, scratch).await?;
+    Ok(RunState { window, outer, ratings })
+}
+
+/// The ratings of the newest agreed checkpoint at or before the start of `window`, and its window.
+pub async fn fetch_latest_ratings(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    scratch: &Path,
+) -> Result<(Window, Ratings), RecordError> {
+    let mut candidate = run.phases.checkpoint_at_or_before(window);
+    let mut reason = "the run has not published one yet".to_owned();
+    let oldest = run.phases.oldest_kept(window);
+    while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
+        match ratings_at(run, record, next, scratch).await {
+            Ok(ratings) => return Ok((next, ratings)),
+            Err(error) => reason = error.to_string(),
+        }
+        candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));
+    }
+    Err(RecordError::NoCheckpoint { window, reason })
+}
+
+async fn ratings_at(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    scratch: &Path,
+) -> Result<Ratings, RecordError> {
+    let majority = majority_before(run, record, window).await?.ok_or(RecordError::NoAgreedState { window })?;
+    let mut last = RecordError::NotPublished { window };
+    for hotkey in &majority.by {
+        let fetch = async {
+            let manifest = fetch_manifest(run, record, window, *hotkey).await?;
+            let holders = Holders { manifest, agreed: majority.applied, by: majority.by.clone() };
+            fetch_ratings(record, &holders, scratch).await
+        };
+        match fetch.await {
+            Ok(ratings) => return Ok(ratings),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 async fn newest(
@@ -160,6 +217,8 @@ pub async fn fetch_checkpoint(
 /// A checkpoint's manifest, and who has its files.
 struct Holders {
     manifest: CheckpointManifest,
+    /// What most of the stake applied before it.
+    agreed: Applied,
     by: Vec<PublicKey>,
 }
 
@@ -173,7 +232,10 @@ async fn fetch_state(
     let mut last = RecordError::NotPublished { window };
     for hotkey in &majority.by {
         match fetch_from(run, record, window, &majority, *hotkey, scratch).await {
-            Ok((outer, manifest)) => return Ok((outer, Holders { manifest, by: majority.by })),
+            Ok((outer, manifest)) => {
+                let (agreed, by) = (majority.applied, majority.by);
+                return Ok((outer, Holders { manifest, agreed, by }));
+            }
             Err(error) => last = error,
         }
     }
@@ -252,6 +314,20 @@ async fn fetch_tokenizer(
     let bytes = std::fs::read(scratch).map_err(|source| RecordError::Io { path: scratch.to_owned(), source })?;
     remove(scratch)?;
     Ok(bytes)
+}
+
+/// The ratings out of a checkpoint, whose root most of the stake reported.
+async fn fetch_ratings(record: &PublicRecord, holders: &Holders, scratch: &Path) -> Result<Ratings, RecordError> {
+    let not_agreed =
+        || RecordError::NotAgreed { what: "the ratings in the checkpoint", window: holders.manifest.window };
+    let is_it = |file: &CheckpointFile| file.name == RATINGS_FILE && file.bytes <= MAX_RATINGS_BYTES;
+    let wanted = position(&holders.manifest, is_it).ok_or_else(not_agreed)?;
+    fetch_file(record, wanted, &holders.by, scratch).await?;
+    let bytes = std::fs::read(scratch).map_err(|source| RecordError::Io { path: scratch.to_owned(), source })?;
+    remove(scratch)?;
+    let is_agreed = ContentHash::of(&bytes) == holders.agreed.record;
+    let ratings = is_agreed.then(|| serde_json::from_slice(&bytes).ok()).flatten();
+    ratings.ok_or_else(not_agreed)
 }
 
 /// The first file of a manifest of which `is_it` holds, as an object of the buckets.

@@ -23,10 +23,12 @@
 mod aggregate;
 mod checkpoint;
 mod error;
+mod explain;
 mod model_files;
 mod outlook;
 mod payload;
 mod published;
+mod ratings;
 mod record;
 mod rules;
 mod transfer;
@@ -34,16 +36,18 @@ mod verdict;
 
 pub use aggregate::fetch_aggregate;
 pub use checkpoint::{
-    CHECKPOINT_PURPOSE, Checkpoint, CheckpointFile, CheckpointManifest, agreed_state, fetch_checkpoint,
-    fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
+    CHECKPOINT_PURPOSE, Checkpoint, CheckpointFile, CheckpointManifest, RunState, agreed_state, fetch_checkpoint,
+    fetch_latest_checkpoint, fetch_latest_ratings, fetch_latest_state, fetch_manifest,
 };
 pub use error::RecordError;
+pub use explain::{Ballot, Explanation, PayFact, Recomputed, SealedFact, VerdictFact};
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, state_of_folder, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
 pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
 pub use published::{
     NotAWindow, Offer, OfferedCheckpoint, PublishedCheckpoint, WantedCheckpoint, published_checkpoints,
 };
+pub use ratings::write_ratings;
 pub use record::PublicRecord;
 pub use rules::{Rules, gradient_layout};
 pub use transfer::{Fetched, KnownComplaints, PeerComplaint, is_lie};

@@ -1,6 +1,6 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
-use crate::RecordError;
+use crate::{RecordError, Rules};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use templar_bucket::{Bucket, BucketLocation, LocationKind};
 use templar_chain::{Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
     ACTIVE_WINDOWS, Applied, AppliedRecord, Elector, LASTING_WINDOWS, MalformedCommitment, Permitted, Phases,
-    SealCommitment, SealedCommitments, SealedRecord, Vote, VoteRecord, electors,
+    SealCommitment, SealedCommitments, SealedRecord, Vote, VoteRecord, VoteSeal, VoteSealRecord, electors, opened,
 };
 
 /// Beacons and electors of this many recent blocks are kept.
@@ -144,16 +144,40 @@ impl PublicRecord {
         Ok(electors(&permitted, since))
     }
 
-    /// The well-formed votes on a window, and the head that they are complete up to.
-    pub async fn votes(&self, window: Window) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
+    /// The well-formed seals of the votes on a window, and the head that they are complete up to.
+    pub async fn vote_seals(&self, window: Window) -> Result<(BlockNumber, Vec<VoteSealRecord>), RecordError> {
         // The head first: what is committed after it may be missing without harm.
         let head = self.chain.head().await?.number;
+        let records = self.chain.commitments(self.netuid, Topic::VoteSeal, window.0).await?;
+        let seals = records.iter().filter_map(|record| {
+            let seal = VoteSeal::from_ledger(&record.data)?;
+            Some(VoteSealRecord { hotkey: record.hotkey, block: record.block, seal })
+        });
+        Ok((head, seals.collect()))
+    }
+
+    /// The votes on a window that count so far: well-formed, sealed before any was open, opened after. And the head that they
+    /// are complete up to.
+    pub async fn votes(
+        &self,
+        run: &Rules,
+        window: Window,
+        electors: &[Elector],
+    ) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
+        let (head, seals) = self.vote_seals(window).await?;
+        let votes = self.vote_records(window).await?;
+        let when = (run.phases.judge(window), head);
+        Ok((head, opened(run.id, window, (electors, &seals), votes, when)))
+    }
+
+    /// All well-formed votes on a window, whether they count or not.
+    pub(crate) async fn vote_records(&self, window: Window) -> Result<Vec<VoteRecord>, RecordError> {
         let records = self.chain.commitments(self.netuid, Topic::Vote, window.0).await?;
         let votes = records.iter().filter_map(|record| {
-            let vote = Vote::from_ledger(&record.data).ok()?;
+            let vote = Vote::from_ledger(&record.data)?;
             Some(VoteRecord { hotkey: record.hotkey, block: record.block, vote })
         });
-        Ok((head, votes.collect()))
+        Ok(votes.collect())
     }
 
     /// The well-formed reports of what was applied in a window.

@@ -1,4 +1,4 @@
-//! Reading the verdict that most of the stake voted for.
+//! Reading the verdict that explains a window, and telling which run is judged.
 
 use crate::{PublicRecord, RecordError, Rules};
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub const VERDICT_PURPOSE: &str = "verdict";
 const PARALLEL: usize = 3;
 const HOLDER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The agreed verdict with this hash, from whichever of those who voted for it has it first. They are asked in the order
-/// given, [`agreed_verdict`](templar_round::agreed_verdict)'s, a few at a time.
+/// The verdict with this hash, from whichever of those who voted for it has it first. They are asked in the order given,
+/// [`leading_verdict`](templar_round::leading_verdict)'s, a few at a time.
 pub async fn fetch_verdict(
     run: &Rules,
     record: &PublicRecord,
@@ -58,7 +58,7 @@ pub async fn other_run(run: &Rules, record: &PublicRecord) -> Result<Option<RunI
     let Some(current) = run.genesis.clock.window_of(head) else { return Ok(None) };
     let mut other = None;
     for window in (1..=RECENT_WINDOWS).filter_map(|back| current.0.checked_sub(back)).map(Window) {
-        let (_, votes) = record.votes(window).await?;
+        let votes = record.vote_records(window).await?;
         for vote in votes.iter().take(RECENT_VOTERS) {
             match tokio::time::timeout(HOLDER_DEADLINE, judged_run(record, window, vote.hotkey)).await {
                 Ok(Ok(judged)) if judged == run.id => return Ok(None),

@@ -2,7 +2,9 @@
 
 use crate::{Applied, Vote};
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{BlockNumber, ContentHash, PublicKey, StepShare, Uid};
+use templar_base::{
+    AgreedFinding, AgreedFindings, BlockNumber, ContentHash, Finding, Mark, Nats, PublicKey, Share, StepShare, Uid,
+};
 
 /// A validator whose stake counts in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,67 +122,91 @@ pub fn tally(
     Outcome::Selected(Selection { uids, step })
 }
 
-/// The stake behind each thing that was voted for.
-struct Count {
-    permitted: u128,
-    voting: u128,
-    support: BTreeMap<Uid, u128>,
-    /// Of those who select anybody.
-    steps: BTreeMap<StepShare, u128>,
-    /// Each voter's own set, ascending.
-    sets: BTreeSet<Vec<Uid>>,
-    verdicts: BTreeMap<ContentHash, (u128, Vec<Elector>)>,
+/// What is agreed of a window's candidates, once [`tally`] no longer says that it is open.
+///
+/// Each mark is what more than half of the electors' stake says. A number is the highest that more than half of it reaches,
+/// an error the lowest that more than half does not exceed: so whoever has no number to give, or another one, moves nothing
+/// as long as most agree, and under half of the stake nobody can raise or lower anything.
+pub fn agreed_findings(
+    electors: &[Elector],
+    votes: &[VoteRecord],
+    deadline: BlockNumber,
+    limit: usize,
+) -> AgreedFindings {
+    Count::of(electors, votes, deadline).findings(limit)
 }
 
-impl Count {
-    fn of(electors: &[Elector], votes: &[VoteRecord], deadline: BlockNumber) -> Self {
-        let permitted = electors.iter().map(|elector| u128::from(elector.stake)).sum();
-        let mut count = Self {
-            permitted,
-            voting: 0,
-            support: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            sets: BTreeSet::new(),
-            verdicts: BTreeMap::new(),
-        };
-        for elector in electors {
-            let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
-            let Some(record) = own.min_by_key(|record| record.block) else { continue };
-            count.add(elector, &record.vote);
-        }
-        count
+/// The verdict with the most stake behind it, and who holds it, by stake: what explains a window to people. None where
+/// nobody voted.
+pub fn leading_verdict(
+    electors: &[Elector],
+    votes: &[VoteRecord],
+    deadline: BlockNumber,
+) -> Option<(ContentHash, Vec<PublicKey>)> {
+    let mut verdicts: BTreeMap<ContentHash, (u128, Vec<Elector>)> = BTreeMap::new();
+    for ballot in Count::of(electors, votes, deadline).ballots {
+        let (stake, by) = verdicts.entry(ballot.vote.verdict()).or_default();
+        *stake += ballot.stake;
+        by.push(ballot.elector);
     }
+    let leading = verdicts.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then(b.0.cmp(&a.0)))?;
+    let (verdict, (_, by)) = leading;
+    Some((verdict, by_stake(by)))
+}
 
-    fn add(&mut self, elector: &Elector, vote: &Vote) {
-        let stake = u128::from(elector.stake);
-        self.voting += stake;
-        let mut set = vote.selected().to_vec();
-        set.sort();
-        for uid in &set {
-            *self.support.entry(*uid).or_default() += stake;
-        }
-        if !set.is_empty() && stake > 0 {
-            *self.steps.entry(vote.step()).or_default() += stake;
-            self.sets.insert(set);
-        }
-        let (verdict, by) = self.verdicts.entry(vote.verdict()).or_default();
-        *verdict += stake;
-        by.push(*elector);
+/// An elector's vote that counts.
+struct Ballot<'v> {
+    elector: Elector,
+    stake: u128,
+    vote: &'v Vote,
+}
+
+/// The votes that count, and the stake of those that may still come.
+struct Count<'v> {
+    permitted: u128,
+    voting: u128,
+    ballots: Vec<Ballot<'v>>,
+}
+
+impl<'v> Count<'v> {
+    fn of(electors: &[Elector], votes: &'v [VoteRecord], deadline: BlockNumber) -> Self {
+        let permitted = electors.iter().map(|elector| u128::from(elector.stake)).sum();
+        let ballot = |elector: &Elector| {
+            let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
+            let vote = &own.min_by_key(|record| record.block)?.vote;
+            Some(Ballot { elector: *elector, stake: u128::from(elector.stake), vote })
+        };
+        let ballots: Vec<Ballot<'v>> = electors.iter().filter_map(ballot).collect();
+        let voting = ballots.iter().map(|ballot| ballot.stake).sum();
+        Self { permitted, voting, ballots }
     }
 
     fn is_majority(&self, stake: u128) -> bool {
         stake * 2 > self.permitted
     }
 
-    /// Whether `stake` becomes a majority if all who have not voted join it.
-    fn may_be_majority(&self, stake: u128) -> bool {
-        self.is_majority(stake + (self.permitted - self.voting))
+    /// Whether the votes still to come cannot change on which side of a majority this stake is.
+    fn is_settled(&self, stake: u128) -> bool {
+        self.is_majority(stake) == self.is_majority(stake + (self.permitted - self.voting))
+    }
+
+    /// The stake that says something of a candidate.
+    fn saying(&self, uid: Uid, says: impl Fn(Mark) -> bool) -> u128 {
+        let own = |ballot: &&Ballot<'_>| ballot.finding(uid).is_some_and(|finding| says(finding.mark));
+        self.ballots.iter().filter(own).map(|ballot| ballot.stake).sum()
+    }
+
+    /// All that any vote names.
+    fn candidates(&self) -> BTreeSet<Uid> {
+        let of = |ballot: &Ballot<'v>| ballot.vote.findings().miners.iter().map(|finding| finding.uid);
+        self.ballots.iter().flat_map(of).collect()
     }
 
     /// The agreed uids, ascending.
     fn selected(&self, limit: usize) -> Vec<Uid> {
-        let agreed = self.support.iter().filter(|(_, stake)| self.is_majority(**stake));
-        let mut agreed: Vec<(u128, Uid)> = agreed.map(|(uid, stake)| (*stake, *uid)).collect();
+        let support = |uid: Uid| (self.saying(uid, |mark| mark == Mark::Selected), uid);
+        let mut agreed: Vec<(u128, Uid)> = self.candidates().into_iter().map(support).collect();
+        agreed.retain(|(stake, _)| self.is_majority(*stake));
         agreed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         agreed.truncate(limit);
         let mut uids: Vec<Uid> = agreed.into_iter().map(|(_, uid)| uid).collect();
@@ -188,41 +214,154 @@ impl Count {
         uids
     }
 
-    fn step(&self, agreed: &[Uid]) -> StepShare {
-        let majority = self.steps.iter().find(|(_, stake)| self.is_majority(**stake));
-        let smallest = self.steps.first_key_value();
-        let step = majority.or(smallest).map_or(StepShare::Whole, |(step, _)| *step);
-        if self.sets.contains(agreed) { step } else { step.halved() }
+    /// The stake behind each part of the step, of those who select anybody, and their sets.
+    fn steps(&self) -> (BTreeMap<StepShare, u128>, BTreeSet<Vec<Uid>>) {
+        let (mut steps, mut sets) = (BTreeMap::<StepShare, u128>::new(), BTreeSet::new());
+        for ballot in self.ballots.iter().filter(|ballot| ballot.stake > 0) {
+            let set = ballot.vote.selected();
+            if !set.is_empty() {
+                *steps.entry(ballot.vote.step()).or_default() += ballot.stake;
+                sets.insert(set);
+            }
+        }
+        (steps, sets)
     }
 
-    /// Whether the votes still to come can change neither the selection, nor the step, nor the agreed verdict: whether all
-    /// who have not voted might join it or stay away, each comes to the same.
+    fn step(&self, agreed: &[Uid]) -> StepShare {
+        let (steps, sets) = self.steps();
+        let majority = steps.iter().find(|(_, stake)| self.is_majority(**stake));
+        let smallest = steps.first_key_value();
+        let step = majority.or(smallest).map_or(StepShare::Whole, |(step, _)| *step);
+        if sets.contains(agreed) { step } else { step.halved() }
+    }
+
+    fn mark(&self, uid: Uid) -> Option<Mark> {
+        let says = |says: fn(Mark) -> bool| self.is_majority(self.saying(uid, says));
+        let single = [Mark::Fraud, Mark::Harmful, Mark::Copy, Mark::Dropped];
+        let is_named = says(|_| true);
+        let marked = single.into_iter().find(|own| self.is_majority(self.saying(uid, |mark| mark == *own)));
+        let admitted = says(Mark::is_admitted).then_some(Mark::Admitted);
+        marked.or(admitted).or(is_named.then_some(Mark::NotAdmitted))
+    }
+
+    fn findings(&self, limit: usize) -> AgreedFindings {
+        let selected = self.selected(limit);
+        let numbers = Numbers { permitted: self.permitted, to_come: 0 };
+        let miner = |uid: Uid| {
+            let mark = if selected.contains(&uid) { Mark::Selected } else { self.mark(uid)? };
+            let sure = self.ballots.iter().filter(|ballot| ballot.finding(uid).is_some_and(|own| own.is_sure));
+            let is_sure = self.is_majority(sure.map(|ballot| ballot.stake).sum());
+            Some((uid, AgreedFinding { mark, is_sure, share: self.share(uid, numbers) }))
+        };
+        let is_null = selected.is_empty();
+        AgreedFindings {
+            miners: self.candidates().into_iter().filter_map(miner).collect(),
+            step: (!is_null).then(|| self.step(&selected)),
+            magnitude: numbers.reached(self.magnitudes()),
+            surplus: self.surplus(numbers).filter(|_| !is_null),
+        }
+    }
+
+    fn shares(&self, uid: Uid) -> Vec<(Share, u128)> {
+        self.ballots.iter().filter_map(|ballot| Some((ballot.finding(uid)?.share?, ballot.stake))).collect()
+    }
+
+    fn share(&self, uid: Uid, numbers: Numbers) -> Option<Share> {
+        let shares = self.shares(uid);
+        let by_error = shares.iter().map(|(share, stake)| (share.error_code(), *share, *stake));
+        let error = numbers.not_exceeded(by_error.map(|(code, share, stake)| ((code, share), stake)).collect());
+        Some(numbers.reached(shares)?.with_error_of(error?.1))
+    }
+
+    fn magnitudes(&self) -> Vec<(u64, u128)> {
+        let own = |ballot: &Ballot<'_>| (ballot.vote.findings().magnitude, ballot.stake);
+        self.ballots.iter().map(own).filter(|(magnitude, _)| *magnitude > 0).collect()
+    }
+
+    fn surplus(&self, numbers: Numbers) -> Option<(Nats, Nats)> {
+        let stepping = || self.ballots.iter().filter(|ballot| ballot.vote.findings().selected().next().is_some());
+        let surplus = stepping().map(|ballot| (ballot.vote.findings().surplus, ballot.stake)).collect();
+        let error = stepping().map(|ballot| (ballot.vote.findings().surplus_error, ballot.stake)).collect();
+        Some((numbers.reached(surplus)?, numbers.not_exceeded(error)?))
+    }
+
+    /// Whether the votes still to come can change nothing of what is agreed: whether all who have not voted join, raise or
+    /// lower it, or stay away, each comes to the same.
     fn is_final(&self, limit: usize) -> bool {
         let is_complete = self.permitted > 0 && self.permitted == self.voting;
         if is_complete || self.permitted == 0 {
             return is_complete;
         }
-        let is_settled = |stake: u128| self.is_majority(stake) == self.may_be_majority(stake);
         let agreed = self.selected(usize::MAX);
-        let step = self.steps.values().any(|stake| self.is_majority(*stake)) && self.sets.contains(&agreed);
-        let verdict = self.verdicts.values().map(|(stake, _)| *stake).max().unwrap_or(0);
-        self.support.values().chain([&0]).all(|stake| is_settled(*stake))
+        let (steps, sets) = self.steps();
+        let has_step = steps.values().any(|stake| self.is_majority(*stake)) && sets.contains(&agreed);
+        // A uid that nobody has named yet must be out of reach of those to come.
+        self.is_settled(0)
             && agreed.len() <= limit
-            && (agreed.is_empty() || step)
-            && is_settled(verdict)
+            && (agreed.is_empty() || has_step)
+            && self.candidates().into_iter().all(|uid| self.is_final_of(uid))
+            && self.are_numbers_final()
+    }
+
+    fn is_final_of(&self, uid: Uid) -> bool {
+        let sure = self.ballots.iter().filter(|ballot| ballot.finding(uid).is_some_and(|own| own.is_sure));
+        let is_sure_settled = self.is_settled(sure.map(|ballot| ballot.stake).sum());
+        let marks = [Mark::Selected, Mark::Fraud, Mark::Harmful, Mark::Copy, Mark::Dropped];
+        let are_marks_settled = marks.into_iter().all(|own| self.is_settled(self.saying(uid, |mark| mark == own)));
+        is_sure_settled
+            && are_marks_settled
+            && self.is_settled(self.saying(uid, Mark::is_admitted))
+            && self.is_settled(self.saying(uid, |_| true))
+            && self.with_and_without_those_to_come(|numbers| self.share(uid, numbers))
+    }
+
+    fn are_numbers_final(&self) -> bool {
+        self.with_and_without_those_to_come(|numbers| numbers.reached(self.magnitudes()))
+            && self.with_and_without_those_to_come(|numbers| self.surplus(numbers))
+    }
+
+    fn with_and_without_those_to_come<T: PartialEq>(&self, agreed: impl Fn(Numbers) -> T) -> bool {
+        let numbers = |to_come| Numbers { permitted: self.permitted, to_come };
+        agreed(numbers(0)) == agreed(numbers(self.permitted - self.voting))
     }
 }
 
-/// The verdict that more than half of the permitted stake voted for, and who holds it, by stake; none where there is no
-/// such one.
-pub fn agreed_verdict(
-    electors: &[Elector],
-    votes: &[VoteRecord],
-    deadline: BlockNumber,
-) -> Option<(ContentHash, Vec<PublicKey>)> {
-    let count = Count::of(electors, votes, deadline);
-    let agreed = count.verdicts.into_iter().find(|(_, (stake, _))| stake * 2 > count.permitted);
-    agreed.map(|(verdict, (_, by))| (verdict, by_stake(by)))
+impl Ballot<'_> {
+    fn finding(&self, uid: Uid) -> Option<&Finding> {
+        let miners = &self.vote.findings().miners;
+        miners.binary_search_by_key(&uid, |finding| finding.uid).ok().map(|place| &miners[place])
+    }
+}
+
+/// How numbers are agreed on.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    permitted: u128,
+    /// The stake of those that are taken to say the most extreme that there is.
+    to_come: u128,
+}
+
+impl Numbers {
+    /// The highest value that more than half of the stake reaches.
+    fn reached<T: Ord + Copy>(self, mut values: Vec<(T, u128)>) -> Option<T> {
+        values.sort_by(|a, b| b.cmp(a));
+        self.first_with_majority(values)
+    }
+
+    /// The lowest value that more than half of the stake does not exceed.
+    fn not_exceeded<T: Ord + Copy>(self, mut values: Vec<(T, u128)>) -> Option<T> {
+        values.sort();
+        self.first_with_majority(values)
+    }
+
+    fn first_with_majority<T: Copy>(self, values: Vec<(T, u128)>) -> Option<T> {
+        let mut sum = self.to_come;
+        let passes = |(_, stake): &(T, u128)| {
+            sum += stake;
+            sum * 2 > self.permitted
+        };
+        values.into_iter().find(passes).map(|(value, _)| value)
+    }
 }
 
 /// What most of the stake applied.
@@ -260,7 +399,7 @@ mod tests {
     use super::*;
     use parity_scale_codec::Encode;
     use proptest::prelude::*;
-    use templar_base::StateHash;
+    use templar_base::{Findings, StateHash};
 
     const DEADLINE: BlockNumber = BlockNumber(20);
 
@@ -275,8 +414,11 @@ mod tests {
     }
 
     fn vote_for(validator: u16, block: u64, selected: &[u16], step: StepShare) -> VoteRecord {
-        let uids: Vec<Uid> = selected.iter().copied().map(Uid).collect();
-        let vote = Vote::new(&uids, &uids, step, ContentHash::of(&uids.encode())).unwrap();
+        let share = Some(Share::new(1.0, 0.1));
+        let finding = |uid: &u16| Finding { uid: Uid(*uid), mark: Mark::Selected, is_sure: true, share };
+        let miners: Vec<Finding> = selected.iter().map(finding).collect();
+        let hash = ContentHash::of(&miners.encode());
+        let vote = Vote::new(Findings { miners, step, ..Findings::default() }, hash).unwrap();
         VoteRecord { hotkey: key(validator), block: BlockNumber(block), vote }
     }
 
@@ -381,7 +523,8 @@ mod tests {
     #[test]
     fn a_majority_of_the_stake_fixes_the_aggregate() {
         let electors = electors_of(&[40, 30, 30]);
-        let applied = |byte| Applied { aggregate: None, state: StateHash::new([byte; 32]) };
+        let applied =
+            |byte| Applied { aggregate: None, state: StateHash::new([byte; 32]), record: ContentHash::default() };
         let report = |uid, byte| AppliedRecord { hotkey: key(uid), applied: applied(byte) };
         assert_eq!(applied_majority(&electors, &[report(0, 1), report(1, 2)]), None);
         let majority = applied_majority(&electors, &[report(2, 1), report(1, 2), report(0, 1)]).unwrap();
@@ -423,8 +566,8 @@ mod tests {
                 let early = tally(&electors, &seen, DEADLINE, BlockNumber(head), 3);
                 prop_assert!(early == Outcome::Open || early == last);
                 if early != Outcome::Open {
-                    let verdict = |votes: &[VoteRecord]| agreed_verdict(&electors, votes, DEADLINE);
-                    prop_assert_eq!(verdict(&seen).map(|(hash, _)| hash), verdict(&votes).map(|(hash, _)| hash));
+                    let agreed = |votes: &[VoteRecord]| agreed_findings(&electors, votes, DEADLINE, 3);
+                    prop_assert_eq!(agreed(&seen), agreed(&votes));
                 }
             }
         }

@@ -12,6 +12,8 @@ pub struct Applied {
     pub aggregate: Option<ContentHash>,
     /// State hash of the parameters that the next window starts from.
     pub state: StateHash,
+    /// Hash of the ratings after the window.
+    pub record: ContentHash,
 }
 
 impl Applied {

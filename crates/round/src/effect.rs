@@ -3,7 +3,7 @@
 #[cfg(doc)]
 use crate::Event;
 use crate::{Applied, SealCommitment, SealedCommitments, Selection, Vote};
-use templar_base::{ContentHash, PublicKey, StateHash, Window};
+use templar_base::{AgreedFindings, ContentHash, PublicKey, StateHash, Window};
 
 /// What every role wants done to follow the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,15 +18,15 @@ pub enum FollowEffect {
         /// The window.
         window: Window,
     },
-    /// Take note of the verdict that most of the stake voted for: a validator takes its ratings, a miner reads what it
-    /// says about its own payload. No answer.
-    AdoptVerdict {
+    /// Take what is agreed of a window's candidates into the ratings. It comes before the outcome is applied, and may come
+    /// again. No answer.
+    Settle {
         /// The window.
         window: Window,
-        /// Hash of the verdict.
-        verdict: ContentHash,
-        /// Who holds it.
-        from: Vec<PublicKey>,
+        /// What is agreed.
+        agreed: AgreedFindings,
+        /// The verdict that explains it to people, by its hash, and who holds it; none where nobody voted.
+        verdict: Option<(ContentHash, Vec<PublicKey>)>,
     },
     /// Merge the selected payloads. Answer: [`Event::AggregateReady`].
     BuildAggregate {
@@ -46,8 +46,8 @@ pub enum FollowEffect {
         /// Who holds it.
         from: Vec<PublicKey>,
     },
-    /// Do the outer step (none in a null window) and keep the result. Asked again, it answers with the state that it
-    /// led to. Answer: [`Event::Applied`].
+    /// Do the outer step (none in a null window) and keep the result, with the ratings after [`Self::Settle`]. Asked again, it
+    /// answers with the state that it led to. Answer: [`Event::Applied`].
     Apply {
         /// The window.
         window: Window,
@@ -141,7 +141,19 @@ pub enum ValidatorEffect {
         /// The window; the beacon of the block after its end draws the evaluation data.
         window: Window,
     },
-    /// Publish the verdict, then commit the vote. Answer: [`Event::Voted`].
+    /// Commit the seal of the vote. Answer: [`Event::VoteSealed`].
+    SealVote {
+        /// The window.
+        window: Window,
+        /// The vote.
+        vote: Vote,
+    },
+    /// Read the seals of the votes on a window, and who may vote as of its end. Answer: [`Event::VoteSeals`].
+    ReadVoteSeals {
+        /// The window.
+        window: Window,
+    },
+    /// Publish the verdict, then commit the vote itself. Answer: [`Event::Voted`].
     Vote {
         /// The window.
         window: Window,
@@ -197,7 +209,7 @@ impl FollowEffect {
             }
             Self::Apply { window, .. } => Some((*window, FailedEffect::Apply)),
             Self::Restore { window } => Some((*window, FailedEffect::Restore)),
-            Self::AdoptVerdict { .. } | Self::Diverged { .. } => None,
+            Self::Settle { .. } | Self::Diverged { .. } => None,
         }
     }
 }
@@ -222,7 +234,8 @@ impl ValidatorEffect {
             Self::Follow(effect) => effect.failure(),
             Self::ReadSealed { window } | Self::Gather { window, .. } => Some((*window, FailedEffect::Gather)),
             Self::Judge { window } => Some((*window, FailedEffect::Judge)),
-            Self::Vote { window, .. } => Some((*window, FailedEffect::Vote)),
+            Self::SealVote { window, .. } | Self::Vote { window, .. } => Some((*window, FailedEffect::Vote)),
+            Self::ReadVoteSeals { window } => Some((*window, FailedEffect::ReadVoteSeals)),
             Self::CloseGather { .. }
             | Self::Report { .. }
             | Self::SetWeights { .. }
@@ -255,7 +268,9 @@ pub enum FailedEffect {
     Gather,
     /// [`ValidatorEffect::Judge`].
     Judge,
-    /// [`ValidatorEffect::Vote`].
+    /// [`ValidatorEffect::ReadVoteSeals`].
+    ReadVoteSeals,
+    /// [`ValidatorEffect::SealVote`] or [`ValidatorEffect::Vote`].
     Vote,
 }
 

@@ -1,6 +1,6 @@
 //! What reaches a machine.
 
-use crate::{AppliedRecord, Elector, FailedEffect, SealCommitment, Vote, VoteRecord};
+use crate::{AppliedRecord, Elector, FailedEffect, SealCommitment, Vote, VoteRecord, VoteSealRecord};
 #[cfg(doc)]
 use crate::{FollowEffect, MinerEffect, ValidatorEffect};
 use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Uid, Window};
@@ -53,7 +53,7 @@ pub enum Event {
         limit: usize,
         /// Who may vote, as of the window's end.
         electors: Vec<Elector>,
-        /// Well-formed votes.
+        /// Well-formed votes that were sealed before any was open.
         votes: Vec<VoteRecord>,
     },
     /// Answers [`FollowEffect::ReadReports`].
@@ -72,12 +72,14 @@ pub enum Event {
         /// Its hash.
         hash: ContentHash,
     },
-    /// Answers [`FollowEffect::Apply`]: the parameters are those at the start of the next window, and safe on disk.
+    /// Answers [`FollowEffect::Apply`]: parameters and ratings are those at the start of the next window, and safe on disk.
     Applied {
         /// The window whose outcome was applied.
         window: Window,
         /// The state hash now.
         state: StateHash,
+        /// Hash of the ratings after the window.
+        record: ContentHash,
     },
     /// Answers [`FollowEffect::Restore`]: the parameters are those of an agreed checkpoint.
     Restored {
@@ -127,6 +129,22 @@ pub enum Event {
         window: Window,
         /// The own vote.
         vote: Vote,
+    },
+    /// Answers [`ValidatorEffect::SealVote`].
+    VoteSealed {
+        /// The window.
+        window: Window,
+    },
+    /// Answers [`ValidatorEffect::ReadVoteSeals`].
+    VoteSeals {
+        /// The window.
+        window: Window,
+        /// The head when they were read.
+        at: BlockNumber,
+        /// Who may vote, as of the window's end.
+        electors: Vec<Elector>,
+        /// Well-formed seals.
+        seals: Vec<VoteSealRecord>,
     },
     /// Answers [`ValidatorEffect::Vote`].
     Voted {

@@ -1,6 +1,6 @@
 //! Following a run: from votes to outcome to aggregate to the next window's parameters. Every role does this.
 
-use crate::agreement::{agreed_verdict, applied_majority, tally};
+use crate::agreement::{agreed_findings, applied_majority, leading_verdict, tally};
 use crate::{
     Applied, AppliedRecord, Elector, Event, FailedEffect, FollowEffect, Outcome, Phases, Selection, VoteRecord,
 };
@@ -124,7 +124,7 @@ impl Follower {
             }
             Event::Reports { window, electors, reports } => self.on_reports(*window, electors, reports),
             Event::AggregateReady { window, hash } => self.on_aggregate(*window, *hash),
-            Event::Applied { window, state } => self.on_applied(*window, *state),
+            Event::Applied { window, state, record } => self.on_applied(*window, *state, *record),
             Event::Restored { next, state } => self.on_restored(Position { next: *next, state: *state }),
             Event::Failed { window, effect } => self.on_failed(*window, *effect),
             _ => Vec::new(),
@@ -230,14 +230,14 @@ impl Follower {
         if window != self.position.next || self.stage != Stage::ReadingVotes {
             return Vec::new();
         }
-        let deadline = self.phases.judge(window);
+        let deadline = self.phases.open(window);
         let outcome = tally(electors, votes, deadline, at, limit);
         self.stage = Stage::Waiting;
         let mut effects = Vec::new();
-        if outcome != Outcome::Open
-            && let Some((verdict, from)) = agreed_verdict(electors, votes, deadline)
-        {
-            effects.push(FollowEffect::AdoptVerdict { window, verdict, from });
+        if outcome != Outcome::Open {
+            let agreed = agreed_findings(electors, votes, deadline, limit);
+            let verdict = leading_verdict(electors, votes, deadline);
+            effects.push(FollowEffect::Settle { window, agreed, verdict });
         }
         match outcome {
             Outcome::Open => {}
@@ -308,13 +308,13 @@ impl Follower {
         vec![self.ask(Stage::Applying { aggregate }, FollowEffect::Apply { window, aggregate })]
     }
 
-    fn on_applied(&mut self, window: Window, state: StateHash) -> Vec<FollowEffect> {
+    fn on_applied(&mut self, window: Window, state: StateHash, record: ContentHash) -> Vec<FollowEffect> {
         let Stage::Applying { aggregate } = self.stage else { return Vec::new() };
         if window != self.position.next {
             return Vec::new();
         }
         self.position = Position { next: window.next(), state };
-        self.unchecked = Some((window, Applied { aggregate, state }));
+        self.unchecked = Some((window, Applied { aggregate, state, record }));
         self.stage = Stage::Waiting;
         self.at_newest_checkpoint &= self.is_out_of_reach();
         // A node that lags behind continues at once instead of one window a block.
@@ -354,8 +354,9 @@ impl Follower {
 mod tests {
     use super::*;
     use crate::Vote;
-    use templar_base::{PublicKey, StepShare, Uid};
+    use templar_base::{Finding, Findings, Mark, PublicKey, StepShare, Uid};
 
+    const RECORD: ContentHash = ContentHash::new([8; 32]);
     const FIRST: Position = Position { next: Window(0), state: StateHash::new([1; 32]) };
 
     fn elector() -> Elector {
@@ -367,8 +368,9 @@ mod tests {
     }
 
     fn votes(window: u64, at: u64, selected: &[u16]) -> Event {
-        let selected: Vec<Uid> = selected.iter().copied().map(Uid).collect();
-        let vote = Vote::new(&selected, &selected, StepShare::Whole, ContentHash::default()).unwrap();
+        let finding = |uid: &u16| Finding { uid: Uid(*uid), mark: Mark::Selected, is_sure: true, share: None };
+        let findings = Findings { miners: selected.iter().map(finding).collect(), ..Findings::default() };
+        let vote = Vote::new(findings, ContentHash::default()).unwrap();
         let record = VoteRecord { hotkey: elector().hotkey, block: BlockNumber(at), vote };
         let (window, at, limit) = (Window(window), BlockNumber(at), 15);
         Event::Votes { window, at, limit, electors: vec![elector()], votes: vec![record] }
@@ -405,7 +407,8 @@ mod tests {
     #[test]
     fn a_dead_source_of_the_aggregate_is_left_for_the_other_one() {
         let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
-        let applied = Applied { aggregate: Some(ContentHash::new([5; 32])), state: StateHash::new([6; 32]) };
+        let applied =
+            Applied { aggregate: Some(ContentHash::new([5; 32])), state: StateHash::new([6; 32]), record: RECORD };
         follower.step(&block(120));
         assert!(follower.step(&votes(0, 121, &[1])).ends_with(&build(0)));
         assert_eq!(follower.step(&failed(0, FailedEffect::Aggregate)), []);
@@ -446,7 +449,7 @@ mod tests {
             votes(0, 121, &[1]),
             reports(0, None),
             Event::AggregateReady { window, hash: ContentHash::default() },
-            Event::Applied { window, state },
+            Event::Applied { window, state, record: RECORD },
             Event::Restored { next: Window(7), state },
             failed(0, FailedEffect::Restore),
         ] {
@@ -476,9 +479,10 @@ mod tests {
         follower.step(&block(120));
         follower.step(&votes(0, 121, &[1]));
         follower.step(&Event::AggregateReady { window: Window(0), hash: ContentHash::new([5; 32]) });
-        follower.step(&Event::Applied { window: Window(0), state: own });
+        follower.step(&Event::Applied { window: Window(0), state: own, record: RECORD });
         assert_eq!(follower.step(&block(125)), [FollowEffect::ReadReports { window: Window(0) }]);
-        let (own, agreed) = (Applied { aggregate, state: own }, Applied { aggregate, state: agreed });
+        let report = |state| Applied { aggregate, state, record: RECORD };
+        let (own, agreed) = (report(own), report(agreed));
         let effects = follower.step(&reports(0, Some(agreed)));
         assert_eq!(
             effects,
@@ -507,7 +511,7 @@ mod tests {
         assert_eq!(follower.step(&Event::AggregateReady { window, hash }), std::slice::from_ref(&apply));
         assert_eq!(follower.step(&block(156)), []);
         assert_eq!(follower.step(&block(157)), [apply]);
-        let effects = follower.step(&Event::Applied { window, state: StateHash::new([3; 32]) });
+        let effects = follower.step(&Event::Applied { window, state: StateHash::new([3; 32]), record: RECORD });
         assert!(effects.contains(&FollowEffect::ReadVotes { window: Window(1) }), "{effects:?}");
     }
 

@@ -8,11 +8,13 @@
 //! documents; and the rule by which votes become one outcome.
 //!
 //! ```
-//! use templar_base::{BlockNumber, Keypair, StepShare, Uid};
+//! use templar_base::{BlockNumber, Finding, Findings, Keypair, Mark, Share, StepShare, Uid};
 //! use templar_round::{Elector, Outcome, Selection, Vote, VoteRecord, tally};
 //!
 //! let electors = vec![Elector { uid: Uid(0), hotkey: Keypair::from_uri("//V").unwrap().public(), stake: 100 }];
-//! let vote = Vote::new(&[Uid(1), Uid(2)], &[Uid(2)], StepShare::Whole, Default::default()).unwrap();
+//! let finding = |uid, mark| Finding { uid: Uid(uid), mark, is_sure: true, share: Some(Share::new(1.0, 0.1)) };
+//! let miners = vec![finding(1, Mark::Admitted), finding(2, Mark::Selected)];
+//! let vote = Vote::new(Findings { miners, ..Findings::default() }, Default::default()).unwrap();
 //! let votes = vec![VoteRecord { hotkey: electors[0].hotkey, block: BlockNumber(11), vote }];
 //! // All the stake has voted, so the outcome stands before the deadline.
 //! let selection = Selection { uids: vec![Uid(2)], step: StepShare::Whole };
@@ -32,11 +34,12 @@ mod sealing;
 mod signed;
 mod validator;
 mod vote;
+mod vote_seal;
 mod weights_reveal;
 
 pub use agreement::{
     ACTIVE_WINDOWS, AppliedRecord, Elector, LASTING_WINDOWS, Majority, Outcome, Permitted, Selection, VoteRecord,
-    agreed_verdict, applied_majority, electors, tally,
+    agreed_findings, applied_majority, electors, leading_verdict, tally,
 };
 pub use applied::Applied;
 pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorEffect};
@@ -49,5 +52,6 @@ pub use role::{Role, UnknownRole};
 pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, open, seal};
 pub use signed::{Signed, SignedError};
 pub use validator::Validator;
-pub use vote::{Vote, VoteError};
+pub use vote::Vote;
+pub use vote_seal::{VoteSeal, VoteSealRecord, opened, seals_end};
 pub use weights_reveal::{first_reveal, head_before};

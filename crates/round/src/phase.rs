@@ -25,7 +25,8 @@ impl Phases {
         self.clock.start_of(window)
     }
 
-    /// First block after the window: commitments in it are late, and its beacon decides the judging.
+    /// First block after the window: commitments in it are late, and the beacon of the block after it draws the lots of the
+    /// pool.
     pub fn end(&self, window: Window) -> BlockNumber {
         self.clock.end_of(window)
     }
@@ -52,9 +53,20 @@ impl Phases {
         self.end(window).plus(self.budget.reveal_blocks)
     }
 
-    /// The last block in which a vote counts.
+    /// The block whose beacon draws the text of judgement and all lots of judging: the first after everything that is
+    /// judged was fixed.
+    pub fn draw(&self, window: Window) -> BlockNumber {
+        self.reveal(window).plus(1)
+    }
+
+    /// The last block in which the seal of a vote counts.
     pub fn judge(&self, window: Window) -> BlockNumber {
         self.end(window).plus(self.budget.judge_blocks)
+    }
+
+    /// The last block in which a vote counts.
+    pub fn open(&self, window: Window) -> BlockNumber {
+        self.end(window).plus(self.budget.open_blocks)
     }
 
     /// From this block on a node without an agreed aggregate hash builds the aggregate itself.
@@ -91,12 +103,13 @@ impl Phases {
 
 #[cfg(test)]
 impl Phases {
-    /// Windows of 20 blocks from block 100 on: seal 4 before the end; reveal 3, judge 6, apply 9 after it.
+    /// Windows of 20 blocks from block 100 on: seal 4 before the end; reveal 3, judge 6, open 8, apply 9 after it.
     pub(crate) fn for_tests() -> Self {
         let budget = WindowBudget {
             seal_blocks: 4,
             reveal_blocks: 3,
             judge_blocks: 6,
+            open_blocks: 8,
             apply_blocks: 9,
             retention_windows: 8,
             checkpoint_windows: 3,
@@ -118,7 +131,9 @@ mod tests {
                 phases.seal(window),
                 phases.end(window),
                 phases.reveal(window),
+                phases.draw(window),
                 phases.judge(window),
+                phases.open(window),
                 phases.apply(window),
                 phases.seal(window.next()),
             ];

@@ -1,6 +1,9 @@
 //! A validator's windows: gather, judge, vote, build and report the aggregate; weights and checkpoints in between.
 
-use crate::{Event, FailedEffect, Follower, SealedCommitments, SkipReason, ValidatorEffect, Vote};
+use crate::{
+    Elector, Event, FailedEffect, Follower, SealedCommitments, SkipReason, ValidatorEffect, Vote, VoteSealRecord,
+    seals_end,
+};
 use templar_base::{BlockNumber, StateHash, Window};
 
 /// How far the judging of one window is.
@@ -8,8 +11,16 @@ use templar_base::{BlockNumber, StateHash, Window};
 enum Judging {
     Idle,
     Listing(Window),
-    Gathering { window: Window, closed: bool },
+    Gathering {
+        window: Window,
+        closed: bool,
+    },
+    /// Everything is here; the text of judgement is not drawn yet.
+    Gathered(Window),
     Scoring(Window),
+    Sealing(Window),
+    /// The vote is sealed; it is opened when nobody can copy it any more.
+    Sealed(Window),
     Voting(Window),
 }
 
@@ -19,6 +30,8 @@ pub struct Validator {
     follower: Follower,
     weights_every_windows: u64,
     judging: Judging,
+    /// The own vote, until it is opened.
+    vote: Option<Vote>,
     /// The newest window that was judged, or whose judging was given up.
     settled: Option<Window>,
     /// The head when the request under way was made, or when the gathering was closed.
@@ -32,7 +45,7 @@ impl Validator {
     pub fn new(follower: Follower, weights_every_windows: u64) -> Self {
         let weights_every_windows = weights_every_windows.max(1);
         let (asked_at, retry_at) = (BlockNumber(0), BlockNumber(0));
-        Self { follower, weights_every_windows, judging: Judging::Idle, settled: None, asked_at, retry_at }
+        Self { follower, weights_every_windows, judging: Judging::Idle, vote: None, settled: None, asked_at, retry_at }
     }
 
     /// The part that follows the run.
@@ -44,9 +57,9 @@ impl Validator {
     pub fn activity(&self) -> &'static str {
         match self.judging {
             Judging::Idle => self.follower.activity(),
-            Judging::Listing(_) | Judging::Gathering { .. } => "gathers payloads",
+            Judging::Listing(_) | Judging::Gathering { .. } | Judging::Gathered(_) => "gathers payloads",
             Judging::Scoring(_) => "judges payloads",
-            Judging::Voting(_) => "votes",
+            Judging::Sealing(_) | Judging::Sealed(_) | Judging::Voting(_) => "votes",
         }
     }
 
@@ -57,7 +70,9 @@ impl Validator {
         let mut effects: Vec<ValidatorEffect> = effects.map(ValidatorEffect::Follow).collect();
         effects.extend(self.drop_judging_from_wrong_parameters());
         match event {
-            Event::Applied { window, state } if *window == applying.next && self.follower.position() != applying => {
+            Event::Applied { window, state, .. }
+                if *window == applying.next && self.follower.position() != applying =>
+            {
                 effects.extend(self.after_applying(*window, *state));
             }
             Event::SealedRead { window, sealed } if self.judging == Judging::Listing(*window) => {
@@ -67,7 +82,15 @@ impl Validator {
                 effects.extend(self.on_gathered(*window, *settled, *committed));
             }
             Event::Judged { window, vote } if self.judging == Judging::Scoring(*window) => {
-                effects.push(self.vote(*window, vote));
+                effects.push(self.seal_vote(*window, vote));
+            }
+            Event::VoteSealed { window } if self.judging == Judging::Sealing(*window) => {
+                self.judging = Judging::Sealed(*window);
+                // Asked at once, and then in each block.
+                self.asked_at = self.follower.head().minus(1);
+            }
+            Event::VoteSeals { window, at, electors, seals } if self.judging == Judging::Sealed(*window) => {
+                effects.extend(self.open_vote(*window, *at, electors, seals));
             }
             Event::Voted { window } if self.judging == Judging::Voting(*window) => self.judging = Judging::Idle,
             Event::Failed { window, effect } => self.on_failed(*window, *effect),
@@ -79,7 +102,11 @@ impl Validator {
 
     /// A vote that rests on parameters known to be wrong would only mislead.
     fn drop_judging_from_wrong_parameters(&mut self) -> Option<ValidatorEffect> {
-        let (Judging::Listing(window) | Judging::Gathering { window, .. } | Judging::Scoring(window)) = self.judging
+        let (Judging::Listing(window)
+        | Judging::Gathering { window, .. }
+        | Judging::Gathered(window)
+        | Judging::Scoring(window)
+        | Judging::Sealed(window)) = self.judging
         else {
             return None;
         };
@@ -95,6 +122,14 @@ impl Validator {
         let ended = self.follower.current()?.previous()?;
         let (head, phases) = (self.follower.head(), self.follower.phases());
         match self.judging {
+            Judging::Gathered(window) if head >= phases.draw(window) => {
+                self.judging = Judging::Scoring(window);
+                Some(ValidatorEffect::Judge { window })
+            }
+            Judging::Sealed(window) if head > self.asked_at && head < phases.apply(window) => {
+                self.asked_at = head;
+                Some(ValidatorEffect::ReadVoteSeals { window })
+            }
             Judging::Gathering { window, closed: false } if head >= phases.reveal(window) => {
                 self.enter(Judging::Gathering { window, closed: true });
                 Some(ValidatorEffect::CloseGather { window })
@@ -133,7 +168,9 @@ impl Validator {
                 self.judging = Judging::Idle;
                 Some(ValidatorEffect::Skip { window, reason: SkipReason::VoteLate })
             }
-            Judging::Voting(window) if head >= phases.apply(window) => {
+            Judging::Sealing(window) | Judging::Sealed(window) | Judging::Voting(window)
+                if head >= phases.apply(window) =>
+            {
                 self.judging = Judging::Idle;
                 None
             }
@@ -155,18 +192,42 @@ impl Validator {
             self.judging = Judging::Idle;
             return Some(ValidatorEffect::Skip { window, reason: SkipReason::MostMissing });
         }
-        self.judging = Judging::Scoring(window);
-        Some(ValidatorEffect::Judge { window })
+        // It begins in `due`, as soon as the text is drawn: who still has its key to publish must not know it.
+        self.judging = Judging::Gathered(window);
+        None
     }
 
-    fn vote(&mut self, window: Window, vote: &Vote) -> ValidatorEffect {
-        // A vote that is sent at the deadline would land in a block after it.
+    fn seal_vote(&mut self, window: Window, vote: &Vote) -> ValidatorEffect {
+        // What is sent at the deadline would land in a block after it.
         if self.follower.head() >= self.follower.phases().judge(window) {
             self.judging = Judging::Idle;
             return ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
         }
-        self.judging = Judging::Voting(window);
-        ValidatorEffect::Vote { window, vote: vote.clone() }
+        self.judging = Judging::Sealing(window);
+        self.vote = Some(vote.clone());
+        ValidatorEffect::SealVote { window, vote: vote.clone() }
+    }
+
+    fn open_vote(
+        &mut self,
+        window: Window,
+        at: BlockNumber,
+        electors: &[Elector],
+        seals: &[VoteSealRecord],
+    ) -> Option<ValidatorEffect> {
+        let phases = self.follower.phases();
+        seals_end(electors, seals, phases.judge(window), at)?;
+        let is_late = self.follower.head() >= phases.open(window);
+        match self.vote.take().filter(|_| !is_late) {
+            Some(vote) => {
+                self.judging = Judging::Voting(window);
+                Some(ValidatorEffect::Vote { window, vote })
+            }
+            None => {
+                self.judging = Judging::Idle;
+                Some(ValidatorEffect::Skip { window, reason: SkipReason::VoteLate })
+            }
+        }
     }
 
     fn after_applying(&mut self, window: Window, state: StateHash) -> Vec<ValidatorEffect> {
@@ -191,8 +252,9 @@ impl Validator {
             Judging::Listing(own) | Judging::Gathering { window: own, .. } => {
                 own == window && effect == FailedEffect::Gather
             }
+            Judging::Gathered(_) | Judging::Sealed(_) => false,
             Judging::Scoring(own) => own == window && effect == FailedEffect::Judge,
-            Judging::Voting(own) => own == window && effect == FailedEffect::Vote,
+            Judging::Sealing(own) | Judging::Voting(own) => own == window && effect == FailedEffect::Vote,
             Judging::Idle => false,
         };
         if !gives_up {
@@ -210,8 +272,8 @@ impl Validator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AggregateSource, Applied, AppliedRecord, Elector, Phases, Position};
-    use templar_base::{PublicKey, StepShare, Uid};
+    use crate::{AggregateSource, Applied, AppliedRecord, Phases, Position, VoteSeal};
+    use templar_base::{ContentHash, Finding, Findings, Mark, PublicKey, Uid};
 
     fn validator(next: u64) -> Validator {
         let position = Position { next: Window(next), state: StateHash::new([1; 32]) };
@@ -222,23 +284,31 @@ mod tests {
         Event::Block(BlockNumber(number))
     }
 
+    fn applied(window: u64) -> Event {
+        let (state, record) = (StateHash::new([1; 32]), ContentHash::default());
+        Event::Applied { window: Window(window), state, record }
+    }
+
     fn null_votes(window: u64, at: u64) -> Event {
         Event::Votes { window: Window(window), at: BlockNumber(at), limit: 15, electors: Vec::new(), votes: Vec::new() }
     }
 
-    /// A validator that judges window 0 at block 121.
+    /// A validator that judges window 0 from block 124 on.
     fn judging() -> Validator {
         let (mut validator, window) = (validator(0), Window(0));
         assert!(validator.step(&block(120)).contains(&ValidatorEffect::ReadSealed { window }));
         let effects = validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
         assert_eq!(effects, [ValidatorEffect::Gather { window, sealed: SealedCommitments::default() }]);
-        let effects = validator.step(&Event::Gathered { window, settled: 2, committed: 3 });
-        assert_eq!(effects, [ValidatorEffect::Judge { window }]);
+        assert_eq!(validator.step(&Event::Gathered { window, settled: 2, committed: 3 }), []);
+        // The text of judgement is drawn in the block after the last in which a key may come.
+        assert_eq!(validator.step(&block(123)).last(), None);
+        assert_eq!(validator.step(&block(124)).last(), Some(&ValidatorEffect::Judge { window }));
         validator
     }
 
     fn vote() -> Vote {
-        Vote::new(&[Uid(1)], &[Uid(1)], StepShare::Whole, Default::default()).unwrap()
+        let miners = vec![Finding { uid: Uid(1), mark: Mark::Selected, is_sure: true, share: None }];
+        Vote::new(Findings { miners, ..Findings::default() }, Default::default()).unwrap()
     }
 
     #[test]
@@ -282,13 +352,49 @@ mod tests {
         in_time.step(&block(125));
         assert_eq!(
             in_time.step(&Event::Judged { window, vote: vote() }),
-            [ValidatorEffect::Vote { window, vote: vote() }]
+            [ValidatorEffect::SealVote { window, vote: vote() }]
         );
         assert_eq!(in_time.step(&Event::Judged { window, vote: vote() }), []);
         let mut late = judging();
         late.step(&block(126));
         let skip = ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
         assert_eq!(late.step(&Event::Judged { window, vote: vote() }), [skip]);
+    }
+
+    #[test]
+    fn a_vote_is_opened_when_all_have_sealed_or_the_time_for_it_is_over() {
+        let window = Window(0);
+        let hotkeys = [PublicKey::new([8; 32]), PublicKey::new([9; 32])];
+        let elector = |(uid, hotkey): (u16, PublicKey)| Elector { uid: Uid(uid), hotkey, stake: 5 };
+        let electors: Vec<Elector> = (0..).zip(hotkeys).map(elector).collect();
+        let seal = |hotkey, block| VoteSealRecord {
+            hotkey,
+            block: BlockNumber(block),
+            seal: VoteSeal::of(Default::default(), window, hotkey, &vote()),
+        };
+        let seals = |at, seals: &[VoteSealRecord]| {
+            let (at, electors, seals) = (BlockNumber(at), electors.clone(), seals.to_vec());
+            Event::VoteSeals { window, at, electors, seals }
+        };
+        let sealed = || {
+            let mut validator = judging();
+            validator.step(&Event::Judged { window, vote: vote() });
+            let effects = validator.step(&Event::VoteSealed { window });
+            assert_eq!(effects, [ValidatorEffect::ReadVoteSeals { window }]);
+            assert_eq!(validator.step(&seals(124, &[seal(hotkeys[0], 124)])), []);
+            validator
+        };
+        let open = [ValidatorEffect::Vote { window, vote: vote() }];
+        let mut early = sealed();
+        assert!(early.step(&block(125)).contains(&ValidatorEffect::ReadVoteSeals { window }));
+        assert_eq!(early.step(&seals(125, &[seal(hotkeys[0], 124), seal(hotkeys[1], 125)])), open);
+        let mut alone = sealed();
+        alone.step(&block(126));
+        assert_eq!(alone.step(&seals(126, &[seal(hotkeys[0], 124)])), open);
+        let mut late = sealed();
+        late.step(&block(128));
+        let skip = ValidatorEffect::Skip { window, reason: SkipReason::VoteLate };
+        assert_eq!(late.step(&seals(128, &[seal(hotkeys[0], 124)])), [skip]);
     }
 
     #[test]
@@ -299,7 +405,8 @@ mod tests {
         for window in 0..3 {
             validator.step(&null_votes(window, 170));
             let state = StateHash::new([1; 32]);
-            let effects = validator.step(&Event::Applied { window: Window(window), state });
+            let effects =
+                validator.step(&Event::Applied { window: Window(window), state, record: ContentHash::default() });
             assert!(effects.iter().any(|effect| matches!(effect, ValidatorEffect::Report { .. })), "window {window}");
             set.extend(effects.into_iter().filter(|effect| matches!(effect, ValidatorEffect::SetWeights { .. })));
         }
@@ -307,7 +414,7 @@ mod tests {
         for (window, first) in [(3, 180), (4, 200), (5, 220)] {
             validator.step(&block(first));
             validator.step(&null_votes(window, first + 6));
-            let effects = validator.step(&Event::Applied { window: Window(window), state: StateHash::new([1; 32]) });
+            let effects = validator.step(&applied(window));
             set.extend(effects.into_iter().filter(|effect| matches!(effect, ValidatorEffect::SetWeights { .. })));
         }
         assert_eq!(
@@ -320,16 +427,16 @@ mod tests {
     fn no_vote_comes_from_parameters_known_to_be_wrong() {
         let mut validator = validator(0);
         let other = Elector { uid: Uid(3), hotkey: PublicKey::new([8; 32]), stake: 5 };
-        let applied = Applied { aggregate: None, state: StateHash::new([7; 32]) };
+        let other_state = Applied { aggregate: None, state: StateHash::new([7; 32]), record: ContentHash::default() };
         validator.step(&block(120));
         validator.step(&null_votes(0, 126));
-        validator.step(&Event::Applied { window: Window(0), state: StateHash::new([1; 32]) });
+        validator.step(&applied(0));
         let window = Window(1);
         // The listing of window 0 is over; that of window 1 begins before anybody reports on window 0.
         validator.step(&Event::SealedRead { window: Window(0), sealed: SealedCommitments::default() });
         validator.step(&Event::Gathered { window: Window(0), settled: 0, committed: 1 });
         assert!(validator.step(&block(140)).contains(&ValidatorEffect::ReadSealed { window }));
-        let reports = vec![AppliedRecord { hotkey: other.hotkey, applied }];
+        let reports = vec![AppliedRecord { hotkey: other.hotkey, applied: other_state }];
         let effects = validator.step(&Event::Reports { window: Window(0), electors: vec![other], reports });
         assert!(effects.contains(&ValidatorEffect::Skip { window, reason: SkipReason::NotInSync }), "{effects:?}");
         assert_eq!(validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() }), []);
@@ -356,7 +463,7 @@ mod tests {
         assert!(scoring.step(&block(129)).contains(&skip));
         let mut voting = judging();
         voting.step(&Event::Judged { window, vote: vote() });
-        assert_eq!(voting.judging, Judging::Voting(window));
+        assert_eq!(voting.judging, Judging::Sealing(window));
         voting.step(&block(129));
         assert_eq!(voting.judging, Judging::Idle);
     }

@@ -1,91 +1,52 @@
-//! A validator's vote on a window: small enough for the ledger, bound to the full verdict by its hash.
+//! A validator's vote on a window: its findings in numbers, small enough for the ledger, and where the full verdict is.
 
 use crate::sealing::parse_exactly;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, MAX_SELECTED, MAX_SLOTS, StepShare, Uid};
+use templar_base::{ContentHash, Findings, FindingsError, StepShare, Uid};
 
-/// Highest uid that fits a vote's bitmap, so that a vote stays under the chain's 512 bytes.
-const MAX_UID: u16 = MAX_SLOTS - 1;
-
-/// Whom a validator accepts and selects in one window.
+/// What a validator found in one window.
+///
+/// What is agreed follows from these numbers alone. The verdict explains them and decides nothing: of two validators that saw
+/// different replies of one bucket the verdicts differ, and the numbers on everybody else hardly do.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Vote {
-    /// Bit `uid` says whether the payload of `uid` passed all checks; no trailing zero byte.
-    accepted: Vec<u8>,
-    /// Whose payloads should be merged, best first.
-    selected: Vec<Uid>,
-    /// The part of the outer step that should be taken.
-    step: StepShare,
-    /// Hash of the full verdict.
+    findings: Findings,
     verdict: ContentHash,
-}
-
-/// Bytes on the ledger that are no vote; the validator is at fault and its vote does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VoteError {
-    /// The bytes do not decode.
-    #[error("the vote does not decode; the validator is at fault")]
-    Malformed,
-    /// More uids than may be selected, one twice, or one that was not accepted.
-    #[error("the vote selects too many uids, one twice, or one that it does not accept; the validator is at fault")]
-    Selection,
-    /// A uid that no subnet has.
-    #[error("the vote names a uid over {MAX_UID}; the validator is at fault")]
-    Uid,
+    /// Random, so that nobody can try votes until the seal fits.
+    salt: [u8; 16],
 }
 
 impl Vote {
-    /// A vote for these uids.
-    pub fn new(accepted: &[Uid], selected: &[Uid], step: StepShare, verdict: ContentHash) -> Result<Self, VoteError> {
-        let mut bitmap = Vec::new();
-        for uid in accepted {
-            if uid.0 > MAX_UID {
-                return Err(VoteError::Uid);
-            }
-            let byte = uid.index() / 8;
-            if bitmap.len() <= byte {
-                bitmap.resize(byte + 1, 0);
-            }
-            bitmap[byte] |= 1 << (uid.index() % 8);
-        }
-        let vote = Self { accepted: bitmap, selected: selected.to_vec(), step, verdict };
-        vote.check()?;
-        Ok(vote)
+    /// A vote with these findings, which the verdict of this hash explains.
+    pub fn new(findings: Findings, verdict: ContentHash) -> Result<Self, FindingsError> {
+        findings.check()?;
+        Ok(Self { findings, verdict, salt: [0; 16] })
     }
 
-    /// Reads a vote from the ledger.
-    pub fn from_ledger(bytes: &[u8]) -> Result<Self, VoteError> {
-        let vote: Self = parse_exactly(bytes).ok_or(VoteError::Malformed)?;
-        vote.check()?;
-        Ok(vote)
+    /// The same vote with this salt.
+    pub fn salted(self, salt: [u8; 16]) -> Self {
+        Self { salt, ..self }
     }
 
-    fn check(&self) -> Result<(), VoteError> {
-        if self.accepted.len() > usize::from(MAX_UID / 8) + 1 || self.accepted.last() == Some(&0) {
-            return Err(VoteError::Malformed);
-        }
-        let distinct = self.selected.iter().enumerate().all(|(i, uid)| !self.selected[..i].contains(uid));
-        if self.selected.len() > MAX_SELECTED || !distinct || !self.selected.iter().all(|uid| self.accepts(*uid)) {
-            return Err(VoteError::Selection);
-        }
-        Ok(())
+    /// Reads a vote from the ledger; none where the bytes are malformed, and then it does not count.
+    pub fn from_ledger(bytes: &[u8]) -> Option<Self> {
+        parse_exactly(bytes)
+    }
+
+    /// The numbers.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// The part of the outer step that should be taken.
     pub fn step(&self) -> StepShare {
-        self.step
+        self.findings.step
     }
 
-    /// Whether the payload of `uid` passed all checks.
-    pub fn accepts(&self, uid: Uid) -> bool {
-        self.accepted.get(uid.index() / 8).is_some_and(|byte| byte >> (uid.index() % 8) & 1 == 1)
-    }
-
-    /// Whose payloads should be merged, best first.
-    pub fn selected(&self) -> &[Uid] {
-        &self.selected
+    /// Whose payloads should be merged, ascending.
+    pub fn selected(&self) -> Vec<Uid> {
+        self.findings.selected().collect()
     }
 
     /// Hash of the full verdict.
@@ -98,29 +59,33 @@ impl Vote {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use templar_base::{Finding, MAX_CANDIDATES, Mark, Share};
+
+    fn findings(uids: impl Iterator<Item = u16>) -> Findings {
+        let share = Some(Share::new(1.0, 0.2));
+        let finding = |uid| Finding { uid: Uid(uid), mark: Mark::Selected, is_sure: true, share };
+        Findings { miners: uids.map(finding).collect(), ..Findings::default() }
+    }
 
     #[test]
     fn a_vote_survives_the_ledger_and_stays_under_its_limit() {
-        let accepted: Vec<Uid> = (0..=MAX_UID).map(Uid).collect();
-        let selected: Vec<Uid> = accepted.iter().copied().rev().take(MAX_SELECTED).collect();
-        let vote = Vote::new(&accepted, &selected, StepShare::Half, ContentHash::of(b"v")).unwrap();
+        let vote = Vote::new(findings(960..960 + MAX_CANDIDATES as u16), ContentHash::of(b"v")).unwrap();
         let bytes = vote.encode();
-        assert!(bytes.len() <= 512, "{}", bytes.len());
-        assert_eq!(Vote::from_ledger(&bytes), Ok(vote));
+        assert!(bytes.len() <= 400, "{}", bytes.len());
+        assert_eq!(Vote::from_ledger(&bytes), Some(vote));
     }
 
     #[test]
     fn votes_that_contradict_themselves_are_refused() {
-        let hash = ContentHash::default();
-        assert_eq!(Vote::new(&[Uid(1)], &[Uid(2)], StepShare::Whole, hash), Err(VoteError::Selection));
-        assert_eq!(Vote::new(&[Uid(1)], &[Uid(1), Uid(1)], StepShare::Whole, hash), Err(VoteError::Selection));
-        assert_eq!(Vote::new(&[Uid(1024)], &[], StepShare::Whole, hash), Err(VoteError::Uid));
+        assert!(Vote::new(findings([1, 1].into_iter()), ContentHash::default()).is_err());
+        assert!(Vote::new(findings([2, 1].into_iter()), ContentHash::default()).is_err());
+        assert!(Vote::new(findings(0..65), ContentHash::default()).is_err());
     }
 
     proptest! {
         #[test]
         fn hostile_bytes_never_panic_and_what_decodes_is_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            if let Ok(vote) = Vote::from_ledger(&bytes) {
+            if let Some(vote) = Vote::from_ledger(&bytes) {
                 prop_assert_eq!(vote.encode(), bytes);
             }
         }

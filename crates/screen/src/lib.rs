@@ -47,6 +47,7 @@ pub mod reference;
 pub mod remedy;
 pub mod run;
 pub mod slots;
+pub mod standing;
 mod streams;
 mod table;
 mod terminal;

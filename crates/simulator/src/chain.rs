@@ -4,15 +4,17 @@ use crate::machine::turnout;
 use crate::{Violation, invariants};
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{BlockNumber, Genesis, PublicKey, SettingChange, StateHash, Uid, Window};
+use templar_base::{BlockNumber, Genesis, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
 use templar_round::{
-    Applied, AppliedRecord, Elector, Event, Outcome, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, tally,
+    Applied, AppliedRecord, Elector, Event, Outcome, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, VoteSeal,
+    VoteSealRecord, opened, tally,
 };
 
 /// A message of a node to the ledger.
 #[derive(Debug, Clone)]
 pub(crate) enum Transaction {
     Seal(Window, SealCommitment),
+    VoteSeal(Window, VoteSeal),
     Vote(Window, Vote),
     Report(Window, Applied),
 }
@@ -22,6 +24,7 @@ impl Transaction {
     pub fn bytes(&self) -> u64 {
         (match self {
             Self::Seal(_, commitment) => commitment.encoded_size(),
+            Self::VoteSeal(_, seal) => seal.encoded_size(),
             Self::Vote(_, vote) => vote.encoded_size(),
             Self::Report(_, applied) => applied.encoded_size(),
         }) as u64
@@ -32,6 +35,7 @@ impl Transaction {
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     pub seals: BTreeMap<(Window, PublicKey), SealedRecord>,
+    pub vote_seals: BTreeMap<(Window, PublicKey), VoteSealRecord>,
     pub votes: BTreeMap<(Window, PublicKey), VoteRecord>,
     pub reports: BTreeMap<(Window, PublicKey), AppliedRecord>,
     /// Keys that are out. They are in buckets; their moment is all that matters here.
@@ -44,6 +48,8 @@ pub(crate) struct Chain {
     rules: BTreeMap<Window, (usize, u32)>,
 }
 
+/// The name of the run that seals are bound to.
+pub(crate) const SIMULATED_RUN: RunId = RunId::new([0x51; 32]);
 const ZERO: PublicKey = PublicKey::new([0; 32]);
 
 impl Chain {
@@ -54,6 +60,10 @@ impl Chain {
                 let record = SealedRecord { uid, hotkey, block, commitment };
                 let first = self.seals.entry((window, hotkey)).or_insert(record);
                 Some(Event::SealCommitted { window, block: first.block })
+            }
+            Transaction::VoteSeal(window, seal) => {
+                self.vote_seals.entry((window, hotkey)).or_insert(VoteSealRecord { hotkey, block, seal });
+                Some(Event::VoteSealed { window })
             }
             Transaction::Vote(window, vote) => {
                 self.votes.entry((window, hotkey)).or_insert(VoteRecord { hotkey, block, vote });
@@ -66,8 +76,15 @@ impl Chain {
         }
     }
 
-    pub fn votes_on(&self, window: Window) -> Vec<VoteRecord> {
-        self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone()).collect()
+    pub fn vote_seals_on(&self, window: Window) -> Vec<VoteSealRecord> {
+        self.vote_seals.range((window, ZERO)..(window.next(), ZERO)).map(|(_, seal)| *seal).collect()
+    }
+
+    /// The votes that count as far as the head `at` tells.
+    pub fn votes_on(&self, window: Window, electors: &[Elector], phases: &Phases, at: BlockNumber) -> Vec<VoteRecord> {
+        let votes = self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone());
+        let seals = self.vote_seals_on(window);
+        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.judge(window), at))
     }
 
     pub fn reports_on(&self, window: Window) -> Vec<AppliedRecord> {
@@ -83,13 +100,14 @@ impl Chain {
 
     /// The outcome that a reader of the whole ledger computes afterwards.
     pub fn outcome(&self, window: Window, electors: &[Elector], phases: &Phases, limit: usize) -> Outcome {
-        tally(electors, &self.votes_on(window), phases.judge(window), BlockNumber(u64::MAX), limit)
+        let end = BlockNumber(u64::MAX);
+        tally(electors, &self.votes_on(window, electors, phases, end), phases.open(window), end, limit)
     }
 
     /// The stake that voted in time, and all of it.
     pub fn turnout(&self, window: Window, electors: &[Elector], phases: &Phases) -> (u64, u64) {
-        let votes = self.votes.range((window, ZERO)..(window.next(), ZERO));
-        let in_time = votes.filter(|(_, vote)| vote.block <= phases.judge(window)).map(|((_, key), _)| *key);
+        let votes = self.votes_on(window, electors, phases, BlockNumber(u64::MAX));
+        let in_time = votes.iter().filter(|vote| vote.block <= phases.open(window)).map(|vote| vote.hotkey);
         turnout(electors, &in_time.collect())
     }
 

@@ -1,7 +1,7 @@
 //! What must hold at every moment, one function each.
 
 use std::fmt;
-use templar_base::{BlockNumber, ContentHash, StateHash, Window};
+use templar_base::{AgreedFindings, BlockNumber, ContentHash, StateHash, Window};
 use templar_round::{Outcome, Position};
 
 /// The promises that are checked.
@@ -75,6 +75,11 @@ pub fn one_state(node: usize, window: Window, known: StateHash, own: StateHash) 
     require(known == own, || {
         format!("node {node} starts window {window} with {}, others with {}", own.short(), known.short())
     })
+}
+
+/// Two nodes take the same into their ratings.
+pub fn one_agreement(node: usize, window: Window, known: &AgreedFindings, own: &AgreedFindings) -> Finding {
+    require(known == own, || format!("node {node} takes window {window} for {own:?}, another for {known:?}"))
 }
 
 /// Two nodes take a window for the same outcome.

@@ -1,10 +1,10 @@
 //! The machines of `templar_round`, whatever the role. This is the one file that makes votes and reads outcomes.
 
 use std::collections::BTreeSet;
-use templar_base::{ContentHash, PublicKey, StepShare, Uid, Window};
+use templar_base::{PublicKey, Uid, Window};
 use templar_round::{
     AggregateSource, Elector, Event, FailedEffect, FollowEffect, Follower, Miner, MinerEffect, Outcome, Phases,
-    Position, SealCommitment, Validator, ValidatorEffect, Vote, VoteError,
+    Position, SealCommitment, Validator, ValidatorEffect,
 };
 
 /// What a node does.
@@ -77,7 +77,8 @@ impl Effect {
             ),
             Self::Validator(effect) => matches!(
                 effect,
-                ValidatorEffect::Vote { .. }
+                ValidatorEffect::SealVote { .. }
+                    | ValidatorEffect::Vote { .. }
                     | ValidatorEffect::Report { .. }
                     | ValidatorEffect::PublishCheckpoint { .. }
             ),
@@ -89,7 +90,7 @@ impl Effect {
         match self {
             Self::Follow(effect) => !matches!(
                 effect,
-                FollowEffect::Apply { .. } | FollowEffect::AdoptVerdict { .. } | FollowEffect::Diverged { .. }
+                FollowEffect::Apply { .. } | FollowEffect::Settle { .. } | FollowEffect::Diverged { .. }
             ),
             Self::Miner(effect) => !matches!(
                 effect,
@@ -110,7 +111,13 @@ impl Effect {
             }
             Self::Miner(effect) => matches!(effect, MinerEffect::CommitSeal { .. }),
             Self::Validator(effect) => {
-                matches!(effect, ValidatorEffect::ReadSealed { .. } | ValidatorEffect::Vote { .. })
+                matches!(
+                    effect,
+                    ValidatorEffect::ReadSealed { .. }
+                        | ValidatorEffect::SealVote { .. }
+                        | ValidatorEffect::ReadVoteSeals { .. }
+                        | ValidatorEffect::Vote { .. }
+                )
             }
         }
     }
@@ -169,16 +176,6 @@ impl Machine {
             Self::Follower(machine) => machine,
         }
     }
-}
-
-/// A vote for these payloads and this part of the step.
-pub(crate) fn vote(
-    accepted: &[Uid],
-    selected: &[Uid],
-    step: StepShare,
-    verdict: ContentHash,
-) -> Result<Vote, VoteError> {
-    Vote::new(accepted, selected, step, verdict)
 }
 
 /// Whose payloads an outcome merges; none of a window that is null or open.

@@ -9,7 +9,7 @@ pub use real::RealModel;
 pub(crate) use real::{Worker, small_genesis};
 
 use crate::Moment;
-use templar_base::{ContentHash, StateHash, StepShare, Uid, Window};
+use templar_base::{AgreedFindings, ContentHash, Findings, StateHash, StepShare, Uid, Window};
 use templar_round::{SealCommitment, SealedRecord};
 
 /// A model that failed, in the words of the crate that it failed in.
@@ -20,12 +20,8 @@ pub struct ModelError(pub String);
 /// A judgement: what a validator votes for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// Whose payloads pass the checks.
-    pub accepted: Vec<Uid>,
-    /// Whose are to be merged, best first.
-    pub selected: Vec<Uid>,
-    /// The part of the outer step that is to be taken.
-    pub step: StepShare,
+    /// The numbers.
+    pub findings: Findings,
     /// Hash of the verdict.
     pub verdict: ContentHash,
 }
@@ -78,8 +74,13 @@ pub trait Model {
     /// The judgement of a window. It depends on nothing but its argument and what was agreed before.
     fn judge(&mut self, judging: Judging<'_>) -> Result<Judgement, ModelError>;
 
-    /// This verdict was agreed on.
-    fn adopt(&mut self, _window: Window, _verdict: ContentHash) {}
+    /// This was agreed of a window. It comes before the window's outcome is applied, and may come again.
+    fn settle(&mut self, _window: Window, _agreed: &AgreedFindings) {}
+
+    /// The root of what is agreed of the miners after a window was settled.
+    fn record(&self, _window: Window) -> ContentHash {
+        ContentHash::default()
+    }
 
     /// Merges payloads, in the order of their uids, for this part of the outer step.
     fn merge(&mut self, window: Window, payloads: &[SealedRecord], step: StepShare) -> Result<ContentHash, ModelError>;

@@ -79,8 +79,10 @@ pub struct ClockChoice {
     pub seal_blocks: Option<u64>,
     /// Blocks after it until keys are due.
     pub reveal_blocks: Option<u64>,
-    /// Blocks after it until votes are due.
+    /// Blocks after it until votes are sealed.
     pub judge_blocks: Option<u64>,
+    /// Blocks after it until votes are open.
+    pub open_blocks: Option<u64>,
     /// Blocks after it until the step is applied.
     pub apply_blocks: Option<u64>,
     /// Windows for which objects are kept.
@@ -97,6 +99,7 @@ impl Default for ClockChoice {
             seal_blocks: None,
             reveal_blocks: None,
             judge_blocks: None,
+            open_blocks: None,
             apply_blocks: None,
             retention_windows: None,
             checkpoint_windows: None,

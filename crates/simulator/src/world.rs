@@ -19,7 +19,7 @@ use crate::time::Queue;
 use crate::{Bandwidth, Behaviour, Faults, Moment, Node, NodeSpec, Partition};
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
-use templar_base::{BlockNumber, ContentHash, Genesis, RunSetting, SettingChange, StateHash, Window};
+use templar_base::{AgreedFindings, BlockNumber, ContentHash, Genesis, RunSetting, SettingChange, StateHash, Window};
 use templar_round::{
     Elector, Event, FailedEffect, FollowEffect, MinerEffect, Outcome, Phases, Position, SkipReason, ValidatorEffect,
 };
@@ -104,6 +104,8 @@ pub struct World {
     pub phases: Phases,
     /// What nodes decided.
     pub decided: BTreeMap<Window, Option<ContentHash>>,
+    /// What the first node took into its ratings.
+    agreed: BTreeMap<Window, AgreedFindings>,
     /// The agreed parameters at the start of each window.
     pub states: BTreeMap<Window, StateHash>,
     /// Windows in which a node did not take part.
@@ -156,6 +158,7 @@ impl World {
             nodes,
             phases: Phases::of(&setup.genesis),
             decided: BTreeMap::new(),
+            agreed: BTreeMap::new(),
             states: BTreeMap::from([(first.next, first.state)]),
             skips: Vec::new(),
             diverged: Vec::new(),
@@ -530,7 +533,7 @@ impl World {
             }
             Effect::Validator(ValidatorEffect::Vote { window, .. }) => {
                 let is_first = node.voted.insert(*window);
-                let deadline = self.phases.judge(*window);
+                let deadline = self.phases.open(*window);
                 let finding = invariants::votes_once_in_time(index, *window, is_first, seen, deadline);
                 self.require(Invariant::HonestVote, finding)?;
             }

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod corpus;
 mod doctor;
+mod explain;
 mod governance;
 mod ledger;
 mod miner;
@@ -64,6 +65,7 @@ enum Command {
     Corpus(corpus::Corpus),
     Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
+    Explain(explain::Explain),
     Wallet(wallet::Wallet),
     Token(token::Token),
     Governance(governance::Governance),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Corpus(corpus) => corpus.run(config),
             Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
+            Command::Explain(explain) => explain.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Token(token) => token.run(config),
             Command::Governance(governance) => governance.run(config),

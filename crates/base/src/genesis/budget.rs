@@ -12,8 +12,10 @@ pub struct WindowBudget {
     pub seal_blocks: u64,
     /// Reveals later than this are not gathered.
     pub reveal_blocks: u64,
-    /// Votes in later blocks do not count. Agreement is reached before if all the permitted stake has voted.
+    /// Seals of votes in later blocks do not count. Votes are opened before if nearly all the permitted stake has sealed.
     pub judge_blocks: u64,
+    /// Votes in later blocks do not count. Agreement is reached before if no vote to come could change it.
+    pub open_blocks: u64,
     /// By then each node has applied the step and reports it on the ledger; one that has not builds the aggregate itself.
     pub apply_blocks: u64,
     /// Objects of windows older than this many windows are deleted; at least two checkpoint intervals.
@@ -32,22 +34,23 @@ pub struct Milestone {
 }
 
 impl WindowBudget {
-    /// The default deadlines of windows of this many blocks: the votes are in at half a window, and the step is applied
-    /// two blocks later.
+    /// The default deadlines of windows of this many blocks: the votes are sealed just before half a window, opened two
+    /// blocks later, and the step is applied after two more.
     pub fn for_window(blocks_per_window: u64) -> Self {
         Self {
             // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
             seal_blocks: (blocks_per_window / 12).clamp(4, 6),
             reveal_blocks: (blocks_per_window / 6).max(1),
-            judge_blocks: blocks_per_window / 2,
-            apply_blocks: blocks_per_window / 2 + 2,
+            judge_blocks: (blocks_per_window / 2).saturating_sub(1),
+            open_blocks: blocks_per_window / 2 + 1,
+            apply_blocks: blocks_per_window / 2 + 3,
             retention_windows: 30,
             checkpoint_windows: 5,
         }
     }
 
     /// What happens to a window's work, in the order of time.
-    pub fn timeline(&self, clock: &WindowClock) -> [Milestone; 7] {
+    pub fn timeline(&self, clock: &WindowClock) -> [Milestone; 8] {
         let end = clock.blocks_per_window;
         let at = |block: u64, what| Milestone { block, what };
         [
@@ -55,7 +58,8 @@ impl WindowBudget {
             at(end.saturating_sub(self.seal_blocks), "miners seal their payloads, upload them and commit to them"),
             at(end, "the window ends; miners reveal the keys, and the next window's training starts"),
             at(end.saturating_add(self.reveal_blocks), "reveals are complete; validators judge"),
-            at(end.saturating_add(self.judge_blocks), "votes are in; the selection is agreed"),
+            at(end.saturating_add(self.judge_blocks), "votes are sealed"),
+            at(end.saturating_add(self.open_blocks), "votes are open; the selection is agreed"),
             at(end.saturating_add(self.apply_blocks), "each node has applied the step and reports its state hash"),
             at(
                 self.retention_windows.saturating_add(1).saturating_mul(end),
@@ -73,14 +77,20 @@ impl WindowBudget {
         checks.require(
             "judge_blocks",
             self.judge_blocks,
-            self.judge_blocks > self.reveal_blocks,
-            format!("over reveal_blocks ({})", self.reveal_blocks),
+            self.judge_blocks > self.reveal_blocks.saturating_add(1),
+            format!("over reveal_blocks ({}) and the block that draws the text", self.reveal_blocks),
+        );
+        checks.require(
+            "open_blocks",
+            self.open_blocks,
+            self.open_blocks > self.judge_blocks,
+            format!("over judge_blocks ({})", self.judge_blocks),
         );
         checks.require(
             "apply_blocks",
             self.apply_blocks,
-            self.apply_blocks > self.judge_blocks,
-            format!("over judge_blocks ({})", self.judge_blocks),
+            self.apply_blocks > self.open_blocks,
+            format!("over open_blocks ({})", self.open_blocks),
         );
         checks.require(
             "apply_blocks",

@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 71] = [
+pub const FIELDS: [FieldNote; 73] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -48,15 +48,21 @@ pub const FIELDS: [FieldNote; 71] = [
     ),
     note(
         "budget.judge_blocks",
+        "Blocks after the window's end until which votes can be sealed",
+        "half of the window less 1",
+        "over reveal_blocks and one more",
+    ),
+    note(
+        "budget.open_blocks",
         "Blocks after the window's end until which votes count",
-        "half of the window",
-        "over reveal_blocks",
+        "half of the window and 1",
+        "over judge_blocks",
     ),
     note(
         "budget.apply_blocks",
         "Blocks after the window's end by which the step is applied and reported",
-        "half of the window and 2",
-        "over judge_blocks, under the window less seal_blocks",
+        "half of the window and 3",
+        "over open_blocks, under the window less seal_blocks",
     ),
     note(
         "budget.retention_windows",
@@ -179,7 +185,8 @@ pub const FIELDS: [FieldNote; 71] = [
         "a multiple of evaluation_parts, up to 65536",
     ),
     note("judging.evaluation_parts", "Parts of the evaluation batch, for standard errors", "8", "2 to 64"),
-    note("judging.selected", "Most miners whose payloads are merged", "15", "1 to 64"),
+    note("judging.pool", "Most payloads that are judged: the best rated, and others by lot", "64", "1 to 64"),
+    note("judging.selected", "Most miners whose payloads are merged", "15", "1 to judging.pool"),
     note(
         "judging.newcomer_places",
         "Places among the selected that a beacon gives to newcomers",

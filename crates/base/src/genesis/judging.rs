@@ -1,10 +1,8 @@
 //! How contributions are measured, rated and selected.
 
 use super::problem::{Checks, Problem};
+use crate::MAX_CANDIDATES;
 use serde::{Deserialize, Serialize};
-
-/// Most miners that a window merges: as many as a vote, which must fit the chain, can name.
-pub const MAX_SELECTED: usize = 64;
 
 /// How contributions are measured, rated and selected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +12,9 @@ pub struct JudgingRule {
     pub evaluation_sequences: usize,
     /// Parts that the evaluation batch is split into, for standard errors.
     pub evaluation_parts: usize,
+    /// Most payloads that are judged in a window: those of the best rated, and of others by lot. A vote, which must fit the
+    /// chain, has room for 64.
+    pub pool: usize,
     /// Most miners whose payloads are merged.
     pub selected: usize,
     /// Places among the selected that a beacon gives to admitted newcomers.
@@ -37,6 +38,7 @@ impl Default for JudgingRule {
         Self {
             evaluation_sequences: 64,
             evaluation_parts: 8,
+            pool: MAX_CANDIDATES,
             selected: 15,
             newcomer_places: 2,
             newcomer_windows: 8,
@@ -62,7 +64,8 @@ impl JudgingRule {
                 && self.evaluation_sequences <= 65_536,
             format!("a multiple of evaluation_parts ({}), 65536 at most", self.evaluation_parts),
         );
-        checks.range("selected", self.selected, 1..=MAX_SELECTED);
+        checks.range("pool", self.pool, 1..=MAX_CANDIDATES);
+        checks.range("selected", self.selected, 1..=self.pool.min(MAX_CANDIDATES));
         checks.require(
             "newcomer_places",
             self.newcomer_places,

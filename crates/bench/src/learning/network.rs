@@ -120,7 +120,7 @@ impl Network {
             let step = OuterStep::of(&self.run.genesis.outer, last.window);
             let outcome = Outcome { aggregate: last.aggregate.as_ref(), step: &step };
             trainer.apply(last.window, outcome, &mut Volatile)?;
-            if last.verdict.voids_feedback_of(Uid(number as u16)) {
+            if last.verdict.alone().voids_feedback_of(Uid(number as u16)) {
                 trainer.forget(last.window);
             }
         }
@@ -150,6 +150,7 @@ impl Network {
             start_state: self.shared.state,
             registered: &self.registered,
             entries: &entries,
+            earlier: &(),
             ratings: &self.ratings,
         };
         let verdict = judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?;
@@ -176,6 +177,7 @@ impl Network {
                 Standing::Harmful => "harmful",
                 Standing::NotAdmitted => "out",
                 Standing::Admitted => "in",
+                Standing::Dropped => "dropped",
                 Standing::Selected => "merged",
             };
             match &miner.contribution {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use templar_base::random::Stream;
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, OuterRule, PublicKey, RunId, Uid, Window};
 use templar_gauntlet::{
-    Entry, MinerVerdict, Model, ModelError, Ratings, Rejection, Standing, Submission, Verdict, WindowInput, judge,
-    merge_rule, weights,
+    COMPARED_WINDOWS, EarlierPayload, EarlierPayloads, Entry, MinerVerdict, Model, ModelError, Ratings, Rejection,
+    Standing, Submission, Verdict, WindowInput, judge, merge_rule, weights,
 };
 use templar_gradient::{Accumulation, Aggregate, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload};
 use templar_trainer::{Sender, drift_between};
@@ -115,6 +115,19 @@ pub struct Arena {
     /// How far the parts of the evaluation text disagree.
     pub text_noise: f32,
     senders: BTreeMap<Uid, Sender>,
+    earlier: Earlier,
+}
+
+/// The payloads of the windows before, and whether nobody was merged in theirs.
+#[derive(Debug, Default)]
+struct Earlier(Vec<(Uid, Window, bool, Payload)>);
+
+impl EarlierPayloads for Earlier {
+    fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>)) {
+        for (uid, window, is_of_null_window, payload) in &self.0 {
+            visit(EarlierPayload { uid: *uid, window: *window, is_of_null_window: *is_of_null_window, payload });
+        }
+    }
 }
 
 pub fn hotkey(uid: Uid) -> PublicKey {
@@ -147,6 +160,7 @@ impl Arena {
             noise: 1.0,
             text_noise: 0.3,
             senders: BTreeMap::new(),
+            earlier: Earlier::default(),
         }
     }
 
@@ -248,6 +262,7 @@ impl Arena {
             start_state: self.start.hash(),
             registered: &self.registered,
             entries,
+            earlier: &self.earlier,
             ratings: &self.ratings,
         };
         judge(&input, &mut self.model()).unwrap()
@@ -269,6 +284,13 @@ impl Arena {
             let aggregate = Aggregate::merge(&self.layout, &merged, self.rule_of(verdict)).unwrap();
             self.step().apply(&mut self.start, &aggregate).unwrap();
         }
+        let is_null = merged.is_empty();
+        let window = self.window;
+        self.earlier.0.extend(entries.iter().filter_map(|entry| match &entry.submission {
+            Submission::Payload { payload, .. } => Some((entry.uid, window, is_null, (**payload).clone())),
+            Submission::Rejected(_) => None,
+        }));
+        self.earlier.0.retain(|(_, past, _, _)| window.windows_since(*past) < COMPARED_WINDOWS);
         self.ratings = verdict.ratings.clone();
         self.window = self.window.next();
     }

@@ -9,11 +9,12 @@ use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::{Call, Chain, Topic};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters, preset};
+use templar_gauntlet::Ratings;
 use templar_gradient::{OuterState, state_hash};
 use templar_ledger::{LocalChain, Profile};
 use templar_record::{
-    CheckpointFile, CheckpointManifest, PublicRecord, RecordError, Rules, agreed_state, fetch_latest_checkpoint,
-    fetch_manifest, published_checkpoints,
+    CheckpointFile, CheckpointManifest, PublicRecord, RecordError, Rules, RunState, agreed_state,
+    fetch_latest_checkpoint, fetch_latest_state, fetch_manifest, published_checkpoints,
 };
 use templar_round::{Applied, ObjectKey, Signed};
 
@@ -23,7 +24,8 @@ const AT: Window = Window(3);
 
 async fn publish(run: &Rules, data: &Data, network: &Network, window: Window, outer: OuterState) {
     let own_folder = tempfile::tempdir().unwrap();
-    let draft = write_draft(run, data, own_folder.path(), window, outer).unwrap();
+    let state = RunState { window, outer, ratings: Ratings::default() };
+    let draft = write_draft(run, data, own_folder.path(), &state).unwrap();
     upload(run, network, window, &draft).await.unwrap();
 }
 
@@ -46,7 +48,8 @@ fn run(name: &str) -> (Rules, Data) {
             seal_blocks: 5,
             reveal_blocks: 4,
             judge_blocks: 9,
-            apply_blocks: 11,
+            open_blocks: 11,
+            apply_blocks: 13,
             retention_windows: 8,
             checkpoint_windows: 3,
         },
@@ -93,6 +96,7 @@ fn run(name: &str) -> (Rules, Data) {
             step: Default::default(),
         },
         judging: JudgingRule {
+            pool: 64,
             evaluation_sequences: 8,
             evaluation_parts: 4,
             selected: 15,
@@ -139,7 +143,7 @@ async fn validators(run: &Rules, name: &str, good: StateHash, bad: StateHash) ->
     let head = chain.head().await.unwrap().number;
     chain.advance(run.phases.start(AT).0 - head.0).unwrap();
     for (network, state) in networks.iter().zip([good, good, bad]) {
-        let applied = Applied { aggregate: None, state };
+        let applied = Applied { aggregate: None, state, record: Ratings::default().root() };
         network.commit(Topic::Applied, AT.0 - 1, applied.encode()).await.unwrap();
     }
     let mut record = PublicRecord::new(Arc::new(chain), SUBNET);
@@ -172,6 +176,8 @@ async fn a_reader_sees_who_offers_the_agreed_state_and_fetches_only_that() {
     let fetched = fetch_latest_checkpoint(&run, &record, AT, &scratch).await.unwrap();
     assert_eq!((fetched.window, fetched.outer), (AT, agreed));
     assert_eq!(fetched.tokenizer, data.assignments.corpus().tokenizer().to_json());
+    let state = fetch_latest_state(&run, &record, AT, &scratch).await.unwrap();
+    assert_eq!((state.window, state.ratings), (AT, Ratings::default()));
 }
 
 #[tokio::test]

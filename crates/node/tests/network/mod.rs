@@ -89,7 +89,8 @@ fn rules(corpus: &Corpus) -> Genesis {
             seal_blocks: 5,
             reveal_blocks: 4,
             judge_blocks: 9,
-            apply_blocks: 11,
+            open_blocks: 11,
+            apply_blocks: 13,
             retention_windows: 8,
             checkpoint_windows: 3,
         },
@@ -136,6 +137,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             step: Default::default(),
         },
         judging: JudgingRule {
+            pool: 64,
             evaluation_sequences: 96,
             evaluation_parts: 8,
             selected: 15,
@@ -369,7 +371,9 @@ impl World {
                 self.wait_for_outcome(head, ended).await;
                 for rogue in &self.rogues {
                     if head == phases.reveal(ended) {
-                        rogue.vote(self, ended).await;
+                        rogue.seal_vote(self, ended);
+                    } else if head == phases.judge(ended) {
+                        rogue.vote(self, ended);
                     } else if head == phases.apply(ended) {
                         rogue.report(self, ended).await;
                     }
@@ -392,9 +396,12 @@ impl World {
     async fn wait_for_outcome(&mut self, head: BlockNumber, ended: Window) {
         let phases = self.run.phases.clone();
         if head.plus(1) == phases.reveal(ended) {
-            self.wait_for("votes", GATHER_PAUSE, false, |world| world.have_voted(ended)).await;
+            // What is gathered shows nowhere: who is at it needs a moment.
+            tokio::time::sleep(GATHER_PAUSE).await;
         } else if head.plus(2) == phases.judge(ended) {
-            self.wait_for("votes", PATIENCE, true, |world| world.have_voted(ended)).await;
+            self.wait_for("sealed votes", PATIENCE, true, |world| world.have_voted(ended, Topic::VoteSeal)).await;
+        } else if head.plus(2) == phases.open(ended) {
+            self.wait_for("votes", PATIENCE, true, |world| world.have_voted(ended, Topic::Vote)).await;
         } else if head == phases.apply(ended) {
             self.wait_for("reports", PATIENCE, true, |world| world.have_reported(ended)).await;
         } else if head > phases.apply(ended) && head < phases.seal(ended.next()) {
@@ -457,11 +464,11 @@ impl World {
         )
     }
 
-    fn have_voted(&mut self, window: Window) -> Vec<String> {
+    fn have_voted(&mut self, window: Window, topic: Topic) -> Vec<String> {
         let submitted = self.chain.submitted();
         self.lacking(
             |node| node.role == Role::Validator && node.next == window,
-            |node| node.has_skipped(window) || submitted.contains(&(node.hotkey.public(), Topic::Vote, window.0)),
+            |node| node.has_skipped(window) || submitted.contains(&(node.hotkey.public(), topic, window.0)),
         )
     }
 

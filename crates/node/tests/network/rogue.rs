@@ -1,10 +1,10 @@
 //! A validator with stake that does not do what the rules say.
 
 use super::World;
-use templar_base::{ContentHash, Keypair, StateHash, StepShare, Uid, Window};
+use templar_base::{ContentHash, Finding, Findings, Keypair, Mark, Share, StateHash, Uid, Window};
 use templar_bucket::Bucket;
 use templar_chain::Topic;
-use templar_round::{Applied, ObjectKey, Vote};
+use templar_round::{Applied, ObjectKey, Vote, VoteSeal};
 
 /// What a rogue does in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,25 +35,46 @@ impl Rogue {
         ALL[window.0 as usize % ALL.len()]
     }
 
-    /// While the others vote.
-    pub async fn vote(&self, world: &World, window: Window) {
-        let everybody: Vec<Uid> = (0..12).map(Uid).collect();
-        let hash = ContentHash::of(b"no verdict");
-        let vote = match Self::mischief(window) {
-            Mischief::Everybody => World::encoded(&Vote::new(&everybody, &everybody, StepShare::Whole, hash).unwrap()),
-            Mischief::Nobody => World::encoded(&Vote::new(&[], &[], StepShare::Whole, hash).unwrap()),
+    /// While the others seal their votes.
+    pub fn seal_vote(&self, world: &World, window: Window) {
+        if let Some(vote) = Self::vote_of(window) {
+            let seal = VoteSeal::of(world.run.id, window, self.hotkey.public(), &vote);
+            world.commit(&self.hotkey, Topic::VoteSeal, window, World::encoded(&seal));
+        }
+    }
+
+    /// When seals no longer count.
+    pub fn vote(&self, world: &World, window: Window) {
+        let bytes = match Self::mischief(window) {
             Mischief::Malformed => vec![255; 100],
-            Mischief::RottenAggregate | Mischief::Silent => return,
+            _ => match Self::vote_of(window) {
+                Some(vote) => World::encoded(&vote),
+                None => return,
+            },
         };
-        world.commit(&self.hotkey, Topic::Vote, window, vote);
+        world.commit(&self.hotkey, Topic::Vote, window, bytes);
+    }
+
+    fn vote_of(window: Window) -> Option<Vote> {
+        let uids = match Self::mischief(window) {
+            Mischief::Everybody => 0..12,
+            Mischief::Nobody => 0..0,
+            Mischief::Malformed | Mischief::RottenAggregate | Mischief::Silent => return None,
+        };
+        let share = Some(Share::new(4.0, 0.0));
+        let finding = |uid| Finding { uid: Uid(uid), mark: Mark::Selected, is_sure: true, share };
+        let findings = Findings { miners: uids.map(finding).collect(), ..Findings::default() };
+        Some(Vote::new(findings, ContentHash::of(b"no verdict")).unwrap())
     }
 
     /// As soon as others have reported.
     pub async fn report(&self, world: &World, window: Window) {
-        let state = StateHash::new([9; 32]);
+        let (state, record) = (StateHash::new([9; 32]), ContentHash::of(b"no ratings"));
         let applied = match Self::mischief(window) {
-            Mischief::Everybody => World::encoded(&Applied { aggregate: Some(ContentHash::of(b"mine")), state }),
-            Mischief::Nobody => World::encoded(&Applied { aggregate: None, state }),
+            Mischief::Everybody => {
+                World::encoded(&Applied { aggregate: Some(ContentHash::of(b"mine")), state, record })
+            }
+            Mischief::Nobody => World::encoded(&Applied { aggregate: None, state, record }),
             Mischief::Malformed => vec![255; 100],
             Mischief::RottenAggregate => {
                 let honest = world.nodes["validator-0"].hotkey.public();

@@ -30,7 +30,7 @@ pub fn checkpoint(bytes: &[u8]) {
 /// What a validator's bucket offers as its verdict.
 pub fn verdict(bytes: &[u8]) {
     let Some(verdict) = document::<Verdict>(bytes, "verdict") else { return };
-    assert!(verdict.accepted().len() <= verdict.miners.len());
+    let _ = verdict.findings.check();
     let _ = verdict.tokens();
     verdict.miners.iter().for_each(|miner| assert!(!miner.standing.describe().is_empty()));
 }

@@ -4,7 +4,8 @@ use super::{Judgement, Judging, Model, ModelError, SealOrder, Step};
 use crate::Moment;
 use parity_scale_codec::Encode;
 use serde::Serialize;
-use templar_base::{ContentHash, StateHash, StepShare, Uid, Window};
+use std::collections::BTreeSet;
+use templar_base::{ContentHash, Finding, Findings, MAX_CANDIDATES, Mark, Share, StateHash, StepShare, Uid, Window};
 use templar_round::{SealCommitment, SealedRecord};
 
 /// Sizes of a model.
@@ -53,10 +54,15 @@ impl Model for CostModel {
     /// All payloads are good; the lowest uids are merged.
     fn judge(&mut self, judging: Judging<'_>) -> Result<Judgement, ModelError> {
         let Judging { window, start, payloads, limit } = judging;
-        let accepted: Vec<Uid> = payloads.iter().map(|record| record.uid).collect();
-        let selected = accepted[..accepted.len().min(limit)].to_vec();
+        let accepted: BTreeSet<Uid> = payloads.iter().map(|record| record.uid).collect();
         let verdict = ContentHash::of(&(window, start, &accepted).encode());
-        Ok(Judgement { accepted, selected, step: StepShare::Whole, verdict })
+        let share = Some(Share::new(1.0, 0.1));
+        let finding = |(place, uid): (usize, Uid)| {
+            let mark = if place < limit { Mark::Selected } else { Mark::Admitted };
+            Finding { uid, mark, is_sure: true, share }
+        };
+        let miners = accepted.into_iter().take(MAX_CANDIDATES).enumerate().map(finding).collect();
+        Ok(Judgement { findings: Findings { miners, ..Findings::default() }, verdict })
     }
 
     fn merge(&mut self, window: Window, payloads: &[SealedRecord], step: StepShare) -> Result<ContentHash, ModelError> {

@@ -10,11 +10,11 @@ use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{
-    Beacon, ContentHash, CorpusHashes, FirstParameters, Genesis, ModelConfig, PublicKey, StateHash, StepShare,
-    TensorClass, Uid, Window,
+    AgreedFindings, Beacon, ContentHash, CorpusHashes, FirstParameters, Genesis, ModelConfig, PublicKey, StateHash,
+    StepShare, TensorClass, Uid, Window,
 };
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfig, initial_parameters};
-use templar_gauntlet::{Entry, Ratings, Submission, Verdict, WindowInput, judge, merge_rule};
+use templar_gauntlet::{Entry, Ratings, Settlement, Submission, Verdict, WindowInput, judge, merge_rule};
 use templar_gradient::{Accumulation, Aggregate, MergeRule, OuterState, OuterStep, Payload, state_hash};
 use templar_record::Rules;
 use templar_round::{SealCommitment, SealedRecord};
@@ -80,8 +80,9 @@ struct AtWork {
 /// What the judges agreed on, and what they base the next judgement on.
 #[derive(Default)]
 struct Judged {
-    verdicts: BTreeMap<ContentHash, Verdict>,
-    agreed: BTreeMap<Window, ContentHash>,
+    agreed: BTreeMap<Window, AgreedFindings>,
+    /// After each settled window.
+    ratings: BTreeMap<Window, Ratings>,
     /// By the hash of their input.
     known: BTreeMap<ContentHash, Judgement>,
 }
@@ -200,9 +201,7 @@ impl RealModel {
     }
 
     fn ratings_before(&self, window: Window) -> Ratings {
-        let agreed = self.judged.agreed.range(..window).next_back();
-        let verdict = agreed.and_then(|(_, hash)| self.judged.verdicts.get(hash));
-        verdict.map(|verdict| verdict.ratings.clone()).unwrap_or_default()
+        self.judged.ratings.range(..window).next_back().map(|(_, ratings)| ratings.clone()).unwrap_or_default()
     }
 
     fn entry(&self, record: &SealedRecord) -> Result<Entry, ModelError> {
@@ -235,6 +234,7 @@ impl RealModel {
             start_state: start.state,
             registered: &self.registered,
             entries: &entries,
+            earlier: &(),
             ratings: &ratings,
         };
         judge(&input, &mut Evaluation { engine: self.engine.as_mut(), parts: &parts }).map_err(failed)
@@ -313,27 +313,32 @@ impl Model for RealModel {
     fn judge(&mut self, judging: Judging<'_>) -> Result<Judgement, ModelError> {
         let start = judging.start.ok_or_else(|| failed("a judgement without parameters"))?;
         let digests: Vec<ContentHash> = judging.payloads.iter().map(|record| record.commitment.digest).collect();
-        let agreed = self.judged.agreed.range(..judging.window).next_back().map(|(_, hash)| *hash);
-        let key = ContentHash::of(&(judging.window, start, digests, judging.limit as u64, agreed).encode());
+        let ratings = self.ratings_before(judging.window).root();
+        let key = ContentHash::of(&(judging.window, start, digests, judging.limit as u64, ratings).encode());
         if let Some(known) = self.judged.known.get(&key) {
             return Ok(known.clone());
         }
         let start = self.shared(judging.window, start)?;
         let verdict = self.verdict(&judging, &start)?;
         let hash = ContentHash::of(&serde_json::to_vec(&verdict).map_err(failed)?);
-        let judgement = Judgement {
-            accepted: verdict.accepted(),
-            selected: verdict.selected.clone(),
-            step: verdict.step(),
-            verdict: hash,
-        };
-        self.judged.verdicts.insert(hash, verdict);
+        let judgement = Judgement { findings: verdict.findings, verdict: hash };
         self.judged.known.insert(key, judgement.clone());
         Ok(judgement)
     }
 
-    fn adopt(&mut self, window: Window, verdict: ContentHash) {
-        self.judged.agreed.insert(window, verdict);
+    fn settle(&mut self, window: Window, agreed: &AgreedFindings) {
+        if self.judged.agreed.contains_key(&window) {
+            return;
+        }
+        let mut ratings = self.ratings_before(window);
+        let (rule, registered) = (&self.run.genesis.judging, &self.registered);
+        ratings.fold(agreed, Settlement { rule, window, registered });
+        self.judged.ratings.insert(window, ratings);
+        self.judged.agreed.insert(window, agreed.clone());
+    }
+
+    fn record(&self, window: Window) -> ContentHash {
+        self.judged.ratings.get(&window).map_or(ContentHash::default(), Ratings::root)
     }
 
     fn merge(&mut self, _: Window, payloads: &[SealedRecord], step: StepShare) -> Result<ContentHash, ModelError> {
@@ -351,8 +356,8 @@ impl Model for RealModel {
         let state = self.after(&step)?;
         self.catch_up(node, now)?;
         let outer = self.outer_step(&step);
-        let verdict = self.judged.agreed.get(&step.window).and_then(|hash| self.judged.verdicts.get(hash));
-        let forgets = verdict.is_some_and(|verdict| verdict.voids_feedback_of(Uid(node as u16)));
+        let agreed = self.judged.agreed.get(&step.window);
+        let forgets = agreed.is_some_and(|agreed| agreed.voids_feedback_of(Uid(node as u16)));
         let aggregate = match step.aggregate {
             Some(hash) => Some(self.aggregates.get(&hash).ok_or_else(|| failed("an aggregate that nobody made"))?),
             None => None,

@@ -23,6 +23,7 @@ impl Scenario {
         set(&mut budget.seal_blocks, self.clock.seal_blocks);
         set(&mut budget.reveal_blocks, self.clock.reveal_blocks);
         set(&mut budget.judge_blocks, self.clock.judge_blocks);
+        set(&mut budget.open_blocks, self.clock.open_blocks);
         set(&mut budget.apply_blocks, self.clock.apply_blocks);
         set(&mut budget.retention_windows, self.clock.retention_windows);
         set(&mut budget.checkpoint_windows, self.clock.checkpoint_windows);

@@ -2,15 +2,20 @@
 
 use super::transfers::{Job, Made, Route};
 use super::{Address, Happening, World};
-use crate::chain::Transaction;
+use crate::chain::{SIMULATED_RUN, Transaction};
 use crate::invariants::{self, Invariant};
 use crate::links::Link;
-use crate::machine::{Effect, vote};
+use crate::machine::Effect;
 use crate::model::{Judgement, Judging, SealOrder, Step};
 use crate::{Behaviour, Violation};
-use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, StepShare, Uid, Window};
+use std::collections::BTreeSet;
+use templar_base::{
+    BlockNumber, ContentHash, Finding, Findings, MAX_CANDIDATES, Mark, Nats, PublicKey, Share, StateHash, StepShare,
+    Uid, Window,
+};
 use templar_round::{
     Event, FailedEffect, FollowEffect, MinerEffect, Position, SealedCommitments, SealedRecord, ValidatorEffect, Vote,
+    VoteSeal,
 };
 
 /// What an effect needs before it is done.
@@ -229,9 +234,10 @@ impl World {
         let failed = |window| Event::Failed { window, effect: FailedEffect::Aggregate };
         Ok(Some(match effect {
             FollowEffect::ReadVotes { window } => {
-                let (votes, electors) = (self.chain.votes_on(window), self.electors.clone());
+                let (at, electors) = (BlockNumber(self.head), self.electors.clone());
+                let votes = self.chain.votes_on(window, &electors, &self.phases, at);
                 let limit = self.rules_of(window)?.0;
-                Event::Votes { window, at: BlockNumber(self.head), limit, electors, votes }
+                Event::Votes { window, at, limit, electors, votes }
             }
             FollowEffect::ReadReports { window } => {
                 Event::Reports { window, electors: self.electors.clone(), reports: self.chain.reports_on(window) }
@@ -254,8 +260,11 @@ impl World {
                 self.diverged.push((node, window));
                 return Ok(None);
             }
-            FollowEffect::AdoptVerdict { window, verdict, .. } => {
-                self.model.adopt(window, verdict);
+            FollowEffect::Settle { window, agreed, .. } => {
+                self.model.settle(window, &agreed);
+                let known = self.agreed.entry(window).or_insert_with(|| agreed.clone());
+                let finding = invariants::one_agreement(node, window, known, &agreed);
+                self.require(Invariant::OneOutcome, finding)?;
                 return Ok(None);
             }
         }))
@@ -320,6 +329,15 @@ impl World {
             }
             ValidatorEffect::CloseGather { window } => self.close_gathering(node, window),
             ValidatorEffect::Judge { window } => return self.judge(node, window).map(Some),
+            ValidatorEffect::SealVote { window, vote } => {
+                let seal = VoteSeal::of(SIMULATED_RUN, window, self.nodes[node].hotkey, &vote);
+                self.submit(node, Transaction::VoteSeal(window, seal), is_answered);
+            }
+            ValidatorEffect::ReadVoteSeals { window } => {
+                let (at, electors) = (BlockNumber(self.head), self.electors.clone());
+                let seals = self.chain.vote_seals_on(window);
+                return Ok(Some(Event::VoteSeals { window, at, electors, seals }));
+            }
             ValidatorEffect::Vote { window, vote } => {
                 self.submit(node, Transaction::Vote(window, vote), is_answered);
             }
@@ -367,17 +385,23 @@ impl World {
     }
 
     fn random_vote(&mut self, payloads: &[SealedRecord]) -> Result<Vote, Violation> {
-        let accepted: Vec<Uid> = payloads.iter().map(|record| record.uid).collect();
-        let selected = accepted.iter().copied().filter(|_| self.below(2) == 0).take(templar_base::MAX_SELECTED);
-        let selected = selected.collect();
+        const MARKS: [Mark; 6] =
+            [Mark::NotAdmitted, Mark::Admitted, Mark::Selected, Mark::Dropped, Mark::Harmful, Mark::Copy];
+        let uids: BTreeSet<Uid> = payloads.iter().map(|record| record.uid).take(MAX_CANDIDATES).collect();
+        let finding = |uid| {
+            let share = (self.below(2) == 0).then(|| Share::new(self.below(9) as f64 - 4.0, self.below(5) as f64));
+            Finding { uid, mark: MARKS[self.below(6) as usize], is_sure: self.below(2) == 0, share }
+        };
+        let miners = uids.into_iter().map(finding).collect();
         let verdict = ContentHash::new([self.below(256) as u8; 32]);
         let step = StepShare::ALL[self.below(3) as usize];
-        self.vote_of(&Judgement { accepted, selected, step, verdict })
+        let surplus = Nats(self.below(1 << 40) as i64 - (1 << 39));
+        let findings = Findings { miners, step, magnitude: self.below(1 << 20), surplus, surplus_error: Nats(1) };
+        self.vote_of(&Judgement { findings, verdict })
     }
 
     fn vote_of(&self, judgement: &Judgement) -> Result<Vote, Violation> {
-        let Judgement { accepted, selected, step, verdict } = judgement;
-        vote(accepted, selected, *step, *verdict)
+        Vote::new(judgement.findings.clone(), judgement.verdict)
             .map_err(|error| self.violation(Invariant::HonestVote, error.to_string()))
     }
 
@@ -394,7 +418,7 @@ impl World {
         let Position { next, state } = self.nodes[index].disk;
         if next == window.next() {
             // The answer to an earlier request was lost.
-            return Ok(Some(Event::Applied { window, state }));
+            return Ok(Some(Event::Applied { window, state, record: self.model.record(window) }));
         }
         let finding = invariants::applies_in_turn(index, window, self.nodes[index].disk);
         self.require(Invariant::NoSkippedWindow, finding)?;
@@ -419,7 +443,7 @@ impl World {
             let known = *self.states.entry(window.next()).or_insert(state);
             self.require(Invariant::OneState, invariants::one_state(index, window.next(), known, state))?;
         }
-        Ok(Some(Event::Applied { window, state }))
+        Ok(Some(Event::Applied { window, state, record: self.model.record(window) }))
     }
 
     /// The newest checkpoint that more than half of the stake published; the first parameters where there is none.

@@ -47,16 +47,16 @@ enum Action {
 
 /// The flags of every subcommand.
 #[derive(Debug, Args)]
-struct Shared {
+pub(super) struct Shared {
     /// The run's genesis document; that of the local network where it is not given
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    pub output: Output,
     #[command(flatten)]
-    ledger: LedgerFlag,
+    pub ledger: LedgerFlag,
     #[command(flatten)]
-    data: DataFlag,
+    pub data: DataFlag,
 }
 
 /// List the checkpoints that the validators publish, and whether most of the stake agrees with them.
@@ -120,7 +120,7 @@ impl Checkpoint {
 
 impl Shared {
     /// The run's rules, and the record of the ledger that they name.
-    async fn open(&self, config: &Config) -> anyhow::Result<OpenRecord> {
+    pub async fn open(&self, config: &Config) -> anyhow::Result<OpenRecord> {
         let root = config.data_folder().join("up");
         let genesis = match &self.genesis {
             Some(genesis) => genesis.clone(),

@@ -27,6 +27,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             seal_blocks: 2,
             reveal_blocks: 3,
             judge_blocks: 8,
+            open_blocks: 9,
             apply_blocks: 10,
             retention_windows: 10,
             checkpoint_windows: 5,
@@ -74,6 +75,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             step: Default::default(),
         },
         judging: JudgingRule {
+            pool: 64,
             evaluation_sequences: 8,
             evaluation_parts: 4,
             selected: 15,

@@ -1,0 +1,331 @@
+//! What a validator finds of a window's candidates: the numbers that its vote carries, and what is agreed of them.
+
+use crate::{Nats, StepShare, Uid};
+use parity_scale_codec::{Decode, Encode, Error, Input, Output};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most candidates that a vote has room for, under the chain's 512 bytes; so many payloads are judged in a window.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// Where a candidate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// What it brings is too small or too unsure.
+    NotAdmitted,
+    /// Admitted, without a place among the selected.
+    Admitted,
+    /// To be merged.
+    Selected,
+    /// Admitted, and left out: the step without it keeps its promise, the step with it doesn't.
+    Dropped,
+    /// It surely makes the model worse.
+    Harmful,
+    /// A copy of another payload.
+    Copy,
+    /// An audit proved that an earlier payload was not made as it says: its key is void.
+    Fraud,
+}
+
+impl Mark {
+    const ALL: [Self; 7] =
+        [Self::NotAdmitted, Self::Admitted, Self::Selected, Self::Dropped, Self::Harmful, Self::Copy, Self::Fraud];
+
+    /// Whether its miner may be paid.
+    pub fn is_admitted(self) -> bool {
+        matches!(self, Self::Admitted | Self::Selected)
+    }
+}
+
+/// A candidate's part of what a typical one brings in the same measurement, with its standard error; 1 is an equal part.
+///
+/// The part is kept in 256ths from −4 to 4. The error is rounded up to five significant bits, of which the number has four
+/// and its exponent the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Share {
+    /// In 256ths.
+    part: i16,
+    /// As [`error_code`] writes it.
+    error: u8,
+}
+
+impl Share {
+    /// 256ths of the largest part.
+    const LARGEST: i16 = 4 * 256;
+    const UNIT: f64 = 256.0;
+
+    /// The nearest; what is no number is no part, with the largest error.
+    pub fn new(part: f64, error: f64) -> Self {
+        let limit = f64::from(Self::LARGEST);
+        // A float-to-integer cast saturates, and gives 0 for NaN.
+        let part = if error.is_nan() { 0 } else { (part * Self::UNIT).round().clamp(-limit, limit) as i16 };
+        let error = if error.is_nan() { u8::MAX } else { error_code((error.max(0.0) * Self::UNIT).ceil() as u32) };
+        Self { part, error }
+    }
+
+    /// The part of what a typical candidate brings.
+    pub fn part(self) -> f64 {
+        f64::from(self.part) / Self::UNIT
+    }
+
+    /// Its standard error.
+    pub fn error(self) -> f64 {
+        error_of(self.error) as f64 / Self::UNIT
+    }
+
+    /// Each of the two on its own: the part of one and the error of another.
+    pub fn with_error_of(self, other: Self) -> Self {
+        Self { error: other.error, ..self }
+    }
+
+    /// Its error as it is written: a larger number is a larger error.
+    pub fn error_code(self) -> u8 {
+        self.error
+    }
+}
+
+/// Five significant bits, rounded up: numbers under 16 as they are, then four bits and an exponent.
+fn error_code(error: u32) -> u8 {
+    if error < 16 {
+        return error as u8;
+    }
+    let exponent = 27 - error.leading_zeros();
+    let up = error.saturating_add((1 << exponent) - 1);
+    let exponent = 27 - up.leading_zeros();
+    // At most (28 + 1) · 16, which may be over what a byte holds: such an error says nothing anyway.
+    let code = (exponent + 1) * 16 + ((up >> exponent) & 15);
+    code.min(u32::from(u8::MAX)) as u8
+}
+
+fn error_of(code: u8) -> u64 {
+    match code / 16 {
+        0 => u64::from(code),
+        exponent => (16 + u64::from(code % 16)) << (exponent - 1),
+    }
+}
+
+/// What a validator found of one candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whose payload.
+    pub uid: Uid,
+    /// Where it stands.
+    pub mark: Mark,
+    /// Whether it surely reached the threshold.
+    #[serde(default)]
+    pub is_sure: bool,
+    /// What it brings; none where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+}
+
+/// What a validator found in a window.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Findings {
+    /// Of the candidates, by uid.
+    pub miners: Vec<Finding>,
+    /// The part of the outer step that should be taken.
+    pub step: StepShare,
+    /// Median of the kept magnitudes' sum of the admitted payloads, in units of the wire format; 0 of none.
+    pub magnitude: u64,
+    /// What the step brought beyond the least share of its promise.
+    pub surplus: Nats,
+    /// The standard error of that.
+    pub surplus_error: Nats,
+}
+
+/// Findings that contradict themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the findings name too many candidates, or not in ascending order; their author is at fault")]
+pub struct FindingsError;
+
+impl Findings {
+    /// Most bytes of the coding.
+    pub const MAX_BYTES: usize = 1 + 5 * MAX_CANDIDATES + 1 + 3 * 8;
+
+    /// Checks what the coding cannot rule out.
+    pub fn check(&self) -> Result<(), FindingsError> {
+        let ascends = self.miners.windows(2).all(|pair| pair[0].uid < pair[1].uid);
+        let is_sound = ascends && self.miners.len() <= MAX_CANDIDATES && self.surplus_error.0 >= 0;
+        if is_sound { Ok(()) } else { Err(FindingsError) }
+    }
+
+    /// Whose payloads should be merged, ascending.
+    pub fn selected(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.miners.iter().filter(|finding| finding.mark == Mark::Selected).map(|finding| finding.uid)
+    }
+}
+
+/// No part: outside what a part can be.
+const NO_SHARE: u16 = 0xfff;
+
+impl Encode for Finding {
+    fn size_hint(&self) -> usize {
+        5
+    }
+
+    fn encode_to<O: Output + ?Sized>(&self, out: &mut O) {
+        self.uid.encode_to(out);
+        // Twelve bits of the part from its lowest on, three of the mark, one of sureness.
+        let part = self.share.map_or(NO_SHARE, |share| (share.part + Share::LARGEST) as u16);
+        let mark = Mark::ALL.iter().position(|mark| *mark == self.mark).unwrap_or_default() as u16;
+        (part | mark << 12 | u16::from(self.is_sure) << 15).encode_to(out);
+        self.share.map_or(0, |share| share.error).encode_to(out);
+    }
+}
+
+impl Decode for Finding {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        let (uid, packed, error) = <(Uid, u16, u8)>::decode(input)?;
+        let mark = Mark::ALL.get(usize::from(packed >> 12 & 7)).copied().ok_or("no such mark")?;
+        let share = match packed & 0xfff {
+            NO_SHARE if error == 0 => None,
+            part if part <= 2 * Share::LARGEST as u16 => Some(Share { part: part as i16 - Share::LARGEST, error }),
+            _ => return Err("no such share".into()),
+        };
+        Ok(Self { uid, mark, is_sure: packed >> 15 == 1, share })
+    }
+}
+
+impl Encode for Findings {
+    fn size_hint(&self) -> usize {
+        Self::MAX_BYTES
+    }
+
+    fn encode_to<O: Output + ?Sized>(&self, out: &mut O) {
+        let count = self.miners.len().min(MAX_CANDIDATES);
+        (count as u8).encode_to(out);
+        self.miners[..count].iter().for_each(|finding| finding.encode_to(out));
+        (self.step, self.magnitude, self.surplus, self.surplus_error).encode_to(out);
+    }
+}
+
+impl Decode for Findings {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        let count = u8::decode(input)?;
+        if usize::from(count) > MAX_CANDIDATES {
+            return Err("too many candidates".into());
+        }
+        let miners = (0..count).map(|_| Finding::decode(input)).collect::<Result<_, _>>()?;
+        let (step, magnitude, surplus, surplus_error) = Decode::decode(input)?;
+        let findings = Self { miners, step, magnitude, surplus, surplus_error };
+        findings.check().map_err(|_| "the findings contradict themselves")?;
+        Ok(findings)
+    }
+}
+
+/// What is agreed of one candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreedFinding {
+    /// Where it stands.
+    pub mark: Mark,
+    /// Whether it surely reached the threshold.
+    pub is_sure: bool,
+    /// What it brings; none where that is not agreed.
+    pub share: Option<Share>,
+}
+
+/// What is agreed of a window. What is absent moves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AgreedFindings {
+    /// Of the candidates.
+    pub miners: BTreeMap<Uid, AgreedFinding>,
+    /// The part of the step that is taken; none in a null window.
+    pub step: Option<StepShare>,
+    /// Median of the admitted payloads' magnitudes, in units of the wire format.
+    pub magnitude: Option<u64>,
+    /// What the step brought beyond the least share of its promise, and the standard error of that.
+    pub surplus: Option<(Nats, Nats)>,
+}
+
+impl AgreedFindings {
+    /// What one validator's findings come to where it decides alone.
+    pub fn of_one(findings: &Findings) -> Self {
+        let miner = |finding: &Finding| {
+            let Finding { mark, is_sure, share, .. } = *finding;
+            (finding.uid, AgreedFinding { mark, is_sure, share })
+        };
+        let is_null = findings.selected().next().is_none();
+        Self {
+            miners: findings.miners.iter().map(miner).collect(),
+            step: (!is_null).then_some(findings.step),
+            magnitude: (findings.magnitude > 0).then_some(findings.magnitude),
+            surplus: (!is_null).then_some((findings.surplus, findings.surplus_error)),
+        }
+    }
+
+    /// Whose payloads are merged, ascending.
+    pub fn selected(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.miners.iter().filter(|(_, finding)| finding.mark == Mark::Selected).map(|(uid, _)| *uid)
+    }
+
+    /// Whether a miner's error feedback is worth nothing from here on: its payload did harm, or it was a candidate of a
+    /// null window. What the judges found worthless must not be sent again, twice as large.
+    pub fn voids_feedback_of(&self, uid: Uid) -> bool {
+        let own = self.miners.get(&uid);
+        own.is_some_and(|own| own.mark == Mark::Harmful || self.step.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parity_scale_codec::DecodeAll;
+    use proptest::prelude::*;
+
+    fn finding(uid: u16, mark: Mark, share: Option<Share>) -> Finding {
+        Finding { uid: Uid(uid), mark, is_sure: uid.is_multiple_of(2), share }
+    }
+
+    #[test]
+    fn a_share_survives_within_its_steps_and_an_error_is_never_made_smaller() {
+        for (part, error) in [(0.0, 0.0), (1.0, 0.01), (-3.99, 0.5), (2.5, 17.0), (9.0, 1e9), (-9.0, f64::INFINITY)] {
+            let share = Share::new(part, error);
+            assert!((share.part() - part.clamp(-4.0, 4.0)).abs() <= 1.0 / 512.0, "{part}");
+            assert!(share.error() >= error.min(1_900.0), "{error} became {}", share.error());
+            assert!(share.error() <= error * 1.07 + 1.0 / 256.0, "{error} became {}", share.error());
+        }
+        assert_eq!(Share::new(f64::NAN, 1.0).part(), 0.0);
+        assert!(Share::new(1.0, f64::NAN).error() > 1_900.0);
+    }
+
+    #[test]
+    fn error_codes_keep_their_order() {
+        let codes: Vec<u8> = (0..4_000).map(error_code).collect();
+        assert!(codes.is_sorted());
+        assert!((0..4_000u32).all(|error| error_of(error_code(error)) >= u64::from(error)));
+    }
+
+    #[test]
+    fn the_largest_findings_stay_under_their_bound() {
+        let share = Share::new(1.0, 0.1);
+        let miners = (0..64).map(|uid| finding(uid, Mark::Selected, Some(share))).collect();
+        let findings = Findings { miners, surplus: Nats(-5), magnitude: u64::MAX, ..Findings::default() };
+        let bytes = findings.encode();
+        assert_eq!(bytes.len(), Findings::MAX_BYTES);
+        assert_eq!(Findings::decode_all(&mut &bytes[..]).unwrap(), findings);
+        let twice = Findings { miners: vec![finding(3, Mark::Copy, None); 2], ..Findings::default() };
+        assert!(Findings::decode_all(&mut &twice.encode()[..]).is_err());
+    }
+
+    #[test]
+    fn feedback_is_void_after_harm_and_where_no_payload_was_admitted() {
+        let marks = [Mark::Selected, Mark::Harmful, Mark::NotAdmitted, Mark::Admitted];
+        let miners = (0..).zip(marks).map(|(uid, mark)| finding(uid, mark, None)).collect();
+        let some = AgreedFindings::of_one(&Findings { miners, ..Findings::default() });
+        assert_eq!([0, 1, 2, 3, 4].map(|uid| some.voids_feedback_of(Uid(uid))), [false, true, false, false, false]);
+        let miners = vec![finding(0, Mark::NotAdmitted, None), finding(1, Mark::Harmful, None)];
+        let none = AgreedFindings::of_one(&Findings { miners, ..Findings::default() });
+        assert_eq!([0, 1, 2].map(|uid| none.voids_feedback_of(Uid(uid))), [true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic_and_what_decodes_is_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(findings) = Findings::decode_all(&mut &bytes[..]) {
+                prop_assert_eq!(findings.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Why a miner stands where it stands after a window: every fact on the way from its commitment to its weight, from public
+//! objects alone.
+
+use crate::{PublicRecord, RecordError, Rules, fetch_latest_ratings, fetch_verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use templar_base::{
+    AgreedFinding, AgreedFindings, Alpha, BlockNumber, ContentHash, Finding, PublicKey, StepShare, Uid, Window,
+    WindowRules,
+};
+use templar_gauntlet::{Rating, Ratings, Settlement, weights};
+use templar_round::{applied_majority, leading_verdict};
+
+/// What is known of one miner in one window.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The window.
+    pub window: Window,
+    /// The miner's slot.
+    pub uid: Uid,
+    /// Who held it at the window's end.
+    pub hotkey: Option<PublicKey>,
+    /// What it committed in time.
+    pub sealed: Option<SealedFact>,
+    /// What each elector found.
+    pub ballots: Vec<Ballot>,
+    /// What is agreed of it; none where it is no candidate.
+    pub agreed: Option<AgreedFinding>,
+    /// The part of the step that was taken; none in a null window.
+    pub step: Option<StepShare>,
+    /// What the verdict with the most stake behind it says; none where nobody has it any more.
+    pub verdict: Option<VerdictFact>,
+    /// What follows from the agreed numbers; only where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recomputed: Option<Recomputed>,
+    /// What the ledger pays.
+    pub pay: Option<PayFact>,
+}
+
+/// A commitment in time.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SealedFact {
+    /// The block that holds it.
+    pub block: BlockNumber,
+    /// The window's first block after the last in which it is in time.
+    pub end: BlockNumber,
+    /// Hash of the sealed object.
+    pub digest: ContentHash,
+    /// Its size.
+    pub bytes: u32,
+}
+
+/// One elector's word.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ballot {
+    /// The elector's slot.
+    pub validator: Uid,
+    /// Its lasting stake.
+    pub stake: Alpha,
+    /// The block of its vote.
+    pub block: BlockNumber,
+    /// What it found; none where it did not see the miner among the candidates.
+    pub finding: Option<Finding>,
+    /// The verdict that explains it.
+    pub verdict: ContentHash,
+}
+
+/// What a verdict says of the miner.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerdictFact {
+    /// Its hash.
+    pub hash: ContentHash,
+    /// In words.
+    pub standing: String,
+    /// Hash of the payload, if it opened.
+    pub payload: Option<ContentHash>,
+    /// Tokens that the payload states.
+    pub tokens: u64,
+    /// What it brings (φ) in nats, and its standard error.
+    pub contribution: Option<(f64, f64)>,
+    /// The rating before the window.
+    pub rating_before: Option<Rating>,
+    /// The rating after it.
+    pub rating_after: Option<Rating>,
+}
+
+/// Ratings made again from the ledger's votes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recomputed {
+    /// The checkpoint that they start from, by its window; window 0 is the run's start.
+    pub from: Window,
+    /// The miner's rating before the window.
+    pub before: Option<Rating>,
+    /// The same after it.
+    pub after: Option<Rating>,
+    /// Its place among the ratings before the window, 1 for the best.
+    pub rank: Option<usize>,
+    /// Whether it is paid.
+    pub is_paid: bool,
+    /// Its weight, of 65535.
+    pub weight: u16,
+    /// The root of all ratings after the window, as recomputed.
+    pub root: ContentHash,
+    /// The root that most of the stake reported; none where there is no such majority.
+    pub agreed_root: Option<ContentHash>,
+}
+
+impl Recomputed {
+    /// Whether what most of the stake reported is what follows from the votes; none where nothing is agreed.
+    pub fn agrees(&self) -> Option<bool> {
+        self.agreed_root.map(|agreed| agreed == self.root)
+    }
+}
+
+/// A slot's part of the pay.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PayFact {
+    /// After which block.
+    pub block: BlockNumber,
+    /// Its part of the miners' pay, of 65535.
+    pub incentive: u16,
+    /// Its pay for the last epoch.
+    pub emission: Alpha,
+}
+
+impl PublicRecord {
+    /// The rules of a window that has begun.
+    pub async fn rules_in(&self, run: &Rules, window: Window) -> Result<WindowRules, RecordError> {
+        let start = run.phases.start(window);
+        self.refresh_setting_changes(start).await?;
+        let known = self.known_setting_changes(start).ok_or(RecordError::NotYet { window, current: None })?;
+        Ok(run.genesis.rules_in(window, &known.changes))
+    }
+
+    /// What is known of a miner in a window whose outcome stands. With `scratch`, a file to download into, the ratings are
+    /// made again from the newest checkpoint before it.
+    pub async fn explain(
+        &self,
+        run: &Rules,
+        window: Window,
+        uid: Uid,
+        scratch: Option<&Path>,
+    ) -> Result<Explanation, RecordError> {
+        let rules = self.rules_in(run, window).await?;
+        let agreed = self.agreed(run, window, rules.genesis.judging.selected).await?;
+        let end = run.phases.end(window);
+        let hotkey = self.metagraph(end).await?.neurons.iter().find(|own| own.uid == uid).map(|own| own.hotkey);
+        let sealed = self.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
+        let sealed = sealed.records.iter().find(|record| record.uid == uid).map(|record| {
+            let (block, commitment) = (record.block, record.commitment);
+            SealedFact { block, end, digest: commitment.digest, bytes: commitment.bytes }
+        });
+        let recomputed = match scratch {
+            Some(scratch) => Some(self.recompute(run, window, uid, &agreed, scratch).await?),
+            None => None,
+        };
+        Ok(Explanation {
+            window,
+            uid,
+            hotkey,
+            sealed,
+            ballots: self.ballots(run, window, uid).await?,
+            agreed: agreed.miners.get(&uid).copied(),
+            step: agreed.step,
+            verdict: self.verdict_on(run, window, uid).await?,
+            recomputed,
+            pay: self.pay_of(uid).await?,
+        })
+    }
+
+    async fn ballots(&self, run: &Rules, window: Window, uid: Uid) -> Result<Vec<Ballot>, RecordError> {
+        let electors = self.electors(&run.phases, window).await?;
+        let (_, votes) = self.votes(run, window, &electors).await?;
+        let deadline = run.phases.open(window);
+        let ballot = |elector: &templar_round::Elector| {
+            let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
+            let record = own.min_by_key(|record| record.block)?;
+            Some(Ballot {
+                validator: elector.uid,
+                stake: Alpha::from_rao(elector.stake),
+                block: record.block,
+                finding: record.vote.findings().miners.iter().find(|finding| finding.uid == uid).copied(),
+                verdict: record.vote.verdict(),
+            })
+        };
+        Ok(electors.iter().filter_map(ballot).collect())
+    }
+
+    /// A verdict explains and decides nothing: one that is gone leaves the rest.
+    async fn verdict_on(&self, run: &Rules, window: Window, uid: Uid) -> Result<Option<VerdictFact>, RecordError> {
+        let electors = self.electors(&run.phases, window).await?;
+        let (_, votes) = self.votes(run, window, &electors).await?;
+        let Some((hash, from)) = leading_verdict(&electors, &votes, run.phases.open(window)) else { return Ok(None) };
+        let Ok(verdict) = fetch_verdict(run, self, window, hash, &from).await else { return Ok(None) };
+        Ok(verdict.miner(uid).map(|own| VerdictFact {
+            hash,
+            standing: own.standing.describe(),
+            payload: own.payload,
+            tokens: own.tokens,
+            contribution: own.contribution.as_ref().map(|own| (own.mean.to_f64(), own.standard_error.to_f64())),
+            rating_before: own.rating_before,
+            rating_after: own.rating_after,
+        }))
+    }
+
+    async fn recompute(
+        &self,
+        run: &Rules,
+        window: Window,
+        uid: Uid,
+        agreed: &AgreedFindings,
+        scratch: &Path,
+    ) -> Result<Recomputed, RecordError> {
+        let (from, mut ratings) = match fetch_latest_ratings(run, self, window, scratch).await {
+            Ok(found) => found,
+            Err(_) if run.phases.oldest_kept(window) == Window::ZERO => (Window::ZERO, Ratings::default()),
+            Err(error) => return Err(error),
+        };
+        for past in from.until(window) {
+            let limit = self.rules_in(run, past).await?.genesis.judging.selected;
+            let agreed = self.agreed(run, past, limit).await?;
+            self.fold(run, past, &agreed, &mut ratings).await?;
+        }
+        let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
+        let (before, rank) = (rating(&ratings), rank_of(&ratings, uid));
+        self.fold(run, window, agreed, &mut ratings).await?;
+        let weights = weights(&ratings, &run.genesis.economics, window);
+        let electors = self.electors(&run.phases, window).await?;
+        let majority = applied_majority(&electors, &self.reports(window).await?);
+        Ok(Recomputed {
+            from,
+            before,
+            after: rating(&ratings),
+            rank,
+            is_paid: ratings.miners.get(&uid).is_some_and(|record| record.is_paid),
+            weight: weights.iter().find(|(own, _)| *own == uid).map_or(0, |(_, weight)| *weight),
+            root: ratings.root(),
+            agreed_root: majority.map(|majority| majority.applied.record),
+        })
+    }
+
+    async fn fold(
+        &self,
+        run: &Rules,
+        window: Window,
+        agreed: &AgreedFindings,
+        ratings: &mut Ratings,
+    ) -> Result<(), RecordError> {
+        let rules = self.rules_in(run, window).await?;
+        let metagraph = self.metagraph(run.phases.end(window)).await?;
+        let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
+        ratings.fold(agreed, Settlement { rule: &rules.genesis.judging, window, registered: &registered });
+        Ok(())
+    }
+
+    async fn pay_of(&self, uid: Uid) -> Result<Option<PayFact>, RecordError> {
+        let metagraph = self.chain.metagraph(self.netuid, None).await?;
+        let pay = |own: &templar_chain::Neuron| PayFact {
+            block: metagraph.block,
+            incentive: own.incentive,
+            emission: own.emission,
+        };
+        Ok(metagraph.neurons.iter().find(|own| own.uid == uid).map(pay))
+    }
+}
+
+/// The place of a miner among all ratings, 1 for the best.
+fn rank_of(ratings: &Ratings, uid: Uid) -> Option<usize> {
+    let own = ratings.miners.get(&uid)?.rating.value();
+    Some(1 + ratings.miners.values().filter(|record| record.rating.value() > own).count())
+}
