@@ -37,7 +37,7 @@ pub use fault::{AtFault, Fault};
 pub use genesis::{
     CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
     FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_SELECTED,
-    MAX_SLOTS, MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule,
+    MAX_UIDS, MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule,
     TensorClass, ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};

@@ -3,10 +3,10 @@
 use crate::sealing::parse_exactly;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, MAX_SELECTED, MAX_SLOTS, StepShare, Uid};
+use templar_base::{ContentHash, MAX_SELECTED, MAX_UIDS, StepShare, Uid};
 
 /// Highest uid that fits a vote's bitmap, so that a vote stays under the chain's 512 bytes.
-const MAX_UID: u16 = MAX_SLOTS - 1;
+const MAX_UID: u16 = MAX_UIDS - 1;
 
 /// Whom a validator accepts and selects in one window.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
