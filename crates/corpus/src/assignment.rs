@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn the_share_out_is_pinned() {
         let plan = plan(RULE, 2_000, [3; 32]);
-        assert_eq!(plan.sequences_of(Window(9), &miner(1), &beacon(9)), [0; 6]);
-        assert_eq!(plan.evaluation_sequences(Window(9), &beacon(10), 5).unwrap(), [0; 5]);
+        assert_eq!(plan.sequences_of(Window(9), &miner(1), &beacon(9)), [691, 833, 1207, 1086, 1200, 1877]);
+        assert_eq!(plan.evaluation_sequences(Window(9), &beacon(10), 5).unwrap(), [1366, 824, 267, 1393, 1826]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use templar_base::{ModelConfig, Window};
 use templar_base::random::Stream;
+use templar_base::{ModelConfig, Window};
 use templar_corpus::{Corpus, TextOrder};
 use templar_engine::{Batch, Buffer, Engine, OpenRequest, ParamLayout, Segments, initial_parameters};
 use templar_gradient::exchange::{Exchange, Message};
