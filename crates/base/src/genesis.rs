@@ -11,7 +11,7 @@ mod problem;
 mod rule_name;
 
 pub use budget::{Milestone, WindowBudget};
-pub use data::{CorpusHashes, DataRule, Documents, MAX_SLOTS};
+pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
@@ -182,7 +182,7 @@ impl Genesis {
         };
         let data = &mut genesis.data;
         data.sequence_length = data.sequence_length.min(32);
-        (data.sequences_per_batch, data.batches_per_window, data.slots) = (1, 4, 64);
+        (data.sequences_per_batch, data.batches_per_window) = (1, 4);
         let judging = &mut genesis.judging;
         (judging.evaluation_sequences, judging.held_out_sequences) = (8, 1);
         genesis
@@ -248,7 +248,7 @@ impl Genesis {
         }
         let mut problems = checks.into_problems();
         problems.extend(self.budget.problems(&self.clock));
-        problems.extend(self.data.problems(&self.model));
+        problems.extend(self.data.problems(&self.model, self.judging.evaluation_sequences));
         problems.extend(self.inner.problems());
         problems.extend(self.outer.problems());
         problems.extend(self.judging.problems());
@@ -294,7 +294,7 @@ mod tests {
         let mut genesis = small();
         genesis.name = "n".repeat(65);
         genesis.clock.blocks_per_window = 3;
-        genesis.data.slots = 0;
+        (genesis.data.span_sequences, genesis.data.evaluation_percent) = (23, 51);
         genesis.inner.schedule.peak = f32::NAN;
         genesis.outer.alpha = 0.0;
         genesis.judging.selected = 0;
@@ -306,7 +306,8 @@ mod tests {
             "clock.blocks_per_window",
             "budget.seal_blocks",
             "budget.apply_blocks",
-            "data.slots",
+            "data.span_sequences",
+            "data.evaluation_percent",
             "inner.schedule.peak",
             "outer.alpha",
             "judging.selected",
@@ -315,7 +316,7 @@ mod tests {
         ];
         assert_eq!(fields, expected);
         let text = GenesisError::Values { problems }.to_string();
-        assert!(text.starts_with("genesis field `name` is 65 bytes long") && text.contains("and 9 more"), "{text}");
+        assert!(text.starts_with("genesis field `name` is 65 bytes long") && text.contains("and 10 more"), "{text}");
     }
 
     #[test]

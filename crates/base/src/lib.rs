@@ -39,7 +39,7 @@ pub use fault::{AtFault, Fault};
 pub use findings::{AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, Mark, Share};
 pub use genesis::{
     CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS, FieldNote,
-    FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_SLOTS,
+    FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
     MatrixOptimiser, MergeMethod, Milestone, OuterRule, Problem, RateDecay, RuleName, ScaleRule, StepRule, TensorClass,
     ValueCoding, WindowBudget,
 };

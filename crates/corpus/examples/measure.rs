@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::time::Instant;
-use templar_base::{Beacon, RunId, Uid, Window};
+use templar_base::{Beacon, PublicKey, RunId, Window};
 use templar_corpus::{AssignmentRule, Corpus, CorpusBuilder, DEFAULT_FIELD, Source, Tokenizer, default_text};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,16 +41,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Instant::now();
         let corpus = Arc::new(Corpus::open(&folder)?);
         println!("open {:.3} s, {} bytes of tokens", start.elapsed().as_secs_f64(), corpus.token_bytes());
-        let rule = AssignmentRule { sequence_length: 128, sequences_per_batch: 8, batches_per_window: 12, slots: 16 };
+        let rule = AssignmentRule {
+            sequence_length: 128,
+            sequences_per_batch: 8,
+            batches_per_window: 12,
+            span_sequences: 64 * 16 * 12 * 8,
+            span_windows: 64,
+            evaluation_percent: 2,
+            least_evaluation: 64,
+        };
         let assignments = corpus.assignments(RunId::default(), rule)?;
         let start = Instant::now();
-        for uid in 0..16 {
-            let share = assignments.assignment(Window(1), Uid(uid), &Beacon::default())?;
+        for number in 0..16 {
+            let share = assignments.assignment(Window(1), &PublicKey::new([number; 32]), &Beacon::default());
             std::hint::black_box(share.digest(0, 12)?);
         }
         println!(
-            "{} windows per epoch; digests of 16 miners {:.4} s",
-            assignments.plan().windows_per_epoch(),
+            "{} spans per epoch; digests of 16 miners {:.4} s",
+            assignments.plan().spans_per_epoch(),
             start.elapsed().as_secs_f64()
         );
         std::fs::remove_dir_all(folder)?;

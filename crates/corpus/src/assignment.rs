@@ -1,108 +1,27 @@
-//! Who trains on what: the sequences of each (run, window, uid), and those to evaluate on.
+//! Who trains on what: the sequences of each (run, window, hotkey), and those to evaluate on.
 //!
-//! The training tokens are cut into sequences. An epoch permutes all of them under a key of (run, epoch); each window
-//! takes the next slice of the permutation, and each slot its part of the slice. The beacon of the window's start
-//! block says which uid has which slot. So nobody knows what he will train on before the window starts, two miners of
-//! a window share nothing, and nothing comes back before the epoch is over. All of it is arithmetic on indices: no
-//! token is needed, and a judge computes any miner's share at once.
+//! The training tokens are cut into sequences. An epoch permutes all of them under a key of (run, epoch), and the order is
+//! cut into spans, each for a number of windows. The first positions of a span are its evaluation text, which no miner is
+//! assigned in the span; a miner's batches in a window are the beginning of a permutation of the rest, keyed by (run,
+//! window, beacon of the window's start block, hotkey). So nobody knows what he will train on before the window starts,
+//! any number of miners have text, and what is judged on is not what the run trains on. Two miners may meet on a sequence:
+//! both learn from it, and neither loses. All of it is arithmetic on indices: no token is needed, and a judge computes any
+//! miner's share at once.
 
 use crate::permutation::Permutation;
+use crate::rule::{AssignmentRule, PlanError};
+use crate::span::{Span, Spans};
 use crate::token_shards::TokensUnreadable;
-use serde::{Deserialize, Serialize};
-use templar_base::{Beacon, ContentHash, DataRule, RunId, Uid, Window};
-
-/// How the text is shared out in a run; every node takes it from the genesis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AssignmentRule {
-    /// Tokens that a sequence predicts; the sequence itself has one more.
-    pub sequence_length: u32,
-    /// Sequences of one inner step's batch.
-    pub sequences_per_batch: u32,
-    /// Batches that one miner gets per window: the most inner steps, and those that are carried into the next window.
-    pub batches_per_window: u32,
-    /// How many uids get a share: the uids under this number.
-    pub slots: u16,
-}
-
-impl AssignmentRule {
-    /// The rule in a genesis document.
-    pub fn of_genesis(data: &DataRule) -> Result<Self, PlanError> {
-        let number = |field, value: usize| u32::try_from(value).map_err(|_| PlanError::TooLargeInRule { field });
-        Ok(Self {
-            sequence_length: number("sequence_length", data.sequence_length)?,
-            sequences_per_batch: number("sequences_per_batch", data.sequences_per_batch)?,
-            batches_per_window: number("batches_per_window", data.batches_per_window)?,
-            slots: data.slots,
-        })
-    }
-
-    /// Sequences that one miner gets per window.
-    pub fn sequences_per_slot(&self) -> u64 {
-        u64::from(self.sequences_per_batch) * u64::from(self.batches_per_window)
-    }
-
-    /// Sequences that a window hands out, over all slots.
-    pub fn sequences_per_window(&self) -> u64 {
-        // The product of a u32, a u32 and a u16 may pass 64 bits; a rule like this asks for more text than exists.
-        self.sequences_per_slot().saturating_mul(u64::from(self.slots))
-    }
-
-    /// Training tokens that the rule needs to have `windows` windows in an epoch.
-    pub fn tokens_needed(&self, windows: u64) -> u64 {
-        self.sequences_per_window()
-            .saturating_mul(windows)
-            .saturating_mul(u64::from(self.sequence_length))
-            .saturating_add(1)
-    }
-}
-
-/// Why a text cannot be shared out by a rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A number of the rule is zero.
-    #[error("`{field}` of the assignment rule is zero; the genesis is at fault")]
-    ZeroInRule {
-        /// The name of the number.
-        field: &'static str,
-    },
-    /// A number of the rule is beyond any text.
-    #[error("`{field}` of the assignment rule does not fit in 32 bits; the genesis is at fault")]
-    TooLargeInRule {
-        /// The name of the number.
-        field: &'static str,
-    },
-    /// One window needs more text than there is.
-    #[error(
-        "the text has {tokens} training tokens and one window needs {tokens_needed} (about {bytes_needed} bytes of \
-         text): give more text, or take fewer slots, smaller batches, fewer steps or shorter sequences"
-    )]
-    TextTooSmall {
-        /// Training tokens that there are.
-        tokens: u64,
-        /// Training tokens that there must be.
-        tokens_needed: u64,
-        /// About so many bytes of text have that many tokens.
-        bytes_needed: u64,
-    },
-}
+use templar_base::{Beacon, ContentHash, PublicKey, RunId, Window};
 
 /// Why there are no sequences for a window.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignmentError {
-    /// The uid has no share.
-    #[error("uid {uid} has no share of the text: the run has {slots} slots")]
-    NoSlot {
-        /// The uid that was asked for.
-        uid: Uid,
-        /// Uids under this number have a share.
-        slots: u16,
-    },
-    /// More evaluation sequences are wanted than lie outside the training of the window.
+    /// More evaluation sequences are wanted than the evaluation text has.
     #[error(
-        "{wanted} evaluation sequences are wanted and {available} lie outside the training of the window: give more \
-         text or evaluate on fewer sequences"
+        "{wanted} evaluation sequences are wanted and the evaluation text has {available}: give more text or evaluate \
+         on fewer sequences"
     )]
     TooFewToEvaluate {
         /// How many are wanted.
@@ -129,34 +48,23 @@ pub struct AssignmentPlan {
     run: RunId,
     rule: AssignmentRule,
     sequences: u64,
+    spans: Spans,
+    /// Sequences of the evaluation text, the same in each span.
+    evaluation: u64,
 }
 
-/// Bytes of English text per token, rounded up: what an error tells people. Byte-level BPE has 3.5 to 4.5 bytes a
-/// token at vocabularies of 4 to 50 thousand.
-const BYTES_PER_TOKEN: u64 = 5;
-
 impl AssignmentPlan {
-    /// The plan for a text of `train_tokens` tokens; an error where not even one window fits.
+    /// The plan for a text of `train_tokens` tokens; an error where not even one window of one miner fits.
     pub fn new(run: RunId, rule: AssignmentRule, train_tokens: u64) -> Result<Self, PlanError> {
-        let numbers = [
-            ("sequence_length", rule.sequence_length),
-            ("sequences_per_batch", rule.sequences_per_batch),
-            ("batches_per_window", rule.batches_per_window),
-            ("slots", u32::from(rule.slots)),
-        ];
-        if let Some((field, _)) = numbers.into_iter().find(|(_, value)| *value == 0) {
-            return Err(PlanError::ZeroInRule { field });
-        }
+        rule.check()?;
         let sequences = train_tokens.saturating_sub(1) / u64::from(rule.sequence_length);
-        if sequences < rule.sequences_per_window() {
-            let tokens_needed = rule.tokens_needed(1);
-            return Err(PlanError::TextTooSmall {
-                tokens: train_tokens,
-                tokens_needed,
-                bytes_needed: tokens_needed.saturating_mul(BYTES_PER_TOKEN),
-            });
+        let least = rule.least_span();
+        let spans = Spans::new(sequences, rule.span_sequences.max(least), rule.span_windows);
+        if spans.smallest() < least {
+            return Err(PlanError::too_small(train_tokens, rule.tokens_needed()));
         }
-        Ok(Self { run, rule, sequences })
+        let evaluation = rule.evaluation_of(spans.smallest());
+        Ok(Self { run, rule, sequences, spans, evaluation })
     }
 
     /// The rule of the plan.
@@ -169,79 +77,48 @@ impl AssignmentPlan {
         self.sequences
     }
 
-    /// Windows until sequences come back; at least 1.
-    pub fn windows_per_epoch(&self) -> u64 {
-        self.sequences / self.rule.sequences_per_window()
+    /// Spans of an epoch; at least 1. A text of one span keeps its evaluation text for the whole run.
+    pub fn spans_per_epoch(&self) -> u64 {
+        self.spans.count()
     }
 
-    /// The epoch of a window, and the window's number within the epoch.
-    pub fn epoch_of(&self, window: Window) -> (u64, u64) {
-        (window.period(self.windows_per_epoch()), window.position(self.windows_per_epoch()))
+    /// The sequence indices of a miner in a window whose start block has this beacon, in the order of training:
+    /// `sequences_per_batch` to a batch. No index comes twice.
+    pub fn sequences_of(&self, window: Window, hotkey: &PublicKey, beacon: &Beacon) -> Vec<u64> {
+        let span = self.spans.of(window);
+        let key = key_of("templar batches of a miner v1", &[self.run.as_bytes(), beacon.as_bytes(), hotkey.as_bytes()]);
+        let choice = Permutation::new(span.size - self.evaluation, key, "batches", window.0);
+        let (order, start) = (self.order(span), span.start + self.evaluation);
+        (0..self.rule.sequences_per_miner()).map(|turn| order.at(start + choice.at(turn))).collect()
     }
 
-    /// The slot of a uid in a window whose start block has this beacon.
-    pub fn slot_of(&self, window: Window, uid: Uid, beacon: &Beacon) -> Result<u16, AssignmentError> {
-        let slots = self.rule.slots;
-        if uid.0 >= slots {
-            return Err(AssignmentError::NoSlot { uid, slots });
-        }
-        let key = joined_key("templar slots of a window", &self.run, beacon);
-        let permutation = Permutation::new(u64::from(slots), key, "slots", window.0);
-        // A permutation of u16 many values stays in u16.
-        Ok(permutation.at(u64::from(uid.0)) as u16)
-    }
-
-    /// The sequence indices of a uid in a window, in the order of training: `sequences_per_batch` to a batch.
-    pub fn sequences_of(&self, window: Window, uid: Uid, beacon: &Beacon) -> Result<Vec<u64>, AssignmentError> {
-        let slot = self.slot_of(window, uid, beacon)?;
-        let (epoch, number) = self.epoch_of(window);
-        let permutation = self.epoch_permutation(epoch);
-        let per_slot = self.rule.sequences_per_slot();
-        let start = number * self.rule.sequences_per_window() + u64::from(slot) * per_slot;
-        Ok((start..start + per_slot).map(|position| permutation.at(position)).collect())
-    }
-
-    /// How many sequences lie outside a window's training and, in epochs of three windows or more, outside the next
-    /// window's (miners train on it already while this one is judged). A lower bound at an epoch's last window.
+    /// How many sequences the evaluation text of a span has.
     pub fn available_to_evaluate(&self) -> u64 {
-        let slices = if self.windows_per_epoch() >= 3 { 2 } else { 1 };
-        self.sequences - slices * self.rule.sequences_per_window()
+        self.evaluation
     }
 
-    /// `count` distinct sequence indices to evaluate a window on, drawn by a beacon: none of them is trained on in
-    /// this window nor, in epochs of three windows or more, in the next.
+    /// `count` distinct sequence indices to evaluate a window on, drawn by a beacon from the evaluation text of the
+    /// window's span: no miner is assigned any of them in a window of the span.
     pub fn evaluation_sequences(
         &self,
         window: Window,
         beacon: &Beacon,
         count: usize,
     ) -> Result<Vec<u64>, AssignmentError> {
-        let available = self.available_to_evaluate();
-        if count as u64 > available {
-            return Err(AssignmentError::TooFewToEvaluate { wanted: count as u64, available });
+        let (wanted, available) = (count as u64, self.evaluation);
+        if wanted > available {
+            return Err(AssignmentError::TooFewToEvaluate { wanted, available });
         }
-        let slice = self.rule.sequences_per_window();
-        let (epoch, number) = self.epoch_of(window);
-        let spare_next = self.windows_per_epoch() >= 3;
-        let last = number + 1 == self.windows_per_epoch();
-        let excluded_start = number * slice;
-        let excluded = if spare_next && !last { 2 * slice } else { slice };
-        // The last window's successor opens the next epoch, whose order is another one: look each index up in it.
-        let next_epoch = (spare_next && last).then(|| self.epoch_permutation(epoch.wrapping_add(1)));
-
-        let key = joined_key("templar evaluation of a window", &self.run, beacon);
-        let draw = Permutation::new(self.sequences - excluded, key, "evaluation", window.0);
-        let order = self.epoch_permutation(epoch);
-        let indices = (0..draw.size()).map(|turn| {
-            let position = draw.at(turn);
-            order.at(if position < excluded_start { position } else { position + excluded })
-        });
-        let spared = |index: &u64| next_epoch.as_ref().is_none_or(|next| next.position_of(*index) >= slice);
-        Ok(indices.filter(spared).take(count).collect())
+        let span = self.spans.of(window);
+        let key = key_of("templar evaluation of a window", &[self.run.as_bytes(), beacon.as_bytes()]);
+        let draw = Permutation::new(available, key, "evaluation", window.0);
+        let order = self.order(span);
+        Ok((0..wanted).map(|turn| order.at(span.start + draw.at(turn))).collect())
     }
 
-    fn epoch_permutation(&self, epoch: u64) -> Permutation {
-        Permutation::new(self.sequences, *self.run.as_bytes(), "epoch of the text", epoch)
+    /// The order of a span's epoch.
+    fn order(&self, span: Span) -> Permutation {
+        Permutation::new(self.sequences, *self.run.as_bytes(), "epoch of the text", span.epoch)
     }
 }
 
@@ -254,11 +131,12 @@ pub fn digest_of(carried: Option<ContentHash>, own: ContentHash) -> ContentHash 
     }
 }
 
-/// One key of a run and a beacon, apart from all other uses of the two.
-fn joined_key(context: &str, run: &RunId, beacon: &Beacon) -> [u8; 32] {
+/// One key of several values of 32 bytes, apart from all other uses of them.
+fn key_of(context: &str, parts: &[&[u8; 32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(context);
-    hasher.update(run.as_bytes());
-    hasher.update(beacon.as_bytes());
+    for part in parts {
+        hasher.update(*part);
+    }
     *hasher.finalize().as_bytes()
 }
 
@@ -267,108 +145,180 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-    use templar_base::CorpusHashes;
 
     fn beacon(number: u64) -> Beacon {
         Beacon::new(*blake3::hash(&number.to_le_bytes()).as_bytes())
     }
 
+    fn miner(number: u16) -> PublicKey {
+        PublicKey::new(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
     fn rule() -> impl Strategy<Value = AssignmentRule> {
-        (1u32..9, 1u32..4, 1u32..5, 1u16..9).prop_map(|(length, sequences, batches, slots)| AssignmentRule {
-            sequence_length: length,
-            sequences_per_batch: sequences,
-            batches_per_window: batches,
-            slots,
-        })
+        (1u32..9, 1u32..4, 1u32..5, 1u64..60, 1u64..5, 0u32..=50, 0u32..12).prop_map(
+            |(length, batch, batches, span, windows, percent, least)| AssignmentRule {
+                sequence_length: length,
+                sequences_per_batch: batch,
+                batches_per_window: batches,
+                span_sequences: span,
+                span_windows: windows,
+                evaluation_percent: percent,
+                least_evaluation: least,
+            },
+        )
+    }
+
+    /// A plan for the least text of the rule and some sequences more.
+    fn plan(rule: AssignmentRule, more: u64, run: [u8; 32]) -> AssignmentPlan {
+        let tokens = rule.tokens_needed() + more * u64::from(rule.sequence_length);
+        AssignmentPlan::new(RunId::new(run), rule, tokens).unwrap()
+    }
+
+    /// All sequences of a window's evaluation text.
+    fn evaluation_text(plan: &AssignmentPlan, window: Window) -> BTreeSet<u64> {
+        let all = plan.available_to_evaluate() as usize;
+        plan.evaluation_sequences(window, &beacon(0), all).unwrap().into_iter().collect()
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn an_epoch_hands_out_each_sequence_at_most_once_and_all_but_a_rest(
-            rule in rule(), windows in 1u64..6, extra in 0u64..40, run in any::<[u8; 32]>(),
+        fn no_assignment_touches_the_evaluation_text_of_its_span(
+            rule in rule(), more in 0u64..200, window in 0u64..1_000, run in any::<[u8; 32]>(),
         ) {
-            let tokens = rule.tokens_needed(windows) + extra;
-            let plan = AssignmentPlan::new(RunId::new(run), rule, tokens).unwrap();
-            prop_assert!(plan.windows_per_epoch() >= windows);
-            for epoch in 0..2 {
-                let mut seen = BTreeSet::new();
-                for number in 0..plan.windows_per_epoch() {
-                    let window = Window(epoch * plan.windows_per_epoch() + number);
-                    for uid in 0..rule.slots {
-                        for index in plan.sequences_of(window, Uid(uid), &beacon(window.0)).unwrap() {
-                            prop_assert!(index < plan.sequences());
-                            prop_assert!(seen.insert(index), "sequence {} came twice", index);
-                        }
-                    }
+            let plan = plan(rule, more, run);
+            let span = plan.spans.of(Window(window));
+            let first = window - window % rule.span_windows;
+            let judged = evaluation_text(&plan, Window(first));
+            prop_assert_eq!(judged.len() as u64, plan.available_to_evaluate());
+            for other in first..first + rule.span_windows {
+                prop_assert_eq!(plan.spans.of(Window(other)), span);
+                prop_assert_eq!(&evaluation_text(&plan, Window(other)), &judged);
+                for number in 0..4 {
+                    let own = plan.sequences_of(Window(other), &miner(number), &beacon(other));
+                    prop_assert!(own.iter().all(|index| !judged.contains(index)));
                 }
-                let rest = plan.sequences() - seen.len() as u64;
-                prop_assert!(rest < rule.sequences_per_window());
             }
         }
 
         #[test]
-        fn evaluation_is_distinct_reproducible_and_outside_the_training(
-            rule in rule(), windows in 2u64..7, extra in 0u64..40, window in 0u64..20, run in any::<[u8; 32]>(),
+        fn an_assignment_is_full_reproducible_and_without_repeats(
+            rule in rule(), more in 0u64..200, window: u64, hotkey in any::<[u8; 32]>(), run in any::<[u8; 32]>(),
         ) {
-            let plan = AssignmentPlan::new(RunId::new(run), rule, rule.tokens_needed(windows) + extra).unwrap();
-            let count = plan.available_to_evaluate().min(16) as usize;
+            let plan = plan(rule, more, run);
+            let own = plan.sequences_of(Window(window), &PublicKey::new(hotkey), &beacon(1));
+            prop_assert_eq!(&own, &plan.sequences_of(Window(window), &PublicKey::new(hotkey), &beacon(1)));
+            prop_assert_eq!(own.len() as u64, rule.sequences_per_miner());
+            prop_assert!(own.iter().all(|index| *index < plan.sequences()));
+            prop_assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
+        }
+
+        #[test]
+        fn every_sequence_outside_the_evaluation_text_can_be_assigned(
+            rule in rule(), more in 0u64..60, run in any::<[u8; 32]>(),
+        ) {
+            let rule = AssignmentRule { span_windows: 1, ..rule };
+            let plan = plan(rule, more, run);
+            let (mut trained, mut judged) = (BTreeSet::new(), BTreeSet::new());
+            for number in 0..plan.spans_per_epoch() {
+                let window = Window(number);
+                let before = trained.len();
+                judged.extend(evaluation_text(&plan, window));
+                let size = (plan.spans.of(window).size - plan.available_to_evaluate()) as usize;
+                // Each key misses a sequence with a chance of at most 1 - own / size.
+                for key in 0..20 * size as u16 {
+                    trained.extend(plan.sequences_of(window, &miner(key), &beacon(window.0)));
+                    if trained.len() == before + size {
+                        break;
+                    }
+                }
+                prop_assert_eq!(trained.len(), before + size);
+            }
+            prop_assert!(trained.is_disjoint(&judged));
+            prop_assert_eq!((trained.len() + judged.len()) as u64, plan.sequences());
+        }
+
+        #[test]
+        fn evaluation_is_distinct_reproducible_and_drawn_by_the_beacon(
+            rule in rule(), more in 0u64..200, window: u64, run in any::<[u8; 32]>(),
+        ) {
+            let plan = plan(rule, more, run);
+            let count = rule.least_evaluation as usize;
             let drawn = plan.evaluation_sequences(Window(window), &beacon(1), count).unwrap();
-            prop_assert_eq!(drawn.len(), count);
             prop_assert_eq!(&drawn, &plan.evaluation_sequences(Window(window), &beacon(1), count).unwrap());
-            let set: BTreeSet<u64> = drawn.iter().copied().collect();
-            prop_assert_eq!(set.len(), count);
-            let spared = if plan.windows_per_epoch() >= 3 { window..window + 2 } else { window..window + 1 };
-            for trained in spared {
-                for uid in 0..rule.slots {
-                    for index in plan.sequences_of(Window(trained), Uid(uid), &beacon(7)).unwrap() {
-                        prop_assert!(!set.contains(&index));
-                    }
-                }
-            }
-        }
-
-        #[test]
-        fn any_window_and_uid_gets_an_answer(window: u64, uid: u16, run in any::<[u8; 32]>()) {
-            let rule = AssignmentRule { sequence_length: 3, sequences_per_batch: 2, batches_per_window: 2, slots: 5 };
-            let plan = AssignmentPlan::new(RunId::new(run), rule, 500).unwrap();
-            prop_assert_eq!(plan.sequences_of(Window(window), Uid(uid), &beacon(0)).is_ok(), uid < 5);
-            prop_assert!(plan.evaluation_sequences(Window(window), &beacon(0), 20).is_ok());
+            prop_assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), count);
+            let text = evaluation_text(&plan, Window(window));
+            prop_assert!(drawn.iter().all(|index| text.contains(index)));
         }
     }
 
+    const RULE: AssignmentRule = AssignmentRule {
+        sequence_length: 8,
+        sequences_per_batch: 2,
+        batches_per_window: 3,
+        span_sequences: 500,
+        span_windows: 4,
+        evaluation_percent: 2,
+        least_evaluation: 5,
+    };
+
+    /// There were slots once, which the first comers held for ever.
     #[test]
-    fn the_beacon_decides_who_gets_what() {
-        let rule = AssignmentRule { sequence_length: 8, sequences_per_batch: 2, batches_per_window: 3, slots: 64 };
-        let plan = AssignmentPlan::new(RunId::new([3; 32]), rule, rule.tokens_needed(4)).unwrap();
-        let share = |number| plan.sequences_of(Window(2), Uid(5), &beacon(number)).unwrap();
-        assert_eq!(share(1), share(1));
-        assert!((2..12).any(|number| share(number) != share(1)));
+    fn any_number_of_miners_have_text_of_their_own() {
+        let plan = plan(RULE, 2_000, [3; 32]);
+        let share = |number| plan.sequences_of(Window(2), &miner(number), &beacon(2));
+        let shares: BTreeSet<Vec<u64>> = (0..5_000).map(share).collect();
+        assert_eq!(shares.len(), 5_000);
+    }
+
+    #[test]
+    fn windows_beacons_hotkeys_and_runs_give_other_shares() {
+        let of = |run, window, hotkey, number| {
+            plan(RULE, 2_000, [run; 32]).sequences_of(Window(window), &miner(hotkey), &beacon(number))
+        };
+        let shares = [of(3, 2, 1, 2), of(3, 3, 1, 2), of(3, 2, 2, 2), of(3, 2, 1, 3), of(4, 2, 1, 2)];
+        assert_eq!(shares.iter().collect::<BTreeSet<_>>().len(), 5);
+        let judged = |number| plan(RULE, 20_000, [3; 32]).evaluation_sequences(Window(2), &beacon(number), 5).unwrap();
+        assert_ne!(judged(1), judged(2));
+    }
+
+    #[test]
+    fn the_next_epoch_trains_on_what_a_span_was_judged_on() {
+        let plan = plan(RULE, 2_000, [3; 32]);
+        let epoch = plan.spans_per_epoch() * RULE.span_windows;
+        assert_eq!((plan.spans_per_epoch(), plan.available_to_evaluate()), (4, 10));
+        let judged = evaluation_text(&plan, Window(0));
+        let next: Vec<u64> = (epoch..2 * epoch)
+            .flat_map(|window| (0..200).flat_map(move |key| [(window, key)]))
+            .flat_map(|(window, key)| plan.sequences_of(Window(window), &miner(key), &beacon(window)))
+            .filter(|index| judged.contains(index))
+            .collect();
+        assert!(next.into_iter().collect::<BTreeSet<_>>().len() >= 9);
+    }
+
+    #[test]
+    fn a_text_of_one_span_is_judged_on_the_same_text_for_ever() {
+        let plan = plan(RULE, 100, [3; 32]);
+        assert_eq!((plan.spans_per_epoch(), plan.available_to_evaluate()), (1, 5));
+        assert_eq!(evaluation_text(&plan, Window(0)), evaluation_text(&plan, Window(999_999)));
+        let order = |number| plan.evaluation_sequences(Window(7), &beacon(number), 5).unwrap();
+        assert!((1..9).any(|number| order(number) != order(0)));
+        assert!(matches!(
+            plan.evaluation_sequences(Window(3), &beacon(0), 6),
+            Err(AssignmentError::TooFewToEvaluate { wanted: 6, available: 5 })
+        ));
     }
 
     #[test]
     fn too_little_text_is_said_with_numbers() {
-        let rule = AssignmentRule { sequence_length: 8, sequences_per_batch: 2, batches_per_window: 3, slots: 4 };
-        assert_eq!(rule.tokens_needed(1), 193);
-        assert!(AssignmentPlan::new(RunId::default(), rule, 193).is_ok());
-        let error = AssignmentPlan::new(RunId::default(), rule, 192).unwrap_err();
-        assert_eq!(error, PlanError::TextTooSmall { tokens: 192, tokens_needed: 193, bytes_needed: 965 });
-        let zero = AssignmentRule { slots: 0, ..rule };
-        assert_eq!(
-            AssignmentPlan::new(RunId::default(), zero, 193).unwrap_err(),
-            PlanError::ZeroInRule { field: "slots" }
-        );
-    }
-
-    #[test]
-    fn the_rule_of_a_genesis_is_taken_over() {
-        let mut data = DataRule::of(CorpusHashes::default(), 128);
-        data.batches_per_window = 30;
-        let rule = AssignmentRule::of_genesis(&data).unwrap();
-        assert_eq!((rule.sequences_per_slot(), rule.sequences_per_window()), (240, 3840));
-        data.batches_per_window = usize::MAX;
-        assert_eq!(AssignmentRule::of_genesis(&data), Err(PlanError::TooLargeInRule { field: "batches_per_window" }));
+        assert_eq!((RULE.least_span(), RULE.tokens_needed()), (11, 89));
+        assert!(AssignmentPlan::new(RunId::default(), RULE, 89).is_ok());
+        let error = AssignmentPlan::new(RunId::default(), RULE, 88).unwrap_err();
+        assert_eq!(error, PlanError::TextTooSmall { tokens: 88, tokens_needed: 89, bytes_needed: 445 });
+        let zero = AssignmentRule { span_windows: 0, ..RULE };
+        let error = AssignmentPlan::new(RunId::default(), zero, 193).unwrap_err();
+        assert_eq!(error, PlanError::ZeroInRule { field: "span_windows" });
     }
 
     #[test]
@@ -377,7 +327,10 @@ mod tests {
             sequence_length: u32::MAX,
             sequences_per_batch: u32::MAX,
             batches_per_window: u32::MAX,
-            slots: u16::MAX,
+            span_sequences: u64::MAX,
+            span_windows: u64::MAX,
+            evaluation_percent: u32::MAX,
+            least_evaluation: u32::MAX,
         };
         assert!(matches!(
             AssignmentPlan::new(RunId::default(), rule, u64::MAX),
@@ -385,15 +338,11 @@ mod tests {
         ));
     }
 
+    /// Another share-out would make payloads of a running run false.
     #[test]
-    fn one_window_in_an_epoch_leaves_the_rest_to_evaluate() {
-        let rule = AssignmentRule { sequence_length: 8, sequences_per_batch: 1, batches_per_window: 3, slots: 2 };
-        let plan = AssignmentPlan::new(RunId::default(), rule, 8 * 8 + 1).unwrap();
-        assert_eq!((plan.windows_per_epoch(), plan.available_to_evaluate()), (1, 2));
-        assert_eq!(plan.evaluation_sequences(Window(3), &beacon(0), 2).unwrap().len(), 2);
-        assert!(matches!(
-            plan.evaluation_sequences(Window(3), &beacon(0), 3),
-            Err(AssignmentError::TooFewToEvaluate { wanted: 3, available: 2 })
-        ));
+    fn the_share_out_is_pinned() {
+        let plan = plan(RULE, 2_000, [3; 32]);
+        assert_eq!(plan.sequences_of(Window(9), &miner(1), &beacon(9)), [691, 833, 1207, 1086, 1200, 1877]);
+        assert_eq!(plan.evaluation_sequences(Window(9), &beacon(10), 5).unwrap(), [1366, 824, 267, 1393, 1826]);
     }
 }

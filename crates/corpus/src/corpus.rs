@@ -1,8 +1,9 @@
 //! A corpus that is ready to train on: checked against the manifest, its tokens in their files.
 
-use crate::assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError};
+use crate::assignment::{AssignmentError, AssignmentPlan};
 use crate::end_of_text::EndOfText;
 use crate::manifest::{LARGEST_MANIFEST_BYTES, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, TOKENIZER_FILE};
+use crate::rule::{AssignmentRule, PlanError};
 use crate::shard::{ShardError, check_shard, shard_bytes};
 use crate::token_shards::{TokenShards, TokensUnreadable};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -10,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
+use templar_base::{Beacon, ContentHash, PublicKey, RunId, Window};
 
 /// Why a corpus cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,9 +101,6 @@ pub enum CorpusError {
     /// The text is too small for the run.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The text is too small to evaluate on.
-    #[error(transparent)]
-    Assignment(#[from] AssignmentError),
     /// The model has fewer tokens than the text uses.
     #[error(
         "the text uses {corpus} tokens, and the model knows {model}: set the model's vocabulary to at least {corpus}"
@@ -172,23 +170,18 @@ impl Corpus {
         Ok(())
     }
 
-    /// Checks that the text is enough for a model of this vocabulary under this rule, with `evaluation` sequences
-    /// outside the training of each window and `held_out` sequences of the held-out part.
+    /// Checks that the text is enough for a model of this vocabulary under this rule, with `held_out` sequences of the
+    /// held-out part.
     pub fn check_enough(
         &self,
         rule: AssignmentRule,
         model_vocabulary: u32,
-        evaluation: usize,
         held_out: usize,
     ) -> Result<(), CorpusError> {
         if model_vocabulary < self.manifest.vocab_size {
             return Err(CorpusError::VocabularyOfModel { corpus: self.manifest.vocab_size, model: model_vocabulary });
         }
-        let plan = AssignmentPlan::new(RunId::default(), rule, self.train_tokens())?;
-        let (wanted, available) = (evaluation as u64, plan.available_to_evaluate());
-        if wanted > available {
-            return Err(AssignmentError::TooFewToEvaluate { wanted, available }.into());
-        }
+        AssignmentPlan::new(RunId::default(), rule, self.train_tokens())?;
         self.check_held_out(held_out, rule.sequence_length as usize)
     }
 
@@ -260,8 +253,8 @@ impl Corpus {
         Ok(Assignments { corpus: Arc::clone(self), plan })
     }
 
-    /// The tokens of a training sequence, which the plan keeps inside the text.
-    fn read_sequence(&self, index: u64, length: u32, out: &mut Vec<u32>) -> Result<(), TokensUnreadable> {
+    /// The tokens of a training sequence, which the caller keeps inside the text.
+    pub(crate) fn read_sequence(&self, index: u64, length: u32, out: &mut Vec<u32>) -> Result<(), TokensUnreadable> {
         self.train.read(index * u64::from(length), length as usize + 1, out)
     }
 }
@@ -319,14 +312,14 @@ impl Assignments {
         &self.corpus
     }
 
-    /// What a uid trains on in a window whose start block has this beacon.
-    pub fn assignment(&self, window: Window, uid: Uid, beacon: &Beacon) -> Result<Assignment, AssignmentError> {
-        let indices = self.plan.sequences_of(window, uid, beacon)?;
-        Ok(Assignment { corpus: Arc::clone(&self.corpus), rule: *self.plan.rule(), indices })
+    /// What a miner trains on in a window whose start block has this beacon.
+    pub fn assignment(&self, window: Window, hotkey: &PublicKey, beacon: &Beacon) -> Assignment {
+        let indices = self.plan.sequences_of(window, hotkey, beacon);
+        Assignment { corpus: Arc::clone(&self.corpus), rule: *self.plan.rule(), indices }
     }
 
-    /// `count` distinct sequences of `sequence_length + 1` tokens to evaluate a window on, drawn by a beacon from
-    /// what nobody trains on in the window: see [`AssignmentPlan::evaluation_sequences`].
+    /// `count` distinct sequences of `sequence_length + 1` tokens to evaluate a window on, drawn by a beacon from the
+    /// evaluation text of its span: see [`AssignmentPlan::evaluation_sequences`].
     pub fn evaluation_sequences(
         &self,
         window: Window,

@@ -1,4 +1,4 @@
-//! Text to tokenizer to token shards to the batches of each (run, window, uid).
+//! Text to tokenizer to token shards to the batches of each (run, window, hotkey).
 //!
 //! A corpus is a folder of shards, a tokenizer and a manifest that names both by hash; its name is the manifest's
 //! hash, which stands in the genesis of a run. From the genesis and public beacons alone, every node computes which
@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use templar_base::{Beacon, RunId, Uid, Window};
+//! use templar_base::{Beacon, CorpusHashes, Genesis, ModelConfig, PublicKey, RunId, Window};
 //! use templar_corpus::{AssignmentRule, Corpus, CorpusBuilder, Source};
 //!
 //! let folder = std::env::temp_dir().join(format!("templar-corpus-example-{}", std::process::id()));
@@ -15,10 +15,12 @@
 //! CorpusBuilder::new().source(text, "synthetic", "made here").vocab_size(400).build(&folder, |_| {}).unwrap();
 //!
 //! let corpus = Arc::new(Corpus::open(&folder).unwrap());
-//! let rule = AssignmentRule { sequence_length: 32, sequences_per_batch: 4, batches_per_window: 3, slots: 8 };
+//! let names = CorpusHashes { tokenizer: corpus.tokenizer().hash(), manifest: corpus.manifest_hash() };
+//! let genesis = Genesis::small(ModelConfig::tiny(400), names);
+//! let rule = AssignmentRule::of_genesis(&genesis).unwrap();
 //! let assignments = corpus.assignments(RunId::default(), rule).unwrap();
-//! let mine = assignments.assignment(Window(5), Uid(2), &Beacon::default()).unwrap();
-//! assert_eq!(mine.batch(0).unwrap().len(), 4 * 33);
+//! let mine = assignments.assignment(Window(5), &PublicKey::new([2; 32]), &Beacon::default());
+//! assert_eq!(mine.batch(0).unwrap().len(), 33);
 //! # std::fs::remove_dir_all(folder).unwrap();
 //! ```
 
@@ -44,15 +46,18 @@ mod permutation;
 mod pieces;
 mod plain_text;
 mod rows;
+mod rule;
 mod run_fit;
 mod shard;
 mod source;
+mod span;
 mod synthetic;
+mod text_order;
 mod token_shards;
 mod tokenizer;
 mod utf8;
 
-pub use assignment::{AssignmentError, AssignmentPlan, AssignmentRule, PlanError, digest_of};
+pub use assignment::{AssignmentError, AssignmentPlan, digest_of};
 pub use builder::{BuildError, BuildProgress, CorpusBuilder};
 pub use corpus::{Assignment, Assignments, Corpus, CorpusError};
 pub use documents::{Documents, KindFound, SourceError};
@@ -64,10 +69,12 @@ pub use left_out::{LeftOut, WhyLeftOut};
 pub use manifest::{CorpusObject, MANIFEST_FILE, Manifest, ManifestError, ShardEntry, SourceEntry, TOKENIZER_FILE};
 pub use permutation::Permutation;
 pub use rows::{Row, Tally};
+pub use rule::{AssignmentRule, PlanError};
 pub use run_fit::{TextNeeded, corpus_problems, steps_that_fit};
 pub use shard::{ShardError, read_shard};
 pub use source::{DEFAULT_FIELD, Source, TextFiles};
 pub use synthetic::{synthetic, synthetic_document};
+pub use text_order::TextOrder;
 pub use token_shards::TokensUnreadable;
 pub use tokenizer::{
     END_OF_TEXT, LARGEST_VOCABULARY, SMALLEST_VOCABULARY, StreamDecoder, TRAINING_SAMPLE_BYTES, Tokenizer,

@@ -5,7 +5,7 @@ use crate::held_out::held_out_bytes;
 use crate::{AssignmentRule, Corpus};
 use templar_base::{Genesis, Problem};
 
-/// The part of the training text that one window may hand out: the rest is for evaluation.
+/// The part of the training text that the expected miners may use in one window: over more of it they would meet often.
 const WINDOW_SHARE: (u64, u64) = (3, 4);
 
 /// What of a document does not fit a corpus.
@@ -20,10 +20,9 @@ pub fn corpus_problems(genesis: &Genesis, corpus: &Corpus) -> Vec<Problem> {
     if data.manifest != manifest {
         problems.push(problem("data.manifest", data.manifest.to_string(), format!("{manifest} for this corpus")));
     }
-    let enough = AssignmentRule::of_genesis(data).map_err(Into::into).and_then(|rule| {
+    let enough = AssignmentRule::of_genesis(genesis).map_err(Into::into).and_then(|rule| {
         let vocabulary = u32::try_from(genesis.model.vocab_size).unwrap_or(u32::MAX);
-        let (evaluation, held_out) = (genesis.judging.evaluation_sequences, genesis.judging.held_out_sequences);
-        corpus.check_enough(rule, vocabulary, evaluation, held_out)
+        corpus.check_enough(rule, vocabulary, genesis.judging.held_out_sequences)
     });
     if let Err(error) = enough {
         let value = format!("more than this corpus of {} training tokens gives", corpus.train_tokens());
@@ -42,14 +41,12 @@ pub struct TextNeeded {
 }
 
 impl TextNeeded {
-    /// What a share-out by `rule` needs, with `evaluation` sequences outside the training of each window and `held_out`
-    /// sequences of the part that is kept back. A corpus of that size passes [`Corpus::check_enough`].
-    pub fn of(rule: AssignmentRule, evaluation: usize, held_out: usize) -> Self {
+    /// What a share-out by `rule` needs, with `held_out` sequences of the part that is kept back. A corpus of that size
+    /// passes [`Corpus::check_enough`].
+    pub fn of(rule: AssignmentRule, held_out: usize) -> Self {
         let length = u64::from(rule.sequence_length);
-        // While a window is judged the next one is trained on: neither may hold what judges.
-        let sequences = rule.sequences_per_window().saturating_mul(2).saturating_add(evaluation as u64);
         Self {
-            train_tokens: sequences.saturating_mul(length).saturating_add(1),
+            train_tokens: rule.tokens_needed(),
             held_out_tokens: (held_out as u64).saturating_mul(length).saturating_add(u64::from(held_out > 0)),
         }
     }
@@ -79,7 +76,7 @@ impl TextNeeded {
     }
 }
 
-/// As many steps as wanted, as far as the text reaches for this many sequences a step over all slots.
+/// As many steps as wanted, as far as the text reaches for this many sequences a step over all expected miners.
 pub fn steps_that_fit(wanted: usize, corpus: &Corpus, sequence_length: usize, sequences: u64) -> usize {
     let available = corpus.train_tokens().saturating_sub(1) / sequence_length.max(1) as u64;
     let most = available * WINDOW_SHARE.0 / WINDOW_SHARE.1 / sequences.max(1);
@@ -110,8 +107,16 @@ mod tests {
 
     #[test]
     fn a_text_of_the_stated_size_is_enough() {
-        let rule = AssignmentRule { sequence_length: 32, sequences_per_batch: 4, batches_per_window: 6, slots: 5 };
-        let needed = TextNeeded::of(rule, 40, 16);
+        let rule = AssignmentRule {
+            sequence_length: 32,
+            sequences_per_batch: 4,
+            batches_per_window: 60,
+            span_sequences: 10_000,
+            span_windows: 64,
+            evaluation_percent: 2,
+            least_evaluation: 40,
+        };
+        let needed = TextNeeded::of(rule, 16);
         let root = tempfile::tempdir().unwrap();
         let build = |name: &str, bytes: u64| {
             let text = Source::Synthetic { seed: 0, bytes };
@@ -123,9 +128,9 @@ mod tests {
         // The synthetic text ends with a whole document, and a document less is cut at a word.
         let enough = build("enough", needed.bytes(ratio) * 11 / 10);
         assert!(needed.is_met_by(&enough));
-        enough.check_enough(rule, 400, 40, 16).unwrap();
+        enough.check_enough(rule, 400, 16).unwrap();
         let too_little = build("too-little", needed.bytes(ratio) / 3);
         assert!(!needed.is_met_by(&too_little));
-        assert!(too_little.check_enough(rule, 400, 40, 16).is_err());
+        assert!(too_little.check_enough(rule, 400, 16).is_err());
     }
 }

@@ -4,14 +4,21 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use templar_base::{Beacon, ContentHash, RunId, Uid, Window};
+use templar_base::{Beacon, ContentHash, PublicKey, RunId, Window};
 use templar_corpus::{
     AssignmentError, AssignmentRule, BuildError, BuildProgress, Corpus, CorpusBuilder, CorpusError, Manifest,
     ManifestError, PlanError, Source, SourceError, Tokenizer,
 };
 
-const RULE: AssignmentRule =
-    AssignmentRule { sequence_length: 16, sequences_per_batch: 4, batches_per_window: 5, slots: 8 };
+const RULE: AssignmentRule = AssignmentRule {
+    sequence_length: 16,
+    sequences_per_batch: 4,
+    batches_per_window: 5,
+    span_sequences: 200,
+    span_windows: 3,
+    evaluation_percent: 2,
+    least_evaluation: 32,
+};
 
 fn build(folder: &Path, seed: u64) -> Manifest {
     let text = Source::Synthetic { seed, bytes: 150_000 };
@@ -148,10 +155,10 @@ fn batches_digests_and_evaluation_fit_together() {
     build(&folder, 1);
     let corpus = Arc::new(Corpus::open(&folder).unwrap());
     let assignments = corpus.assignments(RunId::new([4; 32]), RULE).unwrap();
-    assert!(assignments.plan().windows_per_epoch() >= 3);
-    let beacon = Beacon::new([8; 32]);
-    let mine = assignments.assignment(Window(3), Uid(1), &beacon).unwrap();
-    let theirs = assignments.assignment(Window(3), Uid(2), &beacon).unwrap();
+    assert!(assignments.plan().spans_per_epoch() >= 3);
+    let (beacon, miner) = (Beacon::new([8; 32]), |number| PublicKey::new([number; 32]));
+    let mine = assignments.assignment(Window(3), &miner(1), &beacon);
+    let theirs = assignments.assignment(Window(3), &miner(2), &beacon);
     assert_eq!(mine.indices().len(), 20);
 
     let batch = mine.batch(2).unwrap();
@@ -160,7 +167,7 @@ fn batches_digests_and_evaluation_fit_together() {
     assert_eq!(batch.len(), 4 * 17);
     assert!(matches!(mine.batch(5), Err(AssignmentError::NoBatch { batch: 5, batches: 5 })));
 
-    let again = assignments.assignment(Window(3), Uid(1), &beacon).unwrap();
+    let again = assignments.assignment(Window(3), &miner(1), &beacon);
     assert_eq!(mine.digest(0, 5).unwrap(), again.digest(0, 5).unwrap());
     let digests = [mine.digest(0, 5), mine.digest(0, 4), mine.digest(1, 4), mine.digest(0, 0), theirs.digest(0, 5)];
     let distinct: BTreeSet<_> = digests.into_iter().map(Result::unwrap).collect();
@@ -194,7 +201,7 @@ fn what_a_run_needs_is_checked_at_once() {
     let folder = parent.path().join("corpus");
     build(&folder, 1);
     let corpus = Corpus::open(&folder).unwrap();
-    corpus.check_enough(RULE, 400, 32, 8).unwrap();
+    corpus.check_enough(RULE, 400, 8).unwrap();
     corpus.check_names(corpus.manifest_hash(), corpus.tokenizer().hash()).unwrap();
     assert!(matches!(
         corpus.check_names(ContentHash::default(), corpus.tokenizer().hash()),
@@ -204,10 +211,11 @@ fn what_a_run_needs_is_checked_at_once() {
         corpus.check_names(corpus.manifest_hash(), ContentHash::default()),
         Err(CorpusError::WrongTokenizer { .. })
     ));
-    assert!(matches!(corpus.check_enough(RULE, 399, 1, 1), Err(CorpusError::VocabularyOfModel { .. })));
-    let huge = AssignmentRule { slots: 60_000, ..RULE };
-    let error = corpus.check_enough(huge, 400, 1, 1).unwrap_err();
+    assert!(matches!(corpus.check_enough(RULE, 399, 1), Err(CorpusError::VocabularyOfModel { .. })));
+    let huge = AssignmentRule { batches_per_window: 60_000, ..RULE };
+    let error = corpus.check_enough(huge, 400, 1).unwrap_err();
     assert!(matches!(error, CorpusError::Plan(PlanError::TextTooSmall { .. })), "{error}");
-    assert!(matches!(corpus.check_enough(RULE, 400, 1 << 30, 1), Err(CorpusError::Assignment(_))));
-    assert!(matches!(corpus.check_enough(RULE, 400, 1, 1 << 30), Err(CorpusError::HeldOutTooSmall { .. })));
+    let huge = AssignmentRule { least_evaluation: 1 << 30, ..RULE };
+    assert!(matches!(corpus.check_enough(huge, 400, 1), Err(CorpusError::Plan(PlanError::TextTooSmall { .. }))));
+    assert!(matches!(corpus.check_enough(RULE, 400, 1 << 30), Err(CorpusError::HeldOutTooSmall { .. })));
 }

@@ -54,8 +54,8 @@ pub enum Rejection {
         /// The numerics that it names.
         actual: String,
     },
-    /// The miner has no data in this window.
-    #[error("the uid has no data in this window: it is beyond the run's slots")]
+    /// No text is assigned for the steps that the payload names.
+    #[error("the payload names steps for which no text is assigned, such as some before the first window")]
     NoAssignment,
     /// The numbers of steps and tokens contradict each other or the rules.
     #[error("the numbers of inner steps and tokens do not fit the rules")]
@@ -115,7 +115,7 @@ pub struct Expectation<'a> {
     /// Of those, the most that a miner takes in this window. Steps carried over from the window before go by the rules of
     /// that one, and so only by what was assigned.
     pub inner_steps: u32,
-    /// Digest of the assigned batches for the steps that the payload names; none where the uid has no data.
+    /// Digest of the assigned batches for the steps that the payload names; none where no text is assigned for them.
     pub data_digest: Option<ContentHash>,
     /// Median of the kept magnitudes' sum in recent windows, in the units of the wire format; 0 where unknown.
     pub magnitude_history: u64,

@@ -53,16 +53,13 @@ pub enum SetupError {
     },
     /// The network has no room for the nodes that are asked for; the caller is at fault.
     #[error(
-        "the network in {} has room for {miners} more miners and {validators} more validators: shares of its text and \
-         funds of its owner end there", root.display()
+        "the network in {} has room for {nodes} more nodes: funds of its owner end there", root.display()
     )]
     NoRoom {
         /// The network's folder.
         root: PathBuf,
-        /// More miners that it may have.
-        miners: usize,
-        /// More validators that it may have.
-        validators: usize,
+        /// More nodes that it may have.
+        nodes: usize,
     },
     /// A part of the network is missing, damaged or of another one: what was in it cannot be made again.
     #[error("the network in {} cannot be started: {what}", root.display())]
@@ -104,8 +101,8 @@ pub enum SetupError {
     },
     /// The text is too small for any share-out.
     #[error(
-        "the text has {tokens} tokens in {bytes} bytes, too few for {miners} miners and {validators} validators: they \
-         need about {needed} bytes"
+        "the text has {tokens} tokens in {bytes} bytes, too few for a network with {miners} miners at its start: it \
+         needs about {needed} bytes"
     )]
     TooLittleText {
         /// Size of the text.
@@ -114,8 +111,6 @@ pub enum SetupError {
         tokens: u64,
         /// Number of miners.
         miners: usize,
-        /// Number of validators.
-        validators: usize,
         /// About how many bytes of text are needed.
         needed: u64,
     },
@@ -221,7 +216,7 @@ impl SetupError {
             }
             Self::NoRoom { .. } => "take fewer --miners or --validators, or start over with --fresh",
             Self::TooLittleMemory { .. } => "take a smaller --preset, or fewer --miners and --validators",
-            Self::TooLittleText { .. } => "give a longer --text, or start with fewer --miners and --validators",
+            Self::TooLittleText { .. } => "give a longer --text, or start with fewer --miners",
             Self::Build(BuildError::Tokenizer(TokenizerError::TextTooPlain { .. })) => {
                 "take a smaller --vocab-size, or leave it out for what the text gives"
             }

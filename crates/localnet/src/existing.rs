@@ -124,51 +124,37 @@ impl Existing {
         is_missing && self.root.join("nodes").join(name).is_dir()
     }
 
-    fn without_slot(&self, settings: &Settings) -> Result<(usize, usize), SetupError> {
-        let (mut miners, mut validators) = (0, 0);
+    /// How many nodes of these settings have no slot yet.
+    fn without_slot(&self, settings: &Settings) -> Result<usize, SetupError> {
+        let mut count = 0;
         for node in settings.nodes() {
-            if self.uid(&node.name)?.is_none() {
-                *(if node.role == Role::Miner { &mut miners } else { &mut validators }) += 1;
-            }
+            count += usize::from(self.uid(&node.name)?.is_none());
         }
-        Ok((miners, validators))
-    }
-
-    /// How many more nodes there may be: miners by the shares of the text that are left, all by the owner's funds.
-    fn room(&self, ledger: &LedgerFacts) -> (usize, usize) {
-        let shares = usize::from(self.genesis.data.slots).saturating_sub(ledger.uids.len());
-        let funded = (ledger.funds.as_rao() / COST_OF_NODE.as_rao()) as usize;
-        (shares.min(funded), funded)
-    }
-
-    fn fits(&self, ledger: &LedgerFacts, (miners, validators): (usize, usize)) -> bool {
-        let (most_miners, most) = self.room(ledger);
-        miners <= most_miners && miners + validators <= most
+        Ok(count)
     }
 
     /// Settings that name nodes which can never get a slot are cut to those that have one.
     fn heal(&mut self) -> Result<Vec<String>, SetupError> {
         let Some(ledger) = self.ledger.as_ref().filter(|_| self.is_started) else { return Ok(Vec::new()) };
-        let slots = self.genesis.data.slots;
-        let (mut whole, mut all_share, mut is_broken) = (0, true, false);
+        if self.without_slot(&self.settings)? <= ledger.room() {
+            return Ok(Vec::new());
+        }
+        let (mut whole, mut is_broken) = (0, false);
         for number in 0..self.settings.miners {
             let name = format!("miner-{number}");
-            let uid = self.uid(&name)?;
-            all_share &= uid.is_none_or(|uid| uid.0 < slots);
-            is_broken |= !(uid.is_some_and(|uid| uid.0 < slots)
-                || self.has_lost(&name, |path| path.join("hotkeys").join(HOTKEY)));
+            let has_slot = self.uid(&name)?.is_some();
+            is_broken |= !(has_slot || self.has_lost(&name, |path| path.join("hotkeys").join(HOTKEY)));
             whole += usize::from(!is_broken);
         }
-        if whole == 0 || (all_share && self.fits(ledger, self.without_slot(&self.settings)?)) {
+        if whole == 0 {
             return Ok(Vec::new());
         }
         let named = std::mem::replace(&mut self.settings.miners, whole);
         let mut remarks = Vec::new();
         if named != whole {
-            remarks.push(format!("{named} miners were asked for once; {whole} have a share of the text and run"));
+            remarks.push(format!("{named} miners were asked for once; {whole} have a slot and run"));
         }
-        // Validators need no share of the text, but funds.
-        while self.settings.validators > 1 && !self.fits(ledger, self.without_slot(&self.settings)?) {
+        while self.settings.validators > 1 && self.without_slot(&self.settings)? > ledger.room() {
             self.settings.validators -= 1;
         }
         Ok(remarks)
@@ -186,31 +172,25 @@ impl Existing {
             // Before its first start it has the nodes that it was planned for.
             return match grown == *old {
                 true => Ok(grown),
-                false => Err(SetupError::NoRoom { root: self.root.clone(), miners: 0, validators: 0 }),
+                false => Err(SetupError::NoRoom { root: self.root.clone(), nodes: 0 }),
             };
         };
-        let new = self.without_slot(&grown)?;
-        if grown == *old || self.fits(ledger, new) {
+        if grown == *old || self.without_slot(&grown)? <= ledger.room() {
             return Ok(grown);
         }
-        let (most_miners, most) = self.room(ledger);
-        let lost = self.without_slot(old)?;
-        Err(SetupError::NoRoom {
-            root: self.root.clone(),
-            miners: most_miners.saturating_sub(lost.0),
-            validators: most.saturating_sub(lost.0 + lost.1),
-        })
+        let nodes = ledger.room().saturating_sub(self.without_slot(old)?);
+        Err(SetupError::NoRoom { root: self.root.clone(), nodes })
     }
 
     /// What is to be said of nodes whose keys are gone; it fails where there is no room for new ones.
     fn lost_wallets(&self) -> Result<Vec<String>, SetupError> {
         let Some(ledger) = self.ledger.as_ref().filter(|_| self.is_started) else { return Ok(Vec::new()) };
         let mut remarks = Vec::new();
-        let mut lost = (0, 0);
+        let mut lost = 0;
         for node in self.settings.nodes() {
             let name = &node.name;
             if self.has_lost(name, |wallet| wallet.join("hotkeys").join(HOTKEY)) {
-                *(if node.role == Role::Miner { &mut lost.0 } else { &mut lost.1 }) += 1;
+                lost += 1;
                 remarks.push(format!(
                     "the hotkey of {name} is missing from wallets/{name}: it gets a new key and a new slot; the old slot \
                      and its stake stay with the lost key"
@@ -225,7 +205,7 @@ impl Existing {
         if !wallet(&self.root, OWNER)?.coldkey_path().is_file() {
             remarks.push("the coldkey of the owner is missing from wallets/owner: this network cannot grow".to_owned());
         }
-        if lost != (0, 0) && !self.fits(ledger, lost) {
+        if lost > ledger.room() {
             let what = format!("{}; there is no room for a new slot", remarks.join("; "));
             return Err(SetupError::Lost { root: self.root.clone(), what });
         }
@@ -234,6 +214,11 @@ impl Existing {
 }
 
 impl LedgerFacts {
+    /// How many more nodes the owner can pay for.
+    fn room(&self) -> usize {
+        (self.funds.as_rao() / COST_OF_NODE.as_rao()) as usize
+    }
+
     fn read(root: &Path, genesis: &Genesis) -> Result<Self, SetupError> {
         let begun = Instant::now();
         let ledger = loop {

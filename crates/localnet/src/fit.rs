@@ -9,7 +9,9 @@ const SEQUENCES_PER_BATCH: [usize; 4] = [8, 4, 2, 1];
 /// Sequences that a window's contributions are measured on, the preferred first: multiples of its 8 parts.
 const EVALUATION_SEQUENCES: [usize; 4] = [64, 32, 16, 8];
 const HELD_OUT_SEQUENCES: usize = 64;
-/// The part of the text that one window may hand out: the rest is there to evaluate on.
+/// The part of the text that windows are judged on and no miner trains on, in percent.
+pub(crate) const EVALUATION_PERCENT: u32 = 2;
+/// The part of the text that the first miners may use in one window: over more of it they would meet often.
 const WINDOW_SHARE: (u64, u64) = (3, 4);
 /// A window of fewer inner steps is taken only where the text gives no more.
 const LEAST_BATCHES: usize = 4;
@@ -44,32 +46,29 @@ impl Fit {
         held_out: HELD_OUT_SEQUENCES,
     };
 
-    /// Shares a text out over this many slots, with as many batches as wanted or as the text gives; none where it is too
-    /// small for any shape.
-    pub fn of(tokens: Tokens, slots: u16, wanted: usize, model: &ModelConfig) -> Option<Self> {
+    /// Shares a text out so that this many miners seldom meet, with as many batches as wanted or as the text gives; none
+    /// where it is too small for any shape.
+    pub fn of(tokens: Tokens, miners: u16, wanted: usize, model: &ModelConfig) -> Option<Self> {
         let shapes = |least: usize| {
             let lengths = SEQUENCE_LENGTHS.into_iter().filter(|length| *length <= model.max_position_embeddings);
             lengths
                 .flat_map(|length| SEQUENCES_PER_BATCH.map(|batch| (length, batch)))
                 .flat_map(|(length, batch)| EVALUATION_SEQUENCES.map(|evaluation| (length, batch, evaluation)))
-                .find_map(|shape| Self::shaped(tokens, slots, wanted, shape).filter(|fit| fit.batches >= least))
+                .find_map(|shape| Self::shaped(tokens, miners, wanted, shape).filter(|fit| fit.batches >= least))
         };
         shapes(LEAST_BATCHES.min(wanted)).or_else(|| shapes(1))
     }
 
     fn shaped(
         tokens: Tokens,
-        slots: u16,
+        miners: u16,
         wanted: usize,
         (length, batch, evaluation): (usize, usize, usize),
     ) -> Option<Self> {
         let sequences = tokens.train.saturating_sub(1) / length as u64;
-        let most = (sequences * WINDOW_SHARE.0 / WINDOW_SHARE.1).min(sequences.saturating_sub(evaluation as u64));
-        let batches = usize::try_from(most / (u64::from(slots) * batch as u64)).unwrap_or(usize::MAX).min(wanted);
-        let window = u64::from(slots) * (batch * batches) as u64;
-        // Where an epoch has three windows, what judges one is kept out of the next one too.
-        let excluded = if window > 0 && sequences / window >= 3 { 2 * window } else { window };
-        let batches = if sequences.saturating_sub(excluded) < evaluation as u64 { 0 } else { batches };
+        let judged = (sequences * u64::from(EVALUATION_PERCENT) / 100).max(evaluation as u64);
+        let most = (sequences * WINDOW_SHARE.0 / WINDOW_SHARE.1).min(sequences.saturating_sub(judged));
+        let batches = usize::try_from(most / (u64::from(miners) * batch as u64)).unwrap_or(usize::MAX).min(wanted);
         let held_out = (tokens.held_out.saturating_sub(1) / length as u64).min(HELD_OUT_SEQUENCES as u64) as usize;
         let fit = Self { sequence_length: length, sequences_per_batch: batch, batches, evaluation, held_out };
         (batches > 0 && held_out > 0).then_some(fit)
@@ -94,9 +93,9 @@ pub(crate) fn held_out_percent(bytes: u64) -> u32 {
 }
 
 /// About how many bytes of text the smallest shape needs.
-pub(crate) fn least_bytes(slots: u16) -> u64 {
+pub(crate) fn least_bytes(miners: u16) -> u64 {
     let shortest = SEQUENCE_LENGTHS[SEQUENCE_LENGTHS.len() - 1] as u64;
-    let sequences = (u64::from(slots) + 8) * WINDOW_SHARE.1 / WINDOW_SHARE.0 + 1;
+    let sequences = (u64::from(miners) + 8) * WINDOW_SHARE.1 / WINDOW_SHARE.0 + 1;
     // A fifth of it is kept back.
     sequences * shortest * BYTES_PER_TOKEN * 5 / 4
 }
@@ -105,9 +104,9 @@ pub(crate) fn least_bytes(slots: u16) -> u64 {
 mod tests {
     use super::*;
 
-    fn fit(train: u64, held_out: u64, slots: u16) -> Option<Fit> {
+    fn fit(train: u64, held_out: u64, miners: u16) -> Option<Fit> {
         let model = templar_engine::preset("nano", 512).unwrap();
-        Fit::of(Tokens { train, held_out }, slots, 200, &model)
+        Fit::of(Tokens { train, held_out }, miners, 200, &model)
     }
 
     #[test]

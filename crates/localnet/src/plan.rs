@@ -1,6 +1,6 @@
 //! The rules of a local run, fitted to this machine and its text.
 
-use crate::fit::{Fit, Tokens};
+use crate::fit::{EVALUATION_PERCENT, Fit, Tokens};
 use crate::{RuleName, SetupError};
 use std::time::Instant;
 use templar_base::{
@@ -17,8 +17,8 @@ use templar_gradient::state_hash;
 pub const BLOCK_TIME_MS: u64 = 500;
 /// A miner gets this many times the batches that it is expected to need, so that no machine runs out of work.
 const SPARE_BATCHES: f64 = 2.0;
-/// Slots beyond the nodes of the start, for miners that join later.
-const SPARE_SLOTS: u16 = 2;
+/// Miners that the text is fitted to beyond those of the start: more than these may join, and meet more often.
+const EXPECTED_GUESTS: u16 = 2;
 /// Half of all: on one machine bytes cost nothing, and what is merged of dense payloads is less noise. In a simulated
 /// network of four miners, 75 steps a window, 2048 are ahead of 512 by 0.17 nats after five windows and by 0.12 after nine
 /// (docs/learning.md).
@@ -103,17 +103,17 @@ impl Plan {
 
     /// The rules for windows of this many blocks in which a miner is expected to do this many steps.
     pub fn at_pace(inputs: &Inputs<'_>, blocks: u64, steps: f64) -> Result<Self, SetupError> {
-        let slots = slots(inputs.miners, inputs.validators);
+        let miners = expected_miners(inputs.miners);
         let wanted = (steps * SPARE_BATCHES).ceil() as usize;
         let tokens = Tokens { train: inputs.corpus.train_tokens(), held_out: inputs.corpus.held_out_tokens() };
-        let fit = Fit::of(tokens, slots, wanted, &inputs.model).unwrap_or(Fit::USUAL);
+        let fit = Fit::of(tokens, miners, wanted, &inputs.model).unwrap_or(Fit::USUAL);
         let mut genesis = shape_of(inputs.model.clone(), inputs.miners, inputs.rule);
-        put_text(&mut genesis, inputs.corpus, slots, fit);
+        put_text(&mut genesis, inputs.corpus, miners, fit);
         put_clock(&mut genesis, blocks);
         genesis.first_parameters = FirstParameters::Seed(ContentHash::new(inputs.seed));
         genesis.first_state = state_hash(&initial_parameters(&inputs.model, inputs.seed));
-        let rule = templar_corpus::AssignmentRule::of_genesis(&genesis.data)?;
-        inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, fit.evaluation, fit.held_out)?;
+        let rule = templar_corpus::AssignmentRule::of_genesis(&genesis)?;
+        inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, fit.held_out)?;
         Ok(Self { genesis, fit })
     }
 
@@ -140,9 +140,9 @@ impl Plan {
     }
 }
 
-/// Slots with data: those of the nodes, and some more for miners that join.
-pub(crate) fn slots(miners: usize, validators: usize) -> u16 {
-    u16::try_from(miners + validators).unwrap_or(u16::MAX).saturating_add(SPARE_SLOTS)
+/// Miners that the text is fitted to: those of the start, and some that join.
+pub(crate) fn expected_miners(miners: usize) -> u16 {
+    u16::try_from(miners).unwrap_or(u16::MAX).saturating_add(EXPECTED_GUESTS)
 }
 
 /// What does not depend on the text and on the speed of the machine.
@@ -164,11 +164,13 @@ pub(crate) fn shape_of(model: ModelConfig, miners: usize, rule: RuleName) -> Gen
     genesis
 }
 
-fn put_text(genesis: &mut Genesis, corpus: &Corpus, slots: u16, fit: Fit) {
+fn put_text(genesis: &mut Genesis, corpus: &Corpus, miners: u16, fit: Fit) {
     (genesis.data.tokenizer, genesis.data.manifest) = (corpus.tokenizer().hash(), corpus.manifest_hash());
     genesis.data.sequence_length = fit.sequence_length;
     genesis.data.sequences_per_batch = fit.sequences_per_batch;
-    (genesis.data.batches_per_window, genesis.data.slots) = (fit.batches, slots);
+    genesis.data.batches_per_window = fit.batches;
+    genesis.data.evaluation_percent = EVALUATION_PERCENT;
+    genesis.data.span_sequences = genesis.data.span_for(miners, fit.evaluation);
     genesis.judging.evaluation_sequences = fit.evaluation;
     genesis.judging.held_out_sequences = fit.held_out;
 }

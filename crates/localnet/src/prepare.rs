@@ -86,7 +86,7 @@ fn build(
     progress: &mut dyn FnMut(Preparing),
 ) -> Result<(Corpus, Vec<String>), SetupError> {
     let folder = draft.path().join("corpus");
-    let slots = plan::slots(settings.miners, settings.validators);
+    let miners = plan::expected_miners(settings.miners);
     let usual = if text.is_synthetic() { SYNTHETIC_VOCABULARY } else { VOCABULARY };
     let mut wanted = options.vocab_size.unwrap_or(usual);
     let mut smaller = SMALL_VOCABULARIES.into_iter();
@@ -104,7 +104,7 @@ fn build(
         let corpus = Corpus::open(&folder)?;
         let tokens = Tokens { train: corpus.train_tokens(), held_out: corpus.held_out_tokens() };
         let model = templar_engine::preset(&options.preset.value, wanted as usize)?;
-        if Fit::of(tokens, slots, 1, &model).is_some() {
+        if Fit::of(tokens, miners, 1, &model).is_some() {
             let remark = (options.vocab_size.is_none() && wanted != usual)
                 .then(|| format!("the text is small: a vocabulary of {wanted} tokens instead of {usual}"));
             return Ok((corpus, remark.into_iter().collect()));
@@ -117,15 +117,9 @@ fn build(
 }
 
 fn too_little(settings: &Settings, tokens: Tokens, bytes: u64) -> SetupError {
-    let slots = plan::slots(settings.miners, settings.validators);
-    let needed = fit::least_bytes(slots).max(bytes.saturating_mul(5) / 4);
-    SetupError::TooLittleText {
-        bytes,
-        tokens: tokens.train + tokens.held_out,
-        miners: settings.miners,
-        validators: settings.validators,
-        needed,
-    }
+    let miners = plan::expected_miners(settings.miners);
+    let needed = fit::least_bytes(miners).max(bytes.saturating_mul(5) / 4);
+    SetupError::TooLittleText { bytes, tokens: tokens.train + tokens.held_out, miners: settings.miners, needed }
 }
 
 fn make_plan(corpus: &Corpus, options: &NetworkOptions, settings: &Settings) -> Result<Plan, SetupError> {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use templar_base::{Beacon, ContentHash, ModelConfig, RunId, Uid, Window};
-use templar_corpus::{AssignmentError, AssignmentRule, Assignments, Corpus, CorpusError, PlanError, TokenizerError};
+use templar_base::{ContentHash, ModelConfig};
+use templar_corpus::{AssignmentError, Corpus, CorpusError, PlanError, TextOrder, TokenizerError};
 use templar_engine::checkpoint::{CONFIG_FILE, PARAMETERS_FILE, Precision, SpecialTokens, StreamError, write_streamed};
 use templar_engine::{
     Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
@@ -32,6 +32,9 @@ fn default_final_share() -> f32 {
     DEFAULT_FINAL_SHARE
 }
 
+/// The part of the text that is not trained on: as much as a network judges on, so that a comparison of the two is one of
+/// trainings on as much text.
+const LEFT_OUT_PERCENT: u32 = 2;
 /// Tokens of a sample.
 const SAMPLE_TOKENS: usize = 40;
 
@@ -249,7 +252,7 @@ pub struct Training {
     pub record: Record,
     engine: Box<dyn Engine>,
     corpus: Arc<Corpus>,
-    assignments: Assignments,
+    text: TextOrder,
     held_out: Vec<Batch>,
     origin: Origin,
     /// When this start began, and the seconds of the starts before.
@@ -315,14 +318,9 @@ impl Training {
         threads: usize,
     ) -> Result<Self, TrainingError> {
         let plan = &record.plan;
-        let rule = AssignmentRule {
-            sequence_length: plan.sequence_length,
-            sequences_per_batch: plan.batch,
-            batches_per_window: 1,
-            slots: 1,
-        };
-        let run = RunId::new(seed(plan.seed, "order of the text"));
-        let assignments = corpus.assignments(run, rule)?;
+        let order = seed(plan.seed, "order of the text");
+        let (length, batch) = (plan.sequence_length, plan.batch);
+        let text = TextOrder::new(Arc::clone(&corpus), order, length, batch, LEFT_OUT_PERCENT)?;
         let held_out =
             held_out_batches(&corpus, plan.sequence_length as usize).map_err(TrainingError::TooLittleHeldOutText)?;
         // The least that any choice of the caller needs: recomputing may be chosen later.
@@ -331,7 +329,7 @@ impl Training {
         let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
         let engine = open_engine(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
         let seconds_before = record.seconds;
-        Ok(Self { record, engine, corpus, assignments, held_out, origin, started: Instant::now(), seconds_before })
+        Ok(Self { record, engine, corpus, text, held_out, origin, started: Instant::now(), seconds_before })
     }
 
     /// The engine.
@@ -357,8 +355,7 @@ impl Training {
     /// One step. After an error the model is as before.
     pub fn step(&mut self) -> Result<StepReport, TrainingError> {
         let length = self.record.plan.sequence_length as usize;
-        let assignment = self.assignments.assignment(Window(self.record.step), Uid(0), &Beacon::default())?;
-        let tokens = assignment.batch(0)?;
+        let tokens = self.text.batch(self.record.step)?;
         let pieces = BatchRule::apart(length, &self.corpus).batches(&tokens, piece_sequences(length));
         let report = self.engine.train_step(&pieces, self.learning_rate())?;
         self.record.step += 1;

@@ -24,7 +24,7 @@ impl Data {
         let rule = &run.genesis.data;
         corpus.check_names(rule.manifest, rule.tokenizer)?;
         let batch_rule = BatchRule::of_run(rule, &corpus);
-        let assignments = corpus.assignments(run.id, AssignmentRule::of_genesis(rule)?)?;
+        let assignments = corpus.assignments(run.id, AssignmentRule::of_genesis(&run.genesis)?)?;
         Ok(Self {
             assignments,
             batch_rule,

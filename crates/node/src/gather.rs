@@ -53,7 +53,6 @@ pub(crate) async fn gather(
         let SealedRecord { uid, hotkey, block, .. } = record;
         Entry { uid, hotkey, block, submission }
     };
-    let (with_data, without) = by_data(sealed.records, context.run.genesis.data.slots);
     let malformed = sealed.malformed.into_iter().map(|record| Entry {
         uid: record.uid,
         hotkey: record.hotkey,
@@ -61,20 +60,12 @@ pub(crate) async fn gather(
         submission: Submission::Rejected(Rejection::Commitment),
     });
     let mut entries: Vec<Entry> = malformed.collect();
-    // Whatever they trained on was not theirs: nothing of it is downloaded.
-    let no_data = |record| entry(record, Submission::Rejected(Rejection::NoAssignment));
-    entries.extend(without.into_iter().map(no_data));
-    let submissions = submissions(context, window, &with_data, ratings, closed).await;
-    entries.extend(with_data.into_iter().zip(submissions).map(|(record, submission)| entry(record, submission)));
+    let submissions = submissions(context, window, &sealed.records, ratings, closed).await;
+    entries.extend(sealed.records.into_iter().zip(submissions).map(|(record, submission)| entry(record, submission)));
     entries.sort_by_key(|entry| entry.uid);
     let gathered = Arc::new(Gathered { window, entries });
     work.change(window, |work| work.gathered = Some(Arc::clone(&gathered)));
     gathered
-}
-
-/// The records of miners that the run has data for, and the others.
-fn by_data(records: Vec<SealedRecord>, slots: u16) -> (Vec<SealedRecord>, Vec<SealedRecord>) {
-    records.into_iter().partition(|record| record.uid.0 < slots)
 }
 
 /// Stops waiting for the payloads of a window that have not come.
@@ -149,21 +140,7 @@ fn sort(error: NodeError) -> (Failure, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use templar_base::{BlockNumber, ContentHash, PublicKey};
-    use templar_round::SealCommitment;
-
-    #[test]
-    fn nothing_is_downloaded_of_a_uid_without_data() {
-        let record = |uid| SealedRecord {
-            uid: Uid(uid),
-            hotkey: PublicKey::new([uid as u8; 32]),
-            block: BlockNumber(1),
-            commitment: SealCommitment { digest: ContentHash::of(b"x"), bytes: 1 },
-        };
-        let uids = |records: Vec<SealedRecord>| records.into_iter().map(|record| record.uid.0).collect::<Vec<_>>();
-        let (with_data, without) = by_data([0, 15, 16, 99].map(record).to_vec(), 16);
-        assert_eq!((uids(with_data), uids(without)), (vec![0, 15], vec![16, 99]));
-    }
+    use templar_base::PublicKey;
 
     #[test]
     fn only_what_a_host_does_is_blamed_on_it() {

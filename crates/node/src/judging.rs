@@ -20,7 +20,7 @@ impl<'a> EvaluationModel<'a> {
     }
 }
 
-/// The parts of the evaluation batch that a beacon draws.
+/// The parts of the evaluation batch that a beacon draws from the evaluation text of the window's span.
 pub fn evaluation_parts(run: &Rules, data: &Data, window: Window, beacon: &Beacon) -> Result<Vec<Batch>, NodeError> {
     let judging = &run.genesis.judging;
     let sequences = data.assignments.evaluation_sequences(window, beacon, judging.evaluation_sequences)?;

@@ -152,7 +152,8 @@ async fn read_verdict(context: Arc<Context>, window: Window, hash: ContentHash, 
 async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Window) {
     let begun = async {
         let beacon = context.network.record.beacon(context.run.phases.start(window)).await?;
-        let assignment = context.data.assignments.assignment(window, context.uid, &beacon)?;
+        let hotkey = context.network.hotkey.public();
+        let assignment = context.data.assignments.assignment(window, &hotkey, &beacon);
         let rules = context.rules(window).await?;
         let text = Arc::new(AssignedText { assignment, rule: context.data.batch_rule });
         let learning_rate = rules.genesis.inner.schedule.learning_rate(window);

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::{Data, NodeError};
 use std::ops::Range;
 use std::sync::Arc;
-use templar_base::{Beacon, ContentHash, Uid, Window};
+use templar_base::{Beacon, ContentHash, PublicKey, Window};
 use templar_corpus::digest_of;
 use templar_gauntlet::Submission;
 use templar_gradient::Metadata;
@@ -36,7 +36,7 @@ pub(crate) async fn open(context: &Arc<Context>, window: Window, sealed: SealedR
     let own = Arc::clone(context);
     let work = move || match open_payload(&own.run, window, &sealed, &fetched.object) {
         FetchedPayload::Opened { payload, hash } => {
-            let data_digest = expected_digest(&own.data, window, &fetched, sealed.uid, payload.metadata());
+            let data_digest = expected_digest(&own.data, window, &fetched, &sealed.hotkey, payload.metadata());
             Submission::Payload { payload, hash, data_digest }
         }
         FetchedPayload::Rejected(rejection) => Submission::Rejected(rejection),
@@ -49,11 +49,11 @@ fn expected_digest(
     data: &Data,
     window: Window,
     fetched: &Fetched,
-    uid: Uid,
+    hotkey: &PublicKey,
     metadata: &Metadata,
 ) -> Option<ContentHash> {
     let digest = |window: Window, beacon: &Beacon, batches: Range<u32>| {
-        let assignment = data.assignments.assignment(window, uid, beacon).ok()?;
+        let assignment = data.assignments.assignment(window, hotkey, beacon);
         assignment.digest(batches.start, batches.end - batches.start).ok()
     };
     let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps)?;

@@ -2,7 +2,7 @@
 
 use crate::Rules;
 use serde::Serialize;
-use templar_base::{Genesis, Problem, RuleName, RunId, StepRule};
+use templar_base::{Findings, Genesis, Problem, RuleName, RunId, StepRule};
 use templar_chain::Hyperparameters;
 use templar_engine::{MemoryNeeds, TooLittleMemory, TrainingShape, check_memory};
 use templar_round::Role;
@@ -30,8 +30,6 @@ pub struct Outlook {
     pub tokens_per_step: u64,
     /// Tokens that a miner trains on in a window, if it does all of its batches.
     pub tokens_per_miner: u64,
-    /// Tokens of a window over all slots.
-    pub tokens_per_window: u64,
     /// What a miner sends in a window.
     pub payload: PayloadOutlook,
     /// Memory of a node.
@@ -89,7 +87,6 @@ impl Outlook {
             window_seconds: seconds(genesis.clock.blocks_per_window),
             tokens_per_step: (data.sequences_per_batch as u64).saturating_mul(data.sequence_length as u64),
             tokens_per_miner: data.tokens_per_window(),
-            tokens_per_window: data.tokens_per_window().saturating_mul(u64::from(data.slots)),
             payload: PayloadOutlook::of(rules),
             memory: MemoryOutlook::of(genesis),
             timeline: timeline
@@ -176,13 +173,27 @@ pub fn ledger_problems(genesis: &Genesis, ledger: &Hyperparameters) -> Vec<Probl
              a longer `commitment_retention_blocks`"
         ),
     );
+    let windows = u64::from(ledger.tempo) / blocks.max(1) + 1;
+    let (bytes, most) = (windows.saturating_mul(validator_bytes()), u64::from(ledger.commitment_bytes_per_tempo));
     require(
-        "data.slots",
-        genesis.data.slots.to_string(),
-        genesis.data.slots <= ledger.max_uids,
-        format!("at most {}, the slots of the subnet", ledger.max_uids),
+        "clock.blocks_per_window",
+        blocks.to_string(),
+        bytes <= most,
+        format!(
+            "longer: in the {windows} windows of a tempo a validator writes {bytes} bytes on this ledger, which takes \
+             {most} of a key"
+        ),
     );
     problems
+}
+
+/// What a ledger charges of a key's bytes for a commitment, beside its data.
+const CHARGED_PER_COMMITMENT: u64 = 256;
+
+/// The bytes that a validator writes in a window at most: the seal of its vote, the vote, and what it applied.
+fn validator_bytes() -> u64 {
+    let (seal, vote, applied) = (32, Findings::MAX_BYTES as u64 + 32 + 16, 1 + 3 * 32);
+    seal + vote + applied + 3 * CHARGED_PER_COMMITMENT
 }
 
 #[cfg(test)]
@@ -198,7 +209,7 @@ mod tests {
     fn a_window_is_counted_in_blocks_tokens_and_bytes() {
         let outlook = Outlook::of(&Rules::new(small()).unwrap(), Some(500));
         assert_eq!((outlook.window_blocks, outlook.window_seconds), (32, Some(16.0)));
-        assert_eq!((outlook.tokens_per_step, outlook.tokens_per_miner, outlook.tokens_per_window), (32, 128, 128 * 64));
+        assert_eq!((outlook.tokens_per_step, outlook.tokens_per_miner), (32, 128));
         assert_eq!(outlook.rule, Some("mean-of-senders"));
         assert!(outlook.payload.kept_values > 0 && outlook.payload.bytes > 0);
         assert!(outlook.memory.miner_bytes > outlook.memory.validator_bytes);
@@ -226,9 +237,9 @@ mod tests {
             history_blocks: 4_096,
         };
         assert_eq!(ledger_problems(&small(), &ledger), []);
-        (ledger.max_uids, ledger.commitment_retention_blocks) = (63, 23 * 32);
+        (ledger.tempo, ledger.commitment_retention_blocks) = (320, 23 * 32);
         ledger.genesis = BlockHash::new([1; 32]);
         let fields: Vec<String> = ledger_problems(&small(), &ledger).into_iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["ledger", "budget.retention_windows", "data.slots"]);
+        assert_eq!(fields, ["ledger", "budget.retention_windows", "clock.blocks_per_window"]);
     }
 }

@@ -79,11 +79,18 @@ pub fn outlook_text(genesis: &Genesis, outlook: &Outlook, paint: Paint) -> Strin
         (
             "tokens",
             format!(
-                "{} a step, up to {} a miner and window, {} a window over {} slots",
+                "{} a step, up to {} a miner and window",
                 count(outlook.tokens_per_step),
                 count(outlook.tokens_per_miner),
-                count(outlook.tokens_per_window),
-                genesis.data.slots,
+            ),
+        ),
+        (
+            "text",
+            format!(
+                "spans of {} sequences, or the whole corpus, for {} windows each; {} % of a span is judged on",
+                count(genesis.data.span_sequences),
+                count(genesis.data.span_windows),
+                genesis.data.evaluation_percent,
             ),
         ),
         (

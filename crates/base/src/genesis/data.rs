@@ -4,8 +4,12 @@ use super::problem::{Checks, Problem};
 use crate::{ContentHash, ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// Most slots with data: as many as a vote, which must fit the chain, has bits for.
-pub const MAX_SLOTS: u16 = 1_024;
+/// Windows of a span in a new document.
+const SPAN_WINDOWS: u64 = 64;
+/// Miners that a new document's span has text for, without two of them meeting.
+const EXPECTED_MINERS: u16 = 16;
+/// Most sequences of a span: more than any text has.
+const MAX_SPAN: u64 = 1 << 48;
 
 /// Text, tokens, and how they are shared out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +25,14 @@ pub struct DataRule {
     pub sequences_per_batch: usize,
     /// Batches of one miner in one window: the most inner steps that it can do (H).
     pub batches_per_window: usize,
-    /// How many miners have disjoint data in one window; uids from here on get none.
-    pub slots: u16,
+    /// Least sequences of a span: the part of the epoch's order that all miners train on for `span_windows` windows. A
+    /// corpus that is smaller is one span.
+    pub span_sequences: u64,
+    /// Windows of a span.
+    pub span_windows: u64,
+    /// The part of a span, in percent, on which its windows are judged and which no miner is assigned; at least
+    /// `judging.evaluation_sequences`.
+    pub evaluation_percent: u32,
     /// Whether the documents of one sequence see each other.
     #[serde(default)]
     pub documents: Documents,
@@ -52,19 +62,39 @@ pub struct CorpusHashes {
 impl DataRule {
     /// The default shares of this corpus, for a model that sees `positions` tokens at most.
     pub fn of(corpus: CorpusHashes, positions: usize) -> Self {
-        Self {
+        let mut rule = Self {
             tokenizer: corpus.tokenizer,
             manifest: corpus.manifest,
             sequence_length: positions.clamp(1, 128),
             sequences_per_batch: 8,
             batches_per_window: 100,
-            slots: 16,
+            span_sequences: 0,
+            span_windows: SPAN_WINDOWS,
+            evaluation_percent: 2,
             documents: Documents::Apart,
-        }
+        };
+        rule.span_sequences = rule.span_for(EXPECTED_MINERS, 0);
+        rule
     }
 
-    /// What cannot be used, with this model.
-    pub fn problems(&self, model: &ModelConfig) -> Vec<Problem> {
+    /// Sequences of one miner in one window if it does all of its batches.
+    pub fn sequences_per_miner(&self) -> u64 {
+        (self.sequences_per_batch as u64).saturating_mul(self.batches_per_window as u64)
+    }
+
+    /// Sequences of a span in which this many miners seldom meet: as many as they use in its windows.
+    pub fn span_for(&self, miners: u16, evaluation_sequences: usize) -> u64 {
+        let used = self.sequences_per_miner().saturating_mul(self.span_windows).saturating_mul(u64::from(miners));
+        used.clamp(self.least_span(evaluation_sequences).min(MAX_SPAN), MAX_SPAN)
+    }
+
+    /// The least that `span_sequences` may be: one miner's window and the evaluation of one fit into half of it.
+    pub(crate) fn least_span(&self, evaluation_sequences: usize) -> u64 {
+        self.sequences_per_miner().saturating_add(evaluation_sequences as u64).saturating_mul(2)
+    }
+
+    /// What cannot be used, with this model and this many evaluation sequences of a window.
+    pub fn problems(&self, model: &ModelConfig, evaluation_sequences: usize) -> Vec<Problem> {
         let mut checks = Checks::of("data");
         checks.require(
             "sequence_length",
@@ -74,13 +104,20 @@ impl DataRule {
         );
         checks.range("sequences_per_batch", self.sequences_per_batch, 1..=4_096);
         checks.range("batches_per_window", self.batches_per_window, 1..=65_536);
-        checks.range("slots", self.slots, 1..=MAX_SLOTS);
+        let least = self.least_span(evaluation_sequences);
+        checks.require(
+            "span_sequences",
+            self.span_sequences,
+            (least..=MAX_SPAN).contains(&self.span_sequences),
+            format!("{least} (twice a miner's sequences in a window and judging's) to {MAX_SPAN}"),
+        );
+        checks.range("span_windows", self.span_windows, 1..=1_000_000);
+        checks.range("evaluation_percent", self.evaluation_percent, 1..=50);
         checks.into_problems()
     }
 
     /// Tokens that a miner trains on in a window if it does all of its batches.
     pub fn tokens_per_window(&self) -> u64 {
-        let sequences = (self.sequences_per_batch as u64).saturating_mul(self.batches_per_window as u64);
-        sequences.saturating_mul(self.sequence_length as u64)
+        self.sequences_per_miner().saturating_mul(self.sequence_length as u64)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// One field of the document, explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldNote {
-    /// Path of the field, such as `data.slots`.
+    /// Path of the field, such as `data.span_windows`.
     pub path: &'static str,
     /// What it is, with its unit.
     pub meaning: &'static str,
@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 73] = [
+pub const FIELDS: [FieldNote; 75] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -108,7 +108,20 @@ pub const FIELDS: [FieldNote; 73] = [
     note("data.sequence_length", "Tokens that the model sees at once", "128", "1 to max_position_embeddings"),
     note("data.sequences_per_batch", "Sequences of one inner step", "8", "1 to 4096"),
     note("data.batches_per_window", "Most inner steps of a miner in a window (H)", "100", "1 to 65536"),
-    note("data.slots", "Miners with data of their own in a window; uids from here on get none", "16", "1 to 1024"),
+    note(
+        "data.span_sequences",
+        "Least sequences of a span, the part of the text that all miners train on for span_windows windows",
+        "what 16 miners use in a span's windows",
+        "twice a miner's window and judging.evaluation_sequences, to 2^48",
+    ),
+    note("data.span_windows", "Windows of a span", "64", "1 to 1000000"),
+    note(
+        "data.evaluation_percent",
+        "Part of a span on which its windows are judged and no miner trains, in percent; at least \
+         judging.evaluation_sequences",
+        "2",
+        "1 to 50",
+    ),
     note(
         "data.documents",
         "Whether documents in one sequence see each other: `apart` or `together`",

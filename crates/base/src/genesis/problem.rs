@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 /// A value of a genesis document that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Path of the field, such as `data.slots`.
+    /// Path of the field, such as `data.span_windows`.
     pub field: String,
     /// Its value, or the values that do not fit each other.
     pub value: String,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::random::Stream;
-use templar_base::{Beacon, ModelConfig, RunId, Uid, Window};
-use templar_corpus::{AssignmentRule, Assignments, Corpus};
+use templar_base::{ModelConfig, Window};
+use templar_corpus::{Corpus, TextOrder};
 use templar_engine::{Batch, Buffer, Engine, OpenRequest, ParamLayout, Segments, initial_parameters};
 use templar_gradient::exchange::{Exchange, Message};
 use templar_gradient::{GradientLayout, OuterState};
@@ -117,7 +117,7 @@ impl Ground {
 pub struct Simulation<'a> {
     ground: &'a Ground,
     engine: Box<dyn Engine>,
-    assignments: Assignments,
+    text: TextOrder,
     held_out: Vec<Batch>,
     shared: Vec<f32>,
     traffic: Traffic,
@@ -132,22 +132,17 @@ struct Worker {
 impl<'a> Simulation<'a> {
     pub fn new(ground: &'a Ground) -> anyhow::Result<Self> {
         let engine = templar_model::open_engine(OpenRequest::new(ground.model.clone()))?;
-        let rule = AssignmentRule {
-            sequence_length: ground.sequence_length as u32,
-            sequences_per_batch: ground.sequences as u32,
-            batches_per_window: 1,
-            slots: ground.workers as u16,
-        };
-        let assignments = ground.corpus.assignments(RunId::new(ground.key()), rule)?;
+        let (length, batch) = (ground.sequence_length as u32, ground.sequences as u32);
+        let text = TextOrder::new(Arc::clone(&ground.corpus), ground.key(), length, batch, 0)?;
         let held_out = batches_of_corpus(&ground.corpus, ground.held_out_sequences, ground.sequence_length)?;
         let shared = initial_parameters(&ground.model, ground.key());
-        Ok(Self { ground, engine, assignments, held_out, shared, traffic: Traffic::default() })
+        Ok(Self { ground, engine, text, held_out, shared, traffic: Traffic::default() })
     }
 
     /// The batch of a worker's step.
     fn batch(&self, worker: usize, step: usize) -> anyhow::Result<Batch> {
-        let assignment = self.assignments.assignment(Window(step as u64), Uid(worker as u16), &Beacon::default())?;
-        Ok(BatchRule::apart(self.ground.sequence_length, &self.ground.corpus).batch(assignment.batch(0)?))
+        let number = step as u64 * self.ground.workers as u64 + worker as u64;
+        Ok(BatchRule::apart(self.ground.sequence_length, &self.ground.corpus).batch(self.text.batch(number)?))
     }
 
     fn point(&mut self, steps: usize) -> anyhow::Result<Point> {

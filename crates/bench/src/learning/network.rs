@@ -78,7 +78,7 @@ impl Network {
     }
 
     fn text(&self, window: Window, uid: Uid) -> anyhow::Result<WindowData> {
-        let assignment = self.data.assignments.assignment(window, uid, &self.beacon(window))?;
+        let assignment = self.data.assignments.assignment(window, &hotkey(uid), &self.beacon(window));
         let text = Arc::new(AssignedText { assignment, rule: self.data.batch_rule });
         let learning_rate = self.run.genesis.inner.schedule.learning_rate(window);
         Ok(WindowData { window, text, inner_steps: self.steps, learning_rate })

@@ -4,7 +4,7 @@ use super::World;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use templar_base::random::Stream;
-use templar_base::{ContentHash, Keypair, RunId, StateHash, Uid, Window};
+use templar_base::{ContentHash, Keypair, PublicKey, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
 use templar_chain::Topic;
 use templar_engine::{CpuBackend, DeviceName, OpenRequest, OptimiserConfig, open};
@@ -149,7 +149,7 @@ impl Adversary {
     fn payload(&mut self, world: &World, window: Window) -> Payload {
         let steps = world.run.genesis.data.batches_per_window as u32;
         let steps = if self.act == Act::Brief { steps / 4 } else { steps };
-        let (mut delta, metadata) = train(world, window, self.uid, steps);
+        let (mut delta, metadata) = train(world, window, self.uid, &self.hotkey.public(), steps);
         let rules = Accumulation::of(&world.run.genesis.outer);
         let of = |delta: Vec<f32>, metadata| Sender::once(&world.run.layout, rules, &delta, metadata).unwrap();
         match self.act {
@@ -161,7 +161,10 @@ impl Adversary {
             Act::Zeros => of(vec![0.0; delta.len()], metadata),
             Act::SignFlip => of(delta.iter().map(|value| -value).collect(), metadata),
             Act::Huge => of(delta.iter().map(|value| value * 1000.0).collect(), metadata),
-            Act::Twin => of(train(world, window, world.honest_adversary.unwrap_or(self.uid), steps).0, metadata),
+            Act::Twin => {
+                let twin = world.honest_adversary.unwrap_or(self.hotkey.public());
+                of(train(world, window, self.uid, &twin, steps).0, metadata)
+            }
             Act::OtherUid => of(delta, Metadata { uid: world.nodes["miner-1"].uid, ..metadata }),
             Act::WrongData => of(delta, Metadata { data_digest: ContentHash::of(b"other"), ..metadata }),
             Act::WrongStart => of(delta, Metadata { start_state: StateHash::new([4; 32]), ..metadata }),
@@ -188,8 +191,8 @@ fn beacon(world: &World, window: Window) -> templar_base::Beacon {
     world.chain.inner.with(|ledger| ledger.header(start).unwrap().beacon)
 }
 
-/// The drift of real training from the agreed parameters on the data of `uid`, and what a payload says of it.
-fn train(world: &World, window: Window, uid: Uid, steps: u32) -> (Vec<f32>, Metadata) {
+/// The drift of real training from the agreed parameters on the data of `hotkey`, and what a payload says of it.
+fn train(world: &World, window: Window, uid: Uid, hotkey: &PublicKey, steps: u32) -> (Vec<f32>, Metadata) {
     let (genesis, observer) = (&world.run.genesis, &world.observer);
     let inner = &genesis.inner;
     let optimiser = OptimiserConfig {
@@ -211,7 +214,7 @@ fn train(world: &World, window: Window, uid: Uid, steps: u32) -> (Vec<f32>, Meta
     let engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
     let shared = SharedState::new(observer.next, observer.held.clone());
     let mut trainer = Trainer::new(rules, engine, shared, Box::<MemoryAnchor>::default()).unwrap();
-    let assignment = world.data.assignments.assignment(window, uid, &beacon(world, window)).unwrap();
+    let assignment = world.data.assignments.assignment(window, hotkey, &beacon(world, window));
     let text = Arc::new(AssignedText { assignment, rule: world.data.batch_rule });
     let learning_rate = inner.schedule.learning_rate(window);
     trainer.begin(WindowData { window, text, inner_steps: steps, learning_rate }).unwrap();

@@ -45,7 +45,9 @@ const APPLY_PAUSE: Duration = Duration::from_millis(400);
 const STAKE: Rao = Rao::from_whole(500);
 /// A little under half of what two validators have: with what miners earn it stays under a third of all.
 const ROGUE_STAKE: Rao = Rao::from_whole(350);
-const SLOTS: u16 = 28;
+/// The text has three spans of this size: scenarios go over a boundary.
+const SPAN_SEQUENCES: u64 = 4_000;
+const SPAN_WINDOWS: u64 = 4;
 const SEED: [u8; 32] = [5; 32];
 
 /// One text for all tests of the process.
@@ -103,7 +105,9 @@ fn rules(corpus: &Corpus) -> Genesis {
             sequence_length: 32,
             sequences_per_batch: 8,
             batches_per_window: 8,
-            slots: SLOTS,
+            span_sequences: SPAN_SEQUENCES,
+            span_windows: SPAN_WINDOWS,
+            evaluation_percent: 4,
             documents: Default::default(),
         },
         model,
@@ -187,7 +191,7 @@ pub struct World {
     /// Validators with stake that break the rules.
     pub rogues: Vec<Rogue>,
     /// The uid of the adversary that does nothing wrong, if there is one.
-    pub honest_adversary: Option<Uid>,
+    pub honest_adversary: Option<PublicKey>,
     name: &'static str,
     folder: tempfile::TempDir,
     next_coldkey: usize,
@@ -246,7 +250,7 @@ impl World {
             let bucket = world.bucket(&bucket);
             world.chain.announce(&hotkey, &bucket);
             if act == Act::Honest {
-                world.honest_adversary = Some(uid);
+                world.honest_adversary = Some(hotkey.public());
             }
             world.adversaries.push(Adversary::new(act, hotkey, uid, bucket));
         }

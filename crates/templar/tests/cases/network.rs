@@ -80,10 +80,10 @@ fn an_existing_network_is_never_silently_something_else_and_loses_nothing_by_a_m
         assert!(error.contains(has), "{wish:?}: {error}");
         assert_eq!(files(&root), before, "{wish:?}");
     }
-    // More nodes than there are shares of the text, or funds.
-    for wish in [["--miners", "20"], ["--miners", "4"], ["--validators", "20"]] {
+    // More nodes than there are funds for.
+    for wish in [["--miners", "20"], ["--validators", "20"]] {
         let error = place.failure(2, &up(&data, &wish));
-        assert!(error.contains("room for 2 more miners and"), "{wish:?}: {error}");
+        assert!(error.contains("room for 9 more nodes"), "{wish:?}: {error}");
         assert_eq!(files(&root), before, "{wish:?}");
     }
     place.failure(2, &up(&data, &["--miners", "0"]));
@@ -122,7 +122,7 @@ fn an_existing_network_is_never_silently_something_else_and_loses_nothing_by_a_m
     std::fs::write(root.join("network.json"), broken.to_string()).unwrap();
     let mut running = place.start(&["up", "--json", "--data", text(&data), "--windows", "1"]);
     let note = running.wait_for(|event| event["event"] == "note");
-    assert!(note["message"].as_str().unwrap().contains("1 have a share"), "{note}");
+    assert!(note["message"].as_str().unwrap().contains("1 have a slot"), "{note}");
     run_to_the_end(running);
     let healed: Value = serde_json::from_slice(&std::fs::read(root.join("network.json")).unwrap()).unwrap();
     assert_eq!((&healed["miners"], &healed["run"]), (&settings["miners"], &settings["run"]));

@@ -42,7 +42,9 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             sequence_length: 32,
             sequences_per_batch: 2,
             batches_per_window: 2,
-            slots: 4,
+            span_sequences: 1_000,
+            span_windows: 64,
+            evaluation_percent: 2,
             documents: Default::default(),
         },
         inner: InnerOptimiser {

@@ -17,7 +17,7 @@ fn place() -> Place {
 /// `templar run new` without a ledger.
 fn new<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let place = ["--ledger-genesis", HASH, "--start-block", "100", "--seed", SEED];
-    let size = ["--preset", "nano", "--slots", "4", "--steps", "20", "--sequence-length", "32"];
+    let size = ["--preset", "nano", "--miners", "4", "--steps", "20", "--sequence-length", "32"];
     let held_out = ["--held-out-sequences", "16"];
     [&["run", "new", "--corpus", "corpus"], &place[..], &size, &held_out, more].concat()
 }
@@ -64,7 +64,7 @@ fn a_check_explains_every_field_and_lists_every_problem() {
     place.stdout(&new(&[]));
     snapshot("run-check", &place.stdout(&["run", "check", "genesis.json", "--corpus", "corpus"]));
     let mut document: Value = serde_json::from_slice(&std::fs::read(place.path("genesis.json")).unwrap()).unwrap();
-    document["data"]["slots"] = 0.into();
+    document["data"]["span_windows"] = 0.into();
     document["inner"]["schedule"]["peak"] = 2.into();
     document["judging"]["selected"] = 1.into();
     document["data"]["manifest"] = HASH.into();
@@ -74,7 +74,7 @@ fn a_check_explains_every_field_and_lists_every_problem() {
     let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
     let problems = facts["problems"].as_array().unwrap();
     let fields: Vec<&str> = problems.iter().map(|problem| problem["field"].as_str().unwrap()).collect();
-    let expected = ["data.slots", "inner.schedule.peak", "judging.newcomer_places", "data.manifest", "data"];
+    let expected = ["data.span_windows", "inner.schedule.peak", "judging.newcomer_places", "data.manifest", "data"];
     assert_eq!(fields, expected);
     assert!(String::from_utf8_lossy(&output.stderr).contains("bad.json has 5 problems"));
 }
@@ -108,7 +108,7 @@ fn a_ledger_gives_its_hash_and_its_clock_and_names_its_subnet() {
     let mut ledger = place.start(&["ledger", "--development", "--listen", "127.0.0.1:0", "--json"]);
     let listening = ledger.event();
     let url = listening["url"].as_str().unwrap();
-    let size = ["--preset", "nano", "--slots", "4", "--sequence-length", "32", "--held-out-sequences", "16"];
+    let size = ["--preset", "nano", "--miners", "4", "--sequence-length", "32", "--held-out-sequences", "16"];
     let made = [&["run", "new", "--corpus", "corpus", "--ledger", url, "--json"], &size[..]].concat();
     let facts = place.json(&made);
     assert_eq!(facts["document"]["ledger"], listening["genesis"]);

@@ -128,9 +128,9 @@ struct TrainingFlags {
     /// Whether documents in one sequence see each other: apart or together
     #[arg(long, value_name = "HOW", default_value = "apart")]
     documents: DocumentsName,
-    /// Miners with data of their own in a window, up to 1024
+    /// Miners that the text is cut for: more may join, and meet more often on the same text
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
-    slots: u16,
+    miners: u16,
     /// Highest learning rate, over 0 and under 1
     #[arg(long, value_name = "X", default_value_t = 0.002)]
     learning_rate: f32,
@@ -247,6 +247,7 @@ impl New {
         genesis.numerics = NumericsId::STRICT.to_string();
         self.training.put_into(&mut genesis, corpus);
         self.merging.put_into(&mut genesis);
+        genesis.data.span_sequences = genesis.data.span_for(self.training.miners, genesis.judging.evaluation_sequences);
         // Parameters of a model that cannot be built are not drawn; the problem is reported with the others.
         if genesis.model.check().is_ok() {
             let seed = self.model.seed()?;
@@ -288,7 +289,6 @@ impl TrainingFlags {
             data.sequence_length = length as usize;
         }
         data.sequences_per_batch = self.batch as usize;
-        data.slots = self.slots;
         data.documents = match self.documents {
             DocumentsName::Apart => Documents::Apart,
             DocumentsName::Together => Documents::Together,
@@ -299,7 +299,7 @@ impl TrainingFlags {
                 data.batches_per_window,
                 corpus,
                 data.sequence_length,
-                u64::from(self.slots) * u64::from(self.batch),
+                u64::from(self.miners) * u64::from(self.batch),
             ),
         };
         genesis.inner.hidden_matrices = match self.optimiser {
