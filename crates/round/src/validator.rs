@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(set, [], "windows 0 to 2 while the head is in window 3");
         for (window, first) in [(3, 180), (4, 200), (5, 220)] {
             validator.step(&block(first));
-            validator.step(&null_votes(window, first + 6));
+            validator.step(&null_votes(window, first + 8));
             let effects = validator.step(&applied(window));
             set.extend(effects.into_iter().filter(|effect| matches!(effect, ValidatorEffect::SetWeights { .. })));
         }
@@ -429,7 +429,7 @@ mod tests {
         let other = Elector { uid: Uid(3), hotkey: PublicKey::new([8; 32]), stake: 5 };
         let other_state = Applied { aggregate: None, state: StateHash::new([7; 32]), record: ContentHash::default() };
         validator.step(&block(120));
-        validator.step(&null_votes(0, 126));
+        validator.step(&null_votes(0, 128));
         validator.step(&applied(0));
         let window = Window(1);
         // The listing of window 0 is over; that of window 1 begins before anybody reports on window 0.
