@@ -111,7 +111,7 @@ pub const FIELDS: [FieldNote; 75] = [
     note(
         "data.span_sequences",
         "Least sequences of a span, the part of the text that all miners train on for span_windows windows",
-        "what 16 miners use in a span's windows",
+        "819200",
         "twice a miner's window and judging.evaluation_sequences, to 2^48",
     ),
     note("data.span_windows", "Windows of a span", "64", "1 to 1000000"),
