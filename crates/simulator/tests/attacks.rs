@@ -52,6 +52,18 @@ fn equal_seeds_give_equal_results_on_one_thread_and_on_two_and_after_an_interrup
 }
 
 #[test]
+fn every_attack_can_be_played_and_is_in_the_docs() {
+    let sizes = ArenaSizes { honest: 3, windows: 8, hidden: 8, layers: 1, steps: 4 };
+    let (rows, _) = play(&AttackOptions { sizes, ..options(&[], &["mean"]) });
+    assert_eq!(rows.len(), attacks().len());
+    assert!(rows.values().all(|row| row.loss.mean.is_finite() && row.honest_sanctioned == 0));
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/attacks.md")).unwrap();
+    for attack in attacks() {
+        assert!(docs.contains(&format!("`{}`", attack.name)), "docs/attacks.md lacks {}", attack.name);
+    }
+}
+
+#[test]
 fn unknown_names_are_errors_that_list_the_known_ones() {
     let error = run_attacks(&options(&["kindness"], &[]), |_| {}, |_| Ok(())).unwrap_err();
     assert!(matches!(error, AttackError::UnknownAttack { .. }) && error.to_string().contains("sign-flip"));
@@ -80,6 +92,7 @@ fn explore() {
         attacks: names,
         judgings,
         sizes,
+        out: std::env::var("OUT").ok().map(Into::into),
         ..AttackOptions::new(false)
     };
     let begin = std::time::Instant::now();
