@@ -120,8 +120,10 @@ impl Row {
             missed.push(format!("adds {:.3} nats", self.loss_added.mean));
         }
         let most = match self.aim {
-            Aim::FreeRide | Aim::Harm => FREE_RIDE_GOAL,
+            Aim::FreeRide => FREE_RIDE_GOAL,
             Aim::Exaggerate => LOUD_GOAL,
+            // Who wants harm and does none has worked.
+            Aim::Harm => f64::INFINITY,
             // Where nobody works for the others, all keys together may have one share.
             Aim::Multiply if accomplices == 0 => 1.0 / self.keys.max(1) as f64,
             Aim::Multiply => FREE_RIDE_GOAL,
