@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Windows at the end whose losses are averaged.
 const LAST: usize = 4;
 
+/// A larger share than this, or one of nothing, is shown as this: JSON has no infinity.
+const MOST_SHARES: f64 = 100.0;
+
 /// What happened to some keys, from the window on in which the attack began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct KeyTally {
@@ -60,7 +63,8 @@ impl ArenaRun {
         last.iter().sum::<f64>() / last.len().max(1) as f64
     }
 
-    /// What an attacker's key was paid beside an honest one: 1 is as much.
+    /// What an attacker's key was paid beside an honest one: 1 is as much. 100 stands for all that is more, and for pay where honest ones
+    /// were paid nothing.
     pub fn paid_share(&self) -> f64 {
         share(self.attackers.paid, self.attackers.keys, self.honest.paid, self.honest.keys)
     }
@@ -73,5 +77,5 @@ impl ArenaRun {
 
 fn share(own: f64, keys: u64, honest: f64, honest_keys: u64) -> f64 {
     let (own, honest) = (own / keys.max(1) as f64, honest / honest_keys.max(1) as f64);
-    if honest > 0.0 { own / honest } else { 0.0 }
+    if own > 0.0 { (own / honest).min(MOST_SHARES) } else { 0.0 }
 }
