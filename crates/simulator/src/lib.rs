@@ -27,6 +27,7 @@
 //! # Ok::<(), templar_simulator::Violation>(())
 //! ```
 
+mod attacks;
 mod chain;
 mod costs;
 mod faults;
@@ -43,6 +44,10 @@ mod simulate;
 mod time;
 mod world;
 
+pub use attacks::{
+    ATTACK_HEADS, Aim, ArenaRun, ArenaSizes, Attack, AttackError, AttackOptions, FinishedRun, JudgingName, KeyTally,
+    Row, Spread, attacks, run_attacks,
+};
 pub use costs::{Machinery, Sizes};
 pub use faults::{Faults, Partition};
 pub use invariants::{Invariant, Violation};

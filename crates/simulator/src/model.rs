@@ -5,8 +5,9 @@ mod language;
 mod real;
 
 pub use cost::CostModel;
+pub(crate) use language::{Language, Share};
 pub use real::RealModel;
-pub(crate) use real::{Worker, small_genesis};
+pub(crate) use real::{Evaluation, Worker, open_engine, small_genesis};
 
 use crate::Moment;
 use templar_base::{AgreedFindings, ContentHash, Findings, StateHash, StepShare, Uid, Window};

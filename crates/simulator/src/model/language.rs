@@ -8,7 +8,7 @@ use templar_engine::Batch;
 use templar_trainer::{BatchRule, Text};
 
 /// Tokens of the language.
-pub(super) const VOCABULARY: usize = 64;
+pub(crate) const VOCABULARY: usize = 64;
 /// Likely tokens after a pair. A model that knows them all has a loss near ln 4 with the noise on top.
 const SUCCESSORS: usize = 4;
 /// One token in this number is noise.
@@ -18,7 +18,7 @@ const KINDS: usize = 4;
 
 /// A language, given by a seed.
 #[derive(Debug)]
-pub(super) struct Language {
+pub(crate) struct Language {
     seed: [u8; 32],
     successors: Vec<u32>,
     pub rule: BatchRule,
@@ -57,7 +57,7 @@ impl Language {
 }
 
 /// A miner's share of a window.
-pub(super) struct Share {
+pub(crate) struct Share {
     pub language: Arc<Language>,
     pub window: Window,
     pub uid: Uid,

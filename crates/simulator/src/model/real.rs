@@ -109,7 +109,8 @@ fn failed(error: impl std::fmt::Display) -> ModelError {
     ModelError(error.to_string())
 }
 
-fn open_engine(run: &Rules) -> Result<Box<dyn Engine>, ModelError> {
+/// An engine of one thread, with the optimiser of the run.
+pub(crate) fn open_engine(run: &Rules) -> Result<Box<dyn Engine>, ModelError> {
     let inner = &run.genesis.inner;
     let optimiser = OptimiserConfig {
         beta1: inner.beta1,
@@ -392,9 +393,10 @@ impl Model for RealModel {
 }
 
 /// The engine as the gauntlet sees it.
-struct Evaluation<'a> {
-    engine: &'a mut dyn Engine,
-    parts: &'a [Batch],
+pub(crate) struct Evaluation<'a> {
+    pub engine: &'a mut dyn Engine,
+    /// Text of the judgement.
+    pub parts: &'a [Batch],
 }
 
 impl templar_gauntlet::Model for Evaluation<'_> {

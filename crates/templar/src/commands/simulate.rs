@@ -6,7 +6,10 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_simulator::{ASSUMPTIONS, check, scale, scale_text, simulate};
+use templar_screen::say;
+use templar_simulator::{
+    ASSUMPTIONS, ATTACK_HEADS, AttackOptions, Row, check, run_attacks, scale, scale_text, simulate,
+};
 
 /// Simulate whole networks, their links and their faults, under a virtual clock.
 ///
@@ -46,6 +49,31 @@ enum Action {
         #[command(flatten)]
         output: Output,
     },
+    /// Let attackers meet honest miners of small real models, under our judging and others, and print what came of it.
+    ///
+    /// Example: templar simulate attacks --attack noise --attack sign-flip
+    Attacks {
+        /// Seeds of each attack and judging
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        seeds: u64,
+        /// Windows of each run [default: 40, with --full 240]
+        #[arg(long, value_name = "N")]
+        windows: Option<u64>,
+        /// An attack; may be repeated [default: all]
+        #[arg(long, value_name = "NAME")]
+        attack: Vec<String>,
+        /// A judging: ours, mean or original; may be repeated [default: ours and original]
+        #[arg(long, value_name = "NAME")]
+        judging: Vec<String>,
+        /// Larger models and longer runs: a night instead of an hour
+        #[arg(long)]
+        full: bool,
+        /// Folder for finished runs, from which an interrupted suite resumes
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 impl Simulate {
@@ -65,6 +93,16 @@ impl Simulate {
                 output.event(&json!({ "event": "assumptions", "assumptions": ASSUMPTIONS }), |_| {
                     format!("assumed: {}", ASSUMPTIONS.join("\n  "))
                 })
+            }
+            Action::Attacks { seeds, windows, attack, judging, full, out, output } => {
+                let mut options =
+                    AttackOptions { seeds, attacks: attack, judgings: judging, out, ..AttackOptions::new(full) };
+                options.sizes.windows = windows.unwrap_or(options.sizes.windows);
+                if !output.is_json() {
+                    print(ATTACK_HEADS)?;
+                }
+                let row = |row: &Row| output.event(row, |_| row.text()).map_err(words);
+                run_attacks(&options, |run| say(&run.text()), row).advise("docs/attacks.md describes the attacks")
             }
         }
     }
