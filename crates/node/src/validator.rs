@@ -1,6 +1,7 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
 use crate::adoption::adopt;
+use crate::audit::{AuditStore, Auditing};
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
 use crate::follow::{self, AgreedVerdict, Follow};
@@ -55,8 +56,14 @@ pub async fn run_validator(
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
     let ratings = Arc::new(RatingsStore::load(&context.folder)?);
     let parts = Parts { work: Arc::new(WindowWork::keeping(1)), ratings };
-    let mut role = ValidatorRole { machine, worker, parts };
     let mut tasks = JoinSet::new();
+    if context.run.genesis.audit.is_on() {
+        let store = Arc::new(AuditStore::load(&context.folder)?);
+        let (auditing, first) =
+            (Auditing { worker: worker.clone(), store }, machine.follower().position().next.minus(1));
+        tasks.spawn(crate::audit::audit(Arc::clone(&context), auditing, first));
+    }
+    let mut role = ValidatorRole { machine, worker, parts };
     crate::weights::resume(&context, &mut tasks);
     drive(heads, events, shutdown, &context, tasks, &mut role).await
 }
