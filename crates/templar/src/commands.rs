@@ -1,6 +1,7 @@
 //! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
 
 mod access;
+mod audit;
 mod bench;
 mod bucket;
 mod checkpoint;
@@ -64,6 +65,7 @@ enum Command {
     Corpus(corpus::Corpus),
     Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
+    Audit(audit::Audit),
     Wallet(wallet::Wallet),
     Token(token::Token),
     Governance(governance::Governance),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Corpus(corpus) => corpus.run(config),
             Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
+            Command::Audit(audit) => audit.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Token(token) => token.run(config),
             Command::Governance(governance) => governance.run(config),

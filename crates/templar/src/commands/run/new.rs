@@ -167,6 +167,9 @@ struct MergingFlags {
     /// Sequences that a window's contributions are measured on, a multiple of 8
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     evaluation_sequences: u32,
+    /// Part of the payloads that are audited by replay, 0 to 1; the ramp of pay is lengthened until no shortcut pays
+    #[arg(long, value_name = "X", default_value = "0", value_parser = bounds::per_mille)]
+    audit_rate: u32,
     /// Sequences of held-out text whose loss is reported each window
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     held_out_sequences: u32,
@@ -324,6 +327,9 @@ impl MergingFlags {
         judging.newcomer_places = judging.newcomer_places.min(judging.selected);
         judging.evaluation_sequences = self.evaluation_sequences as usize;
         judging.held_out_sequences = self.held_out_sequences as usize;
+        if self.audit_rate > 0 {
+            genesis.set_audit_rate(self.audit_rate);
+        }
     }
 }
 
