@@ -27,7 +27,7 @@ TEMPLAR_LINES = 7_000
 FLOORS = [
     ["base", "disk", "bucket"],
     ["engine", "gradient", "corpus", "chain", "wallet"],
-    ["trainer", "gauntlet", "round", "ledger", "model"],
+    ["trainer", "gauntlet", "audit", "round", "ledger", "model"],
     ["record"],
     ["node", "simulator"],
     ["localnet", "screen", "bench", "settings"],
@@ -38,6 +38,7 @@ WITHIN_FLOOR = {
     ("bucket", "base"), ("disk", "base"), ("bucket", "disk"),
     ("gradient", "engine"), ("corpus", "engine"), ("gradient", "corpus"),
     ("gauntlet", "trainer"), ("round", "gauntlet"), ("model", "trainer"), ("trainer", "round"),
+    ("audit", "trainer"), ("audit", "round"),
     ("screen", "localnet"), ("bench", "screen"), ("bench", "localnet"),
 }
 # Never published and used by tests; it may stand on anything.

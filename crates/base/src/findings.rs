@@ -151,6 +151,18 @@ impl Findings {
         if is_sound { Ok(()) } else { Err(FindingsError) }
     }
 
+    /// Marks miners whose fraud is proven; where there is no room for more, the next vote has them.
+    pub fn mark_fraud(&mut self, uids: &[Uid]) {
+        for uid in uids {
+            let fraud = Finding { uid: *uid, mark: Mark::Fraud, is_sure: false, share: None };
+            match self.miners.binary_search_by_key(uid, |finding| finding.uid) {
+                Ok(place) => self.miners[place] = fraud,
+                Err(place) if self.miners.len() < MAX_CANDIDATES => self.miners.insert(place, fraud),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Whose payloads should be merged, ascending.
     pub fn selected(&self) -> impl Iterator<Item = Uid> + '_ {
         self.miners.iter().filter(|finding| finding.mark == Mark::Selected).map(|finding| finding.uid)

@@ -1,5 +1,6 @@
 //! The genesis document: everything that the nodes of a run must agree on before it starts. Its hash names the run.
 
+mod audit;
 mod budget;
 mod data;
 mod economics;
@@ -10,6 +11,7 @@ mod outer;
 mod problem;
 mod rule_name;
 
+pub use audit::{AuditRule, PER_MILLE, ShortcutGain};
 pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
@@ -71,6 +73,9 @@ pub struct Genesis {
     pub judging: JudgingRule,
     /// Who is paid what.
     pub economics: Economics,
+    /// How payloads are audited by replay; not at all where a document does not say.
+    #[serde(default)]
+    pub audit: AuditRule,
 }
 
 /// Where the first parameters come from.
@@ -163,6 +168,7 @@ impl Genesis {
             outer: OuterRule::default(),
             judging: JudgingRule::default(),
             economics: Economics::default(),
+            audit: AuditRule::default(),
         }
     }
 
@@ -186,6 +192,13 @@ impl Genesis {
         let judging = &mut genesis.judging;
         (judging.evaluation_sequences, judging.held_out_sequences) = (8, 1);
         genesis
+    }
+
+    /// Turns audits on at this rate, with a ramp that is long enough for no shortcut to pay.
+    pub fn set_audit_rate(&mut self, rate_per_mille: u32) {
+        self.audit.rate_per_mille = rate_per_mille;
+        let least = self.audit.least_ramp().unwrap_or_default();
+        self.economics.ramp_windows = self.economics.ramp_windows.max(least);
     }
 
     /// Reads and checks a document.
@@ -253,6 +266,7 @@ impl Genesis {
         problems.extend(self.outer.problems());
         problems.extend(self.judging.problems());
         problems.extend(self.economics.problems());
+        problems.extend(self.audit.problems(self.economics.ramp_windows));
         problems
     }
 }

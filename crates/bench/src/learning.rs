@@ -90,6 +90,7 @@ impl Learning {
             miners: usize::from(self.miners),
             validators: 2,
             cores: 2,
+            audit_rate: 0,
             rule: RuleName::default(),
             window_seconds: None,
         };

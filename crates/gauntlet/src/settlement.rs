@@ -31,7 +31,9 @@ impl Ratings {
                 Mark::Harmful => self.start_anew(*uid, window),
                 Mark::Fraud => {
                     self.start_anew(*uid, window);
-                    self.miners.entry(*uid).and_modify(|record| record.is_void = true);
+                    let Some(hotkey) = registered.get(uid) else { continue };
+                    let record = self.miners.entry(*uid).or_insert_with(|| MinerRecord::new(*hotkey, window));
+                    record.is_void = true;
                 }
                 _ => {}
             }

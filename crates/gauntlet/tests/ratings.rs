@@ -4,8 +4,10 @@ mod arena;
 
 use arena::{Arena, hotkey, standing};
 use std::collections::BTreeSet;
-use templar_base::{PublicKey, Uid, Window};
-use templar_gauntlet::{Entry, MinerRecord, Rating, Ratings, Rejection, Standing, Submission, Verdict, weights};
+use templar_base::{AgreedFindings, PublicKey, Uid, Window};
+use templar_gauntlet::{
+    Entry, MinerRecord, Rating, Ratings, Rejection, Settlement, Standing, Submission, Verdict, weights,
+};
 use templar_gradient::Payload;
 
 /// One window in which these miners do their work with an effort each.
@@ -27,6 +29,23 @@ fn payload_of(entry: &Entry) -> &Payload {
         Submission::Payload { payload, .. } => payload,
         Submission::Rejected(failure) => panic!("rejected: {failure}"),
     }
+}
+
+#[test]
+fn whose_fraud_is_proven_is_never_paid_or_judged_again() {
+    let mut arena = Arena::new();
+    let entries = arena.honest_entries(0..6);
+    let verdict = arena.judge(&entries);
+    let mut findings = verdict.findings.clone();
+    findings.mark_fraud(&[Uid(2), Uid(9)]);
+    let settlement = Settlement { rule: &arena.genesis.judging, window: arena.window, registered: &arena.registered };
+    let mut ratings = arena.ratings.clone();
+    ratings.fold(&AgreedFindings::of_one(&findings), settlement);
+    assert!(ratings.miners[&Uid(2)].is_void && ratings.miners[&Uid(9)].is_void);
+    assert!(!ratings.miners[&Uid(2)].is_paid && !ratings.miners[&Uid(1)].is_void);
+    arena.ratings = ratings;
+    let verdict = arena.judge(&entries);
+    assert_eq!(standing(&verdict, 2), &Standing::Rejected(Rejection::Void));
 }
 
 #[test]

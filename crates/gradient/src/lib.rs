@@ -62,6 +62,7 @@ mod rule;
 mod scale;
 mod shares;
 mod state;
+mod worker_roots;
 
 pub use aggregate::{Aggregate, AggregateError, AggregateSlice, Aggregator, SliceError};
 pub use feedback::{Accumulation, ErrorFeedback, FeedbackError, SavedFeedbackError};
@@ -80,3 +81,4 @@ pub use shares::{Shares, linear_factor, shares_dot};
 pub use state::{
     OuterState, STATE_SEGMENT_VALUES, StateHasher, StatePart, StateSegment, StateTree, state_hash, state_segment_hash,
 };
+pub use worker_roots::{FeedbackOrigin, WorkerRoots, optimiser_root, trajectory_tree};

@@ -20,10 +20,10 @@ pub struct MerkleTree {
     levels: Vec<Vec<[u8; 32]>>,
 }
 
-/// The way from one chunk to the root: what a miner answers an audit with. No node asks for one yet.
+/// The way from one leaf to the root: what a part of a buffer, or one state of a trajectory, is proven with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkProof {
-    /// The chunk's number.
+    /// The chunk's number, or the leaf's.
     pub chunk: usize,
     /// The siblings on the way, from the leaf on; levels where there is none are left out.
     pub siblings: Vec<ContentHash>,
@@ -40,7 +40,7 @@ impl MerkleTree {
         Self::of_leaves(leaves)
     }
 
-    /// The tree over the leaves of all chunks; there is at least one.
+    /// The tree over these leaves; there is at least one.
     pub(crate) fn of_leaves(leaves: Vec<[u8; 32]>) -> Self {
         let mut levels: Vec<Vec<[u8; 32]>> = vec![leaves];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
@@ -72,11 +72,16 @@ impl ChunkProof {
     /// Whether `values` are the chunk's under `root`, in a buffer of `layout`.
     pub fn verify(&self, root: &ContentHash, values: &[f32], layout: &GradientLayout) -> bool {
         let Some(range) = layout.chunk_range(self.chunk) else { return false };
-        if values.len() != range.len() {
+        values.len() == range.len() && self.verify_leaf(root, &ContentHash::new(leaf(values)), layout.chunk_count())
+    }
+
+    /// Whether `leaf` is the one with this number of a tree with `leaves` leaves and this root.
+    pub fn verify_leaf(&self, root: &ContentHash, leaf: &ContentHash, leaves: usize) -> bool {
+        if self.chunk >= leaves {
             return false;
         }
         let mut siblings = self.siblings.iter();
-        let (mut node, mut position, mut width) = (leaf(values), self.chunk, layout.chunk_count());
+        let (mut node, mut position, mut width) = (*leaf.as_bytes(), self.chunk, leaves);
         while width > 1 {
             if position ^ 1 < width {
                 let Some(sibling) = siblings.next() else { return false };
@@ -87,7 +92,7 @@ impl ChunkProof {
             position /= 2;
             width = width.div_ceil(2);
         }
-        siblings.next().is_none() && root_of(node, layout.chunk_count()) == *root
+        siblings.next().is_none() && root_of(node, leaves) == *root
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a payload says about the window that made it.
 
 use crate::frame::{FrameError, Reader};
+use crate::worker_roots::{FeedbackOrigin, WorkerRoots};
 use serde::{Deserialize, Serialize};
 use templar_base::{ContentHash, RunId, StateHash, Uid, Window};
 
@@ -32,7 +33,16 @@ pub struct Metadata {
     pub carried_steps: u32,
     /// Name of the numerics that made the steps; printable ASCII without spaces, at most 32 bytes.
     pub numerics: String,
-    /// Root over the digests of the state after each inner step.
+    /// Roots of the worker's parameters and optimiser before the first step. These and the next roots are zero in a run
+    /// without audits.
+    pub start: WorkerRoots,
+    /// Merkle root of the error feedback by chunks before this window's drift was added.
+    pub start_feedback: ContentHash,
+    /// What that feedback is.
+    pub feedback_origin: FeedbackOrigin,
+    /// Roots of the worker's parameters and optimiser after the last step: those that the drift was measured at.
+    pub end: WorkerRoots,
+    /// Merkle root over the leaves of the start, of the state after each inner step, and of the rebase among them.
     pub trajectory_root: ContentHash,
     /// Merkle root of the error feedback by chunks after this payload was taken out: what the next window starts with.
     pub error_feedback_root: ContentHash,
@@ -50,11 +60,24 @@ pub enum MetadataError {
         /// Its length.
         bytes: usize,
     },
+    /// No such origin of an error feedback.
+    #[error("an error feedback cannot be of origin {found}; its author is at fault")]
+    FeedbackOrigin {
+        /// The byte.
+        found: u8,
+    },
 }
 
 impl Metadata {
     /// Longest coding in bytes.
-    pub(crate) const MAX_BYTES: usize = 32 + 8 + 2 + 32 + 32 + 8 + 4 * 4 + 1 + MAX_NUMERICS_BYTES + 32 + 32;
+    pub(crate) const MAX_BYTES: usize =
+        32 + 8 + 2 + 32 + 32 + 8 + 4 * 4 + 1 + MAX_NUMERICS_BYTES + 2 * WorkerRoots::BYTES + 32 + 1 + 32 + 32;
+
+    /// States that the trajectory has a leaf of: the start, one for each inner step, and one more where the worker was
+    /// moved onto new shared parameters in between.
+    pub fn trajectory_len(&self) -> u64 {
+        u64::from(self.inner_steps) + 1 + u64::from(self.steps_before_rebase > 0)
+    }
 
     pub(crate) fn check(&self) -> Result<(), MetadataError> {
         let fits =
@@ -75,6 +98,10 @@ impl Metadata {
         }
         out.push(self.numerics.len() as u8);
         out.extend_from_slice(self.numerics.as_bytes());
+        write_roots(&self.start, out);
+        out.extend_from_slice(self.start_feedback.as_bytes());
+        out.push(self.feedback_origin as u8);
+        write_roots(&self.end, out);
         out.extend_from_slice(self.trajectory_root.as_bytes());
         out.extend_from_slice(self.error_feedback_root.as_bytes());
     }
@@ -101,8 +128,22 @@ impl Metadata {
         metadata.numerics =
             std::str::from_utf8(numerics).map_err(|_| MetadataError::Numerics { bytes: length })?.to_owned();
         metadata.check()?;
+        metadata.start = read_roots(reader)?;
+        metadata.start_feedback = ContentHash::new(reader.array()?);
+        let found = reader.u8()?;
+        metadata.feedback_origin = FeedbackOrigin::from_byte(found).ok_or(MetadataError::FeedbackOrigin { found })?;
+        metadata.end = read_roots(reader)?;
         metadata.trajectory_root = ContentHash::new(reader.array()?);
         metadata.error_feedback_root = ContentHash::new(reader.array()?);
         Ok(metadata)
     }
+}
+
+fn write_roots(roots: &WorkerRoots, out: &mut Vec<u8>) {
+    out.extend_from_slice(roots.parameters.as_bytes());
+    out.extend_from_slice(roots.optimiser.as_bytes());
+}
+
+fn read_roots(reader: &mut Reader<'_>) -> Result<WorkerRoots, FrameError> {
+    Ok(WorkerRoots { parameters: StateHash::new(reader.array()?), optimiser: ContentHash::new(reader.array()?) })
 }

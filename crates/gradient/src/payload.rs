@@ -41,9 +41,9 @@ use templar_base::ContentHash;
 const KIND: FrameKind = FrameKind {
     name: "payload",
     magic: *b"TGRD",
-    version: 4,
-    root_context: "templar gradient payload root v4",
-    leaf_context: "templar gradient payload segment v4",
+    version: 5,
+    root_context: "templar gradient payload root v5",
+    leaf_context: "templar gradient payload segment v5",
 };
 
 /// Bytes of a row of the tensor table: mode, kept, Rice parameter, base exponent.

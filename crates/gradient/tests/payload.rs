@@ -169,9 +169,9 @@ fn a_payload_of_another_layout_or_version_says_so() {
     let denser = layout(&[(5000, 65)]);
     assert!(matches!(Payload::decode(&bytes, &denser), Err(PayloadError::TensorRow { tensor: 0, kept: 64, .. })));
     let mut newer = bytes.clone();
-    newer[4] = 5;
+    newer[4] = 6;
     let refused = Payload::decode(&newer, &small).unwrap_err();
-    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 5, known: 4 }));
+    assert_eq!(refused, PayloadError::Frame(FrameError::UnknownVersion { found: 6, known: 5 }));
     let huge = vec![0; small.max_payload_bytes() + 1];
     assert!(matches!(Payload::decode(&huge, &small), Err(PayloadError::Frame(FrameError::TooLarge { .. }))));
 }

@@ -57,6 +57,8 @@ pub struct Inputs<'a> {
     pub cores: usize,
     /// How pseudo-gradients are merged and applied.
     pub rule: RuleName,
+    /// Payloads of a thousand that are audited by replay.
+    pub audit_rate: u32,
     /// Length of a window in seconds; chosen by the measured speed where it is not given.
     pub window_seconds: Option<u64>,
 }
@@ -110,6 +112,9 @@ impl Plan {
         let mut genesis = shape_of(inputs.model.clone(), inputs.miners, inputs.rule);
         put_text(&mut genesis, inputs.corpus, miners, fit);
         put_clock(&mut genesis, blocks);
+        if inputs.audit_rate > 0 {
+            genesis.set_audit_rate(inputs.audit_rate);
+        }
         genesis.first_parameters = FirstParameters::Seed(ContentHash::new(inputs.seed));
         genesis.first_state = state_hash(&initial_parameters(&inputs.model, inputs.seed));
         let rule = templar_corpus::AssignmentRule::of_genesis(&genesis)?;

@@ -135,6 +135,7 @@ fn make_plan(corpus: &Corpus, options: &NetworkOptions, settings: &Settings) -> 
         validators: settings.validators,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         rule: options.rule.unwrap_or_default(),
+        audit_rate: options.audit_rate.unwrap_or_default(),
         window_seconds: options.window_seconds,
     })
 }

@@ -38,6 +38,8 @@ pub struct NetworkOptions {
     pub window_seconds: Option<u64>,
     /// How pseudo-gradients are merged and applied; this system's rule where it is not given.
     pub rule: Option<RuleName>,
+    /// Payloads of a thousand that are audited by replay; none where it is not given.
+    pub audit_rate: Option<u32>,
     /// Number of miners.
     pub miners: Option<usize>,
     /// Number of validators.
@@ -107,6 +109,9 @@ fn differences(existing: &Existing, options: &NetworkOptions) -> Vec<Difference>
     let rule = RuleName::of(&genesis.outer);
     let named = rule.map_or("a rule of its own".to_owned(), |rule| format!("the rule {rule}"));
     flag(options.rule.is_some_and(|wanted| Some(wanted) != rule), "--rule", named);
+    let rate = genesis.audit.rate_per_mille;
+    let other = options.audit_rate.is_some_and(|wanted| wanted != rate);
+    flag(other, "--audit-rate", format!("an audit rate of {}", f64::from(rate) / 1e3));
     let model = templar_engine::preset(&options.preset.value, genesis.model.vocab_size);
     if options.preset.by != By::Default && model.is_ok_and(|model| model != genesis.model) {
         found.push(Difference { has: name_of(&genesis.model), flag: "--preset", by: options.preset.by.clone() });

@@ -2,6 +2,7 @@
 
 use crate::DataFolderError;
 use std::any::Any;
+use templar_audit::AnswerError;
 use templar_base::FindingsError;
 use templar_base::{PublicKey, RunId, Uid, Window};
 use templar_bucket::BucketError;
@@ -12,7 +13,7 @@ use templar_gauntlet::JudgeError;
 use templar_gradient::{FeedbackError, LengthMismatch, MergeError};
 use templar_record::RecordError;
 use templar_round::SignedError;
-use templar_trainer::TrainerError;
+use templar_trainer::{ReplayError, TrainerError};
 use tokio::task::JoinError;
 
 /// An operation of a node that failed.
@@ -64,6 +65,12 @@ pub enum NodeError {
     /// The window could not be judged.
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    /// An audit's steps cannot be done.
+    #[error("a payload's steps cannot be done again: {0}")]
+    Replay(#[from] ReplayError),
+    /// What is kept for audits cannot be written or read.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// The hotkey has no slot.
     #[error("hotkey {hotkey} is not registered in subnet {netuid}; run `templar token register` with its coldkey")]
     NotRegistered {

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use templar_audit::Finding;
 use templar_base::{BlockNumber, StateHash, Uid, Window};
 use templar_round::Role;
 use tokio::sync::mpsc;
@@ -122,6 +123,22 @@ pub enum JournalEntry {
         window: Window,
         /// Uids and weights.
         weights: Vec<(Uid, u16)>,
+    },
+    /// A miner that was drawn published what it kept.
+    AuditAnswered {
+        /// The audited window.
+        window: Window,
+        /// States of the trajectory.
+        states: u64,
+    },
+    /// A validator audited a payload.
+    Audited {
+        /// The audited window.
+        window: Window,
+        /// The payload's author.
+        uid: Uid,
+        /// What was found.
+        finding: Finding,
     },
     /// Something went wrong that the node goes on from.
     Warning {

@@ -9,6 +9,7 @@
 
 mod aggregate;
 mod anchor;
+mod audit;
 mod block_clock;
 mod checkpoint;
 mod context;
@@ -40,6 +41,7 @@ mod weights;
 mod window_work;
 mod worker;
 
+pub use audit::{AuditStore, EvidenceError, verify_evidence};
 pub use context::NodeOptions;
 pub use data::Data;
 pub use data_folder::{DataFolder, DataFolderError};
@@ -49,4 +51,5 @@ pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
 pub use judging::{EvaluationModel, evaluation_parts};
 pub use miner::run_miner;
 pub use network::{Network, bucket_options};
+pub use templar_audit::{AuditFinding, Finding as AuditResult, Proof};
 pub use validator::run_validator;

@@ -51,8 +51,12 @@ pub async fn run_miner(
         work.change(pending.window, |work| work.sealed = Some(pending));
     }
     let worker = Worker::start("miner", move |commands| computing.run(commands))?;
+    let mut tasks = JoinSet::new();
+    if context.run.genesis.audit.is_on() {
+        tasks.spawn(crate::audit::answer(Arc::clone(&context), machine.follower().position().next.minus(1)));
+    }
     let mut role = MinerRole { machine, worker, progress, work };
-    drive(heads, events, shutdown, &context, JoinSet::new(), &mut role).await
+    drive(heads, events, shutdown, &context, tasks, &mut role).await
 }
 
 async fn upload(context: &Context, pending: &Pending) -> Result<(), NodeError> {

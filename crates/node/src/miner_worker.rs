@@ -1,6 +1,7 @@
 //! The miner's computing thread: it trains without a pause, and does what comes in between two steps.
 
 use crate::anchor::FileAnchor;
+use crate::audit::KeptForAudits;
 use crate::context::Context;
 use crate::engine::open_engine;
 use crate::snapshot::{MinerState, Pending, save_shared};
@@ -51,6 +52,8 @@ struct MinerDisk {
     key: SealKey,
     /// What is on disk.
     state: Option<MinerState>,
+    /// What is kept for audits, where the run has them.
+    audits: Option<KeptForAudits>,
 }
 
 impl MinerDisk {
@@ -83,9 +86,18 @@ impl Keep for MinerDisk {
     type Error = NodeError;
 
     fn own(&mut self, own: &mut OwnState<'_>) -> Result<(), NodeError> {
+        if let Some(audits) = &mut self.audits {
+            audits.keep(own, &self.context.folder)?;
+        }
         let pending = own.sent().map(|sent| self.pending_of(sent));
-        let state = MinerState::save(self.state.as_ref(), own, pending, &self.context.folder)?;
-        self.state = Some(state);
+        match MinerState::save(self.state.as_ref(), own, pending, &self.context.folder) {
+            Ok(state) => self.state = Some(state),
+            Err(error) => {
+                let window = own.sent().map(|sent| sent.window);
+                self.audits.iter_mut().for_each(|audits| audits.forget(window));
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -139,7 +151,14 @@ impl MinerWorker {
             });
             trainer.resume(feedback, sent)?;
         }
-        let disk = MinerDisk { context: Arc::clone(&context), key: SealKey([0; 32]), state };
+        let audits = match run.genesis.audit.is_on() {
+            true => Some(KeptForAudits::load(context.uid, folder)?),
+            false => None,
+        };
+        if audits.is_some() {
+            trainer.bind_steps();
+        }
+        let disk = MinerDisk { context: Arc::clone(&context), key: SealKey([0; 32]), state, audits };
         Ok(Self { context, progress, trainer, disk, started: None })
     }
 

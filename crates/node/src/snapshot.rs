@@ -72,7 +72,12 @@ fn read_values(from: &mut dyn Read, count: usize) -> Option<Vec<f32>> {
 
 /// Writes the shared parameters, then the momentum.
 pub(crate) fn save_shared(shared: &SharedView<'_>, folder: &DataFolder) -> Result<(), NodeError> {
-    let mut file = folder.writer(SHARED_FILE)?;
+    save_shared_as(SHARED_FILE, shared, folder)
+}
+
+/// As [`save_shared`], under another name.
+pub(crate) fn save_shared_as(name: &str, shared: &SharedView<'_>, folder: &DataFolder) -> Result<(), NodeError> {
+    let mut file = folder.writer(name)?;
     let (parameters, momentum) = (shared.parameters() as u64, shared.momentum() as u64);
     let head = Head { next: shared.next, state: shared.state, parameters, momentum }.encode();
     file.put(&head)?;
@@ -83,7 +88,16 @@ pub(crate) fn save_shared(shared: &SharedView<'_>, folder: &DataFolder) -> Resul
 
 /// Reads the shared parameters; none if there are none, or if the file is damaged: the node then fetches a checkpoint.
 pub(crate) fn load_shared(folder: &DataFolder, parameters: usize) -> Result<Option<SharedState>, NodeError> {
-    let Some(mut file) = folder.open_file(SHARED_FILE)? else { return Ok(None) };
+    load_shared_from(SHARED_FILE, folder, parameters)
+}
+
+/// As [`load_shared`], from a file of another name.
+pub(crate) fn load_shared_from(
+    name: &str,
+    folder: &DataFolder,
+    parameters: usize,
+) -> Result<Option<SharedState>, NodeError> {
+    let Some(mut file) = folder.open_file(name)? else { return Ok(None) };
     let mut head = [0; 56];
     if file.read_exact(&mut head).is_err() {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
+use crate::audit::{AuditStore, Auditing};
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
 use crate::earlier;
@@ -10,12 +11,13 @@ use crate::window_work::{OwnVerdict, ValidatorWork, WindowWork};
 use crate::worker::{Command, Worker};
 use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint};
 use parity_scale_codec::Encode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+use templar_audit::Finding;
 use templar_base::{Uid, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
-use templar_chain::Topic;
+use templar_chain::{Metagraph, Topic};
 use templar_gauntlet::{MinerVerdict, Ratings, Verdict, gathered_share, pool, weights};
 use templar_gradient::OuterState;
 use templar_record::{Rules, RunState, VERDICT_PURPOSE};
@@ -36,6 +38,8 @@ struct ValidatorRole {
 #[derive(Clone)]
 struct Parts {
     work: Arc<WindowWork<ValidatorWork>>,
+    /// What its audits came to; none where the run has none.
+    audits: Option<Arc<AuditStore>>,
 }
 
 /// Runs a validator until `shutdown` holds true.
@@ -51,10 +55,16 @@ pub async fn run_validator(
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
-    let parts = Parts { work: Arc::new(WindowWork::keeping(1)) };
-    let mut role = ValidatorRole { machine, worker, parts };
+    let is_audited = context.run.genesis.audit.is_on();
+    let audits = is_audited.then(|| AuditStore::load(&context.folder)).transpose()?.map(Arc::new);
+    let parts = Parts { work: Arc::new(WindowWork::keeping(1)), audits: audits.clone() };
     let mut tasks = JoinSet::new();
     crate::weights::resume(&context, &mut tasks);
+    if let Some(store) = audits {
+        let first = machine.follower().position().next.minus(1);
+        tasks.spawn(crate::audit::audit(Arc::clone(&context), Auditing { worker: worker.clone(), store }, first));
+    }
+    let mut role = ValidatorRole { machine, worker, parts };
     drive(heads, events, shutdown, &context, tasks, &mut role).await
 }
 
@@ -174,18 +184,40 @@ async fn make_verdict(
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
     note(context, &verdict, begun);
     let own = Arc::clone(context);
-    let (vote, verdict) = context.heavy.run(move || sign(&own, window, verdict)).await?;
+    let frauds = frauds(context, parts, window, &metagraph);
+    let (vote, verdict) = context.heavy.run(move || sign(&own, window, verdict, &frauds)).await?;
     parts.work.change(window, |work| work.verdict = Some(verdict));
     Ok(vote)
 }
 
+/// Whose payloads of the last windows this validator's audits found to be made otherwise than they say, as far as their slots
+/// have not changed hands.
+fn frauds(context: &Context, parts: &Parts, window: Window, metagraph: &Metagraph) -> Vec<Uid> {
+    let Some(audits) = &parts.audits else { return Vec::new() };
+    let mut frauds = BTreeSet::new();
+    for past in window.minus(FRAUD_WINDOWS).until(window) {
+        let differs = audits.of_window(past).into_iter().filter(|own| matches!(own.finding, Finding::Differs { .. }));
+        let is_same = |uid: &Uid| {
+            let neuron = metagraph.neurons.iter().find(|neuron| neuron.uid == *uid);
+            neuron.is_some_and(|neuron| neuron.registered_at <= context.run.phases.start(past))
+        };
+        frauds.extend(differs.map(|own| own.uid).filter(is_same));
+    }
+    frauds.into_iter().collect()
+}
+
+/// A vote marks who was found out in so many windows before.
+const FRAUD_WINDOWS: u64 = 8;
+
 /// The signed verdict, and the vote that names it.
-fn sign(context: &Context, window: Window, verdict: Verdict) -> Result<(Vote, OwnVerdict), NodeError> {
+fn sign(context: &Context, window: Window, verdict: Verdict, frauds: &[Uid]) -> Result<(Vote, OwnVerdict), NodeError> {
     let signed = Signed::new(verdict, context.run.id, window, VERDICT_PURPOSE, &context.network.hotkey)?;
     let hash = signed.hash()?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(NodeError::Random)?;
-    let vote = Vote::new(signed.body.findings.clone(), hash)?.salted(salt);
+    let mut findings = signed.body.findings.clone();
+    findings.mark_fraud(frauds);
+    let vote = Vote::new(findings, hash)?.salted(salt);
     Ok((vote, OwnVerdict { document: signed.to_bytes()? }))
 }
 

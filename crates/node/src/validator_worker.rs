@@ -1,5 +1,6 @@
 //! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
 
+use crate::audit::{AuditJob, SharedStates};
 use crate::context::Context;
 use crate::earlier::{self, EarlierOnDisk};
 use crate::engine::open_engine;
@@ -8,14 +9,15 @@ use crate::judging::{EvaluationModel, evaluation_parts};
 use crate::snapshot::save_shared;
 use crate::worker::{Command, Reply};
 use crate::{JournalEntry, NodeError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use templar_audit::{Case, Outcome};
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Ratings, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
-use templar_trainer::{Outcome, SharedState, mean_loss};
+use templar_trainer::{Outcome as Applying, SharedState, mean_loss};
 
 /// Everything that a judgement needs from outside the thread.
 pub(crate) struct JudgeRequest {
@@ -30,6 +32,8 @@ pub(crate) struct JudgeRequest {
 pub(crate) enum ValidatorCommand {
     /// Judge what was gathered for the window whose start is held.
     Judge { request: Box<JudgeRequest>, reply: Reply<Verdict> },
+    /// Audit a payload, a step at a time, while nothing else is to be done.
+    Audit { rules: templar_audit::Rules, case: Box<Case>, reply: Reply<Outcome> },
     /// A copy of what is shared at the start of a window.
     Copy { window: Window, reply: Reply<OuterState> },
 }
@@ -39,35 +43,71 @@ pub(crate) struct ValidatorWorker {
     engine: Box<dyn Engine>,
     shared: SharedState,
     held_out: Vec<Batch>,
+    /// Audits under way, the first one at work.
+    audits: VecDeque<AuditJob>,
 }
 
 impl ValidatorWorker {
     pub(crate) fn new(context: Arc<Context>, shared: SharedState, threads: usize) -> Result<Self, NodeError> {
         let (engine, held_out) = (open_engine(&context.run, threads)?, context.data.held_out()?);
-        Ok(Self { context, engine, shared, held_out })
+        Ok(Self { context, engine, shared, held_out, audits: VecDeque::new() })
     }
 
     /// Runs until the node drops its handle.
     pub(crate) fn run(mut self, commands: Receiver<Command<ValidatorCommand>>) {
         self.measure_held_out();
-        for command in commands {
-            // A reply that nobody waits for any more is of no use to anybody.
+        loop {
+            let command = if self.audits.is_empty() {
+                commands.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                commands.try_recv()
+            };
             match command {
-                Command::Apply { window, aggregate, step, reply } => {
-                    let _ = reply.send(self.apply(window, aggregate.as_deref(), step));
-                    self.measure_held_out();
-                }
-                Command::Install { next, outer, reply } => {
-                    let _ = reply.send(self.move_to(SharedState::new(next, outer)));
-                    self.measure_held_out();
-                }
-                Command::Role(ValidatorCommand::Judge { request, reply }) => {
-                    let _ = reply.send(self.judge(&request));
-                }
-                Command::Role(ValidatorCommand::Copy { window, reply }) => {
-                    let held = (window == self.shared.next).then(|| self.shared.outer.clone());
-                    let _ = reply.send(held.ok_or(NodeError::OtherStart { window }));
-                }
+                Ok(command) => self.interrupt_for(command),
+                Err(TryRecvError::Empty) => self.audit_one_step(),
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Handles a command between two steps of an audit.
+    fn interrupt_for(&mut self, command: Command<ValidatorCommand>) {
+        if let Some(audit) = self.audits.front_mut()
+            && let Err(error) = audit.pause(self.engine.as_mut())
+        {
+            self.context.journal.warn(format!("an audit is given up: {error}"));
+            self.audits.pop_front();
+        }
+        self.handle(command);
+    }
+
+    fn audit_one_step(&mut self) {
+        let Some(audit) = self.audits.pop_front() else { return };
+        if let Some(audit) = audit.advance(self.engine.as_mut()) {
+            self.audits.push_front(audit);
+        }
+    }
+
+    fn handle(&mut self, command: Command<ValidatorCommand>) {
+        // A reply that nobody waits for any more is of no use to anybody.
+        match command {
+            Command::Apply { window, aggregate, step, reply } => {
+                let _ = reply.send(self.apply(window, aggregate.as_deref(), step));
+                self.measure_held_out();
+            }
+            Command::Install { next, outer, reply } => {
+                let _ = reply.send(self.move_to(SharedState::new(next, outer)));
+                self.measure_held_out();
+            }
+            Command::Role(ValidatorCommand::Judge { request, reply }) => {
+                let _ = reply.send(self.judge(&request));
+            }
+            Command::Role(ValidatorCommand::Audit { rules, case, reply }) => {
+                self.audits.extend(AuditJob::begin(rules, *case, reply));
+            }
+            Command::Role(ValidatorCommand::Copy { window, reply }) => {
+                let held = (window == self.shared.next).then(|| self.shared.outer.clone());
+                let _ = reply.send(held.ok_or(NodeError::OtherStart { window }));
             }
         }
     }
@@ -111,7 +151,10 @@ impl ValidatorWorker {
         if window != self.shared.next {
             return Err(NodeError::OtherStart { window });
         }
-        let (folder, outcome) = (&self.context.folder, Outcome { aggregate, step: &step });
+        if self.context.run.genesis.audit.is_on() {
+            SharedStates::keep(&self.shared.view(), &self.context.folder)?;
+        }
+        let (folder, outcome) = (&self.context.folder, Applying { aggregate, step: &step });
         self.shared.advance(outcome, |next| save_shared(next, folder), |_, _, _| {})
     }
 

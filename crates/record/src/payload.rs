@@ -15,6 +15,13 @@ pub struct SealedObject {
     reveal: Reveal,
 }
 
+impl SealedObject {
+    /// The key, with its author's signature.
+    pub fn reveal(&self) -> &Reveal {
+        &self.reveal
+    }
+}
+
 /// What a sealed object came to.
 #[derive(Debug, Clone)]
 pub enum FetchedPayload {

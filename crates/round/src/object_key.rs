@@ -16,8 +16,12 @@ pub enum ObjectKey {
     Verdict(Window),
     /// The merged payload.
     Aggregate(Window),
-    /// The evidence of one audit.
+    /// A miner's answer to an audit.
     Audit(Window, Uid),
+    /// The state that an audited training began with.
+    AuditState(Window, Uid),
+    /// What an auditor found wrong with a miner's payload.
+    Evidence(Window, Uid),
     /// The manifest of the checkpoint at the start of a window.
     CheckpointManifest(Window),
     /// One file of a checkpoint, by its place in the manifest.
@@ -45,6 +49,8 @@ impl fmt::Display for ObjectKey {
             Self::Verdict(window) => write!(f, "{}verdict", Self::window_prefix(*window)),
             Self::Aggregate(window) => write!(f, "{}aggregate", Self::window_prefix(*window)),
             Self::Audit(window, uid) => write!(f, "{}audit/{uid}", Self::window_prefix(*window)),
+            Self::AuditState(window, uid) => write!(f, "{}audit-state/{uid}", Self::window_prefix(*window)),
+            Self::Evidence(window, uid) => write!(f, "{}evidence/{uid}", Self::window_prefix(*window)),
             Self::CheckpointManifest(window) => write!(f, "{}manifest.json", Self::checkpoint_prefix(*window)),
             Self::CheckpointFile(window, file) => write!(f, "{}file/{file:05}", Self::checkpoint_prefix(*window)),
         }

@@ -145,6 +145,11 @@ impl Reveal {
         Self { key, signature }
     }
 
+    /// The key.
+    pub fn key(&self) -> &SealKey {
+        &self.key
+    }
+
     /// The object for the bucket.
     pub fn to_bytes(&self) -> Vec<u8> {
         [REVEAL_MAGIC.as_slice(), &self.key.0, &self.signature.0].concat()

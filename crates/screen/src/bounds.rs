@@ -59,6 +59,12 @@ pub fn temperature(text: &str) -> Result<f32, String> {
     ranged(text, "from 0", |value| value >= 0.0)
 }
 
+/// A share of something from 0 to 1, in thousandths.
+pub fn per_mille(text: &str) -> Result<u32, String> {
+    // The range makes the product one of 0 to 1000.
+    ranged(text, "from 0 to 1", |value| (0.0..=1.0).contains(&value)).map(|share: f32| (share * 1000.0).round() as u32)
+}
+
 /// A share of something, which is not nothing.
 pub fn share(text: &str) -> Result<f32, String> {
     ranged(text, "over 0 and at most 1", |value| value > 0.0 && value <= 1.0)

@@ -5,7 +5,24 @@ use crate::progress::Progress;
 use crate::table::{Paint, count, facts_table, size};
 use serde_json::{Value, json};
 use std::path::Path;
-use templar_corpus::{BuildProgress, LeftOut, Manifest, Tally};
+use templar_corpus::{BuildProgress, LeftOut, Manifest, Source, Tally, TextSources};
+
+/// What a source is, for people; the same when its corpus is built and later.
+pub fn source_remark(name: &str, licence: &str) -> String {
+    printable(&format!("text: {name} (licence: {licence})"))
+}
+
+/// So many bytes of synthetic text, as a source.
+pub fn synthetic_source(bytes: u64) -> TextSources {
+    let licence = "made by this program; free of rights";
+    TextSources(vec![(Source::Synthetic { seed: 0, bytes }, "synthetic tales".to_owned(), licence.to_owned())])
+}
+
+/// What synthetic text is, for people.
+pub fn synthetic_remark(bytes: u64) -> String {
+    let size = size(bytes);
+    format!("text: synthetic tales of a small grammar, {size} (free of rights); give real text with --text")
+}
 
 /// Shows how far a build is.
 pub fn show_build(progress: &mut Progress, news: BuildProgress) {

@@ -26,6 +26,7 @@
 pub mod access;
 pub mod account;
 pub mod arguments;
+pub mod audit;
 pub mod bounds;
 mod chart;
 pub mod checkpoints;

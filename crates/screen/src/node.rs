@@ -79,6 +79,11 @@ pub fn entry(paint: Paint, entry: &JournalEntry) -> String {
             let weights: Vec<String> = weights.iter().map(|(uid, weight)| format!("{uid}: {weight}")).collect();
             (*window, format!("set weights {}", weights.join(", ")))
         }
+        JournalEntry::AuditAnswered { window, states } => (*window, format!("answered an audit of {states} states")),
+        JournalEntry::Audited { window, uid, finding } if finding.is_fault() => {
+            (*window, paint.red(&format!("audit of uid {uid}: {finding}")))
+        }
+        JournalEntry::Audited { window, uid, finding } => (*window, format!("audit of uid {uid}: {finding}")),
     };
     format!("window {window:<4} {what}")
 }

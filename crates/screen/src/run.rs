@@ -30,6 +30,7 @@ pub fn check_text(genesis: &Genesis, outlook: Option<&Outlook>, problems: &[Prob
     if let Some(outlook) = outlook {
         text += &format!("\n{}", outlook_text(genesis, outlook, paint));
     }
+    text += &format!("\n{}\n", genesis.audit.describe(genesis.economics.ramp_windows));
     match problems {
         [] => text += &format!("\n{}\n", paint.green("no problem found")),
         _ => {

@@ -1,6 +1,7 @@
 //! The commands. To add one: a file here, a line in [`Command`], a line in [`Cli::run`].
 
 mod access;
+mod audit;
 mod bench;
 mod bucket;
 mod checkpoint;
@@ -66,6 +67,7 @@ enum Command {
     Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
     Explain(explain::Explain),
+    Audit(audit::Audit),
     Wallet(wallet::Wallet),
     Token(token::Token),
     Governance(governance::Governance),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
             Command::Explain(explain) => explain.run(config),
+            Command::Audit(audit) => audit.run(config),
             Command::Wallet(wallet) => wallet.run(config),
             Command::Token(token) => token.run(config),
             Command::Governance(governance) => governance.run(config),

@@ -7,15 +7,12 @@ use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_corpus::default_text::default_text;
-use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, Source, SourceError, TextSources, Tokens};
-use templar_screen::corpus::{show_build, show_left_out};
-use templar_screen::{Progress, printable, size};
+use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, SourceError, TextSources, Tokens};
+use templar_screen::corpus::{show_build, show_left_out, source_remark, synthetic_remark, synthetic_source};
+use templar_screen::{Progress, printable};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
-
-/// The licence of a text whose owner does not state one.
-const NOT_STATED: &str = "not stated";
 
 /// Text to build a corpus from.
 #[derive(Debug, Clone)]
@@ -41,7 +38,7 @@ pub fn choose(
     }
     if !config.text_paths().is_empty() {
         let found = find(config, progress)?;
-        let licence = licence.unwrap_or(NOT_STATED);
+        let licence = licence.unwrap_or("not stated");
         let sources = found.sources.into_iter().map(|source| (source.name(), source));
         let sources = sources.map(|(name, source)| (source, name, licence.to_owned())).collect();
         let mut chosen = chosen(TextSources(sources), Vec::new());
@@ -71,11 +68,6 @@ fn chosen(sources: TextSources, mut remarks: Vec<String>) -> ChosenText {
     ChosenText { sources, remarks, left_out: Vec::new() }
 }
 
-/// What a source is, for people; the same when its corpus is built and later.
-pub fn source_remark(name: &str, licence: &str) -> String {
-    printable(&format!("text: {name} (licence: {licence})"))
-}
-
 /// Finds the text of the configuration.
 pub fn find(config: &Config, progress: &mut Progress) -> anyhow::Result<FoundText> {
     let found = FoundText::find(config.text_paths(), &config.read_options()?, &mut |what| progress.note(what));
@@ -86,16 +78,6 @@ pub fn find(config: &Config, progress: &mut Progress) -> anyhow::Result<FoundTex
         SourceError::NoFiles { .. } => advice(error, "name the files themselves to have them read as plain text"),
         error => error.into(),
     })
-}
-
-fn synthetic_source(bytes: u64) -> TextSources {
-    let licence = "made by this program; free of rights";
-    TextSources(vec![(Source::Synthetic { seed: 0, bytes }, "synthetic tales".to_owned(), licence.to_owned())])
-}
-
-fn synthetic_remark(bytes: u64) -> String {
-    let size = size(bytes);
-    format!("text: synthetic tales of a small grammar, {size} (free of rights); give real text with --text")
 }
 
 /// Opens a corpus.

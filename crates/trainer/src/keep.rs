@@ -3,7 +3,7 @@
 use crate::learner::Learner;
 use crate::sender::Sender;
 use crate::{SharedView, TrainerError};
-use templar_base::Window;
+use templar_base::{ContentHash, Window};
 use templar_engine::Engine;
 use templar_gradient::Payload;
 
@@ -22,6 +22,8 @@ pub(crate) enum Change<'a> {
     Sends(&'a Payload),
     /// A payload comes back.
     TakesBack(&'a Payload),
+    /// What waits to be sent is dropped, and the optimiser restarts.
+    Drops,
 }
 
 /// What a worker alone knows: what it has not sent yet, its optimiser, and its last payload. It is read segment by segment,
@@ -31,12 +33,18 @@ pub struct OwnState<'a> {
     pub(crate) learner: &'a mut Learner,
     pub(crate) change: Change<'a>,
     pub(crate) sent: Option<&'a Sent>,
+    pub(crate) leaves: &'a [ContentHash],
 }
 
 impl OwnState<'_> {
     /// The last payload; none where its outcome is known or it came back.
     pub fn sent(&self) -> Option<&Sent> {
         self.sent
+    }
+
+    /// The leaves of the trajectory that a payload to be sent names; none where steps are not bound.
+    pub fn leaves(&self) -> &[ContentHash] {
+        self.leaves
     }
 
     /// The optimiser's state is in the engine.
@@ -46,7 +54,7 @@ impl OwnState<'_> {
 
     /// Whether the optimiser's state is to be kept too: a worker that takes a payload back keeps that of its last seal.
     pub fn has_optimiser(&self) -> bool {
-        matches!(self.change, Change::Sends(_))
+        !matches!(self.change, Change::TakesBack(_))
     }
 
     /// Values of the error feedback: one for each parameter.
@@ -73,6 +81,7 @@ impl OwnState<'_> {
                 Change::TakesBack(payload) => {
                     self.sender.feedback().restored(payload, segment, values).map_err(TrainerError::from)?;
                 }
+                Change::Drops => values.fill(0.0),
             }
             visit(values)?;
         }

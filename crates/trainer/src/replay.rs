@@ -6,7 +6,7 @@ use crate::trajectory::Trajectory;
 use templar_base::{ContentHash, Window};
 use templar_corpus::digest_of;
 use templar_engine::{Buffer, Engine, OptimiserState, Segments};
-use templar_gradient::{LengthMismatch, Metadata, rebase};
+use templar_gradient::{LengthMismatch, Metadata, WorkerRoots, rebase};
 
 /// Where the steps of a payload began.
 #[derive(Debug, Clone)]
@@ -22,7 +22,9 @@ pub struct ReplayStart {
 /// What a payload's steps come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replayed {
-    /// The root over the digests of the parameters after each step and of the optimiser's state at the end.
+    /// The roots of the state after the last step.
+    pub end: WorkerRoots,
+    /// The root over the leaves of the start and of the state after each transition.
     pub trajectory_root: ContentHash,
     /// The digest of the batches.
     pub data_digest: ContentHash,
@@ -34,6 +36,7 @@ impl Replayed {
     /// Whether a payload states this.
     pub fn agrees_with(&self, metadata: &Metadata) -> bool {
         self.trajectory_root == metadata.trajectory_root
+            && self.end == metadata.end
             && self.data_digest == metadata.data_digest
             && self.tokens == metadata.tokens_trained
     }
@@ -64,6 +67,89 @@ pub enum ReplayError {
     Step(#[from] TrainerError),
 }
 
+/// What leads from one state of a trajectory to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// An inner step on a batch of the window before.
+    Carried {
+        /// The batch.
+        batch: u32,
+    },
+    /// An inner step on a batch of the window.
+    Own {
+        /// The batch.
+        batch: u32,
+    },
+    /// The worker is moved onto the window's shared parameters with what it has trained since its last payload.
+    Rebase,
+}
+
+impl Transition {
+    /// The transitions of a payload, in order: the n-th leads from the n-th leaf of its trajectory to the next one.
+    pub fn all(metadata: &Metadata) -> Result<impl Iterator<Item = Self> + use<>, ReplayError> {
+        let &Metadata {
+            inner_steps, carried_steps: carried, steps_before_rebase: before_rebase, carried_start, ..
+        } = metadata;
+        if carried > inner_steps || before_rebase > inner_steps || carried_start.checked_add(carried).is_none() {
+            return Err(ReplayError::Steps { inner_steps, carried, before_rebase });
+        }
+        let step = move |step: u32| match step.checked_sub(carried) {
+            Some(batch) => Self::Own { batch },
+            None => Self::Carried { batch: carried_start + step },
+        };
+        let rebase = (before_rebase > 0).then_some(Self::Rebase);
+        Ok((0..before_rebase).map(step).chain(rebase).chain((before_rebase..inner_steps).map(step)))
+    }
+}
+
+/// The text of a payload's steps.
+#[derive(Clone, Copy)]
+pub struct ReplayText<'a> {
+    /// Of its window.
+    pub data: &'a WindowData,
+    /// Of the window before; needed where steps were carried.
+    pub previous: Option<&'a WindowData>,
+}
+
+impl ReplayText<'_> {
+    fn previous(&self) -> Result<&WindowData, ReplayError> {
+        let window = self.data.window.previous().unwrap_or_default();
+        self.previous.ok_or(ReplayError::NoData { window })
+    }
+
+    /// The digest of the batches that a payload states to have been trained on. Batches that do not exist are found here.
+    pub fn digest(&self, metadata: &Metadata) -> Result<ContentHash, ReplayError> {
+        let &Metadata { inner_steps, carried_steps: carried, carried_start, .. } = metadata;
+        let own = inner_steps.saturating_sub(carried);
+        let digest = |data: &WindowData, first, count| data.text.digest(first, count).map_err(TrainerError::from);
+        let carried_digest = if carried > 0 { Some(digest(self.previous()?, carried_start, carried)?) } else { None };
+        Ok(digest_of(carried_digest, digest(self.data, 0, own)?))
+    }
+
+    /// Does one transition on an engine that holds the state before it; `from` is where the worker's drift began. Gives
+    /// the tokens of the batch.
+    pub fn advance(
+        &self,
+        engine: &mut dyn Engine,
+        transition: Transition,
+        from: Option<&[f32]>,
+        shared: &[f32],
+    ) -> Result<u64, ReplayError> {
+        let (data, batch) = match transition {
+            Transition::Own { batch } => (self.data, batch),
+            Transition::Carried { batch } => (self.previous()?, batch),
+            Transition::Rebase => {
+                move_on(engine, from, shared)?;
+                return Ok(0);
+            }
+        };
+        let batch = data.text.batch(batch).map_err(TrainerError::from)?;
+        let tokens = (batch.sequences * batch.length) as u64;
+        engine.train_step(&[batch], data.learning_rate).map_err(TrainerError::from)?;
+        Ok(tokens)
+    }
+}
+
 /// Does the inner steps that `metadata` states once more, from `start` on the data of its window and, where it carried
 /// steps, of the window before. The engine is left at the steps' end point.
 ///
@@ -75,36 +161,21 @@ pub fn replay(
     previous: Option<&WindowData>,
     metadata: &Metadata,
 ) -> Result<Replayed, ReplayError> {
-    let &Metadata { inner_steps, carried_steps: carried, steps_before_rebase: before_rebase, carried_start, .. } =
-        metadata;
-    let Some(own) = inner_steps.checked_sub(carried).filter(|_| before_rebase <= inner_steps) else {
-        return Err(ReplayError::Steps { inner_steps, carried, before_rebase });
-    };
-    let window_before = || ReplayError::NoData { window: data.window.previous().unwrap_or_default() };
-    let carried_data = if carried > 0 { Some(previous.ok_or_else(window_before)?) } else { None };
+    let text = ReplayText { data, previous };
+    let transitions = Transition::all(metadata)?;
     // Before any step: batches that do not exist are found here.
-    let digest = |data: &WindowData, first, count| data.text.digest(first, count).map_err(TrainerError::from);
-    let carried_digest = carried_data.map(|data| digest(data, carried_start, carried)).transpose()?;
-    let data_digest = digest_of(carried_digest, digest(data, 0, own)?);
+    let data_digest = text.digest(metadata)?;
     load(engine, &start)?;
-    let carried_batches =
-        carried_data.into_iter().flat_map(|data| (0..carried).map(move |i| (data, carried_start.saturating_add(i))));
-    let batches = carried_batches.chain((0..own).map(|batch| (data, batch)));
     let (mut trajectory, mut tokens) = (Trajectory::default(), 0u64);
-    for (step, (data, number)) in (0..).zip(batches) {
-        if step == before_rebase {
-            move_on(engine, &start)?;
+    trajectory.add(engine).map_err(TrainerError::from)?;
+    for transition in transitions {
+        tokens += text.advance(engine, transition, start.end_point.as_deref(), &start.shared)?;
+        match transition {
+            Transition::Rebase => trajectory.add_rebased(engine).map_err(TrainerError::from)?,
+            _ => _ = trajectory.add(engine).map_err(TrainerError::from)?,
         }
-        let batch = data.text.batch(number).map_err(TrainerError::from)?;
-        tokens += (batch.sequences * batch.length) as u64;
-        engine.train_step(&[batch], data.learning_rate).map_err(TrainerError::from)?;
-        trajectory.add(engine).map_err(TrainerError::from)?;
     }
-    if before_rebase == inner_steps {
-        move_on(engine, &start)?;
-    }
-    let trajectory_root = trajectory.root(engine).map_err(TrainerError::from)?;
-    Ok(Replayed { trajectory_root, data_digest, tokens })
+    Ok(Replayed { end: trajectory.last(), trajectory_root: trajectory.root(), data_digest, tokens })
 }
 
 fn load(engine: &mut dyn Engine, start: &ReplayStart) -> Result<(), TrainerError> {
@@ -118,10 +189,10 @@ fn load(engine: &mut dyn Engine, start: &ReplayStart) -> Result<(), TrainerError
 }
 
 /// Rebases onto the window's shared parameters, as the worker did when it applied the outcome before.
-fn move_on(engine: &mut dyn Engine, start: &ReplayStart) -> Result<(), TrainerError> {
-    let Some(end_point) = &start.end_point else { return Ok(()) };
+fn move_on(engine: &mut dyn Engine, from: Option<&[f32]>, shared: &[f32]) -> Result<(), TrainerError> {
+    let Some(from) = from else { return Ok(()) };
     engine.change_segments(Buffer::Parameters, |first, x| {
         let range = first..first + x.len();
-        Ok(rebase(x, &end_point[range.clone()], &start.shared[range])?)
+        Ok(rebase(x, &from[range.clone()], &shared[range])?)
     })
 }

@@ -1,8 +1,10 @@
 //! What a worker has not sent yet, and the act of sending a part of it.
 
 use std::ops::Range;
+use templar_base::ContentHash;
 use templar_gradient::{
-    Accumulation, ErrorFeedback, FeedbackError, GradientLayout, LengthMismatch, Metadata, Payload, drift,
+    Accumulation, ErrorFeedback, FeedbackError, FeedbackOrigin, GradientLayout, LengthMismatch, Metadata, Payload,
+    drift,
 };
 
 /// The error feedback of one worker under one rule.
@@ -14,12 +16,23 @@ pub struct Sender {
     layout: GradientLayout,
     rules: Accumulation,
     feedback: ErrorFeedback,
+    origin: FeedbackOrigin,
 }
 
 impl Sender {
     /// Nothing waits to be sent.
     pub fn new(layout: GradientLayout, rules: Accumulation) -> Self {
-        Self { feedback: ErrorFeedback::new(&layout), layout, rules }
+        Self { feedback: ErrorFeedback::new(&layout), layout, rules, origin: FeedbackOrigin::First }
+    }
+
+    /// What the feedback at hand is.
+    pub fn origin(&self) -> FeedbackOrigin {
+        self.origin
+    }
+
+    /// The Merkle root of what waits to be sent.
+    pub fn root(&self) -> ContentHash {
+        self.feedback.root(&self.layout)
     }
 
     /// What waits to be sent.
@@ -33,12 +46,12 @@ impl Sender {
     }
 
     /// Replaces what waits to be sent by what was kept of it.
-    pub fn resume(&mut self, feedback: ErrorFeedback) -> Result<(), FeedbackError> {
+    pub fn resume(&mut self, feedback: ErrorFeedback, origin: FeedbackOrigin) -> Result<(), FeedbackError> {
         let (actual, expected) = (feedback.residual.len(), self.layout.parameters());
         if actual != expected {
             return Err(LengthMismatch { actual, expected }.into());
         }
-        self.feedback = feedback;
+        (self.feedback, self.origin) = (feedback, origin);
         Ok(())
     }
 
@@ -71,8 +84,9 @@ impl Sender {
         drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let committed = self.feedback.commit(payload, self.rules, drift);
-        if committed.is_err() {
-            self.clear();
+        match committed {
+            Ok(()) => self.origin = FeedbackOrigin::Kept,
+            Err(_) => self.clear(FeedbackOrigin::Voided),
         }
         committed
     }
@@ -94,12 +108,15 @@ impl Sender {
 
     /// Puts back what a payload took out.
     pub fn take_back(&mut self, payload: &Payload) -> Result<(), FeedbackError> {
-        self.feedback.restore(payload)
+        self.feedback.restore(payload)?;
+        self.origin = FeedbackOrigin::TakenBack;
+        Ok(())
     }
 
     /// Drops what waits to be sent.
-    pub fn clear(&mut self) {
+    pub fn clear(&mut self, why: FeedbackOrigin) {
         self.feedback.residual.fill(0.0);
+        self.origin = why;
     }
 
     /// The payload of one drift by a worker that keeps nothing back for later.

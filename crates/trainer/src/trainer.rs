@@ -11,7 +11,7 @@ use crate::{SharedState, TrainerError};
 use templar_base::{ContentHash, OuterRule, RunId, StateHash, Uid, Window};
 use templar_corpus::digest_of;
 use templar_engine::{Engine, StepReport};
-use templar_gradient::{Accumulation, ErrorFeedback, GradientLayout, Metadata, Payload};
+use templar_gradient::{Accumulation, ErrorFeedback, FeedbackOrigin, GradientLayout, Metadata, Payload};
 
 /// Who the worker is and what its run asks of it.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Sealed {
     pub payload: Payload,
     /// Mean training loss of its steps, in nats.
     pub loss: f32,
+    /// The leaves of the trajectory that its metadata names; none where steps are not bound.
+    pub leaves: Vec<ContentHash>,
 }
 
 /// The inner steps since the last seal.
@@ -80,6 +82,8 @@ pub struct Trainer {
     /// The previous window's data, for the digest of carried steps.
     previous: Option<Data>,
     steps: Steps,
+    /// Whether payloads are bound to their steps.
+    is_bound: bool,
 }
 
 impl Trainer {
@@ -93,13 +97,22 @@ impl Trainer {
         let sender = Sender::new(rules.layout.clone(), Accumulation::of(&rules.outer));
         let learner = Learner::new(engine, shared, anchor)?;
         let (sent, unsent, data, previous, steps) = (None, None, None, None, Steps::default());
-        Ok(Self { rules, learner, sender, sent, unsent, data, previous, steps })
+        Ok(Self { rules, learner, sender, sent, unsent, data, previous, steps, is_bound: false })
+    }
+
+    /// Binds payloads to their steps, for audits: a payload then states roots of the worker's state at its start, after
+    /// each step and at its end. It starts from where the last payload ended, or afresh: where steps are dropped or a
+    /// payload was not sent, the optimiser restarts from zero, since nothing that was published leads to its state.
+    pub fn bind_steps(&mut self) {
+        self.is_bound = true;
     }
 
     /// Takes over what was kept before a restart: what had not been sent, and the last payload. The optimiser's state is
     /// the engine's.
     pub fn resume(&mut self, feedback: ErrorFeedback, sent: Option<Sent>) -> Result<(), TrainerError> {
-        self.sender.resume(feedback)?;
+        // What was kept without a payload was kept when the payload came back.
+        let origin = if sent.is_some() { FeedbackOrigin::Kept } else { FeedbackOrigin::TakenBack };
+        self.sender.resume(feedback, origin)?;
         self.sent = sent;
         Ok(())
     }
@@ -141,7 +154,7 @@ impl Trainer {
         let mut lost = None;
         if !is_sealed && self.steps.total() > 0 {
             lost = self.learner.discard()?;
-            self.steps = Steps::default();
+            self.drop_steps()?;
         }
         self.previous = self.data.replace(Data { data, next_batch: 0 });
         Ok(lost)
@@ -164,11 +177,18 @@ impl Trainer {
         };
         let batch = at_hand.data.text.batch(at_hand.next_batch)?;
         let tokens = (batch.sequences * batch.length) as u64;
+        if self.is_bound && self.steps.total() == 0 {
+            self.steps.trajectory = Trajectory::default();
+            self.steps.trajectory.add(self.learner.engine_mut())?;
+        }
         let report = self.learner.train(&[batch], at_hand.data.learning_rate)?;
-        if let Err(error) = self.steps.trajectory.add(self.learner.engine_mut()) {
+        if self.is_bound
+            && let Err(error) = self.steps.trajectory.add(self.learner.engine_mut())
+        {
             // A trajectory with a gap would be a lie.
-            (self.data, self.steps) = (None, Steps::default());
+            self.data = None;
             self.learner.discard()?;
+            self.drop_steps()?;
             return Err(error.into());
         }
         at_hand.next_batch += 1;
@@ -183,9 +203,18 @@ impl Trainer {
         Ok(Some(report))
     }
 
-    /// What a payload of `window` says of the steps so far, but for the root of the feedback.
+    /// Forgets the steps since the last seal, whose drift is gone.
+    fn drop_steps(&mut self) -> Result<(), TrainerError> {
+        let had_steps = self.steps.total() > 0;
+        self.steps = Steps::default();
+        if self.is_bound && had_steps {
+            self.learner.engine_mut().reset_optimiser()?;
+        }
+        Ok(())
+    }
+
+    /// What a payload of `window` says of the steps so far, but for the root of the feedback that they leave.
     pub fn metadata(&mut self, window: Window) -> Result<Metadata, TrainerError> {
-        let trajectory_root = self.steps.trajectory.root(self.learner.engine_mut())?;
         let steps = &self.steps;
         let at_hand = self.data.as_ref().filter(|at_hand| at_hand.data.window == window && steps.total() > 0);
         let at_hand = at_hand.ok_or(TrainerError::Untrained { window })?;
@@ -205,7 +234,11 @@ impl Trainer {
             carried_start: steps.carried_start,
             carried_steps: steps.carried,
             numerics: self.rules.numerics.clone(),
-            trajectory_root,
+            start: steps.trajectory.start(),
+            start_feedback: if self.is_bound { self.sender.root() } else { ContentHash::default() },
+            feedback_origin: self.sender.origin(),
+            end: steps.trajectory.last(),
+            trajectory_root: steps.trajectory.root(),
             error_feedback_root: ContentHash::default(),
         })
     }
@@ -220,11 +253,13 @@ impl Trainer {
         learner.write_anchor()?;
         let sent = Sent { window, payload };
         let change = Change::Sends(&sent.payload);
-        keep.own(&mut OwnState { sender, learner, change, sent: Some(&sent) })?;
+        let leaves = self.steps.trajectory.leaves();
+        keep.own(&mut OwnState { sender, learner, change, sent: Some(&sent), leaves })?;
         // From here on the payload counts as made.
         learner.mark_sent();
         let committed = sender.commit(&sent.payload, |range, out: &mut [f32]| learner.drift_of(range, out));
-        let sealed = Sealed { payload: sent.payload.clone(), loss: self.loss().unwrap_or_default() };
+        let leaves = self.steps.trajectory.leaves().to_vec();
+        let sealed = Sealed { payload: sent.payload.clone(), loss: self.loss().unwrap_or_default(), leaves };
         self.sent = Some(sent);
         let carried_start = self.data.as_ref().map_or(0, |at_hand| at_hand.next_batch);
         self.steps = Steps { carried_start, ..Steps::default() };
@@ -258,7 +293,7 @@ impl Trainer {
     /// have meanwhile moved the parameters the same way, sending it would overshoot: measured, such a payload makes the
     /// model worse, and so does the next one that it is put back into.
     pub fn forget(&mut self, window: Window) {
-        self.sender.clear();
+        self.sender.clear(FeedbackOrigin::Voided);
         if self.sent.as_ref().is_some_and(|sent| sent.window == window) {
             self.sent = None;
         }
@@ -271,7 +306,7 @@ impl Trainer {
         }
         let Some(Sent { payload, .. }) = &self.sent else { return Ok(()) };
         let (sender, learner, change) = (&self.sender, &mut self.learner, Change::TakesBack(payload));
-        keep.own(&mut OwnState { sender, learner, change, sent: None })?;
+        keep.own(&mut OwnState { sender, learner, change, sent: None, leaves: &[] })?;
         self.sender.take_back(payload).map_err(TrainerError::from)?;
         self.sent = None;
         Ok(())
@@ -288,18 +323,52 @@ impl Trainer {
         if window != held {
             return Err(TrainerError::Window { asked: window, held }.into());
         }
+        if self.is_bound && self.unsent == Some(window) {
+            self.drop_unsent(keep)?;
+        }
         if outcome.aggregate.is_none() {
             self.unsend(window, keep)?;
         }
         let applied = self.learner.advance(outcome, |view| keep.shared(view))?;
-        if outcome.aggregate.is_some() && self.unsent == Some(window) {
+        let is_unsent = self.unsent == Some(window);
+        if outcome.aggregate.is_some() && is_unsent && !self.is_bound {
             self.forget(window);
         }
-        self.steps.before_rebase = self.steps.total();
         if applied.lost.is_some() {
-            (self.data, self.steps) = (None, Steps::default());
+            self.data = None;
+            self.drop_steps()?;
         }
+        if self.is_bound {
+            self.bind_rebase(window, is_unsent)?;
+        }
+        self.steps.before_rebase = self.steps.total();
         Ok(applied)
+    }
+
+    /// Drops what the last payload left, and the optimiser's state: the payload was not sent, so nothing that was published
+    /// leads to them.
+    fn drop_unsent<K: Keep>(&mut self, keep: &mut K) -> Result<(), K::Error> {
+        self.learner.engine_mut().reset_optimiser().map_err(TrainerError::from)?;
+        let Self { sender, learner, .. } = self;
+        keep.own(&mut OwnState { sender, learner, change: Change::Drops, sent: None, leaves: &[] })?;
+        self.sender.clear(FeedbackOrigin::Unsent);
+        self.sent = None;
+        Ok(())
+    }
+
+    /// Binds the steps so far to the shared parameters that the worker was just moved onto. Steps that no auditor could do
+    /// again are dropped: those that began at an end point that was never sent, and those that are moved a second time.
+    fn bind_rebase(&mut self, applied: Window, is_unsent: bool) -> Result<(), TrainerError> {
+        if is_unsent || self.steps.before_rebase > 0 {
+            self.learner.discard()?;
+            self.drop_steps()?;
+            let at_hand = self.data.take().filter(|at_hand| at_hand.data.window > applied);
+            self.data = at_hand.map(|at_hand| Data { next_batch: 0, ..at_hand });
+        }
+        if self.steps.total() > 0 {
+            self.steps.trajectory.add_rebased(self.learner.engine_mut())?;
+        }
+        Ok(())
     }
 
     /// Takes over shared parameters of another node, and drops data and steps at hand, and what waits to be sent: that is a
@@ -308,9 +377,9 @@ impl Trainer {
         keep.shared(&shared.view())?;
         let state = shared.state;
         self.learner.install(shared)?;
-        self.sender.clear();
-        (self.sent, self.unsent) = (None, None);
-        (self.data, self.steps) = (None, Steps::default());
+        self.sender.clear(FeedbackOrigin::Installed);
+        (self.sent, self.unsent, self.data) = (None, None, None);
+        self.drop_steps()?;
         Ok(state)
     }
 }

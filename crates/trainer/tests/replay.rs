@@ -10,6 +10,7 @@ use worker::{STEPS, Worker, data, engine};
 /// Two payloads of an honest worker, the second with carried steps and a rebase between, each with where it began.
 fn payloads() -> [(ReplayStart, Metadata); 2] {
     let mut worker = Worker::new();
+    worker.trainer.bind_steps();
     let optimiser = OptimiserState::new(worker.parameters().len());
     let first = ReplayStart { end_point: None, shared: worker.shared(), optimiser };
     worker.trainer.begin(data(0)).unwrap();
@@ -74,6 +75,8 @@ fn counts_that_contradict_each_other_are_rejected_before_any_step() {
     assert!(matches!(run(&second_start, &second, None), ReplayError::NoData { .. }));
     let lie = Metadata { inner_steps: u32::MAX, ..honest };
     assert!(matches!(run(&start, &lie, None), ReplayError::Step(_)));
-    let lie = Metadata { carried_start: u32::MAX, ..second };
+    let lie = Metadata { carried_start: u32::MAX, ..second.clone() };
+    assert!(matches!(run(&second_start, &lie, Some(&data(0))), ReplayError::Steps { .. }));
+    let lie = Metadata { carried_start: STEPS + 1, ..second };
     assert!(matches!(run(&second_start, &lie, Some(&data(0))), ReplayError::Step(_)));
 }

@@ -34,15 +34,15 @@ pub struct Milestone {
 }
 
 impl WindowBudget {
-    /// The default deadlines of windows of this many blocks: the votes are sealed just before half a window, opened two
-    /// blocks later, and the step is applied after two more.
+    /// The default deadlines of windows of this many blocks: the votes are sealed just before half a window and open
+    /// three blocks later, which is time to see that, and to be in a block; the step is applied after one more.
     pub fn for_window(blocks_per_window: u64) -> Self {
         Self {
             // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
             seal_blocks: (blocks_per_window / 12).clamp(4, 6),
             reveal_blocks: (blocks_per_window / 6).max(1),
             judge_blocks: (blocks_per_window / 2).saturating_sub(1),
-            open_blocks: blocks_per_window / 2 + 1,
+            open_blocks: blocks_per_window / 2 + 2,
             apply_blocks: blocks_per_window / 2 + 3,
             retention_windows: 30,
             checkpoint_windows: 5,

@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 75] = [
+pub const FIELDS: [FieldNote; 77] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -55,7 +55,7 @@ pub const FIELDS: [FieldNote; 75] = [
     note(
         "budget.open_blocks",
         "Blocks after the window's end until which votes count",
-        "half of the window and 1",
+        "half of the window and 2",
         "over judge_blocks",
     ),
     note(
@@ -229,6 +229,18 @@ pub const FIELDS: [FieldNote; 75] = [
     ),
     note("economics.ramp_windows", "Windows over which a newcomer's weight rises to its full size", "4", "any number"),
     note("economics.weights_every_windows", "Windows between two settings of a validator's weights", "1", "at least 1"),
+    note(
+        "audit.rate_per_mille",
+        "Payloads of a thousand that are audited by replay; 0: audits are off",
+        "0",
+        "0 to 1000",
+    ),
+    note(
+        "audit.cost_per_mille",
+        "What a window's honest training costs, in thousandths of a full window's pay",
+        "800",
+        "1 to 999",
+    ),
 ];
 
 impl FieldNote {
@@ -257,8 +269,19 @@ mod tests {
 
     /// Paths of all leaves; a choice with parameters and a list count as one leaf.
     fn leaves(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-        let is_section =
-            ["", "clock", "budget", "model", "data", "inner", "inner.schedule", "outer", "judging", "economics"];
+        let is_section = [
+            "",
+            "clock",
+            "budget",
+            "model",
+            "data",
+            "inner",
+            "inner.schedule",
+            "outer",
+            "judging",
+            "economics",
+            "audit",
+        ];
         match value {
             Value::Object(fields) if is_section.contains(&path) => {
                 for (name, value) in fields {
@@ -286,7 +309,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_a_new_document() {
         let genesis = Genesis::new(ModelConfig::tiny(256), CorpusHashes::default());
-        let sections = ["data", "inner", "outer", "judging", "economics"];
+        let sections = ["data", "inner", "outer", "judging", "economics", "audit"];
         let computed = ["data.tokenizer", "data.manifest", "outer.tensor_classes", "data.sequence_length"];
         for note in FIELDS.iter().filter(|note| sections.contains(&note.section()) && !computed.contains(&note.path)) {
             assert_eq!(note.value(&genesis).as_deref(), Some(note.default), "{}", note.path);

@@ -24,7 +24,9 @@ const TABLE_BYTES: usize = 4 + 36 + 32;
 /// Bytes of the payload's tensor table.
 const PAYLOAD_ROWS: usize = 5 * 4;
 /// Bytes of a payload up to its segment table.
-const PAYLOAD_HEAD_BYTES: usize = 4 + 2 + 32 + 8 + 2 + 32 + 32 + 8 + 4 * 4 + 1 + 32 + 32 + 8 + 4 + PAYLOAD_ROWS;
+const PAYLOAD_HEAD_BYTES: usize = 4 + 2 + METADATA_BYTES + 8 + 4 + PAYLOAD_ROWS;
+/// Bytes of metadata with an empty numerics id.
+const METADATA_BYTES: usize = 32 + 8 + 2 + 32 + 32 + 8 + 4 * 4 + 1 + 64 + 32 + 1 + 64 + 32 + 32;
 /// Bytes of an aggregate of three up to its segment table.
 const AGGREGATE_HEAD_BYTES: usize = 4 + 2 + 32 + 8 + 32 + 19 + 2 + 3 * 36 + 8 + 8;
 
@@ -51,8 +53,8 @@ fn with_hashes(head: &[u8], segment: &[u8]) -> Vec<u8> {
     let mut bytes = head.to_vec();
     bytes.extend_from_slice(&1u32.to_le_bytes());
     bytes.extend_from_slice(&(segment.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&blake3::derive_key("templar gradient payload segment v4", segment));
-    let root = blake3::derive_key("templar gradient payload root v4", &bytes);
+    bytes.extend_from_slice(&blake3::derive_key("templar gradient payload segment v5", segment));
+    let root = blake3::derive_key("templar gradient payload root v5", &bytes);
     bytes.extend_from_slice(&root);
     bytes.extend_from_slice(segment);
     bytes

@@ -45,7 +45,7 @@ pub fn flat_digest(values: &[f32]) -> String {
 
 /// Changes the segment of a payload of one segment, and repairs length, leaf and root.
 pub fn forge_payload(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    forge(bytes, "templar gradient payload root v4", "templar gradient payload segment v4", change)
+    forge(bytes, "templar gradient payload root v5", "templar gradient payload segment v5", change)
 }
 
 /// Changes the segment of an aggregate of one segment, and repairs length, leaf and root.

@@ -25,6 +25,11 @@ impl DataFolder {
         Ok(file.map(|file| FileReader { file, hasher: blake3::Hasher::new() }))
     }
 
+    /// Removes a file. One that cannot be removed only takes up space.
+    pub fn remove(&self, name: &str) {
+        let _ = self.folder.remove_file(name);
+    }
+
     /// Removes the files `<prefix>.<number>` of other numbers than `kept`. One that cannot be removed is left for the next
     /// time: it only takes up space.
     pub fn remove_numbered(&self, prefix: &str, kept: u64) {

@@ -3,6 +3,7 @@
 use super::World;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use templar_audit::Answer;
 use templar_base::random::Stream;
 use templar_base::{ContentHash, Keypair, PublicKey, RunId, StateHash, Uid, Window};
 use templar_bucket::Bucket;
@@ -10,7 +11,7 @@ use templar_chain::Topic;
 use templar_engine::{CpuBackend, DeviceName, OpenRequest, OptimiserConfig, open};
 use templar_gradient::{Accumulation, Metadata, Payload};
 use templar_round::{ObjectKey, Reveal, SealCommitment, SealKey, Sealed, seal};
-use templar_trainer::{AssignedText, MemoryAnchor, Sender, SharedState, Trainer, WindowData, WorkerRules};
+use templar_trainer::{AssignedText, MemoryAnchor, Sender, SharedState, Trainer, Volatile, WindowData, WorkerRules};
 
 /// What an adversary does in every window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub enum Act {
     OtherUid,
     /// The values of the honest adversary with its own metadata.
     Twin,
+    /// Trains on another's text, says that it was its own, and answers audits of that.
+    OtherText,
     /// Another data digest.
     WrongData,
     /// Another start state.
@@ -73,11 +76,13 @@ pub struct Adversary {
     /// What is done at the window's end.
     reveal: Option<Vec<u8>>,
     late: Option<Vec<u8>>,
+    /// The answer to an audit of the window.
+    answer: Option<Vec<u8>>,
 }
 
 impl Adversary {
     pub fn new(act: Act, hotkey: Keypair, uid: Uid, bucket: Bucket) -> Self {
-        Self { act, hotkey, uid, bucket, first: None, reveal: None, late: None }
+        Self { act, hotkey, uid, bucket, first: None, reveal: None, late: None, answer: None }
     }
 
     fn key(&self, window: Window) -> SealKey {
@@ -131,6 +136,9 @@ impl Adversary {
         if let Some(reveal) = self.reveal.take() {
             self.bucket.put(&ObjectKey::Reveal(window).to_string(), reveal.into()).await.unwrap();
         }
+        if let Some(answer) = self.answer.take() {
+            self.bucket.put(&ObjectKey::Audit(window, self.uid).to_string(), answer.into()).await.unwrap();
+        }
         if self.act == Act::Thief {
             let (from, to) = (world.nodes["miner-0"].bucket.clone(), self.bucket.clone());
             let (run, hotkey) = (world.run.id, self.hotkey.clone());
@@ -149,6 +157,11 @@ impl Adversary {
     fn payload(&mut self, world: &World, window: Window) -> Payload {
         let steps = world.run.genesis.data.batches_per_window as u32;
         let steps = if self.act == Act::Brief { steps / 4 } else { steps };
+        if self.act == Act::OtherText {
+            let (payload, leaves) = other_text(world, window, (self.uid, &self.hotkey.public()), steps);
+            self.answer = Some(Answer { window, uid: self.uid, leaves, last: None }.encode());
+            return payload;
+        }
         let (mut delta, metadata) = train(world, window, self.uid, &self.hotkey.public(), steps);
         let rules = Accumulation::of(&world.run.genesis.outer);
         let of = |delta: Vec<f32>, metadata| Sender::once(&world.run.layout, rules, &delta, metadata).unwrap();
@@ -193,6 +206,27 @@ fn beacon(world: &World, window: Window) -> templar_base::Beacon {
 
 /// The drift of real training from the agreed parameters on the data of `hotkey`, and what a payload says of it.
 fn train(world: &World, window: Window, uid: Uid, hotkey: &PublicKey, steps: u32) -> (Vec<f32>, Metadata) {
+    let mut trainer = trained(world, window, (uid, hotkey), steps);
+    (trainer.learner_mut().drift().unwrap(), trainer.metadata(window).unwrap())
+}
+
+/// A payload of training on another's text that says that it was the own, and the leaves of its trajectory.
+fn other_text(
+    world: &World,
+    window: Window,
+    (uid, hotkey): (Uid, &PublicKey),
+    steps: u32,
+) -> (Payload, Vec<ContentHash>) {
+    let mut trainer = trained(world, window, (uid, &PublicKey::new([0x77; 32])), steps);
+    let start = trainer.shared().state;
+    let sealed = trainer.seal(window, start, &mut Volatile).unwrap();
+    let own = world.data.assignments.assignment(window, hotkey, &beacon(world, window));
+    let metadata = Metadata { data_digest: own.digest(0, steps).unwrap(), ..sealed.payload.metadata().clone() };
+    (sealed.payload.with_metadata(metadata).unwrap(), sealed.leaves)
+}
+
+/// A trainer that starts afresh as `uid`, after these steps on the text of a hotkey.
+fn trained(world: &World, window: Window, (uid, text_of): (Uid, &PublicKey), steps: u32) -> Trainer {
     let (genesis, observer) = (&world.run.genesis, &world.observer);
     let inner = &genesis.inner;
     let optimiser = OptimiserConfig {
@@ -214,12 +248,15 @@ fn train(world: &World, window: Window, uid: Uid, hotkey: &PublicKey, steps: u32
     let engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
     let shared = SharedState::new(observer.next, observer.held.clone());
     let mut trainer = Trainer::new(rules, engine, shared, Box::<MemoryAnchor>::default()).unwrap();
-    let assignment = world.data.assignments.assignment(window, hotkey, &beacon(world, window));
+    if genesis.audit.is_on() {
+        trainer.bind_steps();
+    }
+    let assignment = world.data.assignments.assignment(window, text_of, &beacon(world, window));
     let text = Arc::new(AssignedText { assignment, rule: world.data.batch_rule });
     let learning_rate = inner.schedule.learning_rate(window);
     trainer.begin(WindowData { window, text, inner_steps: steps, learning_rate }).unwrap();
     while trainer.step().unwrap().is_some() {}
-    (trainer.learner_mut().drift().unwrap(), trainer.metadata(window).unwrap())
+    trainer
 }
 
 /// Publishes the victim's key under an own signature as soon as it is out.

@@ -154,6 +154,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             held_out_sequences: 64,
         },
         economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
+        audit: Default::default(),
     }
 }
 

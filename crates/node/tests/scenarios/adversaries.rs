@@ -16,11 +16,13 @@ fn is_right(act: Act, window: Window, standing: Option<&Standing>) -> bool {
     };
     let refused = |failure: Rejection| *standing == Standing::Rejected(failure);
     match act {
-        Act::Honest | Act::Brief => matches!(standing, Standing::Selected | Standing::Admitted | Standing::NotAdmitted),
+        Act::Honest | Act::Brief | Act::OtherText => {
+            matches!(standing, Standing::Selected | Standing::Admitted | Standing::NotAdmitted)
+        }
         Act::Noise | Act::SignFlip => matches!(standing, Standing::NotAdmitted | Standing::Harmful),
         Act::Zeros => refused(Rejection::Empty),
         Act::Garbage => matches!(standing, Standing::Rejected(Rejection::Undecodable { .. })),
-        Act::Oversize => unopened("4"),
+        Act::Oversize => unopened("over the limit"),
         Act::Mismatch => unopened("not the one with the agreed hash"),
         Act::NoReveal => refused(Rejection::Missing),
         Act::WrongKey | Act::Thief => unopened("the key does not open"),

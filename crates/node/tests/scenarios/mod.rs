@@ -1,6 +1,7 @@
 //! What happens to the networks.
 
 mod adversaries;
+mod audits;
 mod disk;
 mod honest;
 mod joining;

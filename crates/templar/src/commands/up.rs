@@ -18,6 +18,7 @@ use templar_localnet::{
     Watch, Wish, bring_up,
 };
 use templar_screen::corpus::show_build;
+use templar_screen::corpus::source_remark;
 use templar_screen::{Key, Progress, Screen, bounds, is_colour_wanted, network, printable};
 
 /// How often processes and journals are checked.
@@ -55,6 +56,9 @@ pub struct Up {
     /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
     #[arg(long, value_name = "RULE", value_parser = rules())]
     rule: Option<RuleName>,
+    /// Part of the payloads that are audited by replay, 0 to 1, for a new network; none by default
+    #[arg(long, value_name = "X", value_parser = bounds::per_mille)]
+    audit_rate: Option<u32>,
     /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
     #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
@@ -134,7 +138,7 @@ impl Up {
             self.output.event(&json!({"event": "note", "message": remark}), |_| String::new())?;
         }
         checked.remarks.push(network::NEXT.to_owned());
-        checked.remarks.extend(checked.sources.iter().map(|text| text::source_remark(&text.name, &text.licence)));
+        checked.remarks.extend(checked.sources.iter().map(|text| source_remark(&text.name, &text.licence)));
         interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, progress))
     }
 
@@ -148,7 +152,8 @@ impl Up {
             _ => Wish { value: "nano".to_owned(), by: By::Default },
         };
         let (vocab_size, window_seconds, rule) = (self.vocab_size, self.window_seconds, self.rule);
-        NetworkOptions { preset, vocab_size, window_seconds, rule, miners: self.miners, validators: self.validators }
+        let (audit_rate, miners, validators) = (self.audit_rate, self.miners, self.validators);
+        NetworkOptions { preset, vocab_size, window_seconds, rule, audit_rate, miners, validators }
     }
 
     async fn run_network(&self, folder: &Folder, checked: Checked, mut progress: Progress) -> anyhow::Result<()> {
@@ -173,6 +178,7 @@ impl Up {
             Some(Ok(network)) => {
                 let rule = RuleName::of(&network.genesis.outer).filter(|rule| *rule != RuleName::default());
                 remarks.extend(rule.map(|rule| format!("rule: {rule}")));
+                remarks.push(network.genesis.audit.describe(network.genesis.economics.ramp_windows));
                 self.watch(folder, &network, &remarks, &mut children).await
             }
         };

@@ -129,3 +129,22 @@ fn the_chapter_has_every_field_with_its_default_and_bounds() {
         assert!(chapter.contains(&row), "docs/run.md lacks the row:\n{row}");
     }
 }
+
+#[test]
+fn audits_are_off_unless_a_rate_is_given_and_what_pays_is_rejected_with_the_numbers() {
+    let place = place();
+    place.stdout(&new(&[]));
+    let off = place.stdout(&["run", "check", "genesis.json"]);
+    assert!(off.contains("audits by replay are off"), "{off}");
+    place.stdout(&new(&["--overwrite", "--audit-rate", "0.1"]));
+    let on = place.stdout(&["run", "check", "genesis.json"]);
+    assert!(on.contains("audits by replay: 10 % of the payloads, a ramp of 45 windows"), "{on}");
+    let text = std::fs::read_to_string(place.path("genesis.json")).unwrap();
+    place.write("short.json", text.replace("\"ramp_windows\": 45", "\"ramp_windows\": 4"));
+    let rejected = place.failure(1, &["run", "check", "short.json"]);
+    assert!(rejected.contains("short.json has 2 problems"), "{rejected}");
+    place.write("evidence", b"TAEV");
+    let arguments = ["audit", "verify", "evidence", "--genesis", "genesis.json", "--corpus", "corpus"];
+    let refused = place.failure(1, &arguments);
+    assert!(refused.contains("does not prove fraud"), "{refused}");
+}

@@ -5,14 +5,40 @@ use crate::attacks::ground::failed;
 use crate::attacks::judging::admission::name_of;
 use crate::model::{Evaluation, ModelError};
 use std::collections::BTreeMap;
-use templar_base::Uid;
+use templar_base::{Uid, Window};
 use templar_engine::Engine;
-use templar_gauntlet::{Ratings, Standing, Submission, Verdict, WindowInput, judge, merge_rule, weights};
+use templar_gauntlet::{
+    COMPARED_WINDOWS, EarlierPayload, EarlierPayloads, Entry, Ratings, Standing, Submission, Verdict, WindowInput,
+    judge, merge_rule, weights,
+};
 use templar_gradient::{Aggregate, MergeRule, Payload};
 
 #[derive(Default)]
 pub(super) struct Ours {
     ratings: Ratings,
+    earlier: Earlier,
+}
+
+/// The candidates of the last windows, and whether nobody was merged in theirs.
+#[derive(Debug, Default)]
+struct Earlier(Vec<(Uid, Window, bool, Payload)>);
+
+impl Earlier {
+    fn keep(&mut self, window: Window, is_null: bool, entries: &[Entry]) {
+        self.0.retain(|(_, past, _, _)| window.windows_since(*past) < COMPARED_WINDOWS);
+        self.0.extend(entries.iter().filter_map(|entry| match &entry.submission {
+            Submission::Payload { payload, .. } => Some((entry.uid, window, is_null, (**payload).clone())),
+            Submission::Rejected(_) => None,
+        }));
+    }
+}
+
+impl EarlierPayloads for Earlier {
+    fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>)) {
+        for (uid, window, is_of_null_window, payload) in &self.0 {
+            visit(EarlierPayload { uid: *uid, window: *window, is_of_null_window: *is_of_null_window, payload });
+        }
+    }
 }
 
 impl Judge for Ours {
@@ -28,21 +54,19 @@ impl Judge for Ours {
             start_state: hearing.shared.state,
             registered: hearing.registered,
             entries: hearing.entries,
+            earlier: &self.earlier,
             ratings: &self.ratings,
         };
         let parts = hearing.ground.judgement_text(hearing.window);
         let verdict = judge(&input, &mut Evaluation { engine, parts: &parts }).map_err(failed)?;
         self.ratings = verdict.ratings.clone();
+        self.earlier.keep(hearing.window, verdict.selected.is_empty(), hearing.entries);
+        let alone = verdict.alone();
         let weights = weights(&self.ratings, &run.genesis.economics, hearing.window);
         Ok(Ruling {
             standings: verdict.miners.iter().map(|miner| (miner.uid, standing_name(&miner.standing))).collect(),
             pay: normalised(weights.into_iter().map(|(uid, weight)| (uid, f64::from(weight))).collect()),
-            forgets: verdict
-                .miners
-                .iter()
-                .map(|miner| miner.uid)
-                .filter(|uid| verdict.voids_feedback_of(*uid))
-                .collect(),
+            forgets: verdict.miners.iter().map(|miner| miner.uid).filter(|uid| alone.voids_feedback_of(*uid)).collect(),
             aggregate: merged(hearing, &verdict)?,
         })
     }
@@ -54,6 +78,7 @@ fn standing_name(standing: &Standing) -> String {
         Standing::Harmful => "harmful".to_owned(),
         Standing::NotAdmitted => "not_admitted".to_owned(),
         Standing::Admitted => "admitted".to_owned(),
+        Standing::Dropped => "dropped".to_owned(),
         Standing::Selected => "merged".to_owned(),
     }
 }

@@ -9,13 +9,13 @@ use anyhow::Context;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, CorpusHashes, Documents, FirstParameters, Genesis, MatrixOptimiser,
     ModelConfig, Problem, RuleName, TensorClass, WindowBudget,
 };
 use templar_corpus::{Corpus, corpus_problems, steps_that_fit};
+use templar_disk::Folder;
 use templar_engine::checkpoint::config_from_json;
 use templar_engine::{MemoryNeeds, NumericsId, initial_parameters, preset};
 use templar_gradient::state_hash;
@@ -167,6 +167,9 @@ struct MergingFlags {
     /// Sequences that a window's contributions are measured on, a multiple of 8
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     evaluation_sequences: u32,
+    /// Part of the payloads that are audited by replay, 0 to 1; the ramp of pay is lengthened until no shortcut pays
+    #[arg(long, value_name = "X", default_value = "0", value_parser = bounds::per_mille)]
+    audit_rate: u32,
     /// Sequences of held-out text whose loss is reported each window
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     held_out_sequences: u32,
@@ -217,7 +220,7 @@ impl New {
             problems.extend(corpus_problems(&genesis, &corpus));
         }
         reject(&problems)?;
-        write(&self.out, &genesis.to_json(), self.overwrite)?;
+        write(&self.out, &genesis.to_json())?;
         let block_time = ledger.as_ref().map(|ledger| ledger.rules.block_time_ms);
         let outlook = Outlook::of(&Rules::new(genesis.clone())?, block_time);
         let facts = json!({ "genesis": self.out, "document": genesis, "outlook": outlook });
@@ -324,6 +327,9 @@ impl MergingFlags {
         judging.newcomer_places = judging.newcomer_places.min(judging.selected);
         judging.evaluation_sequences = self.evaluation_sequences as usize;
         judging.held_out_sequences = self.held_out_sequences as usize;
+        if self.audit_rate > 0 {
+            genesis.set_audit_rate(self.audit_rate);
+        }
     }
 }
 
@@ -337,17 +343,10 @@ fn reject(problems: &[Problem]) -> anyhow::Result<()> {
         .advise("change the flags behind these fields; docs/run.md names them")
 }
 
-fn write(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    if overwrite {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let path = std::path::absolute(path)?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(Usage(format!("{} does not name a file", path.display())).into());
     };
-    let written = options.open(path).and_then(|mut file| {
-        file.write_all(format!("{text}\n").as_bytes())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
+    Ok(Folder::new(folder).write(name, &[text.as_bytes(), b"\n"])?)
 }
