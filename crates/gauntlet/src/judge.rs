@@ -4,7 +4,7 @@ use crate::case::{miner_verdict, open_cases};
 use crate::contribution::MeasureError;
 use crate::findings::findings;
 use crate::judgement::Judgement;
-use crate::{EarlierPayloads, Model, Ratings, Rejection, Settlement, Verdict};
+use crate::{Confirmation, EarlierPayloads, Model, Ratings, Rejection, Settlement, Verdict};
 use std::collections::BTreeMap;
 use templar_base::{
     AgreedFindings, Beacon, BlockNumber, ContentHash, Genesis, PublicKey, RunId, StateHash, Uid, Window,
@@ -86,15 +86,28 @@ pub fn merge_rule(genesis: &Genesis) -> MergeRule {
     MergeRule { method: genesis.outer.merge, scales: genesis.outer.scales, ..MergeRule::default() }
 }
 
+/// How often the rest of a window of strangers is judged again, at most, after the harmful were left out.
+const ROUNDS: usize = 4;
+
 /// Judges one window. Pure: the same input and the same model give the same verdict on every machine.
 pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, JudgeError> {
     let failed = |source: MeasureError| JudgeError::Measure { window: input.window, source };
     let mut ratings = input.ratings.clone();
     ratings.keep_registered(input.registered);
     let mut judgement = Judgement { input, ratings: &ratings, cases: open_cases(input, &ratings) };
-    let first = judgement.first_pass(model).map_err(failed)?;
-    let ranked = judgement.rank(&first.threshold);
-    let confirmation = judgement.decide(model, &first, &ranked).map_err(failed)?;
+    let (mut ranked, mut confirmation) = (Vec::new(), None);
+    for _ in 0..ROUNDS {
+        let harmful = judgement.strangers_that_harm();
+        let first = judgement.first_pass(model).map_err(failed)?;
+        ranked = judgement.rank(&first.threshold);
+        confirmation = judgement.decide(model, &first, &ranked).map_err(failed)?;
+        let is_null = confirmation.as_ref().is_none_or(|own: &Confirmation| own.confirmed.is_empty());
+        // Where nobody is rated, a majority that overshoots looks best at the start and sets the threshold. Who was found out
+        // is left out, and the rest is judged again.
+        if !is_null || judgement.strangers_that_harm() == harmful {
+            break;
+        }
+    }
     let cases = judgement.cases;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
     let findings = findings(&cases, &ratings, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));

@@ -72,7 +72,8 @@ impl<'a> Judgement<'a, '_> {
 
     /// Measures everybody along the rated miners' step, which no stranger shapes; at the start where nobody is rated.
     pub fn first_pass(&mut self, model: &mut dyn Model) -> Result<FirstPass, MeasureError> {
-        let all = self.cases.iter().filter_map(|case| Some((case.entry.uid, case.payload()?)));
+        let all = self.cases.iter().filter(|case| !case.is_harmful);
+        let all = all.filter_map(|case| Some((case.entry.uid, case.payload()?)));
         let (rated, others): (Set<'a>, Set<'a>) = all.partition(|(uid, _)| self.weight(*uid) > 0.0);
         let (merged, beside, at) = match rated.is_empty() {
             true => (others, Vec::new(), MeasuredAt::Start),
@@ -120,6 +121,12 @@ impl<'a> Judgement<'a, '_> {
             case.is_sure = contribution.sure().0 as f64 > threshold.least;
             case.first = Some(contribution);
         }
+    }
+
+    /// How many did harm where nobody is rated: then they shaped what the others had to reach.
+    pub fn strangers_that_harm(&self) -> usize {
+        let is_anybody_rated = self.cases.iter().any(|case| self.weight(case.entry.uid) > 0.0);
+        if is_anybody_rated { 0 } else { self.cases.iter().filter(|case| case.is_harmful).count() }
     }
 
     /// Who may be merged, best first.

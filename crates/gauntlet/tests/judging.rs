@@ -399,6 +399,26 @@ fn a_payload_that_is_good_for_half_a_step_only_is_isolated() {
     assert_eq!(confirmation.step, StepShare::Whole, "nobody takes a smaller step for it");
 }
 
+/// Bug: where nobody was rated, a majority that overshoots set the threshold, honest miners were not admitted, and every
+/// window was null for ever.
+#[test]
+fn a_majority_of_strangers_that_overshoots_does_not_keep_the_honest_out() {
+    let mut arena = Arena::new();
+    let mut entries = arena.honest_entries(HONEST);
+    for uid in 20..30 {
+        entries.push(arena.entry(&trap(&arena, Uid(uid))));
+    }
+    let verdict = arena.judge(&entries);
+    assert!(
+        !verdict.selected.is_empty(),
+        "{:?}",
+        verdict.miners.iter().map(|miner| &miner.standing).collect::<Vec<_>>()
+    );
+    assert!(verdict.selected.iter().all(|uid| uid.0 < 20), "{:?}", verdict.selected);
+    let confirmation = verdict.confirmation.unwrap();
+    assert!(confirmation.loss_after.unwrap() < confirmation.loss_before);
+}
+
 /// Confirms honest payloads with some traps among them, all at the whole step.
 fn confirm_with_traps(arena: &Arena, payloads: &[&Payload], agreed_before: &[Uid]) -> Confirmation {
     let measured = measure(&mut arena.model(), &arena.start, payloads, arena.rule(), arena.step()).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use templar_corpus::default_text::default_text;
 use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, SourceError, TextSources, Tokens};
 use templar_screen::corpus::{show_build, show_left_out, source_remark, synthetic_remark, synthetic_source};
-use templar_screen::{Progress, printable};
+use templar_screen::{Progress, printable, size};
 
 /// Synthetic text where there is neither a text nor a network.
 const FALLBACK_BYTES: u64 = 4 << 20;
