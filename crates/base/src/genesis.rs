@@ -180,8 +180,8 @@ impl Genesis {
         genesis.budget = WindowBudget {
             seal_blocks: 6,
             reveal_blocks: 4,
-            judge_blocks: 11,
-            open_blocks: 12,
+            judge_blocks: 9,
+            open_blocks: 15,
             apply_blocks: 16,
             retention_windows: 8,
             checkpoint_windows: 3,

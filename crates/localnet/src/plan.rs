@@ -96,7 +96,7 @@ impl Plan {
         // All nodes compute at the same time while the validators judge.
         let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
         let judging = crowding * step * (Fit::USUAL.evaluation as f64 / Fit::USUAL.sequences_per_batch as f64) * 2.0;
-        let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(12, 300));
+        let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(16, 300));
         let blocks = (seconds * 1000 / BLOCK_TIME_MS).max(16);
         let per_miner = (inputs.miners as f64 / inputs.cores as f64).max(1.0);
         let expected = (seconds as f64 / (step * per_miner)).max(4.0);

@@ -214,7 +214,7 @@ mod tests {
         assert!(outlook.payload.kept_values > 0 && outlook.payload.bytes > 0);
         assert!(outlook.memory.miner_bytes > outlook.memory.validator_bytes);
         let blocks: Vec<u64> = outlook.timeline.iter().map(|moment| moment.block).collect();
-        assert_eq!(blocks, [0, 26, 32, 36, 43, 44, 48, 9 * 32]);
+        assert_eq!(blocks, [0, 26, 32, 36, 41, 47, 48, 9 * 32]);
     }
 
     #[test]

@@ -34,16 +34,20 @@ pub struct Milestone {
 }
 
 impl WindowBudget {
-    /// The default deadlines of windows of this many blocks: the votes are sealed just before half a window and open
-    /// three blocks later, which is time to see that, and to be in a block; the step is applied after one more.
+    /// The default deadlines of windows of this many blocks: votes are sealed by nine sixteenths of the window, or as late as a
+    /// short one allows. They are open three blocks later, which is time to see that they may be and to be in a block; the
+    /// step is applied after one more.
     pub fn for_window(blocks_per_window: u64) -> Self {
+        // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
+        let seal_blocks = (blocks_per_window / 12).clamp(4, 6);
+        let judge_blocks =
+            (blocks_per_window.saturating_mul(9) / 16).min(blocks_per_window.saturating_sub(seal_blocks + 5));
         Self {
-            // Time for the step at hand, the upload and the commitment, on a machine that is busy for a moment.
-            seal_blocks: (blocks_per_window / 12).clamp(4, 6),
+            seal_blocks,
             reveal_blocks: (blocks_per_window / 6).max(1),
-            judge_blocks: (blocks_per_window / 2).saturating_sub(1),
-            open_blocks: blocks_per_window / 2 + 2,
-            apply_blocks: blocks_per_window / 2 + 3,
+            judge_blocks,
+            open_blocks: judge_blocks + 3,
+            apply_blocks: judge_blocks + 4,
             retention_windows: 30,
             checkpoint_windows: 5,
         }

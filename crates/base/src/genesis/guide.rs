@@ -49,19 +49,19 @@ pub const FIELDS: [FieldNote; 77] = [
     note(
         "budget.judge_blocks",
         "Blocks after the window's end until which votes can be sealed",
-        "half of the window less 1",
+        "nine sixteenths of the window",
         "over reveal_blocks and one more",
     ),
     note(
         "budget.open_blocks",
         "Blocks after the window's end until which votes count",
-        "half of the window and 2",
+        "judge_blocks and 3",
         "over judge_blocks",
     ),
     note(
         "budget.apply_blocks",
         "Blocks after the window's end by which the step is applied and reported",
-        "half of the window and 3",
+        "judge_blocks and 4",
         "over open_blocks, under the window less seal_blocks",
     ),
     note(

@@ -12,8 +12,6 @@ pub fn genesis() -> Genesis {
     let mut genesis = Genesis::small(ModelConfig::tiny(256), CorpusHashes::default());
     genesis.name = "world".to_owned();
     genesis.first_state = CostModel::FREE.first_state();
-    // A vote is opened in a block after one in which it is seen that it may be: three blocks are time for both.
-    (genesis.budget.judge_blocks, genesis.budget.open_blocks) = (10, 13);
     genesis.judging.selected = 15;
     genesis.economics.weights_every_windows = 2;
     genesis

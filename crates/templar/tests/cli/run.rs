@@ -97,7 +97,7 @@ fn a_document_of_an_earlier_version_is_rejected_with_what_to_do() {
     let place = place();
     place.stdout(&new(&[]));
     let text = std::fs::read_to_string(place.path("genesis.json")).unwrap();
-    place.write("old.json", text.replace("\"version\": 3", "\"version\": 1"));
+    place.write("old.json", text.replace("\"version\": 4", "\"version\": 1"));
     let error = place.failure(1, &["run", "check", "old.json"]);
     assert!(error.contains("version 1") && error.contains("templar run new"), "{error}");
 }
