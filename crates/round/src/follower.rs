@@ -322,7 +322,8 @@ impl Follower {
     }
 
     fn on_restored(&mut self, position: Position) -> Vec<FollowEffect> {
-        if self.stage != Stage::Restoring {
+        // Also where a failure of an earlier request came in between: the parameters are replaced all the same.
+        if !matches!(self.stage, Stage::Restoring | Stage::NeedsCheckpoint) {
             return Vec::new();
         }
         self.position = position;
@@ -469,6 +470,17 @@ mod tests {
         assert!(follower.step(&votes(3, 180, &[1])).ends_with(&build(3)));
         follower.step(&failed(3, FailedEffect::Aggregate));
         assert_eq!(follower.step(&block(406)), [FollowEffect::Restore { window: Window(15) }]);
+    }
+
+    /// Bug: the failure of an earlier request came late, and the node took no note that its parameters had been replaced.
+    #[test]
+    fn a_late_failure_does_not_hide_that_the_parameters_were_replaced() {
+        let mut follower = Follower::new(Phases::for_tests(), AggregateSource::Payloads, FIRST);
+        follower.step(&block(405));
+        follower.step(&failed(15, FailedEffect::Restore));
+        let state = StateHash::new([2; 32]);
+        follower.step(&Event::Restored { next: Window(12), state });
+        assert_eq!(follower.position(), Position { next: Window(12), state });
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub fn genesis() -> Genesis {
     let mut genesis = Genesis::small(ModelConfig::tiny(256), CorpusHashes::default());
     genesis.name = "world".to_owned();
     genesis.first_state = CostModel::FREE.first_state();
+    // Messages take up to two blocks here, and links lose some.
+    (genesis.budget.judge_blocks, genesis.budget.open_blocks) = (10, 15);
     genesis.judging.selected = 15;
     genesis.economics.weights_every_windows = 2;
     genesis
