@@ -64,7 +64,7 @@ pub(crate) fn keep(own_folder: &Path, gathered: &Gathered) -> Result<(), NodeErr
     folder.create().map_err(crate::DataFolderError::from)?;
     for entry in &gathered.entries {
         if let Submission::Payload { payload, .. } = &entry.submission {
-            folder.write(&entry.uid.to_string(), &[payload.bytes()]).map_err(crate::DataFolderError::from)?;
+            folder.write(entry.uid.to_string(), &[payload.bytes()]).map_err(crate::DataFolderError::from)?;
         }
     }
     let oldest = gathered.window.minus(COMPARED_WINDOWS);
