@@ -46,7 +46,7 @@ pub enum Outcome {
 }
 
 /// An audit under way. Between two calls of [`Self::advance`] the engine may be used for something else that leaves its
-/// moments alone, if [`Self::pause`] came before and [`Self::resume`] comes after.
+/// moments alone, if [`Self::pause`] came before.
 pub struct Examination {
     rules: Rules,
     case: Case,

@@ -27,7 +27,7 @@ enum Action {
 
 /// Do the one step that evidence is about, and report whether it proves fraud.
 ///
-/// Validators publish evidence in their buckets as window/<window>/evidence/<uid>, and keep it in their data folders.
+/// Validators publish evidence in their buckets as window/WINDOW/evidence/UID, and keep it in their data folders.
 /// Exit code 0 where it proves fraud, if the ledger shows what is listed; 1 where it does not.
 ///
 /// Example: templar audit verify evidence.3.5 --genesis genesis.json --corpus corpus
