@@ -5,7 +5,7 @@ use parity_scale_codec::{Decode, Encode, Error, Input, Output};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most candidates that a vote has room for, under the chain's 512 bytes; so many payloads are judged in a window.
+/// Most candidates that a vote has room for, under the chain's 512 bytes; no more are judged in a window.
 pub const MAX_CANDIDATES: usize = 64;
 
 /// Where a candidate stands.

@@ -112,7 +112,7 @@ pub enum PlanError {
         tokens: u64,
         /// Training tokens that there must be.
         tokens_needed: u64,
-        /// About so many bytes of text have that many tokens.
+        /// Bytes of text that have about this number of tokens.
         bytes_needed: u64,
     },
 }
@@ -122,7 +122,7 @@ pub enum PlanError {
 const BYTES_PER_TOKEN: u64 = 5;
 
 impl PlanError {
-    /// A text of this many tokens where so many are needed.
+    /// The error of a text with too few tokens.
     pub(crate) fn too_small(tokens: u64, tokens_needed: u64) -> Self {
         Self::TextTooSmall { tokens, tokens_needed, bytes_needed: tokens_needed.saturating_mul(BYTES_PER_TOKEN) }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{Beacon, Uid, Window};
 
-/// One place of so many goes by lot: a low rating is never worse than none.
+/// Every fourth place goes by lot: a low rating is never worse than none.
 const LOT_PART: usize = 4;
 
 /// Of those who sealed a payload, at most `places`: the best rated, and a quarter of the places by lot among all others.

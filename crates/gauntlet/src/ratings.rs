@@ -123,7 +123,7 @@ impl Ratings {
     }
 }
 
-/// A miner that was not measured for so many windows is a stranger again.
+/// A miner that was not measured for this number of windows is a stranger again.
 const REMEMBERED_WINDOWS: u64 = 32;
 
 #[cfg(test)]

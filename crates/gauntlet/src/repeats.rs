@@ -7,7 +7,7 @@ use templar_gradient::{Payload, agreements_with};
 
 /// Payloads are compared with those of this many windows before.
 pub const COMPARED_WINDOWS: u64 = 8;
-/// Segments that are compared, at least, and one of so many of a large model.
+/// Segments that are compared, at least; of a large model every sixteenth.
 const LEAST_SEGMENTS: usize = 4;
 const SEGMENTS_PART: usize = 16;
 

@@ -28,9 +28,9 @@ impl Ratings {
         }
         for (uid, finding) in &agreed.miners {
             match finding.mark {
-                Mark::Harmful => self.start_anew(*uid, window),
+                Mark::Harmful => self.reset(*uid, window),
                 Mark::Fraud => {
-                    self.start_anew(*uid, window);
+                    self.reset(*uid, window);
                     let Some(hotkey) = registered.get(uid) else { continue };
                     let record = self.miners.entry(*uid).or_insert_with(|| MinerRecord::new(*hotkey, window));
                     record.is_void = true;
@@ -84,7 +84,7 @@ impl Ratings {
     }
 
     /// After harm: nothing is known of the miner but since when it is here.
-    fn start_anew(&mut self, uid: Uid, window: Window) {
+    fn reset(&mut self, uid: Uid, window: Window) {
         if let Some(record) = self.miners.get_mut(&uid) {
             *record = MinerRecord { since: record.since, ..MinerRecord::new(record.hotkey, window) };
         }

@@ -247,7 +247,7 @@ fn a_copy_is_refused_whether_it_is_exact_or_perturbed() {
     assert!(is_copy(&standing), "{standing:?}");
 }
 
-/// Hole S5: what was sent in an earlier window passed again, with its metadata made anew.
+/// Hole S5: what was sent in an earlier window passed again, with new metadata.
 #[test]
 fn what_was_sent_in_an_earlier_window_is_not_paid_again() {
     let (mut arena, honest) = scene();

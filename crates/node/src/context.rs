@@ -166,8 +166,7 @@ impl Context {
 
     /// The rules of a window that has begun: those of the genesis, with what the token's holders decided before it.
     pub(crate) async fn rules(&self, window: Window) -> Result<Arc<WindowRules>, NodeError> {
-        self.network.record.refresh_setting_changes(self.run.phases.start(window)).await?;
-        self.known_rules(window).ok_or_else(|| NodeError::RulesUnknown { window })
+        Ok(Arc::new(self.network.record.rules_in(&self.run, window).await?))
     }
 
     /// The rules of a window, if enough of the ledger was read.

@@ -98,12 +98,6 @@ pub enum NodeError {
         /// What the engine does.
         actual: String,
     },
-    /// The settings that hold in a window were read and are not among what was read.
-    #[error("the rules of window {window} are unknown although the ledger was read; this program is at fault")]
-    RulesUnknown {
-        /// The window.
-        window: Window,
-    },
     /// The machine asks for an outcome whose parts this node no longer holds.
     #[error("the aggregate or the rules of window {window} are not in memory; they are read again")]
     NothingToApply {

@@ -194,8 +194,7 @@ fn apply<R: Send + 'static>(
 async fn restore<R: Send + 'static>(context: Arc<Context>, worker: Worker<R>, window: Window) {
     let restored = async {
         let RunState { window: next, outer, ratings } = newest_state(&context, window).await?;
-        let own = Arc::clone(&context);
-        context.heavy.run(move || own.ratings.install(&own.folder, next, ratings)).await?;
+        settling::install(&context, next, ratings).await?;
         let state: StateHash = worker.ask(move |reply| Command::Install { next, outer, reply }).await?;
         Ok::<_, NodeError>((next, state))
     };

@@ -5,8 +5,8 @@ use crate::{Data, NodeError};
 use std::ops::Range;
 use std::sync::Arc;
 use templar_base::{Beacon, ContentHash, PublicKey, Window};
-use templar_corpus::digest_of;
-use templar_gauntlet::Submission;
+use templar_corpus::{AssignmentError, digest_of};
+use templar_gauntlet::{Rejection, Submission};
 use templar_gradient::Metadata;
 use templar_record::{FetchedPayload, SealedObject, fetch_sealed, open_payload};
 use templar_round::SealedRecord;
@@ -36,32 +36,45 @@ pub(crate) async fn open(context: &Arc<Context>, window: Window, sealed: SealedR
     let own = Arc::clone(context);
     let work = move || match open_payload(&own.run, window, &sealed, &fetched.object) {
         FetchedPayload::Opened { payload, hash } => {
-            let data_digest = expected_digest(&own.data, window, &fetched, &sealed.hotkey, payload.metadata());
-            Submission::Payload { payload, hash, data_digest }
+            match expected_digest(&own.data, window, &fetched, &sealed.hotkey, payload.metadata()) {
+                Ok(data_digest) => Submission::Payload { payload, hash, data_digest },
+                // This node's own text: of the miner it can say nothing, as if the payload had not come.
+                Err(error) => {
+                    own.journal.warn(format!("uid {} is not judged in window {window}: {error}", sealed.uid));
+                    Submission::Rejected(Rejection::Missing)
+                }
+            }
         }
         FetchedPayload::Rejected(rejection) => Submission::Rejected(rejection),
     };
     context.heavy.run(work).await
 }
 
-/// The digest of the batches that the assignment gives for the steps that a payload names; none where it gives none.
+/// The digest of the batches that the assignment gives for the steps that a payload names; none where it gives none. Fails
+/// where this node cannot read its text.
 fn expected_digest(
     data: &Data,
     window: Window,
     fetched: &Fetched,
     hotkey: &PublicKey,
     metadata: &Metadata,
-) -> Option<ContentHash> {
+) -> Result<Option<ContentHash>, AssignmentError> {
     let digest = |window: Window, beacon: &Beacon, batches: Range<u32>| {
         let assignment = data.assignments.assignment(window, hotkey, beacon);
-        assignment.digest(batches.start, batches.end - batches.start).ok()
+        match assignment.digest(batches.start, batches.end - batches.start) {
+            Ok(digest) => Ok(Some(digest)),
+            Err(AssignmentError::NoBatch { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     };
-    let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps)?;
-    let own = digest(window, &fetched.beacon, 0..own_steps)?;
+    let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps);
+    let carried_end = metadata.carried_start.checked_add(metadata.carried_steps);
+    let (Some(own_steps), Some(carried_end)) = (own_steps, carried_end) else { return Ok(None) };
+    let Some(own) = digest(window, &fetched.beacon, 0..own_steps)? else { return Ok(None) };
     if metadata.carried_steps == 0 {
-        return Some(digest_of(None, own));
+        return Ok(Some(digest_of(None, own)));
     }
-    let (earlier, beacon) = fetched.earlier?;
-    let end = metadata.carried_start.checked_add(metadata.carried_steps)?;
-    Some(digest_of(Some(digest(earlier, &beacon, metadata.carried_start..end)?), own))
+    let Some((earlier, beacon)) = fetched.earlier else { return Ok(None) };
+    let carried = digest(earlier, &beacon, metadata.carried_start..carried_end)?;
+    Ok(carried.map(|carried| digest_of(Some(carried), own)))
 }

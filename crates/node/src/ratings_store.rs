@@ -40,7 +40,7 @@ impl Drop for Settling {
 }
 
 impl RatingsStore {
-    /// What was settled before a restart; a damaged file counts as none, and is made anew from the ledger.
+    /// What was settled before a restart; a damaged file counts as none: they are made again from the ledger.
     pub(crate) fn load(folder: &DataFolder) -> Result<Self, NodeError> {
         let held = folder.read(FILE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Ok(Self { held: Mutex::new(held), settling: watch::Sender::new(0) })
@@ -90,19 +90,12 @@ impl RatingsStore {
         let _ = tokio::time::timeout(deadline, settling.wait_for(|settling| *settling == 0)).await;
     }
 
-    /// Settles a window, if it is the next one.
-    pub(crate) fn settle(
-        &self,
-        folder: &DataFolder,
-        window: Window,
-        fold: impl FnOnce(&mut Ratings),
-    ) -> Result<(), NodeError> {
+    /// Takes the ratings after a window, if it is the next one.
+    pub(crate) fn settle(&self, folder: &DataFolder, window: Window, ratings: Ratings) -> Result<(), NodeError> {
         let mut held = self.held();
         if held.window != window.previous() {
             return Ok(());
         }
-        let mut ratings = held.ratings.clone();
-        fold(&mut ratings);
         Self::keep(&mut held, folder, Held { window: Some(window), ratings })
     }
 
@@ -137,7 +130,8 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
-        store.settle(&folder, Window(0), |ratings| ratings.magnitude = 7).unwrap();
+        let with = |magnitude| Ratings { magnitude, ..Ratings::default() };
+        store.settle(&folder, Window(0), with(7)).unwrap();
         drop(settling);
         let ratings = waiting.await.unwrap().unwrap();
         assert_eq!(ratings.magnitude, 7);
@@ -146,8 +140,8 @@ mod tests {
         store.wait(Duration::from_millis(5)).await;
         assert_eq!(store.held_at_start_of(Window(1)), Some(ratings.clone()));
         // Each window once and in order, and what was taken is there after a restart.
-        store.settle(&folder, Window(0), |ratings| ratings.magnitude = 9).unwrap();
-        store.settle(&folder, Window(2), |ratings| ratings.magnitude = 9).unwrap();
+        store.settle(&folder, Window(0), with(9)).unwrap();
+        store.settle(&folder, Window(2), with(9)).unwrap();
         assert_eq!(RatingsStore::load(&folder).unwrap().held_at_start_of(Window(1)), Some(ratings));
         // A checkpoint may be older.
         store.install(&folder, Window(0), Ratings::default()).unwrap();

@@ -206,7 +206,7 @@ fn frauds(context: &Context, parts: &Parts, window: Window, metagraph: &Metagrap
     frauds.into_iter().collect()
 }
 
-/// A vote marks who was found out in so many windows before.
+/// A vote marks who was found out in this number of windows before.
 const FRAUD_WINDOWS: u64 = 8;
 
 /// The signed verdict, and the vote that names it.

@@ -97,23 +97,13 @@ pub async fn fetch_latest_state(
 }
 
 /// The ratings of the newest agreed checkpoint at or before the start of `window`, and its window.
-pub async fn fetch_latest_ratings(
+pub(crate) async fn fetch_latest_ratings(
     run: &Rules,
     record: &PublicRecord,
     window: Window,
     scratch: &Path,
 ) -> Result<(Window, Ratings), RecordError> {
-    let mut candidate = run.phases.checkpoint_at_or_before(window);
-    let mut reason = "the run has not published one yet".to_owned();
-    let oldest = run.phases.oldest_kept(window);
-    while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
-        match ratings_at(run, record, next, scratch).await {
-            Ok(ratings) => return Ok((next, ratings)),
-            Err(error) => reason = error.to_string(),
-        }
-        candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));
-    }
-    Err(RecordError::NoCheckpoint { window, reason })
+    newest_of(run, window, |next| ratings_at(run, record, next, scratch)).await
 }
 
 async fn ratings_at(
@@ -144,12 +134,21 @@ async fn newest(
     window: Window,
     scratch: &Path,
 ) -> Result<(Window, OuterState, Holders), RecordError> {
+    let (found, (outer, holders)) = newest_of(run, window, |next| fetch_state(run, record, next, scratch)).await?;
+    Ok((found, outer, holders))
+}
+
+/// The first that can be fetched of the checkpoints at or before the start of `window`, the newest first.
+async fn newest_of<T, F>(run: &Rules, window: Window, fetch: impl Fn(Window) -> F) -> Result<(Window, T), RecordError>
+where
+    F: Future<Output = Result<T, RecordError>>,
+{
     let mut candidate = run.phases.checkpoint_at_or_before(window);
     let mut reason = "the run has not published one yet".to_owned();
     let oldest = run.phases.oldest_kept(window);
     while let Some(next) = candidate.filter(|candidate| *candidate >= oldest) {
-        match fetch_state(run, record, next, scratch).await {
-            Ok((outer, holders)) => return Ok((next, outer, holders)),
+        match fetch(next).await {
+            Ok(fetched) => return Ok((next, fetched)),
             Err(error) => reason = error.to_string(),
         }
         candidate = next.previous().and_then(|before| run.phases.checkpoint_at_or_before(before));

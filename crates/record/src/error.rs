@@ -107,6 +107,20 @@ pub enum RecordError {
         /// The current window; none before the run's start.
         current: Option<Window>,
     },
+    /// Votes on a window can still change what is agreed of it.
+    #[error(
+        "the votes on window {window} are not all in: what is agreed of it can still change; wait, or name an earlier one"
+    )]
+    Undecided {
+        /// The window.
+        window: Window,
+    },
+    /// The settings that hold in a window were read and are not among what was read.
+    #[error("the rules of window {window} are unknown although the ledger was read; this program is at fault")]
+    RulesUnknown {
+        /// The window.
+        window: Window,
+    },
     /// There is no state at the start of this window that most of the stake reports.
     #[error("most of the stake has not agreed on a state at the start of window {window}, or its reports are pruned")]
     NoAgreedState {

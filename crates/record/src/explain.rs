@@ -1,15 +1,13 @@
 //! Why a miner stands where it stands after a window: every fact on the way from its commitment to its weight, from public
 //! objects alone.
 
-use crate::{PublicRecord, RecordError, Rules, fetch_latest_ratings, fetch_verdict};
+use crate::{PublicRecord, RecordError, Rules, fetch_verdict};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::Path;
 use templar_base::{
     AgreedFinding, AgreedFindings, Alpha, BlockNumber, ContentHash, Finding, PublicKey, StepShare, Uid, Window,
-    WindowRules,
 };
-use templar_gauntlet::{Rating, Ratings, Settlement, weights};
+use templar_gauntlet::{Rating, Ratings, weights};
 use templar_round::{applied_majority, leading_verdict};
 
 /// What is known of one miner in one window.
@@ -125,14 +123,6 @@ pub struct PayFact {
 }
 
 impl PublicRecord {
-    /// The rules of a window that has begun.
-    pub async fn rules_in(&self, run: &Rules, window: Window) -> Result<WindowRules, RecordError> {
-        let start = run.phases.start(window);
-        self.refresh_setting_changes(start).await?;
-        let known = self.known_setting_changes(start).ok_or(RecordError::NotYet { window, current: None })?;
-        Ok(run.genesis.rules_in(window, &known.changes))
-    }
-
     /// What is known of a miner in a window whose outcome stands. With `scratch`, a file to download into, the ratings are
     /// made again from the newest checkpoint before it.
     pub async fn explain(
@@ -142,8 +132,7 @@ impl PublicRecord {
         uid: Uid,
         scratch: Option<&Path>,
     ) -> Result<Explanation, RecordError> {
-        let rules = self.rules_in(run, window).await?;
-        let agreed = self.agreed(run, window, rules.genesis.judging.selected).await?;
+        let agreed = self.agreed(run, window).await?;
         let end = run.phases.end(window);
         let hotkey = self.metagraph(end).await?.neurons.iter().find(|own| own.uid == uid).map(|own| own.hotkey);
         let sealed = self.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
@@ -212,19 +201,10 @@ impl PublicRecord {
         agreed: &AgreedFindings,
         scratch: &Path,
     ) -> Result<Recomputed, RecordError> {
-        let (from, mut ratings) = match fetch_latest_ratings(run, self, window, scratch).await {
-            Ok(found) => found,
-            Err(_) if run.phases.oldest_kept(window) == Window::ZERO => (Window::ZERO, Ratings::default()),
-            Err(error) => return Err(error),
-        };
-        for past in from.until(window) {
-            let limit = self.rules_in(run, past).await?.genesis.judging.selected;
-            let agreed = self.agreed(run, past, limit).await?;
-            self.fold(run, past, &agreed, &mut ratings).await?;
-        }
+        let (from, mut ratings) = self.ratings_at_start_of(run, window, scratch).await?;
         let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
         let (before, rank) = (rating(&ratings), rank_of(&ratings, uid));
-        self.fold(run, window, agreed, &mut ratings).await?;
+        self.settle(run, window, agreed, &mut ratings).await?;
         let weights = weights(&ratings, &run.genesis.economics, window);
         let electors = self.electors(&run.phases, window).await?;
         let majority = applied_majority(&electors, &self.reports(window).await?);
@@ -238,20 +218,6 @@ impl PublicRecord {
             root: ratings.root(),
             agreed_root: majority.map(|majority| majority.applied.record),
         })
-    }
-
-    async fn fold(
-        &self,
-        run: &Rules,
-        window: Window,
-        agreed: &AgreedFindings,
-        ratings: &mut Ratings,
-    ) -> Result<(), RecordError> {
-        let rules = self.rules_in(run, window).await?;
-        let metagraph = self.metagraph(run.phases.end(window)).await?;
-        let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
-        ratings.fold(agreed, Settlement { rule: &rules.genesis.judging, window, registered: &registered });
-        Ok(())
     }
 
     async fn pay_of(&self, uid: Uid) -> Result<Option<PayFact>, RecordError> {

@@ -1,11 +1,13 @@
-//! The agreed ratings: what the votes on a window come to, and the ratings that a checkpoint carries.
+//! The agreed ratings: what the votes on a window come to, how the ratings move by that, and those that a checkpoint carries.
 
+use crate::checkpoint::fetch_latest_ratings;
 use crate::model_files::ModelFile;
 use crate::{PublicRecord, RecordError, Rules};
+use std::collections::BTreeMap;
 use std::path::Path;
-use templar_base::{AgreedFindings, Window};
+use templar_base::{AgreedFindings, Window, WindowRules};
 use templar_disk::Folder;
-use templar_gauntlet::Ratings;
+use templar_gauntlet::{Ratings, Settlement};
 use templar_round::{Outcome, agreed_findings, tally};
 
 /// The ratings at a checkpoint's window.
@@ -14,17 +16,59 @@ pub(crate) const RATINGS_FILE: &str = "ratings.json";
 pub(crate) const MAX_RATINGS_BYTES: u64 = 4 << 20;
 
 impl PublicRecord {
-    /// What is agreed of a window's candidates, of whom `limit` are merged at most. Fails with
-    /// [`RecordError::NotYet`] while votes can still change it.
-    pub async fn agreed(&self, run: &Rules, window: Window, limit: usize) -> Result<AgreedFindings, RecordError> {
-        let phases = &run.phases;
-        let electors = self.electors(phases, window).await?;
+    /// The rules of a window that has begun: those of the genesis, with what the token's holders decided before it.
+    pub async fn rules_in(&self, run: &Rules, window: Window) -> Result<WindowRules, RecordError> {
+        let start = run.phases.start(window);
+        self.refresh_setting_changes(start).await?;
+        let known = self.known_setting_changes(start).ok_or(RecordError::RulesUnknown { window })?;
+        Ok(run.genesis.rules_in(window, &known.changes))
+    }
+
+    /// What is agreed of a window's candidates. Fails with [`RecordError::Undecided`] while votes can still change it.
+    pub async fn agreed(&self, run: &Rules, window: Window) -> Result<AgreedFindings, RecordError> {
+        let limit = self.rules_in(run, window).await?.genesis.judging.selected;
+        let electors = self.electors(&run.phases, window).await?;
         let (head, votes) = self.votes(run, window, &electors).await?;
-        let deadline = phases.open(window);
+        let deadline = run.phases.open(window);
         match tally(&electors, &votes, deadline, head, limit) {
-            Outcome::Open => Err(RecordError::NotYet { window, current: phases.window_of(head) }),
+            Outcome::Open => Err(RecordError::Undecided { window }),
             _ => Ok(agreed_findings(&electors, &votes, deadline, limit)),
         }
+    }
+
+    /// Moves ratings from a window's start to the next one's, by what is agreed of it.
+    pub async fn settle(
+        &self,
+        run: &Rules,
+        window: Window,
+        agreed: &AgreedFindings,
+        ratings: &mut Ratings,
+    ) -> Result<(), RecordError> {
+        let rules = self.rules_in(run, window).await?;
+        let metagraph = self.metagraph(run.phases.end(window)).await?;
+        let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
+        ratings.fold(agreed, Settlement { rule: &rules.genesis.judging, window, registered: &registered });
+        Ok(())
+    }
+
+    /// The ratings at a window's start, made from the newest checkpoint before it, or the run's start, and the votes since;
+    /// and where they were made from. `scratch` is a file to download into.
+    pub async fn ratings_at_start_of(
+        &self,
+        run: &Rules,
+        window: Window,
+        scratch: &Path,
+    ) -> Result<(Window, Ratings), RecordError> {
+        let (from, mut ratings) = match fetch_latest_ratings(run, self, window, scratch).await {
+            Ok(found) => found,
+            Err(_) if run.phases.oldest_kept(window) == Window::ZERO => (Window::ZERO, Ratings::default()),
+            Err(error) => return Err(error),
+        };
+        for past in from.until(window) {
+            let agreed = self.agreed(run, past).await?;
+            self.settle(run, past, &agreed, &mut ratings).await?;
+        }
+        Ok((from, ratings))
     }
 }
 

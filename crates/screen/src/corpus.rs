@@ -12,7 +12,7 @@ pub fn source_remark(name: &str, licence: &str) -> String {
     printable(&format!("text: {name} (licence: {licence})"))
 }
 
-/// So many bytes of synthetic text, as a source.
+/// Synthetic text of this size, as a source.
 pub fn synthetic_source(bytes: u64) -> TextSources {
     let licence = "made by this program; free of rights";
     TextSources(vec![(Source::Synthetic { seed: 0, bytes }, "synthetic tales".to_owned(), licence.to_owned())])

@@ -44,7 +44,7 @@ pub struct Attack {
     /// What it is after.
     pub aim: Aim,
     keys: Keys,
-    /// Of its keys, the first so many work honestly for the others and do not count.
+    /// Of its keys, this number, the first, work honestly for the others and do not count.
     pub(super) accomplices: usize,
     /// The eighth of the run in which its keys come.
     joins: u64,

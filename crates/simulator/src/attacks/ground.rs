@@ -91,7 +91,7 @@ impl Ground {
         Share { language: Arc::clone(&self.language), window, uid, batches: self.steps() }
     }
 
-    /// The digest that a payload of so many steps must name.
+    /// The digest that a payload of this number of steps must name.
     pub fn data_digest(&self, window: Window, uid: Uid, steps: u32) -> Option<ContentHash> {
         self.share(window, uid).digest(0, steps).ok()
     }

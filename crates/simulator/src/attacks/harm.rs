@@ -114,7 +114,7 @@ impl Attacker for SmallHarm {
     }
 }
 
-/// "A little is enough" (Baruch, Baruch and Goldberg 2019): what honest miners sent last, less so many of their standard
+/// "A little is enough" (Baruch, Baruch and Goldberg 2019): what honest miners sent last, less a number of their standard
 /// deviations in each value, which lies among honest values and adds up over the colluders. With a little noise by key.
 pub(super) struct LittleIsEnough;
 
