@@ -53,11 +53,11 @@ enum Action {
     ///
     /// Example: templar simulate attacks --attack noise --attack sign-flip
     Attacks {
-        /// Seeds of each attack and judging
-        #[arg(long, value_name = "N", default_value_t = 2)]
+        /// Seeds of each attack and judging, up to 1000
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1_000))]
         seeds: u64,
-        /// Windows of each run [default: 40, with --full 240]
-        #[arg(long, value_name = "N")]
+        /// Windows of each run, 8 to 100000 [default: 40, with --full 240]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(8..=100_000))]
         windows: Option<u64>,
         /// An attack; may be repeated [default: all]
         #[arg(long, value_name = "NAME")]
