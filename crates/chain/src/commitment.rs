@@ -17,11 +17,25 @@ pub struct CommitmentRecord {
     pub data: Vec<u8>,
 }
 
+/// A commitment, and the window that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexedCommitment {
+    /// The window.
+    pub index: u64,
+    /// The commitment.
+    #[serde(flatten)]
+    pub record: CommitmentRecord,
+}
+
 /// A chain that keeps commitments by topic and index.
 #[async_trait]
 pub trait Commitments: Send + Sync {
     /// All commitments under a topic and index (window), by hotkey.
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError>;
+
+    /// The newest reports ([`Topic::Applied`]) of each registered hotkey, some windows of them, however long ago they were
+    /// made; the newest window first.
+    async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError>;
 
     /// The address of each hotkey's bucket, by hotkey.
     async fn bucket_commitments(&self, netuid: Netuid) -> Result<Vec<CommitmentRecord>, ChainError> {

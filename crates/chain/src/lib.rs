@@ -50,7 +50,7 @@ pub use bank::{Account, Bank, Totals};
 pub use block::{Block, BlockHeader, Header, Included, transactions_root};
 pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
 pub use chain::{Chain, NodeChain};
-pub use commitment::{CommitmentRecord, Commitments};
+pub use commitment::{CommitmentRecord, Commitments, IndexedCommitment};
 pub use error::ChainError;
 pub use event::{Event, EventRecord, Receipt};
 pub use explanation::{Check, Explain, Explanation, MinerTerm, Payout, SlotInput, SlotTerms, ValidatorTerm};

@@ -31,4 +31,4 @@ pub(crate) use rows::{Commitment, CommitmentKey, Slot, StakeTotal, WeightCommit}
 pub use rows::{ROOT, Subnet};
 pub(crate) use table::{Change, StateChanges};
 pub use weighted_pool::{WEIGHT_ONE, WeightedPool};
-pub use whole::State;
+pub use whole::{LAST_REPORTS, State};

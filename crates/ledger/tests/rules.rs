@@ -140,6 +140,39 @@ fn commitments_count_once_and_are_dropped_after_the_retention() {
     assert_eq!(ledger.commitments(NETUID, Topic::Bucket, 0).unwrap().len(), 1, "buckets stay");
 }
 
+/// What was agreed last must be told however long all nodes were away.
+#[test]
+fn the_newest_reports_of_a_registered_hotkey_outlive_the_retention() {
+    let (alice, owner) = (key("Alice"), key("validator"));
+    let mut ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
+    let send = |ledger: &mut Ledger, signer: &Keypair, call: Call| {
+        let nonce = ledger.next_nonce(&signer.public());
+        let (head, genesis) = (ledger.head().number, ledger.state().genesis_hash());
+        ledger.queue(Transaction::sign(signer, call, nonce, head.plus(1), genesis)).unwrap();
+        // Two, so that a tempo's budget suffices.
+        ledger.make_block(0).unwrap();
+        ledger.make_block(0).unwrap();
+    };
+    // The owner's key reports without a permit.
+    send(&mut ledger, &alice, register(&owner));
+    let indices =
+        |ledger: &Ledger| ledger.last_reports(NETUID).unwrap().iter().map(|found| found.index).collect::<Vec<_>>();
+    for window in 0..3 {
+        send(&mut ledger, &owner, commit(Topic::Applied, window, 5));
+        send(&mut ledger, &owner, commit(Topic::Vote, window, 5));
+    }
+    for _ in 0..40 {
+        ledger.make_block(0).unwrap();
+    }
+    assert!(ledger.commitments(NETUID, Topic::Vote, 2).unwrap().is_empty());
+    assert_eq!(indices(&ledger), [2, 1, 0]);
+    for window in 3..9 {
+        send(&mut ledger, &owner, commit(Topic::Applied, window, 5));
+    }
+    assert_eq!(indices(&ledger), [8, 7, 6, 5, 4, 3, 2, 1], "the oldest goes when there are more than eight");
+    assert!(ledger.commitments(NETUID, Topic::Applied, 0).unwrap().is_empty());
+}
+
 #[test]
 fn a_refused_transaction_cannot_be_played_again() {
     let (alice, bob, poor) = (key("Alice"), key("Bob"), key("poor"));

@@ -7,7 +7,7 @@ use crate::ratings_store::RatingsStore;
 use crate::snapshot::{load_shared, save_shared};
 use crate::window_work::{FollowWork, WindowWork};
 use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{ContentHash, Uid, Window, WindowRules};
@@ -99,16 +99,14 @@ pub(crate) async fn open(
     }
     network.announce_bucket().await?;
     let heads = chain.subscribe_heads().await?;
-    let shared = match load_shared(&folder, run.layout.parameters())? {
-        Some(shared) => shared,
-        None => {
-            let params = run.first_parameters(options.first_parameters.as_deref())?;
-            let shared = SharedState::new(Window(0), OuterState::new(params));
-            save_shared(&shared.view(), &folder)?;
-            shared
-        }
+    let heavy = HeavyThreads::new(options.threads);
+    let first_parameters = options.first_parameters.clone();
+    let load = move || -> Result<_, NodeError> {
+        let shared = load_or_make_shared(&run, &folder, first_parameters.as_deref())?;
+        let ratings = RatingsStore::load(&folder)?;
+        Ok((run, folder, shared, ratings))
     };
-    let ratings = Arc::new(RatingsStore::load(&folder)?);
+    let (run, folder, shared, ratings) = heavy.run(load).await?;
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let context = Context {
         run,
@@ -121,14 +119,28 @@ pub(crate) async fn open(
         first_parameters: options.first_parameters.clone(),
         events,
         work: WindowWork::keeping(KEPT_AGGREGATES),
-        heavy: HeavyThreads::new(options.threads),
+        heavy,
         blocks: BlockClock::default(),
         restoring: Mutex::default(),
-        ratings,
+        ratings: Arc::new(ratings),
         complaints: KnownComplaints::default(),
     };
     context.journal.add(&JournalEntry::Started { role, uid, next: shared.next, state: shared.state });
     Ok(Opened { context: Arc::new(context), shared, events: receiver, heads })
+}
+
+/// What the folder holds, or the run's first parameters, which are saved.
+fn load_or_make_shared(
+    run: &Rules,
+    folder: &DataFolder,
+    first_parameters: Option<&Path>,
+) -> Result<SharedState, NodeError> {
+    if let Some(shared) = load_shared(folder, run.layout.parameters())? {
+        return Ok(shared);
+    }
+    let shared = SharedState::new(Window(0), OuterState::new(run.first_parameters(first_parameters)?));
+    save_shared(&shared.view(), folder)?;
+    Ok(shared)
 }
 
 impl Context {

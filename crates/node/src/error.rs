@@ -71,6 +71,17 @@ pub enum NodeError {
     /// What is kept for audits cannot be written or read.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// All nodes were away, and this one has missed something that was agreed before.
+    #[error(
+        "window {agreed} is the last that most of the stake agreed on, and this node stopped before it, at the start of \
+         window {next}; nobody offers a checkpoint. It waits for a validator that was there: start one of them"
+    )]
+    MissedAgreement {
+        /// The window whose start this node holds.
+        next: Window,
+        /// The last agreed window.
+        agreed: Window,
+    },
     /// The hotkey has no slot.
     #[error("hotkey {hotkey} is not registered in subnet {netuid}; run `templar token register` with its coldkey")]
     NotRegistered {

@@ -5,21 +5,17 @@ use crate::driver::Actor;
 use crate::gather::Gathered;
 use crate::holders::in_own_order;
 use crate::worker::{Command, Worker};
-use crate::{JournalEntry, NodeError, aggregate, checkpoint, settling};
+use crate::{JournalEntry, NodeError, aggregate, checkpoint, restoring, settling};
 use std::sync::Arc;
 use std::time::Duration;
-use templar_base::{AgreedFindings, ContentHash, PublicKey, StateHash, Window};
-use templar_gauntlet::Ratings;
-use templar_gradient::{Aggregate, OuterState, OuterStep};
-use templar_record::{RecordError, RunState, fetch_aggregate, fetch_latest_state};
+use templar_base::{AgreedFindings, ContentHash, PublicKey, Window};
+use templar_gradient::{Aggregate, OuterStep};
+use templar_record::fetch_aggregate;
 use templar_round::{Event, FailedEffect, FollowEffect, ObjectKey, Selection};
 use tokio::task::JoinSet;
 
 /// Pause before what the disk rejected is retried.
 const DISK_PAUSE: Duration = Duration::from_secs(2);
-
-/// The file of the data folder that a checkpoint is downloaded into.
-const INCOMING: &str = "incoming.safetensors";
 
 /// What is agreed of a window, and the verdict that explains it.
 pub(crate) struct Settled {
@@ -63,7 +59,7 @@ pub(crate) fn carry_out(
         }
         FollowEffect::Apply { window, aggregate } => apply(own, actor.worker(), tasks, window, aggregate),
         FollowEffect::Restore { window } => {
-            let restoring = restore(own, actor.worker().clone(), window);
+            let restoring = restoring::restore(own, actor.worker().clone(), window);
             context.replace_restoring(tasks.spawn(restoring));
         }
         FollowEffect::Diverged { window, own, agreed } => {
@@ -77,7 +73,7 @@ impl Context {
     async fn read_votes(self: Arc<Self>, window: Window) {
         let read = async {
             let limit = self.rules(window).await?.genesis.judging.selected;
-            let electors = self.network.record.electors(&self.run.phases, window).await?;
+            let electors = self.network.record.electors_or_nobody(&self.run.phases, window).await?;
             let (at, votes) = self.network.record.votes(&self.run, window, &electors).await?;
             Ok::<_, NodeError>(Event::Votes { window, at, limit, electors, votes })
         };
@@ -89,7 +85,7 @@ impl Context {
 
     async fn read_reports(self: Arc<Self>, window: Window) {
         let read = async {
-            let electors = self.network.record.electors(&self.run.phases, window).await?;
+            let electors = self.network.record.electors_or_nobody(&self.run.phases, window).await?;
             let reports = self.network.record.reports(window).await?;
             Ok::<_, NodeError>(Event::Reports { window, electors, reports })
         };
@@ -189,33 +185,4 @@ fn apply<R: Send + 'static>(
             }
         }
     });
-}
-
-async fn restore<R: Send + 'static>(context: Arc<Context>, worker: Worker<R>, window: Window) {
-    let restored = async {
-        let RunState { window: next, outer, ratings } = newest_state(&context, window).await?;
-        settling::install(&context, next, ratings).await?;
-        let state: StateHash = worker.ask(move |reply| Command::Install { next, outer, reply }).await?;
-        Ok::<_, NodeError>((next, state))
-    };
-    match restored.await {
-        Ok((next, state)) => {
-            context.journal.add(&JournalEntry::Restored { next });
-            context.send(Event::Restored { next, state }).await;
-        }
-        Err(error) => context.fail(window, FailedEffect::Restore, &error).await,
-    }
-}
-
-/// The newest agreed checkpoint; the parameters of the genesis while everything since is still kept.
-async fn newest_state(context: &Arc<Context>, window: Window) -> Result<RunState, NodeError> {
-    let (run, record) = (&context.run, &context.network.record);
-    match fetch_latest_state(run, record, window, &context.folder.path().join(INCOMING)).await {
-        Err(RecordError::NoCheckpoint { .. }) if run.phases.oldest_kept(window) == Window(0) => {
-            let own = Arc::clone(context);
-            let first = context.heavy.run(move || own.run.first_parameters(own.first_parameters.as_deref())).await;
-            Ok(RunState { window: Window::ZERO, outer: OuterState::new(first?), ratings: Ratings::default() })
-        }
-        restored => Ok(restored?),
-    }
 }

@@ -33,6 +33,7 @@ mod miner_worker;
 mod network;
 mod payload;
 mod ratings_store;
+mod restoring;
 mod settling;
 mod snapshot;
 mod validator;

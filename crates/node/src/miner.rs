@@ -41,7 +41,8 @@ pub async fn run_miner(
     let Opened { context, shared, events, heads } = open(run, data, network, &options, Role::Miner).await?;
     let follower = context.follower(&shared, AggregateSource::Download);
     let progress = Arc::new(Mutex::new(MinerProgress::default()));
-    let computing = MinerWorker::new(Arc::clone(&context), Arc::clone(&progress), shared, options.threads)?;
+    let (own, told) = (Arc::clone(&context), Arc::clone(&progress));
+    let computing = context.heavy.run(move || MinerWorker::new(own, told, shared, options.threads)).await?;
     // A payload from long ago is of no use to anyone.
     let pending = computing.pending().filter(|pending| pending.window >= follower.position().next).cloned();
     let machine = Miner::new(follower, pending.as_ref().map(|pending| (pending.window, pending.commitment)));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use templar_base::{StateHash, Window};
 use templar_gradient::{ErrorFeedback, OuterState, Payload};
-use templar_round::{SealKey, seal};
+use templar_round::{Position, SealKey, seal};
 use templar_trainer::{
     Keep, Outcome, OwnState, Sealed, Sent, SharedState, SharedView, Trainer, TrainerError, WindowData, WorkerRules,
 };
@@ -211,6 +211,10 @@ impl MinerWorker {
             }
             Command::Install { next, outer, reply } => {
                 let _ = reply.send(self.install(next, outer));
+            }
+            Command::Held { reply } => {
+                let shared = self.trainer.shared();
+                let _ = reply.send(Ok(Position { next: shared.next, state: shared.state }));
             }
             Command::Role(MinerCommand::Begin { data }) => match self.trainer.begin(data) {
                 Ok(lost) => self.warn_of_loss(lost),

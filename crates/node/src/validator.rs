@@ -53,7 +53,8 @@ pub async fn run_validator(
     let Opened { context, shared, events, heads } = open(run, data, network, &options, Role::Validator).await?;
     let follower = context.follower(&shared, AggregateSource::Payloads);
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
-    let computing = ValidatorWorker::new(Arc::clone(&context), shared, options.threads)?;
+    let own = Arc::clone(&context);
+    let computing = context.heavy.run(move || ValidatorWorker::new(own, shared, options.threads)).await?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
     let is_audited = context.run.genesis.audit.is_on();
     let audits = is_audited.then(|| AuditStore::load(&context.folder)).transpose()?.map(Arc::new);

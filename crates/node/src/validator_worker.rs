@@ -17,6 +17,7 @@ use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine};
 use templar_gauntlet::{Ratings, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
+use templar_round::Position;
 use templar_trainer::{Outcome as Applying, SharedState, mean_loss};
 
 /// Everything that a judgement needs from outside the thread.
@@ -98,6 +99,9 @@ impl ValidatorWorker {
             Command::Install { next, outer, reply } => {
                 let _ = reply.send(self.move_to(SharedState::new(next, outer)));
                 self.measure_held_out();
+            }
+            Command::Held { reply } => {
+                let _ = reply.send(Ok(Position { next: self.shared.next, state: self.shared.state }));
             }
             Command::Role(ValidatorCommand::Judge { request, reply }) => {
                 let _ = reply.send(self.judge(&request));

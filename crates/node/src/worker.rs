@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use templar_base::{StateHash, Window};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
+use templar_round::Position;
 use tokio::sync::{oneshot, watch};
 
 /// A node sends few commands a window; more than this waiting means that the thread hangs.
@@ -21,6 +22,8 @@ pub(crate) enum Command<R> {
     Apply { window: Window, aggregate: Option<Arc<Aggregate>>, step: OuterStep, reply: Reply<StateHash> },
     /// Take over a checkpoint.
     Install { next: Window, outer: OuterState, reply: Reply<StateHash> },
+    /// What is held now.
+    Held { reply: Reply<Position> },
     /// What only this role does.
     Role(R),
 }

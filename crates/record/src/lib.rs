@@ -24,6 +24,7 @@ mod aggregate;
 mod checkpoint;
 mod error;
 mod explain;
+mod last_agreed;
 mod model_files;
 mod outlook;
 mod payload;

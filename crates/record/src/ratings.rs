@@ -6,6 +6,7 @@ use crate::{PublicRecord, RecordError, Rules};
 use std::collections::BTreeMap;
 use std::path::Path;
 use templar_base::{AgreedFindings, Window, WindowRules};
+use templar_chain::ChainError;
 use templar_disk::Folder;
 use templar_gauntlet::{Ratings, Settlement};
 use templar_round::{Outcome, agreed_findings, tally};
@@ -27,7 +28,7 @@ impl PublicRecord {
     /// What is agreed of a window's candidates. Fails with [`RecordError::Undecided`] while votes can still change it.
     pub async fn agreed(&self, run: &Rules, window: Window) -> Result<AgreedFindings, RecordError> {
         let limit = self.rules_in(run, window).await?.genesis.judging.selected;
-        let electors = self.electors(&run.phases, window).await?;
+        let electors = self.electors_or_nobody(&run.phases, window).await?;
         let (head, votes) = self.votes(run, window, &electors).await?;
         let deadline = run.phases.open(window);
         match tally(&electors, &votes, deadline, head, limit) {
@@ -45,7 +46,11 @@ impl PublicRecord {
         ratings: &mut Ratings,
     ) -> Result<(), RecordError> {
         let rules = self.rules_in(run, window).await?;
-        let metagraph = self.metagraph(run.phases.end(window)).await?;
+        let metagraph = match self.metagraph(run.phases.end(window)).await {
+            // Of a window so old the ledger tells no more; who holds which uid is taken from the oldest block that it has.
+            Err(RecordError::Chain(ChainError::Pruned { oldest, .. })) => self.metagraph(oldest).await?,
+            read => read?,
+        };
         let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
         ratings.fold(agreed, Settlement { rule: &rules.genesis.judging, window, registered: &registered });
         Ok(())

@@ -55,6 +55,20 @@ fn stalling_buckets() {
     }
 }
 
+/// Bug (B9): no node could ever restore after all validators had been away for longer than objects are kept.
+#[test]
+fn a_long_night_ends_with_all_in_step() {
+    let (scenario, world) = run("long-night");
+    let validators = scenario.places(&["validators".to_owned()]);
+    let night = world.windows().iter().filter(|window| window.null.is_some()).count() as u64;
+    let kept = scenario.clock.retention_windows.unwrap();
+    assert!(night > kept, "{night} null windows are to be more than the {kept} that are kept");
+    assert!(validators.iter().all(|node| world.nodes[*node].restores > 0), "they were out of reach");
+    let last = world.windows().last().unwrap();
+    assert_eq!((last.null, last.in_step), (None, world.nodes.len()), "{last:?}");
+    assert!(world.diverged.is_empty(), "{:?}", world.diverged);
+}
+
 #[test]
 fn late_joiner() {
     let (scenario, world) = run("late-joiner");

@@ -4,8 +4,8 @@ use crate::access::{AccessAccountView, AccessOverview};
 use crate::governance::{Proposal, ProposalId, ProposalView};
 use crate::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use crate::{
-    Account, BlockHeader, CommitmentRecord, EventRecord, Explanation, Hyperparameters, Metagraph, Receipt,
-    SettingChanges, SnapshotOffer, Topic, Totals,
+    Account, BlockHeader, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment, Metagraph,
+    Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
 };
 use jsonrpsee::proc_macros::rpc;
 #[cfg(feature = "server")]
@@ -59,6 +59,10 @@ pub trait LedgerRpc {
     /// All commitments under a topic and index, by hotkey.
     #[method(name = "ledger_commitments")]
     fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ErrorObjectOwned>;
+
+    /// The newest reports of each registered hotkey, the newest window first.
+    #[method(name = "ledger_lastReports")]
+    fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ErrorObjectOwned>;
 
     /// Balance and nonce.
     #[method(name = "ledger_account")]

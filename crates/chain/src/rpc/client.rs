@@ -9,8 +9,8 @@ use crate::market::{Candle, EpochRecord, Interval, Market, MarketSummary, Order,
 use crate::submission::{self, SubmissionPort, Ticket};
 use crate::{
     Account, Bank, Block, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
-    Explanation, HeadStream, Hyperparameters, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
-    Transaction,
+    Explanation, HeadStream, Hyperparameters, IndexedCommitment, Metagraph, Receipt, SettingChanges, SnapshotOffer,
+    Topic, Totals, Transaction,
 };
 use async_trait::async_trait;
 use parity_scale_codec::{DecodeAll, Encode};
@@ -132,6 +132,10 @@ impl Chain for RpcChain {
 impl Commitments for RpcChain {
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
         call!(self, commitments(netuid, topic, index)).await
+    }
+
+    async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
+        call!(self, last_reports(netuid)).await
     }
 }
 

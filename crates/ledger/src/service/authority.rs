@@ -10,7 +10,7 @@ use std::path::Path;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::{
     Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters,
-    Included, Load, MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
+    Included, IndexedCommitment, Load, MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
 };
 
 /// A whole local ledger, in a folder or in memory.
@@ -179,6 +179,12 @@ impl Ledger {
     pub fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
         self.check_netuid(netuid)?;
         Ok(view::commitments(&self.state, topic, index))
+    }
+
+    /// The newest reports of each registered hotkey, the newest window first.
+    pub fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
+        self.check_netuid(netuid)?;
+        Ok(view::last_reports(&self.state))
     }
 
     /// Balance and nonce.

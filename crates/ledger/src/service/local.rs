@@ -15,8 +15,8 @@ use templar_chain::market::{Candle, EpochRecord, Interval, Market, MarketSummary
 use templar_chain::submission::{self, SubmissionPort, Ticket};
 use templar_chain::{
     Account, Bank, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
-    Explanation, HeadStream, Hyperparameters, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
-    Transaction,
+    Explanation, HeadStream, Hyperparameters, IndexedCommitment, Metagraph, Receipt, SettingChanges, SnapshotOffer,
+    Topic, Totals, Transaction,
 };
 use tokio::sync::watch;
 
@@ -173,6 +173,10 @@ impl Chain for LocalChain {
 impl Commitments for LocalChain {
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
         self.with(|ledger| ledger.commitments(netuid, topic, index))
+    }
+
+    async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
+        self.with(|ledger| ledger.last_reports(netuid))
     }
 }
 

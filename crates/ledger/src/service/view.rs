@@ -1,9 +1,10 @@
 //! The state as the outside sees it.
 
 use crate::EMISSION_RULE;
-use crate::state::State;
+use crate::state::{Commitment, CommitmentKey, LAST_REPORTS, State};
+use std::collections::BTreeMap;
 use templar_base::{Alpha, BlockNumber, PublicKey, Uid};
-use templar_chain::{CommitmentRecord, Hyperparameters, Metagraph, Neuron, Topic};
+use templar_chain::{CommitmentRecord, Hyperparameters, IndexedCommitment, Metagraph, Neuron, Topic};
 
 /// All weight rows of a block, by uid.
 pub(crate) type WeightRows = Vec<(Uid, Vec<(Uid, u16)>)>;
@@ -54,6 +55,23 @@ pub(crate) fn commitments(state: &State, topic: Topic, index: u64) -> Vec<Commit
         data: commitment.data.clone(),
     };
     found.map(record).collect()
+}
+
+/// The newest reports of each hotkey, [`LAST_REPORTS`] at most; the newest window first.
+pub(crate) fn last_reports(state: &State) -> Vec<IndexedCommitment> {
+    let (first, last) = (PublicKey::new([0; 32]), PublicKey::new([255; 32]));
+    let mut counted: BTreeMap<PublicKey, u32> = BTreeMap::new();
+    let newest_first = state.commitments.range((Topic::Applied, 0, first)..=(Topic::Applied, u64::MAX, last)).rev();
+    let is_among_newest = |hotkey: &PublicKey, counted: &mut BTreeMap<PublicKey, u32>| {
+        let count = counted.entry(*hotkey).or_default();
+        *count += 1;
+        *count <= LAST_REPORTS
+    };
+    let of = |(key, commitment): (&CommitmentKey, &Commitment)| {
+        let record = || CommitmentRecord { hotkey: key.2, block: commitment.block, data: commitment.data.clone() };
+        is_among_newest(&key.2, &mut counted).then(|| IndexedCommitment { index: key.1, record: record() })
+    };
+    newest_first.filter_map(of).collect()
 }
 
 /// The rules that nodes must know.

@@ -74,7 +74,7 @@ impl<K: Ord + Clone + Encode + Decode, V: Encode + Decode + PartialEq> Table<K, 
         self.entries.iter()
     }
 
-    pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl Iterator<Item = (&K, &V)> {
+    pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.entries.range(range)
     }
 

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, StateRoot, Uid};
 use templar_chain::{Account, Topic, Totals};
 
+/// How many of its newest reports of what it applied stay for each registered hotkey when the retention is over.
+pub const LAST_REPORTS: u32 = 8;
+
 /// The whole state of a ledger after some block.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -50,6 +53,8 @@ pub struct State {
     commitments_by_block: BTreeSet<(BlockNumber, CommitmentKey)>,
     /// Kept commitments of each hotkey by topic, buckets left out.
     commitments_of: BTreeMap<(Topic, PublicKey), u32>,
+    /// Reports past the retention that are among their hotkey's newest.
+    last_reports: BTreeMap<PublicKey, BTreeSet<(BlockNumber, CommitmentKey)>>,
 }
 
 impl State {
@@ -116,6 +121,7 @@ impl State {
             positions_of: BTreeMap::new(),
             commitments_by_block: BTreeSet::new(),
             commitments_of: BTreeMap::new(),
+            last_reports: BTreeMap::new(),
         })
     }
 
@@ -247,10 +253,11 @@ impl State {
 
     /// Writes a slot, with its key's entry in the index.
     pub(crate) fn set_slot(&mut self, uid: Uid, slot: Slot) {
-        if let Some(before) = self.slots.get(&uid)
-            && before.hotkey != slot.hotkey
-        {
-            self.uid_of.remove(&before.hotkey);
+        if let Some(before) = self.slots.get(&uid).map(|before| before.hotkey).filter(|before| *before != slot.hotkey) {
+            self.uid_of.remove(&before);
+            for (_, key) in self.last_reports.remove(&before).unwrap_or_default() {
+                self.remove_commitment(key);
+            }
         }
         self.uid_of.insert(slot.hotkey, uid);
         self.slots.insert(uid, slot);
@@ -291,6 +298,9 @@ impl State {
             *self.commitments_of.entry((key.0, key.2)).or_default() += 1;
         }
         self.commitments.insert(key, commitment);
+        if key.0 == Topic::Applied {
+            self.trim_last_reports(&key.2);
+        }
     }
 
     /// How many commitments of a topic are kept for `hotkey`.
@@ -298,18 +308,43 @@ impl State {
         self.commitments_of.get(&(topic, *hotkey)).copied().unwrap_or(0)
     }
 
-    /// Drops write-once commitments that were made before `horizon`.
+    /// Drops write-once commitments that were made before `horizon`; but the newest reports of a registered hotkey stay,
+    /// [`LAST_REPORTS`] of them: they tell what was agreed last, however long all nodes were away.
     pub(crate) fn drop_commitments_before(&mut self, horizon: BlockNumber) {
         while let Some((block, key)) = self.commitments_by_block.first().copied()
             && block < horizon
         {
+            let (topic, _, hotkey) = key;
+            let is_last = topic == Topic::Applied
+                && self.uid_of.contains_key(&hotkey)
+                && self.commitments_kept(topic, &hotkey) <= LAST_REPORTS;
             self.commitments_by_block.remove(&(block, key));
-            self.commitments.remove(&key);
-            let of_key = (key.0, key.2);
-            match self.commitments_of.get_mut(&of_key) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(self.commitments_of.remove(&of_key)),
+            match is_last {
+                true => drop(self.last_reports.entry(hotkey).or_default().insert((block, key))),
+                false => self.remove_commitment(key),
             }
+        }
+    }
+
+    /// Drops the oldest reports of a hotkey that are past the retention while it has more than [`LAST_REPORTS`].
+    fn trim_last_reports(&mut self, hotkey: &PublicKey) {
+        while self.commitments_kept(Topic::Applied, hotkey) > LAST_REPORTS
+            && let Some(past) = self.last_reports.get_mut(hotkey)
+            && let Some((_, key)) = past.pop_first()
+        {
+            if past.is_empty() {
+                self.last_reports.remove(hotkey);
+            }
+            self.remove_commitment(key);
+        }
+    }
+
+    fn remove_commitment(&mut self, key: CommitmentKey) {
+        self.commitments.remove(&key);
+        let of_key = (key.0, key.2);
+        match self.commitments_of.get_mut(&of_key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.commitments_of.remove(&of_key)),
         }
     }
 

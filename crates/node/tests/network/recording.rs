@@ -7,8 +7,8 @@ use std::task::Poll;
 use templar_base::{BlockNumber, Keypair, Netuid, PublicKey};
 use templar_bucket::Bucket;
 use templar_chain::{
-    BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, HeadStream, Hyperparameters, Metagraph,
-    Receipt, Topic,
+    BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, HeadStream, Hyperparameters,
+    IndexedCommitment, Metagraph, Receipt, Topic,
 };
 use templar_ledger::LocalChain;
 
@@ -83,5 +83,9 @@ impl Chain for Recording {
 impl Commitments for Recording {
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
         self.inner.commitments(netuid, topic, index).await
+    }
+
+    async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
+        self.inner.last_reports(netuid).await
     }
 }

@@ -15,7 +15,7 @@ use templar_base::{
 };
 use templar_round::{
     Event, FailedEffect, FollowEffect, MinerEffect, Position, SealedCommitments, SealedRecord, ValidatorEffect, Vote,
-    VoteSeal,
+    VoteSeal, last_majority, may_resume,
 };
 
 /// What an effect needs before it is done.
@@ -187,14 +187,36 @@ impl World {
         Some(elector.uid.index())
     }
 
-    /// Whose bucket a node takes the agreed checkpoint from; none where the first parameters do, which everybody has.
+    /// Where a node gets what it restores from: a peer's checkpoint, or nobody where it needs none; an error where there is
+    /// nothing to be had.
     fn checkpoint_source(&self, node: usize) -> Result<Option<usize>, ()> {
-        let Some(agreed) = self.chain.agreed_checkpoint(&self.electors) else { return Ok(None) };
-        let Some(by) = self.chain.checkpoints.get(&agreed) else { return Ok(None) };
+        let (window, state) = match self.restorable(node).ok_or(())? {
+            Restorable::First | Restorable::Own => return Ok(None),
+            Restorable::Checkpoint(window, state) => (window, state),
+        };
+        let Some(by) = self.chain.checkpoints.get(&(window, state)) else { return Err(()) };
         let holders: Vec<usize> =
             by.iter().filter_map(|key| self.index_of(*key)).filter(|holder| !self.are_parted(node, *holder)).collect();
         let turn = (node + self.nodes[node].attempts) % holders.len().max(1);
         holders.get(turn).copied().map(Some).ok_or(())
+    }
+
+    /// What a node can restore: the newest checkpoint that more than half of the stake published and still keeps; the first
+    /// parameters while everything since is kept; its own disk, where the ledger tells that it was agreed last.
+    fn restorable(&self, node: usize) -> Option<Restorable> {
+        let oldest = self.phases.oldest_kept(self.current());
+        let kept = self.chain.agreed_checkpoint(&self.electors).filter(|(window, _)| *window >= oldest);
+        if let Some((window, state)) = kept {
+            return Some(Restorable::Checkpoint(window, state));
+        }
+        if oldest == Window::ZERO {
+            return Some(Restorable::First);
+        }
+        let own = self.nodes[node].disk;
+        let record = own.next.previous().map_or(ContentHash::default(), |last| self.model.record(last));
+        let reports = self.chain.reports.iter().map(|((window, _), report)| (*window, *report));
+        let is_agreed = may_resume(own, record, last_majority(&self.electors, reports));
+        (own.next < oldest && is_agreed).then_some(Restorable::Own)
     }
 
     /// An effect's work is done: it leaves its trace, unless the node crashes just before.
@@ -446,14 +468,23 @@ impl World {
         Ok(Some(Event::Applied { window, state, record: self.model.record(window) }))
     }
 
-    /// The newest checkpoint that more than half of the stake published; the first parameters where there is none.
     fn restore(&mut self, from: Address) -> Result<Option<Event>, Violation> {
         let index = from.node;
         if self.nodes[index].restores != from.restores {
             return Ok(None);
         }
-        let first = (Window(0), self.model.first_state());
-        let (next, state) = self.chain.agreed_checkpoint(&self.electors).unwrap_or(first);
+        let (next, state) = match self.restorable(index) {
+            None => {
+                let (window, effect) = (self.current(), FailedEffect::Restore);
+                return Ok(Some(Event::Failed { window, effect }));
+            }
+            Some(Restorable::Own) => {
+                let Position { next, state } = self.nodes[index].disk;
+                return Ok(Some(Event::Restored { next, state }));
+            }
+            Some(Restorable::First) => (Window(0), self.model.first_state()),
+            Some(Restorable::Checkpoint(window, state)) => (window, state),
+        };
         let finding = invariants::true_checkpoint(next, self.states.get(&next).copied(), state);
         self.require(Invariant::TrueCheckpoint, finding)?;
         self.nodes[index].disk = Position { next, state };
@@ -461,4 +492,11 @@ impl World {
         self.model.start(index, next, state).map_err(|error| self.model_violation(&error))?;
         Ok(Some(Event::Restored { next, state }))
     }
+}
+
+/// What a node that is out of step can go on from.
+enum Restorable {
+    Checkpoint(Window, StateHash),
+    First,
+    Own,
 }

@@ -16,8 +16,8 @@ use templar_chain::access::{AccessAccountView, AccessOverview};
 use templar_chain::governance::{Proposal, ProposalId, ProposalView};
 use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use templar_chain::{
-    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Hyperparameters, LedgerRpcServer,
-    MempoolError, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals, Transaction,
+    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment,
+    LedgerRpcServer, MempoolError, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals, Transaction,
     TransactionDecodeError,
 };
 
@@ -72,6 +72,10 @@ impl LedgerRpcServer for LedgerMethods {
 
     fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ErrorObjectOwned> {
         self.read(|ledger| ledger.commitments(netuid, topic, index))
+    }
+
+    fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ErrorObjectOwned> {
+        self.read(|ledger| ledger.last_reports(netuid))
     }
 
     fn account(&self, key: PublicKey) -> Result<Account, ErrorObjectOwned> {
