@@ -8,6 +8,7 @@ mod guide;
 mod inner;
 mod judging;
 mod outer;
+mod parent;
 mod problem;
 mod rule_name;
 
@@ -19,6 +20,7 @@ pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
 pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
+pub use parent::Parent;
 pub use problem::Problem;
 pub use rule_name::RuleName;
 
@@ -63,6 +65,9 @@ pub struct Genesis {
     pub first_parameters: FirstParameters,
     /// State hash of the first parameters.
     pub first_state: StateHash,
+    /// The run that this one continues, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// Text, tokens, and how they are shared out.
     pub data: DataRule,
     /// What a miner does with its batches.
@@ -162,6 +167,7 @@ impl Genesis {
             numerics: DEFAULT_NUMERICS.to_owned(),
             first_parameters: FirstParameters::Seed(ContentHash::default()),
             first_state: StateHash::default(),
+            parent: None,
             data: DataRule::of(corpus, model.max_position_embeddings),
             model,
             inner: InnerOptimiser::default(),
@@ -251,6 +257,8 @@ impl Genesis {
         let length = self.numerics.len();
         checks.require("numerics", format!("{length} bytes long"), length <= 32, "at most 32 bytes long");
         checks.at_least("clock.blocks_per_window", self.clock.blocks_per_window, 4);
+        let continues = self.parent.is_none() || self.first_parameters == FirstParameters::Folder;
+        checks.require("parent", "beside a seed", continues, "beside `\"first_parameters\": \"folder\"`");
         if let Err(ModelConfigError { field, reason }) = self.model.check() {
             checks.require(
                 "model",
@@ -344,6 +352,22 @@ mod tests {
         assert!(old.to_string().contains("templar up --fresh") && old.to_string().contains("templar run new"));
         let newer = Genesis::from_json(version(GENESIS_VERSION + 1).as_bytes()).unwrap_err();
         assert!(matches!(newer, GenesisError::Newer { actual } if actual == GENESIS_VERSION + 1));
+    }
+
+    #[test]
+    fn a_run_that_continues_another_starts_from_a_folder() {
+        let parent = Parent {
+            run: RunId::new([1; 32]),
+            window: crate::Window(40),
+            state: StateHash::new([2; 32]),
+            record: ContentHash::new([3; 32]),
+        };
+        let mut genesis = Genesis { parent: Some(parent), ..small() };
+        assert_eq!(genesis.problems()[0].field, "parent");
+        genesis.first_parameters = FirstParameters::Folder;
+        assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
+        assert_ne!(genesis.run_id(), Genesis { parent: None, ..genesis.clone() }.run_id());
+        assert!(!small().to_json().contains("parent"), "who continues nothing has the document of before");
     }
 
     #[test]

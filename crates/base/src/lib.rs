@@ -40,7 +40,7 @@ pub use findings::{AgreedFinding, AgreedFindings, Finding, Findings, FindingsErr
 pub use genesis::{
     AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS,
     FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
-    MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Problem, RateDecay, RuleName, ScaleRule,
+    MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay, RuleName, ScaleRule,
     ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};

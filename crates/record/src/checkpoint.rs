@@ -179,10 +179,18 @@ pub async fn agreed_state(
     if window == Window(0) {
         return Ok(Some(run.genesis.first_state));
     }
+    Ok(agreed_report(run, record, window).await?.map(|applied| applied.state))
+}
+
+/// What most of the stake reported before the start of `window`: state, and root of the ratings. None where there is no such
+/// majority, or its reports are no longer on the ledger.
+///
+/// Fails with [`RecordError::NotYet`] before the window has begun.
+pub async fn agreed_report(run: &Rules, record: &PublicRecord, window: Window) -> Result<Option<Applied>, RecordError> {
     let head = record.chain.head().await?.number;
     check_begun(run, window, head)?;
     match majority_before(run, record, window).await {
-        Ok(majority) => Ok(majority.map(|majority| majority.applied.state)),
+        Ok(majority) => Ok(majority.map(|majority| majority.applied)),
         Err(RecordError::Chain(ChainError::Pruned { .. })) => Ok(None),
         Err(error) => Err(error),
     }

@@ -37,8 +37,8 @@ mod verdict;
 
 pub use aggregate::fetch_aggregate;
 pub use checkpoint::{
-    CHECKPOINT_PURPOSE, Checkpoint, CheckpointFile, CheckpointManifest, RunState, agreed_state, fetch_checkpoint,
-    fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
+    CHECKPOINT_PURPOSE, Checkpoint, CheckpointFile, CheckpointManifest, RunState, agreed_report, agreed_state,
+    fetch_checkpoint, fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
 };
 pub use error::RecordError;
 pub use explain::{Ballot, Explanation, PayFact, Recomputed, SealedFact, VerdictFact};

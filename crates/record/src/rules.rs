@@ -54,7 +54,7 @@ impl Rules {
         let params = match (&self.genesis.first_parameters, folder) {
             (FirstParameters::Seed(seed), _) => initial_parameters(&self.genesis.model, *seed.as_bytes()),
             (FirstParameters::Folder, None) => return Err(RecordError::FirstFolder),
-            (FirstParameters::Folder, Some(folder)) => self.read_folder(folder)?,
+            (FirstParameters::Folder, Some(folder)) => self.folder_parameters(folder)?,
         };
         let actual = state_hash(&params);
         if actual != self.genesis.first_state {
@@ -63,8 +63,8 @@ impl Rules {
         Ok(params)
     }
 
-    /// The parameters of a Hugging Face folder, in one file or in shards.
-    fn read_folder(&self, folder: &Path) -> Result<Vec<f32>, RecordError> {
+    /// The parameters of a Hugging Face folder of the run's model, in one file or in shards.
+    pub fn folder_parameters(&self, folder: &Path) -> Result<Vec<f32>, RecordError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| RecordError::Io { path, source }

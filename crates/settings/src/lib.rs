@@ -1,5 +1,5 @@
-//! The settings of templar's programs: their names in `templar.toml`, their variables, their defaults, and where the file is
-//! looked for. What a program makes of their values is its own affair.
+//! The settings of templar's programs: their names in `templar.toml`, their variables, their flags, their defaults, where
+//! the file is looked for, and the values in force ([`Config`]).
 //!
 //! ```
 //! use templar_settings::Setting;
@@ -7,6 +7,17 @@
 //! assert_eq!(Setting::Ledger.variable(), "TEMPLAR_LEDGER");
 //! assert_eq!(Setting::find(|setting| setting.name() == "threads"), Some(Setting::Threads));
 //! ```
+
+mod config;
+mod error;
+mod flags;
+
+pub use config::Config;
+pub use error::SettingsError;
+pub use flags::{
+    DataFlag, FieldFlag, HotkeyFlag, LedgerFlag, NetuidFlag, PresetFlag, SettingFlags, SubnetFlags, TextFlags,
+    ThreadsFlag, WalletFlags,
+};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

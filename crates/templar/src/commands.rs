@@ -93,7 +93,7 @@ impl Cli {
             // Needs no configuration, so that a broken file does not break the shell.
             return completions.run();
         }
-        let config = Config::load(self.global.config.as_deref(), self.global.quiet)?;
+        let config = crate::config::load(self.global.config.as_deref(), self.global.quiet)?;
         match self.command {
             Command::Model(model) => model.run(config),
             Command::Up(up) => up.run(config),

@@ -8,6 +8,7 @@ use templar_base::AtFault;
 use templar_chain::ChainError;
 use templar_engine::TooLittleMemory;
 use templar_screen::{Failure, FailureKind, Paint, arguments, is_output_lost, say};
+use templar_settings::SettingsError;
 
 /// A wrong use of the command: exit code 2.
 #[derive(Debug)]
@@ -129,6 +130,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<FailureKind> {
     if cause.is::<Usage>() {
+        return Some(FailureKind::Usage);
+    }
+    if cause.downcast_ref::<SettingsError>().is_some_and(SettingsError::is_usage) {
         return Some(FailureKind::Usage);
     }
     if cause.is::<TooLittleMemory>() {

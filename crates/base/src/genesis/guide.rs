@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 77] = [
+pub const FIELDS: [FieldNote; 78] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -103,6 +103,12 @@ pub const FIELDS: [FieldNote; 77] = [
         "`{\"seed\": HASH}` or `\"folder\"`",
     ),
     note("first_state", "State hash of the first parameters", "computed", "32 bytes in hexadecimal"),
+    note(
+        "parent",
+        "Run, window, state and ratings of the agreed point of another run that this one continues",
+        "none",
+        "none, or an agreed point beside `\"first_parameters\": \"folder\"`",
+    ),
     note("data.tokenizer", "Hash of the corpus's tokenizer.json", "the corpus's", "32 bytes in hexadecimal"),
     note("data.manifest", "Hash of the corpus's manifest", "the corpus's", "32 bytes in hexadecimal"),
     note("data.sequence_length", "Tokens that the model sees at once", "128", "1 to max_position_embeddings"),
@@ -300,7 +306,7 @@ mod tests {
         let genesis = Genesis::new(ModelConfig::tiny(256), CorpusHashes::default());
         let mut found = BTreeSet::new();
         leaves(&serde_json::to_value(&genesis).unwrap(), "", &mut found);
-        found.insert("model.rope_scaling".to_owned());
+        found.extend(["model.rope_scaling", "parent"].map(str::to_owned));
         assert_eq!(FIELDS.iter().map(|note| note.path.to_owned()).collect::<BTreeSet<_>>(), found);
         assert_eq!(FIELDS.len(), found.len());
     }

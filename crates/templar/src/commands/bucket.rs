@@ -1,6 +1,6 @@
 //! `templar bucket`.
 
-use crate::config::{Config, DataFlag, Setting};
+use crate::config::{Config, DataFlag, Setting, listen};
 use crate::failure::Advise;
 use crate::interrupt;
 use crate::output::{Output, print};
@@ -133,7 +133,7 @@ impl Run {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let mut config = config.with(&self.keys.data);
         config.set(Setting::BucketListen, "--listen", self.listen.as_ref());
-        let listen = config.listen(Setting::BucketListen)?;
+        let listen = listen(&config, Setting::BucketListen)?;
         let folder = config.data_folder().join("bucket");
         let keys_file = self.keys.path(&config);
         let keys = KeyRing::from_file(&keys_file)?;
@@ -164,7 +164,7 @@ impl Add {
         let config = config.with(&self.keys.data);
         let endpoint = match self.endpoint {
             Some(endpoint) => endpoint,
-            None => format!("http://{}", config.listen(Setting::BucketListen)?),
+            None => format!("http://{}", listen(&config, Setting::BucketListen)?),
         };
         let location = BucketLocation::s3(&self.bucket, &endpoint, None)?;
         let mut secret = [0; 20];

@@ -4,7 +4,7 @@ mod check;
 mod explain;
 mod follow;
 
-use crate::config::{Config, DataFlag, Setting, WalletFlags};
+use crate::config::{Config, DataFlag, Setting, WalletFlags, listen};
 use crate::failure::{Advise, Usage};
 use crate::interrupt;
 use crate::output::{Output, print};
@@ -132,7 +132,7 @@ impl Run {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let mut config = config.with(&self.data).with(&self.wallet);
         config.set(Setting::LedgerListen, "--listen", self.listen.as_ref());
-        let listen = config.listen(Setting::LedgerListen)?;
+        let listen = listen(&config, Setting::LedgerListen)?;
         let folder = config.ledger_folder();
         let ledger = self.open(&config, &folder)?;
         interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, self.output))

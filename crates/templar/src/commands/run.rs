@@ -1,6 +1,7 @@
 //! `templar run`.
 
 mod check;
+mod first_model;
 mod join;
 mod ledger;
 mod new;

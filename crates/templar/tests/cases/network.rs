@@ -123,6 +123,20 @@ fn an_existing_network_is_never_silently_something_else_and_loses_nothing_by_a_m
     let mut running = place.start(&["up", "--json", "--data", text(&data), "--windows", "1"]);
     let note = running.wait_for(|event| event["event"] == "note");
     assert!(note["message"].as_str().unwrap().contains("1 have a slot"), "{note}");
+    // A new run goes on from the checkpoint that was fetched, and from no other model.
+    let ledger = format!("ws://127.0.0.1:{}", settings["ledger_port"]);
+    let (corpus, genesis) = (root.join("corpus"), root.join("genesis.json"));
+    let new = ["run", "new", "--corpus", text(&corpus), "--ledger", &ledger, "--miners", "1", "--steps", "2", "--json"];
+    let parent = ["--first-parameters", "trained", "--parent", text(&genesis), "--parent-window"];
+    let made = place.json(&[&new[..], &parent, &["5", "--out", "child.json"]].concat());
+    let child = &made["document"]["parent"];
+    assert_eq!(
+        (&child["run"], &child["window"], &child["state"]),
+        (&settings["run"], &Value::from(5), &facts["state"])
+    );
+    assert_eq!(made["document"]["first_state"], facts["state"], "{made}");
+    let other = place.failure(2, &[&new[..], &parent, &["4", "--out", "other.json"]].concat());
+    assert!(other.contains("most of the stake agreed on") && !place.path("other.json").exists(), "{other}");
     run_to_the_end(running);
     let healed: Value = serde_json::from_slice(&std::fs::read(root.join("network.json")).unwrap()).unwrap();
     assert_eq!((&healed["miners"], &healed["run"]), (&settings["miners"], &settings["run"]));

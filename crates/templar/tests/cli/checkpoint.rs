@@ -151,6 +151,12 @@ fn a_young_run_has_no_checkpoint_but_a_start_to_verify() {
     assert_eq!((&verified["is_agreed"], &verified["state"]), (&Value::Bool(true), &verified["agreed_state"]));
     let late = place.failure(1, &checkpoint(&["verify", text(&first), "--window", "1"], &url));
     assert!(late.contains("window 1 has not begun"), "{late}");
+    // A run that nobody has worked on has no agreed point to go on from.
+    let on = ["run", "new", "--corpus", "corpus", "--ledger", &url, "--first-parameters", text(&first)];
+    let on = [&on[..], &["--parent", "genesis.json", "--parent-window", "1", "--out", "child.json"]].concat();
+    let short = ["--miners", "1", "--steps", "2", "--sequence-length", "32", "--held-out-sequences", "4"];
+    let early = place.failure(1, &[&on[..], &short].concat());
+    assert!(early.contains("window 1 has not begun"), "{early}");
     let other = place.path("other");
     write_first_model(&place, &other, [4; 32]);
     let differs = place.failure(1, &checkpoint(&["verify", text(&other), "--window", "0"], &url));

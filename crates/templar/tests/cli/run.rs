@@ -121,6 +121,47 @@ fn a_ledger_gives_its_hash_and_its_clock_and_names_its_subnet() {
     assert!(error.contains("budget.retention_windows"), "{error}");
 }
 
+/// A run can start from a folder, whose sizes, parameters and tokenizer are checked before anything is written.
+#[test]
+fn a_run_starts_from_a_model_folder() {
+    let place = place();
+    let train = ["model", "train", "--preset", "nano", "--corpus", "corpus", "--steps", "1", "--batch", "1"];
+    place.stdout(&[&train[..], &["--sequence-length", "32", "--out", "first"]].concat());
+    let at = ["run", "new", "--corpus", "corpus", "--ledger-genesis", HASH, "--start-block", "100", "--miners", "4"];
+    let short = ["--steps", "20", "--sequence-length", "32", "--held-out-sequences", "16"];
+    let new = |more: &[&'static str]| [&at[..], &short, more].concat();
+    let facts = place.json(&new(&["--first-parameters", "first", "--json"]));
+    let document = &facts["document"];
+    assert_eq!(document["first_parameters"], Value::from("folder"), "{document}");
+    assert_ne!(
+        document["first_state"],
+        place.json(&self::new(&["--out", "other.json", "--json"]))["document"]["first_state"]
+    );
+    let both = place.failure(2, &new(&["--first-parameters", "first", "--preset", "nano"]));
+    assert!(both.contains("cannot be used with"), "{both}");
+    let none = place.failure(1, &new(&["--first-parameters", "none", "--overwrite"]));
+    assert!(none.contains("cannot use none/config.json"), "{none}");
+    place.stdout(&[
+        "corpus",
+        "build",
+        "--synthetic",
+        "300000",
+        "--vocab-size",
+        "320",
+        "--seed",
+        "9",
+        "--out",
+        "second",
+    ]);
+    let mut strange = new(&["--first-parameters", "first", "--out", "third.json"]);
+    strange[3] = "second";
+    let strange = place.failure(2, &strange);
+    assert!(strange.contains("another tokenizer") && strange.contains("corpus build --tokenizer"), "{strange}");
+    assert!(!place.path("third.json").exists());
+    let parent = place.failure(2, &new(&["--parent", "genesis.json", "--parent-window", "5"]));
+    assert!(parent.contains("--first-parameters"), "{parent}");
+}
+
 #[test]
 fn the_chapter_has_every_field_with_its_default_and_bounds() {
     let chapter = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/run.md")).unwrap();

@@ -1,5 +1,6 @@
 //! `templar run new`.
 
+use super::first_model::FirstModel;
 use super::ledger::{LedgerFacts, ledger_facts};
 use crate::bounds;
 use crate::config::{Config, LedgerFlag, NetuidFlag, PresetFlag};
@@ -59,6 +60,8 @@ pub struct New {
     place: PlaceFlags,
     #[command(flatten)]
     model: ModelFlags,
+    #[command(flatten)]
+    first: FirstModel,
     #[command(flatten)]
     windows: WindowFlags,
     #[command(flatten)]
@@ -211,7 +214,7 @@ impl New {
             Some(_) => None,
             None => Some(ledger_facts(&config)?),
         };
-        let genesis = self.genesis(&config, &corpus, ledger.as_ref())?;
+        let mut genesis = self.genesis(&config, &corpus, ledger.as_ref())?;
         let mut problems = genesis.problems();
         if let Some(ledger) = &ledger {
             problems.extend(ledger_problems(&genesis, &ledger.rules));
@@ -220,6 +223,7 @@ impl New {
             problems.extend(corpus_problems(&genesis, &corpus));
         }
         reject(&problems)?;
+        self.first.put_into(&mut genesis, &corpus, &config)?;
         write(&self.out, &genesis.to_json())?;
         let block_time = ledger.as_ref().map(|ledger| ledger.rules.block_time_ms);
         let outlook = Outlook::of(&Rules::new(genesis.clone())?, block_time);
@@ -233,7 +237,7 @@ impl New {
 
     fn genesis(&self, config: &Config, corpus: &Corpus, ledger: Option<&LedgerFacts>) -> anyhow::Result<Genesis> {
         let hashes = CorpusHashes { tokenizer: corpus.tokenizer().hash(), manifest: corpus.manifest_hash() };
-        let model = self.model.config(config, corpus)?;
+        let model = self.first.config()?.map_or_else(|| self.model.config(config, corpus), Ok)?;
         let mut genesis = Genesis::new(model, hashes);
         genesis.name.clone_from(&self.name);
         genesis.netuid = config.netuid()?;
@@ -251,8 +255,9 @@ impl New {
         self.training.put_into(&mut genesis, corpus);
         self.merging.put_into(&mut genesis);
         genesis.data.span_sequences = genesis.data.span_for(self.training.miners, genesis.judging.evaluation_sequences);
-        // Parameters of a model that cannot be built are not drawn; the problem is reported with the others.
-        if genesis.model.check().is_ok() {
+        // Parameters of a model that cannot be built are not drawn; the problem is reported with the others. Those of a
+        // folder are read once everything else is sound.
+        if genesis.model.check().is_ok() && !self.first.is_given() {
             let seed = self.model.seed()?;
             MemoryNeeds::check_parameters("drawing the first parameters", &genesis.model)?;
             genesis.first_parameters = FirstParameters::Seed(seed);
@@ -267,12 +272,7 @@ impl ModelFlags {
         let Some(path) = &self.model_config else {
             return Ok(preset(config.preset(), corpus.manifest().vocab_size as usize)?);
         };
-        let what = || format!("cannot use {}", path.display());
-        if std::fs::metadata(path).with_context(what)?.len() > MAX_CONFIG_BYTES {
-            return Err(Usage(format!("{} is too large for a config.json", path.display())).into());
-        }
-        let text = std::fs::read_to_string(path).with_context(what)?;
-        Ok(config_from_json(&text).with_context(what)?.0)
+        read_config(path)
     }
 
     fn seed(&self) -> anyhow::Result<ContentHash> {
@@ -341,6 +341,16 @@ fn reject(problems: &[Problem]) -> anyhow::Result<()> {
     let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
     Err(Usage(format!("the document cannot be used:{}", lines.concat())))
         .advise("change the flags behind these fields; docs/run.md names them")
+}
+
+/// The sizes that a config.json of Hugging Face states.
+pub(super) fn read_config(path: &Path) -> anyhow::Result<ModelConfig> {
+    let what = || format!("cannot use {}", path.display());
+    if std::fs::metadata(path).with_context(what)?.len() > MAX_CONFIG_BYTES {
+        return Err(Usage(format!("{} is too large for a config.json", path.display())).into());
+    }
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    Ok(config_from_json(&text).with_context(what)?.0)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
