@@ -46,9 +46,15 @@ fn equal_seeds_give_equal_results_on_one_thread_and_on_two_and_after_an_interrup
     let (rows, runs) = play(&two);
     // One run is lost; the others are read back.
     std::fs::remove_file(folder.path().join("copy-ours-0.json")).unwrap();
-    let (again, runs_again) = play(&AttackOptions { threads: 1, ..two });
+    let (again, runs_again) = play(&AttackOptions { threads: 1, ..two.clone() });
     assert_eq!(runs, runs_again);
     assert_eq!(rows, again);
+    // What another version has played is not mixed in.
+    let old = folder.path().join("copy-ours-0.json");
+    let text = std::fs::read_to_string(&old).unwrap();
+    std::fs::write(&old, text.replacen("\"version\": ", "\"version\": 9", 1)).unwrap();
+    let error = run_attacks(&two, |_| {}, |_| Ok(())).unwrap_err();
+    assert!(matches!(error, AttackError::Unreadable { .. }) && error.to_string().contains("delete it"), "{error}");
 }
 
 #[test]

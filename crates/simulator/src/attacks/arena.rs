@@ -5,7 +5,7 @@ use super::catalogue::Attack;
 use super::crew::{Crew, Student};
 use super::ground::{ArenaSizes, Ground, failed, hotkey};
 use super::judging::{Hearing, Judge, JudgingName, Ruling};
-use super::outcome::{ArenaRun, KeyTally};
+use super::outcome::{ARENA_VERSION, ArenaRun, KeyTally};
 use crate::model::ModelError;
 use std::collections::BTreeMap;
 use templar_base::{BlockNumber, ContentHash, PublicKey, Uid, Window};
@@ -63,6 +63,7 @@ impl Arena {
         let gang = attack.map(|attack| Gang::new(&ground, attack, &shared)).transpose()?;
         let all = honest_keys.iter().chain(gang.iter().flat_map(|gang| &gang.crew.keys));
         let run = ArenaRun {
+            version: ARENA_VERSION,
             attack: attack.map(|attack| attack.name.to_owned()),
             judging: judging.name().to_owned(),
             seed,

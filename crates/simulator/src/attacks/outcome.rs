@@ -4,6 +4,10 @@ use super::ground::ArenaSizes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Raised with every change of a judging, an attack or the arena after which the same sizes and seed give another run, so that
+/// runs of before and after never meet in one table.
+pub const ARENA_VERSION: u32 = 2;
+
 /// Windows at the end whose losses are averaged.
 const LAST: usize = 4;
 
@@ -38,6 +42,8 @@ impl KeyTally {
 /// One run: an attack under a judging with one seed, or a run without attackers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArenaRun {
+    /// [`ARENA_VERSION`] of the program that played it.
+    pub version: u32,
     /// The attack's name; none where there are only honest miners.
     pub attack: Option<String>,
     /// The judging's name.

@@ -4,7 +4,7 @@ use super::arena::play;
 use super::catalogue::{Attack, attacks};
 use super::ground::ArenaSizes;
 use super::judging::JudgingName;
-use super::outcome::ArenaRun;
+use super::outcome::{ARENA_VERSION, ArenaRun};
 use super::row::Row;
 use crate::model::ModelError;
 use std::path::PathBuf;
@@ -233,6 +233,10 @@ fn finish(options: &AttackOptions, job: &Job, folder: Option<&Folder>) -> Result
         let unreadable =
             |error: serde_json::Error| AttackError::Unreadable { file: file.clone(), reason: error.to_string() };
         let kept: ArenaRun = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if kept.version != ARENA_VERSION {
+            let reason = format!("it was played by version {} of the arena, this is {ARENA_VERSION}", kept.version);
+            return Err(AttackError::Unreadable { file, reason });
+        }
         if kept.sizes == options.sizes {
             return Ok(kept);
         }
