@@ -22,7 +22,6 @@ mod up;
 mod validator;
 mod wallet;
 
-use crate::config::Config;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 

@@ -56,6 +56,7 @@ fn run(name: &str) -> (Rules, Data) {
         numerics: NumericsId::STRICT.to_string(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
+        parent: None,
         data: DataRule {
             tokenizer: corpus.tokenizer().hash(),
             manifest: corpus.manifest_hash(),

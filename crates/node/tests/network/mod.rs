@@ -100,6 +100,7 @@ fn rules(corpus: &Corpus) -> Genesis {
         numerics: NumericsId::STRICT.to_string(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
+        parent: None,
         data: DataRule {
             tokenizer: corpus.tokenizer().hash(),
             manifest: corpus.manifest_hash(),

@@ -56,7 +56,7 @@ impl Doctor {
             Err(error) => Finding::fail("bucket", error.to_string(), "correct the setting `bucket`"),
         });
         progress.say("measuring the device");
-        found.push(match config.threads().and_then(|threads| Ok(device(threads)?)) {
+        found.push(match config.threads().map_err(anyhow::Error::from).and_then(|threads| Ok(device(threads)?)) {
             Ok(what) => Finding::ok("device", what),
             Err(error) => Finding::fail("device", format!("{error:#}"), "correct the setting `threads`"),
         });

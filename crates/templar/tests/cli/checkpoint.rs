@@ -36,6 +36,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
         numerics: NumericsId::STRICT.to_string(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
+        parent: None,
         data: DataRule {
             tokenizer: corpus.tokenizer().hash(),
             manifest: corpus.manifest_hash(),

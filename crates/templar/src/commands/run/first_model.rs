@@ -10,7 +10,6 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_base::{FirstParameters, Genesis, ModelConfig, Parent, Window};
-use templar_chain::Chain;
 use templar_corpus::{Corpus, Tokenizer};
 use templar_engine::MemoryNeeds;
 use templar_gradient::state_hash;
