@@ -123,6 +123,7 @@ fn an_existing_network_is_never_silently_something_else_and_loses_nothing_by_a_m
     let mut running = place.start(&["up", "--json", "--data", text(&data), "--windows", "1"]);
     let note = running.wait_for(|event| event["event"] == "note");
     assert!(note["message"].as_str().unwrap().contains("1 have a slot"), "{note}");
+    running.wait_for(|event| event["event"] == "started");
     // A new run goes on from the checkpoint that was fetched, and from no other model.
     let ledger = format!("ws://127.0.0.1:{}", settings["ledger_port"]);
     let (corpus, genesis) = (root.join("corpus"), root.join("genesis.json"));

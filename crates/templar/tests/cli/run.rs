@@ -158,8 +158,9 @@ fn a_run_starts_from_a_model_folder() {
     let strange = place.failure(2, &strange);
     assert!(strange.contains("another tokenizer") && strange.contains("corpus build --tokenizer"), "{strange}");
     assert!(!place.path("third.json").exists());
+    // Whether a point was agreed on is asked of a ledger.
     let parent = place.failure(2, &new(&["--parent", "genesis.json", "--parent-window", "5"]));
-    assert!(parent.contains("--first-parameters"), "{parent}");
+    assert!(parent.contains("--ledger-genesis") && parent.contains("cannot be used with"), "{parent}");
 }
 
 #[test]
