@@ -1,11 +1,13 @@
 //! What a drawn miner publishes: the leaves of its trajectory, and the state that its last payload left.
 
 use crate::coding::{CodingError, Kind};
+use crate::links::fresh_optimiser_root;
 use crate::states::WorkerState;
 use parity_scale_codec::{Compact, Decode, Encode, IoReader};
 use std::io::Read;
 use templar_base::{ContentHash, Uid, Window};
 use templar_engine::{Buffer, Engine, EngineError, Segments};
+use templar_gradient::{ErrorFeedback, GradientLayout, Metadata, trajectory_tree};
 use templar_trainer::{OwnState, TrainerError};
 
 const ANSWER: Kind = Kind { what: "an audit answer", mark: *b"TAAN", version: 1 };
@@ -85,7 +87,32 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Whether its leaves are those of the payload with this metadata, which everybody can see without a step; and whether it
+    /// names a state where the payload needs one.
+    pub fn is_of(&self, metadata: &Metadata, layout: &GradientLayout) -> bool {
+        let is_about = (self.window, self.uid) == (metadata.window, metadata.uid);
+        let is_whole = self.leaves.len() as u64 == metadata.trajectory_len();
+        let is_bound = || trajectory_tree(&self.leaves).is_some_and(|tree| tree.root() == metadata.trajectory_root);
+        let starts_afresh = || {
+            metadata.start.optimiser == fresh_optimiser_root(layout.parameters())
+                && metadata.start_feedback == ErrorFeedback::new(layout).root(layout)
+        };
+        is_about && is_whole && is_bound() && (self.last.is_some() || starts_afresh())
+    }
+}
+
 impl EndState {
+    /// Whether it is what the payload with this metadata left.
+    pub fn is_left_by(&self, metadata: &Metadata, layout: &GradientLayout) -> bool {
+        let parameters = layout.parameters();
+        if !self.worker.has_length(parameters) || self.feedback.len() != parameters {
+            return false;
+        }
+        let feedback = ErrorFeedback { residual: self.feedback.clone() };
+        self.worker.roots() == metadata.end && feedback.root(layout) == metadata.error_feedback_root
+    }
+
     /// Bytes of the coding for a model of this many parameters.
     pub fn coded_bytes(parameters: usize) -> u64 {
         let values = Compact(parameters as u64).encoded_size() as u64 + 4 * parameters as u64;

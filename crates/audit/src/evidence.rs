@@ -34,6 +34,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Longest coding of evidence about a payload of this layout: two payloads, five buffers of parameters, and hashes.
+    pub fn max_bytes(layout: &GradientLayout) -> u64 {
+        let payloads = 2 * (layout.max_payload_bytes() as u64 + 128);
+        let buffers = 5 * (4 * layout.parameters() as u64 + 8);
+        // Segment hashes of parameters and momentum of three shared states; two proofs of 64 hashes at most; the small fields.
+        let hashes = 32 * (6 * (layout.segment_count() as u64 + 1) + 2 * 64);
+        payloads + buffers + hashes + 4096
+    }
+
     /// The object's bytes.
     pub fn encode(&self) -> Vec<u8> {
         EVIDENCE.encode(self)

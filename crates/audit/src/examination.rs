@@ -217,13 +217,7 @@ fn unbound_end(case: &Case, end: Option<&EndState>, rules: &Rules) -> Option<&'s
     let Some((_, previous)) = &case.previous else {
         return Some("it has a state of a payload that is not on the ledger");
     };
-    let previous = previous.metadata();
-    let parameters = rules.layout.parameters();
-    if !end.worker.has_length(parameters) || end.feedback.len() != parameters {
-        return Some("its state is of another model");
-    }
-    let feedback = ErrorFeedback { residual: end.feedback.clone() };
-    let is_bound = end.worker.roots() == previous.end && feedback.root(&rules.layout) == previous.error_feedback_root;
+    let is_bound = end.is_left_by(previous.metadata(), &rules.layout);
     (!is_bound).then_some("its state is not the one that the key's last payload left")
 }
 

@@ -14,12 +14,13 @@
 //!
 //! ```
 //! use templar_audit::Lottery;
-//! use templar_base::{AuditRule, Beacon, Uid};
+//! use templar_base::{AuditLots, AuditRule, Beacon, Uid};
 //!
 //! let lottery = Lottery::of(&AuditRule { rate_per_mille: 100, ..AuditRule::default() }, 48);
 //! // The first window of a key is always audited, later ones less and less often.
-//! assert!(lottery.draws(&Beacon::default(), Uid(3), 0));
-//! assert!((0..1000).filter(|uid| lottery.draws(&Beacon::default(), Uid(*uid), 500)).count() < 200);
+//! assert!(lottery.draws(&Beacon::default(), Uid(3), 0, AuditLots::Usual));
+//! let is_drawn = |uid: &u16| lottery.draws(&Beacon::default(), Uid(*uid), 500, AuditLots::Usual);
+//! assert!((0..1000).filter(is_drawn).count() < 200);
 //! ```
 
 mod answer;

@@ -1,7 +1,7 @@
 //! Who is audited in a window, and by whom.
 
 use templar_base::random::Stream;
-use templar_base::{AuditRule, Beacon, PER_MILLE, PublicKey, Uid};
+use templar_base::{AuditLots, AuditRule, Beacon, PER_MILLE, PublicKey, Uid};
 
 /// Auditors of one payload.
 const AUDITORS: usize = 2;
@@ -30,11 +30,17 @@ impl Lottery {
     }
 
     /// Whether the payload of `uid` is audited, in the `age`-th window of its key, counted from 0. Within the ramp the
-    /// chance is `max(p, 1/(age + 1))`: a key that was replaced after a fraud is looked at first of all.
-    pub fn draws(&self, beacon: &Beacon, uid: Uid, age: u64) -> bool {
+    /// chance is `max(p, 1/(age + 1))`: a key that was replaced after a fraud is looked at first of all. Doubled lots are
+    /// twice that chance.
+    pub fn draws(&self, beacon: &Beacon, uid: Uid, age: u64, lots: AuditLots) -> bool {
         if self.rate_per_mille == 0 {
             return false;
         }
+        let factor = match lots {
+            AuditLots::Usual => 1u64,
+            AuditLots::Doubled => 2,
+            AuditLots::Certain => return true,
+        };
         let per_mille = u64::from(PER_MILLE);
         let (chances, of) = if age < self.ramp_windows {
             let of = per_mille.saturating_mul(age.saturating_add(1));
@@ -42,7 +48,7 @@ impl Lottery {
         } else {
             (self.rate_per_mille, per_mille)
         };
-        Stream::new(*beacon.as_bytes(), "audit lottery", u64::from(uid.0)).below(of) < chances
+        Stream::new(*beacon.as_bytes(), "audit lottery", u64::from(uid.0)).below(of) < chances.saturating_mul(factor)
     }
 
     /// Who audits the payload of `uid`: up to two of the electors, of different coldkeys, neither of them the miner's.
@@ -71,7 +77,21 @@ mod tests {
 
     fn drawn(lottery: &Lottery, age: u64) -> usize {
         let beacon = Beacon::new([9; 32]);
-        (0..10_000).filter(|uid| lottery.draws(&beacon, Uid(*uid), age)).count()
+        (0..10_000).filter(|uid| lottery.draws(&beacon, Uid(*uid), age, AuditLots::Usual)).count()
+    }
+
+    #[test]
+    fn doubled_lots_are_twice_the_chance_and_who_owes_an_answer_is_drawn() {
+        let beacon = Beacon::new([9; 32]);
+        let drawn =
+            |lottery: Lottery, lots| (0..10_000).filter(|uid| lottery.draws(&beacon, Uid(*uid), 100, lots)).count();
+        assert!(drawn(lottery(100, 48), AuditLots::Doubled).abs_diff(2_000) < 150);
+        assert_eq!(drawn(lottery(700, 48), AuditLots::Doubled), 10_000);
+        assert_eq!(drawn(lottery(1, 48), AuditLots::Certain), 10_000);
+        assert_eq!(drawn(lottery(0, 48), AuditLots::Certain), 0, "off");
+        let usual = |uid: &u16| lottery(100, 48).draws(&beacon, Uid(*uid), 100, AuditLots::Usual);
+        let doubled = |uid: u16| lottery(100, 48).draws(&beacon, Uid(uid), 100, AuditLots::Doubled);
+        assert!((0..10_000).filter(usual).all(doubled), "who is drawn by one lot is drawn by two");
     }
 
     #[test]

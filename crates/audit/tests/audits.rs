@@ -2,7 +2,7 @@
 
 mod worker;
 
-use templar_audit::{DataBeacons, Evidence, Fault, NotProven, Outcome, Proof, verify};
+use templar_audit::{Answer, DataBeacons, Evidence, Fault, NotProven, Outcome, Proof, StateName, verify};
 use templar_base::{ContentHash, Uid};
 use templar_engine::{Buffer, Segments};
 use templar_gradient::{ChunkProof, FeedbackOrigin, Payload, trajectory_tree};
@@ -40,6 +40,7 @@ fn fault_of(case: templar_audit::Case) -> (Fault, Evidence) {
     let payload = case.payload.clone();
     let Outcome::Fault(fault) = audit(case) else { panic!("no fault was found") };
     let evidence = evidence(&payload, fault.clone());
+    assert!(evidence.encode().len() as u64 <= Evidence::max_bytes(&rules().layout));
     let proof = verified(&evidence).unwrap();
     assert!(proof.on_the_ledger[0].contains("has committed to"), "{proof:?}");
     (fault, evidence)
@@ -281,6 +282,31 @@ fn an_answer_that_is_not_bound_is_no_answer() {
     let mut lost = miner.case();
     lost.shared.params[0] += 1.0;
     assert!(matches!(audit(lost), Outcome::Undecided(_)), "the auditor's own parameters are wrong");
+}
+
+#[test]
+fn everybody_sees_whether_an_answer_is_of_a_payload_and_a_state_what_the_payload_before_left() {
+    let miner = two_windows();
+    let layout = rules().layout;
+    let (window, sealed) = miner.sealed.last().unwrap();
+    let metadata = sealed.payload.metadata();
+    let last = Some(StateName { window: templar_base::Window(0), hash: [1; 32] });
+    let answer = Answer { window: *window, uid: metadata.uid, leaves: sealed.leaves.clone(), last };
+    assert!(answer.is_of(metadata, &layout));
+    assert!(!Answer { last: None, ..answer.clone() }.is_of(metadata, &layout), "its optimiser comes from somewhere");
+    assert!(!Answer { uid: Uid(9), ..answer.clone() }.is_of(metadata, &layout));
+    assert!(!Answer { leaves: sealed.leaves[1..].to_vec(), ..answer.clone() }.is_of(metadata, &layout));
+    let (first_window, first) = &miner.sealed[0];
+    assert!(!Answer { window: *first_window, ..answer.clone() }.is_of(first.payload.metadata(), &layout));
+    let leaves = first.leaves.clone();
+    let of_first = Answer { window: *first_window, leaves, last: None, ..answer };
+    assert!(of_first.is_of(first.payload.metadata(), &layout), "a first payload starts afresh");
+    let mut end = miner.end_before.clone().unwrap();
+    assert!(end.is_left_by(first.payload.metadata(), &layout));
+    end.feedback[3] += 1.0;
+    assert!(!end.is_left_by(first.payload.metadata(), &layout));
+    end.feedback.pop();
+    assert!(!end.is_left_by(first.payload.metadata(), &layout));
 }
 
 #[test]

@@ -26,11 +26,22 @@ pub enum Mark {
     Copy,
     /// An audit proved that an earlier payload was not made as it says: its key is void.
     Fraud,
+    /// An audit of an earlier payload was not answered: it is neither judged nor paid until one is.
+    Silent,
 }
 
 impl Mark {
-    const ALL: [Self; 7] =
-        [Self::NotAdmitted, Self::Admitted, Self::Selected, Self::Dropped, Self::Harmful, Self::Copy, Self::Fraud];
+    /// In the order of their codes, of which there are as many as three bits have.
+    const ALL: [Self; 8] = [
+        Self::NotAdmitted,
+        Self::Admitted,
+        Self::Selected,
+        Self::Dropped,
+        Self::Harmful,
+        Self::Copy,
+        Self::Fraud,
+        Self::Silent,
+    ];
 
     /// Whether its miner may be paid.
     pub fn is_admitted(self) -> bool {
@@ -105,6 +116,45 @@ fn error_of(code: u8) -> u64 {
     }
 }
 
+/// Most candidates that are probed on their own text in a window.
+pub const MAX_PROBES: usize = 5;
+
+/// How much likelier than not it is that a payload helps more on its miner's own text than on other text: the natural logarithm
+/// of `2·P`, with P the probability that it does. Kept in sixteenths, from −8 to ln 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnText(i8);
+
+impl OwnText {
+    const UNIT: f64 = 16.0;
+    /// ln 2, which a probability of 1 gives.
+    const MOST: i8 = 11;
+
+    /// The nearest; what is no number says nothing.
+    pub fn new(likelihood: f64) -> Self {
+        // A float-to-integer cast saturates, and gives 0 for NaN.
+        Self(((likelihood * Self::UNIT).round() as i8).min(Self::MOST))
+    }
+
+    /// In sixteenths.
+    pub fn sixteenths(self) -> i8 {
+        self.0
+    }
+
+    /// In nats.
+    pub fn to_f64(self) -> f64 {
+        f64::from(self.0) / Self::UNIT
+    }
+}
+
+/// What the probe of one candidate on its own text came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Whose payload.
+    pub uid: Uid,
+    /// What it came to.
+    pub own_text: OwnText,
+}
+
 /// What a validator found of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -112,7 +162,7 @@ pub struct Finding {
     pub uid: Uid,
     /// Where it stands.
     pub mark: Mark,
-    /// Whether it surely reached the threshold.
+    /// Whether it surely reached the threshold; of a silent miner, whether it was the third audit in a row.
     #[serde(default)]
     pub is_sure: bool,
     /// What it brings; none where it was not measured.
@@ -133,33 +183,61 @@ pub struct Findings {
     pub surplus: Nats,
     /// The standard error of that.
     pub surplus_error: Nats,
+    /// What probes of candidates on their own text came to, by uid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
 }
 
 /// Findings that contradict themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the findings name too many candidates, or not in ascending order; their author is at fault")]
+#[error(
+    "the findings name too many candidates, not in ascending order, or probe what is none; their author is at fault"
+)]
 pub struct FindingsError;
 
 impl Findings {
+    /// Version of the coding, its first byte.
+    const VERSION: u8 = 2;
+
     /// Most bytes of the coding.
-    pub const MAX_BYTES: usize = 1 + 5 * MAX_CANDIDATES + 1 + 3 * 8;
+    pub const MAX_BYTES: usize = 1 + 1 + 5 * MAX_CANDIDATES + 1 + 3 * 8 + 1 + 2 * MAX_PROBES;
 
     /// Checks what the coding cannot rule out.
     pub fn check(&self) -> Result<(), FindingsError> {
         let ascends = self.miners.windows(2).all(|pair| pair[0].uid < pair[1].uid);
+        let probes_ascend = self.probes.windows(2).all(|pair| pair[0].uid < pair[1].uid);
+        let are_probes_sound = probes_ascend
+            && self.probes.len() <= MAX_PROBES
+            && self.probes.iter().all(|probe| self.place(probe.uid).is_ok() && probe.own_text.0 <= OwnText::MOST);
         let is_sound = ascends && self.miners.len() <= MAX_CANDIDATES && self.surplus_error.0 >= 0;
-        if is_sound { Ok(()) } else { Err(FindingsError) }
+        if is_sound && are_probes_sound { Ok(()) } else { Err(FindingsError) }
+    }
+
+    fn place(&self, uid: Uid) -> Result<usize, usize> {
+        self.miners.binary_search_by_key(&uid, |finding| finding.uid)
     }
 
     /// Marks miners whose fraud is proven; where there is no room for more, the next vote has them.
     pub fn mark_fraud(&mut self, uids: &[Uid]) {
-        for uid in uids {
-            let fraud = Finding { uid: *uid, mark: Mark::Fraud, is_sure: false, share: None };
-            match self.miners.binary_search_by_key(uid, |finding| finding.uid) {
-                Ok(place) => self.miners[place] = fraud,
-                Err(place) if self.miners.len() < MAX_CANDIDATES => self.miners.insert(place, fraud),
-                Err(_) => {}
+        uids.iter().for_each(|uid| self.mark(*uid, Mark::Fraud, false));
+    }
+
+    /// Marks miners that have not answered an audit, and whether it was the third in a row; not those whose fraud is proven.
+    pub fn mark_silent(&mut self, silent: &BTreeMap<Uid, bool>) {
+        for (uid, is_third) in silent {
+            let is_fraud = self.place(*uid).is_ok_and(|place| self.miners[place].mark == Mark::Fraud);
+            if !is_fraud {
+                self.mark(*uid, Mark::Silent, *is_third);
             }
+        }
+    }
+
+    fn mark(&mut self, uid: Uid, mark: Mark, is_sure: bool) {
+        let marked = Finding { uid, mark, is_sure, share: None };
+        match self.place(uid) {
+            Ok(place) => self.miners[place] = marked,
+            Err(place) if self.miners.len() < MAX_CANDIDATES => self.miners.insert(place, marked),
+            Err(_) => {}
         }
     }
 
@@ -207,21 +285,40 @@ impl Encode for Findings {
 
     fn encode_to<O: Output + ?Sized>(&self, out: &mut O) {
         let count = self.miners.len().min(MAX_CANDIDATES);
-        (count as u8).encode_to(out);
+        (Self::VERSION, count as u8).encode_to(out);
         self.miners[..count].iter().for_each(|finding| finding.encode_to(out));
         (self.step, self.magnitude, self.surplus, self.surplus_error).encode_to(out);
+        // Each by its candidate's place, under 64.
+        let placed =
+            |probe: &Probe| Some((self.place(probe.uid).ok().filter(|place| *place < count)? as u8, probe.own_text.0));
+        let probes: Vec<(u8, i8)> = self.probes.iter().filter_map(placed).take(MAX_PROBES).collect();
+        (probes.len() as u8).encode_to(out);
+        probes.iter().for_each(|probe| probe.encode_to(out));
     }
 }
 
 impl Decode for Findings {
     fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
-        let count = u8::decode(input)?;
+        let (version, count) = <(u8, u8)>::decode(input)?;
+        if version != Self::VERSION {
+            return Err("another version of the findings".into());
+        }
         if usize::from(count) > MAX_CANDIDATES {
             return Err("too many candidates".into());
         }
-        let miners = (0..count).map(|_| Finding::decode(input)).collect::<Result<_, _>>()?;
+        let miners = (0..count).map(|_| Finding::decode(input)).collect::<Result<Vec<_>, _>>()?;
         let (step, magnitude, surplus, surplus_error) = Decode::decode(input)?;
-        let findings = Self { miners, step, magnitude, surplus, surplus_error };
+        let count = u8::decode(input)?;
+        if usize::from(count) > MAX_PROBES {
+            return Err("too many probes".into());
+        }
+        let probe = |input: &mut I| {
+            let (place, own_text) = <(u8, i8)>::decode(input)?;
+            let candidate: &Finding = miners.get(usize::from(place)).ok_or("a probe of no candidate")?;
+            Ok::<_, Error>(Probe { uid: candidate.uid, own_text: OwnText(own_text) })
+        };
+        let probes = (0..count).map(|_| probe(input)).collect::<Result<_, _>>()?;
+        let findings = Self { miners, step, magnitude, surplus, surplus_error, probes };
         findings.check().map_err(|_| "the findings contradict themselves")?;
         Ok(findings)
     }
@@ -249,6 +346,9 @@ pub struct AgreedFindings {
     pub magnitude: Option<u64>,
     /// What the step brought beyond the least share of its promise, and the standard error of that.
     pub surplus: Option<(Nats, Nats)>,
+    /// What probes of candidates on their own text came to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<Uid, OwnText>,
 }
 
 impl AgreedFindings {
@@ -264,6 +364,7 @@ impl AgreedFindings {
             step: (!is_null).then_some(findings.step),
             magnitude: (findings.magnitude > 0).then_some(findings.magnitude),
             surplus: (!is_null).then_some((findings.surplus, findings.surplus_error)),
+            probes: findings.probes.iter().map(|probe| (probe.uid, probe.own_text)).collect(),
         }
     }
 
@@ -313,12 +414,29 @@ mod tests {
     fn the_largest_findings_stay_under_their_bound() {
         let share = Share::new(1.0, 0.1);
         let miners = (0..64).map(|uid| finding(uid, Mark::Selected, Some(share))).collect();
-        let findings = Findings { miners, surplus: Nats(-5), magnitude: u64::MAX, ..Findings::default() };
+        let probe = |uid: u16| Probe { uid: Uid(uid), own_text: OwnText::new(0.5 - f64::from(uid)) };
+        let probes = [0, 7, 20, 62, 63].map(probe).to_vec();
+        let findings = Findings { miners, surplus: Nats(-5), magnitude: u64::MAX, probes, ..Findings::default() };
         let bytes = findings.encode();
         assert_eq!(bytes.len(), Findings::MAX_BYTES);
         assert_eq!(Findings::decode_all(&mut &bytes[..]).unwrap(), findings);
+        let stranger = Findings { probes: vec![probe(64)], ..findings.clone() };
+        assert!(stranger.check().is_err(), "who is no candidate is not probed");
+        let older = [&[1], &bytes[1..]].concat();
+        assert!(Findings::decode_all(&mut &older[..]).is_err());
         let twice = Findings { miners: vec![finding(3, Mark::Copy, None); 2], ..Findings::default() };
         assert!(Findings::decode_all(&mut &twice.encode()[..]).is_err());
+    }
+
+    #[test]
+    fn what_probes_come_to_is_bounded_and_who_owes_an_answer_is_marked_unless_its_fraud_is_proven() {
+        assert_eq!([-99.0, -3.0, 0.5, 99.0, f64::NAN].map(|own| OwnText::new(own).sixteenths()), [-128, -48, 8, 11, 0]);
+        let mut findings = Findings { miners: vec![finding(2, Mark::Selected, None)], ..Findings::default() };
+        findings.mark_fraud(&[Uid(5)]);
+        findings.mark_silent(&BTreeMap::from([(Uid(2), false), (Uid(3), true), (Uid(5), true)]));
+        let marks: Vec<_> = findings.miners.iter().map(|own| (own.uid.0, own.mark, own.is_sure)).collect();
+        assert_eq!(marks, [(2, Mark::Silent, false), (3, Mark::Silent, true), (5, Mark::Fraud, false)]);
+        assert_eq!(Findings::decode_all(&mut &findings.encode()[..]).unwrap(), findings);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod parent;
 mod problem;
 mod rule_name;
 
-pub use audit::{AuditRule, PER_MILLE, ShortcutGain};
+pub use audit::{AuditLots, AuditRule, PER_MILLE, ShortcutGain};
 pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;

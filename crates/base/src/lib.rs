@@ -36,12 +36,15 @@ mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
 pub use fault::{AtFault, Fault};
-pub use findings::{AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, Mark, Share};
+pub use findings::{
+    AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, MAX_PROBES, Mark, OwnText, Probe,
+    Share,
+};
 pub use genesis::{
-    AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics, FIELDS,
-    FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule,
-    MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay, RuleName, ScaleRule,
-    ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget,
+    AuditLots, AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics,
+    FIELDS, FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
+    JudgingRule, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay, RuleName,
+    ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};

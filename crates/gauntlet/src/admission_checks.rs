@@ -66,6 +66,11 @@ pub enum Rejection {
     /// An audit proved that the miner made an earlier payload otherwise than it said.
     #[error("an audit proved fraud: the key is void")]
     Void,
+    /// An audit of an earlier payload was not answered, as far as this judge saw.
+    #[error(
+        "an audit of an earlier payload was not answered: the next payload is audited for certain, and judged once that is"
+    )]
+    Unanswered,
     /// Nothing is sent.
     #[error("every value of the payload is zero")]
     Empty,
@@ -83,6 +88,16 @@ pub enum Rejection {
         /// Of which window.
         window: Window,
         /// Kept coordinates with the same sign in the segments that were drawn.
+        percent: u32,
+    },
+    /// Nearly equal to the largest of what was merged in an earlier window.
+    #[error(
+        "the payload sends what was merged in window {window}: {percent} % of its values are among the largest of that"
+    )]
+    Merged {
+        /// In which window.
+        window: Window,
+        /// Kept coordinates that are among the largest merged ones, with the same sign, in the segments that were drawn.
         percent: u32,
     },
     /// Nearly equal to a payload that was sealed earlier.

@@ -4,7 +4,7 @@ use crate::admission_checks::magnitude_units;
 use crate::case::Case;
 use crate::{Confirmation, Contribution, Ratings, Rejection};
 use std::collections::BTreeMap;
-use templar_base::{Finding, Findings, MAX_CANDIDATES, Mark, Nats, Share, StepShare, Uid};
+use templar_base::{Finding, Findings, MAX_CANDIDATES, Mark, Nats, Probe, Share, StepShare, Uid};
 
 /// What the judge of these cases found. `ranked` were to be merged before confirmation; `taken` is the step that was
 /// confirmed, of one payload at least.
@@ -13,6 +13,7 @@ pub(crate) fn findings(
     ratings: &Ratings,
     ranked: &[Uid],
     taken: Option<&Confirmation>,
+    probes: Vec<Probe>,
 ) -> Findings {
     let merged = taken.map_or(&[][..], |taken| &taken.confirmed);
     let shares = shares(cases, ratings, merged);
@@ -29,6 +30,7 @@ pub(crate) fn findings(
         magnitude: median(magnitudes),
         surplus: taken.map_or(Nats(0), |taken| taken.surplus),
         surplus_error: taken.map_or(Nats(0), |taken| taken.surplus_error),
+        probes,
     }
 }
 
@@ -37,11 +39,12 @@ fn median(mut magnitudes: Vec<u64>) -> u64 {
     magnitudes.get(magnitudes.len() / 2).copied().unwrap_or(0)
 }
 
-/// Where a case stands; none of one that is no candidate and no copy.
+/// Where a case stands; none of one that is no candidate, no copy, and owes no answer.
 fn mark(case: &Case<'_>, ranked: &[Uid], merged: &[Uid]) -> Option<Mark> {
     let uid = case.entry.uid;
     Some(match &case.failure {
-        Some(Rejection::Copy { .. } | Rejection::Repeat { .. }) => Mark::Copy,
+        Some(Rejection::Copy { .. } | Rejection::Repeat { .. } | Rejection::Merged { .. }) => Mark::Copy,
+        Some(Rejection::Unanswered) => Mark::Silent,
         Some(_) => return None,
         None if case.is_harmful => Mark::Harmful,
         None if merged.contains(&uid) => Mark::Selected,

@@ -108,9 +108,11 @@ pub fn judge(input: &WindowInput<'_>, model: &mut dyn Model) -> Result<Verdict, 
             break;
         }
     }
+    let probes = judgement.probe(model).map_err(failed)?;
     let cases = judgement.cases;
     let selected = confirmation.as_ref().map_or(Vec::new(), |confirmation| confirmation.confirmed.clone());
-    let findings = findings(&cases, &ratings, &ranked, confirmation.as_ref().filter(|_| !selected.is_empty()));
+    let taken = confirmation.as_ref().filter(|_| !selected.is_empty());
+    let findings = findings(&cases, &ratings, &ranked, taken, probes);
     let settlement = Settlement { rule: &input.genesis.judging, window: input.window, registered: input.registered };
     let mut after = ratings.clone();
     after.fold(&AgreedFindings::of_one(&findings), settlement);

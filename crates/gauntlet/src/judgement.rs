@@ -5,12 +5,13 @@ use crate::confirmation::confirm_trial;
 use crate::contribution::MeasureError;
 use crate::judge::{WindowInput, merge_rule};
 use crate::newcomers::{Entrance, by_lot, enter};
+use crate::probe::{drawn, probe};
 use crate::trials::{Seen, Trial, Trials};
 use crate::{
     Candidates, Confirmation, Contribution, MeasuredAt, Measurement, Model, Nats, Promise, Rated, Ratings, Threshold,
     measure_candidates, select,
 };
-use templar_base::{StepShare, Uid};
+use templar_base::{Probe, StepShare, Uid};
 use templar_gradient::{MergeRule, OuterStep, Payload};
 
 /// A judgement under way, with the agreed ratings from before the window.
@@ -242,6 +243,15 @@ impl<'a> Judgement<'a, '_> {
             case.is_harmful = case.contribution().is_some_and(Contribution::is_harmful);
         }
         Ok(carried)
+    }
+
+    /// Probes some of the candidates on their own text.
+    pub fn probe(&self, model: &mut dyn Model) -> Result<Vec<Probe>, MeasureError> {
+        let WindowInput { genesis, window, beacon, start, .. } = self.input;
+        let all: Vec<Uid> =
+            self.cases.iter().filter(|case| case.payload().is_some()).map(|case| case.entry.uid).collect();
+        let drawn = self.payloads_of(&drawn(&all, *window, *beacon));
+        probe(model, start, &drawn, merge_rule(genesis), self.step())
     }
 
     fn brings_no_sure_loss(&mut self, uid: Uid) -> bool {

@@ -6,7 +6,7 @@
 //!
 //! The road of one judgement is [`judge`]: the admission checks ([`check_payload`], [`find_copies`]), contribution by one
 //! gradient for everybody ([`measure`]), admission, selection, newcomers one at a time, the step that brings most, once more the
-//! contributions along that step, confirmation; then the ratings ([`Rating`]) and from them the weights ([`weights`]).
+//! contributions along that step, confirmation, the probe of a few on their own text; then the ratings ([`Rating`]) and from them the weights ([`weights`]).
 
 mod admission;
 mod admission_checks;
@@ -21,6 +21,7 @@ mod judgement;
 mod model;
 mod newcomers;
 mod pool;
+mod probe;
 mod rating;
 mod ratings;
 mod repeats;
@@ -39,8 +40,9 @@ pub use gathering::gathered_share;
 pub use judge::{Entry, JudgeError, Submission, WindowInput, judge, merge_rule};
 pub use model::{Model, ModelError};
 pub use pool::pool;
+pub use probe::{PROBE_SEQUENCES, own_text_batches};
 pub use rating::Rating;
-pub use ratings::{Doubt, MinerRecord, Ratings};
+pub use ratings::{Doubt, MinerRecord, OwnTextSum, Ratings};
 pub use repeats::{COMPARED_WINDOWS, EarlierPayload, EarlierPayloads};
 pub use selection::select;
 pub use settlement::Settlement;

@@ -3,7 +3,7 @@
 use crate::Rating;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use templar_base::{ContentHash, PublicKey, StepShare, Uid, Window};
+use templar_base::{AuditLots, ContentHash, OwnText, PublicKey, StepShare, Uid, Window};
 
 /// What is known of one miner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,13 +26,52 @@ pub struct MinerRecord {
     /// Whether fraud was proven: the key is never judged again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_void: bool,
+    /// Whether it owes an answer to an audit: it is audited for certain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owes_answer: bool,
+    /// What probes on its own text add up to, within bounds.
+    #[serde(default, skip_serializing_if = "OwnTextSum::is_none")]
+    pub own_text: OwnTextSum,
+}
+
+/// What the probes of a miner on its own text add up to, in sixteenths of a nat. It rises no further than 1, so that nobody lives
+/// on old probes, and falls no further than −8, so that whoever trains again gets out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OwnTextSum(i16);
+
+impl OwnTextSum {
+    const MOST: i16 = 16;
+    const LEAST: i16 = -128;
+    /// Under this sum, −3, a miner is audited twice as often.
+    const DOUBTED: i16 = -48;
+
+    /// Whether nothing is known.
+    pub fn is_none(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// In nats.
+    pub fn to_f64(self) -> f64 {
+        f64::from(self.0) / 16.0
+    }
+
+    /// Whether its payloads surely do not look as if they came of its own text.
+    pub fn is_doubted(self) -> bool {
+        self.0 < Self::DOUBTED
+    }
+
+    pub(crate) fn add(&mut self, probe: OwnText) {
+        self.0 = (self.0 + i16::from(probe.sixteenths())).clamp(Self::LEAST, Self::MOST);
+    }
 }
 
 impl MinerRecord {
     /// A miner that is seen for the first time.
     pub fn new(hotkey: PublicKey, window: Window) -> Self {
         let (rating, since, ramp_since, seen) = (Rating::newcomer(), window, window, window);
-        Self { hotkey, rating, is_proven: false, since, ramp_since, is_paid: false, seen, is_void: false }
+        let (is_proven, is_paid, is_void, owes_answer) = (false, false, false, false);
+        let own_text = OwnTextSum::default();
+        Self { hotkey, rating, is_proven, since, ramp_since, is_paid, seen, is_void, owes_answer, own_text }
     }
 }
 
@@ -94,6 +133,15 @@ impl Ratings {
     /// The weight of a miner's word on what is typical: the mean of its rating where it is rated, else 0.
     pub(crate) fn weight_of(&self, uid: Uid) -> f64 {
         self.miners.get(&uid).filter(|record| record.is_proven).map_or(0.0, |record| record.rating.mean.max(0.0))
+    }
+
+    /// How a miner takes part in the next draw of audits.
+    pub fn audit_lots(&self, uid: Uid) -> AuditLots {
+        match self.miners.get(&uid) {
+            Some(record) if record.owes_answer => AuditLots::Certain,
+            Some(record) if record.own_text.is_doubted() => AuditLots::Doubled,
+            _ => AuditLots::Usual,
+        }
     }
 
     /// Forgets miners whose slot is free or somebody else's now.

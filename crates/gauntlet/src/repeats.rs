@@ -1,11 +1,11 @@
-//! Who sends again what was sent in an earlier window: its own, another's.
+//! Who sends again what was sent in an earlier window: its own, another's, or what was merged of all.
 
 use crate::Rejection;
 use templar_base::random::Stream;
 use templar_base::{Beacon, Uid, Window};
-use templar_gradient::{Payload, agreements_with};
+use templar_gradient::{Aggregate, Payload, agreements_with, agreements_with_merged};
 
-/// Payloads are compared with those of this many windows before.
+/// Payloads are compared with those of this many windows before, and with what was merged in these.
 pub const COMPARED_WINDOWS: u64 = 8;
 /// Segments that are compared, at least; of a large model every sixteenth.
 const LEAST_SEGMENTS: usize = 4;
@@ -25,18 +25,24 @@ pub struct EarlierPayload<'a> {
     pub payload: &'a Payload,
 }
 
-/// The candidates of the last [`COMPARED_WINDOWS`] windows. They may be on a disk and are large: one is in memory at a time.
+/// The candidates of the last [`COMPARED_WINDOWS`] windows, and what was merged of them. They may be on a disk and are large: one
+/// is in memory at a time.
 pub trait EarlierPayloads: std::fmt::Debug + Sync {
-    /// Shows each of them that can be read.
+    /// Shows each candidate that can be read.
     fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>));
+
+    /// Shows the aggregate of each window in which something was merged, as far as it can be read.
+    fn for_each_merged(&self, visit: &mut dyn FnMut(Window, &Aggregate));
 }
 
 /// None are kept.
 impl EarlierPayloads for () {
     fn for_each(&self, _: &mut dyn FnMut(EarlierPayload<'_>)) {}
+
+    fn for_each_merged(&self, _: &mut dyn FnMut(Window, &Aggregate)) {}
 }
 
-/// For each payload the earlier one that it repeats.
+/// For each payload the earlier one that it repeats, or the merge whose largest values it sends.
 ///
 /// Of what a miner sends, error feedback leaves next to nothing to send again, so that honest payloads of two windows share
 /// few coordinates. The limit is `limit` or half-way between the median candidate and equality, whichever is more: what is
@@ -60,6 +66,15 @@ pub(crate) fn find_repeats(
             if agreement >= limit && found.is_none() && !is_returned {
                 let percent = (agreement * 100.0) as u32;
                 *found = Some(Rejection::Repeat { of: past.uid, window: past.window, percent });
+            }
+        }
+    });
+    earlier.for_each_merged(&mut |past, merged| {
+        let agreements = agreements_with_merged(&all, merged, &segments);
+        let limit = limit.max(usual(&agreements));
+        for (agreement, found) in agreements.into_iter().zip(&mut found) {
+            if agreement >= limit && found.is_none() {
+                *found = Some(Rejection::Merged { window: past, percent: (agreement * 100.0) as u32 });
             }
         }
     });

@@ -31,11 +31,27 @@ impl Ratings {
                 Mark::Harmful => self.reset(*uid, window),
                 Mark::Fraud => {
                     self.reset(*uid, window);
-                    let Some(hotkey) = registered.get(uid) else { continue };
-                    let record = self.miners.entry(*uid).or_insert_with(|| MinerRecord::new(*hotkey, window));
+                    let Some(record) = self.record(*uid, settlement) else { continue };
                     record.is_void = true;
                 }
+                Mark::Silent => {
+                    // The third audit in a row.
+                    if finding.is_sure {
+                        self.reset(*uid, window);
+                    }
+                    let Some(record) = self.record(*uid, settlement) else { continue };
+                    (record.owes_answer, record.is_paid) = (true, false);
+                }
                 _ => {}
+            }
+            // Whoever is judged has answered.
+            if let Some(record) = self.miners.get_mut(uid).filter(|_| finding.mark != Mark::Silent) {
+                record.owes_answer = false;
+            }
+        }
+        for (uid, probe) in &agreed.probes {
+            if let Some(record) = self.miners.get_mut(uid) {
+                record.own_text.add(*probe);
             }
         }
         if let Some(magnitude) = agreed.magnitude {
@@ -59,6 +75,12 @@ impl Ratings {
         self.forget_the_absent(window);
     }
 
+    /// The record of a registered miner, new where there is none.
+    fn record(&mut self, uid: Uid, settlement: Settlement<'_>) -> Option<&mut MinerRecord> {
+        let hotkey = settlement.registered.get(&uid)?;
+        Some(self.miners.entry(uid).or_insert_with(|| MinerRecord::new(*hotkey, settlement.window)))
+    }
+
     /// These, the best rated first.
     fn by_rating(&self, uids: impl Iterator<Item = Uid>) -> Vec<Uid> {
         let value = |uid: &Uid| self.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
@@ -69,24 +91,25 @@ impl Ratings {
 
     /// Takes the candidates' shares into their ratings.
     fn observe(&mut self, agreed: &AgreedFindings, settlement: Settlement<'_>) {
-        let Settlement { rule, window, registered } = settlement;
+        let Settlement { rule, window, .. } = settlement;
         for record in self.miners.values_mut() {
             record.rating.predict(rule.rating_process_noise);
         }
         // Half of the least share: an equal share is far above it, noise soon below.
         let least = 0.5 * rule.admission_share;
         for (uid, finding) in &agreed.miners {
-            let (Some(share), Some(hotkey)) = (finding.share, registered.get(uid)) else { continue };
-            let record = self.miners.entry(*uid).or_insert_with(|| MinerRecord::new(*hotkey, window));
+            let Some(share) = finding.share else { continue };
+            let Some(record) = self.record(*uid, settlement) else { continue };
             record.seen = window;
             observe_share(record, share, finding.is_sure, least);
         }
     }
 
-    /// After harm: nothing is known of the miner but since when it is here.
+    /// After harm: nothing is known of the miner but since when it is here, and what audits go by.
     fn reset(&mut self, uid: Uid, window: Window) {
         if let Some(record) = self.miners.get_mut(&uid) {
-            *record = MinerRecord { since: record.since, ..MinerRecord::new(record.hotkey, window) };
+            let MinerRecord { since, owes_answer, own_text, .. } = *record;
+            *record = MinerRecord { since, owes_answer, own_text, ..MinerRecord::new(record.hotkey, window) };
         }
     }
 }

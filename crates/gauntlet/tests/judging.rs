@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, ContentHash, RunId, StateHash, StepShare, Uid, Window};
 use templar_gauntlet::{
-    Confirmation, Entry, Expectation, Nats, Promise, Rejection, Standing, Submission, check_payload, confirm, measure,
+    Confirmation, Entry, Expectation, Nats, Promise, Rejection, Standing, Submission, Verdict, check_payload, confirm,
+    measure,
 };
 use templar_gradient::{Aggregate, Metadata, Payload};
 
@@ -274,6 +275,60 @@ fn what_was_sent_in_an_earlier_window_is_not_paid_again() {
     assert!(is_found, "another's: {:?}", standing(&verdict, CHEAT.0));
     let honest = HONEST.filter(|uid| *uid != 2).filter(|uid| *standing(&verdict, *uid) != Standing::Selected);
     assert_eq!(honest.count(), 0, "who sends something new is no copy");
+}
+
+/// Hole S5: the largest of what was merged last, sent as a payload, costs nothing and was paid.
+#[test]
+fn the_largest_of_what_was_merged_is_not_paid_again() {
+    let (mut arena, honest) = scene();
+    let verdict = arena.judge(&honest);
+    arena.advance(&honest, &verdict);
+    let before = Window(arena.window.0 - 1);
+    let merged = arena.last_merged();
+    let honest = arena.honest_entries(HONEST);
+    let resent = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &merged)));
+    assert_eq!(resent, Standing::Rejected(Rejection::Merged { window: before, percent: 100 }));
+    // Each value with noise of a seventh of its own size.
+    let mut stream = Stream::new([7; 32], "disguise", 0);
+    let disguised: Vec<f32> = merged.iter().map(|value| value * (0.86 + 0.28 * stream.unit_f32())).collect();
+    let disguised = judge_cheat(&arena, &honest, arena.entry(&arena.payload_of(CHEAT, &disguised)));
+    assert!(matches!(disguised, Standing::Rejected(Rejection::Merged { .. })), "{disguised:?}");
+    // Seven windows later it is still known.
+    for _ in 0..7 {
+        let entries = arena.honest_entries(HONEST);
+        let verdict = arena.judge(&entries);
+        arena.advance(&entries, &verdict);
+    }
+    let mut entries = arena.honest_entries(HONEST);
+    entries.push(arena.entry(&arena.payload_of(CHEAT, &merged)));
+    let verdict = arena.judge(&entries);
+    let resent = Rejection::Merged { window: before, percent: 100 };
+    assert_eq!(standing(&verdict, CHEAT.0), &Standing::Rejected(resent));
+}
+
+#[test]
+fn after_a_null_window_its_payload_may_come_again_and_another_s_may_not() {
+    let (mut arena, honest) = scene();
+    let verdict = arena.judge(&honest);
+    arena.advance(&honest, &Verdict { selected: Vec::new(), ..verdict });
+    let again = |uid: Uid| payload_of(&honest[2]).clone().with_metadata(arena.metadata(uid)).unwrap();
+    let mut entries: Vec<Entry> = honest
+        .iter()
+        .map(|entry| {
+            let own = payload_of(entry).clone().with_metadata(arena.metadata(entry.uid)).unwrap();
+            arena.entry(&own)
+        })
+        .collect();
+    entries[3] = arena.entry(&again(Uid(3)));
+    let verdict = arena.judge(&entries);
+    for uid in HONEST.filter(|uid| *uid != 3) {
+        assert_eq!(standing(&verdict, uid), &Standing::Selected);
+    }
+    let is_known = matches!(
+        standing(&verdict, 3),
+        Standing::Rejected(Rejection::Repeat { of: Uid(2), .. } | Rejection::Copy { of: Uid(2), .. })
+    );
+    assert!(is_known, "{:?}", standing(&verdict, 3));
 }
 
 #[test]

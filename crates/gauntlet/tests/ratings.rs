@@ -2,9 +2,9 @@
 
 mod arena;
 
-use arena::{Arena, hotkey, standing};
+use arena::{Arena, genesis, hotkey, standing};
 use std::collections::BTreeSet;
-use templar_base::{AgreedFindings, PublicKey, Uid, Window};
+use templar_base::{AgreedFindings, AuditLots, Mark, OwnText, Probe, PublicKey, Uid, Window};
 use templar_gauntlet::{
     Entry, MinerRecord, Rating, Ratings, Rejection, Settlement, Standing, Submission, Verdict, weights,
 };
@@ -46,6 +46,74 @@ fn whose_fraud_is_proven_is_never_paid_or_judged_again() {
     arena.ratings = ratings;
     let verdict = arena.judge(&entries);
     assert_eq!(standing(&verdict, 2), &Standing::Rejected(Rejection::Void));
+}
+
+/// Folds the findings of a window of these miners, with those of `silent` marked, into the arena's ratings.
+fn fold_with_silent(arena: &mut Arena, silent: &[(u16, bool)], probes: &[(u16, f64)]) {
+    let entries = arena.honest_entries(0..6);
+    let verdict = arena.judge(&entries);
+    let mut findings = verdict.findings.clone();
+    findings.mark_silent(&silent.iter().map(|(uid, is_third)| (Uid(*uid), *is_third)).collect());
+    let probe = |(uid, own_text): &(u16, f64)| Probe { uid: Uid(*uid), own_text: OwnText::new(*own_text) };
+    findings.probes = probes.iter().map(probe).collect();
+    let settlement = Settlement { rule: &arena.genesis.judging, window: arena.window, registered: &arena.registered };
+    let mut ratings = arena.ratings.clone();
+    ratings.fold(&AgreedFindings::of_one(&findings), settlement);
+    arena.advance(&entries, &Verdict { ratings, ..verdict });
+}
+
+#[test]
+fn who_does_not_answer_an_audit_is_unpaid_and_drawn_for_certain_until_it_does_and_loses_its_ramp_the_third_time() {
+    let mut arena = Arena::new();
+    for _ in 0..3 {
+        fold_with_silent(&mut arena, &[], &[]);
+    }
+    let before = arena.ratings.miners[&Uid(2)].clone();
+    assert!(before.is_paid && before.ramp_since == Window(0));
+    fold_with_silent(&mut arena, &[(2, false), (9, false)], &[]);
+    let silent = &arena.ratings.miners[&Uid(2)];
+    assert!(silent.owes_answer && !silent.is_paid && silent.ramp_since == Window(0));
+    assert_eq!(silent.rating.mean, before.rating.mean, "nothing is said of its work");
+    let lots = [1, 2, 9].map(|uid| arena.ratings.audit_lots(Uid(uid)));
+    assert_eq!(lots, [AuditLots::Usual, AuditLots::Certain, AuditLots::Certain]);
+    // Whoever is not mentioned owes it still; whoever is judged again has answered.
+    fold_with_silent(&mut arena, &[(2, true)], &[]);
+    let third = &arena.ratings.miners[&Uid(2)];
+    assert!(third.owes_answer && third.ramp_since == Window(4) && third.since == Window(0));
+    fold_with_silent(&mut arena, &[], &[]);
+    assert_eq!([2, 9].map(|uid| arena.ratings.audit_lots(Uid(uid))), [AuditLots::Usual, AuditLots::Certain]);
+}
+
+#[test]
+fn a_judge_that_knows_of_an_unanswered_audit_leaves_the_payload_out_and_says_so() {
+    let mut arena = Arena::new();
+    let mut entries = arena.honest_entries(0..6);
+    entries[2].submission = Submission::Rejected(Rejection::Unanswered);
+    let verdict = arena.judge(&entries);
+    let marked = verdict.findings.miners.iter().find(|finding| finding.uid == Uid(2));
+    assert_eq!(marked.map(|finding| finding.mark), Some(Mark::Silent));
+    assert!(!verdict.selected.contains(&Uid(2)) && verdict.ratings.miners[&Uid(2)].owes_answer);
+}
+
+#[test]
+fn probes_add_up_within_bounds_and_double_the_lots_of_audits_and_nothing_else() {
+    let mut arena = Arena::new();
+    for _ in 0..11 {
+        fold_with_silent(&mut arena, &[], &[(1, 0.6), (2, -0.3)]);
+    }
+    let record = |arena: &Arena, uid: u16| arena.ratings.miners[&Uid(uid)].clone();
+    assert_eq!((record(&arena, 1).own_text.to_f64(), record(&arena, 3).own_text.is_none()), (1.0, true));
+    assert!(record(&arena, 2).own_text.is_doubted() && record(&arena, 2).is_paid);
+    let lots = [1, 2, 3].map(|uid| arena.ratings.audit_lots(Uid(uid)));
+    assert_eq!(lots, [AuditLots::Usual, AuditLots::Doubled, AuditLots::Usual]);
+    // A miner that trains again gets out: it fell no further than −8.
+    for _ in 0..99 {
+        arena.ratings.fold(
+            &AgreedFindings { probes: [(Uid(2), OwnText::new(-8.0))].into(), ..AgreedFindings::default() },
+            Settlement { rule: &genesis().judging, window: arena.window, registered: &arena.registered },
+        );
+    }
+    assert_eq!(record(&arena, 2).own_text.to_f64(), -8.0);
 }
 
 #[test]

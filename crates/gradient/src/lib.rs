@@ -52,6 +52,7 @@ mod frame;
 mod frequencies;
 mod layout;
 mod length;
+mod likeness;
 mod merge;
 mod merged;
 mod merkle;
@@ -69,6 +70,7 @@ pub use feedback::{Accumulation, ErrorFeedback, FeedbackError, SavedFeedbackErro
 pub use frame::FrameError;
 pub use layout::{CHUNK_VALUES, GradientLayout, LayoutError, Mode, SEGMENT_CHUNKS, TensorLayout};
 pub use length::LengthMismatch;
+pub use likeness::agreements_with_merged;
 pub use merge::{MAX_TOTAL_WEIGHT, Merge, MergeError};
 pub use merged::{Contributor, MergeHead, Merged, MergedChunk};
 pub use merkle::{ChunkProof, MerkleTree};

@@ -140,6 +140,24 @@ pub enum JournalEntry {
         /// What was found.
         finding: Finding,
     },
+    /// Another validator's evidence against a payload was verified.
+    EvidenceConfirmed {
+        /// The audited window.
+        window: Window,
+        /// The payload's author.
+        uid: Uid,
+        /// Whose evidence.
+        auditor: Uid,
+        /// What is proven.
+        fault: String,
+    },
+    /// The author of a drawn payload has not answered in time.
+    AuditUnanswered {
+        /// The audited window.
+        window: Window,
+        /// The payload's author.
+        uid: Uid,
+    },
     /// Something went wrong that the node goes on from.
     Warning {
         /// What, and what to do.

@@ -49,7 +49,7 @@ pub use data_folder::{DataFolder, DataFolderError};
 pub use engine::open_engine;
 pub use error::NodeError;
 pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
-pub use judging::{EvaluationModel, evaluation_parts};
+pub use judging::{AssignedTexts, EvaluationModel, evaluation_parts};
 pub use miner::run_miner;
 pub use network::{Network, bucket_options};
 pub use templar_audit::{AuditFinding, Finding as AuditResult, Proof};

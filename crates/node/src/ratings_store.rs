@@ -2,15 +2,22 @@
 
 use crate::{DataFolder, NodeError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use templar_base::{ContentHash, Window};
+use templar_base::{AuditLots, ContentHash, Uid, Window};
 use templar_gauntlet::Ratings;
 use tokio::sync::watch;
 
 const FILE: &str = "ratings.json";
 /// How long what needs the ratings waits for a window that is being settled.
 const SETTLING_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Windows whose lots of audits are known: audits of a window go on while the ratings move on.
+const KEPT_LOTS: usize = 8;
+
+/// The lots of those that have not the usual ones.
+pub(crate) type UnusualLots = BTreeMap<Uid, AuditLots>;
 
 /// The ratings after the newest settled window. No lock is held while anybody is asked.
 #[derive(Debug)]
@@ -25,6 +32,23 @@ struct Held {
     /// The window that was settled last; none before the first.
     window: Option<Window>,
     ratings: Ratings,
+    /// How miners take part in the draws of audits of the last windows, as their ratings said after each.
+    #[serde(default)]
+    lots: Vec<(Window, UnusualLots)>,
+}
+
+impl Held {
+    /// These ratings after a window, and the lots that follow.
+    fn then(self, window: Option<Window>, ratings: Ratings) -> Self {
+        let lots_of = |uid: &Uid| (*uid, ratings.audit_lots(*uid));
+        let unusual = ratings.miners.keys().map(lots_of).filter(|(_, lots)| *lots != AuditLots::Usual).collect();
+        let mut lots = self.lots;
+        // A checkpoint may be older than what was held.
+        lots.retain(|(past, _)| Some(*past) < window);
+        lots.extend(window.map(|window| (window, unusual)));
+        lots.drain(..lots.len().saturating_sub(KEPT_LOTS));
+        Self { window, ratings, lots }
+    }
 }
 
 /// A window that is being settled; it ends when this is dropped.
@@ -79,6 +103,14 @@ impl RatingsStore {
         self.held().ratings.clone()
     }
 
+    /// The lots of the draw of audits of a window, which go by the ratings after it; none before that window is settled. Where it is
+    /// too long ago, all are the usual ones.
+    pub(crate) fn lots_after(&self, window: Window) -> Option<UnusualLots> {
+        let held = self.held();
+        let known = held.lots.iter().find(|(past, _)| *past == window).map(|(_, lots)| lots.clone());
+        (held.window >= Some(window)).then(|| known.unwrap_or_default())
+    }
+
     /// The root of the ratings at a window's start.
     pub(crate) async fn root_at_start_of(&self, window: Window) -> Result<ContentHash, NodeError> {
         Ok(self.at_start_of(window).await?.root())
@@ -96,15 +128,16 @@ impl RatingsStore {
         if held.window != window.previous() {
             return Ok(());
         }
-        Self::keep(&mut held, folder, Held { window: Some(window), ratings })
+        Self::keep(&mut held, folder, Some(window), ratings)
     }
 
     /// Takes ratings that are agreed for a window's start, older or newer than those at hand.
     pub(crate) fn install(&self, folder: &DataFolder, next: Window, ratings: Ratings) -> Result<(), NodeError> {
-        Self::keep(&mut self.held(), folder, Held { window: next.previous(), ratings })
+        Self::keep(&mut self.held(), folder, next.previous(), ratings)
     }
 
-    fn keep(held: &mut Held, folder: &DataFolder, taken: Held) -> Result<(), NodeError> {
+    fn keep(held: &mut Held, folder: &DataFolder, window: Option<Window>, ratings: Ratings) -> Result<(), NodeError> {
+        let taken = held.clone().then(window, ratings);
         folder.write(FILE, &[&serde_json::to_vec(&taken).map_err(templar_round::SignedError::from)?])?;
         *held = taken;
         Ok(())
@@ -115,6 +148,7 @@ impl RatingsStore {
 mod tests {
     use super::*;
     use templar_base::RunId;
+    use templar_gauntlet::MinerRecord;
     use templar_round::Role;
 
     #[tokio::test]
@@ -143,6 +177,17 @@ mod tests {
         store.settle(&folder, Window(0), with(9)).unwrap();
         store.settle(&folder, Window(2), with(9)).unwrap();
         assert_eq!(RatingsStore::load(&folder).unwrap().held_at_start_of(Window(1)), Some(ratings));
+        // Audits of a window go by the ratings after it, also when those have moved on.
+        let mut owing = with(7);
+        owing.miners.insert(Uid(3), {
+            let record = MinerRecord::new(templar_base::PublicKey::new([1; 32]), Window(0));
+            MinerRecord { owes_answer: true, ..record }
+        });
+        store.settle(&folder, Window(1), owing).unwrap();
+        store.settle(&folder, Window(2), with(7)).unwrap();
+        let lots = |window| RatingsStore::load(&folder).unwrap().lots_after(Window(window));
+        assert_eq!(lots(1), Some([(Uid(3), AuditLots::Certain)].into()));
+        assert_eq!((lots(0), lots(2), lots(3)), (Some(UnusualLots::new()), Some(UnusualLots::new()), None));
         // A checkpoint may be older.
         store.install(&folder, Window(0), Ratings::default()).unwrap();
         assert_eq!(store.next(), Window(0));

@@ -14,7 +14,6 @@ use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
-use templar_audit::Finding;
 use templar_base::{Uid, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::{Metagraph, Topic};
@@ -62,8 +61,11 @@ pub async fn run_validator(
     let mut tasks = JoinSet::new();
     crate::weights::resume(&context, &mut tasks);
     if let Some(store) = audits {
-        let first = machine.follower().position().next.minus(1);
-        tasks.spawn(crate::audit::audit(Arc::clone(&context), Auditing { worker: worker.clone(), store }, first));
+        let (first, auditing) =
+            (machine.follower().position().next.minus(1), Auditing { worker: worker.clone(), store });
+        tasks.spawn(crate::audit::audit(Arc::clone(&context), auditing.clone(), first));
+        tasks.spawn(crate::audit::take_up(Arc::clone(&context), auditing.clone(), first));
+        tasks.spawn(crate::audit::watch(Arc::clone(&context), auditing, first));
     }
     let mut role = ValidatorRole { machine, worker, parts };
     drive(heads, events, shutdown, &context, tasks, &mut role).await
@@ -82,7 +84,10 @@ impl Actor for ValidatorRole {
         match effect {
             ValidatorEffect::Follow(effect) => follow::carry_out(self, context, tasks, effect),
             ValidatorEffect::ReadSealed { window } => drop(tasks.spawn(read_sealed(own, window))),
-            ValidatorEffect::Gather { window, sealed } => drop(tasks.spawn(gather(own, parts, window, sealed))),
+            ValidatorEffect::Gather { window, sealed } => {
+                tasks.spawn(earlier::fetch_missing(Arc::clone(&own), window));
+                tasks.spawn(gather(own, parts, window, sealed));
+            }
             ValidatorEffect::CloseGather { window } => gather::close(&self.parts.work, window),
             ValidatorEffect::Judge { window } => drop(tasks.spawn(judge(own, parts, self.worker.clone(), window))),
             ValidatorEffect::SealVote { window, vote } => drop(tasks.spawn(seal_vote(own, window, vote))),
@@ -181,43 +186,64 @@ async fn make_verdict(
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
     let ratings = context.ratings.at_start_of(window).await?;
     let rules = context.rules(window).await?;
-    let request = Box::new(JudgeRequest { gathered, beacon, registered, ratings, rules });
+    let start_beacon = record.beacon(phases.start(window)).await?;
+    let silent = silent(context, parts, window, &metagraph);
+    let left_out = silent.keys().copied().collect();
+    let request =
+        Box::new(JudgeRequest { gathered, beacon, start_beacon, silent: left_out, registered, ratings, rules });
     let verdict = worker.ask(move |reply| Command::Role(ValidatorCommand::Judge { request, reply })).await?;
     note(context, &verdict, begun);
     let own = Arc::clone(context);
-    let frauds = frauds(context, parts, window, &metagraph);
-    let (vote, verdict) = context.heavy.run(move || sign(&own, window, verdict, &frauds)).await?;
+    let found = Found { frauds: frauds(context, parts, window, &metagraph), silent };
+    let (vote, verdict) = context.heavy.run(move || sign(&own, window, verdict, &found)).await?;
     parts.work.change(window, |work| work.verdict = Some(verdict));
     Ok(vote)
 }
 
-/// Whose payloads of the last windows this validator's audits found to be made otherwise than they say, as far as their slots
-/// have not changed hands.
+/// Whose payloads of the last windows this validator's audits, or evidence that it has verified, found to be made otherwise than
+/// they say, as far as their slots have not changed hands.
 fn frauds(context: &Context, parts: &Parts, window: Window, metagraph: &Metagraph) -> Vec<Uid> {
     let Some(audits) = &parts.audits else { return Vec::new() };
     let mut frauds = BTreeSet::new();
     for past in window.minus(FRAUD_WINDOWS).until(window) {
-        let differs = audits.of_window(past).into_iter().filter(|own| matches!(own.finding, Finding::Differs { .. }));
-        let is_same = |uid: &Uid| {
-            let neuron = metagraph.neurons.iter().find(|neuron| neuron.uid == *uid);
-            neuron.is_some_and(|neuron| neuron.registered_at <= context.run.phases.start(past))
-        };
-        frauds.extend(differs.map(|own| own.uid).filter(is_same));
+        let differs = audits.of_window(past).into_iter().filter(|own| own.finding.is_fault());
+        frauds.extend(differs.map(|own| own.uid).filter(|uid| is_same(context, metagraph, *uid, past)));
     }
     frauds.into_iter().collect()
+}
+
+/// Who owes an answer to the last audit of it in the windows before, as this validator saw, and whether that was the third in a
+/// row.
+fn silent(context: &Context, parts: &Parts, window: Window, metagraph: &Metagraph) -> BTreeMap<Uid, bool> {
+    let Some(audits) = &parts.audits else { return BTreeMap::new() };
+    audits.silent(window.minus(FRAUD_WINDOWS).until(window), |uid, past| is_same(context, metagraph, uid, past))
+}
+
+/// Whether a slot is the one that it was when a window began.
+fn is_same(context: &Context, metagraph: &Metagraph, uid: Uid, since: Window) -> bool {
+    let neuron = metagraph.neurons.iter().find(|neuron| neuron.uid == uid);
+    neuron.is_some_and(|neuron| neuron.registered_at <= context.run.phases.start(since))
 }
 
 /// A vote marks who was found out in this number of windows before.
 const FRAUD_WINDOWS: u64 = 8;
 
+/// What audits of the windows before came to.
+struct Found {
+    frauds: Vec<Uid>,
+    /// Who owes an answer, and whether it is the third in a row.
+    silent: BTreeMap<Uid, bool>,
+}
+
 /// The signed verdict, and the vote that names it.
-fn sign(context: &Context, window: Window, verdict: Verdict, frauds: &[Uid]) -> Result<(Vote, OwnVerdict), NodeError> {
+fn sign(context: &Context, window: Window, verdict: Verdict, found: &Found) -> Result<(Vote, OwnVerdict), NodeError> {
     let signed = Signed::new(verdict, context.run.id, window, VERDICT_PURPOSE, &context.network.hotkey)?;
     let hash = signed.hash()?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(NodeError::Random)?;
     let mut findings = signed.body.findings.clone();
-    findings.mark_fraud(frauds);
+    findings.mark_fraud(&found.frauds);
+    findings.mark_silent(&found.silent);
     let vote = Vote::new(findings, hash)?.salted(salt);
     Ok((vote, OwnVerdict { document: signed.to_bytes()? }))
 }

@@ -1,21 +1,22 @@
 //! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
 
-use crate::audit::{AuditJob, SharedStates};
+use crate::audit::{AuditJob, EvidenceRequest, SharedStates};
 use crate::context::Context;
 use crate::earlier::{self, EarlierOnDisk};
 use crate::engine::open_engine;
 use crate::gather::Gathered;
-use crate::judging::{EvaluationModel, evaluation_parts};
+use crate::judging::{AssignedTexts, EvaluationModel, evaluation_parts};
 use crate::snapshot::save_shared;
 use crate::worker::{Command, Reply};
 use crate::{JournalEntry, NodeError};
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use templar_audit::{Case, Outcome};
+use templar_audit::{Case, NotProven, Outcome, Proof};
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine};
-use templar_gauntlet::{Ratings, Verdict, WindowInput, judge};
+use templar_gauntlet::{Entry, Ratings, Rejection, Submission, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_round::Position;
 use templar_trainer::{Outcome as Applying, SharedState, mean_loss};
@@ -24,9 +25,30 @@ use templar_trainer::{Outcome as Applying, SharedState, mean_loss};
 pub(crate) struct JudgeRequest {
     pub gathered: Arc<Gathered>,
     pub beacon: Beacon,
+    /// Of the window's first block.
+    pub start_beacon: Beacon,
+    /// Who owes an answer to an audit.
+    pub silent: BTreeSet<Uid>,
     pub registered: BTreeMap<Uid, PublicKey>,
     pub ratings: Ratings,
     pub rules: Arc<WindowRules>,
+}
+
+impl JudgeRequest {
+    /// What is judged: who owes an answer to an audit is left out, and what it sent is compared with later all the same.
+    fn entries(&self) -> Cow<'_, [Entry]> {
+        if self.silent.is_empty() {
+            return Cow::Borrowed(&self.gathered.entries);
+        }
+        let entry = |own: &Entry| {
+            let is_payload = matches!(own.submission, Submission::Payload { .. });
+            match is_payload && self.silent.contains(&own.uid) {
+                true => Entry { submission: Submission::Rejected(Rejection::Unanswered), ..*own },
+                false => own.clone(),
+            }
+        };
+        Cow::Owned(self.gathered.entries.iter().map(entry).collect())
+    }
 }
 
 /// What only a validator's thread does.
@@ -35,6 +57,8 @@ pub(crate) enum ValidatorCommand {
     Judge { request: Box<JudgeRequest>, reply: Reply<Verdict> },
     /// Audit a payload, a step at a time, while nothing else is to be done.
     Audit { rules: templar_audit::Rules, case: Box<Case>, reply: Reply<Outcome> },
+    /// Verify evidence of another auditor, between two audits.
+    Verify { request: Box<EvidenceRequest>, reply: Reply<Result<Proof, NotProven>> },
     /// A copy of what is shared at the start of a window.
     Copy { window: Window, reply: Reply<OuterState> },
 }
@@ -109,6 +133,9 @@ impl ValidatorWorker {
             Command::Role(ValidatorCommand::Audit { rules, case, reply }) => {
                 self.audits.extend(AuditJob::begin(rules, *case, reply));
             }
+            Command::Role(ValidatorCommand::Verify { request, reply }) => {
+                self.audits.push_back(AuditJob::Verify(request, reply));
+            }
             Command::Role(ValidatorCommand::Copy { window, reply }) => {
                 let held = (window == self.shared.next).then(|| self.shared.outer.clone());
                 let _ = reply.send(held.ok_or(NodeError::OtherStart { window }));
@@ -122,6 +149,7 @@ impl ValidatorWorker {
             return Err(NodeError::OtherStart { window });
         }
         let parts = evaluation_parts(run, &self.context.data, window, &request.beacon)?;
+        let entries = request.entries();
         let input = WindowInput {
             genesis: &request.rules.genesis,
             inner_steps: request.rules.inner_steps as u32,
@@ -131,11 +159,14 @@ impl ValidatorWorker {
             start: &self.shared.outer,
             start_state: self.shared.state,
             registered: &request.registered,
-            entries: &request.gathered.entries,
+            entries: &entries,
             earlier: &EarlierOnDisk::before(window, self.context.folder.path(), &run.layout),
             ratings: &request.ratings,
         };
-        let verdict = judge(&input, &mut EvaluationModel::new(self.engine.as_mut(), &parts))?;
+        let (data, beacon, registered) = (&self.context.data, request.start_beacon, &request.registered);
+        let model = EvaluationModel::new(self.engine.as_mut(), &parts);
+        let mut model = model.with_assigned(AssignedTexts { data, window, beacon, registered });
+        let verdict = judge(&input, &mut model)?;
         if let Err(error) = earlier::keep(self.context.folder.path(), &request.gathered) {
             self.context.journal.warn(format!("the payloads of window {window} are not kept for comparison: {error}"));
         }
@@ -157,6 +188,11 @@ impl ValidatorWorker {
         }
         if self.context.run.genesis.audit.is_on() {
             SharedStates::keep(&self.shared.view(), &self.context.folder)?;
+        }
+        if let Some(merged) = aggregate
+            && let Err(error) = earlier::keep_merged(self.context.folder.path(), merged)
+        {
+            self.context.journal.warn(format!("what is merged in window {window} is not kept for comparison: {error}"));
         }
         let (folder, outcome) = (&self.context.folder, Applying { aggregate, step: &step });
         self.shared.advance(outcome, |next| save_shared(next, folder), |_, _, _| {})

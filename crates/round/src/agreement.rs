@@ -3,7 +3,8 @@
 use crate::{Applied, Vote};
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{
-    AgreedFinding, AgreedFindings, BlockNumber, ContentHash, Finding, Mark, Nats, PublicKey, Share, StepShare, Uid,
+    AgreedFinding, AgreedFindings, BlockNumber, ContentHash, Finding, Mark, Nats, OwnText, PublicKey, Share, StepShare,
+    Uid,
 };
 
 /// A validator whose stake counts in a window.
@@ -237,7 +238,7 @@ impl<'v> Count<'v> {
 
     fn mark(&self, uid: Uid) -> Option<Mark> {
         let says = |says: fn(Mark) -> bool| self.is_majority(self.saying(uid, says));
-        let single = [Mark::Fraud, Mark::Harmful, Mark::Copy, Mark::Dropped];
+        let single = [Mark::Fraud, Mark::Silent, Mark::Harmful, Mark::Copy, Mark::Dropped];
         let is_named = says(|_| true);
         let marked = single.into_iter().find(|own| self.is_majority(self.saying(uid, |mark| mark == *own)));
         let admitted = says(Mark::is_admitted).then_some(Mark::Admitted);
@@ -259,7 +260,19 @@ impl<'v> Count<'v> {
             step: (!is_null).then(|| self.step(&selected)),
             magnitude: numbers.reached(self.magnitudes()),
             surplus: self.surplus(numbers).filter(|_| !is_null),
+            probes: self.probes(numbers),
         }
+    }
+
+    /// The highest value that more than half of the stake reaches, of each probe that has one.
+    fn probes(&self, numbers: Numbers) -> BTreeMap<Uid, OwnText> {
+        let mut probes: BTreeMap<Uid, Vec<(OwnText, u128)>> = BTreeMap::new();
+        for ballot in &self.ballots {
+            for probe in &ballot.vote.findings().probes {
+                probes.entry(probe.uid).or_default().push((probe.own_text, ballot.stake));
+            }
+        }
+        probes.into_iter().filter_map(|(uid, values)| Some((uid, numbers.reached(values)?))).collect()
     }
 
     fn shares(&self, uid: Uid) -> Vec<(Share, u128)> {
@@ -306,7 +319,7 @@ impl<'v> Count<'v> {
     fn is_final_of(&self, uid: Uid) -> bool {
         let sure = self.ballots.iter().filter(|ballot| ballot.finding(uid).is_some_and(|own| own.is_sure));
         let is_sure_settled = self.is_settled(sure.map(|ballot| ballot.stake).sum());
-        let marks = [Mark::Selected, Mark::Fraud, Mark::Harmful, Mark::Copy, Mark::Dropped];
+        let marks = [Mark::Selected, Mark::Fraud, Mark::Silent, Mark::Harmful, Mark::Copy, Mark::Dropped];
         let are_marks_settled = marks.into_iter().all(|own| self.is_settled(self.saying(uid, |mark| mark == own)));
         is_sure_settled
             && are_marks_settled
@@ -318,6 +331,7 @@ impl<'v> Count<'v> {
     fn are_numbers_final(&self) -> bool {
         self.with_and_without_those_to_come(|numbers| numbers.reached(self.magnitudes()))
             && self.with_and_without_those_to_come(|numbers| self.surplus(numbers))
+            && self.with_and_without_those_to_come(|numbers| self.probes(numbers))
     }
 
     fn with_and_without_those_to_come<T: PartialEq>(&self, agreed: impl Fn(Numbers) -> T) -> bool {

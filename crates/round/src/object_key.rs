@@ -22,6 +22,8 @@ pub enum ObjectKey {
     AuditState(Window, Uid),
     /// What an auditor found wrong with a miner's payload.
     Evidence(Window, Uid),
+    /// The hash of that, 32 bytes: it may be large, and is fetched by its hash.
+    EvidenceName(Window, Uid),
     /// The manifest of the checkpoint at the start of a window.
     CheckpointManifest(Window),
     /// One file of a checkpoint, by its place in the manifest.
@@ -51,6 +53,7 @@ impl fmt::Display for ObjectKey {
             Self::Audit(window, uid) => write!(f, "{}audit/{uid}", Self::window_prefix(*window)),
             Self::AuditState(window, uid) => write!(f, "{}audit-state/{uid}", Self::window_prefix(*window)),
             Self::Evidence(window, uid) => write!(f, "{}evidence/{uid}", Self::window_prefix(*window)),
+            Self::EvidenceName(window, uid) => write!(f, "{}evidence-name/{uid}", Self::window_prefix(*window)),
             Self::CheckpointManifest(window) => write!(f, "{}manifest.json", Self::checkpoint_prefix(*window)),
             Self::CheckpointFile(window, file) => write!(f, "{}file/{file:05}", Self::checkpoint_prefix(*window)),
         }

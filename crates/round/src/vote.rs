@@ -71,7 +71,7 @@ mod tests {
     fn a_vote_survives_the_ledger_and_stays_under_its_limit() {
         let vote = Vote::new(findings(960..960 + MAX_CANDIDATES as u16), ContentHash::of(b"v")).unwrap();
         let bytes = vote.encode();
-        assert!(bytes.len() <= 400, "{}", bytes.len());
+        assert!(bytes.len() <= 396, "{}", bytes.len());
         assert_eq!(Vote::from_ledger(&bytes), Some(vote));
     }
 

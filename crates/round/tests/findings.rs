@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use templar_base::{
-    AgreedFindings, BlockNumber, ContentHash, Finding, Findings, Mark, Nats, PublicKey, Share, StepShare, Uid,
+    AgreedFindings, BlockNumber, ContentHash, Finding, Findings, Mark, Nats, OwnText, Probe, PublicKey, Share,
+    StepShare, Uid,
 };
 use templar_round::{Elector, Outcome, Vote, VoteRecord, agreed_findings, leading_verdict, tally};
 
@@ -83,13 +84,43 @@ fn who_decides_alone_agrees_with_itself() {
     assert_eq!(agreed, AgreedFindings::of_one(null.vote.findings()));
 }
 
+/// Finding S6: what probes come to is agreed as all numbers are.
+#[test]
+fn a_probe_counts_as_far_as_most_of_the_stake_supports_it() {
+    let probed = |validator: u16, own_text: Option<f64>| {
+        let own_text = own_text.map(OwnText::new);
+        let probes = own_text.map(|own_text| Probe { uid: Uid(1), own_text }).into_iter().collect();
+        let miners = vec![finding(1, Mark::Selected, 1.0), finding(2, Mark::Silent, 0.0)];
+        let vote = Vote::new(Findings { miners, probes, ..Findings::default() }, ContentHash::default()).unwrap();
+        VoteRecord { hotkey: key(validator), block: BlockNumber(12), vote }
+    };
+    let agreed_on = |stakes: &[u64], own: [Option<f64>; 3]| {
+        let votes: Vec<VoteRecord> = (0..).zip(own).map(|(validator, own)| probed(validator, own)).collect();
+        let agreed = agreed(stakes, &votes);
+        assert_eq!(agreed.miners[&Uid(2)].mark, Mark::Silent);
+        agreed.probes.get(&Uid(1)).map(|own| own.to_f64())
+    };
+    assert_eq!(agreed_on(&[10, 10, 10], [Some(0.5), Some(-1.0), Some(-2.0)]), Some(-1.0));
+    assert_eq!(agreed_on(&[26, 25, 49], [Some(-1.0), Some(-1.0), Some(0.6)]), Some(-1.0), "a lie of under a half");
+    assert_eq!(agreed_on(&[26, 25, 49], [Some(0.5), Some(0.5), Some(-8.0)]), Some(0.5));
+    assert_eq!(agreed_on(&[10, 10, 10], [Some(0.5), None, None]), None, "who was not probed by most is not");
+}
+
 fn any_finding() -> impl Strategy<Value = (u16, u8, i8, bool)> {
-    (0u16..5, 0u8..7, -8i8..9, any::<bool>())
+    (0u16..5, 0u8..8, -8i8..9, any::<bool>())
 }
 
 fn made((uid, mark, part, measured): (u16, u8, i8, bool)) -> Finding {
-    const MARKS: [Mark; 7] =
-        [Mark::NotAdmitted, Mark::Admitted, Mark::Selected, Mark::Selected, Mark::Dropped, Mark::Harmful, Mark::Copy];
+    const MARKS: [Mark; 8] = [
+        Mark::NotAdmitted,
+        Mark::Admitted,
+        Mark::Selected,
+        Mark::Selected,
+        Mark::Dropped,
+        Mark::Harmful,
+        Mark::Copy,
+        Mark::Silent,
+    ];
     let share = measured.then(|| Share::new(f64::from(part) / 2.0, f64::from(part.unsigned_abs()) / 8.0));
     Finding { uid: Uid(uid), mark: MARKS[usize::from(mark)], is_sure: part > 0, share }
 }
@@ -108,7 +139,11 @@ proptest! {
             miners.sort_by_key(|finding| finding.uid);
             miners.dedup_by_key(|finding| finding.uid);
             let step = StepShare::from_code(step).unwrap();
-            let findings = Findings { miners, step, magnitude: block, surplus: Nats(i64::from(validator)), ..Findings::default() };
+            let of_share = |share: Share| OwnText::new(share.part());
+            let probe = |own: &Finding| Some(Probe { uid: own.uid, own_text: of_share(own.share?) });
+            let probes = miners.iter().filter_map(probe).collect();
+            let surplus = Nats(i64::from(validator));
+            let findings = Findings { miners, step, magnitude: block, surplus, probes, ..Findings::default() };
             let vote = Vote::new(findings, ContentHash::default()).unwrap();
             records.push(VoteRecord { hotkey: key(validator), block: BlockNumber(block), vote });
         }

@@ -84,6 +84,10 @@ pub fn entry(paint: Paint, entry: &JournalEntry) -> String {
             (*window, paint.red(&format!("audit of uid {uid}: {finding}")))
         }
         JournalEntry::Audited { window, uid, finding } => (*window, format!("audit of uid {uid}: {finding}")),
+        JournalEntry::EvidenceConfirmed { window, uid, auditor, fault } => {
+            (*window, paint.red(&format!("evidence of validator {auditor} against uid {uid} is right: {fault}")))
+        }
+        JournalEntry::AuditUnanswered { window, uid } => (*window, format!("uid {uid} has not answered an audit")),
     };
     format!("window {window:<4} {what}")
 }

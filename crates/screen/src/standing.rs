@@ -66,6 +66,7 @@ fn mark(mark: Mark) -> &'static str {
         Mark::Harmful => "harmful",
         Mark::Copy => "a copy",
         Mark::Fraud => "fraud, proven by an audit",
+        Mark::Silent => "silent: it owes an answer to an audit",
     }
 }
 

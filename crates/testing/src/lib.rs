@@ -21,4 +21,4 @@ pub use allocation::{CountingAllocator, bytes_in_use, peak_bytes_of};
 pub use failing_disk::FailingDisk;
 #[cfg(feature = "bucket")]
 pub use fault_proxy::{Fault, FaultProxy};
-pub use replay::{Decoder, replay};
+pub use replay::{Decoder, check_seeds, replay};

@@ -16,6 +16,19 @@ pub struct Decoder {
     pub most_bytes_per_byte: usize,
 }
 
+/// Whether what a search begins with is of the present formats: each file below `tests/corpus/` of the crate in `root` against the
+/// bytes that are due. `RENEW_SEEDS=1` writes them anew.
+pub fn check_seeds(root: &str, seeds: Vec<(&'static str, Vec<u8>)>) {
+    for (name, bytes) in seeds {
+        let path = Path::new(root).join("tests/corpus").join(name);
+        if std::env::var_os("RENEW_SEEDS").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let found = std::fs::read(&path).unwrap_or_default();
+        assert!(found == bytes, "{name} is of another format: run this test with RENEW_SEEDS=1");
+    }
+}
+
 /// Decodes every file of `tests/corpus/<name>/` of the crate in `root`, whole and cut short. Call it from the only test
 /// of a program that declares the [`CountingAllocator`](crate::CountingAllocator): what another test allocates would be
 /// counted as well.

@@ -28,6 +28,19 @@ pub struct AuditRule {
     pub cost_per_mille: u32,
 }
 
+/// How a miner takes part in a window's draw of audits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditLots {
+    /// By the rate.
+    #[default]
+    Usual,
+    /// By twice the rate: its payloads do not look as if they came of its own text.
+    Doubled,
+    /// For certain: it owes an answer.
+    Certain,
+}
+
 impl Default for AuditRule {
     fn default() -> Self {
         Self { rate_per_mille: 0, cost_per_mille: 800 }

@@ -12,7 +12,9 @@ use templar_gauntlet::{
     COMPARED_WINDOWS, EarlierPayload, EarlierPayloads, Entry, MinerVerdict, Model, ModelError, Ratings, Rejection,
     Standing, Submission, Verdict, WindowInput, judge, merge_rule, weights,
 };
-use templar_gradient::{Accumulation, Aggregate, GradientLayout, MergeRule, Metadata, OuterState, OuterStep, Payload};
+use templar_gradient::{
+    Accumulation, Aggregate, GradientLayout, MergeRule, Merged, Metadata, OuterState, OuterStep, Payload,
+};
 use templar_trainer::{Sender, drift_between};
 
 /// Values of the tensors that honest miners train.
@@ -118,15 +120,19 @@ pub struct Arena {
     earlier: Earlier,
 }
 
-/// The payloads of the windows before, and whether nobody was merged in theirs.
+/// The payloads of the windows before, and whether nobody was merged in theirs; and what was merged.
 #[derive(Debug, Default)]
-struct Earlier(Vec<(Uid, Window, bool, Payload)>);
+struct Earlier(Vec<(Uid, Window, bool, Payload)>, Vec<Aggregate>);
 
 impl EarlierPayloads for Earlier {
     fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>)) {
         for (uid, window, is_of_null_window, payload) in &self.0 {
             visit(EarlierPayload { uid: *uid, window: *window, is_of_null_window: *is_of_null_window, payload });
         }
+    }
+
+    fn for_each_merged(&self, visit: &mut dyn FnMut(Window, &Aggregate)) {
+        self.1.iter().for_each(|merged| visit(merged.window(), merged));
     }
 }
 
@@ -283,6 +289,7 @@ impl Arena {
         } else {
             let aggregate = Aggregate::merge(&self.layout, &merged, self.rule_of(verdict)).unwrap();
             self.step().apply(&mut self.start, &aggregate).unwrap();
+            self.earlier.1.push(aggregate);
         }
         let is_null = merged.is_empty();
         let window = self.window;
@@ -291,8 +298,18 @@ impl Arena {
             Submission::Rejected(_) => None,
         }));
         self.earlier.0.retain(|(_, past, _, _)| window.windows_since(*past) < COMPARED_WINDOWS);
+        self.earlier.1.retain(|merged| window.windows_since(merged.window()) < COMPARED_WINDOWS);
         self.ratings = verdict.ratings.clone();
         self.window = self.window.next();
+    }
+
+    /// The values of what was merged last.
+    pub fn last_merged(&self) -> Vec<f32> {
+        let mut values = vec![0.0; PARAMETERS];
+        if let Some(merged) = self.earlier.1.last() {
+            merged.for_each(|index, value| values[index] = value);
+        }
+        values
     }
 
     pub fn step(&self) -> OuterStep {

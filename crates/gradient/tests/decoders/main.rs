@@ -2,28 +2,18 @@
 
 mod targets;
 
-use templar_testing::{CountingAllocator, Decoder, replay};
+use templar_testing::{CountingAllocator, Decoder, check_seeds, replay};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// What the search begins with is of the present formats. `RENEW_SEEDS=1` writes it anew.
-fn check_seeds() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    for (name, bytes) in targets::seeds() {
-        assert!(targets::is_accepted(name, &bytes), "{name} is refused");
-        let path = folder.join(name);
-        if std::env::var_os("RENEW_SEEDS").is_some() {
-            std::fs::write(&path, &bytes).unwrap();
-        }
-        let found = std::fs::read(&path).unwrap_or_default();
-        assert!(found == bytes, "{name} is of another format: run this test with RENEW_SEEDS=1");
-    }
-}
-
 #[test]
 fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {
-    check_seeds();
+    let seeds = targets::seeds();
+    for (name, bytes) in &seeds {
+        assert!(targets::is_accepted(name, bytes), "{name} is refused");
+    }
+    check_seeds(env!("CARGO_MANIFEST_DIR"), seeds);
     // The layouts of the targets have 6000 parameters; see `memory.rs` for the bounds of real ones.
     let of = |name, decode| Decoder { name, decode, most_bytes: 1 << 20, most_bytes_per_byte: 8 };
     let decoders = [of("payload", targets::payload), of("aggregate", targets::aggregate)];

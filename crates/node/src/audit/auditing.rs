@@ -22,11 +22,12 @@ use templar_round::{ObjectKey, SealedRecord};
 use templar_trainer::{AssignedText, WindowData};
 
 /// How far back the key's last payload is looked for.
-const LOOK_BACK_WINDOWS: u64 = 8;
+pub(super) const LOOK_BACK_WINDOWS: u64 = 8;
 /// The file of the data folder that an end state is downloaded into.
 const INCOMING: &str = "audit.incoming";
 
 /// What an auditor works with.
+#[derive(Clone)]
 pub(crate) struct Auditing {
     /// The thread that does steps.
     pub worker: Worker<ValidatorCommand>,
@@ -48,9 +49,9 @@ pub(crate) async fn audit(context: Arc<Context>, auditing: Auditing, first: Wind
 async fn audit_window(context: &Arc<Context>, auditing: &Auditing, window: Window) -> Result<(), NodeError> {
     let draw = Draw::of(context, window).await?;
     let all = sealed(context, window).await?;
-    for sealed in &all {
-        let Some(neuron) = draw.metagraph().neuron(&sealed.hotkey) else { continue };
-        if !draw.draws(context, neuron) || !draw.is_auditor(context, neuron, &all).await? {
+    for (sealed, neuron) in draw.drawn(context, &all) {
+        let auditors = draw.auditors(context, neuron, &all).await?;
+        if auditors.iter().all(|(uid, _)| *uid != context.uid) {
             continue;
         }
         let (published, payload) = match fetch(context, window, sealed).await {
@@ -76,7 +77,7 @@ async fn audit_window(context: &Arc<Context>, auditing: &Auditing, window: Windo
     Ok(())
 }
 
-async fn sealed(context: &Context, window: Window) -> Result<Vec<SealedRecord>, NodeError> {
+pub(super) async fn sealed(context: &Context, window: Window) -> Result<Vec<SealedRecord>, NodeError> {
     let limit = context.run.layout.max_payload_bytes();
     Ok(context.network.record.sealed(&context.run.phases, window, limit).await?.records)
 }
@@ -208,7 +209,7 @@ async fn end_state(
 }
 
 /// What a key trains on in a window, by the rules of that window.
-async fn text(context: &Context, window: Window, hotkey: &PublicKey) -> Result<WindowData, NodeError> {
+pub(super) async fn text(context: &Context, window: Window, hotkey: &PublicKey) -> Result<WindowData, NodeError> {
     let beacon = context.network.record.beacon(context.run.phases.start(window)).await?;
     let assignment = context.data.assignments.assignment(window, hotkey, &beacon);
     let rules = context.rules(window).await?;
@@ -262,7 +263,10 @@ async fn publish(
         own.folder.write(&format!("evidence.{window}.{uid}"), &[&bytes]).map(|()| bytes)
     };
     let bytes = context.heavy.run(encode).await?;
-    let key = ObjectKey::Evidence(window, uid).to_string();
-    context.network.bucket.put_large(&key, LargeSource::Memory(bytes.into()), PART_BYTES).await?;
+    let (key, name) = (ObjectKey::Evidence(window, uid).to_string(), ObjectKey::EvidenceName(window, uid).to_string());
+    let bucket = &context.network.bucket;
+    let hash = bucket.put_large(&key, LargeSource::Memory(bytes.into()), PART_BYTES).await?;
+    // Last: who finds the name finds the rest.
+    bucket.put(&name, hash.to_vec().into()).await?;
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use crate::NodeError;
 use crate::context::Context;
+use crate::ratings_store::UnusualLots;
 use std::sync::Arc;
 use templar_audit::{Auditor, Lottery};
-use templar_base::{Beacon, BlockNumber, Uid, Window};
+use templar_base::{Beacon, BlockNumber, PublicKey, Uid, Window};
 use templar_chain::{Metagraph, Neuron};
 use templar_round::SealedRecord;
 
@@ -13,6 +14,8 @@ pub(crate) struct Draw {
     window: Window,
     beacon: Beacon,
     lottery: Lottery,
+    /// Of those that have not the usual ones.
+    lots: UnusualLots,
     metagraph: Arc<Metagraph>,
 }
 
@@ -32,10 +35,27 @@ impl Draw {
         let (record, genesis) = (&context.network.record, &context.run.genesis);
         let block = Self::block(context, window);
         record.wait_for_block(block).await;
+        let lots = Self::lots(context, window).await;
         let beacon = record.beacon(block).await?;
         let metagraph = record.metagraph(context.run.phases.end(window)).await?;
         let lottery = Lottery::of(&genesis.audit, genesis.economics.ramp_windows);
-        Ok(Self { window, beacon, lottery, metagraph })
+        Ok(Self { window, beacon, lottery, lots, metagraph })
+    }
+
+    /// The lots by the ratings after the window. A node that is behind waits until it has them, at most until answers no longer
+    /// count.
+    async fn lots(context: &Context, window: Window) -> UnusualLots {
+        let (mut block, deadline) = (Self::block(context, window), Self::deadline(context, window));
+        loop {
+            if let Some(lots) = context.ratings.lots_after(window) {
+                return lots;
+            }
+            if block >= deadline {
+                return UnusualLots::new();
+            }
+            block = block.plus(1);
+            context.network.record.wait_for_block(block).await;
+        }
     }
 
     /// The slots as of the window's end.
@@ -47,17 +67,28 @@ impl Draw {
     pub(crate) fn draws(&self, context: &Context, neuron: &Neuron) -> bool {
         // A key from before the run is as old as the run.
         let first = context.run.phases.window_of(neuron.registered_at).unwrap_or_default();
-        self.lottery.draws(&self.beacon, neuron.uid, self.window.windows_since(first))
+        let lots = self.lots.get(&neuron.uid).copied().unwrap_or_default();
+        self.lottery.draws(&self.beacon, neuron.uid, self.window.windows_since(first), lots)
     }
 
-    /// Whether this node audits the payload of a drawn slot. Who has sent a payload in the window does not audit: miners
-    /// that have earned stake are electors too, and have no time for it.
-    pub(crate) async fn is_auditor(
+    /// The sealed payloads that are audited, with their slots.
+    pub(crate) fn drawn<'a>(
+        &'a self,
+        context: &'a Context,
+        sealed: &'a [SealedRecord],
+    ) -> impl Iterator<Item = (&'a SealedRecord, &'a Neuron)> {
+        let slot = move |own: &'a SealedRecord| Some((own, self.metagraph.neuron(&own.hotkey)?));
+        sealed.iter().filter_map(slot).filter(move |(_, neuron)| self.draws(context, neuron))
+    }
+
+    /// Who audits the payload of a drawn slot. Who has sent a payload in the window does not audit: miners that have earned
+    /// stake are electors too, and have no time for it.
+    pub(crate) async fn auditors(
         &self,
         context: &Context,
         drawn: &Neuron,
         sealed: &[SealedRecord],
-    ) -> Result<bool, NodeError> {
+    ) -> Result<Vec<(Uid, PublicKey)>, NodeError> {
         let electors = context.network.record.electors(&context.run.phases, self.window).await?;
         let auditor = |uid: Uid| {
             let neuron = self.metagraph.neurons.iter().find(|neuron| neuron.uid == uid)?;
@@ -65,6 +96,8 @@ impl Draw {
         };
         let idle = electors.iter().filter(|elector| sealed.iter().all(|own| own.hotkey != elector.hotkey));
         let auditors: Vec<Auditor> = idle.filter_map(|elector| auditor(elector.uid)).collect();
-        Ok(Lottery::auditors(&self.beacon, drawn.uid, drawn.coldkey, &auditors).contains(&context.uid))
+        let drawn = Lottery::auditors(&self.beacon, drawn.uid, drawn.coldkey, &auditors);
+        let hotkey = |uid: &Uid| electors.iter().find(|elector| elector.uid == *uid).map(|own| (*uid, own.hotkey));
+        Ok(drawn.iter().filter_map(hotkey).collect())
     }
 }

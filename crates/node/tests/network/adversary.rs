@@ -60,6 +60,8 @@ pub enum Act {
     WrongRun,
     /// More tokens than steps give.
     MoreTokens,
+    /// Sends the largest values of what was merged last, and trains not at all.
+    LastMerged,
     /// Trains, and sends the opposite.
     SignFlip,
     /// Trains, and sends a thousand times as much.
@@ -172,6 +174,8 @@ impl Adversary {
                 of(delta, metadata)
             }
             Act::Zeros => of(vec![0.0; delta.len()], metadata),
+            // Before anything was merged: honest work.
+            Act::LastMerged => of(world.observer.merged.clone().unwrap_or(delta), metadata),
             Act::SignFlip => of(delta.iter().map(|value| -value).collect(), metadata),
             Act::Huge => of(delta.iter().map(|value| value * 1000.0).collect(), metadata),
             Act::Twin => {

@@ -3,18 +3,20 @@
 use super::{Node, Role};
 use std::collections::BTreeMap;
 use templar_base::{StateHash, Window};
-use templar_gradient::{Aggregate, OuterState, OuterStep};
+use templar_gradient::{Aggregate, Merged, OuterState, OuterStep};
 use templar_record::Rules;
 use templar_round::ObjectKey;
 
 pub struct Observer {
     pub held: OuterState,
     pub next: Window,
+    /// The values of what was merged last.
+    pub merged: Option<Vec<f32>>,
 }
 
 impl Observer {
     pub fn new(params: Vec<f32>) -> Self {
-        Self { held: OuterState::new(params), next: Window(0) }
+        Self { held: OuterState::new(params), next: Window(0), merged: None }
     }
 
     pub fn state(&self) -> StateHash {
@@ -50,6 +52,9 @@ impl Observer {
             OuterStep::of(&run.genesis.outer, self.next).apply(&mut stepped, &aggregate).unwrap();
             if stepped.hash() == state {
                 self.held = stepped;
+                let mut merged = vec![0.0; run.layout.parameters()];
+                aggregate.for_each(|index, value| merged[index] = value);
+                self.merged = Some(merged);
                 return true;
             }
         }

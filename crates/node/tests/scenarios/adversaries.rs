@@ -32,6 +32,10 @@ fn is_right(act: Act, window: Window, standing: Option<&Standing>) -> bool {
         Act::Stale => first || refused(Rejection::WrongWindow { actual: Window(0) }),
         Act::Relabelled => first || refused(Rejection::WrongData),
         Act::OtherUid => matches!(standing, Standing::Rejected(Rejection::WrongUid { .. })),
+        // Where one payload is louder than the others, the largest are its values.
+        Act::LastMerged => {
+            first || matches!(standing, Standing::Rejected(Rejection::Merged { .. } | Rejection::Repeat { .. }))
+        }
         Act::Twin => matches!(standing, Standing::Rejected(Rejection::Copy { .. })),
         Act::WrongData => refused(Rejection::WrongData),
         Act::WrongStart => refused(Rejection::WrongStart),
@@ -65,10 +69,12 @@ async fn check(name: &'static str, acts: &[Act]) {
             );
             // In the first window there is nothing yet that could be old.
             let may = adversary.act == Act::Honest
-                || (*window == Window(0) && matches!(adversary.act, Act::Stale | Act::Relabelled | Act::Huge));
+                || (*window == Window(0)
+                    && matches!(adversary.act, Act::Stale | Act::Relabelled | Act::Huge | Act::LastMerged));
             assert!(may || !selected.contains(&adversary.uid), "{:?} in window {window}\n{story}", adversary.act);
         }
-        let may_earn = matches!(adversary.act, Act::Honest | Act::Stale | Act::Relabelled | Act::Huge);
+        let may_earn =
+            matches!(adversary.act, Act::Honest | Act::Stale | Act::Relabelled | Act::Huge | Act::LastMerged);
         assert!(may_earn || world.stake(&adversary.hotkey) == Alpha::ZERO, "{:?} is paid\n{story}", adversary.act);
         assert!(
             adversary.act != Act::Honest || world.stake(&adversary.hotkey) > Alpha::ZERO,
@@ -98,6 +104,12 @@ async fn what_is_not_ones_own_honest_work_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_help_the_model_is_not_merged() {
     check("harm", &[Act::Noise, Act::Zeros, Act::SignFlip, Act::Huge]).await;
+}
+
+/// Hole S5: the last aggregate's largest values passed for a payload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_merged_before_is_refused_by_name() {
+    check("merged", &[Act::Honest, Act::LastMerged]).await;
 }
 
 /// Bug: validators took the many missing payloads for an outage of their own, and no window was ever voted on.

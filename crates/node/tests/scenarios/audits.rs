@@ -1,8 +1,9 @@
 //! Audits by replay between real nodes.
 
 use crate::network::{Act, Plan, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{Genesis, Uid, Window};
+use templar_gauntlet::{Rejection, Standing};
 use templar_node::{AuditResult, JournalEntry, verify_evidence};
 
 /// Everybody is audited in every window.
@@ -60,5 +61,41 @@ async fn honest_miners_agree_also_after_a_restart_and_a_cheat_is_proven() {
         false_evidence[last] ^= 1;
         assert!(verify_evidence(&false_evidence, &world.run, &world.data, 1).is_err());
     }
+    // Who trains honestly and answers no audit is not judged until it does.
+    let unanswered = Some(Standing::Rejected(Rejection::Unanswered));
+    assert_eq!(world.standing(Window(3), silent).await, unanswered, "{story}");
+    for uid in honest {
+        assert_ne!(world.standing(Window(3), uid).await, unanswered, "{story}");
+    }
+    world.assert_all_equal();
+}
+
+/// Finding S18: two auditors knew of a fraud, and the stake of all others said nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_did_not_audit_takes_up_the_evidence_of_those_that_did() {
+    let plan = Plan { adversaries: vec![Act::OtherText], genesis: audit_all, ..Plan::new("evidence", 3, 2) };
+    let mut world = World::new(plan).await;
+    world.run_through(Window(5)).await;
+    let (story, cheat) = (world.story(), world.adversaries[0].uid);
+    let mut taken_up = 0;
+    for validator in ["validator-0", "validator-1", "validator-2"] {
+        let own = findings(&mut world, validator);
+        let mut confirmed = BTreeSet::new();
+        for entry in &world.nodes[validator].entries {
+            if let JournalEntry::EvidenceConfirmed { window, uid, auditor, fault } = entry {
+                assert!(*uid == cheat && fault.contains("inner step on batch 0"), "{validator}: {entry:?}\n{story}");
+                assert_ne!(*auditor, world.nodes[validator].uid);
+                confirmed.insert(*window);
+            }
+        }
+        for window in (0..3).map(Window) {
+            let is_found = own.get(&(window, cheat)).is_some_and(AuditResult::is_fault);
+            assert!(is_found || confirmed.contains(&window), "{validator} does not know of window {window}\n{story}");
+            taken_up += usize::from(!is_found);
+        }
+    }
+    assert_eq!(taken_up, 3, "of three validators two audit a payload\n{story}");
+    let void = Some(Standing::Rejected(Rejection::Void));
+    assert_eq!(world.standing(Window(5), cheat).await, void, "{story}");
     world.assert_all_equal();
 }

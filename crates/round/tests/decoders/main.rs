@@ -2,13 +2,14 @@
 
 mod targets;
 
-use templar_testing::{CountingAllocator, Decoder, replay};
+use templar_testing::{CountingAllocator, Decoder, check_seeds, replay};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn every_file_of_the_corpora_decodes_without_a_panic_and_within_bounds() {
+    check_seeds(env!("CARGO_MANIFEST_DIR"), targets::seeds());
     let of = |name, decode| Decoder { name, decode, most_bytes: 64 << 10, most_bytes_per_byte: 32 };
     let decoders = [
         of("sealed", targets::sealed),

@@ -2,7 +2,10 @@
 
 use parity_scale_codec::Encode;
 use std::sync::LazyLock;
-use templar_base::{ContentHash, Keypair, PublicKey, RunId, Window};
+use templar_base::{
+    ContentHash, Finding, Findings, Keypair, Mark, Nats, OwnText, Probe, PublicKey, RunId, Share, StateHash, StepShare,
+    Uid, Window,
+};
 use templar_round::{Applied, Reveal, SealCommitment, SealKey, Signed, Vote, open, seal};
 
 const RUN: RunId = RunId::new([1; 32]);
@@ -16,6 +19,30 @@ pub static SEALED: LazyLock<(PublicKey, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let sealed = seal(b"payload", &key, RUN, author.public(), WINDOW);
     (author.public(), sealed.object, Reveal::new(key, RUN, WINDOW, &author).to_bytes())
 });
+
+/// What the search in commitments begins with.
+pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let finding = |uid: u16, mark| {
+        let share = (uid != 2).then(|| Share::new(1.0, 0.1));
+        Finding { uid: Uid(uid), mark, is_sure: uid == 0, share }
+    };
+    let findings = Findings {
+        miners: vec![finding(0, Mark::Selected), finding(2, Mark::Silent), finding(7, Mark::NotAdmitted)],
+        step: StepShare::Half,
+        magnitude: 1000,
+        surplus: Nats(-5),
+        surplus_error: Nats(3),
+        probes: vec![Probe { uid: Uid(7), own_text: OwnText::new(-0.5) }],
+    };
+    let vote = Vote::new(findings, ContentHash::of(b"verdict")).expect("a candidate is probed").salted([4; 16]);
+    let applied =
+        |aggregate| Applied { aggregate, state: StateHash::new([3; 32]), record: ContentHash::of(b"ratings") };
+    vec![
+        ("commitment/vote", vote.encode()),
+        ("commitment/applied", applied(Some(ContentHash::of(b"aggregate"))).encode()),
+        ("commitment/null", applied(None).encode()),
+    ]
+}
 
 /// What opens is what was sealed: no other bytes open with the author's key, although the commitment is made to fit.
 pub fn sealed(bytes: &[u8]) {

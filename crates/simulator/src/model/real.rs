@@ -13,13 +13,17 @@ use templar_base::{
     AgreedFindings, Beacon, ContentHash, CorpusHashes, FirstParameters, Genesis, ModelConfig, PublicKey, StateHash,
     StepShare, TensorClass, Uid, Window,
 };
+use templar_corpus::AssignmentError;
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfig, initial_parameters};
-use templar_gauntlet::{Entry, Ratings, Settlement, Submission, Verdict, WindowInput, judge, merge_rule};
+use templar_gauntlet::{
+    Entry, PROBE_SEQUENCES, Ratings, Settlement, Submission, Verdict, WindowInput, judge, merge_rule, own_text_batches,
+};
 use templar_gradient::{Accumulation, Aggregate, MergeRule, OuterState, OuterStep, Payload, state_hash};
 use templar_record::Rules;
 use templar_round::{SealCommitment, SealedRecord};
 use templar_trainer::{
-    MemoryAnchor, Outcome, Sender, SharedState, Trainer, TrainerError, Volatile, WindowData, WorkerRules, mean_loss,
+    MemoryAnchor, Outcome, Sender, SharedState, Text, Trainer, TrainerError, Volatile, WindowData, WorkerRules,
+    mean_loss,
 };
 
 /// Kept values of each 4096: much, since so small a model has few.
@@ -238,7 +242,9 @@ impl RealModel {
             earlier: &(),
             ratings: &ratings,
         };
-        judge(&input, &mut Evaluation { engine: self.engine.as_mut(), parts: &parts }).map_err(failed)
+        let (language, window, batches) = (&self.language, judging.window, genesis.data.batches_per_window as u32);
+        let own = |uid| Share { language: Arc::clone(language), window, uid, batches };
+        judge(&input, &mut Evaluation::new(self.engine.as_mut(), &parts, &own)).map_err(failed)
     }
 
     /// A payload of the opposite of what a miner learnt.
@@ -394,9 +400,19 @@ impl Model for RealModel {
 
 /// The engine as the gauntlet sees it.
 pub(crate) struct Evaluation<'a> {
-    pub engine: &'a mut dyn Engine,
+    engine: &'a mut dyn Engine,
     /// Text of the judgement.
-    pub parts: &'a [Batch],
+    parts: &'a [Batch],
+    /// What a miner was assigned.
+    assigned: &'a dyn Fn(Uid) -> Share,
+    /// Parts of that of the miner that is probed.
+    own: Vec<Batch>,
+}
+
+impl<'a> Evaluation<'a> {
+    pub fn new(engine: &'a mut dyn Engine, parts: &'a [Batch], assigned: &'a dyn Fn(Uid) -> Share) -> Self {
+        Self { engine, parts, assigned, own: Vec::new() }
+    }
 }
 
 impl templar_gauntlet::Model for Evaluation<'_> {
@@ -419,6 +435,22 @@ impl templar_gauntlet::Model for Evaluation<'_> {
     fn losses(&mut self) -> Result<Vec<f64>, templar_gauntlet::ModelError> {
         let loss = |part| mean_loss(self.engine, std::slice::from_ref(part));
         self.parts.iter().map(loss).collect::<Result<_, _>>().map_err(refused)
+    }
+
+    fn begin_own_text(&mut self, uid: Uid, steps: u32) -> Result<usize, templar_gauntlet::ModelError> {
+        let share = (self.assigned)(uid);
+        let part = |number: u32| {
+            let mut tokens = share.batch(number)?.tokens;
+            tokens.truncate(PROBE_SEQUENCES * (share.language.rule.sequence_length + 1));
+            Ok::<_, AssignmentError>(share.language.rule.batch(tokens))
+        };
+        let parts = own_text_batches(steps.min(share.batches)).map(part);
+        self.own = parts.collect::<Result<_, _>>().map_err(refused)?;
+        Ok(self.own.len())
+    }
+
+    fn own_gradient(&mut self, part: usize) -> Result<f64, templar_gauntlet::ModelError> {
+        self.engine.gradient(&self.own[part]).map(f64::from).map_err(refused)
     }
 }
 

@@ -418,7 +418,8 @@ impl World {
         let verdict = ContentHash::new([self.below(256) as u8; 32]);
         let step = StepShare::ALL[self.below(3) as usize];
         let surplus = Nats(self.below(1 << 40) as i64 - (1 << 39));
-        let findings = Findings { miners, step, magnitude: self.below(1 << 20), surplus, surplus_error: Nats(1) };
+        let magnitude = self.below(1 << 20);
+        let findings = Findings { miners, step, magnitude, surplus, surplus_error: Nats(1), ..Findings::default() };
         self.vote_of(&Judgement { findings, verdict })
     }
 

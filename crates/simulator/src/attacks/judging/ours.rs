@@ -19,25 +19,34 @@ pub(super) struct Ours {
     earlier: Earlier,
 }
 
-/// The candidates of the last windows, and whether nobody was merged in theirs.
+/// The candidates of the last windows, whether nobody was merged in theirs, and what was merged.
 #[derive(Debug, Default)]
-struct Earlier(Vec<(Uid, Window, bool, Payload)>);
+struct Earlier {
+    payloads: Vec<(Uid, Window, bool, Payload)>,
+    merged: Vec<Aggregate>,
+}
 
 impl Earlier {
-    fn keep(&mut self, window: Window, is_null: bool, entries: &[Entry]) {
-        self.0.retain(|(_, past, _, _)| window.windows_since(*past) < COMPARED_WINDOWS);
-        self.0.extend(entries.iter().filter_map(|entry| match &entry.submission {
-            Submission::Payload { payload, .. } => Some((entry.uid, window, is_null, (**payload).clone())),
+    fn keep(&mut self, window: Window, merged: Option<&Aggregate>, entries: &[Entry]) {
+        self.payloads.retain(|(_, past, _, _)| window.windows_since(*past) < COMPARED_WINDOWS);
+        self.payloads.extend(entries.iter().filter_map(|entry| match &entry.submission {
+            Submission::Payload { payload, .. } => Some((entry.uid, window, merged.is_none(), (**payload).clone())),
             Submission::Rejected(_) => None,
         }));
+        self.merged.retain(|past| window.windows_since(past.window()) < COMPARED_WINDOWS);
+        self.merged.extend(merged.cloned());
     }
 }
 
 impl EarlierPayloads for Earlier {
     fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>)) {
-        for (uid, window, is_of_null_window, payload) in &self.0 {
+        for (uid, window, is_of_null_window, payload) in &self.payloads {
             visit(EarlierPayload { uid: *uid, window: *window, is_of_null_window: *is_of_null_window, payload });
         }
+    }
+
+    fn for_each_merged(&self, visit: &mut dyn FnMut(Window, &Aggregate)) {
+        self.merged.iter().for_each(|merged| visit(merged.window(), merged));
     }
 }
 
@@ -58,16 +67,18 @@ impl Judge for Ours {
             ratings: &self.ratings,
         };
         let parts = hearing.ground.judgement_text(hearing.window);
-        let verdict = judge(&input, &mut Evaluation { engine, parts: &parts }).map_err(failed)?;
+        let own = |uid| hearing.ground.share(hearing.window, uid);
+        let verdict = judge(&input, &mut Evaluation::new(engine, &parts, &own)).map_err(failed)?;
         self.ratings = verdict.ratings.clone();
-        self.earlier.keep(hearing.window, verdict.selected.is_empty(), hearing.entries);
+        let aggregate = merged(hearing, &verdict)?;
+        self.earlier.keep(hearing.window, aggregate.as_ref(), hearing.entries);
         let alone = verdict.alone();
         let weights = weights(&self.ratings, &run.genesis.economics, hearing.window);
         Ok(Ruling {
             standings: verdict.miners.iter().map(|miner| (miner.uid, standing_name(&miner.standing))).collect(),
             pay: normalised(weights.into_iter().map(|(uid, weight)| (uid, f64::from(weight))).collect()),
             forgets: verdict.miners.iter().map(|miner| miner.uid).filter(|uid| alone.voids_feedback_of(*uid)).collect(),
-            aggregate: merged(hearing, &verdict)?,
+            aggregate,
         })
     }
 }
@@ -100,4 +111,80 @@ fn merged(hearing: &Hearing<'_>, verdict: &Verdict) -> Result<Option<Aggregate>,
     let run = &hearing.ground.run;
     let rule = MergeRule { step: verdict.step(), ..merge_rule(&run.genesis) };
     Aggregate::merge(&run.layout, &set, rule).map(Some).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attacks::attacker::values_of;
+    use crate::attacks::crew::Student;
+    use crate::attacks::ground::{ArenaSizes, Ground, hotkey};
+    use templar_base::{BlockNumber, ContentHash};
+    use templar_trainer::{Outcome, TrainerError};
+
+    const HONEST: u16 = 5;
+    /// Trains, and shares its values out among three keys, of which it is the first.
+    const TRAINED: u16 = 5;
+    const RIDERS: std::ops::Range<u16> = 6..8;
+
+    fn payloads(ground: &Ground, shared: &templar_trainer::SharedState, students: &mut [Student]) -> Vec<Payload> {
+        let (window, start) = (shared.next, shared.state);
+        let mut payloads: Vec<Payload> =
+            students.iter_mut().map(|student| student.work(ground, window, start).unwrap()).collect();
+        let values = values_of(&payloads.pop().unwrap());
+        payloads.extend((0..3u16).map(|part| {
+            let own = |(place, value): (usize, &f32)| if place % 3 == usize::from(part) { *value } else { 0.0 };
+            let own: Vec<f32> = values.iter().enumerate().map(own).collect();
+            ground.payload(&own, ground.metadata(window, Uid(TRAINED + part), start)).unwrap()
+        }));
+        payloads
+    }
+
+    fn entry(ground: &Ground, window: Window, payload: Payload) -> Entry {
+        let (uid, steps) = (payload.metadata().uid, payload.metadata().inner_steps);
+        let (hash, data_digest) = (ContentHash::of(payload.bytes()), ground.data_digest(window, uid, steps));
+        let submission = Submission::Payload { payload: Box::new(payload), hash, data_digest };
+        Entry { uid, hotkey: hotkey(uid), block: BlockNumber(100 + u64::from(uid.0)), submission }
+    }
+
+    /// Finding S6: one training behind many keys. Their parts are as good on any text as on their own; honest payloads are
+    /// better on theirs.
+    #[test]
+    fn honest_payloads_help_more_on_their_own_text_and_parts_of_another_s_training_do_not() {
+        let sizes = ArenaSizes { honest: HONEST, windows: 40, hidden: 16, layers: 1, steps: 12 };
+        let ground = Ground::new(sizes, 3).unwrap();
+        let (mut shared, mut engine, mut judge) = (ground.first().unwrap(), ground.engine().unwrap(), Ours::default());
+        let mut students: Vec<Student> =
+            (0..=TRAINED).map(|uid| Student::new(&ground, Uid(uid), &shared).unwrap()).collect();
+        let registered = (0..RIDERS.end).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect();
+        let (mut honest, mut riders) = (Vec::new(), Vec::new());
+        for window in (0..sizes.windows).map(Window) {
+            let sent = payloads(&ground, &shared, &mut students);
+            let entries: Vec<Entry> = sent.into_iter().map(|payload| entry(&ground, window, payload)).collect();
+            let hearing =
+                Hearing { ground: &ground, window, shared: &shared, entries: &entries, registered: &registered };
+            let before = judge.ratings.clone();
+            let ruling = judge.rule(&hearing, engine.as_mut()).unwrap();
+            for (uid, record) in &judge.ratings.miners {
+                let sum = |ratings: &Ratings| ratings.miners.get(uid).map_or(0.0, |record| record.own_text.to_f64());
+                let probed = record.own_text.to_f64() - sum(&before);
+                if probed != 0.0 {
+                    let probes = if RIDERS.contains(&uid.0) { &mut riders } else { &mut honest };
+                    probes.push(probed);
+                }
+            }
+            let step = ground.step(window);
+            let outcome = Outcome { aggregate: ruling.aggregate.as_ref(), step: &step };
+            shared.advance::<TrainerError>(outcome, |_| Ok(()), |_, _, _| {}).unwrap();
+            for student in &mut students {
+                student.apply(window, outcome, ruling.forgets.contains(&student.uid)).unwrap();
+            }
+        }
+        let mean = |probes: &[f64]| probes.iter().sum::<f64>() / probes.len().max(1) as f64;
+        let sum = |uid: u16| judge.ratings.miners[&Uid(uid)].own_text.to_f64();
+        let (sums, means) = ((0..RIDERS.end).map(sum).collect::<Vec<_>>(), (mean(&honest), mean(&riders)));
+        assert!(riders.len() > 10 && honest.len() > 30, "{} and {} probes", honest.len(), riders.len());
+        assert!(means.1 < -0.1 && means.0 > means.1 + 0.2, "{means:?}, {sums:?}");
+        assert!((0..HONEST).all(|uid| sum(uid) > -3.0), "no honest miner is doubted: {sums:?}");
+    }
 }
