@@ -143,6 +143,12 @@ impl BucketLocation {
         })
     }
 
+    /// Where anybody finds an object of the bucket by a browser, if it is one of S3 that everybody may read.
+    pub fn object_url(&self, key: &str) -> Option<String> {
+        let Place::S3 { bucket, endpoint, .. } = &self.0 else { return None };
+        Some(format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/')))
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.0
     }

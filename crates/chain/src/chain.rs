@@ -1,7 +1,9 @@
 //! What a node asks of any chain, be it the local ledger or a Bittensor node.
 
+use crate::governance::Governance;
+use crate::market::Market;
 use crate::{
-    BlockHeader, Call, ChainError, Commitments, HeadStream, Hyperparameters, Metagraph, Receipt, SettingChanges,
+    Bank, BlockHeader, Call, ChainError, Commitments, HeadStream, Hyperparameters, Metagraph, Receipt, SettingChanges,
 };
 use async_trait::async_trait;
 use templar_base::{BlockNumber, Keypair, Netuid};
@@ -44,3 +46,8 @@ pub trait Chain: Send + Sync {
 pub trait NodeChain: Chain + Commitments {}
 
 impl<T: Chain + Commitments + ?Sized> NodeChain for T {}
+
+/// What whoever shows a run to the public asks: what a node needs, and balances, the market and votes besides.
+pub trait PublicChain: NodeChain + Bank + Market + Governance {}
+
+impl<T: NodeChain + Bank + Market + Governance + ?Sized> PublicChain for T {}

@@ -36,6 +36,7 @@ mod limits;
 pub mod market;
 mod mempool_error;
 mod metagraph;
+mod positions;
 mod refusal;
 #[cfg(any(feature = "client", feature = "server"))]
 mod rpc;
@@ -49,7 +50,7 @@ mod yuma_rule;
 pub use bank::{Account, Bank, Totals};
 pub use block::{Block, BlockHeader, Header, Included, transactions_root};
 pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
-pub use chain::{Chain, NodeChain};
+pub use chain::{Chain, NodeChain, PublicChain};
 pub use commitment::{CommitmentRecord, Commitments, IndexedCommitment};
 pub use error::ChainError;
 pub use event::{Event, EventRecord, Receipt};
@@ -59,6 +60,7 @@ pub use hyperparameters::{Hyperparameters, SettingChanges};
 pub use limits::{MAX_ENTRIES, MAX_EVENT_BLOCKS};
 pub use mempool_error::MempoolError;
 pub use metagraph::{Metagraph, Neuron};
+pub use positions::{Position, check_known, positions};
 pub use refusal::Refusal;
 #[cfg(any(feature = "client", feature = "server"))]
 pub use rpc::LEDGER_ERROR_CODE;

@@ -230,6 +230,12 @@ impl PublicRecord {
         readers.get(&hotkey).and_then(|(_, bucket)| bucket.location().host())
     }
 
+    /// Where a peer's bucket is, as far as its address was read.
+    pub fn known_location(&self, hotkey: PublicKey) -> Option<BucketLocation> {
+        let readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.get(&hotkey).map(|(_, bucket)| bucket.location().clone())
+    }
+
     /// Reads all bucket addresses again. Unusable addresses are skipped: their owners are at fault.
     pub async fn refresh_readers(&self) -> Result<(), RecordError> {
         let records = self.chain.bucket_commitments(self.netuid).await?;
