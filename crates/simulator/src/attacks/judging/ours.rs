@@ -120,6 +120,7 @@ mod tests {
     use crate::attacks::crew::Student;
     use crate::attacks::ground::{ArenaSizes, Ground, hotkey};
     use templar_base::{BlockNumber, ContentHash};
+    use templar_record::Rules;
     use templar_trainer::{Outcome, TrainerError};
 
     const HONEST: u16 = 5;
@@ -152,7 +153,11 @@ mod tests {
     #[test]
     fn honest_payloads_help_more_on_their_own_text_and_parts_of_another_s_training_do_not() {
         let sizes = ArenaSizes { honest: HONEST, windows: 40, hidden: 16, layers: 1, steps: 12 };
-        let ground = Ground::new(sizes, 3).unwrap();
+        let mut ground = Ground::new(sizes, 3).unwrap();
+        // Probes are made where there are audits.
+        let mut genesis = ground.run.genesis.as_ref().clone();
+        genesis.set_audit_rate(100);
+        ground.run = Rules::new(genesis).unwrap();
         let (mut shared, mut engine, mut judge) = (ground.first().unwrap(), ground.engine().unwrap(), Ours::default());
         let mut students: Vec<Student> =
             (0..=TRAINED).map(|uid| Student::new(&ground, Uid(uid), &shared).unwrap()).collect();
