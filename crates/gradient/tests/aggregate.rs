@@ -366,9 +366,9 @@ fn the_formats_are_as_they_were() {
         templar_gradient::state_hash(&params).to_string(),
     ];
     let expected = [
-        "334d0d6746ec6ef3cf579c40a5af94c16acd13674699081faa47998533b99ba8",
-        "b5752b98a6d64d05170e595075a92dc2cc746259a18e50fc93d56f893b15a0b9",
-        "99b93cdceee3b5365990ba9c1d983b1365eb46453f5fb5a6d37205ef39ba1dc1",
+        "74abff6d0f58015058bae7bd1866bcd880d9eaf96614c7c69f5ce21c0104df75",
+        "a4443e83ccf2c525e8f7aef2e3cd7541e64414a4f922469d628a839d190f5200",
+        "ad28e7a851a79c43e361a91952b1ffca11601e2be965f847f4a0d97d6faacc36",
         "601f0341bc7189be2dbdc8b942ac65ef31062c32043193cfe9770849234d0e19",
         "cbf8a4fab31105ca80ed98d7a36c4477e628b0743816a3a48d73ad16f4f0248b",
     ];

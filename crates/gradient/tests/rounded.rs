@@ -265,8 +265,8 @@ fn the_formats_are_as_they_were() {
     let digests =
         [sent.root().to_string(), aggregate.hash().to_string(), flat_digest(&values), state.hash().to_string()];
     let expected = [
-        "c954cbe43c188a4bc06c1aa716da9f2d5c64609252ed17948d5867d14826a89a",
-        "4edd3fb50425407104a48682ace56d813aa550089c39afdd24308862b03f77f2",
+        "5a508d52472953e2db2fb2849a9afbc6ff6b21d76f996f7e1df6df6274912fdb",
+        "ee01aabedaa2c7a4a9cca11b2f3823e65b67b32866f1b5dd0801b15247ec8ae4",
         "43d5235fd122e42c8074ca3bb1abfe9ff4a6d999dcae322976e37e3586446e8d",
         "657ce6fc8e4eb2857ce758bef0f4fa34a9aaaecedd9585d994c770379222142f",
     ];
