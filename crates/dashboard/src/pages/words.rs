@@ -109,6 +109,7 @@ pub(super) fn mark(mark: Mark) -> &'static str {
         Mark::Dropped => "left out by the confirmation",
         Mark::Harmful => "harmful",
         Mark::Copy => "a copy",
+        Mark::Silent => "silent: it owes an answer to an audit",
         Mark::Fraud => "fraud, proven by an audit",
     }
 }
