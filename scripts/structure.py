@@ -29,7 +29,7 @@ FLOORS = [
     ["engine", "gradient", "corpus", "chain", "wallet"],
     ["trainer", "gauntlet", "audit", "round", "ledger", "model"],
     ["record"],
-    ["node", "simulator"],
+    ["node", "simulator", "dashboard"],
     ["localnet", "screen", "bench", "settings"],
     ["templar"],
 ]

@@ -1,0 +1,7 @@
+//! A dashboard over a small record on a real ledger, asked over a socket as a browser and as a stranger would.
+
+mod client;
+mod limits;
+mod pages;
+mod schema;
+mod world;
