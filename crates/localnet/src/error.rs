@@ -8,8 +8,10 @@ use templar_base::{GenesisError, ModelConfigError};
 use templar_bucket::{BucketError, ServerError};
 use templar_chain::ChainError;
 use templar_corpus::{BuildError, CorpusError, PlanError, SourceError, TokenizerError};
+use templar_dashboard::DashboardError;
 use templar_engine::{EngineError, UnknownPreset};
 use templar_ledger::{ProfileError, StoreError};
+use templar_record::RecordError;
 use templar_wallet::WalletError;
 
 /// In decimal units, as `model presets` has them.
@@ -30,6 +32,12 @@ pub enum SetupError {
     /// A process cannot be started.
     #[error(transparent)]
     Child(#[from] ChildError),
+    /// The page cannot be served.
+    #[error(transparent)]
+    Dashboard(#[from] DashboardError),
+    /// The run's rules cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// No port is free on the address; other programs hold them all, or the address is not one of this machine.
     #[error("cannot listen on {host}")]
     NoPort {
@@ -220,6 +228,7 @@ impl SetupError {
             Self::Build(BuildError::Tokenizer(TokenizerError::TextTooPlain { .. })) => {
                 "take a smaller --vocab-size, or leave it out for what the text gives"
             }
+            Self::Dashboard(_) => "choose another address with --dashboard, or leave the page out with --no-dashboard",
             Self::NoPort { .. } => "name an address of this machine, or close some programs that listen",
             Self::Corpus(_) | Self::Genesis { .. } | Self::Lost { .. } | Self::Store(_) => {
                 "put back a copy of what is missing or damaged, or start over with `templar up --fresh`"

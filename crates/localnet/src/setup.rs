@@ -5,9 +5,12 @@ use crate::share::share;
 use crate::{Children, Folder, Node, Recipe, Settings, SetupError};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use templar_base::Genesis;
 use templar_chain::{Chain, RpcChain, RpcOptions};
+use templar_dashboard::{Dashboard, Listener, Options, Source};
+use templar_record::Rules;
 
 /// The wallet that owns the subnet and pays for new nodes.
 pub const OWNER: &str = "owner";
@@ -38,6 +41,16 @@ pub struct Network {
     pub chain: RpcChain,
     /// The run's rules.
     pub genesis: Genesis,
+}
+
+impl Network {
+    /// Serves its public record as a page, where somebody wants one.
+    pub fn serve(&self, listener: Option<Listener>) -> Result<Option<Dashboard>, SetupError> {
+        let Some(listener) = listener else { return Ok(None) };
+        let run = Rules::new(self.genesis.clone())?;
+        let source = Source::new(run, Arc::new(self.chain.clone()));
+        Ok(Some(Dashboard::start(listener, source, Options::default())?))
+    }
 }
 
 /// A free port, the old one if it is still free.

@@ -1,10 +1,11 @@
 //! What the ledger adds to the view of a network.
 
-use crate::{Network, View, Watch};
+use crate::{FolderError, NETUID, Network, View, Watch, read_settings};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use templar_base::{Alpha, BlockNumber, Netuid, Uid};
-use templar_chain::{Chain, RpcChain};
+use templar_base::{Alpha, BlockNumber, Genesis, Netuid, Uid};
+use templar_chain::{Chain, RpcChain, RpcOptions};
 
 /// How often stakes are read from the ledger.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -47,6 +48,23 @@ impl Stakes {
 }
 
 impl Watch {
+    /// The network in `root` as it is now, from its journals and its ledger, and the ledger's newest block; no block where
+    /// the ledger is away, which is a fact to show. None where there is no network.
+    pub async fn look(root: &Path) -> Result<Option<(View, Option<BlockNumber>)>, FolderError> {
+        let Some(settings) = read_settings(root)? else { return Ok(None) };
+        let mut view = Self::in_folder(root).view(&[]);
+        let mut stakes = Stakes::default();
+        if let Ok(chain) = RpcChain::connect(&settings.ledger_url(), RpcOptions::default()).await {
+            stakes.refresh(&chain, NETUID).await;
+        }
+        stakes.add_to(&mut view);
+        let document = std::fs::read(root.join("genesis.json")).ok();
+        if let Some(genesis) = document.and_then(|document| Genesis::from_json(&document).ok()) {
+            view.window = genesis.clock.window_of(stakes.head().unwrap_or(view.block));
+        }
+        Ok(Some((view, stakes.head())))
+    }
+
     /// The view of a running network: journals, stakes, and the share of the window that is over.
     pub fn view_of(&self, network: &Network, stakes: &Stakes, remarks: &[String], since: Duration) -> View {
         let mut view = self.view(remarks);

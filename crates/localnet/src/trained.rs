@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_base::{Genesis, StateHash, Window};
 use templar_bucket::{BucketServer, KeyRing};
-use templar_chain::{NodeChain, RpcChain, RpcOptions};
+use templar_chain::{NodeChain, PublicChain, RpcChain, RpcOptions};
+use templar_dashboard::Source;
 use templar_ledger::{Ledger, LocalChain};
 use templar_model::folder;
 use templar_record::{Checkpoint, PublicRecord, RecordError, Rules, fetch_latest_checkpoint, write_model_files};
@@ -17,6 +18,8 @@ pub struct OpenRecord {
     pub run: Rules,
     /// Its ledger and its buckets.
     pub record: PublicRecord,
+    /// The same ledger, with what it offers besides.
+    pub chain: Arc<dyn PublicChain>,
     /// Serves the buckets of a stopped network.
     _server: Option<BucketServer>,
 }
@@ -38,9 +41,14 @@ pub enum TrainedError {
 
 impl OpenRecord {
     /// The record on a ledger that answers.
-    pub fn new(run: Rules, chain: Arc<dyn NodeChain>) -> Self {
-        let record = PublicRecord::new(chain, run.genesis.netuid);
-        Self { run, record, _server: None }
+    pub fn new(run: Rules, chain: Arc<dyn PublicChain>) -> Self {
+        let record = PublicRecord::new(Arc::clone(&chain) as Arc<dyn NodeChain>, run.genesis.netuid);
+        Self { run, record, chain, _server: None }
+    }
+
+    /// The record for a dashboard. Keep this for as long as that is served: of a stopped network it serves the buckets.
+    pub fn source(&self) -> Source {
+        Source { run: self.run.clone(), record: self.record.clone(), chain: Arc::clone(&self.chain) }
     }
 
     /// The record of the network in `root`. Where it does not run, ledger and buckets are read in its folders; nothing is
@@ -62,8 +70,7 @@ impl OpenRecord {
         let chain = LocalChain::new(Ledger::reopen(&root.join("ledger"))?);
         let address = (settings.host(), settings.bucket_port).into();
         let server = BucketServer::bind(address, &root.join("bucket"), KeyRing::in_memory([])?).await?;
-        let record = PublicRecord::new(Arc::new(chain), run.genesis.netuid);
-        Ok(Self { run, record, _server: Some(server) })
+        Ok(Self { _server: Some(server), ..Self::new(run, Arc::new(chain)) })
     }
 
     /// The window at hand, by the ledger's newest block.

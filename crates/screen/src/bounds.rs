@@ -1,7 +1,10 @@
 //! Bounds of sizes and counts that several commands ask for, each with its reason. What is outside is a wrong use, told
 //! before any work is done.
 
-use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+use clap::builder::{
+    PossibleValue, PossibleValuesParser, RangedI64ValueParser, RangedU64ValueParser, TypedValueParser,
+};
+use templar_base::RuleName;
 use templar_corpus::{LARGEST_VOCABULARY, SMALLEST_VOCABULARY};
 
 /// The sizes of a vocabulary that is trained.
@@ -37,6 +40,12 @@ pub fn newest() -> RangedI64ValueParser<u32> {
 /// Items of a list, or sequences to measure.
 pub fn items() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1_000_000)
+}
+
+/// The rules by which pseudo-gradients are merged and applied.
+pub fn rules() -> impl TypedValueParser<Value = RuleName> {
+    PossibleValuesParser::new(RuleName::ALL.map(|rule| PossibleValue::new(rule.name()).help(rule.what())))
+        .try_map(|name| RuleName::named(&name).ok_or("there is no such rule"))
 }
 
 /// Numbers of windows, blocks and epochs: far from where arithmetic on them ends.

@@ -8,6 +8,7 @@ mod checkpoint;
 mod completions;
 mod config;
 mod corpus;
+mod dashboard;
 mod doctor;
 mod explain;
 mod governance;
@@ -61,6 +62,7 @@ enum Command {
     Model(model::Model),
     Up(up::Up),
     Status(status::Status),
+    Dashboard(dashboard::Dashboard),
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
@@ -98,6 +100,7 @@ impl Cli {
             Command::Model(model) => model.run(config),
             Command::Up(up) => up.run(config),
             Command::Status(status) => status.run(config),
+            Command::Dashboard(dashboard) => dashboard.run(config),
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),

@@ -6,8 +6,8 @@ use crate::failure::Advise;
 use crate::interrupt;
 use crate::output::Output;
 use clap::Args;
-use templar_chain::{Chain, RpcChain, RpcOptions};
-use templar_localnet::{NETUID, Stakes, Watch, read_settings};
+use templar_chain::Chain;
+use templar_localnet::Watch;
 use templar_screen::{network, slots};
 
 /// Show the local network of this machine: what each node does or waits for, windows, losses, contributions, stakes.
@@ -41,24 +41,9 @@ impl Status {
             return self.output.facts(&slots::facts(&metagraph), |paint| slots::text(paint, &metagraph));
         }
         let root = config.data_folder().join("up");
-        let settings = read_settings(&root).map_err(setup_advice)?;
-        let settings = settings.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
-        let settings = settings.advise("start one with `templar up`, or name its folder with --data")?;
-        let watch = Watch::in_folder(&root);
-        let mut view = watch.view(&[]);
-        let mut stakes = Stakes::default();
-        let url = settings.ledger_url();
-        // A ledger that is away is a fact to show, not a failure of this command.
-        interrupt::runtime(1)?.block_on(async {
-            if let Ok(chain) = RpcChain::connect(&url, RpcOptions::default()).await {
-                stakes.refresh(&chain, NETUID).await;
-            }
-        });
-        stakes.add_to(&mut view);
-        let head = stakes.head();
-        if let Ok(genesis) = crate::role::read_genesis(&root.join("genesis.json")) {
-            view.window = genesis.clock.window_of(head.unwrap_or(view.block));
-        }
+        let seen = interrupt::runtime(1)?.block_on(Watch::look(&root)).map_err(setup_advice)?;
+        let seen = seen.ok_or_else(|| anyhow::anyhow!("there is no local network in {}", root.display()));
+        let (view, head) = seen.advise("start one with `templar up`, or name its folder with --data")?;
         self.output.facts(&network::facts(&root, &view, head), |paint| network::text(&root, &view, head, paint))
     }
 }

@@ -6,16 +6,17 @@ use crate::output::{Output, print};
 use crate::{interrupt, text};
 use anyhow::Context;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_corpus::LeftOut;
+use templar_dashboard::{Dashboard, Listener};
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
-    Watch, Wish, bring_up,
+    Watch, Wish, bring_up, listen_address,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::corpus::source_remark;
@@ -54,7 +55,7 @@ pub struct Up {
     #[arg(long, value_name = "IP")]
     listen: Option<IpAddr>,
     /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
-    #[arg(long, value_name = "RULE", value_parser = rules())]
+    #[arg(long, value_name = "RULE", value_parser = bounds::rules())]
     rule: Option<RuleName>,
     /// Part of the payloads that are audited by replay, 0 to 1, for a new network; none by default
     #[arg(long, value_name = "X", value_parser = bounds::per_mille)]
@@ -62,6 +63,12 @@ pub struct Up {
     /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
     #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
+    /// Address of the page that shows the run; by default a free port that only this machine reaches
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    dashboard: Option<SocketAddr>,
+    /// Serve no page
+    #[arg(long, conflicts_with = "dashboard")]
+    no_dashboard: bool,
     #[command(flatten)]
     output: Output,
     /// Print plain lines instead of the screen on a terminal
@@ -73,11 +80,6 @@ pub struct Up {
     preset: PresetFlag,
     #[command(flatten)]
     data: DataFlag,
-}
-
-fn rules() -> impl TypedValueParser<Value = RuleName> {
-    PossibleValuesParser::new(RuleName::ALL.map(|rule| PossibleValue::new(rule.name()).help(rule.what())))
-        .try_map(|name| RuleName::named(&name).ok_or("there is no such rule"))
 }
 
 /// What to do about a network that cannot be used or set up.
@@ -105,6 +107,8 @@ impl Up {
         }
         let options = self.options(&config);
         options.check().map_err(setup_advice)?;
+        let page =
+            (!self.no_dashboard).then(|| Listener::bind_or_free(self.dashboard)).transpose().map_err(setup_advice)?;
         let folder = Folder::open(&config.data_folder().join("up")).map_err(setup_advice)?;
         let mut progress = Progress::new(config.is_quiet || self.output.is_json());
         let synthetic = is_synthetic.then_some(SYNTHETIC_BYTES);
@@ -139,7 +143,7 @@ impl Up {
         }
         checked.remarks.push(network::NEXT.to_owned());
         checked.remarks.extend(checked.sources.iter().map(|text| source_remark(&text.name, &text.licence)));
-        interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, progress))
+        interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, page, progress))
     }
 
     fn options(&self, config: &Config) -> NetworkOptions {
@@ -156,7 +160,13 @@ impl Up {
         NetworkOptions { preset, vocab_size, window_seconds, rule, audit_rate, miners, validators }
     }
 
-    async fn run_network(&self, folder: &Folder, checked: Checked, mut progress: Progress) -> anyhow::Result<()> {
+    async fn run_network(
+        &self,
+        folder: &Folder,
+        checked: Checked,
+        page: Option<Listener>,
+        mut progress: Progress,
+    ) -> anyhow::Result<()> {
         let mut children = Children::of_program(std::env::current_exe().context("cannot find this program's file")?);
         let asked_to_stop = interrupt::asked_to_stop()?;
         let mut remarks = checked.remarks;
@@ -179,7 +189,10 @@ impl Up {
                 let rule = RuleName::of(&network.genesis.outer).filter(|rule| *rule != RuleName::default());
                 remarks.extend(rule.map(|rule| format!("rule: {rule}")));
                 remarks.push(network.genesis.audit.describe(network.genesis.economics.ramp_windows));
-                self.watch(folder, &network, &remarks, &mut children).await
+                match network.serve(page).map_err(setup_advice) {
+                    Ok(page) => self.watch(folder, &network, page.as_ref(), remarks, &mut children).await,
+                    Err(error) => Err(error),
+                }
             }
         };
         children.stop(folder).await?;
@@ -190,7 +203,8 @@ impl Up {
         &self,
         folder: &Folder,
         network: &Network,
-        remarks: &[String],
+        page: Option<&Dashboard>,
+        mut remarks: Vec<String>,
         children: &mut Children,
     ) -> anyhow::Result<()> {
         let output = self.output;
@@ -201,11 +215,15 @@ impl Up {
         let mut stakes = Stakes::default();
         let mut tally = Tally::default();
         let address = network.settings.run_address().map(|address| address.to_string());
-        let run = network.genesis.run_id();
-        let started = json!({"event": "started", "run": run, "folder": folder.path(), "ledger": network.settings.ledger_url(), "address": address});
+        let (run, page) = (network.genesis.run_id(), page.map(Dashboard::url));
+        if let Some(page) = page {
+            // First, so that a narrow screen shows it.
+            remarks.insert(0, format!("dashboard: {page}"));
+        }
+        let started = json!({"event": "started", "run": run, "folder": folder.path(), "ledger": network.settings.ledger_url(), "address": address, "dashboard": page});
         output.event(&started, |_| String::new())?;
         if !self.output.is_json() {
-            for remark in remarks {
+            for remark in &remarks {
                 print(remark)?;
             }
             print(&format!("run {}, in {}", run.short(), folder.path().display()))?;
@@ -223,7 +241,7 @@ impl Up {
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;
             let news = watch.news();
-            view = watch.view_of(network, &stakes, remarks, begun.elapsed());
+            view = watch.view_of(network, &stakes, &remarks, begun.elapsed());
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {

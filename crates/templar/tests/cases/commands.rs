@@ -3,7 +3,7 @@
 use crate::program::{Place, succeeded, text};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use templar_base::random::Stream;
@@ -327,6 +327,16 @@ fn sizes_and_counts_have_bounds() {
     }
 }
 
+/// An answer over HTTP, as it came.
+fn fetch(url: &str, path: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
 #[test]
 fn a_node_started_by_hand_tells_what_it_does() {
     let place = Place::new();
@@ -344,6 +354,17 @@ fn a_node_started_by_hand_tells_what_it_does() {
     assert!(finding["health"] == "ok" && url.starts_with("ws://"), "{finding}");
     let slots = place.json(&["status", "--ledger", &url, "--json"]);
     assert_eq!(slots["slots"].as_array().unwrap().len(), 2, "{slots}");
+
+    // The page of the network, and the same of its record by a process of its own.
+    let run = start["run"].as_str().unwrap();
+    let mut page = place.start(&["dashboard", "--data", "d", "--listen", "127.0.0.1:0", "--json"]);
+    let listening = page.event();
+    assert_eq!((&listening["event"], &listening["run"]), (&"listening".into(), &start["run"]), "{listening}");
+    for url in [&start["dashboard"], &listening["url"]] {
+        let shown = fetch(url.as_str().unwrap(), "/api/v1/run");
+        assert!(shown.starts_with("HTTP/1.1 200") && shown.contains(run), "{shown}");
+    }
+    assert_eq!(page.interrupt().0, Some(0));
 
     let mut guest = place.start(&["miner", "--local", "guest", "--data", "d", "--threads", "1", "--json"]);
     let started = guest.wait_for(|event| event["event"] == "started");

@@ -102,3 +102,18 @@ fn a_wrong_bucket_name_or_keys_file_is_refused() {
     assert!(place.failure(1, &["bucket", "--keys", "keys.json", "--listen", ANY]).contains("keys file"));
     assert!(place.failure(2, &["bucket", "--listen", "nowhere"]).contains("bucket_listen"));
 }
+
+#[test]
+fn a_dashboard_without_a_network_says_what_to_do() {
+    let place = Place::new();
+    let error = place.failure(1, &["dashboard", "--listen", ANY]);
+    assert!(error.contains("there is no local network") && error.contains("templar up"), "{error}");
+    let taken = std::net::TcpListener::bind(ANY).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = place.failure(1, &["dashboard", "--listen", &address]);
+    assert!(error.contains("is in use") && error.contains("--listen"), "{error}");
+    let error = place.failure(1, &["up", "--dashboard", &address, "--text", "synthetic"]);
+    assert!(error.contains("is in use") && error.contains("--no-dashboard"), "{error}");
+    assert!(place.failure(2, &["dashboard", "--listen", "9090"]).contains("127.0.0.1:9090"));
+    assert!(place.failure(2, &["up", "--dashboard", ANY, "--no-dashboard"]).contains("--dashboard"));
+}

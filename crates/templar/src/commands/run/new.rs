@@ -6,7 +6,6 @@ use crate::config::{Config, LedgerFlag, NetuidFlag, PresetFlag};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use anyhow::Context;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -153,7 +152,7 @@ struct TrainingFlags {
 #[command(next_help_heading = "Merging and judging")]
 struct MergingFlags {
     /// How pseudo-gradients are merged and applied
-    #[arg(long, value_name = "RULE", default_value = "mean-of-senders", value_parser = rule_parser())]
+    #[arg(long, value_name = "RULE", default_value = "mean-of-senders", value_parser = bounds::rules())]
     rule: RuleName,
     /// Kept values of each chunk of 4096
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4_096))]
@@ -189,11 +188,6 @@ enum OptimiserName {
     Adamw,
     /// Muon for the matrices of the layers, AdamW for the rest
     Muon,
-}
-
-fn rule_parser() -> impl TypedValueParser<Value = RuleName> {
-    PossibleValuesParser::new(RuleName::ALL.map(|rule| PossibleValue::new(rule.name()).help(rule.what())))
-        .try_map(|name| RuleName::named(&name).ok_or("there is no such rule"))
 }
 
 impl New {

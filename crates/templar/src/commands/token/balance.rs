@@ -5,14 +5,9 @@ use crate::config::Config;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
-use std::collections::BTreeMap;
-use templar_base::{Alpha, Netuid, PublicKey, Uid};
-use templar_chain::{Bank, Chain, ChainError, RpcChain};
+use templar_base::PublicKey;
+use templar_chain::{Bank, Chain, positions};
 use templar_screen::table;
-use tokio::task::JoinSet;
-
-/// Questions under way at once.
-const PARALLEL: usize = 32;
 
 /// Show the free balance of a coldkey and what it has staked.
 ///
@@ -25,13 +20,6 @@ pub struct Balance {
     address: Option<PublicKey>,
     #[command(flatten)]
     shared: Shared,
-}
-
-/// Stake of one coldkey behind one hotkey.
-struct Position {
-    hotkey: PublicKey,
-    uid: Option<Uid>,
-    stake: Alpha,
 }
 
 impl Balance {
@@ -77,35 +65,4 @@ fn own_hotkeys(config: &Config) -> Vec<PublicKey> {
     let Ok(wallet) = keys::wallet(config) else { return Vec::new() };
     let names = wallet.hotkeys().unwrap_or_default();
     names.iter().filter_map(|name| wallet.hotkey_address(name).ok()).collect()
-}
-
-/// What the coldkey has behind the subnet's hotkeys and the given ones, by slot, then by key.
-async fn positions(
-    chain: &RpcChain,
-    netuid: Netuid,
-    coldkey: &PublicKey,
-    further: Vec<PublicKey>,
-) -> Result<Vec<Position>, ChainError> {
-    let metagraph = chain.metagraph(netuid, None).await?;
-    let staked = metagraph.neurons.iter().filter(|neuron| neuron.stake > Alpha::ZERO);
-    let mut hotkeys: BTreeMap<PublicKey, Option<Uid>> = further.into_iter().map(|hotkey| (hotkey, None)).collect();
-    hotkeys.extend(staked.map(|neuron| (neuron.hotkey, Some(neuron.uid))));
-    let mut waiting = hotkeys.into_iter();
-    let (mut tasks, mut positions) = (JoinSet::new(), Vec::new());
-    loop {
-        while tasks.len() < PARALLEL {
-            let Some((hotkey, uid)) = waiting.next() else { break };
-            let (chain, coldkey) = (chain.clone(), *coldkey);
-            tasks.spawn(async move {
-                let stake = chain.stake(&hotkey, &coldkey).await?;
-                Ok::<_, ChainError>(Position { hotkey, uid, stake })
-            });
-        }
-        // A question neither panics nor is cancelled, so that every joined one has an answer.
-        let Some(Ok(answer)) = tasks.join_next().await else { break };
-        positions.push(answer?);
-    }
-    positions.retain(|position| position.stake > Alpha::ZERO);
-    positions.sort_by_key(|position| (position.uid.is_none(), position.uid, position.hotkey));
-    Ok(positions)
 }

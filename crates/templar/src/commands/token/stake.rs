@@ -7,9 +7,9 @@ use crate::output::Output;
 use crate::{interrupt, keys};
 use clap::Args;
 use serde_json::json;
-use templar_base::{Alpha, Netuid, PublicKey, Rao};
+use templar_base::{Alpha, PublicKey, Rao};
 use templar_chain::market::{Market, Order, Quote, Slippage};
-use templar_chain::{Bank, Call, Chain, ChainError, Event, PriceLimit, Refusal, RpcChain};
+use templar_chain::{Bank, Call, ChainError, Event, PriceLimit, Refusal, RpcChain, check_known};
 use templar_screen::market::Portion;
 
 /// Buy the subnet's token with TAO and stake it behind a hotkey: its weight when it judges.
@@ -134,16 +134,6 @@ impl Trade {
         );
         self.consent.ask(&what, "Trade?", "not traded")
     }
-}
-
-/// Rejected in the ledger's own words before the operator is asked.
-async fn check_known(chain: &RpcChain, netuid: Netuid, hotkey: PublicKey) -> Result<(), ChainError> {
-    let metagraph = chain.metagraph(netuid, None).await?;
-    // A hotkey without a slot may be known all the same; what is staked behind it says so.
-    if metagraph.neuron(&hotkey).is_some() || !chain.history(&hotkey, None, 1).await?.is_empty() {
-        return Ok(());
-    }
-    Err(ChainError::Refused { refusal: Refusal::HotKeyAccountNotExists { hotkey } })
 }
 
 /// Signs, waits, and reports the result.
