@@ -44,7 +44,7 @@ fn now(snapshot: &Snapshot, totals: &RunTotals) -> Markup {
         ("Window", current),
         ("Loss on the text of judgement, nats per token", Markup::text(losses)),
         ("Merged tokens", Markup::text(count(totals.tokens))),
-        ("Speed", Markup::text(speed)),
+        ("Speed of the newest window", Markup::text(speed)),
         ("In sync, by state root", Markup::text(sync)),
         ("Windows read", Markup::text(nulls)),
         ("Sealed payloads", Markup::text(words::size(totals.sealed_bytes))),
@@ -59,7 +59,7 @@ fn progress(snapshot: &Snapshot) -> String {
     let done = timeline.iter().rev().find(|moment| moment.time_ms.is_some());
     let sealed = view.miners.iter().filter(|miner| miner.sealed.is_some()).count();
     match done {
-        Some(moment) => format!(": {}, {sealed} sealed", moment.what),
+        Some(moment) => format!(": {}; {sealed} sealed so far", moment.what),
         None => String::new(),
     }
 }

@@ -12,8 +12,8 @@ use templar_localnet::listen_address;
 
 /// Serve the public record of a run as a page: progress, miners, windows, market, votes, evidence.
 ///
-/// Needs no key and no corpus, and writes nothing. Without --genesis it is about the network of `templar up` on this machine,
-/// also when that is stopped. The same facts are at /api/v1/run as JSON and at /metrics for Prometheus.
+/// Needs no key and no corpus, and writes nothing. Without --genesis it is about the network of `templar up` on this
+/// machine, also when that is stopped. The same facts are at /api/v1/run as JSON and at /metrics for Prometheus.
 ///
 /// Example: templar dashboard
 /// Example: templar dashboard --genesis genesis.json --ledger ws://203.0.113.7:9944 --listen 0.0.0.0:9090

@@ -216,8 +216,10 @@ impl Up {
         let mut tally = Tally::default();
         let address = network.settings.run_address().map(|address| address.to_string());
         let (run, page) = (network.genesis.run_id(), page.map(Dashboard::url));
-        // First, so that a narrow screen shows it.
-        remarks.splice(0..0, page.map(|page| format!("dashboard: {page}")));
+        if let Some(page) = page {
+            // First, so that a narrow screen shows it.
+            remarks.insert(0, format!("dashboard: {page}"));
+        }
         let started = json!({"event": "started", "run": run, "folder": folder.path(), "ledger": network.settings.ledger_url(), "address": address, "dashboard": page});
         output.event(&started, |_| String::new())?;
         if !self.output.is_json() {
