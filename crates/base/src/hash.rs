@@ -100,13 +100,6 @@ impl ContentHash {
     }
 }
 
-impl From<BlockHash> for Beacon {
-    /// On the local ledger a block's beacon is its hash.
-    fn from(hash: BlockHash) -> Self {
-        Self(hash.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,11 +62,12 @@ impl LedgerBench {
 
     fn measure(&self, folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<Figures> {
         progress.say("signing transfers");
-        let (profile, signed) = signed_transfers(self.transfers);
+        let secret = Ledger::draw_secret()?;
+        let (profile, signed) = signed_transfers(self.transfers, &secret);
         progress.say("applying transfers");
         let transfers_per_second = apply_transfers(&profile, &signed)?;
         progress.say("queueing and storing transfers");
-        let queued_and_stored = store_transfers(&profile, &signed, &folder.join("transfers"))?;
+        let queued_and_stored = store_transfers((&profile, secret), &signed, &folder.join("transfers"))?;
         progress.say("epochs");
         let input = epoch_input(None);
         let liquid = epoch_input(Some(s425::LIQUID_ALPHA));
@@ -88,10 +89,10 @@ impl LedgerBench {
 }
 
 /// Transfers of 200 senders, in rounds of one each.
-fn signed_transfers(transfers: u32) -> (Profile, Vec<Vec<Transaction>>) {
+fn signed_transfers(transfers: u32, secret: &[u8; 32]) -> (Profile, Vec<Vec<Transaction>>) {
     let senders: Vec<Keypair> = (0..200).map(|seed| Keypair::from_seed([seed; 32])).collect();
     let keys: Vec<PublicKey> = senders.iter().map(Keypair::public).collect();
-    let profile = Profile::local(keys[0], &keys);
+    let profile = Profile::local(keys[0], &keys).with_authority(secret);
     let genesis = profile.genesis_hash();
     let call = Call::Transfer { to: PublicKey::new([9; 32]), amount: Rao::from_rao(1_000) };
     let rounds = u64::from(transfers).div_ceil(senders.len() as u64);
@@ -123,8 +124,12 @@ fn apply_transfers(profile: &Profile, signed: &[Vec<Transaction>]) -> anyhow::Re
     Ok(applied as f64 / seconds)
 }
 
-fn store_transfers(profile: &Profile, signed: &[Vec<Transaction>], folder: &Path) -> anyhow::Result<f64> {
-    let mut ledger = Ledger::open(folder, profile, Ledger::draw_secret()?)?;
+fn store_transfers(
+    (profile, secret): (&Profile, [u8; 32]),
+    signed: &[Vec<Transaction>],
+    folder: &Path,
+) -> anyhow::Result<f64> {
+    let mut ledger = Ledger::open(folder, profile, secret)?;
     let started = Instant::now();
     for transactions in signed {
         for transaction in transactions {

@@ -37,6 +37,20 @@ pub trait Commitments: Send + Sync {
     /// made; the newest window first.
     async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError>;
 
+    /// What each of these hotkeys has under a topic and index, by hotkey, and nothing of others. Over a network an
+    /// answer counts only with a proof for each key that it has this record, or none: nobody can leave one out.
+    async fn commitments_of(
+        &self,
+        netuid: Netuid,
+        topic: Topic,
+        index: u64,
+        hotkeys: &[PublicKey],
+    ) -> Result<Vec<CommitmentRecord>, ChainError> {
+        let mut records = self.commitments(netuid, topic, index).await?;
+        records.retain(|record| hotkeys.contains(&record.hotkey));
+        Ok(records)
+    }
+
     /// The address of each hotkey's bucket, by hotkey.
     async fn bucket_commitments(&self, netuid: Netuid) -> Result<Vec<CommitmentRecord>, ChainError> {
         self.commitments(netuid, Topic::Bucket, 0).await
@@ -44,7 +58,7 @@ pub trait Commitments: Send + Sync {
 }
 
 /// Bytes as hexadecimal text in JSON.
-mod hex_bytes {
+pub(crate) mod hex_bytes {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

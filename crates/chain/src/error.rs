@@ -93,6 +93,14 @@ pub enum ChainError {
         /// Blocks allowed.
         limit: u64,
     },
+    /// More keys were named than one answer proves.
+    #[error("{asked} hotkeys asked for, at most {limit} at once; ask in pieces")]
+    TooManyKeys {
+        /// Keys asked for.
+        asked: u64,
+        /// Keys allowed.
+        limit: u64,
+    },
     /// This client asks too much.
     #[error("the ledger answers {per_second} requests a second of one client; ask more slowly")]
     TooManyRequests {
@@ -129,6 +137,30 @@ pub enum ChainError {
         /// What is wrong.
         reason: String,
     },
+    /// The server gave what the chain's authority did not sign, or what contradicts what it signed.
+    #[error(
+        "the ledger at {address} is not to be believed: its answer to {method} is not what the chain's authority \
+         signed ({reason}); it serves another chain, or somebody on the way changes its answers: name another address \
+         with --ledger, across networks one that begins with wss://"
+    )]
+    Forged {
+        /// Who answered.
+        address: String,
+        /// What was called.
+        method: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The server went back behind what it has shown.
+    #[error("the ledger at {address} answered by block {given} after it had shown block {shown}; retry")]
+    Behind {
+        /// Who answered.
+        address: String,
+        /// The block that the answer is of.
+        given: BlockNumber,
+        /// The newest that it had shown.
+        shown: BlockNumber,
+    },
     /// This machine has no random source.
     #[error("this machine's random source failed: {0}; nothing was signed")]
     Random(String),
@@ -154,11 +186,12 @@ impl AtFault for ChainError {
             | Self::Deadline { .. }
             | Self::Expired { .. }
             | Self::TooManyRequests { .. }
+            | Self::Behind { .. }
             | Self::NoSuchBlock { .. } => Fault::Passing,
             Self::Refused { refusal } if refusal.is_transient() => Fault::Passing,
             Self::NotQueued { reason } if reason.is_transient() => Fault::Passing,
-            Self::Protocol { .. } => Fault::Peer,
-            Self::RangeTooLarge { .. } | Self::NoSnapshot { .. } => Fault::Ours,
+            Self::Protocol { .. } | Self::Forged { .. } => Fault::Peer,
+            Self::RangeTooLarge { .. } | Self::TooManyKeys { .. } | Self::NoSnapshot { .. } => Fault::Ours,
             // What was refused, has passed, or cannot be known from here: somebody has to look.
             Self::Refused { .. }
             | Self::Address { .. }

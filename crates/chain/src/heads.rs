@@ -5,18 +5,22 @@ use std::sync::Arc;
 use templar_base::BlockNumber;
 use tokio::sync::watch;
 
+/// The newest block, or why what came last is not believed; none before the first.
+pub type Newest = Option<Result<BlockHeader, ChainError>>;
+
 /// New blocks, in order and without gaps as far as the ledger's history reaches.
 ///
 /// It holds no queue: a slow reader is served from history, so it costs no memory however far behind it is.
 pub struct HeadStream {
-    newest: watch::Receiver<Option<BlockHeader>>,
+    newest: watch::Receiver<Newest>,
     chain: Arc<dyn Chain>,
     delivered: Option<BlockNumber>,
 }
 
 impl HeadStream {
-    /// The blocks after the newest one that `newest` shows; `chain` serves those between.
-    pub fn new(newest: watch::Receiver<Option<BlockHeader>>, chain: Arc<dyn Chain>) -> Self {
+    /// The blocks after the newest one that `newest` shows; `chain` serves those between. An error there is given to
+    /// whoever asks, until a block takes its place.
+    pub fn new(newest: watch::Receiver<Newest>, chain: Arc<dyn Chain>) -> Self {
         Self { newest, chain, delivered: None }
     }
 
@@ -24,7 +28,7 @@ impl HeadStream {
     /// goes on where it was. Cancelling loses nothing.
     pub async fn next(&mut self) -> Result<BlockHeader, ChainError> {
         loop {
-            let newest = self.newest.borrow_and_update().clone();
+            let newest = self.newest.borrow_and_update().clone().transpose()?;
             if let Some(header) = self.after(newest).await? {
                 self.delivered = Some(header.number);
                 return Ok(header);
@@ -40,7 +44,7 @@ impl HeadStream {
     #[cfg(feature = "client")]
     pub(crate) async fn wait_beyond(mut self, block: BlockNumber) {
         // An error means that nothing will come any more; the caller finds out by asking.
-        let _ = self.newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.number > block)).await;
+        let _ = self.newest.wait_for(|newest| is_beyond(newest, block)).await;
     }
 
     async fn after(&self, newest: Option<BlockHeader>) -> Result<Option<BlockHeader>, ChainError> {
@@ -59,4 +63,9 @@ impl HeadStream {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether there is a block after `block`.
+pub fn is_beyond(newest: &Newest, block: BlockNumber) -> bool {
+    matches!(newest, Some(Ok(newest)) if newest.number > block)
 }

@@ -20,9 +20,11 @@
 //! ```
 
 pub mod access;
+mod authority;
 mod bank;
 mod block;
 mod call;
+mod certificate;
 mod chain;
 mod commitment;
 mod error;
@@ -37,9 +39,11 @@ pub mod market;
 mod mempool_error;
 mod metagraph;
 mod positions;
+mod records;
 mod refusal;
 #[cfg(any(feature = "client", feature = "server"))]
 mod rpc;
+mod signed;
 mod snapshot_offer;
 pub mod submission;
 mod trade;
@@ -47,20 +51,26 @@ mod transaction;
 mod weights_hash;
 mod yuma_rule;
 
+pub use authority::{AuthorityKey, AuthoritySigner, BlsSignature, ChainKey, chain_name};
 pub use bank::{Account, Bank, Totals};
-pub use block::{Block, BlockHeader, Header, Included, transactions_root};
+pub use block::{Block, BlockHeader, Header, Included, MAX_SEEDS, early_beacon, seed_beacon, transactions_root};
 pub use call::{Call, MAX_COMMITMENT_BYTES, Topic};
+pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_BYTES};
 pub use chain::{Chain, NodeChain, PublicChain};
 pub use commitment::{CommitmentRecord, Commitments, IndexedCommitment};
 pub use error::ChainError;
 pub use event::{Event, EventRecord, Receipt};
 pub use explanation::{Check, Explain, Explanation, MinerTerm, Payout, SlotInput, SlotTerms, ValidatorTerm};
-pub use heads::HeadStream;
+pub use heads::{HeadStream, Newest, is_beyond};
 pub use hyperparameters::{Hyperparameters, SettingChanges};
 pub use limits::{MAX_ENTRIES, MAX_EVENT_BLOCKS};
 pub use mempool_error::MempoolError;
 pub use metagraph::{Metagraph, Neuron};
 pub use positions::{Position, check_known, positions};
+pub use records::{
+    KeyLeaf, Leaf, ListProof, MAX_PROVED_KEYS, MerkleList, ProofError, ProvedRecords, RecordLeaf, RecordProof,
+    RecordsDigest, prove_in,
+};
 pub use refusal::Refusal;
 #[cfg(any(feature = "client", feature = "server"))]
 pub use rpc::LEDGER_ERROR_CODE;
@@ -68,6 +78,7 @@ pub use rpc::LEDGER_ERROR_CODE;
 pub use rpc::LedgerRpcServer;
 #[cfg(feature = "client")]
 pub use rpc::{LedgerRpcClient, RpcChain, RpcOptions};
+pub use signed::{Authority, SignedBlock, SignedHeader};
 pub use snapshot_offer::SnapshotOffer;
 pub use trade::{PoolError, PriceLimit};
 pub use transaction::{

@@ -11,7 +11,8 @@ use templar_ledger::Replica;
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).ok_or("give the ledger's address, such as ws://127.0.0.1:9944")?;
     let chain = RpcChain::connect(&address, RpcOptions::default()).await?;
-    let mut replica = Replica::at_genesis(chain.profile().await?, &chain.block(BlockNumber(0)).await?)?;
+    let first = chain.block(BlockNumber(0)).await?;
+    let mut replica = Replica::at_genesis(chain.profile().await?, &first.block)?;
     let mut heads = chain.subscribe_heads().await?;
     loop {
         let newest = heads.next().await?.number;

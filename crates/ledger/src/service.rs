@@ -11,4 +11,5 @@ pub(crate) mod replica;
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod store;
+pub(crate) mod store_error;
 mod view;

@@ -13,6 +13,7 @@ mod market;
 mod moving_price;
 mod price;
 mod profile;
+mod records;
 mod rows;
 mod table;
 mod weighted_pool;

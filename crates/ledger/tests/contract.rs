@@ -121,9 +121,9 @@ async fn a_block_fetched_over_the_network_replays() {
         .await
         .unwrap();
     let mut state = templar_ledger::State::genesis(chain.profile().await.unwrap()).unwrap();
-    let mut parent = chain.block(BlockNumber(0)).await.unwrap().header;
+    let mut parent = chain.block(BlockNumber(0)).await.unwrap().block.header;
     for number in 1..=receipt.block.0 {
-        let block = chain.block(BlockNumber(number)).await.unwrap();
+        let block = chain.block(BlockNumber(number)).await.unwrap().block;
         templar_ledger::replay(&mut state, &parent, &block).unwrap();
         parent = block.header;
     }

@@ -116,7 +116,7 @@ impl Town {
     /// Replays everything from genesis, as a follower does, and ends at the same root.
     fn assert_replays(&self) {
         self.chain.with(|ledger| {
-            let mut state = State::genesis(self.profile.clone()).unwrap();
+            let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
             let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
             for number in 1..=ledger.head().number.0 {
                 let block = ledger.block(BlockNumber(number)).unwrap();
@@ -419,7 +419,7 @@ proptest! {
             }
         }
         let (head, root) = (ledger.head(), ledger.state().root());
-        let mut state = State::genesis(small_profile()).unwrap();
+        let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
         let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
         for number in 1..=head.number.0 {
             let block = ledger.block(BlockNumber(number)).unwrap();

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use support::{NETUID, commit, key, register, stake, weights};
 use templar_base::{BlockHash, BlockNumber, ContentHash, PublicKey, Rao, StateRoot};
-use templar_chain::{Block, Call, ChainError, RpcChain, RpcOptions, SnapshotOffer, Topic};
+use templar_chain::{Call, ChainError, RpcChain, RpcOptions, SignedBlock, SnapshotOffer, Topic};
 use templar_ledger::{
-    Ledger, LedgerServer, LocalChain, Profile, Replica, ReplicaError, SNAPSHOT_BLOCKS, ServerOptions, SnapshotSource,
-    StoreError, fetch_snapshot,
+    Ledger, LedgerServer, LocalChain, Profile, ReplayError, Replica, ReplicaError, SNAPSHOT_BLOCKS, ServerOptions,
+    SnapshotSource, StoreError, fetch_snapshot,
 };
 
 /// Accounts that make the state worth several parts.
@@ -108,7 +108,7 @@ impl SnapshotSource for Source {
             _ => {}
         }
         if self.lie == Lie::Block {
-            offer.hash = SnapshotSource::block(self, offer.block).await?.header.hash();
+            offer.hash = SnapshotSource::block(self, offer.block).await?.block.header.hash();
         }
         Ok(offer)
     }
@@ -127,24 +127,28 @@ impl SnapshotSource for Source {
         }
     }
 
-    async fn block(&self, number: BlockNumber) -> Result<Block, ChainError> {
-        let mut block = self.chain.with(|ledger| ledger.block(number))?;
+    async fn block(&self, number: BlockNumber) -> Result<SignedBlock, ChainError> {
+        let mut signed = self.chain.with(|ledger| ledger.signed_block(number))?;
         if self.lie == Lie::Block {
-            block.header.state_root = StateRoot::new([9; 32]);
+            signed.block.header.state_root = StateRoot::new([9; 32]);
         }
-        Ok(block)
+        Ok(signed)
     }
 }
 
-async fn fetch(source: &Source, folder: &Path, trusted: Option<BlockHash>) -> Result<Replica, ReplicaError> {
-    fetch_snapshot(source, folder, trusted, &mut |_, _| {}).await
+async fn fetch(source: &Source, folder: &Path) -> Result<Replica, ReplicaError> {
+    fetch_snapshot(source, folder, name_of(&source.chain), &mut |_, _| {}).await
+}
+
+fn name_of(chain: &LocalChain) -> BlockHash {
+    chain.with(|ledger| ledger.state().genesis_hash())
 }
 
 /// Follows to the ledger's head and compares everything that has a root.
 fn follow_to_head(replica: &mut Replica, chain: &LocalChain) {
     let head = chain.with(Ledger::head);
     while replica.head().number < head.number {
-        let next = chain.with(|ledger| ledger.block(replica.head().number.plus(1))).unwrap();
+        let next = chain.with(|ledger| ledger.signed_block(replica.head().number.plus(1))).unwrap();
         replica.follow(&next).unwrap();
     }
     assert_eq!((replica.head().hash(), replica.state().root()), (head.hash, head.state_root));
@@ -161,11 +165,9 @@ async fn a_follower_from_a_snapshot_reaches_the_same_roots_and_goes_on_after_a_r
     assert!(matches!(rpc.block(BlockNumber(0)).await, Err(ChainError::Pruned { .. })));
     let offer = rpc.snapshot().await.unwrap();
     assert!(offer.parts.len() >= 3, "the state should have several parts");
-    // Trusted is a later block, as somebody else would tell it.
     live_on(&chain, 20);
-    let trusted = Some(chain.with(Ledger::head).hash);
     let mut shown = Vec::new();
-    let fetched = fetch_snapshot(&rpc, folder.path(), trusted, &mut |done, all| shown.push((done, all))).await;
+    let fetched = fetch_snapshot(&rpc, folder.path(), name_of(&chain), &mut |done, all| shown.push((done, all))).await;
     let mut replica = fetched.unwrap();
     assert_eq!(shown.last(), Some(&(offer.parts.len(), offer.parts.len())));
     assert_eq!(replica.head().number, offer.block);
@@ -187,15 +189,14 @@ async fn a_follower_from_a_snapshot_reaches_the_same_roots_and_goes_on_after_a_r
 async fn a_download_that_is_cut_goes_on_and_takes_the_newest_snapshot_where_its_own_is_gone() {
     let (chain, folder) = (old_ledger(), tempfile::tempdir().unwrap());
     let source = Source::new(&chain, Lie::None);
-    let trusted = Some(chain.with(Ledger::head).hash);
     *source.patience.lock().unwrap() = 2;
-    let error = fetch(&source, folder.path(), trusted).await.unwrap_err();
+    let error = fetch(&source, folder.path()).await.unwrap_err();
     assert!(matches!(error, ReplicaError::Chain(ChainError::Unreachable { .. })), "{error}");
     assert!(Replica::open(folder.path()).unwrap().is_none(), "half a snapshot is no copy");
     // What a power cut left of a part is fetched again, what is whole is not.
     std::fs::write(folder.path().join("snapshot").join("1"), b"cut").unwrap();
     *source.patience.lock().unwrap() = u32::MAX;
-    let mut replica = fetch(&source, folder.path(), trusted).await.unwrap();
+    let mut replica = fetch(&source, folder.path()).await.unwrap();
     let given = source.given.lock().unwrap().clone();
     assert_eq!(given[..4], [0, 1, 1, 2], "{given:?}");
     follow_to_head(&mut replica, &chain);
@@ -203,16 +204,13 @@ async fn a_download_that_is_cut_goes_on_and_takes_the_newest_snapshot_where_its_
 
     let slow = tempfile::tempdir().unwrap();
     *source.patience.lock().unwrap() = 1;
-    fetch(&source, slow.path(), trusted).await.unwrap_err();
+    fetch(&source, slow.path()).await.unwrap_err();
     for _ in 0..2 {
         live_on(&chain, SNAPSHOT_BLOCKS);
         chain.snapshot();
     }
     *source.patience.lock().unwrap() = u32::MAX;
-    let error = fetch(&source, slow.path(), trusted).await.unwrap_err();
-    assert!(matches!(error, ReplicaError::NotTrusted { .. }), "what was trusted is too old by now: {error}");
-    let trusted = Some(chain.with(Ledger::head).hash);
-    let mut replica = fetch(&source, slow.path(), trusted).await.unwrap();
+    let mut replica = fetch(&source, slow.path()).await.unwrap();
     follow_to_head(&mut replica, &chain);
 }
 
@@ -222,39 +220,36 @@ async fn a_false_snapshot_is_refused_and_leaves_nothing() {
     let head = chain.with(Ledger::head);
     for lie in [Lie::Part, Lie::State, Lie::Block, Lie::Parts, Lie::Withdrawn] {
         let (source, folder) = (Source::new(&chain, lie), tempfile::tempdir().unwrap());
-        let error = fetch(&source, folder.path(), Some(head.hash)).await.unwrap_err();
+        let error = fetch(&source, folder.path()).await.unwrap_err();
         let is_right = match lie {
             Lie::State => matches!(error, ReplicaError::FalseState(block) if block == head.number),
-            Lie::Block => matches!(error, ReplicaError::NotTrusted { .. }),
+            Lie::Block => {
+                matches!(error, ReplicaError::Replay(ReplayError::NotSigned(block, _)) if block == head.number)
+            }
             _ => matches!(error, ReplicaError::Contradiction(_)),
         };
         assert!(is_right, "{error}");
         assert!(Replica::open(folder.path()).unwrap().is_none());
         // The same folder serves for an honest ledger.
-        follow_to_head(
-            &mut fetch(&Source::new(&chain, Lie::None), folder.path(), Some(head.hash)).await.unwrap(),
-            &chain,
-        );
+        follow_to_head(&mut fetch(&Source::new(&chain, Lie::None), folder.path()).await.unwrap(), &chain);
     }
     let folder = tempfile::tempdir().unwrap();
     let source = Source::new(&chain, Lie::None);
-    let error = fetch(&source, folder.path(), None).await.unwrap_err();
-    assert!(matches!(error, ReplicaError::Untrusted { hash, .. } if hash == head.hash), "{error}");
-    let error = fetch(&source, folder.path(), Some(BlockHash::new([1; 32]))).await.unwrap_err();
-    assert!(error.to_string().contains("has the trusted hash 0101"), "{error}");
+    let other = BlockHash::new([1; 32]);
+    let error = fetch_snapshot(&source, folder.path(), other, &mut |_, _| {}).await.unwrap_err();
+    assert!(matches!(error, ReplicaError::WrongChain { wanted, .. } if wanted == other), "{error}");
 }
 
 #[tokio::test]
 async fn a_false_block_does_not_move_the_copy() {
     let (chain, folder) = (old_ledger(), tempfile::tempdir().unwrap());
-    let trusted = Some(chain.with(Ledger::head).hash);
-    let mut replica = fetch(&Source::new(&chain, Lie::None), folder.path(), trusted).await.unwrap();
+    let mut replica = fetch(&Source::new(&chain, Lie::None), folder.path()).await.unwrap();
     let stood = (replica.head().clone(), replica.state().root());
     live_on(&chain, 2);
-    let next = chain.with(|ledger| ledger.block(stood.0.number.plus(1))).unwrap();
+    let next = chain.with(|ledger| ledger.signed_block(stood.0.number.plus(1))).unwrap();
     let mut richer = next.clone();
-    richer.transactions.clear();
-    for block in [richer, chain.with(|ledger| ledger.block(stood.0.number.plus(2))).unwrap()] {
+    richer.block.transactions.clear();
+    for block in [richer, chain.with(|ledger| ledger.signed_block(stood.0.number.plus(2))).unwrap()] {
         assert!(matches!(replica.follow(&block), Err(ReplicaError::Replay(_))));
         assert_eq!((replica.head(), replica.state().root()), (&stood.0, stood.1));
     }
@@ -282,8 +277,7 @@ async fn snapshots_are_made_now_and_then_and_few_are_kept() {
 #[tokio::test]
 async fn the_market_of_a_copy_is_that_of_the_ledger() {
     let (chain, folder) = (old_ledger(), tempfile::tempdir().unwrap());
-    let head = chain.with(Ledger::head);
-    let replica = fetch(&Source::new(&chain, Lie::None), folder.path(), Some(head.hash)).await.unwrap();
+    let replica = fetch(&Source::new(&chain, Lie::None), folder.path()).await.unwrap();
     let market = chain.with(|ledger| ledger.market(NETUID)).unwrap();
     // Alice and Bob stake; what the owner earns is Alice's.
     assert_eq!(market.holders, 2);

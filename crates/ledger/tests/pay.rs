@@ -276,7 +276,7 @@ proptest! {
             prop_assert_eq!(check_conservation(ledger.state()), Ok(()));
         }
         // A follower that starts from the profile alone reaches the same roots.
-        let mut follower = State::genesis(profile).unwrap();
+        let mut follower = State::genesis(ledger.state().profile().clone()).unwrap();
         let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
         prop_assert_eq!(follower.root(), parent.state_root);
         for number in 1..=ledger.head().number.0 {

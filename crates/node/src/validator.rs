@@ -277,7 +277,7 @@ async fn seal_vote(context: Arc<Context>, window: Window, vote: Vote) {
 async fn read_vote_seals(context: Arc<Context>, window: Window) {
     let read = async {
         let electors = context.network.record.electors(&context.run.phases, window).await?;
-        let (at, seals) = context.network.record.vote_seals(window).await?;
+        let (at, seals) = context.network.record.vote_seals(window, &electors).await?;
         Ok::<_, NodeError>(Event::VoteSeals { window, at, electors, seals })
     };
     match read.await {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Window};
 use templar_bucket::{Bucket, BucketLocation, LocationKind};
-use templar_chain::{Metagraph, NodeChain, SettingChanges, Topic};
+use templar_chain::{CommitmentRecord, Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
     ACTIVE_WINDOWS, Applied, AppliedRecord, Elector, LASTING_WINDOWS, MalformedCommitment, Permitted, Phases,
     SealCommitment, SealedCommitments, SealedRecord, Vote, VoteRecord, VoteSeal, VoteSealRecord, electors, opened,
@@ -53,6 +53,19 @@ fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumbe
 
 fn recall<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber) -> Option<V> {
     cache.lock().unwrap_or_else(PoisonError::into_inner).get(&block).cloned()
+}
+
+fn hotkeys_of(electors: &[Elector]) -> Vec<PublicKey> {
+    electors.iter().map(|elector| elector.hotkey).collect()
+}
+
+/// The well-formed votes among commitments.
+fn votes_of(records: &[CommitmentRecord]) -> Vec<VoteRecord> {
+    let votes = records.iter().filter_map(|record| {
+        let vote = Vote::from_ledger(&record.data)?;
+        Some(VoteRecord { hotkey: record.hotkey, block: record.block, vote })
+    });
+    votes.collect()
 }
 
 impl PublicRecord {
@@ -144,11 +157,17 @@ impl PublicRecord {
         Ok(electors(&permitted, since))
     }
 
-    /// The well-formed seals of the votes on a window, and the head that they are complete up to.
-    pub async fn vote_seals(&self, window: Window) -> Result<(BlockNumber, Vec<VoteSealRecord>), RecordError> {
+    /// The well-formed seals of the electors' votes on a window, and the head that they are complete up to. None is left
+    /// out unseen: see [`Commitments::commitments_of`](templar_chain::Commitments::commitments_of).
+    pub async fn vote_seals(
+        &self,
+        window: Window,
+        electors: &[Elector],
+    ) -> Result<(BlockNumber, Vec<VoteSealRecord>), RecordError> {
         // The head first: what is committed after it may be missing without harm.
         let head = self.chain.head().await?.number;
-        let records = self.chain.commitments(self.netuid, Topic::VoteSeal, window.0).await?;
+        let hotkeys = hotkeys_of(electors);
+        let records = self.chain.commitments_of(self.netuid, Topic::VoteSeal, window.0, &hotkeys).await?;
         let seals = records.iter().filter_map(|record| {
             let seal = VoteSeal::from_ledger(&record.data)?;
             Some(VoteSealRecord { hotkey: record.hotkey, block: record.block, seal })
@@ -164,20 +183,17 @@ impl PublicRecord {
         window: Window,
         electors: &[Elector],
     ) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
-        let (head, seals) = self.vote_seals(window).await?;
-        let votes = self.vote_records(window).await?;
+        let (head, seals) = self.vote_seals(window, electors).await?;
+        let hotkeys = hotkeys_of(electors);
+        let records = self.chain.commitments_of(self.netuid, Topic::Vote, window.0, &hotkeys).await?;
+        let votes = votes_of(&records);
         let when = (run.phases.judge(window), head);
         Ok((head, opened(run.id, window, (electors, &seals), votes, when)))
     }
 
     /// All well-formed votes on a window, whether they count or not.
     pub(crate) async fn vote_records(&self, window: Window) -> Result<Vec<VoteRecord>, RecordError> {
-        let records = self.chain.commitments(self.netuid, Topic::Vote, window.0).await?;
-        let votes = records.iter().filter_map(|record| {
-            let vote = Vote::from_ledger(&record.data)?;
-            Some(VoteRecord { hotkey: record.hotkey, block: record.block, vote })
-        });
-        Ok(votes.collect())
+        Ok(votes_of(&self.chain.commitments(self.netuid, Topic::Vote, window.0).await?))
     }
 
     /// The well-formed reports of what was applied in a window.

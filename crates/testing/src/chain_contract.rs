@@ -84,6 +84,11 @@ pub async fn keeps_the_contract<C: Chain + Commitments + Bank>(chain: Arc<C>, ne
     let found = chain.commitments(netuid, Topic::Sealed, 2).await.unwrap();
     assert_eq!((found.len(), found[0].block, found[0].data.as_slice()), (1, sealed.block, &b"digest"[..]));
     assert_eq!(chain.bucket_commitments(netuid).await.unwrap()[0].data, b"there");
+    // Of keys that are asked for, each once, whether they have such a record or none.
+    let asked = [validator.public(), miner.public(), key("stranger").public(), miner.public()];
+    assert_eq!(chain.commitments_of(netuid, Topic::Sealed, 2, &asked).await.unwrap(), found);
+    assert_eq!(chain.commitments_of(netuid, Topic::Sealed, 2, &asked[2..3]).await.unwrap(), []);
+    assert_eq!(chain.commitments_of(netuid, Topic::Vote, 2, &asked).await.unwrap(), []);
 
     // What does not exist is named.
     let head = chain.head().await.unwrap();

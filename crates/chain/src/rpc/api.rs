@@ -4,8 +4,8 @@ use crate::access::{AccessAccountView, AccessOverview};
 use crate::governance::{Proposal, ProposalId, ProposalView};
 use crate::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use crate::{
-    Account, BlockHeader, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment, Metagraph,
-    Receipt, SettingChanges, SnapshotOffer, Topic, Totals,
+    Account, Authority, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment, Metagraph,
+    Receipt, SettingChanges, SignedHeader, SnapshotOffer, Topic, Totals,
 };
 use jsonrpsee::proc_macros::rpc;
 #[cfg(feature = "server")]
@@ -24,6 +24,10 @@ pub trait LedgerRpc {
     #[method(name = "ledger_genesis")]
     fn genesis(&self) -> Result<BlockHash, ErrorObjectOwned>;
 
+    /// Who signs the chain's blocks.
+    #[method(name = "ledger_authority")]
+    fn authority(&self) -> Result<Authority, ErrorObjectOwned>;
+
     /// The document that the ledger started from; its type is the implementation's.
     #[method(name = "ledger_profile")]
     fn profile(&self) -> Result<serde_json::Value, ErrorObjectOwned>;
@@ -32,15 +36,15 @@ pub trait LedgerRpc {
     #[method(name = "ledger_totals")]
     fn totals(&self) -> Result<Totals, ErrorObjectOwned>;
 
-    /// The newest block.
+    /// The newest block's header and certificate.
     #[method(name = "ledger_head")]
-    fn head(&self) -> Result<BlockHeader, ErrorObjectOwned>;
+    fn head(&self) -> Result<SignedHeader, ErrorObjectOwned>;
 
-    /// A block of the kept history.
+    /// Header and certificate of a block of the kept history.
     #[method(name = "ledger_header")]
-    fn header(&self, block: BlockNumber) -> Result<BlockHeader, ErrorObjectOwned>;
+    fn header(&self, block: BlockNumber) -> Result<SignedHeader, ErrorObjectOwned>;
 
-    /// A kept block with its transactions: SCALE in hexadecimal.
+    /// A kept block with its transactions and its certificate: SCALE in hexadecimal.
     #[method(name = "ledger_block")]
     fn block(&self, block: BlockNumber) -> Result<String, ErrorObjectOwned>;
 
@@ -63,6 +67,17 @@ pub trait LedgerRpc {
     /// The newest reports of each registered hotkey, the newest window first.
     #[method(name = "ledger_lastReports")]
     fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ErrorObjectOwned>;
+
+    /// What each of these hotkeys, [`MAX_PROVED_KEYS`](crate::MAX_PROVED_KEYS) at most, has under a topic and index, with
+    /// a proof that it has that or nothing: [`ProvedRecords`](crate::ProvedRecords) as SCALE in hexadecimal.
+    #[method(name = "ledger_records")]
+    fn records(
+        &self,
+        netuid: Netuid,
+        topic: Topic,
+        index: u64,
+        hotkeys: Vec<PublicKey>,
+    ) -> Result<String, ErrorObjectOwned>;
 
     /// Balance and nonce.
     #[method(name = "ledger_account")]
@@ -164,11 +179,11 @@ pub trait LedgerRpc {
         after: Option<PublicKey>,
     ) -> Result<Vec<AccessAccountView>, ErrorObjectOwned>;
 
-    /// Sends the newest block now and whenever there is a newer one; a slow reader misses some.
+    /// Sends the newest block's header and certificate now and whenever there is a newer one; a slow reader misses some.
     #[subscription(
         name = "ledger_subscribeHeads" => "ledger_heads",
         unsubscribe = "ledger_unsubscribeHeads",
-        item = Option<BlockHeader>
+        item = SignedHeader
     )]
     async fn subscribe_heads(&self) -> jsonrpsee::core::SubscriptionResult;
 }

@@ -8,13 +8,14 @@ use crate::governance::{Governance, Proposal, ProposalId, ProposalView};
 use crate::market::{Candle, EpochRecord, Interval, Market, MarketSummary, Order, Quote};
 use crate::submission::{self, SubmissionPort, Ticket};
 use crate::{
-    Account, Bank, Block, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
-    Explanation, HeadStream, Hyperparameters, IndexedCommitment, Metagraph, Receipt, SettingChanges, SnapshotOffer,
-    Topic, Totals, Transaction,
+    Account, Bank, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
+    Explanation, HeadStream, Hyperparameters, IndexedCommitment, MAX_PROVED_KEYS, Metagraph, ProvedRecords, Receipt,
+    SettingChanges, SignedBlock, SnapshotOffer, Topic, Totals, Transaction,
 };
 use async_trait::async_trait;
 use parity_scale_codec::{DecodeAll, Encode};
 use serde::de::DeserializeOwned;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use templar_base::{Alpha, BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao, TransactionHash, Uid};
@@ -29,6 +30,10 @@ macro_rules! call {
 }
 
 /// A ledger that is reached by JSON-RPC over WebSocket. Cheap to clone; clones share one connection.
+///
+/// Heads, headers with their beacons, blocks, and what hotkeys committed ([`Commitments::commitments_of`]) are believed
+/// with the signature of the chain's authority only, whose key is in the chain's name: [`ChainError::Forged`]. All else
+/// is the server's word.
 #[derive(Clone)]
 pub struct RpcChain {
     connection: Arc<Connection>,
@@ -53,15 +58,18 @@ impl RpcChain {
     /// Connects to `url`, such as `ws://127.0.0.1:9944`; fails if the ledger does not answer in time.
     pub async fn connect(url: &str, options: RpcOptions) -> Result<Self, ChainError> {
         let (newest, _) = watch::channel(None);
-        let (url, client, genesis) = (ledger_url(url)?, Mutex::new(None), OnceLock::new());
-        let connection = Arc::new(Connection { url, options, client, genesis, newest });
+        let (url, client, key) = (ledger_url(url)?, Mutex::new(None), OnceLock::new());
+        let connection = Arc::new(Connection { url, options, client, key, newest, shown: AtomicU64::new(0) });
         connection.client().await?;
         Ok(Self { connection, follower: Arc::new(Follower::default()) })
     }
 
-    /// The chain's name.
+    /// The chain's name: that of the first connection, which all later answers are held to.
     pub async fn genesis(&self) -> Result<BlockHash, ChainError> {
-        call!(self, genesis()).await
+        match self.connection.chain() {
+            Some(chain) => Ok(chain),
+            None => call!(self, genesis()).await,
+        }
     }
 
     /// The document that the ledger started from, of whatever type `P` the ledger's implementation gives it.
@@ -70,11 +78,51 @@ impl RpcChain {
         serde_json::from_value(document).map_err(|error| self.connection.protocol("profile", &error.to_string()))
     }
 
-    /// A kept block, for replay.
-    pub async fn block(&self, block: BlockNumber) -> Result<Block, ChainError> {
+    /// A kept block, for replay; the chain's authority has signed it.
+    pub async fn block(&self, block: BlockNumber) -> Result<SignedBlock, ChainError> {
         let text = call!(self, block(block)).await?;
-        let block = hex::decode(text).ok().and_then(|bytes| Block::decode_all(&mut &bytes[..]).ok());
-        block.ok_or_else(|| self.connection.protocol("block", "the bytes are not a block"))
+        let found = hex::decode(text).ok().and_then(|bytes| SignedBlock::decode_all(&mut &bytes[..]).ok());
+        let found = found.ok_or_else(|| self.connection.protocol("block", "the bytes are not a block"))?;
+        self.check_number("block", block, found.block.header.number)?;
+        let verified = found.verify(self.connection.key()?);
+        verified.map_err(|error| self.connection.forged("block", &error.to_string()))?;
+        Ok(found)
+    }
+
+    fn check_number(&self, method: &str, wanted: BlockNumber, given: BlockNumber) -> Result<(), ChainError> {
+        if given == wanted {
+            return Ok(());
+        }
+        Err(self.connection.forged(method, &format!("block {given} instead of {wanted}")))
+    }
+
+    /// What some hotkeys have under a topic and index, each proved by a header that is no older than the newest that the
+    /// server had shown before.
+    async fn proved(
+        &self,
+        netuid: Netuid,
+        (topic, index): (Topic, u64),
+        hotkeys: &[PublicKey],
+    ) -> Result<Vec<CommitmentRecord>, ChainError> {
+        let (name, shown) = ("records", self.connection.shown());
+        let ask = |client: Arc<jsonrpsee::ws_client::WsClient>| {
+            let hotkeys = hotkeys.to_vec();
+            async move { client.records(netuid, topic, index, hotkeys).await }
+        };
+        let text = self.connection.call(name, ask).await?;
+        let answer = hex::decode(text).ok().and_then(|bytes| ProvedRecords::decode_all(&mut &bytes[..]).ok());
+        let answer = answer.filter(|answer| answer.proofs.len() == hotkeys.len());
+        let answer = answer.ok_or_else(|| self.connection.protocol(name, "the bytes are not as many proofs"))?;
+        let given = self.connection.verified(name, &answer.header)?.number;
+        if given < shown {
+            return Err(ChainError::Behind { address: self.connection.url.clone(), given, shown });
+        }
+        let mut records = Vec::new();
+        for (hotkey, proof) in hotkeys.iter().zip(&answer.proofs) {
+            let found = proof.find(&answer.header.header.records_root, *hotkey, (topic, index));
+            records.extend(found.map_err(|error| self.connection.forged(name, &error.to_string()))?);
+        }
+        Ok(records)
     }
 
     /// The newest snapshot of the state that the ledger offers.
@@ -98,11 +146,14 @@ impl RpcChain {
 #[async_trait]
 impl Chain for RpcChain {
     async fn head(&self) -> Result<BlockHeader, ChainError> {
-        call!(self, head()).await
+        let head = call!(self, head()).await?;
+        self.connection.verified("head", &head)
     }
 
     async fn header(&self, block: BlockNumber) -> Result<BlockHeader, ChainError> {
-        call!(self, header(block)).await
+        let signed = call!(self, header(block)).await?;
+        self.check_number("header", block, signed.header.number)?;
+        self.connection.verified("header", &signed)
     }
 
     async fn subscribe_heads(&self) -> Result<HeadStream, ChainError> {
@@ -116,7 +167,13 @@ impl Chain for RpcChain {
     }
 
     async fn hyperparameters(&self, netuid: Netuid) -> Result<Hyperparameters, ChainError> {
-        call!(self, hyperparameters(netuid)).await
+        let rules: Hyperparameters = call!(self, hyperparameters(netuid)).await?;
+        // Nodes compare this name with their run's.
+        if self.connection.chain() != Some(rules.genesis) {
+            let reason = format!("it names chain {} now", rules.genesis);
+            return Err(self.connection.forged("hyperparameters", &reason));
+        }
+        Ok(rules)
     }
 
     async fn setting_changes(&self, netuid: Netuid) -> Result<SettingChanges, ChainError> {
@@ -136,6 +193,23 @@ impl Commitments for RpcChain {
 
     async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
         call!(self, last_reports(netuid)).await
+    }
+
+    async fn commitments_of(
+        &self,
+        netuid: Netuid,
+        topic: Topic,
+        index: u64,
+        hotkeys: &[PublicKey],
+    ) -> Result<Vec<CommitmentRecord>, ChainError> {
+        let mut asked = hotkeys.to_vec();
+        asked.sort_unstable();
+        asked.dedup();
+        let mut records = Vec::new();
+        for keys in asked.chunks(MAX_PROVED_KEYS) {
+            records.extend(self.proved(netuid, (topic, index), keys).await?);
+        }
+        Ok(records)
     }
 }
 

@@ -1,12 +1,13 @@
 //! One connection to a ledger, made again when it breaks.
 
 use super::api::{LEDGER_ERROR_CODE, LedgerRpcClient};
-use crate::{BlockHeader, ChainError};
+use crate::{BlockHeader, ChainError, ChainKey, Newest, SignedHeader};
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use templar_base::BlockHash;
+use templar_base::{BlockHash, BlockNumber};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
@@ -36,9 +37,12 @@ pub(super) struct Connection {
     pub(super) url: String,
     pub(super) options: RpcOptions,
     pub(super) client: Mutex<Option<Arc<WsClient>>>,
-    /// The chain that this client is for: that of the first connection, for ever.
-    pub(super) genesis: OnceLock<BlockHash>,
-    pub(super) newest: watch::Sender<Option<BlockHeader>>,
+    /// The chain that this client is for, and the key that its blocks are signed with: that of the first connection,
+    /// for ever.
+    pub(super) key: OnceLock<ChainKey>,
+    pub(super) newest: watch::Sender<Newest>,
+    /// Number of the newest block whose certificate was checked.
+    pub(super) shown: AtomicU64,
 }
 
 impl Connection {
@@ -60,7 +64,11 @@ impl Connection {
             Err(_) => return Err(self.unreachable("no connection in time")),
         };
         let genesis = client.genesis().await.map_err(|error| self.translate("genesis", error))?;
-        if *self.genesis.get_or_init(|| genesis) != genesis {
+        if self.key.get().is_none() {
+            let key = self.fetch_key(&client, genesis).await?;
+            self.key.get_or_init(|| key);
+        }
+        if self.chain() != Some(genesis) {
             return Err(ChainError::Protocol {
                 method: "genesis".to_owned(),
                 reason: format!("{} now serves another chain, {genesis}", self.url),
@@ -68,6 +76,35 @@ impl Connection {
         }
         *held = Some(client.clone());
         Ok(client)
+    }
+
+    /// The key of the chain of that name: the name covers it, so that no server can give another.
+    async fn fetch_key(&self, client: &WsClient, chain: BlockHash) -> Result<ChainKey, ChainError> {
+        let authority = client.authority().await.map_err(|error| self.translate("authority", error))?;
+        let key = authority.key_of(chain);
+        key.ok_or_else(|| self.forged("authority", &format!("the name {chain} is not made from this key and document")))
+    }
+
+    /// The name of the chain; none before the first connection.
+    pub(super) fn chain(&self) -> Option<BlockHash> {
+        self.key.get().map(ChainKey::chain)
+    }
+
+    /// The chain's key. Every call connects first, so that it is there when an answer is.
+    pub(super) fn key(&self) -> Result<&ChainKey, ChainError> {
+        self.key.get().ok_or_else(|| self.unreachable("no connection yet"))
+    }
+
+    /// Number of the newest block that was shown with a certificate.
+    pub(super) fn shown(&self) -> BlockNumber {
+        BlockNumber(self.shown.load(Ordering::Relaxed))
+    }
+
+    /// A header that the chain's authority signed; `method` is for errors.
+    pub(super) fn verified(&self, method: &str, signed: &SignedHeader) -> Result<BlockHeader, ChainError> {
+        let header = signed.verify(self.key()?).map_err(|error| self.forged(method, &error.to_string()))?;
+        self.shown.fetch_max(header.number.0, Ordering::Relaxed);
+        Ok(header)
     }
 
     /// Forgets a connection that broke, so that the next call makes another.
@@ -141,6 +178,11 @@ impl Connection {
         ChainError::Protocol { method: method.to_owned(), reason: reason.to_owned() }
     }
 
+    /// What the server says is not the chain's.
+    pub(super) fn forged(&self, method: &str, reason: &str) -> ChainError {
+        ChainError::Forged { address: self.url.clone(), method: method.to_owned(), reason: reason.to_owned() }
+    }
+
     fn late(&self, method: &str) -> ChainError {
         let milliseconds = self.options.attempt_timeout.as_millis() as u64;
         ChainError::Deadline { milliseconds, what: method.to_owned() }
@@ -157,8 +199,12 @@ impl Connection {
         let mut heads = client.subscribe_heads().await.map_err(|error| self.translate(name, error))?;
         while let Some(head) = heads.next().await {
             let head = head.map_err(|error| self.protocol(name, &error.to_string()))?;
-            if head.is_some() {
-                self.newest.send_replace(head);
+            let head = self.verified(name, &head);
+            let rejected = head.as_ref().err().cloned();
+            self.newest.send_replace(Some(head));
+            if let Some(error) = rejected {
+                self.forget(&client).await;
+                return Err(error);
             }
         }
         self.forget(&client).await;
@@ -172,7 +218,10 @@ pub(super) async fn follow_heads(connection: Arc<Connection>) {
     loop {
         let started = Instant::now();
         if let Err(error) = connection.follow().await {
-            tracing::debug!(%error, "following heads was interrupted");
+            match error {
+                ChainError::Forged { .. } => tracing::warn!("{error}"),
+                error => tracing::debug!(%error, "following heads was interrupted"),
+            }
         }
         if started.elapsed() > Duration::from_secs(10) {
             pause = Duration::from_millis(50);

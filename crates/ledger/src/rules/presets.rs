@@ -3,8 +3,8 @@
 use crate::rules::s425;
 use crate::state::{GovernanceRule, LoadRule, PoolRule, Profile, RegistrationPrice, RuleSet};
 use templar_base::{Alpha, Netuid, PublicKey, RAO_PER_TAO, Rao};
-use templar_chain::YumaRule;
 use templar_chain::access::AccessTerms;
+use templar_chain::{AuthorityKey, YumaRule};
 
 impl Profile {
     /// A network on one machine: one-second blocks, tempo 10, cheap slots, no waiting.
@@ -57,6 +57,7 @@ impl Profile {
             governance: GovernanceRule::local(),
             access: AccessTerms::local(),
             load: LoadRule::default(),
+            authority_key: AuthorityKey::default(),
         }
     }
 
@@ -111,6 +112,8 @@ mod tests {
         mainnet.check().unwrap();
         assert_ne!(local.genesis_hash(), mainnet.genesis_hash());
         assert_ne!(local.genesis_hash(), Profile { salt: 1, ..local.clone() }.genesis_hash());
+        let [ours, theirs] = [[1; 32], [2; 32]].map(|secret| local.clone().with_authority(&secret).genesis_hash());
+        assert!(ours != theirs && ours != local.genesis_hash(), "the key is in the name");
         assert!(Profile { tempo: 0, ..local.clone() }.check().is_err());
         let twice = vec![(owner, Rao::from_rao(1)), (owner, Rao::from_rao(1))];
         assert_eq!(

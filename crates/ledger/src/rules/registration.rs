@@ -5,7 +5,7 @@ use crate::rules::pool::Charge;
 use crate::rules::s425;
 use crate::state::{Slot, State};
 use templar_base::{BlockNumber, PublicKey, Rao, Uid};
-use templar_chain::{Event, Refusal, Topic};
+use templar_chain::{Event, Refusal};
 
 /// Lets the price sink by one block.
 pub(crate) fn decay_price(state: &mut State) {
@@ -57,7 +57,7 @@ pub(crate) fn register(
         state.weights.remove(&uid);
         state.bonds.remove(&uid);
         state.weight_commits.remove(&former);
-        state.commitments.remove(&(Topic::Bucket, 0, former));
+        state.remove_bucket(former);
     }
     state.owners.insert(*hotkey, *coldkey);
     state.set_slot(uid, Slot::new(*hotkey, state.block));

@@ -2,35 +2,39 @@
 
 use crate::rules::explain::explain;
 use crate::service::mempool::Mempool;
-use crate::service::store::{BlockRecord, Store, StoreError};
+use crate::service::store::{BlockRecord, Opened, Store, StoreError};
 use crate::state::State;
 use crate::transition::{Applied, BlockInput, apply_included, apply_verified};
 use crate::{Profile, service::view};
 use std::path::Path;
-use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
+use templar_base::{BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::{
-    Account, Block, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters,
-    Included, IndexedCommitment, Load, MAX_EVENT_BLOCKS, Metagraph, Receipt, Topic, Transaction, transactions_root,
+    Account, AuthoritySigner, Block, BlockHeader, BlsSignature, Certificate, CertificateError, ChainError,
+    CommitmentRecord, EventRecord, Explanation, Header, Hyperparameters, Included, IndexedCommitment, Load,
+    MAX_EVENT_BLOCKS, MAX_PROVED_KEYS, Metagraph, ProvedRecords, Receipt, SignedBlock, SignedHeader, Topic,
+    Transaction, transactions_root,
 };
 
 /// A whole local ledger, in a folder or in memory.
 ///
 /// One authority makes all blocks and there is no consensus protocol: it is for one operator's network, for tests and
 /// for study. Everybody can replay the blocks and compare roots, so the authority cannot break the rules unseen; it
-/// can leave transactions out, and could grind block hashes.
+/// can leave transactions out. It signs each block: whoever knows the chain's name can check a header. Beacons follow from
+/// its key and the blocks' numbers alone: it knows them ahead, and cannot choose one.
 pub struct Ledger {
     state: State,
-    head: Header,
+    head: SignedHeader,
     store: Store,
     mempool: Mempool,
-    secret: [u8; 32],
+    signer: AuthoritySigner,
 }
 
 impl Ledger {
     /// Opens the ledger in `folder`, or makes it from `profile` where there is none.
     ///
-    /// `secret` makes block hashes unpredictable for everybody but the authority; it is used only for a new ledger and
-    /// kept in its folder. Draw it with [`Ledger::draw_secret`].
+    /// `secret` is what the authority's signing key is made from, and so what makes beacons unpredictable for everybody
+    /// else; it is used only for a new ledger, whose profile gets the key if it names none, and kept in its folder. Draw
+    /// it with [`Ledger::draw_secret`].
     pub fn open(folder: &Path, profile: &Profile, secret: [u8; 32]) -> Result<Self, StoreError> {
         Self::from_opened(Store::open(folder, Some(profile), secret)?)
     }
@@ -52,10 +56,11 @@ impl Ledger {
         Self::from_opened(Store::in_memory(profile, secret)?)
     }
 
-    fn from_opened(opened: crate::service::store::Opened) -> Result<Self, StoreError> {
-        let crate::service::store::Opened { store, state, head, secret } = opened;
+    fn from_opened(opened: Opened) -> Result<Self, StoreError> {
+        let Opened { store, state, head, secret } = opened;
         let secret = secret.ok_or_else(|| StoreError::Replica(store.path().to_owned()))?;
-        Ok(Self { state, head, store, mempool: Mempool::default(), secret })
+        let signer = AuthoritySigner::new(&secret, &state.genesis_hash());
+        Ok(Self { state, head, store, mempool: Mempool::default(), signer })
     }
 
     /// The same ledger, except that blocks reach the disk only now and then: a kill loses the newest. For ledgers that
@@ -77,7 +82,16 @@ impl Ledger {
 
     /// The newest block.
     pub fn head(&self) -> BlockHeader {
-        (&self.head).into()
+        (&self.head.header).into()
+    }
+
+    /// The newest block's header and certificate.
+    pub fn signed_head(&self) -> SignedHeader {
+        self.head.clone()
+    }
+
+    fn number(&self) -> BlockNumber {
+        self.head.header.number
     }
 
     /// Queues a transaction for the next block. One that was decided or is waiting already is left as it is.
@@ -103,25 +117,44 @@ impl Ledger {
     pub fn make_block(&mut self, time_ms: u64) -> Result<BlockHeader, StoreError> {
         // The queue has checked these signatures.
         let (verified, transactions) = self.mempool.take_block(&self.state).into_iter().unzip();
-        let parent = self.head.hash();
-        let number = self.head.number.plus(1);
-        let mut seed = blake3::Hasher::new_keyed(&self.secret);
-        seed.update(parent.as_bytes()).update(&number.0.to_le_bytes());
-        let seed = Beacon::new(*seed.finalize().as_bytes());
-        let time_ms = time_ms.max(self.head.time_ms);
-        let input = BlockInput { number, time_ms, beacon: seed, transactions };
+        let Some((input, mut header)) = self.next_header(time_ms, transactions) else {
+            return Err(StoreError::Damaged(self.store.path().to_owned(), "its last block has no seed for the next"));
+        };
         let Ok(mut applied) = apply_verified(&mut self.state, &input, &verified) else {
             return Err(self.recover(StoreError::Damaged("state".into(), "it does not stand at the head")));
         };
         let transactions = included(input.transactions, &mut applied);
-        let transactions_root = transactions_root(&transactions);
-        let header = Header { number, parent, time_ms, seed, transactions_root, state_root: applied.root };
-        let block = Block { header, transactions };
-        if let Err(error) = self.store.commit(record(&block, &applied, &self.state)) {
+        header.transactions_root = transactions_root(&transactions);
+        (header.state_root, header.records_root) = (applied.root, self.state.records_root());
+        let certificate = Some(self.signer.certify(&header));
+        let signed = SignedBlock { block: Block { header, transactions }, certificate };
+        if let Err(error) = self.store.commit(record(&signed, &applied, &self.state)) {
             return Err(self.recover(error));
         }
-        self.head = block.header;
+        self.head = SignedHeader { header: signed.block.header, certificate: signed.certificate };
         Ok(self.head())
+    }
+
+    /// The next block's header but for its roots, and what the transition is to be told.
+    fn next_header(&self, time_ms: u64, transactions: Vec<Transaction>) -> Option<(BlockInput, Header)> {
+        let parent = &self.head.header;
+        let number = parent.number.plus(1);
+        // No view is skipped: the parent's is the only one since, and its seed came with its certificate.
+        let seeds: Vec<BlsSignature> = self.head.certificate.iter().map(|certificate| certificate.seed).collect();
+        let header = Header {
+            number,
+            parent: parent.hash(),
+            view: parent.view.saturating_add(1),
+            time_ms: time_ms.max(parent.time_ms),
+            beacon: parent.next_beacon(&self.state.genesis_hash(), &seeds)?,
+            seeds,
+            transactions_root: Default::default(),
+            state_root: Default::default(),
+            records_root: Default::default(),
+            extra: Vec::new(),
+        };
+        let input = BlockInput { number, time_ms: header.time_ms, beacon: header.beacon, transactions };
+        Some((input, header))
     }
 
     /// After a failed write: back to the last committed block.
@@ -135,21 +168,32 @@ impl Ledger {
 
     /// A kept block's header.
     pub fn header(&self, number: BlockNumber) -> Result<BlockHeader, ChainError> {
-        if number == self.head.number {
-            return Ok(self.head());
+        Ok((&self.signed_header(number)?.header).into())
+    }
+
+    /// A kept block's header and certificate.
+    pub fn signed_header(&self, number: BlockNumber) -> Result<SignedHeader, ChainError> {
+        if number == self.number() {
+            return Ok(self.signed_head());
         }
-        Ok((&self.block(number)?.header).into())
+        let SignedBlock { block, certificate } = self.signed_block(number)?;
+        Ok(SignedHeader { header: block.header, certificate })
     }
 
     /// A kept block, for replay.
     pub fn block(&self, number: BlockNumber) -> Result<Block, ChainError> {
+        Ok(self.signed_block(number)?.block)
+    }
+
+    /// A kept block with its certificate, for followers.
+    pub fn signed_block(&self, number: BlockNumber) -> Result<SignedBlock, ChainError> {
         self.check_kept(number)?;
         let oldest = self.store.oldest()?;
-        self.store.block(number)?.ok_or(ChainError::Pruned { block: number, oldest })
+        self.store.signed_block(number)?.ok_or(ChainError::Pruned { block: number, oldest })
     }
 
     fn check_kept(&self, block: BlockNumber) -> Result<(), ChainError> {
-        let head = self.head.number;
+        let head = self.number();
         if block > head {
             return Err(ChainError::NoSuchBlock { block, head });
         }
@@ -165,8 +209,8 @@ impl Ledger {
     /// The subnet after block `at`, or now.
     pub fn metagraph(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Metagraph, ChainError> {
         self.check_netuid(netuid)?;
-        let block = at.unwrap_or(self.head.number);
-        if block == self.head.number {
+        let block = at.unwrap_or(self.number());
+        if block == self.number() {
             let (neurons, weights) = (view::neurons(&self.state), view::weight_rows(&self.state));
             return Ok(view::metagraph(&self.state, block, neurons, weights));
         }
@@ -185,6 +229,21 @@ impl Ledger {
     pub fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {
         self.check_netuid(netuid)?;
         Ok(view::last_reports(&self.state))
+    }
+
+    /// What each of these hotkeys has under a topic and index now, proved by the newest header.
+    pub fn prove_records(
+        &self,
+        netuid: Netuid,
+        (topic, index): (Topic, u64),
+        hotkeys: &[PublicKey],
+    ) -> Result<ProvedRecords, ChainError> {
+        self.check_netuid(netuid)?;
+        let (asked, limit) = (hotkeys.len() as u64, MAX_PROVED_KEYS as u64);
+        if asked > limit {
+            return Err(ChainError::TooManyKeys { asked, limit });
+        }
+        Ok(ProvedRecords { header: self.signed_head(), proofs: self.state.prove_records(topic, index, hotkeys) })
     }
 
     /// Balance and nonce.
@@ -233,7 +292,7 @@ impl Ledger {
     /// block is named.
     pub fn explain(&self, netuid: Netuid, uid: Uid, at: Option<BlockNumber>) -> Result<Explanation, ChainError> {
         self.check_netuid(netuid)?;
-        let at = at.unwrap_or(self.head.number);
+        let at = at.unwrap_or(self.number());
         let epoch = self.store.epoch(at)?.ok_or(ChainError::NoSuchEpoch { at })?;
         let rules = self.state.profile().rule_set;
         explain(rules, &epoch, uid).ok_or(ChainError::NoSuchSlot { uid, slots: epoch.payouts.len() as u32 })
@@ -270,9 +329,10 @@ fn included(transactions: Vec<Transaction>, applied: &mut Applied) -> Vec<Includ
     kept
 }
 
-pub(crate) fn record<'a>(block: &'a Block, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
+pub(crate) fn record<'a>(signed: &'a SignedBlock, applied: &'a Applied, state: &State) -> BlockRecord<'a> {
     BlockRecord {
-        block,
+        block: &signed.block,
+        certificate: signed.certificate.as_ref(),
         events: &applied.events,
         receipts: &applied.receipts,
         changes: &applied.changes,
@@ -291,7 +351,7 @@ impl From<StoreError> for ChainError {
 impl std::fmt::Debug for Ledger {
     /// Without the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ledger").field("head", &self.head.number).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("head", &self.number()).finish_non_exhaustive()
     }
 }
 
@@ -313,11 +373,39 @@ pub enum ReplayError {
     /// It holds a transaction that is forged or does not pay, or a whole one whose call is refused.
     #[error("block {0} breaks the rules: it holds a transaction that may not be in it; do not trust this ledger")]
     WrongTransaction(BlockNumber),
+    /// Its view, seeds or beacon are not what the authority's key gives.
+    #[error("block {0} breaks the rules: {1}; do not trust this ledger")]
+    WrongRandomness(BlockNumber, CertificateError),
+    /// Its header holds what this version does not know.
+    #[error("block {0} has a header of a later version; follow it with a newer program")]
+    UnknownExtra(BlockNumber),
+    /// The authority did not sign it.
+    #[error("block {0} is not this chain's: {1}; do not trust the server that gave it")]
+    NotSigned(BlockNumber, CertificateError),
+    /// There is nothing to check signatures with.
+    #[error("the ledger's profile names no key that its blocks are signed with; do not trust this ledger")]
+    NoKey,
 }
 
-/// Replays `block` on `state`, which stands after `parent`, and compares the roots: how a follower checks an
-/// authority. After an error the state is not to be used.
+/// Replays `block` on `state`, which stands after `parent`, and compares the roots, the seeds and the beacon: how a
+/// follower checks an authority. Whether the authority signed it is for its certificate to show. After an error the state
+/// is not to be used.
 pub fn replay(state: &mut State, parent: &Header, block: &Block) -> Result<Applied, ReplayError> {
+    replay_knowing(state, parent, block, None)
+}
+
+/// Replays a block whose parent's certificate was checked: its seed is not checked again.
+pub(crate) fn replay_after(state: &mut State, parent: &SignedHeader, block: &Block) -> Result<Applied, ReplayError> {
+    let known = parent.certificate.as_ref().map(|certificate: &Certificate| (certificate.view, certificate.seed));
+    replay_knowing(state, &parent.header, block, known)
+}
+
+fn replay_knowing(
+    state: &mut State,
+    parent: &Header,
+    block: &Block,
+    known: Option<(u64, BlsSignature)>,
+) -> Result<Applied, ReplayError> {
     let header = &block.header;
     if header.parent != parent.hash() || header.number != parent.number.plus(1) || header.time_ms < parent.time_ms {
         return Err(ReplayError::NotNext(header.number));
@@ -336,8 +424,15 @@ pub fn replay(state: &mut State, parent: &Header, block: &Block) -> Result<Appli
     if !outcomes.all(is_right) {
         return Err(ReplayError::WrongTransaction(number));
     }
-    if applied.root != header.state_root || transactions_root(&block.transactions) != header.transactions_root {
+    let is_right = applied.root == header.state_root && state.records_root() == header.records_root;
+    if !is_right || transactions_root(&block.transactions) != header.transactions_root {
         return Err(ReplayError::WrongRoot(number));
     }
+    if !header.extra.is_empty() {
+        return Err(ReplayError::UnknownExtra(number));
+    }
+    let key = state.chain_key().ok_or(ReplayError::NoKey)?;
+    let checked = header.check_randomness(parent, key, known);
+    checked.map_err(|error| ReplayError::WrongRandomness(number, error))?;
     Ok(applied)
 }

@@ -15,8 +15,8 @@ use templar_chain::market::{Candle, EpochRecord, Interval, Market, MarketSummary
 use templar_chain::submission::{self, SubmissionPort, Ticket};
 use templar_chain::{
     Account, Bank, BlockHeader, Call, Chain, ChainError, CommitmentRecord, Commitments, EventRecord, Explain,
-    Explanation, HeadStream, Hyperparameters, IndexedCommitment, Metagraph, Receipt, SettingChanges, SnapshotOffer,
-    Topic, Totals, Transaction,
+    Explanation, HeadStream, Hyperparameters, IndexedCommitment, Metagraph, Newest, Receipt, SettingChanges,
+    SnapshotOffer, Topic, Totals, Transaction, is_beyond,
 };
 use tokio::sync::watch;
 
@@ -32,7 +32,7 @@ pub struct LocalChain {
 
 struct Shared {
     ledger: Mutex<Ledger>,
-    newest: watch::Sender<Option<BlockHeader>>,
+    newest: watch::Sender<Newest>,
     next_salt: AtomicU64,
     snapshots: Mutex<Snapshots>,
 }
@@ -40,7 +40,7 @@ struct Shared {
 impl LocalChain {
     /// Shares `ledger`; blocks come from [`LocalChain::advance`] or [`LocalChain::make_block`].
     pub fn new(ledger: Ledger) -> Self {
-        let (newest, _) = watch::channel(Some(ledger.head()));
+        let (newest, _) = watch::channel(Some(Ok(ledger.head())));
         let shared =
             Shared { ledger: Mutex::new(ledger), newest, next_salt: AtomicU64::new(1), snapshots: Mutex::default() };
         Self { shared: Arc::new(shared), makes_block_on_submit: false }
@@ -70,7 +70,7 @@ impl LocalChain {
     pub fn make_block(&self, time_ms: u64) -> Result<BlockHeader, ChainError> {
         let mut ledger = self.lock();
         let header = ledger.make_block(time_ms)?;
-        self.shared.newest.send_replace(Some(header.clone()));
+        self.shared.newest.send_replace(Some(Ok(header.clone())));
         Ok(header)
     }
 
@@ -127,7 +127,7 @@ impl LocalChain {
     }
 
     /// Follows the newest block.
-    pub(crate) fn newest(&self) -> watch::Receiver<Option<BlockHeader>> {
+    pub(crate) fn newest(&self) -> watch::Receiver<Newest> {
         self.shared.newest.subscribe()
     }
 
@@ -310,6 +310,6 @@ impl SubmissionPort for LocalChain {
     async fn wait_after(&self, head: BlockNumber) {
         let mut newest = self.newest();
         // The sender lives as long as this chain does, so this ends with a block only.
-        let _ = newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.number > head)).await;
+        let _ = newest.wait_for(|newest| is_beyond(newest, head)).await;
     }
 }

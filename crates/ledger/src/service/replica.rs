@@ -1,8 +1,7 @@
 //! A follower's copy of a ledger: it stands where the blocks end that it replayed itself.
 //!
-//! A copy begins at the first block, or at a snapshot. Headers are not signed, each names the one before by its hash;
-//! so a snapshot is believed where its block is one that the follower trusts, or an ancestor of one: the digest of the
-//! whole state is in the block's header, the header under the block's hash.
+//! A copy begins at the first block, or at a snapshot. All that is believed is the chain's name: the authority's key is in
+//! it, each block is signed with that key, and the digest of the whole state is in the block's header.
 
 mod copy;
 mod download;

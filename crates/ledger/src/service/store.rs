@@ -4,24 +4,30 @@
 //! that a block writes only what it changed and opening reads only what is there now; history is pruned as it grows.
 
 use crate::service::guard;
+pub use crate::service::store_error::StoreError;
 use crate::service::view::WeightRows;
 use crate::state::{Change, State};
 use crate::{PaidEpoch, Profile};
 use parity_scale_codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
-use templar_base::{BlockHash, BlockNumber, PublicKey, TransactionHash, Uid};
-use templar_chain::{Block, Event, EventRecord, Header, Neuron, Receipt};
+use templar_base::{BlockNumber, PublicKey, TransactionHash, Uid};
+use templar_chain::{
+    AuthorityKey, Block, Certificate, Event, EventRecord, Header, Neuron, Receipt, SignedBlock, SignedHeader,
+    early_beacon, transactions_root,
+};
 use templar_disk::{Disk, SystemDisk};
 
 /// Layout of the file; another number is another layout.
-const STORE_VERSION: u32 = 3;
+const STORE_VERSION: u32 = 4;
 const FILE_NAME: &str = "ledger.redb";
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Entries of the state: table number, then the encoded key.
 const STATE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("state");
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
+/// What proves the blocks, by number; none for block 0.
+const CERTIFICATES: TableDefinition<u64, &[u8]> = TableDefinition::new("certificates");
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const RECEIPTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("receipts");
 /// Slots without weights, at each block that changed them; see [`slot_place`].
@@ -35,61 +41,30 @@ const WEIGHTS: TableDefinition<u64, &[u8]> = TableDefinition::new("weights");
 /// together in their order.
 const HISTORY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("history");
 
-/// A ledger's folder that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another process holds the folder.
-    #[error("{0} is in use by another ledger process; stop that one, or use another folder")]
-    Locked(PathBuf),
-    /// Made by another version of this program.
-    #[error(
-        "{folder} has layout {found}, this program writes {wanted}; use the program that made it, or another folder"
-    )]
-    WrongVersion {
-        /// The folder.
-        folder: PathBuf,
-        /// Its layout.
-        found: u32,
-        /// The layout of this program.
-        wanted: u32,
-    },
-    /// The folder holds another chain.
-    #[error(
-        "{folder} holds chain {found}, the profile names {wanted}; use the profile it was made with, or another folder"
-    )]
-    WrongChain {
-        /// The folder.
-        folder: PathBuf,
-        /// The chain in it.
-        found: BlockHash,
-        /// The chain of the profile.
-        wanted: BlockHash,
-    },
-    /// No ledger in the folder.
-    #[error("{0} holds no ledger; make one with a profile first")]
-    Missing(PathBuf),
-    /// The folder holds a follower's copy.
-    #[error(
-        "{0} is a follower's copy of a ledger and makes no blocks; resume it with `templar ledger follow \
-         --from-snapshot`, or use another folder"
-    )]
-    Replica(PathBuf),
-    /// The file's contents contradict each other.
-    #[error("{0} is damaged: {1}; restore it from a copy")]
-    Damaged(PathBuf, &'static str),
-    /// The profile is not sound.
-    #[error(transparent)]
-    Profile(#[from] crate::ProfileError),
-    /// The system has no randomness.
-    #[error("the system's random source failed: {0}")]
-    Random(#[source] getrandom::Error),
-    /// The disk failed or is full.
-    #[error("{0}: {1}; check the disk's space and rights")]
-    Disk(PathBuf, #[source] std::io::Error),
-    /// The database failed: its disk, or what is in its file.
-    #[error("{0}: {1}; check the disk's space and rights, and that the file is a ledger's")]
-    Database(PathBuf, #[source] Box<redb::Error>),
+/// The profile with the key of the authority whose secret is `secret`, which it has or is a draft.
+fn signed_by(profile: &Profile, secret: &[u8; 32]) -> Result<Profile, StoreError> {
+    let signed = profile.clone().with_authority(secret);
+    if profile.authority_key.is_named() && profile.authority_key != signed.authority_key {
+        return Err(StoreError::OtherAuthority { named: Box::new(profile.authority_key) });
+    }
+    Ok(signed)
+}
+
+/// The header of block 0, which follows from the state alone.
+pub(crate) fn genesis_header(state: &State) -> Header {
+    let chain = state.genesis_hash();
+    Header {
+        number: BlockNumber(0),
+        parent: chain,
+        view: 0,
+        time_ms: 0,
+        seeds: Vec::new(),
+        beacon: early_beacon(&chain, BlockNumber(0)),
+        transactions_root: transactions_root(&[]),
+        state_root: state.root(),
+        records_root: state.records_root(),
+        extra: Vec::new(),
+    }
 }
 
 fn history_place(key: &PublicKey, block: u64, place: usize) -> Vec<u8> {
@@ -99,6 +74,8 @@ fn history_place(key: &PublicKey, block: u64, place: usize) -> Vec<u8> {
 /// What a block adds to the store.
 pub(crate) struct BlockRecord<'a> {
     pub block: &'a Block,
+    /// None for block 0.
+    pub certificate: Option<&'a Certificate>,
     pub events: &'a [Event],
     pub receipts: &'a [Receipt],
     pub changes: &'a [(u8, Vec<Change>)],
@@ -111,8 +88,8 @@ pub(crate) struct BlockRecord<'a> {
 pub(crate) struct Opened {
     pub store: Store,
     pub state: State,
-    pub head: Header,
-    /// What makes block hashes unpredictable; none in a follower's copy.
+    pub head: SignedHeader,
+    /// The authority's secret, from which its signing key is made; none in a follower's copy.
     pub secret: Option<[u8; 32]>,
 }
 
@@ -192,21 +169,16 @@ impl Store {
     }
 
     fn create(database: Database, path: PathBuf, profile: &Profile, secret: [u8; 32]) -> Result<Opened, StoreError> {
+        let profile = signed_by(profile, &secret)?;
         let (state, changes) = State::genesis_with_changes(profile.clone())?;
-        let header = Header {
-            number: BlockNumber(0),
-            parent: state.genesis_hash(),
-            time_ms: 0,
-            seed: templar_base::Beacon::default(),
-            transactions_root: templar_chain::transactions_root(&[]),
-            state_root: state.root(),
-        };
-        let store = Self::begin(database, path, profile, Some(secret))?;
+        let header = genesis_header(&state);
+        let store = Self::begin(database, path, &profile, Some(secret))?;
         let block = Block { header: header.clone(), transactions: Vec::new() };
         let metagraph = Some(crate::service::view::neurons(&state));
         let weights = Some(Vec::new());
         store.commit(BlockRecord {
             block: &block,
+            certificate: None,
             events: &[],
             receipts: &[],
             changes: &changes,
@@ -214,7 +186,8 @@ impl Store {
             weights,
             epoch: None,
         })?;
-        Ok(Opened { store, state, head: header, secret: Some(secret) })
+        let head = SignedHeader { header, certificate: None };
+        Ok(Opened { store, state, head, secret: Some(secret) })
     }
 
     /// An empty store under a profile.
@@ -253,15 +226,21 @@ impl Store {
         }
         let profile = store.meta("profile")?.and_then(|bytes| Profile::decode_all(&mut &bytes[..]).ok());
         let profile = profile.ok_or_else(|| damaged("its profile is not readable"))?;
-        let found = profile.genesis_hash();
-        if let Some(wanted) = wanted.map(Profile::genesis_hash)
-            && found != wanted
-        {
-            return Err(StoreError::WrongChain { folder: path, found, wanted });
+        if let Some(wanted) = wanted {
+            // A draft asks for the same rules, whoever signs.
+            let key = if wanted.authority_key.is_named() { wanted.authority_key } else { profile.authority_key };
+            let wanted = Profile { authority_key: key, ..wanted.clone() }.genesis_hash();
+            let found = profile.genesis_hash();
+            if found != wanted {
+                return Err(StoreError::WrongChain { folder: path, found, wanted });
+            }
         }
         let secret = store.meta("secret")?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         if secret.is_none() && store.meta("replica")?.is_none() {
             return Err(damaged("its secret is missing"));
+        }
+        if secret.is_some_and(|secret| AuthorityKey::of_seed(&secret) != profile.authority_key) {
+            return Err(damaged("its secret is not that of its authority key"));
         }
         store.history_blocks = profile.history_blocks;
         let (state, head) = store.load_state(profile)?;
@@ -269,7 +248,7 @@ impl Store {
     }
 
     /// Reads the state and the head as of the last committed block.
-    pub fn load_state(&self, profile: Profile) -> Result<(State, Header), StoreError> {
+    pub fn load_state(&self, profile: Profile) -> Result<(State, SignedHeader), StoreError> {
         let head = self.read(|transaction| {
             let blocks = transaction.open_table(BLOCKS)?;
             Ok(blocks.last()?.map(|(_, bytes)| bytes.value().to_vec()))
@@ -287,7 +266,10 @@ impl Store {
         let split = entries.iter().filter_map(|(key, value)| Some((*key.first()?, key.get(1..)?, value.as_slice())));
         let state = State::restore(profile, head.number, split);
         match state {
-            Some(state) if state.root() == head.state_root => Ok((state, head)),
+            Some(state) if state.root() == head.state_root => {
+                let certificate = self.certificate(head.number)?;
+                Ok((state, SignedHeader { header: head, certificate }))
+            }
             _ => Err(StoreError::Damaged(self.path.clone(), "its state does not match the root of its last block")),
         }
     }
@@ -312,6 +294,10 @@ impl Store {
             let mut events = transaction.open_table(EVENTS)?;
             let mut receipts = transaction.open_table(RECEIPTS)?;
             blocks.insert(number, record.block.encode().as_slice())?;
+            let mut certificates = transaction.open_table(CERTIFICATES)?;
+            if let Some(certificate) = record.certificate {
+                certificates.insert(number, certificate.to_bytes().as_slice())?;
+            }
             events.insert(number, record.events.encode().as_slice())?;
             let mut history = transaction.open_table(HISTORY)?;
             for (place, event) in record.events.iter().enumerate() {
@@ -344,6 +330,7 @@ impl Store {
                     }
                 }
                 blocks.remove(oldest)?;
+                certificates.remove(oldest)?;
                 let old = events.remove(oldest)?.and_then(|bytes| Vec::<Event>::decode_all(&mut bytes.value()).ok());
                 for (place, event) in old.unwrap_or_default().iter().enumerate() {
                     for key in event.accounts() {
@@ -361,6 +348,25 @@ impl Store {
             Ok(transaction.open_table(BLOCKS)?.get(number.0)?.map(|bytes| bytes.value().to_vec()))
         })?;
         Ok(bytes.and_then(|bytes| Block::decode_all(&mut &bytes[..]).ok()))
+    }
+
+    /// A kept block's certificate; none for block 0.
+    pub fn certificate(&self, number: BlockNumber) -> Result<Option<Certificate>, StoreError> {
+        let bytes = self.read(|transaction| {
+            Ok(transaction.open_table(CERTIFICATES)?.get(number.0)?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        let read = bytes.map(|bytes| Certificate::from_bytes(&bytes)).transpose();
+        let found = read.map_err(|_| StoreError::Damaged(self.path.clone(), "a certificate is not readable"))?;
+        match found {
+            None if number.0 > 0 => Err(StoreError::Damaged(self.path.clone(), "a block has no certificate")),
+            found => Ok(found),
+        }
+    }
+
+    /// A kept block with its certificate.
+    pub fn signed_block(&self, number: BlockNumber) -> Result<Option<SignedBlock>, StoreError> {
+        let Some(block) = self.block(number)? else { return Ok(None) };
+        Ok(Some(SignedBlock { block, certificate: self.certificate(number)? }))
     }
 
     /// The oldest kept block.

@@ -4,9 +4,9 @@ use super::governance_rule::GovernanceRule;
 use super::load_rule::LoadRule;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{Alpha, BlockHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
+use templar_base::{Alpha, BlockHash, ContentHash, Netuid, PublicKey, RAO_PER_TAO, Rao};
 use templar_chain::access::AccessTerms;
-use templar_chain::{MAX_MORTALITY_BLOCKS, YumaRule};
+use templar_chain::{Authority, AuthorityKey, MAX_MORTALITY_BLOCKS, YumaRule, chain_name};
 
 /// The most TAO that can ever be issued, in rao: 21 million.
 pub const MAX_ISSUANCE_RAO: u64 = 21_000_000 * RAO_PER_TAO;
@@ -126,15 +126,31 @@ pub struct Profile {
     /// What transactions cost, and how much of them a block holds.
     #[serde(default)]
     pub load: LoadRule,
+    /// The key that signs the blocks. A profile without one (all zeros) is a draft: the ledger that is made from it draws
+    /// a secret and names its own, before there is a block 0 and a name of the chain.
+    #[serde(default, skip_serializing_if = "is_draft")]
+    pub authority_key: AuthorityKey,
+}
+
+fn is_draft(key: &AuthorityKey) -> bool {
+    !key.is_named()
 }
 
 impl Profile {
-    /// The hash that names the chain: BLAKE3 over the SCALE encoding.
+    /// The hash that names the chain: over the authority's key, and the BLAKE3 hash of the SCALE encoding.
     pub fn genesis_hash(&self) -> BlockHash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"templar ledger genesis 1");
-        hasher.update(&self.encode());
-        BlockHash::new(*hasher.finalize().as_bytes())
+        let authority = self.authority();
+        chain_name(&authority.key, &authority.document)
+    }
+
+    /// Who signs the chain, in a form that gives its name.
+    pub fn authority(&self) -> Authority {
+        Authority { key: self.authority_key, document: ContentHash::of(&self.encode()) }
+    }
+
+    /// The same rules, with blocks signed by the authority whose secret is `secret`: another chain.
+    pub fn with_authority(self, secret: &[u8; 32]) -> Self {
+        Self { authority_key: AuthorityKey::of_seed(secret), ..self }
     }
 
     /// Checks the bounds that the rules rely on.

@@ -6,13 +6,14 @@ use super::governance::GovernanceState;
 use super::market::MarketState;
 use super::moving_price::MovingPrice;
 use super::profile::{Profile, ProfileError};
+use super::records::RecordTree;
 use super::rows::{Commitment, CommitmentKey, Slot, StakeTotal, Subnet, WeightCommit};
 use super::table::{NumberedTables, StateChanges, Table};
 use super::weighted_pool::WeightedPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use templar_base::{Alpha, BlockHash, BlockNumber, Netuid, PublicKey, StateRoot, Uid};
-use templar_chain::{Account, Topic, Totals};
+use templar_chain::{Account, ChainKey, RecordProof, Topic, Totals};
 
 /// How many of its newest reports of what it applied stay for each registered hotkey when the retention is over.
 pub const LAST_REPORTS: u32 = 8;
@@ -55,6 +56,10 @@ pub struct State {
     commitments_of: BTreeMap<(Topic, PublicKey), u32>,
     /// Reports past the retention that are among their hotkey's newest.
     last_reports: BTreeMap<PublicKey, BTreeSet<(BlockNumber, CommitmentKey)>>,
+    records: RecordTree,
+    records_root: StateRoot,
+    /// What seeds and certificates are checked with; none where the profile names no sound key.
+    chain_key: Option<Arc<ChainKey>>,
 }
 
 impl State {
@@ -93,8 +98,13 @@ impl State {
 
     fn empty(profile: Profile) -> Result<Self, ProfileError> {
         profile.check()?;
+        let genesis = profile.genesis_hash();
+        let records = RecordTree::default();
         Ok(Self {
-            genesis: profile.genesis_hash(),
+            genesis,
+            chain_key: ChainKey::new(genesis, &profile.authority_key).ok().map(Arc::new),
+            records_root: records.root(),
+            records,
             root: StateRoot::default(),
             profile: Arc::new(profile),
             block: BlockNumber(0),
@@ -133,6 +143,21 @@ impl State {
     /// The chain's name: the profile's hash.
     pub fn genesis_hash(&self) -> BlockHash {
         self.genesis
+    }
+
+    /// The key that the chain's blocks are signed with; none where the profile names none.
+    pub fn chain_key(&self) -> Option<&ChainKey> {
+        self.chain_key.as_deref()
+    }
+
+    /// Root of the tree over all commitment records, as headers name it.
+    pub fn records_root(&self) -> StateRoot {
+        self.records_root
+    }
+
+    /// Proves of each hotkey what it has under a topic and index, or that it has nothing there.
+    pub(crate) fn prove_records(&self, topic: Topic, index: u64, hotkeys: &[PublicKey]) -> Vec<RecordProof> {
+        self.records.prove((topic, index), hotkeys, |key| self.commitments.get(key))
     }
 
     /// The block after which this is the state.
@@ -199,6 +224,9 @@ impl State {
             changes.push((number, changed));
         }
         self.root = StateRoot::new(*hasher.finalize().as_bytes());
+        if let Some(root) = self.records.settle() {
+            self.records_root = root;
+        }
         (self.root, changes)
     }
 
@@ -246,6 +274,9 @@ impl State {
         for (key, commitment) in state.commitments.iter().filter(|(key, _)| key.0 != Topic::Bucket) {
             state.commitments_by_block.insert((commitment.block, *key));
             *state.commitments_of.entry((key.0, key.2)).or_default() += 1;
+        }
+        for (key, commitment) in state.commitments.iter() {
+            state.records.insert(key, commitment);
         }
         state.settle();
         Some(state)
@@ -297,10 +328,18 @@ impl State {
             self.commitments_by_block.insert((commitment.block, key));
             *self.commitments_of.entry((key.0, key.2)).or_default() += 1;
         }
+        self.records.insert(&key, &commitment);
         self.commitments.insert(key, commitment);
         if key.0 == Topic::Applied {
             self.trim_last_reports(&key.2);
         }
+    }
+
+    /// Drops the bucket's address of a hotkey that lost its slot.
+    pub(crate) fn remove_bucket(&mut self, hotkey: PublicKey) {
+        let key = (Topic::Bucket, 0, hotkey);
+        self.records.remove(&key);
+        self.commitments.remove(&key);
     }
 
     /// How many commitments of a topic are kept for `hotkey`.
@@ -340,6 +379,7 @@ impl State {
     }
 
     fn remove_commitment(&mut self, key: CommitmentKey) {
+        self.records.remove(&key);
         self.commitments.remove(&key);
         let of_key = (key.0, key.2);
         match self.commitments_of.get_mut(&of_key) {

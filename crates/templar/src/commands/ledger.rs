@@ -116,8 +116,7 @@ impl Init {
         std::fs::File::create_new(&self.out)
             .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
             .with_context(|| format!("cannot write {}", self.out.display()))?;
-        let genesis = profile.genesis_hash();
-        let facts = json!({"profile": self.out, "name": profile.name, "owner": profile.owner, "genesis": genesis});
+        let facts = json!({"profile": self.out, "name": profile.name, "owner": profile.owner});
         self.output.facts(&facts, |_| {
             let out = self.out.display();
             format!(
@@ -147,9 +146,7 @@ impl Run {
                 opened => return opened.with_context(what),
             }
         }
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
-        Authority::open(folder, &self.genesis.profile(config)?, secret).with_context(what)
+        Authority::open(folder, &self.genesis.profile(config)?, Authority::draw_secret()?).with_context(what)
     }
 }
 

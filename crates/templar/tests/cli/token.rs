@@ -194,14 +194,11 @@ fn a_setting_is_voted_on_and_access_is_paid_and_given_back() {
 /// Begins with the ledger's state instead of its past, is killed, and goes on.
 fn follow_from_a_snapshot(bank: &Bank) {
     let follow = ["ledger", "follow", "--from-snapshot", "--ledger", &bank.url];
-    let error = bank.place.failure(1, &follow);
-    assert!(error.contains("whose hash is") && error.contains("--trust HASH"), "{error}");
     let wrong = "ab".repeat(32);
-    let error = bank.place.failure(1, &[&follow[..], &["--trust", &wrong]].concat());
-    assert!(error.contains("has the trusted hash abab"), "{error}");
-    // Somebody who replayed everything tells a later hash.
-    let told = bank.ask(&["ledger", "follow", "--once"])["hash"].as_str().unwrap().to_owned();
-    let mut follower = bank.place.start(&[&follow[..], &["--json", "--trust", &told]].concat());
+    let error = bank.place.failure(1, &[&follow[..], &["--chain", &wrong]].concat());
+    assert!(error.contains("keeps chain") && error.contains("not abab"), "{error}");
+    let chain = bank.ask(&["ledger", "follow", "--once"])["chain"].as_str().unwrap().to_owned();
+    let mut follower = bank.place.start(&[&follow[..], &["--json", "--chain", &chain]].concat());
     assert_eq!(follower.event()["event"], "caught_up");
     let last = [follower.event(), follower.event()][1]["block"].as_u64().unwrap();
     follower.kill();

@@ -2,19 +2,18 @@
 
 use super::error::ReplicaError;
 use crate::rules::conservation::check_conservation;
-use crate::service::authority::{record, replay};
-use crate::service::store::{BlockRecord, Opened, Store, StoreError};
+use crate::service::authority::{ReplayError, record, replay_after};
+use crate::service::store::{BlockRecord, Opened, Store, StoreError, genesis_header};
 use crate::service::view;
 use crate::state::{Profile, State};
 use std::path::Path;
-use templar_base::BlockNumber;
-use templar_chain::{Block, Header};
+use templar_chain::{Block, Header, SignedBlock, SignedHeader};
 
 /// A copy of a ledger, in a folder or in memory.
 #[derive(Debug)]
 pub struct Replica {
     state: State,
-    head: Header,
+    head: SignedHeader,
     store: Option<Store>,
 }
 
@@ -22,11 +21,11 @@ impl Replica {
     /// A copy in memory at block 0 of the ledger whose first block this is.
     pub fn at_genesis(profile: Profile, first: &Block) -> Result<Self, ReplicaError> {
         let state = State::genesis(profile).map_err(StoreError::from)?;
-        let is_genesis = first.header.number == BlockNumber(0) && first.header.parent == state.genesis_hash();
-        if !is_genesis || state.root() != first.header.state_root {
+        if first.header != genesis_header(&state) {
             return Err(ReplicaError::WrongGenesis);
         }
-        Ok(Self { state, head: first.header.clone(), store: None })
+        let head = SignedHeader { header: first.header.clone(), certificate: None };
+        Ok(Self { state, head, store: None })
     }
 
     /// The copy in `folder`, where it stood when it last ended; none where there is none.
@@ -39,11 +38,12 @@ impl Replica {
     }
 
     /// A new copy in `folder` that begins with `state` after `block`.
-    pub(super) fn create(folder: &Path, mut state: State, block: &Block) -> Result<Self, ReplicaError> {
+    pub(super) fn create(folder: &Path, mut state: State, first: &SignedBlock) -> Result<Self, ReplicaError> {
         let mut changes = Vec::new();
         state.visit_entries(&mut |table, key, value| changes.push((table, vec![(key, Some(value))])));
         let record = BlockRecord {
-            block,
+            block: &first.block,
+            certificate: first.certificate.as_ref(),
             events: &[],
             receipts: &[],
             changes: &changes,
@@ -52,7 +52,7 @@ impl Replica {
             epoch: None,
         };
         let store = Store::create_replica(folder, state.profile(), record)?;
-        Ok(Self { state, head: block.header.clone(), store: Some(store) })
+        Ok(Self { state, head: head_of(first), store: Some(store) })
     }
 
     /// The state after the newest replayed block.
@@ -62,31 +62,38 @@ impl Replica {
 
     /// The newest replayed block.
     pub fn head(&self) -> &Header {
-        &self.head
+        &self.head.header
     }
 
-    /// Replays the next block; what breaks the rules is refused, and the copy stands where it stood. One in a folder is
-    /// on disk when this returns.
-    pub fn follow(&mut self, block: &Block) -> Result<(), ReplicaError> {
-        let replayed = replay(&mut self.state, &self.head, block).map_err(ReplicaError::from);
+    /// Checks that the authority signed the next block, and replays it; what breaks the rules is refused, and the copy
+    /// stands where it stood. One in a folder is on disk when this returns.
+    pub fn follow(&mut self, signed: &SignedBlock) -> Result<(), ReplicaError> {
+        let key = self.state.chain_key().ok_or(ReplayError::NoKey)?;
+        let number = signed.block.header.number;
+        signed.verify(key).map_err(|error| ReplayError::NotSigned(number, error))?;
+        let replayed = replay_after(&mut self.state, &self.head, &signed.block).map_err(ReplicaError::from);
         let checked = replayed.and_then(|applied| {
             check_conservation(&self.state)?;
             Ok(applied)
         });
         let Some(store) = &self.store else {
             checked?;
-            self.head = block.header.clone();
+            self.head = head_of(signed);
             return Ok(());
         };
         let written = checked.and_then(|applied| {
-            let record = record(block, &applied, &self.state);
+            let record = record(signed, &applied, &self.state);
             Ok(store.commit(record)?)
         });
         if let Err(error) = written {
             (self.state, self.head) = store.load_state(self.state.profile().clone())?;
             return Err(error);
         }
-        self.head = block.header.clone();
+        self.head = head_of(signed);
         Ok(())
     }
+}
+
+fn head_of(signed: &SignedBlock) -> SignedHeader {
+    SignedHeader { header: signed.block.header.clone(), certificate: signed.certificate.clone() }
 }

@@ -2,6 +2,7 @@
 
 use super::copy::Replica;
 use super::error::ReplicaError;
+use crate::service::authority::ReplayError;
 use crate::service::snapshot::{Entry, MAX_PARTS, read_part};
 use crate::{Profile, State, check_conservation};
 use async_trait::async_trait;
@@ -9,10 +10,8 @@ use parity_scale_codec::{DecodeAll, Encode};
 use std::fs;
 use std::path::{Path, PathBuf};
 use templar_base::{BlockHash, BlockNumber, ContentHash};
-use templar_chain::{Block, ChainError, SnapshotOffer, transactions_root};
+use templar_chain::{ChainError, ChainKey, SignedBlock, SnapshotOffer};
 
-/// Blocks after the snapshot's among which the trusted one is looked for.
-const MAX_TRUST_BLOCKS: u64 = 4_096;
 /// How often a download begins anew because its snapshot is no longer offered.
 const MAX_BEGINNINGS: usize = 4;
 const OFFER_FILE: &str = "offer";
@@ -26,8 +25,8 @@ pub trait SnapshotSource: Send + Sync {
     async fn snapshot(&self) -> Result<SnapshotOffer, ChainError>;
     /// A part of the snapshot of `block`; [`ChainError::NoSnapshot`] where that is no longer offered.
     async fn snapshot_part(&self, block: BlockNumber, index: u32) -> Result<Vec<u8>, ChainError>;
-    /// A kept block.
-    async fn block(&self, block: BlockNumber) -> Result<Block, ChainError>;
+    /// A kept block with its certificate.
+    async fn block(&self, block: BlockNumber) -> Result<SignedBlock, ChainError>;
 }
 
 #[cfg(feature = "client")]
@@ -45,19 +44,25 @@ impl SnapshotSource for templar_chain::RpcChain {
         Self::snapshot_part(self, block, index).await
     }
 
-    async fn block(&self, block: BlockNumber) -> Result<Block, ChainError> {
+    async fn block(&self, block: BlockNumber) -> Result<SignedBlock, ChainError> {
         Self::block(self, block).await
     }
 }
 
-/// Makes a copy of a ledger in `folder` from a snapshot whose block is the one with the hash `trusted`, or an ancestor
-/// of that. `done` hears how many parts of how many are there. What was fetched before a kill is not fetched again.
+/// Makes a copy of a ledger in `folder` from a snapshot whose block the authority of the chain named `chain` signed.
+/// `done` hears how many parts of how many are there. What was fetched before a kill is not fetched again.
 pub async fn fetch_snapshot(
     source: &dyn SnapshotSource,
     folder: &Path,
-    trusted: Option<BlockHash>,
+    chain: BlockHash,
     done: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Replica, ReplicaError> {
+    let profile = source.profile().await?;
+    let found = profile.genesis_hash();
+    if found != chain {
+        return Err(ReplicaError::WrongChain { wanted: chain, found });
+    }
+    let key = ChainKey::new(chain, &profile.authority_key).map_err(|_| ReplayError::NoKey)?;
     let parts = Parts { folder: folder.join("snapshot") };
     for _ in 0..MAX_BEGINNINGS {
         let offer = match parts.offer() {
@@ -65,9 +70,9 @@ pub async fn fetch_snapshot(
             None => parts.begin(source.snapshot().await?)?,
         };
         let fetched = async {
-            let block = check_block(source, &offer, trusted).await?;
+            let block = check_block(source, &offer, &key).await?;
             let entries = parts.fetch(source, &offer, done).await?;
-            let state = check_state(source.profile().await?, &block, &entries)?;
+            let state = check_state(profile.clone(), &block, &entries)?;
             Ok((block, state))
         };
         match fetched.await {
@@ -88,42 +93,27 @@ pub async fn fetch_snapshot(
     Err(ReplicaError::Contradiction("it withdraws each snapshot that it offers".to_owned()))
 }
 
-/// The snapshot's block, if the trusted one is it or comes of it.
+/// The snapshot's block, if the authority signed it.
 async fn check_block(
     source: &dyn SnapshotSource,
     offer: &SnapshotOffer,
-    trusted: Option<BlockHash>,
-) -> Result<Block, ReplicaError> {
-    let block = source.block(offer.block).await?;
-    let is_whole = block.header.transactions_root == transactions_root(&block.transactions);
-    if block.header.number != offer.block || block.header.hash() != offer.hash || !is_whole {
+    key: &ChainKey,
+) -> Result<SignedBlock, ReplicaError> {
+    let signed = source.block(offer.block).await?;
+    let header = &signed.block.header;
+    if header.number != offer.block || header.hash() != offer.hash {
         return Err(ReplicaError::Contradiction(format!("its block {} has another hash than offered", offer.block)));
     }
-    let trusted = trusted.ok_or(ReplicaError::Untrusted { block: offer.block, hash: offer.hash })?;
-    let mut at = block.header.clone();
-    while at.hash() != trusted {
-        let not_trusted = ReplicaError::NotTrusted { from: offer.block, to: at.number, trusted };
-        if at.number.blocks_since(offer.block) >= MAX_TRUST_BLOCKS {
-            return Err(not_trusted);
-        }
-        let next = match source.block(at.number.plus(1)).await {
-            Err(ChainError::NoSuchBlock { .. }) => return Err(not_trusted),
-            next => next?.header,
-        };
-        if next.parent != at.hash() || next.number != at.number.plus(1) {
-            return Err(ReplicaError::Contradiction(format!("block {} does not follow {}", next.number, at.number)));
-        }
-        at = next;
-    }
-    Ok(block)
+    signed.verify(key).map_err(|error| ReplayError::NotSigned(offer.block, error))?;
+    Ok(signed)
 }
 
 /// The state of the entries, if it is the one that the block's header names.
-fn check_state(profile: Profile, block: &Block, entries: &[Entry]) -> Result<State, ReplicaError> {
-    let number = block.header.number;
+fn check_state(profile: Profile, signed: &SignedBlock, entries: &[Entry]) -> Result<State, ReplicaError> {
+    let (header, number) = (&signed.block.header, signed.block.header.number);
     let entries = entries.iter().map(|(table, key, value)| (*table, key.as_slice(), value.as_slice()));
     let state = State::restore(profile, number, entries);
-    let state = state.filter(|state| state.root() == block.header.state_root);
+    let state = state.filter(|state| state.root() == header.state_root && state.records_root() == header.records_root);
     let state = state.ok_or(ReplicaError::FalseState(number))?;
     check_conservation(&state)?;
     Ok(state)

@@ -20,28 +20,13 @@ pub enum ReplicaError {
     /// Money was made or lost; the authority is at fault.
     #[error(transparent)]
     Conservation(#[from] ConservationError),
-    /// No hash was given to hold the snapshot to.
-    #[error(
-        "the ledger offers its state after block {block}, whose hash is {hash}; nothing says yet that this is true"
-    )]
-    Untrusted {
-        /// The snapshot's block.
-        block: BlockNumber,
-        /// That block's hash, as the ledger says.
-        hash: BlockHash,
-    },
-    /// The trusted block does not come of the snapshot's.
-    #[error(
-        "no block from {from} to {to} has the trusted hash {trusted}: it is older than the snapshot, or the ledger's \
-         blocks are false"
-    )]
-    NotTrusted {
-        /// The snapshot's block.
-        from: BlockNumber,
-        /// The last block that was looked at.
-        to: BlockNumber,
-        /// What was looked for.
-        trusted: BlockHash,
+    /// The ledger keeps another chain than the one that is meant.
+    #[error("the ledger's profile is that of chain {found}, not of {wanted}; name the ledger of that chain")]
+    WrongChain {
+        /// The chain that is meant.
+        wanted: BlockHash,
+        /// The chain of the profile.
+        found: BlockHash,
     },
     /// The ledger's answers contradict each other; the ledger is at fault.
     #[error("the ledger's snapshot contradicts itself: {0}; do not trust this ledger, or fetch again")]
@@ -65,11 +50,11 @@ impl ReplicaError {
     pub(super) fn is_of_snapshot(&self) -> bool {
         matches!(
             self,
-            Self::Untrusted { .. }
-                | Self::NotTrusted { .. }
-                | Self::Contradiction(_)
+            Self::Contradiction(_)
                 | Self::FalseState(_)
                 | Self::Conservation(_)
+                | Self::Replay(_)
+                | Self::Chain(ChainError::Forged { .. })
         )
     }
 }

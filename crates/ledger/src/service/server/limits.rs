@@ -28,7 +28,8 @@ use templar_chain::ChainError;
 const BYTES_PER_TOKEN: usize = 16 * 1024;
 
 /// Methods that read much for a short answer, and the tokens that they take instead of one.
-const DEAR_METHODS: [(&str, usize); 3] = [("ledger_snapshot", 20), ("ledger_metagraph", 5), ("ledger_explain", 20)];
+const DEAR_METHODS: [(&str, usize); 4] =
+    [("ledger_snapshot", 20), ("ledger_metagraph", 5), ("ledger_explain", 20), ("ledger_records", 5)];
 
 /// How long a registered key vouches for the network from which it sent a transaction.
 const VOUCHED_FOR: Duration = Duration::from_secs(3_600);

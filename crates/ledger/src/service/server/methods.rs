@@ -16,9 +16,9 @@ use templar_chain::access::{AccessAccountView, AccessOverview};
 use templar_chain::governance::{Proposal, ProposalId, ProposalView};
 use templar_chain::market::{Candle, EpochRecord, Interval, MarketSummary, Order, Quote};
 use templar_chain::{
-    Account, BlockHeader, ChainError, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment,
-    LedgerRpcServer, MempoolError, Metagraph, Receipt, SettingChanges, SnapshotOffer, Topic, Totals, Transaction,
-    TransactionDecodeError,
+    Account, Authority, ChainError, CommitmentRecord, EventRecord, Explanation, Hyperparameters, IndexedCommitment,
+    LedgerRpcServer, MempoolError, Metagraph, Receipt, SettingChanges, SignedHeader, SnapshotOffer, Topic, Totals,
+    Transaction, TransactionDecodeError,
 };
 
 /// A ledger behind its methods.
@@ -36,6 +36,10 @@ impl LedgerRpcServer for LedgerMethods {
         self.read(|ledger| Ok(ledger.state().genesis_hash()))
     }
 
+    fn authority(&self) -> Result<Authority, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.state().profile().authority()))
+    }
+
     fn profile(&self) -> Result<serde_json::Value, ErrorObjectOwned> {
         self.read(|ledger| {
             serde_json::to_value(ledger.state().profile()).map_err(|error| ChainError::Store(error.to_string()))
@@ -46,16 +50,16 @@ impl LedgerRpcServer for LedgerMethods {
         self.read(|ledger| Ok(ledger.state().totals()))
     }
 
-    fn head(&self) -> Result<BlockHeader, ErrorObjectOwned> {
-        self.read(|ledger| Ok(ledger.head()))
+    fn head(&self) -> Result<SignedHeader, ErrorObjectOwned> {
+        self.read(|ledger| Ok(ledger.signed_head()))
     }
 
-    fn header(&self, block: BlockNumber) -> Result<BlockHeader, ErrorObjectOwned> {
-        self.read(|ledger| ledger.header(block))
+    fn header(&self, block: BlockNumber) -> Result<SignedHeader, ErrorObjectOwned> {
+        self.read(|ledger| ledger.signed_header(block))
     }
 
     fn block(&self, block: BlockNumber) -> Result<String, ErrorObjectOwned> {
-        self.read(|ledger| Ok(hex::encode(ledger.block(block)?.encode())))
+        self.read(|ledger| Ok(hex::encode(ledger.signed_block(block)?.encode())))
     }
 
     fn snapshot(&self) -> Result<SnapshotOffer, ErrorObjectOwned> {
@@ -76,6 +80,16 @@ impl LedgerRpcServer for LedgerMethods {
 
     fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ErrorObjectOwned> {
         self.read(|ledger| ledger.last_reports(netuid))
+    }
+
+    fn records(
+        &self,
+        netuid: Netuid,
+        topic: Topic,
+        index: u64,
+        hotkeys: Vec<PublicKey>,
+    ) -> Result<String, ErrorObjectOwned> {
+        self.read(|ledger| Ok(hex::encode(ledger.prove_records(netuid, (topic, index), &hotkeys)?.encode())))
     }
 
     fn account(&self, key: PublicKey) -> Result<Account, ErrorObjectOwned> {
@@ -191,7 +205,8 @@ impl LedgerRpcServer for LedgerMethods {
         let mut newest = self.0.newest();
         let sink = pending.accept().await?;
         loop {
-            let header = newest.borrow_and_update().clone();
+            newest.mark_unchanged();
+            let header = self.0.with(Ledger::signed_head);
             let message = serde_json::value::to_raw_value(&header)?;
             if sink.send(SubscriptionMessage::from(message)).await.is_err() {
                 return Ok(());

@@ -10,17 +10,18 @@ use serde_json::json;
 use std::path::PathBuf;
 use templar_base::{BlockHash, BlockNumber, StateRoot};
 use templar_chain::{Chain, ChainError, RpcChain};
-use templar_ledger::{Ledger, Replica, ReplicaError, fetch_snapshot};
+use templar_ledger::{Ledger, Replica, fetch_snapshot};
 use templar_screen::{Progress, is_output_lost};
 
 /// Replay a running ledger from its first block, compare every state root, and follow each new block.
 ///
 /// A follower trusts the block authority only in its choice of transactions: a block that breaks a rule, creates money or
-/// rewrites the past has another root than its header states, and is reported at once.
+/// rewrites the past has another root than its header states, and is reported at once. It trusts a server in nothing:
+/// each block carries the authority's signature, whose key is part of the chain's name. --chain gives the name that you
+/// expect, from the run's genesis document or from `templar ledger`; without it, the server's word is taken for it.
 ///
 /// If the ledger no longer keeps its first block (see `history_blocks` of its profile), --from-snapshot starts from the
-/// whole state after a late block. Its digest must be the one in that block's header, and --trust is the hash of that
-/// block or of a later one from a follower that you trust: every follower prints them. The copy is kept in the data
+/// whole state after a late block. Its digest must be the one in that block's signed header. The copy is kept in the data
 /// folder, and the same command resumes from it.
 ///
 /// Example: templar ledger follow --ledger ws://127.0.0.1:9944
@@ -33,9 +34,9 @@ pub struct Follow {
     /// Start from a snapshot of the state, and keep the copy in the data folder
     #[arg(long)]
     from_snapshot: bool,
-    /// Hash of a block that you trust: that of the snapshot, or a later one; needed once
-    #[arg(long, value_name = "HASH", requires = "from_snapshot")]
-    trust: Option<BlockHash>,
+    /// Name of the chain that is meant: `ledger` in a run's genesis document
+    #[arg(long, value_name = "HASH")]
+    chain: Option<BlockHash>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -74,7 +75,11 @@ impl Follow {
     }
 
     async fn follow(&self, chain: &RpcChain, config: &Config) -> anyhow::Result<()> {
-        let output = self.output;
+        let (output, served) = (self.output, chain.genesis().await?);
+        if let Some(meant) = self.chain.filter(|meant| *meant != served) {
+            let what = Err(anyhow::anyhow!("the ledger at {} keeps chain {served}, not {meant}", config.ledger()));
+            return what.advise("name the ledger of that chain with --ledger");
+        }
         let mut replica = self.begin(chain, config).await?;
         let first = replica.head().number;
         let mut heads = chain.subscribe_heads().await?;
@@ -85,7 +90,8 @@ impl Follow {
         catch_up(chain, &mut replica, newest, &mut show).await?;
         drop(progress);
         output.event(&facts(&replica, "caught_up"), |_| {
-            format!("blocks {first} to {} keep the rules; {}", replica.head().number, marks(&replica))
+            let (chain, to) = (replica.state().genesis_hash(), replica.head().number);
+            format!("chain {chain}: blocks {first} to {to} keep the rules; {}", marks(&replica))
         })?;
         if self.once {
             return Ok(());
@@ -108,7 +114,7 @@ impl Follow {
         if !self.from_snapshot {
             let first = chain.block(BlockNumber(0)).await;
             let first = first.advise("follow it with --from-snapshot, or verify a copy of its folder that is older")?;
-            return Ok(Replica::at_genesis(chain.profile().await?, &first)?);
+            return Ok(Replica::at_genesis(chain.profile().await?, &first.block)?);
         }
         let genesis = chain.genesis().await?;
         let folder = config.data_folder().join("follower").join(genesis.to_string());
@@ -125,18 +131,15 @@ impl Follow {
         let mut show = |done: usize, all: usize| {
             progress.show(done as f64 / all.max(1) as f64, &format!("fetching part {done} of {all} of the state"));
         };
-        match fetch_snapshot(chain, &folder, self.trust, &mut show).await {
-            Err(error @ (ReplicaError::Untrusted { .. } | ReplicaError::NotTrusted { .. })) => Err(error).advise(
-                "get the hash of the newest block from a follower that you trust, and give it with --trust HASH",
-            ),
-            fetched => fetched.with_context(|| format!("cannot start from a snapshot of {}", config.ledger())),
-        }
+        let fetched = fetch_snapshot(chain, &folder, genesis, &mut show).await;
+        fetched.with_context(|| format!("cannot start from a snapshot of {}", config.ledger()))
     }
 }
 
 fn facts(replica: &Replica, event: &str) -> serde_json::Value {
     let head = replica.head();
-    json!({"event": event, "block": head.number, "hash": head.hash(), "root": replica.state().root()})
+    let chain = replica.state().genesis_hash();
+    json!({"event": event, "chain": chain, "block": head.number, "hash": head.hash(), "root": replica.state().root()})
 }
 
 fn marks(replica: &Replica) -> String {
@@ -170,7 +173,7 @@ impl Verify {
         let mut replica = Replica::at_genesis(ledger.state().profile().clone(), &first)?;
         let mut progress = Progress::new(config.is_quiet);
         for number in 1..=head.number.0 {
-            replica.follow(&ledger.block(BlockNumber(number))?)?;
+            replica.follow(&ledger.signed_block(BlockNumber(number))?)?;
             progress.show(number as f64 / head.number.0 as f64, &format!("replaying block {number}"));
         }
         drop(progress);
