@@ -3,10 +3,10 @@
 use crate::pages::ordered;
 use crate::server::Order;
 use crate::state::{HeadView, RunFacts, Snapshot};
-use crate::window::WindowView;
 use serde_json::{Value, json};
 use templar_base::{Uid, Window};
 use templar_chain::EventRecord;
+use templar_record::WindowRecord;
 
 /// The schema, served as it is.
 pub(crate) const OPENAPI: &str = include_str!("assets/openapi.json");
@@ -17,7 +17,7 @@ pub(crate) fn head_event(head: &HeadView) -> Value {
 }
 
 /// A finished window in a line.
-pub(crate) fn window_event(view: &WindowView) -> Value {
+pub(crate) fn window_event(view: &WindowRecord) -> Value {
     let (in_sync, electors) = view.in_sync();
     json!({
         "window": view.window,
@@ -58,7 +58,7 @@ pub(crate) fn windows(snapshot: &Snapshot) -> Value {
 
 /// All of one window.
 pub(crate) fn window(snapshot: &Snapshot, window: Window) -> Option<Value> {
-    let view: &WindowView = snapshot.window(window)?;
+    let view: &WindowRecord = snapshot.window(window)?;
     serde_json::to_value(view).ok()
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn miners(snapshot: &Snapshot, order: &Order) -> Value {
 /// A slot, its windows and what happened to its key.
 pub(crate) fn miner(snapshot: &Snapshot, uid: Uid, history: Option<&[EventRecord]>) -> Option<Value> {
     let slot = snapshot.slot(uid)?;
-    let of = |view: &WindowView| {
+    let of = |view: &WindowRecord| {
         let own = view.miner(uid).filter(|own| own.hotkey == Some(slot.hotkey))?;
         Some(json!({"window": view.window, "is_selected": view.selected.contains(&uid), "miner": own}))
     };

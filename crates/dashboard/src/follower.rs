@@ -1,7 +1,6 @@
 //! Follows the ledger and replaces the snapshot. A finished window is read once, whoever looks how often; what moves is
 //! read at most every few seconds, and only while somebody looks.
 
-use crate::reading::{finished_at, is_gone, read_window};
 use crate::slots::slots;
 use crate::state::{
     EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, SettingFacts, Snapshot,
@@ -15,6 +14,7 @@ use templar_base::{BlockNumber, Uid, Window};
 use templar_chain::market::Interval;
 use templar_chain::{ChainError, MAX_ENTRIES};
 use templar_record::RecordError;
+use templar_record::{finished_at, is_gone, read_window};
 use templar_round::ObjectKey;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
@@ -211,7 +211,7 @@ impl Follower {
         let missing: Vec<Window> = oldest.until(current).rev().filter(is_missing).collect();
         let mut read = 0;
         for window in missing.iter().copied().take(OLD_AT_ONCE) {
-            let reading = read_window(&self.source, window, head);
+            let reading = read_window((&self.source.run, &self.source.record), window, head);
             match in_time(WINDOW_DEADLINE, reading).await {
                 Ok(view) => {
                     let is_whole = view.verdict.as_ref().is_none_or(|verdict| verdict.missing.is_none());
@@ -261,7 +261,8 @@ impl Follower {
         let mut open = Vec::new();
         for window in current.minus(1).until(current.next()) {
             if finished_at(phases, window) > head {
-                match in_time(WINDOW_DEADLINE, read_window(&self.source, window, head)).await {
+                match in_time(WINDOW_DEADLINE, read_window((&self.source.run, &self.source.record), window, head)).await
+                {
                     Ok(view) => open.push(Arc::new(view)),
                     // The next block is another try.
                     Err(error) => tracing::debug!(%window, %error, "an open window could not be read"),

@@ -3,7 +3,7 @@
 //!
 //! A [`Dashboard`] reads a run's [`Source`], its ledger and the buckets that the ledger names, and serves it as HTML that
 //! works without scripts, as JSON under `/api/v1/`, as a stream of events, and as metrics. It needs no key and no corpus,
-//! and writes nothing. A finished window is read once and projected once ([`WindowView`]); readers get the snapshot at
+//! and writes nothing. A finished window is read once and projected once ([`WindowRecord`]); readers get the snapshot at
 //! hand, rendered once for each address, so that a thousand readers cost the ledger what one costs. Connections, streams,
 //! requests and waits are bounded by [`Options`]. Text of peers gets into a page escaped only, by the type of its markup.
 //!
@@ -27,12 +27,10 @@ mod markup;
 mod metrics;
 mod options;
 mod pages;
-mod reading;
 mod server;
 mod slots;
 mod source;
 mod state;
-mod window;
 
 pub use error::DashboardError;
 pub use options::Options;
@@ -42,4 +40,6 @@ pub use state::{
     EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RunFacts, RunTotals, SettingFacts,
     SlotView, Snapshot,
 };
-pub use window::{AgreedView, ElectorView, Measured, MinerView, Moment, SealedView, Stage, VerdictView, WindowView};
+pub use templar_record::{
+    AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord,
+};

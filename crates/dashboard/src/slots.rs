@@ -1,11 +1,11 @@
 //! Who holds the slots, and what the windows that were read say of them.
 
 use crate::state::SlotView;
-use crate::window::WindowView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{PublicKey, Window};
 use templar_chain::{Metagraph, Neuron};
+use templar_record::WindowRecord;
 
 /// Shares are in parts of this.
 const FULL_SHARE: f64 = 65_535.0;
@@ -19,11 +19,11 @@ struct Tally {
     has_voted: bool,
     seen: Option<Window>,
     /// The newest window with a word on it.
-    newest: Option<Arc<WindowView>>,
+    newest: Option<Arc<WindowRecord>>,
 }
 
 /// All slots of the metagraph, by uid. A slot that changed hands starts anew: only what its present key did counts.
-pub(crate) fn slots(metagraph: &Metagraph, windows: &[Arc<WindowView>]) -> Vec<SlotView> {
+pub(crate) fn slots(metagraph: &Metagraph, windows: &[Arc<WindowRecord>]) -> Vec<SlotView> {
     let mut tallies: BTreeMap<PublicKey, Tally> = BTreeMap::new();
     for view in windows {
         for miner in &view.miners {

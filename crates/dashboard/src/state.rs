@@ -1,12 +1,12 @@
 //! What readers see: one immutable snapshot, replaced as a whole.
 
-use crate::window::{Measured, Moment, WindowView};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{Alpha, BlockNumber, Mark, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
 use templar_chain::governance::ProposalView;
 use templar_chain::market::{Candle, EpochRecord, MarketSummary};
+use templar_record::{Measured, WindowMoment, WindowRecord};
 
 /// The ledger's newest block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -163,9 +163,9 @@ pub struct Snapshot {
     /// The ledger's newest block; none while it has not answered.
     pub head: Option<HeadView>,
     /// Finished windows that were read, each projected once.
-    pub finished: BTreeMap<Window, Arc<WindowView>>,
+    pub finished: BTreeMap<Window, Arc<WindowRecord>>,
     /// Windows that are not finished, the newest last.
-    pub open: Vec<Arc<WindowView>>,
+    pub open: Vec<Arc<WindowRecord>>,
     /// Finished windows that are kept by the ledger and are not read yet.
     pub unread: usize,
     /// Finished windows that could not be read.
@@ -228,7 +228,7 @@ impl Snapshot {
     }
 
     /// What is known of a window, finished or not.
-    pub fn window(&self, window: Window) -> Option<&Arc<WindowView>> {
+    pub fn window(&self, window: Window) -> Option<&Arc<WindowRecord>> {
         self.finished.get(&window).or_else(|| self.open.iter().find(|view| view.window == window))
     }
 
@@ -263,7 +263,7 @@ impl Snapshot {
     }
 
     /// The timeline of the window that is being trained.
-    pub(crate) fn current_timeline(&self) -> Option<(&Arc<WindowView>, &[Moment])> {
+    pub(crate) fn current_timeline(&self) -> Option<(&Arc<WindowRecord>, &[WindowMoment])> {
         self.open.last().map(|view| (view, view.timeline.as_slice()))
     }
 }

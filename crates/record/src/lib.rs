@@ -34,6 +34,7 @@ mod record;
 mod rules;
 mod transfer;
 mod verdict;
+mod window_record;
 
 pub use aggregate::fetch_aggregate;
 pub use checkpoint::{
@@ -53,3 +54,7 @@ pub use record::PublicRecord;
 pub use rules::{Rules, gradient_layout};
 pub use transfer::{Fetched, KnownComplaints, PeerComplaint, is_lie};
 pub use verdict::{VERDICT_PURPOSE, fetch_verdict, other_run};
+pub use window_record::{
+    AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord,
+    finished_at, is_gone, read_window,
+};

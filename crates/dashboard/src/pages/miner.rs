@@ -7,15 +7,15 @@ use super::words::{self, UNKNOWN, count, or_unknown};
 use crate::chart::{Chart, Point, Series};
 use crate::markup::Markup;
 use crate::state::{SlotView, Snapshot};
-use crate::window::{Measured, MinerView, WindowView};
 use templar_base::Uid;
 use templar_chain::{Event, EventRecord};
+use templar_record::{Measured, MinerView, WindowRecord};
 
 /// A slot; none where nobody holds it. `history` is what happened to its key, none where that could not be read.
 pub(crate) fn miner(snapshot: &Snapshot, uid: Uid, history: Option<&[EventRecord]>) -> Option<Page> {
     let slot = snapshot.slot(uid)?;
-    let own = |view: &'_ WindowView| view.miner(uid).filter(|own| own.hotkey == Some(slot.hotkey)).cloned();
-    let windows: Vec<(&WindowView, MinerView)> =
+    let own = |view: &'_ WindowRecord| view.miner(uid).filter(|own| own.hotkey == Some(slot.hotkey)).cloned();
+    let windows: Vec<(&WindowRecord, MinerView)> =
         snapshot.finished.values().filter_map(|view| Some((view.as_ref(), own(view)?))).collect();
     let body = Markup::with_text("h1", format!("Slot {uid}"))
         .then(trouble(snapshot))
@@ -51,9 +51,9 @@ fn now(slot: &SlotView) -> Markup {
     ])
 }
 
-fn charts(windows: &[(&WindowView, MinerView)]) -> Markup {
+fn charts(windows: &[(&WindowRecord, MinerView)]) -> Markup {
     let points = |of: &dyn Fn(&MinerView) -> Option<Measured>, unit: f64| -> Vec<Point> {
-        let point = |(view, own): &(&WindowView, MinerView)| {
+        let point = |(view, own): &(&WindowRecord, MinerView)| {
             let measured = of(own)?;
             let (y, error) = (measured.mean * unit, Some(measured.error * unit));
             Some(Point { x: view.window.get() as f64, y, error })
@@ -74,11 +74,11 @@ fn charts(windows: &[(&WindowView, MinerView)]) -> Markup {
     Markup::tag("div", &[("class", &"charts")], all.iter().map(Chart::draw).collect())
 }
 
-fn rows(windows: &[(&WindowView, MinerView)]) -> Markup {
+fn rows(windows: &[(&WindowRecord, MinerView)]) -> Markup {
     if windows.is_empty() {
         return note("It has committed nothing in the windows that were read.");
     }
-    let row = |(view, own): &(&WindowView, MinerView)| {
+    let row = |(view, own): &(&WindowRecord, MinerView)| {
         let class = if own.is_refused { "refused" } else { "standing" };
         let said = own.standing.as_deref().unwrap_or(UNKNOWN);
         let sealed = own.sealed.as_ref();
@@ -134,7 +134,7 @@ fn events(history: Option<&[EventRecord]>) -> Markup {
     table("What happened to its key, the newest first", &["Block", "What"], history.iter().map(row).collect())
 }
 
-fn again(uid: Uid, windows: &[(&WindowView, MinerView)]) -> Markup {
+fn again(uid: Uid, windows: &[(&WindowRecord, MinerView)]) -> Markup {
     let window = windows.last().map_or("WINDOW".to_owned(), |(view, _)| view.window.to_string());
     let text = format!("templar explain {window} {uid} --recompute\ntemplar ledger explain --uid {uid}");
     let lines = text.lines().map(|line| Markup::tag("pre", &[], Markup::with_text("code", line)));

@@ -5,7 +5,7 @@ use super::words::{self, UNKNOWN, count, or_unknown};
 use crate::chart::{Chart, Point, Series};
 use crate::markup::Markup;
 use crate::state::{RunFacts, RunTotals, Snapshot};
-use crate::window::{Stage, WindowView};
+use templar_record::{Stage, WindowRecord};
 
 /// Windows in the run's own table; all are on their page.
 const NEWEST: usize = 12;
@@ -65,9 +65,9 @@ fn progress(snapshot: &Snapshot) -> String {
 }
 
 fn charts(snapshot: &Snapshot) -> Markup {
-    let windows: Vec<&WindowView> = snapshot.finished.values().map(AsRef::as_ref).collect();
-    let points = |value: &dyn Fn(&WindowView) -> Option<f64>| -> Vec<Point> {
-        let point = |view: &&WindowView| Some(Point { x: view.window.get() as f64, y: value(view)?, error: None });
+    let windows: Vec<&WindowRecord> = snapshot.finished.values().map(AsRef::as_ref).collect();
+    let points = |value: &dyn Fn(&WindowRecord) -> Option<f64>| -> Vec<Point> {
+        let point = |view: &&WindowRecord| Some(Point { x: view.window.get() as f64, y: value(view)?, error: None });
         windows.iter().filter_map(point).collect()
     };
     let mut tokens = 0u64;
@@ -113,7 +113,7 @@ fn lines(snapshot: &Snapshot, most: usize) -> Markup {
     table("Windows, the newest first", &heads, rows)
 }
 
-fn line(view: &WindowView) -> Vec<Cell> {
+fn line(view: &WindowRecord) -> Vec<Cell> {
     let (in_sync, electors) = view.in_sync();
     let merged = match (view.stage, view.is_null, &view.null_reason) {
         (Stage::Training, ..) => Cell::text("being trained"),

@@ -6,8 +6,8 @@ use super::parts::{
 use super::words::{self, UNKNOWN, count, or_unknown};
 use crate::markup::Markup;
 use crate::state::Snapshot;
-use crate::window::{ElectorView, MinerView, Moment, Stage, WindowView};
 use templar_base::{Alpha, Window};
+use templar_record::{ElectorView, MinerView, Stage, WindowMoment, WindowRecord};
 
 /// A window; none where it is not known.
 pub(crate) fn window(snapshot: &Snapshot, window: Window) -> Option<Page> {
@@ -49,7 +49,7 @@ fn steps(snapshot: &Snapshot, window: Window) -> Markup {
     Markup::tag("nav", &[("class", &"steps"), ("aria-label", &"Windows before and after")], inside)
 }
 
-fn outcome(view: &WindowView) -> Markup {
+fn outcome(view: &WindowRecord) -> Markup {
     let merged = match (&view.null_reason, view.selected.is_empty()) {
         (Some(reason), _) => Markup::text(format!("nothing: {reason}")),
         (None, true) => Markup::text("not decided yet"),
@@ -84,9 +84,9 @@ fn outcome(view: &WindowView) -> Markup {
     ])
 }
 
-fn timeline(moments: &[Moment]) -> Markup {
+fn timeline(moments: &[WindowMoment]) -> Markup {
     let start = moments.first().and_then(|moment| moment.time_ms);
-    let moment = |moment: &Moment| {
+    let moment = |moment: &WindowMoment| {
         let since = moment.time_ms.zip(start).map(|(time, start)| time.saturating_sub(start) as f64 / 1e3);
         let class = if moment.time_ms.is_some() { "past" } else { "to-come" };
         let when = match since {
@@ -101,7 +101,7 @@ fn timeline(moments: &[Moment]) -> Markup {
     list.then(begun.unwrap_or_default())
 }
 
-fn votes(view: &WindowView) -> Markup {
+fn votes(view: &WindowRecord) -> Markup {
     if view.electors.is_empty() {
         return note("Whose stake counts is known at the window's end.");
     }
@@ -131,7 +131,7 @@ fn votes(view: &WindowView) -> Markup {
     table("Validators, their votes and what they reported", &heads, rows).then(rule)
 }
 
-fn miners(view: &WindowView) -> Markup {
+fn miners(view: &WindowRecord) -> Markup {
     if view.miners.is_empty() {
         return note("No miner has committed anything.");
     }
@@ -154,8 +154,8 @@ pub(super) fn agreed_words(miner: &MinerView) -> String {
     }
 }
 
-fn row(view: &WindowView, miner: &MinerView) -> Vec<Cell> {
-    let mean = |own: Option<crate::window::Measured>| own.map(|own| own.mean);
+fn row(view: &WindowRecord, miner: &MinerView) -> Vec<Cell> {
+    let mean = |own: Option<templar_record::Measured>| own.map(|own| own.mean);
     let rating = miner.rating_after.or(miner.rating_before);
     let sealed = miner.sealed.as_ref();
     let agreed = match (view.stage, miner.sealed.is_some()) {
@@ -181,7 +181,7 @@ fn row(view: &WindowView, miner: &MinerView) -> Vec<Cell> {
     ]
 }
 
-fn again(view: &WindowView) -> Markup {
+fn again(view: &WindowRecord) -> Markup {
     let uid = view.miners.first().map_or("UID".to_owned(), |miner| miner.uid.to_string());
     let command = format!("templar explain {} {uid} --recompute", view.window);
     let command = Markup::tag("pre", &[], Markup::with_text("code", command));

@@ -1,8 +1,8 @@
 //! Numbers, amounts and times in words.
 
-use crate::window::Measured;
 use templar_base::{Alpha, Mark, Rao, StepShare};
 use templar_chain::governance::Status;
+use templar_record::Measured;
 
 /// What stands where nothing is known.
 pub(super) const UNKNOWN: &str = "–";

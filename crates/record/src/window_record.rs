@@ -1,4 +1,8 @@
-//! What the public record says of one window.
+//! What the public record says of one window: who sealed, who voted what, what was agreed, applied and reported.
+
+mod reading;
+
+pub use reading::{finished_at, is_gone, read_window};
 
 use serde::Serialize;
 use templar_base::{Alpha, BlockNumber, ContentHash, Mark, PublicKey, StateHash, StepShare, Uid, Window};
@@ -18,7 +22,7 @@ pub enum Stage {
 
 /// A point on a window's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Moment {
+pub struct WindowMoment {
     /// What happens.
     pub what: &'static str,
     /// In which block.
@@ -163,13 +167,13 @@ pub(crate) fn measured(rating: Rating) -> Measured {
 
 /// What the public record says of one window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct WindowView {
+pub struct WindowRecord {
     /// The window.
     pub window: Window,
     /// How far it is.
     pub stage: Stage,
     /// Its deadlines, in the order of time.
-    pub timeline: Vec<Moment>,
+    pub timeline: Vec<WindowMoment>,
     /// From its first block to the first one after it; none while that is not known.
     pub seconds: Option<f64>,
     /// Whether nothing was merged.
@@ -198,7 +202,7 @@ pub struct WindowView {
     pub miners: Vec<MinerView>,
 }
 
-impl WindowView {
+impl WindowRecord {
     /// Whether its outcome stands.
     pub fn is_decided(&self) -> bool {
         self.is_null || !self.selected.is_empty()

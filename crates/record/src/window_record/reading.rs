@@ -1,15 +1,14 @@
 //! Reading one window out of the public record.
 
-use crate::Source;
-use crate::window::{
-    AgreedView, ElectorView, Measured, MinerView, Moment, SealedView, Stage, VerdictView, WindowView, measured,
+use super::{
+    AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord, measured,
 };
+use crate::{PublicRecord, RecordError, Rules, fetch_verdict};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use templar_base::{AgreedFindings, Alpha, BlockNumber, Nats, PublicKey, Uid, Window};
 use templar_chain::{ChainError, Metagraph, Topic};
 use templar_gauntlet::Verdict;
-use templar_record::{RecordError, fetch_verdict};
 use templar_round::{
     Elector, ObjectKey, Outcome, Phases, SealCommitment, SealedCommitments, VoteRecord, agreed_findings,
     applied_majority, leading_verdict, tally,
@@ -21,12 +20,12 @@ const VERDICT_DEADLINE: Duration = Duration::from_secs(12);
 const MOST_WORDS: usize = 300;
 
 /// The first block at which nothing of a window changes any more: by then votes, reports and aggregate are over.
-pub(crate) fn finished_at(phases: &Phases, window: Window) -> BlockNumber {
+pub fn finished_at(phases: &Phases, window: Window) -> BlockNumber {
     phases.seal(window.next())
 }
 
 /// Whether a failure means that the ledger or the buckets no longer have the window.
-pub(crate) fn is_gone(error: &RecordError) -> bool {
+pub fn is_gone(error: &RecordError) -> bool {
     matches!(error, RecordError::Chain(ChainError::Pruned { .. }))
 }
 
@@ -40,10 +39,14 @@ fn words(text: &str) -> String {
 }
 
 /// What is known of a window when the ledger is at `head`.
-pub(crate) async fn read_window(source: &Source, window: Window, head: BlockNumber) -> Result<WindowView, RecordError> {
-    let phases = &source.run.phases;
+pub async fn read_window(
+    (run, record): (&Rules, &PublicRecord),
+    window: Window,
+    head: BlockNumber,
+) -> Result<WindowRecord, RecordError> {
+    let phases = &run.phases;
     let mut view = empty(window);
-    view.timeline = timeline(source, window, head).await?;
+    view.timeline = timeline((run, record), window, head).await?;
     let time = |block: BlockNumber| {
         let moment = view.timeline.iter().find(|moment| moment.block == block);
         moment.and_then(|moment| moment.time_ms)
@@ -53,16 +56,16 @@ pub(crate) async fn read_window(source: &Source, window: Window, head: BlockNumb
         _ => None,
     };
     if head < phases.end(window) {
-        read_sealed_so_far(source, &mut view).await?;
+        read_sealed_so_far((run, record), &mut view).await?;
         return Ok(view);
     }
     view.stage = if head < finished_at(phases, window) { Stage::Judging } else { Stage::Finished };
-    read_outcome(source, &mut view).await?;
+    read_outcome((run, record), &mut view).await?;
     Ok(view)
 }
 
-fn empty(window: Window) -> WindowView {
-    WindowView {
+fn empty(window: Window) -> WindowRecord {
+    WindowRecord {
         window,
         stage: Stage::Training,
         timeline: Vec::new(),
@@ -82,8 +85,12 @@ fn empty(window: Window) -> WindowView {
     }
 }
 
-async fn timeline(source: &Source, window: Window, head: BlockNumber) -> Result<Vec<Moment>, RecordError> {
-    let phases = &source.run.phases;
+async fn timeline(
+    (run, record): (&Rules, &PublicRecord),
+    window: Window,
+    head: BlockNumber,
+) -> Result<Vec<WindowMoment>, RecordError> {
+    let phases = &run.phases;
     let moments = [
         ("miners train on their share", phases.start(window)),
         ("payloads are sealed", phases.seal(window)),
@@ -96,21 +103,24 @@ async fn timeline(source: &Source, window: Window, head: BlockNumber) -> Result<
     let mut timeline = Vec::with_capacity(moments.len());
     for (what, block) in moments {
         let time_ms = match block <= head {
-            true => Some(source.chain.header(block).await?.time_ms),
+            true => Some(record.chain.header(block).await?.time_ms),
             false => None,
         };
-        timeline.push(Moment { what, block, time_ms });
+        timeline.push(WindowMoment { what, block, time_ms });
     }
     Ok(timeline)
 }
 
 /// While the window lasts only commitments are there, and the slots of now.
-async fn read_sealed_so_far(source: &Source, view: &mut WindowView) -> Result<(), RecordError> {
-    let netuid = source.record.netuid;
-    let metagraph = source.chain.metagraph(netuid, None).await?;
-    let most = source.run.layout.max_payload_bytes();
+async fn read_sealed_so_far(
+    (run, record): (&Rules, &PublicRecord),
+    view: &mut WindowRecord,
+) -> Result<(), RecordError> {
+    let netuid = record.netuid;
+    let metagraph = record.chain.metagraph(netuid, None).await?;
+    let most = run.layout.max_payload_bytes();
     let mut miners = BTreeMap::new();
-    for record in source.chain.commitments(netuid, Topic::Sealed, view.window.get()).await? {
+    for record in record.chain.commitments(netuid, Topic::Sealed, view.window.get()).await? {
         let Some(neuron) = metagraph.neuron(&record.hotkey) else { continue };
         let miner = entry(&mut miners, neuron.uid);
         match SealCommitment::from_ledger(&record.data, most) {
@@ -129,7 +139,7 @@ fn entry(miners: &mut BTreeMap<Uid, MinerView>, uid: Uid) -> &mut MinerView {
     miners.entry(uid).or_insert_with(|| MinerView::new(uid))
 }
 
-fn finish_miners(view: &mut WindowView, mut miners: BTreeMap<Uid, MinerView>, metagraph: &Metagraph) {
+fn finish_miners(view: &mut WindowRecord, mut miners: BTreeMap<Uid, MinerView>, metagraph: &Metagraph) {
     for neuron in &metagraph.neurons {
         if let Some(miner) = miners.get_mut(&neuron.uid) {
             miner.hotkey = Some(neuron.hotkey);
@@ -140,8 +150,8 @@ fn finish_miners(view: &mut WindowView, mut miners: BTreeMap<Uid, MinerView>, me
     view.sealed_bytes = bytes.fold(0, u64::saturating_add);
 }
 
-async fn read_outcome(source: &Source, view: &mut WindowView) -> Result<(), RecordError> {
-    let (run, record, window) = (&source.run, &source.record, view.window);
+async fn read_outcome((run, record): (&Rules, &PublicRecord), view: &mut WindowRecord) -> Result<(), RecordError> {
+    let window = view.window;
     let metagraph = record.metagraph(run.phases.end(window)).await?;
     let sealed = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
     let electors = record.electors(&run.phases, window).await?;
@@ -151,7 +161,7 @@ async fn read_outcome(source: &Source, view: &mut WindowView) -> Result<(), Reco
     let limit = record.rules_in(run, window).await?.genesis.judging.selected;
     let agreed = agreed_findings(&electors, &votes, deadline, limit);
     let outcome = tally(&electors, &votes, deadline, at, limit);
-    let verdict = read_verdict(source, view, &electors, &votes).await;
+    let verdict = read_verdict((run, record), view, &electors, &votes).await;
     match &outcome {
         Outcome::Open => {}
         Outcome::Null => view.is_null = true,
@@ -161,8 +171,8 @@ async fn read_outcome(source: &Source, view: &mut WindowView) -> Result<(), Reco
         }
     }
     add_electors(view, &electors, &votes, deadline);
-    add_reports(source, view, &electors).await?;
-    let url = |hotkey| object_url(source, hotkey, ObjectKey::Payload(window));
+    add_reports((run, record), view, &electors).await?;
+    let url = |hotkey| object_url((run, record), hotkey, ObjectKey::Payload(window));
     let miners = miners_of(&sealed, &agreed, outcome != Outcome::Open, verdict.as_ref(), url);
     finish_miners(view, miners, &metagraph);
     if let Some(verdict) = &verdict {
@@ -183,30 +193,30 @@ async fn read_outcome(source: &Source, view: &mut WindowView) -> Result<(), Reco
 
 /// The verdict with the most stake behind it. It explains and decides nothing, so one that is gone leaves the rest.
 async fn read_verdict(
-    source: &Source,
-    view: &mut WindowView,
+    (run, record): (&Rules, &PublicRecord),
+    view: &mut WindowRecord,
     electors: &[Elector],
     votes: &[VoteRecord],
 ) -> Option<Verdict> {
-    let (run, window) = (&source.run, view.window);
+    let window = view.window;
     let (hash, holders) = leading_verdict(electors, votes, run.phases.open(window))?;
-    let asked = fetch_verdict(run, &source.record, window, hash, &holders);
+    let asked = fetch_verdict(run, record, window, hash, &holders);
     let (verdict, missing) = match tokio::time::timeout(VERDICT_DEADLINE, asked).await {
         Ok(Ok(verdict)) => (Some(verdict), None),
         Ok(Err(error)) => (None, Some(words(&error.to_string()))),
         Err(_) => (None, Some(format!("no bucket gave it within {} s", VERDICT_DEADLINE.as_secs()))),
     };
-    let url = holders.first().and_then(|holder| object_url(source, *holder, ObjectKey::Verdict(window)));
+    let url = holders.first().and_then(|holder| object_url((run, record), *holder, ObjectKey::Verdict(window)));
     view.verdict = Some(VerdictView { hash, holders, missing, url });
     verdict
 }
 
 /// Where an object of a peer's bucket is found by a browser, as far as its address is known.
-fn object_url(source: &Source, hotkey: PublicKey, key: ObjectKey) -> Option<String> {
-    source.record.known_location(hotkey)?.object_url(&key.to_string())
+fn object_url((run, record): (&Rules, &PublicRecord), hotkey: PublicKey, key: ObjectKey) -> Option<String> {
+    record.known_location(hotkey)?.object_url(&key.to_string())
 }
 
-fn add_electors(view: &mut WindowView, electors: &[Elector], votes: &[VoteRecord], deadline: BlockNumber) {
+fn add_electors(view: &mut WindowRecord, electors: &[Elector], votes: &[VoteRecord], deadline: BlockNumber) {
     let elector = |own: &Elector| {
         let in_time = votes.iter().filter(|record| record.hotkey == own.hotkey && record.block <= deadline);
         let record = in_time.min_by_key(|record| record.block);
@@ -226,8 +236,12 @@ fn add_electors(view: &mut WindowView, electors: &[Elector], votes: &[VoteRecord
     view.electors = electors.iter().map(elector).collect();
 }
 
-async fn add_reports(source: &Source, view: &mut WindowView, electors: &[Elector]) -> Result<(), RecordError> {
-    let reports = source.record.reports(view.window).await?;
+async fn add_reports(
+    (run, record): (&Rules, &PublicRecord),
+    view: &mut WindowRecord,
+    electors: &[Elector],
+) -> Result<(), RecordError> {
+    let reports = record.reports(view.window).await?;
     for elector in &mut view.electors {
         if let Some(report) = reports.iter().find(|report| report.hotkey == elector.hotkey) {
             elector.state = Some(report.applied.state);
@@ -242,7 +256,7 @@ async fn add_reports(source: &Source, view: &mut WindowView, electors: &[Elector
         validators: majority.by.len(),
         url: majority.applied.aggregate.and_then(|_| {
             let holder = majority.by.first()?;
-            object_url(source, *holder, ObjectKey::Aggregate(view.window))
+            object_url((run, record), *holder, ObjectKey::Aggregate(view.window))
         }),
     });
     Ok(())
@@ -288,7 +302,7 @@ fn miners_of(
 }
 
 /// Why nothing was merged, from what is known of the window.
-fn null_reason(view: &WindowView) -> String {
+fn null_reason(view: &WindowRecord) -> String {
     let has_voted = view.electors.iter().any(|elector| elector.voted_at.is_some());
     let has_selected = view.electors.iter().any(|elector| !elector.selected.is_empty());
     let has_candidate = view.miners.iter().any(|miner| miner.mark.is_some());
