@@ -48,7 +48,7 @@ const SIZES: [Size; 3] = [
 const POINTS: usize = 20;
 
 /// 0.17 million parameters with a vocabulary of 512 tokens.
-fn micro(vocabulary: usize) -> Result<ModelConfig, UnknownPreset> {
+pub(crate) fn micro(vocabulary: usize) -> Result<ModelConfig, UnknownPreset> {
     let sizes = (64, 172, 3, 4, 2);
     let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads) = sizes;
     let shape = ModelConfig { hidden_size, intermediate_size, num_hidden_layers, ..preset("nano", vocabulary)? };

@@ -2,7 +2,7 @@
 //!
 //! Each module measures one thing and returns its figures, which serialise to JSON and print as [`Section`]s:
 //! [`engine`] beside PyTorch, [`bucket`] beside SeaweedFS, [`gradient`] and [`convergence`] beside the published rules
-//! of exchange, [`learning`] a network beside training alone, [`ledger`] against
+//! of exchange, [`judging`] beside the original's, [`learning`] a network beside training alone, [`ledger`] against
 //! the clock.
 //! `templar bench` calls them; what takes long reports its [`Progress`].
 //!
@@ -18,8 +18,10 @@ pub mod convergence;
 pub mod engine;
 mod error;
 pub mod gradient;
+pub mod judging;
 pub mod learning;
 pub mod ledger;
+mod memory;
 pub mod plot;
 mod progress;
 mod section;

@@ -5,6 +5,7 @@
 use super::EngineBenchError;
 use super::models::{batch, model};
 use crate::FileError;
+use crate::memory::status_bytes;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -132,10 +133,7 @@ fn peak(isa: Isa, threads: usize) -> f64 {
 
 /// The most memory that this process has held, in bytes; 0 where the system does not say.
 fn memory_peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+    status_bytes("VmHWM:").unwrap_or(0)
 }
 
 /// Reads a file of little-endian f32.
