@@ -1,14 +1,15 @@
 //! Storing, reading and listing objects: a folder, our own bucket server, and SeaweedFS beside it.
 
-use crate::{Progress, Section};
-use anyhow::Context;
+use crate::{FileError, Progress, Section};
 use indicatif::HumanCount;
 use serde::Serialize;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use templar_bucket::{Bucket, BucketError, BucketLocation, BucketServer, Bytes, KeyRing, WriteKey};
-use templar_testing::seaweedfs::{self, SeaweedFs};
-use tokio::task::JoinSet;
+use templar_bucket::{Bucket, BucketError, BucketLocation, BucketServer, Bytes, KeyRing, ServerError, WriteKey};
+use templar_testing::seaweedfs::{self, SeaweedFs, SeaweedFsError};
+use tokio::task::{JoinError, JoinSet};
 
 /// Size of a large object, under the threshold of multipart uploads: each is one request.
 const LARGE_BYTES: usize = 16 << 20;
@@ -17,6 +18,41 @@ const SMALL_BYTES: usize = 16 << 10;
 /// Keys of a page of a listing, at most.
 const PAGE: usize = 1000;
 const BUCKET: &str = "measured";
+
+/// A store that could not be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BucketBenchError {
+    /// The folder that is measured in.
+    #[error(transparent)]
+    Folder(#[from] FileError),
+    /// Our server does not start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A store rejects a request, or is away.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// A round on one store failed.
+    #[error("{store} failed; measure again, and without SeaweedFS by --alone")]
+    Round {
+        /// The store.
+        store: &'static str,
+        /// What failed.
+        source: Box<BucketBenchError>,
+    },
+    /// SeaweedFS cannot be fetched.
+    #[error("SeaweedFS cannot be fetched; leave it out with --alone")]
+    Fetch(#[source] SeaweedFsError),
+    /// SeaweedFS does not start.
+    #[error("SeaweedFS does not start; leave it out with --alone")]
+    Start(#[source] SeaweedFsError),
+    /// SeaweedFS makes no bucket.
+    #[error("SeaweedFS makes no bucket; leave it out with --alone")]
+    MakeBucket(#[source] io::Error),
+    /// A task of the measurement ended early; a fault of this program.
+    #[error("a request's task ended early; this is a fault of the program: report it")]
+    Task(#[from] JoinError),
+}
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -140,11 +176,11 @@ impl Report {
 
 impl BucketBench {
     /// Measures in `folder`, which is removed afterwards.
-    pub async fn run(&self, folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<Report> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    pub async fn run(&self, folder: &Path, progress: &mut dyn Progress) -> Result<Report, BucketBenchError> {
+        std::fs::create_dir_all(folder).map_err(FileError::at("create the folder", folder))?;
         let measured = self.measure(folder, progress).await;
         // Also after a failure: what was measured with has no further use.
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        std::fs::remove_dir_all(folder).map_err(FileError::at("remove the folder", folder))?;
         let stores = measured?;
         let of = |name: &str| stores.iter().find(|one| one.store == name).map(|one| one.medians);
         let ratios = of("server").zip(of("seaweedfs")).map(|(ours, theirs)| {
@@ -154,11 +190,13 @@ impl BucketBench {
         Ok(Report { event: "bucket", mebibytes, objects, parallel, stores, ratios, rounds: self.rounds })
     }
 
-    async fn measure(&self, folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<Vec<Measured>> {
+    async fn measure(&self, folder: &Path, progress: &mut dyn Progress) -> Result<Vec<Measured>, BucketBenchError> {
         let key = WriteKey::new("measurer", "secret-of-the-measurer", BUCKET);
         let keys = KeyRing::in_memory([key.clone()])?;
-        let server = BucketServer::bind("127.0.0.1:0".parse()?, &folder.join("server"), keys).await?;
-        let plain = BucketLocation::folder(std::path::absolute(folder.join("folder"))?)?;
+        let server =
+            BucketServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &folder.join("server"), keys).await?;
+        let plain = std::path::absolute(folder.join("folder")).map_err(FileError::at("find the folder", folder))?;
+        let plain = BucketLocation::folder(plain)?;
         let mut stores = vec![
             ("folder", Bucket::open_writer(&plain, None)?),
             ("server", Bucket::open_writer(&server.location(BUCKET)?, Some(key.credentials()))?),
@@ -177,7 +215,8 @@ impl BucketBench {
                 let done = f64::from(round) + place as f64 / stores.len() as f64;
                 progress
                     .show(done / f64::from(self.rounds), &format!("{name}, round {} of {}", round + 1, self.rounds));
-                rounds[place].push(self.round(bucket).await.with_context(|| format!("{name} failed"))?);
+                let failed = |source| BucketBenchError::Round { store: *name, source: Box::new(source) };
+                rounds[place].push(self.round(bucket).await.map_err(failed)?);
             }
         }
         let measured = stores.iter().zip(rounds);
@@ -186,7 +225,7 @@ impl BucketBench {
             .collect())
     }
 
-    async fn round(&self, bucket: &Bucket) -> anyhow::Result<Figures> {
+    async fn round(&self, bucket: &Bucket) -> Result<Figures, BucketBenchError> {
         let large = (self.mebibytes as usize >> 4).max(1);
         let small = self.objects as usize;
         // Not all the same, so that nobody stores them once.
@@ -236,7 +275,7 @@ impl BucketBench {
     }
 
     /// Seconds that `times` operations take, that number at once.
-    async fn time<F, Fut>(&self, times: usize, bucket: &Bucket, mut start: F) -> anyhow::Result<f64>
+    async fn time<F, Fut>(&self, times: usize, bucket: &Bucket, mut start: F) -> Result<f64, BucketBenchError>
     where
         F: FnMut(Bucket, usize) -> Fut,
         Fut: Future<Output = Result<(), BucketError>> + Send + 'static,
@@ -258,12 +297,12 @@ impl BucketBench {
     }
 }
 
-async fn start_seaweedfs(folder: PathBuf, progress: &mut dyn Progress) -> anyhow::Result<SeaweedFs> {
+async fn start_seaweedfs(folder: PathBuf, progress: &mut dyn Progress) -> Result<SeaweedFs, BucketBenchError> {
     progress.say("looking for SeaweedFS, which is fetched once");
     let program = tokio::task::spawn_blocking(seaweedfs::program).await?;
-    let program = program.context("SeaweedFS cannot be fetched; leave it out with --alone")?;
+    let program = program.map_err(BucketBenchError::Fetch)?;
     progress.say("starting SeaweedFS");
-    let server = SeaweedFs::start(&program, &folder).await?;
-    server.make_bucket(BUCKET).await.context("SeaweedFS makes no bucket")?;
+    let server = SeaweedFs::start(&program, &folder).await.map_err(BucketBenchError::Start)?;
+    server.make_bucket(BUCKET).await.map_err(BucketBenchError::MakeBucket)?;
     Ok(server)
 }

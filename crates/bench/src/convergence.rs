@@ -1,17 +1,18 @@
 //! The rules of exchange compared on real text: loss against tokens, bytes and simulated time.
 
+mod error;
 pub(crate) mod kept;
 mod plan;
 mod report;
 pub(crate) mod workers;
 
+pub use error::{ConvergenceError, SimulationError};
 pub use kept::{KeptRuns, Run};
 pub use plan::{Choice, DECAY_PERCENT, Method};
 pub use report::{Row, rows, section};
 
-use crate::Progress;
 use crate::plot::{Chart, Page, Series};
-use anyhow::Context;
+use crate::{FileError, Progress};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kept::Setting;
 use report::World;
@@ -22,14 +23,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use templar_base::ModelConfig;
 use templar_corpus::Corpus;
-use templar_engine::preset;
+use templar_engine::{UnknownPreset, preset};
 use workers::{Ground, Simulation};
 
 /// A model of the comparison with its training.
 pub struct Size {
     /// Its name, by its parameters.
     pub name: &'static str,
-    config: fn(usize) -> anyhow::Result<ModelConfig>,
+    config: fn(usize) -> Result<ModelConfig, UnknownPreset>,
     /// Vocabulary of the corpus.
     pub vocabulary: u32,
     sequence_length: usize,
@@ -46,19 +47,20 @@ const SIZES: [Size; 3] = [
 /// Points of each curve.
 const POINTS: usize = 20;
 
-fn micro(vocabulary: usize) -> anyhow::Result<ModelConfig> {
+/// 0.17 million parameters with a vocabulary of 512 tokens.
+pub(crate) fn micro(vocabulary: usize) -> Result<ModelConfig, UnknownPreset> {
     let sizes = (64, 172, 3, 4, 2);
     let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads) = sizes;
     let shape = ModelConfig { hidden_size, intermediate_size, num_hidden_layers, ..preset("nano", vocabulary)? };
     Ok(ModelConfig { num_attention_heads, num_key_value_heads, head_dim: hidden_size / num_attention_heads, ..shape })
 }
 
-fn tiny(vocabulary: usize) -> anyhow::Result<ModelConfig> {
-    Ok(preset("tiny", vocabulary)?)
+fn tiny(vocabulary: usize) -> Result<ModelConfig, UnknownPreset> {
+    preset("tiny", vocabulary)
 }
 
-fn small(vocabulary: usize) -> anyhow::Result<ModelConfig> {
-    Ok(preset("small", vocabulary)?)
+fn small(vocabulary: usize) -> Result<ModelConfig, UnknownPreset> {
+    preset("small", vocabulary)
 }
 
 /// What is compared.
@@ -142,7 +144,7 @@ impl Comparison {
         corpus: &Arc<Corpus>,
         kept: KeptRuns,
         running: Running<'_>,
-    ) -> anyhow::Result<KeptRuns> {
+    ) -> Result<KeptRuns, ConvergenceError> {
         let grounds = self.grounds(size, corpus)?;
         let missing = self.missing(size, &grounds, &kept);
         run_all(size.name, missing, kept, running)
@@ -155,7 +157,7 @@ impl Comparison {
         jobs.filter(|(ground, method)| !kept.has(&Setting::of(size.name, ground), *method, ground.seed)).collect()
     }
 
-    fn grounds(&self, size: &Size, corpus: &Arc<Corpus>) -> anyhow::Result<Vec<Ground>> {
+    fn grounds(&self, size: &Size, corpus: &Arc<Corpus>) -> Result<Vec<Ground>, ConvergenceError> {
         let model = (size.config)(corpus.manifest().vocab_size as usize)?;
         let seeds = self.seeds.unwrap_or(if self.quick { 1 } else { 3 });
         let steps = self.steps.unwrap_or(if self.quick { 300 } else { 1500 }) as usize;
@@ -180,13 +182,13 @@ fn run_all(
     jobs: Vec<(&Ground, Method)>,
     kept: KeptRuns,
     Running { threads, stop, progress }: Running<'_>,
-) -> anyhow::Result<KeptRuns> {
+) -> Result<KeptRuns, ConvergenceError> {
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let kept = Mutex::new(kept);
-    let work = || -> anyhow::Result<()> {
+    let work = || -> Result<(), ConvergenceError> {
         while let Some((ground, method)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let keep = |run| kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).keep(run);
-            let result = run_one(model, ground, *method, stop).and_then(keep);
+            let result = run_one(model, ground, *method, stop).and_then(|run| Ok(keep(run)?));
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
                 return result;
@@ -206,22 +208,21 @@ fn run_all(
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        results.collect::<anyhow::Result<()>>()
+        results.collect::<Result<(), ConvergenceError>>()
     })?;
     Ok(kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> anyhow::Result<Run> {
+fn run_one(model: &str, ground: &Ground, method: Method, stop: &AtomicBool) -> Result<Run, ConvergenceError> {
     let joining = method.joining(ground)?;
     let mut points = Vec::new();
-    Simulation::new(ground)?
-        .run(&joining, POINTS, stop, &mut |point| points.push(point))
-        .with_context(|| format!("{} with windows of {} steps", method.name(), method.inner_steps))?;
+    let failed = |source| ConvergenceError::Run { method: method.name(), inner_steps: method.inner_steps, source };
+    Simulation::new(ground)?.run(&joining, POINTS, stop, &mut |point| points.push(point)).map_err(failed)?;
     Ok(Run { setting: Setting::of(model, ground), method, seed: ground.seed, points })
 }
 
 /// Writes every point, and the plots of each model with its training for each length of the windows.
-pub fn write_files(folder: &Path, runs: &[Run], teraflops: f64) -> anyhow::Result<()> {
+pub fn write_files(folder: &Path, runs: &[Run], teraflops: f64) -> Result<(), FileError> {
     write_file(folder, "points.csv", report::csv(runs, teraflops))?;
     for group in runs.chunk_by(|a, b| a.setting == b.setting) {
         // What has no windows stands in every plot.
@@ -234,13 +235,13 @@ pub fn write_files(folder: &Path, runs: &[Run], teraflops: f64) -> anyhow::Resul
     Ok(())
 }
 
-fn write_file(folder: &Path, name: &str, text: String) -> anyhow::Result<()> {
+fn write_file(folder: &Path, name: &str, text: String) -> Result<(), FileError> {
     let path = folder.join(name);
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(&path, text).map_err(FileError::at("write", &path))
 }
 
 /// The plots of one model's runs with windows of this length.
-fn write_plots(folder: &Path, group: &[Run], world: World, inner_steps: usize) -> anyhow::Result<()> {
+fn write_plots(folder: &Path, group: &[Run], world: World, inner_steps: usize) -> Result<(), FileError> {
     let setting = &group[0].setting;
     let shown: Vec<&Run> =
         group.iter().filter(|run| run.seed == 0 && report::is_plotted(&run.method, inner_steps)).collect();

@@ -2,6 +2,7 @@
 //!
 //! Each engine runs in a process of its own ([`serve_worker`] is ours), and they take turns for some rounds.
 
+mod error;
 mod measure;
 mod models;
 mod process;
@@ -11,6 +12,7 @@ mod second_thread;
 mod turns;
 mod worker;
 
+pub use error::{EngineBenchError, SetUpError};
 pub use measure::{Plan, measure};
 pub use models::names;
 pub use report::{Figures, Report};

@@ -1,7 +1,10 @@
 //! What pseudo-gradients cost: bits, error and speed of the codings, and of the aggregate of many.
 
+mod error;
 mod kept;
 mod measure;
+
+pub use error::GradientBenchError;
 
 use crate::convergence::kept::Setting;
 use crate::convergence::workers::{Ground, Windows, accumulators};
@@ -75,7 +78,7 @@ impl GradientBench {
         corpus: Arc<Corpus>,
         stop: &AtomicBool,
         progress: &mut dyn Progress,
-    ) -> anyhow::Result<Figures> {
+    ) -> Result<Figures, GradientBenchError> {
         let inner_steps = usize::from(self.inner_steps);
         let ground = Ground {
             model: preset(name, corpus.manifest().vocab_size as usize)?,
@@ -125,8 +128,8 @@ impl GradientBench {
         ground: &Ground,
         layout: &GradientLayout,
         (stop, progress): (&AtomicBool, &mut dyn Progress),
-        measure: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        measure: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> Result<(), GradientBenchError>,
+    ) -> Result<(), GradientBenchError> {
         let windows = Windows {
             exchange: Box::new(PayloadExchange::new(layout.clone(), MergeRule::default(), DECAY)),
             steps: usize::from(self.inner_steps),
@@ -145,11 +148,12 @@ impl GradientBench {
 
     /// Measures on synthetic values, which are the same everywhere: a part common to all workers and a larger part of each
     /// worker, both heavy-tailed; rows and columns are all alike.
-    pub fn synthetic(&self) -> anyhow::Result<Figures> {
+    pub fn synthetic(&self) -> Result<Figures, GradientBenchError> {
         let parameters = self.synthetic_values as usize;
         // The values, and as much again for what is made of them.
         let bytes = u64::from(self.workers).saturating_mul(u64::from(self.synthetic_values)).saturating_mul(8);
-        templar_engine::check_memory("the synthetic values of all workers", bytes)?;
+        templar_engine::check_memory("the synthetic values of all workers", bytes)
+            .map_err(GradientBenchError::Memory)?;
         let layout = GradientLayout::new([("synthetic".to_owned(), parameters, self.kept)])?;
         let peaked = |stream: &mut Stream| {
             let sum: f32 = (0..3).map(|_| stream.unit_f32() - 0.5).sum();
@@ -167,7 +171,12 @@ impl GradientBench {
     }
 
     /// Measures what the workers have at the end of one more window. The codings are those of the last one's.
-    fn measure(&self, figures: &mut Figures, layout: &GradientLayout, accumulated: &[Vec<f32>]) -> anyhow::Result<()> {
+    fn measure(
+        &self,
+        figures: &mut Figures,
+        layout: &GradientLayout,
+        accumulated: &[Vec<f32>],
+    ) -> Result<(), GradientBenchError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(self.threads)).build()?;
         pool.install(|| {
             let window = figures.aggregates.len() + 1;

@@ -4,11 +4,12 @@
 //! fixed number of steps in each window: what a network comes to does not depend on how busy the machine is. Left out are
 //! what only a network has: ledger, buckets, sealing and votes. What they cost is a delay, which is given in steps.
 
+mod error;
 mod network;
 
+pub use error::LearningError;
 pub use network::Network;
 
-use anyhow::Context;
 use serde::Serialize;
 use std::sync::Arc;
 use templar_base::{BlockHash, BlockNumber, ContentHash, Genesis};
@@ -82,7 +83,7 @@ impl Learned {
 
 impl Learning {
     /// The rules: those of `templar up` for this many miners, with the changes.
-    pub fn genesis(&self, model: &str, corpus: &Corpus) -> anyhow::Result<Genesis> {
+    pub fn genesis(&self, model: &str, corpus: &Corpus) -> Result<Genesis, LearningError> {
         let inputs = Inputs {
             model: preset(model, corpus.manifest().vocab_size as usize)?,
             corpus,
@@ -96,11 +97,12 @@ impl Learning {
         };
         let plan = Plan::at_pace(&inputs, 24, f64::from(self.steps))?;
         let genesis = plan.genesis(BlockHash::default(), NETUID, BlockNumber::ZERO);
-        let mut document = serde_json::to_value(&genesis).context("cannot write the rules")?;
+        let mut document = serde_json::to_value(&genesis).map_err(LearningError::Json)?;
         for change in &self.set {
-            let (field, value) = change.split_once('=').with_context(|| format!("`{change}` is not FIELD=VALUE"))?;
+            let not_one = || LearningError::NotAChange { change: change.clone() };
+            let (field, value) = change.split_once('=').ok_or_else(not_one)?;
             let place = field.split('.').try_fold(&mut document, |place, key| place.get_mut(key));
-            *place.with_context(|| format!("the genesis has no field `{field}`"))? =
+            *place.ok_or_else(|| LearningError::NoField { field: field.to_owned() })? =
                 serde_json::from_str(value).unwrap_or_else(|_| value.into());
         }
         Ok(Genesis::from_json(document.to_string().as_bytes())?)
@@ -113,13 +115,13 @@ impl Learning {
             .then(|| format!("--after-seal and --delay take {apart} steps; a window has {steps}: give fewer"))
     }
 
-    /// Runs, and reports each window.
-    pub fn run(
+    /// Runs, and reports each window; ends with the error of the report where that fails.
+    pub fn run<E: From<LearningError>>(
         &self,
         model: &str,
         corpus: Arc<Corpus>,
-        report: &mut dyn FnMut(&Learned) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        report: &mut dyn FnMut(&Learned) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut network = Network::new(self.genesis(model, &corpus)?, corpus, self)?;
         for _ in 0..self.windows {
             report(&if self.alone { network.train_alone()? } else { network.window()? })?;

@@ -1,18 +1,18 @@
 //! The ledger: signed transfers per second, an epoch, opening after a year, and growth on disk.
 
-use crate::{Progress, Section};
-use anyhow::Context;
+use crate::{FileError, Progress, Section};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 use templar_base::random::Stream;
 use templar_base::{BlockNumber, Keypair, PublicKey, RAO_PER_TAO, Rao, Uid};
-use templar_chain::{Call, Transaction};
-use templar_chain::{LiquidAlpha, YumaRule};
+use templar_chain::{Call, ChainError, LiquidAlpha, Transaction, YumaRule};
 use templar_ledger::fixed::StakeWeight;
 use templar_ledger::yuma::{EpochInput, EpochRow, epoch};
-use templar_ledger::{BlockInput, Ledger, Profile, RegistrationPrice, State, apply, s425};
+use templar_ledger::{
+    BlockInput, BlockOrderError, Ledger, Profile, ProfileError, RegistrationPrice, State, StoreError, apply, s425,
+};
 
 /// Slots and validators of the measured subnet: the chain's own.
 const SLOTS: u16 = 256;
@@ -21,6 +21,53 @@ const VALIDATORS: u16 = 64;
 const BLOCKS_PER_DAY: u64 = 7_200;
 /// Blocks in a year, of which the last ones are kept.
 const BLOCKS_PER_YEAR: u64 = 365 * BLOCKS_PER_DAY;
+
+/// A ledger that could not be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerBenchError {
+    /// The scratch folder.
+    #[error(transparent)]
+    Folder(#[from] FileError),
+    /// The ledger's file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The measured ledger rejects a transaction.
+    #[error("{0}")]
+    Rejected(#[from] ChainError),
+    /// The measured rules do not hold; a fault of this program.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// Blocks out of order; a fault of this program.
+    #[error(transparent)]
+    Order(#[from] BlockOrderError),
+    /// Transfers that have to succeed did not; a fault of this program.
+    #[error("only {applied} of {wanted} transfers were applied; this is a fault of the program: report it")]
+    NotApplied {
+        /// Those that were.
+        applied: usize,
+        /// All of them.
+        wanted: usize,
+    },
+    /// The opened ledger is shorter than the one that was closed.
+    #[error(
+        "the ledger has {kept} of {made} blocks after it was opened again; this is a fault of the program: report it"
+    )]
+    LostBlocks {
+        /// Blocks that it has.
+        kept: u64,
+        /// Blocks that were made.
+        made: u64,
+    },
+    /// Not every slot of the measured subnet could be registered; a fault of this program.
+    #[error("the measured subnet has {filled} of {slots} slots filled; this is a fault of the program: report it")]
+    NotFilled {
+        /// Slots that are registered.
+        filled: usize,
+        /// All slots.
+        slots: usize,
+    },
+}
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -50,17 +97,17 @@ pub struct Figures {
 
 impl LedgerBench {
     /// Measures in a scratch folder, which is removed afterwards.
-    pub fn run(&self, progress: &mut dyn Progress) -> anyhow::Result<Figures> {
+    pub fn run(&self, progress: &mut dyn Progress) -> Result<Figures, LedgerBenchError> {
         let folder = std::env::temp_dir().join(format!("templar-bench-ledger-{}", std::process::id()));
         let measured = self.measure(&folder, progress);
         // The folder is ours alone; the measurement's own error is the one to report.
         let removed = std::fs::remove_dir_all(&folder);
         let figures = measured?;
-        removed.with_context(|| format!("cannot remove {}", folder.display()))?;
+        removed.map_err(FileError::at("remove the folder", &folder))?;
         Ok(figures)
     }
 
-    fn measure(&self, folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<Figures> {
+    fn measure(&self, folder: &Path, progress: &mut dyn Progress) -> Result<Figures, LedgerBenchError> {
         progress.say("signing transfers");
         let secret = Ledger::draw_secret()?;
         let (profile, signed) = signed_transfers(self.transfers, &secret);
@@ -103,7 +150,7 @@ fn signed_transfers(transfers: u32, secret: &[u8; 32]) -> (Profile, Vec<Vec<Tran
     (profile, (0..rounds).map(round).collect())
 }
 
-fn apply_transfers(profile: &Profile, signed: &[Vec<Transaction>]) -> anyhow::Result<f64> {
+fn apply_transfers(profile: &Profile, signed: &[Vec<Transaction>]) -> Result<f64, LedgerBenchError> {
     let mut state = State::genesis(profile.clone())?;
     let inputs = signed.iter().cloned().zip(1..).map(|(transactions, number)| BlockInput {
         number: BlockNumber(number),
@@ -120,15 +167,17 @@ fn apply_transfers(profile: &Profile, signed: &[Vec<Transaction>]) -> anyhow::Re
     }
     let seconds = started.elapsed().as_secs_f64();
     let wanted: usize = signed.iter().map(Vec::len).sum();
-    anyhow::ensure!(applied == wanted, "only {applied} of {wanted} transfers were applied");
-    Ok(applied as f64 / seconds)
+    match applied == wanted {
+        true => Ok(applied as f64 / seconds),
+        false => Err(LedgerBenchError::NotApplied { applied, wanted }),
+    }
 }
 
 fn store_transfers(
     (profile, secret): (&Profile, [u8; 32]),
     signed: &[Vec<Transaction>],
     folder: &Path,
-) -> anyhow::Result<f64> {
+) -> Result<f64, LedgerBenchError> {
     let mut ledger = Ledger::open(folder, profile, secret)?;
     let started = Instant::now();
     for transactions in signed {
@@ -194,10 +243,10 @@ struct Year {
 }
 
 /// Makes blocks under load, and opens what they leave.
-fn year(blocks: u64, folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<Year> {
+fn year(blocks: u64, folder: &Path, progress: &mut dyn Progress) -> Result<Year, LedgerBenchError> {
     let mut subnet = Subnet::found(folder)?;
     let file = folder.join("ledger.redb");
-    let bytes = || anyhow::Ok(std::fs::metadata(&file)?.len());
+    let bytes = || std::fs::metadata(&file).map(|facts| facts.len()).map_err(FileError::at("read the size of", &file));
     let (first_bytes, started) = (bytes()?, Instant::now());
     for made in 0..blocks {
         subnet.one_block(made)?;
@@ -214,7 +263,10 @@ fn year(blocks: u64, folder: &Path, progress: &mut dyn Progress) -> anyhow::Resu
         let started = Instant::now();
         let ledger = Ledger::reopen(folder)?;
         opened.push(started.elapsed().as_secs_f64() * 1_000.0);
-        anyhow::ensure!(ledger.head().number.0 >= blocks, "the ledger lost blocks");
+        let kept = ledger.head().number.0;
+        if kept < blocks {
+            return Err(LedgerBenchError::LostBlocks { kept, made: blocks });
+        }
     }
     opened.sort_by(f64::total_cmp);
     let growth = u128::from(bytes_on_disk.saturating_sub(first_bytes)) * u128::from(BLOCKS_PER_DAY);
@@ -235,7 +287,7 @@ struct Subnet {
 }
 
 impl Subnet {
-    fn found(folder: &Path) -> anyhow::Result<Self> {
+    fn found(folder: &Path) -> Result<Self, LedgerBenchError> {
         let coldkey = Keypair::from_seed([1; 32]);
         let flat = RegistrationPrice {
             initial: Rao::from_rao(RAO_PER_TAO / 10),
@@ -267,15 +319,15 @@ impl Subnet {
             }
             subnet.ledger.make_block(0)?;
         }
-        anyhow::ensure!(
-            subnet.ledger.metagraph(netuid, None)?.neurons.len() == usize::from(SLOTS),
-            "the subnet could not be filled"
-        );
-        Ok(subnet)
+        let (filled, slots) = (subnet.ledger.metagraph(netuid, None)?.neurons.len(), usize::from(SLOTS));
+        match filled == slots {
+            true => Ok(subnet),
+            false => Err(LedgerBenchError::NotFilled { filled, slots }),
+        }
     }
 
     /// A block with one transfer; at some of them a validator sets its weights, each once an epoch.
-    fn one_block(&mut self, made: u64) -> anyhow::Result<()> {
+    fn one_block(&mut self, made: u64) -> Result<(), LedgerBenchError> {
         self.transfers += 1;
         let to = PublicKey::new(seed((self.transfers % 5_000) as u16));
         self.send(None, Call::Transfer { to, amount: Rao::from_rao(1_000) })?;
@@ -290,7 +342,7 @@ impl Subnet {
         Ok(())
     }
 
-    fn send(&mut self, hotkey: Option<usize>, call: Call) -> anyhow::Result<()> {
+    fn send(&mut self, hotkey: Option<usize>, call: Call) -> Result<(), LedgerBenchError> {
         let signer = hotkey.map_or(&self.coldkey, |uid| &self.hotkeys[uid]);
         let nonce = self.ledger.next_nonce(&signer.public());
         let valid_until = self.ledger.head().number.plus(64);

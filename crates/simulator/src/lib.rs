@@ -37,6 +37,7 @@ mod log;
 mod machine;
 mod model;
 mod node;
+mod original;
 mod report;
 mod scale;
 mod scenario;
@@ -55,6 +56,7 @@ pub use links::Bandwidth;
 pub use machine::{Effect, Machine, Role, selected};
 pub use model::{CostModel, Judgement, Judging, Model, ModelError, RealModel, SealOrder, Step};
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
+pub use original::{Original, OriginalRuling, OriginalWindow, TrialModel, TriedOn};
 pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
 pub use scenario::{

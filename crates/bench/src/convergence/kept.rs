@@ -5,7 +5,7 @@
 
 use super::plan::Method;
 use super::workers::{Ground, Point};
-use anyhow::Context;
+use crate::{FileError, KeptError};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -63,27 +63,27 @@ pub struct KeptRuns {
 
 impl KeptRuns {
     /// What the folder keeps; without a folder nothing outlives the process.
-    pub fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn open(folder: Option<&Path>) -> Result<Self, KeptError> {
         let Some(folder) = folder else { return Ok(Self { path: None, runs: Vec::new() }) };
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).map_err(FileError::at("create the folder", folder))?;
         let path = folder.join("runs.jsonl");
         let mut text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => return Err(FileError::at("read", &path)(error).into()),
         };
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             text.truncate(whole);
-            std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, &text).map_err(FileError::at("write", &path))?;
         }
         Ok(Self { runs: parse(&path, &text)?, path: Some(path) })
     }
 
     /// What the folder keeps, to be read only: nothing is made or changed there.
-    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+    pub fn read(folder: &Path) -> Result<Self, KeptError> {
         let path = folder.join("runs.jsonl");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         Ok(Self { runs: parse(&path, &text[..whole])?, path: None })
     }
@@ -94,12 +94,11 @@ impl KeptRuns {
     }
 
     /// Keeps a finished run.
-    pub fn keep(&mut self, run: Run) -> anyhow::Result<()> {
+    pub fn keep(&mut self, run: Run) -> Result<(), KeptError> {
         if let Some(path) = &self.path {
-            let line = serde_json::to_string(&run)? + "\n";
+            let line = serde_json::to_string(&run).map_err(KeptError::Json)? + "\n";
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            file.and_then(|mut file| file.write_all(line.as_bytes()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(FileError::at("write", path))?;
         }
         self.runs.push(run);
         Ok(())
@@ -114,9 +113,10 @@ impl KeptRuns {
     }
 }
 
-fn parse(path: &Path, text: &str) -> anyhow::Result<Vec<Run>> {
+fn parse(path: &Path, text: &str) -> Result<Vec<Run>, KeptError> {
     let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}, line {}: no run", path.display(), number + 1))
+        let broken = |source| KeptError::Run { path: path.to_owned(), line: number + 1, source };
+        serde_json::from_str(line).map_err(broken)
     };
     text.lines().enumerate().map(parse).collect()
 }

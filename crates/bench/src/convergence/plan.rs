@@ -1,5 +1,6 @@
 //! Which runs are compared.
 
+use super::SimulationError;
 use super::workers::{Ground, Joining, Windows};
 use serde::{Deserialize, Serialize};
 use templar_base::MergeMethod;
@@ -216,9 +217,9 @@ impl Method {
     }
 
     /// What to run.
-    pub fn joining(&self, ground: &Ground) -> anyhow::Result<Joining> {
+    pub fn joining(&self, ground: &Ground) -> Result<Joining, SimulationError> {
         let decay = f32::from(self.decay_percent) / 100.0;
-        let sparse = |kept: u16, method| -> anyhow::Result<Box<dyn Exchange>> {
+        let sparse = |kept: u16, method| -> Result<Box<dyn Exchange>, SimulationError> {
             let rule = MergeRule { method, ..MergeRule::default() };
             Ok(Box::new(PayloadExchange::new(ground.layout(kept)?, rule, decay)))
         };

@@ -1,5 +1,6 @@
 //! Simulated workers in one process: each trains on text of its own, windows pass, messages are merged.
 
+use super::SimulationError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use templar_base::random::Stream;
@@ -7,7 +8,7 @@ use templar_base::{ModelConfig, Window};
 use templar_corpus::{Corpus, TextOrder};
 use templar_engine::{Batch, Buffer, Engine, OpenRequest, ParamLayout, Segments, initial_parameters};
 use templar_gradient::exchange::{Exchange, Message};
-use templar_gradient::{GradientLayout, OuterState};
+use templar_gradient::{GradientLayout, LayoutError, OuterState};
 use templar_model::{batches_of_corpus, mean_loss};
 use templar_trainer::{BatchRule, Learner, MemoryAnchor, SharedState};
 
@@ -74,12 +75,12 @@ struct Traffic {
 
 impl Ground {
     /// The layout of the model's pseudo-gradients with this many kept values of each chunk.
-    pub fn layout(&self, kept_per_chunk: u16) -> anyhow::Result<GradientLayout> {
+    pub fn layout(&self, kept_per_chunk: u16) -> Result<GradientLayout, LayoutError> {
         let layout = ParamLayout::new(&self.model);
         let tensors = layout.tensors().iter();
         let rows: Vec<usize> = tensors.clone().filter_map(|tensor| tensor.shape.last().copied()).collect();
         let sizes = tensors.map(|tensor| (tensor.name.clone(), tensor.range.len(), kept_per_chunk));
-        Ok(GradientLayout::new(sizes)?.with_row_lengths(&rows)?)
+        GradientLayout::new(sizes)?.with_row_lengths(&rows)
     }
 
     /// Number of parameters.
@@ -130,7 +131,7 @@ struct Worker {
 }
 
 impl<'a> Simulation<'a> {
-    pub fn new(ground: &'a Ground) -> anyhow::Result<Self> {
+    pub fn new(ground: &'a Ground) -> Result<Self, SimulationError> {
         let engine = templar_model::open_engine(OpenRequest::new(ground.model.clone()))?;
         let (length, batch) = (ground.sequence_length as u32, ground.sequences as u32);
         let text = TextOrder::new(Arc::clone(&ground.corpus), ground.key(), length, batch, 0)?;
@@ -140,12 +141,12 @@ impl<'a> Simulation<'a> {
     }
 
     /// The batch of a worker's step.
-    fn batch(&self, worker: usize, step: usize) -> anyhow::Result<Batch> {
+    fn batch(&self, worker: usize, step: usize) -> Result<Batch, SimulationError> {
         let number = step as u64 * self.ground.workers as u64 + worker as u64;
         Ok(BatchRule::apart(self.ground.sequence_length, &self.ground.corpus).batch(self.text.batch(number)?))
     }
 
-    fn point(&mut self, steps: usize) -> anyhow::Result<Point> {
+    fn point(&mut self, steps: usize) -> Result<Point, SimulationError> {
         self.engine.write(Buffer::Parameters, 0, &self.shared)?;
         let loss = mean_loss(self.engine.as_mut(), &self.held_out)?;
         let Traffic { sent, received } = self.traffic;
@@ -160,7 +161,7 @@ impl<'a> Simulation<'a> {
         points: usize,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Point),
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), SimulationError> {
         tell(self.point(0)?);
         match joining {
             Joining::EveryStep => self.every_step(points, stop, tell),
@@ -168,15 +169,20 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn every_step(&mut self, points: usize, stop: &AtomicBool, tell: &mut dyn FnMut(Point)) -> anyhow::Result<()> {
+    fn every_step(
+        &mut self,
+        points: usize,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Point),
+    ) -> Result<(), SimulationError> {
         let every = self.ground.steps.div_ceil(points);
         self.engine.write(Buffer::Parameters, 0, &self.shared)?;
         for step in 0..self.ground.steps {
             if stop.load(Ordering::Relaxed) {
-                anyhow::bail!("interrupted");
+                return Err(SimulationError::Interrupted);
             }
             let batches = (0..self.ground.workers).map(|worker| self.batch(worker, step));
-            let batches = batches.collect::<anyhow::Result<Vec<_>>>()?;
+            let batches = batches.collect::<Result<Vec<_>, _>>()?;
             self.engine.train_step(&batches, self.ground.rate(step))?;
             let bytes = 4 * self.shared.len() as u64;
             self.traffic = Traffic { sent: self.traffic.sent + bytes, received: self.traffic.received + bytes };
@@ -194,7 +200,7 @@ impl<'a> Simulation<'a> {
         points: usize,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Point),
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), SimulationError> {
         let count = self.ground.steps / rule.steps;
         let every = count.div_ceil(points);
         let mut workers = self.workers()?;
@@ -209,7 +215,7 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn workers(&self) -> anyhow::Result<Vec<Worker>> {
+    fn workers(&self) -> Result<Vec<Worker>, SimulationError> {
         let worker = |_| {
             let (engine, shared) =
                 (templar_model::open_engine(OpenRequest::new(self.ground.model.clone()))?, self.shared_at(0));
@@ -231,7 +237,7 @@ impl<'a> Simulation<'a> {
         rule: &Windows,
         window: usize,
         stop: &AtomicBool,
-    ) -> anyhow::Result<Vec<Message>> {
+    ) -> Result<Vec<Message>, SimulationError> {
         let mut messages = Vec::with_capacity(workers.len());
         let shared = self.shared_at(window);
         for (number, worker) in workers.iter_mut().enumerate() {
@@ -247,7 +253,7 @@ impl<'a> Simulation<'a> {
                     break;
                 }
                 if stop.load(Ordering::Relaxed) {
-                    anyhow::bail!("interrupted");
+                    return Err(SimulationError::Interrupted);
                 }
                 let global = window * rule.steps + step;
                 let batch = self.batch(number, global)?;
@@ -268,7 +274,7 @@ impl<'a> Simulation<'a> {
         window: usize,
         messages: &[Message],
         momentum: &mut [f32],
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), SimulationError> {
         let mut order: Vec<usize> = (0..messages.len()).collect();
         if rule.selected < messages.len() {
             let mut stream = Stream::new(self.ground.key(), "selection", window as u64);
@@ -292,14 +298,14 @@ impl<'a> Simulation<'a> {
 
 /// Trains `count` windows, and tells of each the accumulated values (`a`) of every worker as they stand before they are
 /// compressed.
-pub fn accumulators(
+pub fn accumulators<E: From<SimulationError>>(
     ground: &Ground,
     rule: &Windows,
     decay: f32,
     count: usize,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut simulation = Simulation::new(ground)?;
     let mut workers = simulation.workers()?;
     let mut momentum = vec![0f32; simulation.shared.len()];
@@ -312,7 +318,7 @@ pub fn accumulators(
             let drift = anchors.iter().zip(ends).map(|(start, end)| start - end);
             Ok(memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect())
         };
-        let accumulated: anyhow::Result<Vec<Vec<f32>>> =
+        let accumulated: Result<Vec<Vec<f32>>, SimulationError> =
             memories.into_iter().zip(&mut workers).map(accumulated).collect();
         tell(window, accumulated?)?;
         if window + 1 < count {

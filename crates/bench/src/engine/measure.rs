@@ -1,13 +1,14 @@
 //! Measuring one model.
 
+use super::EngineBenchError;
 use super::models::{LENGTH, SEQUENCES, forward_flops_per_token, model};
 use super::process::{Kind, Process, Subject};
 use super::report::Figures;
 use super::second_thread;
 use super::turns::Contestants;
 use super::worker::{Request, read_values, write_values};
-use crate::Progress;
-use anyhow::Context;
+use crate::error::with_causes;
+use crate::{FileError, Progress};
 use std::path::{Path, PathBuf};
 use templar_engine::{ParamLayout, initial_parameters};
 
@@ -25,17 +26,19 @@ pub struct Plan {
 }
 
 /// Measures the model of this name.
-pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> anyhow::Result<Figures> {
+pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> Result<Figures, EngineBenchError> {
     let config = model(name)?;
     let folder = Scratch::new()?;
     let parameters = folder.0.join("start.f32");
     write_values(&parameters, &initial_parameters(&config, [1; 32]))?;
     let subject = Subject { name, config: &config, parameters: &parameters };
-    let mut contestants = start_all(subject, plan, progress)?;
+    let mut contestants = start_all(subject, plan, progress);
     let mut figures = Figures::new(name, config.parameter_count());
     figures.versions = contestants.all().map(|(name, process)| (name.clone(), process.version().to_owned())).collect();
 
-    let peak = contestants.peak("templar")?.context("our own engine did not start")?;
+    let Some(peak) = contestants.peak("templar")? else {
+        return Err(EngineBenchError::Absent { reason: contestants.missing.join("; ") });
+    };
     figures.set("peak_gflops", Some(peak / 1e9));
     let flops = forward_flops_per_token(&config);
     let tokens = SEQUENCES * LENGTH;
@@ -61,7 +64,7 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> anyhow::
     progress.say(&format!("{name}: two engines apart"));
     match second_thread::of_engines_apart(&mut contestants, subject, plan.rounds) {
         Ok(apart) => figures.set("thread_scaling_of_engines_apart", apart),
-        Err(error) => contestants.missing.push(format!("two engines apart: {error:#}")),
+        Err(error) => contestants.missing.push(format!("two engines apart: {}", with_causes(&error))),
     }
     let share = figures.train_tokens_per_second.get("templar").map(|rate| 3.0 * flops * rate / peak);
     figures.set("train_peak_share", share);
@@ -80,7 +83,7 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> anyhow::
 }
 
 /// Starts all engines that the plan has.
-fn start_all(subject: Subject, plan: &Plan, progress: &mut dyn Progress) -> anyhow::Result<Contestants> {
+fn start_all(subject: Subject, plan: &Plan, progress: &mut dyn Progress) -> Contestants {
     progress.say(&format!("{}: starting the engines", subject.name));
     let is_alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
     let mut contestants = Contestants::default();
@@ -101,11 +104,15 @@ fn start_all(subject: Subject, plan: &Plan, progress: &mut dyn Progress) -> anyh
     if is_alone {
         contestants.missing.push("two threads: this machine has one core".to_owned());
     }
-    Ok(contestants)
+    contestants
 }
 
 /// The largest relative distance (L2) of a tensor's gradient from PyTorch's.
-fn compare_gradients(contestants: &mut Contestants, subject: Subject, folder: &Path) -> anyhow::Result<Option<f64>> {
+fn compare_gradients(
+    contestants: &mut Contestants,
+    subject: Subject,
+    folder: &Path,
+) -> Result<Option<f64>, EngineBenchError> {
     let mut gradients = Vec::new();
     for name in ["templar", "PyTorch eager"] {
         let Some(process) = contestants.get(name) else { return Ok(None) };
@@ -147,9 +154,9 @@ fn compare_memory(contestants: &mut Contestants, figures: &mut Figures) {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> anyhow::Result<Self> {
+    fn new() -> Result<Self, FileError> {
         let folder = std::env::temp_dir().join(format!("templar-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
         Ok(Self(folder))
     }
 }

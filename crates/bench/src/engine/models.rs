@@ -1,6 +1,6 @@
 //! The models that the engines are measured on.
 
-use anyhow::bail;
+use super::EngineBenchError;
 use templar_engine::{Batch, ModelConfig};
 
 /// Sequences of a batch.
@@ -29,10 +29,10 @@ pub fn names() -> [&'static str; 4] {
 }
 
 /// The sizes of the model of this name.
-pub fn model(name: &str) -> anyhow::Result<ModelConfig> {
+pub fn model(name: &str) -> Result<ModelConfig, EngineBenchError> {
     let found = SHAPES.iter().find(|shape| shape.0 == name);
     let Some(&(_, vocab_size, hidden_size, intermediate_size, layers, heads, kv_heads, tied)) = found else {
-        bail!("there is no bench model `{name}`; choose of {}", names().join(", "));
+        return Err(EngineBenchError::UnknownModel { name: name.to_owned() });
     };
     Ok(ModelConfig {
         vocab_size,

@@ -1,8 +1,8 @@
 //! An engine in a child process.
 
+use super::EngineBenchError;
 use super::models::{LENGTH, SEQUENCES};
 use super::worker::{Answer, Request};
-use anyhow::{Context, bail};
 use serde_json::to_string;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -55,15 +55,21 @@ pub struct Process {
 
 impl Process {
     /// Starts an engine and waits until it has its model.
-    pub fn start(kind: Kind, python: Option<&Path>, subject: Subject, threads: usize) -> anyhow::Result<Self> {
+    pub fn start(
+        kind: Kind,
+        python: Option<&Path>,
+        subject: Subject,
+        threads: usize,
+    ) -> Result<Self, EngineBenchError> {
+        let engine = kind.name();
         let mut command = match (kind, python) {
             (Kind::Ours, _) => {
-                let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+                let mut command = Command::new(std::env::current_exe().map_err(EngineBenchError::OwnProgram)?);
                 command.args(["bench", "engine-worker", "--model", subject.name, "--threads", &threads.to_string()]);
                 command.arg("--parameters").arg(subject.parameters);
                 command
             }
-            (_, None) => bail!("{} needs a Python with PyTorch", kind.name()),
+            (_, None) => return Err(EngineBenchError::NoPython { engine }),
             (_, Some(python)) => {
                 let mode = match kind {
                     Kind::Compiled => "compiled",
@@ -71,7 +77,8 @@ impl Process {
                     _ => "eager",
                 };
                 let mut command = Command::new(python);
-                command.args(["-c", REFERENCE, &to_string(subject.config)?]).arg(subject.parameters);
+                let config = to_string(subject.config).map_err(EngineBenchError::Json)?;
+                command.args(["-c", REFERENCE, &config]).arg(subject.parameters);
                 command.args([mode, &threads.to_string(), &SEQUENCES.to_string(), &LENGTH.to_string()]);
                 // Without these the libraries below PyTorch may start threads of their own.
                 for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
@@ -81,9 +88,9 @@ impl Process {
             }
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", kind.name()))?;
+        let mut child = command.spawn().map_err(|source| EngineBenchError::Start { engine, source })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("{} has no standard streams", kind.name());
+            return Err(EngineBenchError::NoStreams { engine });
         };
         let (input, output) = (Some(input), BufReader::new(output));
         let mut process = Self { kind, child, input, output, version: String::new(), peak_bytes: 0, idle_bytes: 0 };
@@ -102,24 +109,27 @@ impl Process {
     }
 
     /// Asks for something and waits for it.
-    pub fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
+    pub fn ask(&mut self, request: &Request) -> Result<Answer, EngineBenchError> {
         if let Some(input) = &mut self.input {
-            let line = to_string(request)? + "\n";
-            input.write_all(line.as_bytes()).with_context(|| format!("{} ended early", self.kind.name()))?;
+            let line = to_string(request).map_err(EngineBenchError::Json)? + "\n";
+            let ended = |source| EngineBenchError::Ended { engine: self.kind.name(), source: Some(source) };
+            input.write_all(line.as_bytes()).map_err(ended)?;
         }
         self.answer()
     }
 
-    fn answer(&mut self) -> anyhow::Result<Answer> {
-        let name = self.kind.name();
+    fn answer(&mut self) -> Result<Answer, EngineBenchError> {
+        let engine = self.kind.name();
         let mut line = String::new();
-        self.output.read_line(&mut line).with_context(|| format!("cannot hear {name}"))?;
+        let ended = |source| EngineBenchError::Ended { engine, source: Some(source) };
+        self.output.read_line(&mut line).map_err(ended)?;
         if line.is_empty() {
-            bail!("{name} ended early");
+            return Err(EngineBenchError::Ended { engine, source: None });
         }
-        let answer: Answer = serde_json::from_str(&line).with_context(|| format!("{name} answered `{line}`"))?;
+        let strange = |source| EngineBenchError::Answer { engine, line: line.trim_end().to_owned(), source };
+        let answer: Answer = serde_json::from_str(&line).map_err(strange)?;
         match answer.error {
-            Some(error) => bail!("{name} failed: {error}"),
+            Some(reason) => Err(EngineBenchError::Failed { engine, reason }),
             None => {
                 (self.peak_bytes, self.idle_bytes) = (answer.peak_bytes, answer.idle_bytes);
                 Ok(answer)

@@ -1,9 +1,9 @@
 //! The scratch Python environment with PyTorch that ours is measured against.
 
+use super::SetUpError;
 use crate::Progress;
-use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Loads PyTorch where its CUDA libraries are missing; see its own words.
 const WITHOUT_CUDA: &str = include_str!("without_cuda.py");
@@ -17,17 +17,18 @@ pub fn interpreter(folder: &Path) -> PathBuf {
 }
 
 /// Makes the environment in `folder`: PyTorch without its GPU libraries, and `transformers`.
-pub fn set_up(folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<()> {
+pub fn set_up(folder: &Path, progress: &mut dyn Progress) -> Result<(), SetUpError> {
     let python = interpreter(folder);
     progress.say("making a Python environment");
     let made = Command::new("python3").args(["-m", "venv"]).arg(folder).stdin(Stdio::null()).output();
-    let made = made.context("cannot start python3: install Python 3.10 or later, with its venv module")?;
-    succeeded("python3 -m venv", &made).context("install Python's venv module (Debian: python3-venv)")?;
-    let install = |arguments: &[&str]| -> anyhow::Result<()> {
+    let made = made.map_err(SetUpError::NoPython)?;
+    succeeded("python3 -m venv", &made, "install Python's venv module (Debian: python3-venv)")?;
+    let start = |program| move |source| SetUpError::Start { program, source };
+    let install = |arguments: &[&str]| -> Result<(), SetUpError> {
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
-        let output = pip.stdin(Stdio::null()).output().context("cannot start pip")?;
-        succeeded("pip install", &output).context("check that the Python registry can be reached, and retry")
+        let output = pip.stdin(Stdio::null()).output().map_err(start("pip"))?;
+        succeeded("pip install", &output, "check that the Python registry can be reached, and retry")
     };
     progress.say("installing PyTorch without its GPU libraries (some hundred megabytes)");
     install(&["--no-deps", "torch"])?;
@@ -36,10 +37,9 @@ pub fn set_up(folder: &Path, progress: &mut dyn Progress) -> anyhow::Result<()> 
     install(&["transformers"])?;
     progress.say("looking whether PyTorch loads");
     let mut patch = Command::new(&python);
-    let output = patch.args(["-c", WITHOUT_CUDA]).stdin(Stdio::null()).output().context("cannot start Python")?;
-    succeeded("preparing PyTorch for a machine without a GPU", &output)?;
-    ensure!(is_ready(&python), "PyTorch was installed but does not load");
-    Ok(())
+    let output = patch.args(["-c", WITHOUT_CUDA]).stdin(Stdio::null()).output().map_err(start("Python"))?;
+    succeeded("preparing PyTorch for a machine without a GPU", &output, "remove the folder, and use --setup again")?;
+    if is_ready(&python) { Ok(()) } else { Err(SetUpError::NotLoading { folder: folder.to_owned() }) }
 }
 
 /// Whether this interpreter loads PyTorch.
@@ -48,11 +48,12 @@ pub fn is_ready(python: &Path) -> bool {
     tried.is_ok_and(|output| output.status.success())
 }
 
-fn succeeded(what: &str, output: &std::process::Output) -> anyhow::Result<()> {
+fn succeeded(program: &'static str, output: &Output, remedy: &'static str) -> Result<(), SetUpError> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last: Vec<&str> = said.lines().rev().take(6).collect();
-        bail!("{what} failed: {}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        let said = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+        return Err(SetUpError::Failed { program, said, remedy });
     }
     Ok(())
 }

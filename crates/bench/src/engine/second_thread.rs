@@ -1,13 +1,13 @@
 //! What a second thread of the machine can bring at most.
 
+use super::EngineBenchError;
 use super::process::{Kind, Process, Subject};
 use super::turns::{Contestants, median, turn_steps};
 use super::worker::Request;
-use anyhow::bail;
 use std::thread;
 
 /// What it adds to multiply-adds that need nothing but a core each.
-pub fn of_multiply_adds(contestants: &mut Contestants, rounds: usize) -> anyhow::Result<Option<f64>> {
+pub fn of_multiply_adds(contestants: &mut Contestants, rounds: usize) -> Result<Option<f64>, EngineBenchError> {
     let mut ratios = Vec::new();
     for _ in 0..rounds {
         let rates = (contestants.peak("templar")?, contestants.peak("templar, 2 threads")?);
@@ -21,7 +21,11 @@ pub fn of_multiply_adds(contestants: &mut Contestants, rounds: usize) -> anyhow:
 ///
 /// They share nothing but the machine: what a second thread would bring if no work had to be shared out, handed over or
 /// waited for.
-pub fn of_engines_apart(contestants: &mut Contestants, subject: Subject, rounds: usize) -> anyhow::Result<Option<f64>> {
+pub fn of_engines_apart(
+    contestants: &mut Contestants,
+    subject: Subject,
+    rounds: usize,
+) -> Result<Option<f64>, EngineBenchError> {
     if contestants.get("templar, 2 threads").is_none() {
         return Ok(None);
     }
@@ -42,11 +46,11 @@ pub fn of_engines_apart(contestants: &mut Contestants, subject: Subject, rounds:
 }
 
 /// How long both take at the same time.
-fn together(one: &mut Process, other: &mut Process, request: &Request) -> anyhow::Result<f64> {
+fn together(one: &mut Process, other: &mut Process, request: &Request) -> Result<f64, EngineBenchError> {
     let (first, second) = thread::scope(|scope| {
         let second = scope.spawn(|| other.ask(request));
         (one.ask(request), second.join())
     });
-    let Ok(second) = second else { bail!("the thread of the second engine panicked") };
+    let Ok(second) = second else { return Err(EngineBenchError::Panicked) };
     Ok(first?.seconds.max(second?.seconds))
 }

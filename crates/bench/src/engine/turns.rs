@@ -1,8 +1,10 @@
 //! Engines take turns, so that whatever else the machine does hits all of them alike.
 
+use super::EngineBenchError;
 use super::process::Process;
 use super::worker::Request;
 use crate::Progress;
+use crate::error::with_causes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,10 +27,10 @@ pub struct Times(BTreeMap<String, Vec<f64>>);
 
 impl Contestants {
     /// Lets an engine in, or notes why it cannot be.
-    pub fn add(&mut self, name: &str, process: anyhow::Result<Process>) {
+    pub fn add(&mut self, name: &str, process: Result<Process, EngineBenchError>) {
         match process {
             Ok(process) => drop(self.processes.insert(name.to_owned(), process)),
-            Err(error) => self.missing.push(format!("{name}: {error:#}")),
+            Err(error) => self.missing.push(format!("{name}: {}", with_causes(&error))),
         }
     }
 
@@ -43,7 +45,7 @@ impl Contestants {
     }
 
     /// What the cores of an engine of ours can do at all, in operations per second; none where it does not run.
-    pub fn peak(&mut self, name: &str) -> anyhow::Result<Option<f64>> {
+    pub fn peak(&mut self, name: &str) -> Result<Option<f64>, EngineBenchError> {
         let Some(process) = self.get(name) else { return Ok(None) };
         Ok(Some(process.ask(&Request::Peak)?.flops_per_second))
     }
@@ -102,7 +104,7 @@ impl Contestants {
         match self.processes.get_mut(name)?.ask(request) {
             Ok(answer) => Some(answer.seconds),
             Err(error) => {
-                self.missing.push(format!("{name}: {error:#}"));
+                self.missing.push(format!("{name}: {}", with_causes(&error)));
                 self.processes.remove(name);
                 None
             }

@@ -2,8 +2,10 @@
 //!
 //! It reads a request as a line of JSON and answers with a line of JSON. `reference.py` speaks the same.
 
+use super::EngineBenchError;
 use super::models::{batch, model};
-use anyhow::Context;
+use crate::FileError;
+use crate::memory::status_bytes;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -62,20 +64,20 @@ pub fn serve_worker(
     parameters: &Path,
     input: impl BufRead,
     mut output: impl Write,
-) -> anyhow::Result<()> {
+) -> Result<(), EngineBenchError> {
     let idle_bytes = memory_peak();
     let config = model(name)?;
     let mut engine = open_engine(OpenRequest::new(config.clone()).with_threads(threads))?;
     engine.write(Buffer::Parameters, 0, &read_values(parameters)?)?;
     let batch = batch(&config);
     let version = format!("templar {} ({})", env!("CARGO_PKG_VERSION"), Isa::best());
-    let mut answer = |answer: &Answer| -> anyhow::Result<()> {
-        writeln!(output, "{}", serde_json::to_string(answer)?)?;
+    let mut answer = |answer: &Answer| -> Result<(), EngineBenchError> {
+        writeln!(output, "{}", serde_json::to_string(answer).map_err(EngineBenchError::Json)?)?;
         Ok(output.flush()?)
     };
     answer(&Answer { version, idle_bytes, ..Answer::default() })?;
     for line in input.lines() {
-        let request = serde_json::from_str(&line?).context("this is not a request")?;
+        let request = serde_json::from_str(&line?).map_err(EngineBenchError::Request)?;
         let mut result = carry_out(engine.as_mut(), threads, &batch, request)?;
         (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
         answer(&result)?;
@@ -83,7 +85,12 @@ pub fn serve_worker(
     Ok(())
 }
 
-fn carry_out(engine: &mut dyn Engine, threads: usize, batch: &Batch, request: Request) -> anyhow::Result<Answer> {
+fn carry_out(
+    engine: &mut dyn Engine,
+    threads: usize,
+    batch: &Batch,
+    request: Request,
+) -> Result<Answer, EngineBenchError> {
     let started = Instant::now();
     match request {
         Request::Train { steps } => {
@@ -126,22 +133,21 @@ fn peak(isa: Isa, threads: usize) -> f64 {
 
 /// The most memory that this process has held, in bytes; 0 where the system does not say.
 fn memory_peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+    status_bytes("VmHWM:").unwrap_or(0)
 }
 
 /// Reads a file of little-endian f32.
-pub fn read_values(path: &Path) -> anyhow::Result<Vec<f32>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+pub fn read_values(path: &Path) -> Result<Vec<f32>, EngineBenchError> {
+    let bytes = std::fs::read(path).map_err(FileError::at("read", path))?;
     let (values, rest) = bytes.as_chunks::<4>();
-    anyhow::ensure!(rest.is_empty(), "{} is no file of f32", path.display());
+    if !rest.is_empty() {
+        return Err(EngineBenchError::NotValues { path: path.to_owned(), bytes: bytes.len() });
+    }
     Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }
 
 /// Writes a file of little-endian f32.
-pub fn write_values(path: &Path, values: &[f32]) -> anyhow::Result<()> {
+pub fn write_values(path: &Path, values: &[f32]) -> Result<(), FileError> {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(path, bytes).map_err(FileError::at("write", path))
 }

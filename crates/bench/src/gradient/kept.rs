@@ -4,7 +4,7 @@
 //! after the other, little-endian.
 
 use crate::convergence::kept::Setting;
-use anyhow::Context;
+use crate::{FileError, KeptError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,22 +26,20 @@ pub struct KeptValues {
 
 impl KeptValues {
     /// Opens or makes the folder; fails where it holds the values of another training.
-    pub fn open(folder: &Path, training: Training) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    pub fn open(folder: &Path, training: Training) -> Result<Self, KeptError> {
+        std::fs::create_dir_all(folder).map_err(FileError::at("create the folder", folder))?;
         let path = folder.join("training.json");
         let is_whole = match std::fs::read(&path) {
             Ok(text) => {
-                let found: Training = serde_json::from_slice(&text)
-                    .with_context(|| format!("{} is not what this command wrote", path.display()))?;
-                anyhow::ensure!(
-                    found == training,
-                    "{} holds the values of another training; name another folder",
-                    folder.display()
-                );
+                let unreadable = |source| KeptError::Training { path: path.clone(), source };
+                let found: Training = serde_json::from_slice(&text).map_err(unreadable)?;
+                if found != training {
+                    return Err(KeptError::OtherTraining { folder: folder.to_owned() });
+                }
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => return Err(FileError::at("read", &path)(error).into()),
         };
         Ok(Self { folder: folder.to_owned(), training, is_whole })
     }
@@ -52,28 +50,31 @@ impl KeptValues {
     }
 
     /// Keeps what the workers had at the end of a window.
-    pub fn write(&self, window: usize, accumulated: &[Vec<f32>]) -> anyhow::Result<()> {
+    pub fn write(&self, window: usize, accumulated: &[Vec<f32>]) -> Result<(), KeptError> {
         let bytes: Vec<u8> = accumulated.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
         let path = self.path(window);
-        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        Ok(std::fs::write(&path, bytes).map_err(FileError::at("write", &path))?)
     }
 
     /// What the workers had at the end of a window.
-    pub fn read(&self, window: usize) -> anyhow::Result<Vec<Vec<f32>>> {
+    pub fn read(&self, window: usize) -> Result<Vec<Vec<f32>>, KeptError> {
         let path = self.path(window);
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = std::fs::read(&path).map_err(FileError::at("read", &path))?;
         let Setting { workers, parameters, .. } = self.training.setting;
-        anyhow::ensure!(bytes.len() == 4 * workers * parameters, "{} is cut short; remove the folder", path.display());
+        let (actual, expected) = (bytes.len(), 4 * workers * parameters);
+        if actual != expected {
+            return Err(KeptError::CutShort { path, actual, expected });
+        }
         let value = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
         let values: Vec<f32> = bytes.as_chunks().0.iter().map(value).collect();
         Ok(values.chunks_exact(parameters).map(<[f32]>::to_vec).collect())
     }
 
     /// Says that the values of all windows are there.
-    pub fn finish(&self) -> anyhow::Result<()> {
+    pub fn finish(&self) -> Result<(), KeptError> {
         let path = self.folder.join("training.json");
-        std::fs::write(&path, serde_json::to_vec_pretty(&self.training)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_vec_pretty(&self.training).map_err(KeptError::Json)?;
+        Ok(std::fs::write(&path, text).map_err(FileError::at("write", &path))?)
     }
 
     fn path(&self, window: usize) -> PathBuf {

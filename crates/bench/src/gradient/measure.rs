@@ -1,5 +1,6 @@
 //! Bits, error and speed of codings, and the aggregate of many payloads.
 
+use super::error::{GradientBenchError, check_same};
 use crate::Section;
 use indicatif::HumanCount;
 use rayon::prelude::*;
@@ -69,7 +70,7 @@ fn squared(values: impl Iterator<Item = f32>) -> f64 {
 }
 
 /// The payload's coding beside the published ones.
-pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<CodingFigures>> {
+pub fn codings(layout: &GradientLayout, values: &[f32]) -> Result<Vec<CodingFigures>, GradientBenchError> {
     let mut feedback = ErrorFeedback { residual: values.to_vec() };
     let payload = feedback.compress(layout, Metadata::default())?;
     // Sending the same places exactly leaves the error of what is not sent.
@@ -80,7 +81,7 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<Co
         ErrorFeedback { residual: values.to_vec() }.compress(layout, Metadata::default()).map(|sent| sent.encode())
     });
     let bytes = payload.encode();
-    anyhow::ensure!(again? == bytes, "the same values were coded in two ways");
+    check_same(again? == bytes, "the same values were coded in two ways")?;
     let (decoded, decode) = timed(payload.kept(), || Payload::decode(&bytes, layout));
     let decoded = decoded?;
     let mut all = vec![CodingFigures {
@@ -117,7 +118,11 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> anyhow::Result<Vec<Co
 }
 
 /// Compresses what each worker has, and merges it.
-pub fn aggregate(layout: &GradientLayout, window: usize, accumulated: &[Vec<f32>]) -> anyhow::Result<AggregateFigures> {
+pub fn aggregate(
+    layout: &GradientLayout,
+    window: usize,
+    accumulated: &[Vec<f32>],
+) -> Result<AggregateFigures, GradientBenchError> {
     let compress = |(uid, values): (usize, &Vec<f32>)| {
         let metadata = Metadata { uid: Uid(uid as u16), ..Metadata::default() };
         ErrorFeedback { residual: values.clone() }.compress(layout, metadata)
@@ -128,10 +133,10 @@ pub fn aggregate(layout: &GradientLayout, window: usize, accumulated: &[Vec<f32>
     let whole = Merge::new(layout, &set, MergeRule::default())?;
     let (entries, merge) = timed(parameters, || entries_of(&whole));
     let (merged, encode) = timed(parameters, || Aggregate::of(&whole));
-    anyhow::ensure!(entries == merged.entries(), "the merge has other entries than its coding");
+    check_same(entries == merged.entries(), "the merge has other entries than its coding")?;
     let bytes = merged.encode();
     let (decoded, decode) = timed(parameters, || Aggregate::decode(&bytes, layout));
-    anyhow::ensure!(decoded? == merged, "the aggregate did not come back as it went");
+    check_same(decoded? == merged, "the aggregate did not come back as it went")?;
     let sent: usize = payloads.iter().map(|payload| payload.encode().len()).sum();
     Ok(AggregateFigures {
         window,

@@ -1,6 +1,6 @@
 //! Miners and a judge in one process.
 
-use super::{Learned, Learning};
+use super::{Learned, Learning, LearningError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, Uid, Window};
@@ -42,20 +42,19 @@ pub struct Network {
 
 impl Network {
     /// A network at the first parameters of its genesis.
-    pub fn new(genesis: Genesis, corpus: Arc<Corpus>, wanted: &Learning) -> anyhow::Result<Self> {
+    pub fn new(genesis: Genesis, corpus: Arc<Corpus>, wanted: &Learning) -> Result<Self, LearningError> {
         let run = Rules::new(genesis)?;
         let data = Data::new(&run, corpus)?;
         let shared = SharedState::new(Window::ZERO, OuterState::new(run.first_parameters(None)?));
         let mut engine = open_engine(&run, 1)?;
         engine.write(Buffer::Parameters, 0, &shared.outer.params)?;
         let uids: Vec<Uid> = (0..wanted.miners).map(Uid).collect();
-        let trainer = |uid: &Uid| -> anyhow::Result<Trainer> {
+        let trainer = |uid: &Uid| -> Result<Trainer, LearningError> {
             let (outer, numerics) = (run.genesis.outer.clone(), run.genesis.numerics.clone());
             let rules = WorkerRules { run: run.id, uid: *uid, layout: run.layout.clone(), outer, numerics };
             Ok(Trainer::new(rules, open_engine(&run, 1)?, shared.clone(), Box::<MemoryAnchor>::default())?)
         };
-        let trainers =
-            if wanted.alone { Vec::new() } else { uids.iter().map(trainer).collect::<anyhow::Result<_>>()? };
+        let trainers = if wanted.alone { Vec::new() } else { uids.iter().map(trainer).collect::<Result<_, _>>()? };
         Ok(Self {
             held_out: data.held_out()?,
             registered: uids.iter().map(|uid| (*uid, hotkey(*uid))).collect(),
@@ -77,19 +76,19 @@ impl Network {
         Beacon::new(*ContentHash::of(format!("beacon {window} of {}", self.run.id).as_bytes()).as_bytes())
     }
 
-    fn text(&self, window: Window, uid: Uid) -> anyhow::Result<WindowData> {
+    fn text(&self, window: Window, uid: Uid) -> WindowData {
         let assignment = self.data.assignments.assignment(window, &hotkey(uid), &self.beacon(window));
         let text = Arc::new(AssignedText { assignment, rule: self.data.batch_rule });
         let learning_rate = self.run.genesis.inner.schedule.learning_rate(window);
-        Ok(WindowData { window, text, inner_steps: self.steps, learning_rate })
+        WindowData { window, text, inner_steps: self.steps, learning_rate }
     }
 
     /// One window of all miners, its judgement, and the step that it comes to.
-    pub fn window(&mut self) -> anyhow::Result<Learned> {
+    pub fn window(&mut self) -> Result<Learned, LearningError> {
         let window = self.shared.next;
         let mut payloads = Vec::new();
         for number in 0..self.trainers.len() {
-            let text = self.text(window, Uid(number as u16))?;
+            let text = self.text(window, Uid(number as u16));
             payloads.push(self.train(number, text)?);
         }
         let decided = self.judge(window, &payloads)?;
@@ -106,10 +105,10 @@ impl Network {
     }
 
     /// One miner's window: the outcome of the one before arrives in it, and what follows the seal is of the next payload.
-    fn train(&mut self, number: usize, data: WindowData) -> anyhow::Result<Payload> {
+    fn train(&mut self, number: usize, data: WindowData) -> Result<Payload, LearningError> {
         let (window, trainer) = (data.window, &mut self.trainers[number]);
         trainer.begin(data)?;
-        let steps = |trainer: &mut Trainer, count: u32| -> anyhow::Result<()> {
+        let steps = |trainer: &mut Trainer, count: u32| -> Result<(), LearningError> {
             for _ in 0..count {
                 trainer.step()?;
             }
@@ -130,7 +129,7 @@ impl Network {
         Ok(sealed.payload)
     }
 
-    fn judge(&mut self, window: Window, payloads: &[Payload]) -> anyhow::Result<Decided> {
+    fn judge(&mut self, window: Window, payloads: &[Payload]) -> Result<Decided, LearningError> {
         let entry = |payload: &Payload| {
             let metadata = payload.metadata();
             let (hash, data_digest) = (ContentHash::of(payload.bytes()), Some(metadata.data_digest));
@@ -201,10 +200,10 @@ impl Network {
     }
 
     /// The sequences of a window of all miners, a step on a batch of each in turn.
-    pub fn train_alone(&mut self) -> anyhow::Result<Learned> {
+    pub fn train_alone(&mut self) -> Result<Learned, LearningError> {
         let window = self.shared.next;
         let uids: Vec<Uid> = self.registered.keys().copied().collect();
-        let texts = uids.iter().map(|uid| self.text(window, *uid)).collect::<anyhow::Result<Vec<_>>>()?;
+        let texts: Vec<WindowData> = uids.iter().map(|uid| self.text(window, *uid)).collect();
         for step in 0..self.steps {
             for text in &texts {
                 let batch = text.text.batch(step)?;

@@ -3,6 +3,7 @@
 use super::crew::Crew;
 use super::ground::Ground;
 use crate::model::ModelError;
+pub(super) use crate::original::values_of;
 use std::collections::BTreeMap;
 use templar_base::random::Stream;
 use templar_base::{Uid, Window};
@@ -82,13 +83,6 @@ impl Scene<'_> {
 /// Roughly normal with variance one: the sum of twelve uniform numbers less six.
 pub(super) fn normal(stream: &mut Stream) -> f32 {
     (0..12).map(|_| stream.unit_f32()).sum::<f32>() - 6.0
-}
-
-/// All values of a payload, zero where it sends none.
-pub(super) fn values_of(payload: &Payload) -> Vec<f32> {
-    let mut values = vec![0f32; payload.layout().parameters()];
-    payload.for_each_value(|index, value| values[index] = value);
-    values
 }
 
 pub(super) fn scaled(values: &[f32], by: f32) -> Vec<f32> {

@@ -4,7 +4,6 @@ mod admission;
 mod mean;
 mod original;
 mod ours;
-mod skill;
 
 use super::ground::Ground;
 use crate::model::ModelError;

@@ -26,7 +26,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    /// The spread of these values; 0 ± 0 of none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();

@@ -1,7 +1,7 @@
 //! `templar bench convergence`.
 
-use super::corpus;
-use crate::config::{Config, DataFlag, TextFlags, ThreadsFlag};
+use super::corpus::LearntText;
+use crate::config::{Config, ThreadsFlag};
 use crate::interrupt;
 use crate::output::Output;
 use anyhow::Context;
@@ -35,23 +35,18 @@ pub struct Convergence {
     from: Option<PathBuf>,
     #[command(flatten)]
     comparison: Comparison,
-    /// Corpus made by `templar corpus build`, instead of one of the text
-    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
-    corpus: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    data: DataFlag,
+    text: LearntText,
     #[command(flatten)]
     threads: ThreadsFlag,
-    #[command(flatten)]
-    text: TextFlags,
 }
 
 impl Convergence {
     /// Runs the comparison and prints the table.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data).with(&self.threads).with(&self.text);
+        let config = config.with(&self.text).with(&self.threads);
         let folder = self.out.as_deref();
         let mut kept = match &self.from {
             Some(from) => KeptRuns::read(from)?,
@@ -61,7 +56,7 @@ impl Convergence {
             let (threads, stop) = (config.threads()?, interrupt::stop_flag()?);
             let mut progress = Progress::new(config.is_quiet);
             for size in self.comparison.sizes() {
-                let corpus = corpus::open(self.corpus.as_deref(), size.vocabulary, &config, &mut progress)?;
+                let corpus = self.text.open(size.vocabulary, &config, &mut progress)?;
                 let running = Running { threads, stop: &stop, progress: &mut progress };
                 kept = self.comparison.run(size, &corpus, kept, running)?;
             }

@@ -109,6 +109,6 @@ pub struct EngineWorker {
 impl EngineWorker {
     /// Answers requests until the input ends.
     pub fn run(self) -> anyhow::Result<()> {
-        serve_worker(&self.model, self.threads, &self.parameters, io::stdin().lock(), io::stdout().lock())
+        Ok(serve_worker(&self.model, self.threads, &self.parameters, io::stdin().lock(), io::stdout().lock())?)
     }
 }

@@ -1,11 +1,10 @@
 //! `templar bench gradient`.
 
-use super::corpus;
-use crate::config::{Config, DataFlag, PresetFlag, TextFlags};
+use super::corpus::LearntText;
+use crate::config::{Config, PresetFlag};
 use crate::interrupt;
 use crate::output::Output;
 use clap::Args;
-use std::path::PathBuf;
 use templar_bench::gradient::GradientBench;
 use templar_bench::sections;
 use templar_screen::Progress;
@@ -27,15 +26,10 @@ pub struct GradientCommand {
     synthetic_only: bool,
     #[command(flatten)]
     bench: GradientBench,
-    /// Corpus made by `templar corpus build`, instead of one of the text
-    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
-    corpus: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    data: DataFlag,
-    #[command(flatten)]
-    text: TextFlags,
+    text: LearntText,
     #[command(flatten)]
     preset: PresetFlag,
 }
@@ -43,11 +37,11 @@ pub struct GradientCommand {
 impl GradientCommand {
     /// Measures and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data).with(&self.text).with(&self.preset);
+        let config = config.with(&self.text).with(&self.preset);
         let mut progress = Progress::new(config.is_quiet);
         let mut all = Vec::new();
         if !self.synthetic_only {
-            let corpus = corpus::open(self.corpus.as_deref(), GradientBench::VOCABULARY, &config, &mut progress)?;
+            let corpus = self.text.open(GradientBench::VOCABULARY, &config, &mut progress)?;
             all.push(self.bench.real(config.preset(), corpus, &*interrupt::stop_flag()?, &mut progress)?);
         }
         progress.say("measuring on synthetic values");

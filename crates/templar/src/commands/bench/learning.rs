@@ -1,12 +1,11 @@
 //! `templar bench learning`.
 
-use super::corpus;
-use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
+use super::corpus::LearntText;
+use crate::config::{Config, Origin, PresetFlag, Setting};
 use crate::failure::Usage;
 use crate::interrupt;
 use crate::output::Output;
 use clap::Args;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use templar_bench::learning::{Learning, VOCABULARY};
 use templar_screen::Progress;
@@ -24,15 +23,10 @@ use templar_screen::Progress;
 pub struct LearningCommand {
     #[command(flatten)]
     bench: Learning,
-    /// Corpus made by `templar corpus build`, instead of one of the text
-    #[arg(long, value_name = "FOLDER", conflicts_with = "text")]
-    corpus: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    data: DataFlag,
-    #[command(flatten)]
-    text: TextFlags,
+    text: LearntText,
     #[command(flatten)]
     preset: PresetFlag,
 }
@@ -40,7 +34,7 @@ pub struct LearningCommand {
 impl LearningCommand {
     /// Simulates and prints.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.data).with(&self.text).with(&self.preset);
+        let config = config.with(&self.text).with(&self.preset);
         if let Some(problem) = self.bench.problem() {
             return Err(Usage(problem).into());
         }
@@ -50,7 +44,7 @@ impl LearningCommand {
             _ => "nano".to_owned(),
         };
         let mut progress = Progress::new(config.is_quiet);
-        let corpus = corpus::open(self.corpus.as_deref(), VOCABULARY, &config, &mut progress)?;
+        let corpus = self.text.open(VOCABULARY, &config, &mut progress)?;
         drop(progress);
         let stop = interrupt::stop_flag()?;
         self.bench.run(&preset, corpus, &mut |learned| {
