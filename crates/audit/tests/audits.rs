@@ -8,12 +8,18 @@ use templar_engine::{Buffer, Segments};
 use templar_gradient::{ChunkProof, FeedbackOrigin, Payload, trajectory_tree};
 use worker::{Miner, audit, data, data_of, engine, published, relabelled, rules};
 
-/// A miner with a payload in window 0, merged, and one in window 1 with carried steps and a rebase between.
-fn two_windows() -> Miner {
+/// A miner that has sealed its payload of window 0.
+fn first_window() -> (Miner, Payload) {
     let mut miner = Miner::new();
     miner.begin(0);
     miner.steps(3);
     let first = miner.seal();
+    (miner, first)
+}
+
+/// A miner with a payload in window 0, merged, and one in window 1 with carried steps and a rebase between.
+fn two_windows() -> Miner {
+    let (mut miner, first) = first_window();
     miner.steps(2);
     miner.begin(1);
     miner.steps(1);
@@ -48,10 +54,7 @@ fn fault_of(case: templar_audit::Case) -> (Fault, Evidence) {
 
 #[test]
 fn honest_payloads_agree_with_carried_steps_and_a_rebase() {
-    let mut miner = Miner::new();
-    miner.begin(0);
-    miner.steps(3);
-    let first = miner.seal();
+    let (mut miner, first) = first_window();
     assert_eq!(audit(miner.case()), Outcome::Agrees);
     miner.apply(Some(&first));
     miner.begin(1);
@@ -66,10 +69,7 @@ fn honest_payloads_agree_with_carried_steps_and_a_rebase() {
 
 #[test]
 fn honest_payloads_agree_after_a_null_window() {
-    let mut miner = Miner::new();
-    miner.begin(0);
-    miner.steps(3);
-    miner.seal();
+    let (mut miner, _) = first_window();
     miner.steps(1);
     miner.begin(1);
     miner.steps(1);
@@ -94,10 +94,7 @@ fn honest_payloads_agree_after_dropped_steps_an_unsent_payload_and_a_harmful_one
     miner.seal();
     assert_eq!(audit(miner.case()), Outcome::Agrees, "dropped steps");
     // What was made of window 0 did not reach the others.
-    let mut miner = Miner::new();
-    miner.begin(0);
-    miner.steps(3);
-    miner.seal();
+    let (mut miner, _) = first_window();
     miner.trainer.unsent(templar_base::Window(0));
     miner.steps(1);
     miner.begin(1);
@@ -160,10 +157,7 @@ fn a_miner_that_skips_steps_is_found_at_the_first_of_them() {
 
 #[test]
 fn a_false_rebase_is_found() {
-    let mut miner = Miner::new();
-    miner.begin(0);
-    miner.steps(3);
-    let first = miner.seal();
+    let (mut miner, first) = first_window();
     miner.steps(2);
     miner.begin(1);
     miner.apply(Some(&first));
@@ -217,10 +211,7 @@ fn forged_moments_are_found_by_their_root() {
 #[test]
 fn forged_parameters_are_found_by_their_root() {
     for rebased in [false, true] {
-        let mut miner = Miner::new();
-        miner.begin(0);
-        miner.steps(3);
-        let first = miner.seal();
+        let (mut miner, first) = first_window();
         let forge = |miner: &mut Miner| {
             let engine = miner.trainer.learner_mut().engine_mut();
             let shifted: Vec<f32> = engine.to_vec(Buffer::Parameters).unwrap().iter().map(|x| x - 1e-3).collect();

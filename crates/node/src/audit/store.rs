@@ -85,16 +85,15 @@ impl AuditStore {
         })
     }
 
+    /// The lock is held until the file is written: several tasks have something to add.
     fn change(&self, window: Window, folder: &DataFolder, change: impl FnOnce(&mut Held)) -> Result<(), NodeError> {
-        let bytes = {
-            let mut held = self.held();
-            change(&mut held);
-            let oldest = window.minus(KEPT_WINDOWS);
-            held.findings.retain(|other| other.window >= oldest);
-            held.answers.retain(|(past, ..)| *past >= oldest);
-            // Plain enums of numbers and texts.
-            serde_json::to_vec(&*held).unwrap_or_default()
-        };
+        let mut held = self.held();
+        change(&mut held);
+        let oldest = window.minus(KEPT_WINDOWS);
+        held.findings.retain(|other| other.window >= oldest);
+        held.answers.retain(|(past, ..)| *past >= oldest);
+        // Plain enums of numbers and texts.
+        let bytes = serde_json::to_vec(&*held).unwrap_or_default();
         Ok(folder.write(FILE, &[&bytes])?)
     }
 }
@@ -141,5 +140,25 @@ mod tests {
         assert_eq!(silent(0, 2, 0), [(Uid(2), false)].into(), "the one answered in between");
         assert_eq!(silent(0, 3, 1), [(Uid(1), false), (Uid(2), false)].into(), "somebody else held the slot");
         assert_eq!(silent(3, 9, 0), BTreeMap::new());
+    }
+
+    /// Bug: two tasks that noted something at once wrote into the same draft, and one of them failed.
+    #[test]
+    fn several_tasks_may_note_something_at_once() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(path.path(), RunId::default(), Role::Validator).unwrap();
+        let store = AuditStore::load(&folder).unwrap();
+        std::thread::scope(|scope| {
+            for uid in 0..4u16 {
+                let (store, folder) = (&store, &folder);
+                scope.spawn(move || {
+                    for window in (0..40).map(Window) {
+                        let finding = AuditFinding { window, uid: Uid(uid), finding: Finding::Agrees };
+                        store.add(finding, folder).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(AuditStore::load(&folder).unwrap().of_window(Window(39)).len(), 4);
     }
 }
