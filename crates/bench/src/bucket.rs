@@ -215,7 +215,7 @@ impl BucketBench {
                 let done = f64::from(round) + place as f64 / stores.len() as f64;
                 progress
                     .show(done / f64::from(self.rounds), &format!("{name}, round {} of {}", round + 1, self.rounds));
-                let failed = |source| BucketBenchError::Round { store: *name, source: Box::new(source) };
+                let failed = |source| BucketBenchError::Round { store: name, source: Box::new(source) };
                 rounds[place].push(self.round(bucket).await.map_err(failed)?);
             }
         }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use templar_settings::{
-    Config, DataFlag, FILE_NAME, HotkeyFlag, LedgerFlag, NetuidFlag, Origin, PresetFlag, Setting, SettingsError,
-    SubnetFlags, TextFlags, ThreadsFlag, WalletFlags, user_file,
+    Config, DataFlag, FILE_NAME, HotkeyFlag, LedgerFlag, NetuidFlag, Origin, PresetFlag, Setting, SettingFlags,
+    SettingsError, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags, user_file,
 };
 
 /// Variables that are read where they are used.

@@ -171,8 +171,8 @@ async fn read_outcome((run, record): (&Rules, &PublicRecord), view: &mut WindowR
         }
     }
     add_electors(view, &electors, &votes, deadline);
-    add_reports((run, record), view, &electors).await?;
-    let url = |hotkey| object_url((run, record), hotkey, ObjectKey::Payload(window));
+    add_reports(record, view, &electors).await?;
+    let url = |hotkey| object_url(record, hotkey, ObjectKey::Payload(window));
     let miners = miners_of(&sealed, &agreed, outcome != Outcome::Open, verdict.as_ref(), url);
     finish_miners(view, miners, &metagraph);
     if let Some(verdict) = &verdict {
@@ -206,13 +206,13 @@ async fn read_verdict(
         Ok(Err(error)) => (None, Some(words(&error.to_string()))),
         Err(_) => (None, Some(format!("no bucket gave it within {} s", VERDICT_DEADLINE.as_secs()))),
     };
-    let url = holders.first().and_then(|holder| object_url((run, record), *holder, ObjectKey::Verdict(window)));
+    let url = holders.first().and_then(|holder| object_url(record, *holder, ObjectKey::Verdict(window)));
     view.verdict = Some(VerdictView { hash, holders, missing, url });
     verdict
 }
 
 /// Where an object of a peer's bucket is found by a browser, as far as its address is known.
-fn object_url((run, record): (&Rules, &PublicRecord), hotkey: PublicKey, key: ObjectKey) -> Option<String> {
+fn object_url(record: &PublicRecord, hotkey: PublicKey, key: ObjectKey) -> Option<String> {
     record.known_location(hotkey)?.object_url(&key.to_string())
 }
 
@@ -236,11 +236,7 @@ fn add_electors(view: &mut WindowRecord, electors: &[Elector], votes: &[VoteReco
     view.electors = electors.iter().map(elector).collect();
 }
 
-async fn add_reports(
-    (run, record): (&Rules, &PublicRecord),
-    view: &mut WindowRecord,
-    electors: &[Elector],
-) -> Result<(), RecordError> {
+async fn add_reports(record: &PublicRecord, view: &mut WindowRecord, electors: &[Elector]) -> Result<(), RecordError> {
     let reports = record.reports(view.window).await?;
     for elector in &mut view.electors {
         if let Some(report) = reports.iter().find(|report| report.hotkey == elector.hotkey) {
@@ -256,7 +252,7 @@ async fn add_reports(
         validators: majority.by.len(),
         url: majority.applied.aggregate.and_then(|_| {
             let holder = majority.by.first()?;
-            object_url((run, record), *holder, ObjectKey::Aggregate(view.window))
+            object_url(record, *holder, ObjectKey::Aggregate(view.window))
         }),
     });
     Ok(())
