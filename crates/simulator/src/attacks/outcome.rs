@@ -42,7 +42,7 @@ impl KeyTally {
 /// One run: an attack under a judging with one seed, or a run without attackers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArenaRun {
-    /// [`ARENA_VERSION`] of the program that played it.
+    /// Version of the arena that played it: raised with every change after which the same sizes and seed give another run.
     pub version: u32,
     /// The attack's name; none where there are only honest miners.
     pub attack: Option<String>,
