@@ -43,7 +43,7 @@ pub use pool::pool;
 pub use probe::{PROBE_SEQUENCES, own_text_batches};
 pub use rating::Rating;
 pub use ratings::{Doubt, MinerRecord, OwnTextSum, Ratings};
-pub use repeats::{COMPARED_WINDOWS, EarlierPayload, EarlierPayloads};
+pub use repeats::{COMPARED_MERGES, COMPARED_WINDOWS, EarlierPayload, EarlierPayloads};
 pub use selection::select;
 pub use settlement::Settlement;
 pub use templar_base::Nats;

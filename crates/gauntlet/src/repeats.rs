@@ -5,8 +5,11 @@ use templar_base::random::Stream;
 use templar_base::{Beacon, Uid, Window};
 use templar_gradient::{Aggregate, Payload, agreements_with, agreements_with_merged};
 
-/// Payloads are compared with those of this many windows before, and with what was merged in these.
+/// Payloads are compared with those of this many windows before.
 pub const COMPARED_WINDOWS: u64 = 8;
+/// Payloads are compared with what was merged in this many windows before. Reading an aggregate takes as long as reading all of
+/// its payloads, and who sends an older one again sends what the parameters have long taken up.
+pub const COMPARED_MERGES: u64 = 2;
 /// Segments that are compared, at least; of a large model every sixteenth.
 const LEAST_SEGMENTS: usize = 4;
 const SEGMENTS_PART: usize = 16;
@@ -31,7 +34,7 @@ pub trait EarlierPayloads: std::fmt::Debug + Sync {
     /// Shows each candidate that can be read.
     fn for_each(&self, visit: &mut dyn FnMut(EarlierPayload<'_>));
 
-    /// Shows the aggregate of each window in which something was merged, as far as it can be read.
+    /// Shows the aggregates of the last [`COMPARED_MERGES`] windows, as far as something was merged and can be read.
     fn for_each_merged(&self, visit: &mut dyn FnMut(Window, &Aggregate));
 }
 
@@ -70,6 +73,9 @@ pub(crate) fn find_repeats(
         }
     });
     earlier.for_each_merged(&mut |past, merged| {
+        if past < window.minus(COMPARED_MERGES) {
+            return;
+        }
         let agreements = agreements_with_merged(&all, merged, &segments);
         let limit = limit.max(usual(&agreements));
         for (agreement, found) in agreements.into_iter().zip(&mut found) {

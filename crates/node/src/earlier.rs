@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use templar_base::{Uid, Window};
 use templar_disk::Folder;
-use templar_gauntlet::{COMPARED_WINDOWS, EarlierPayload, EarlierPayloads, Submission};
+use templar_gauntlet::{COMPARED_MERGES, COMPARED_WINDOWS, EarlierPayload, EarlierPayloads, Submission};
 use templar_gradient::{Aggregate, GradientLayout, Payload};
 use templar_record::fetch_aggregate;
 use templar_round::{Selection, applied_majority};
@@ -58,7 +58,8 @@ impl EarlierPayloads for EarlierOnDisk {
     }
 
     fn for_each_merged(&self, visit: &mut dyn FnMut(Window, &Aggregate)) {
-        for (window, folder) in self.windows() {
+        let oldest = self.window.minus(COMPARED_MERGES);
+        for (window, folder) in self.windows().filter(|(window, _)| *window >= oldest) {
             let Ok(bytes) = std::fs::read(folder.join(MERGED)) else { continue };
             let Ok(merged) = Aggregate::from_bytes(bytes, &self.layout) else { continue };
             visit(window, &merged);
@@ -175,8 +176,8 @@ mod tests {
                 .for_each_merged(&mut |window, merged| shown.push((window, merged.clone())));
             shown
         };
-        assert_eq!(shown(9), [1, 2, 7].map(|window| (Window(window), merged(window))));
-        assert_eq!(shown(7), [0, 1, 2].map(|window| (Window(window), merged(window))));
+        assert_eq!(shown(9), [7].map(|window| (Window(window), merged(window))));
+        assert_eq!(shown(3), [1, 2].map(|window| (Window(window), merged(window))));
         assert!(shown(16).is_empty());
     }
 }
