@@ -5,7 +5,7 @@ use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{Beacon, BlockHash, BlockNumber, StateRoot, TransactionHash};
 
-/// Seeds of a header at most: so many views may be skipped between two blocks.
+/// Seeds of a header at most: the number of views that may be skipped between two blocks.
 pub const MAX_SEEDS: u64 = 1_024;
 
 /// What a block's hash covers.

@@ -18,7 +18,7 @@ pub(crate) fn head_event(head: &HeadView) -> Value {
 
 /// A finished window in a line.
 pub(crate) fn window_event(view: &WindowRecord) -> Value {
-    let (in_sync, electors) = view.in_sync();
+    let (in_sync, reports) = view.in_sync();
     json!({
         "window": view.window,
         "stage": view.stage,
@@ -32,7 +32,7 @@ pub(crate) fn window_event(view: &WindowRecord) -> Value {
         "loss_after": view.loss_after,
         "sealed_bytes": view.sealed_bytes,
         "in_sync": in_sync,
-        "electors": electors,
+        "reports": reports,
         "state": view.agreed.as_ref().map(|agreed| agreed.state),
     })
 }

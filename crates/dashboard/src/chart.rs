@@ -7,8 +7,8 @@ use std::fmt::Write;
 /// The picture's size, in its own units. Narrow, so that its text can be read on a phone.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 10.0;
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
 /// Points of a line at most: a picture has no more columns.
@@ -105,9 +105,9 @@ pub(crate) fn short(value: f64) -> String {
     match size {
         _ if !value.is_finite() => "?".to_owned(),
         0.0 => "0".to_owned(),
-        _ if size >= 1e9 => format!("{:.1}G", value / 1e9),
-        _ if size >= 1e6 => format!("{:.1}M", value / 1e6),
-        _ if size >= 1e4 => format!("{:.1}k", value / 1e3),
+        _ if size >= 1e9 => format!("{}G", round(value / 1e9)),
+        _ if size >= 1e6 => format!("{}M", round(value / 1e6)),
+        _ if size >= 1e4 => format!("{}k", round(value / 1e3)),
         _ if size >= 100.0 => format!("{value:.0}"),
         _ if size < 1e-3 => format!("{value:.1e}"),
         _ => {

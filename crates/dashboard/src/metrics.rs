@@ -35,9 +35,11 @@ pub(crate) fn text(facts: &RunFacts, snapshot: &Snapshot, requests: (u64, u64), 
     all.plain("templar_loss_before_nats", what, before);
     let after = newest.and_then(|view| view.loss_after);
     all.plain("templar_loss_after_nats", "The same after the window's step, in nats per token.", after);
-    all.plain("templar_electors", "Validators whose stake counts.", Some(totals.electors as f64));
+    all.plain("templar_electors", "Slots whose stake counts.", Some(totals.electors as f64));
     let what = "Validators that reported the agreed state after the newest finished window.";
     all.plain("templar_validators_in_sync", what, Some(totals.in_sync as f64));
+    let what = "Validators that reported any state after it.";
+    all.plain("templar_validators_reporting", what, Some(totals.reports as f64));
     slots(&mut all, &snapshot.slots);
     let price = snapshot.market.as_ref().map(|market| market.summary.price.as_rao() as f64);
     all.plain("templar_price_rao", "Price of a token in rao.", price);

@@ -22,7 +22,7 @@ struct Tally {
     newest: Option<Arc<WindowRecord>>,
 }
 
-/// All slots of the metagraph, by uid. A slot that changed hands starts anew: only what its present key did counts.
+/// All slots of the metagraph, by uid. A slot that changed hands starts from nothing: only what its present key did counts.
 pub(crate) fn slots(metagraph: &Metagraph, windows: &[Arc<WindowRecord>]) -> Vec<SlotView> {
     let mut tallies: BTreeMap<PublicKey, Tally> = BTreeMap::new();
     for view in windows {

@@ -205,7 +205,9 @@ pub struct RunTotals {
     pub last_loss: Option<f64>,
     /// Validators that reported the agreed state after the newest finished window.
     pub in_sync: usize,
-    /// Validators whose stake counted in it.
+    /// Validators that reported any.
+    pub reports: usize,
+    /// Slots whose stake counted in it.
     pub electors: usize,
 }
 
@@ -247,7 +249,7 @@ impl Snapshot {
         let mut null_reasons: Vec<(String, usize)> =
             reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
         null_reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let (in_sync, electors) = windows().next_back().map_or((0, 0), |view| view.in_sync());
+        let (in_sync, reports) = windows().next_back().map_or((0, 0), |view| view.in_sync());
         RunTotals {
             windows: self.finished.len(),
             null_windows: windows().filter(|view| view.is_null).count(),
@@ -258,7 +260,8 @@ impl Snapshot {
             first_loss: windows().find_map(|view| view.loss_before),
             last_loss: windows().rev().find_map(|view| view.loss_after.or(view.loss_before)),
             in_sync,
-            electors,
+            reports,
+            electors: windows().next_back().map_or(0, |view| view.electors.len()),
         }
     }
 

@@ -7,7 +7,7 @@ use templar_base::random::Stream;
 use templar_base::{Beacon, MAX_PROBES, MergeMethod, OwnText, Probe, Uid, Window};
 use templar_gradient::{Merge, MergeRule, OuterState, OuterStep, Payload, Shares};
 
-/// Of so many candidates one is probed, within [`LEAST`] and [`MAX_PROBES`].
+/// Of this number of candidates one is probed, within [`LEAST`] and [`MAX_PROBES`].
 const OF_CANDIDATES: usize = 8;
 const LEAST: usize = 2;
 

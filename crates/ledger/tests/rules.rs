@@ -116,16 +116,18 @@ fn a_full_subnet_replaces_the_least_earner_and_spares_the_immune_and_the_owner()
     );
 }
 
+/// Signs a call and makes the block that holds it.
+fn send(ledger: &mut Ledger, signer: &Keypair, call: Call) {
+    let nonce = ledger.next_nonce(&signer.public());
+    let (head, genesis) = (ledger.head().number, ledger.state().genesis_hash());
+    ledger.queue(Transaction::sign(signer, call, nonce, head.plus(1), genesis)).unwrap();
+    ledger.make_block(0).unwrap();
+}
+
 #[test]
 fn commitments_count_once_and_are_dropped_after_the_retention() {
     let (bob, miner) = (key("Bob"), key("miner"));
     let mut ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
-    let send = |ledger: &mut Ledger, signer: &Keypair, call: Call| {
-        let nonce = ledger.next_nonce(&signer.public());
-        let (head, genesis) = (ledger.head().number, ledger.state().genesis_hash());
-        ledger.queue(Transaction::sign(signer, call, nonce, head.plus(1), genesis)).unwrap();
-        ledger.make_block(0).unwrap();
-    };
     send(&mut ledger, &bob, register(&miner));
     send(&mut ledger, &miner, commit(Topic::Sealed, 1, 3));
     send(&mut ledger, &miner, commit(Topic::Bucket, 0, 4));
@@ -145,12 +147,9 @@ fn commitments_count_once_and_are_dropped_after_the_retention() {
 fn the_newest_reports_of_a_registered_hotkey_outlive_the_retention() {
     let (alice, owner) = (key("Alice"), key("validator"));
     let mut ledger = Ledger::in_memory(&profile(), [1; 32]).unwrap();
-    let send = |ledger: &mut Ledger, signer: &Keypair, call: Call| {
-        let nonce = ledger.next_nonce(&signer.public());
-        let (head, genesis) = (ledger.head().number, ledger.state().genesis_hash());
-        ledger.queue(Transaction::sign(signer, call, nonce, head.plus(1), genesis)).unwrap();
-        // Two, so that a tempo's budget suffices.
-        ledger.make_block(0).unwrap();
+    let report = |ledger: &mut Ledger, topic, window| {
+        send(ledger, &owner, commit(topic, window, 5));
+        // A further one, so that a tempo's budget suffices.
         ledger.make_block(0).unwrap();
     };
     // The owner's key reports without a permit.
@@ -158,8 +157,8 @@ fn the_newest_reports_of_a_registered_hotkey_outlive_the_retention() {
     let indices =
         |ledger: &Ledger| ledger.last_reports(NETUID).unwrap().iter().map(|found| found.index).collect::<Vec<_>>();
     for window in 0..3 {
-        send(&mut ledger, &owner, commit(Topic::Applied, window, 5));
-        send(&mut ledger, &owner, commit(Topic::Vote, window, 5));
+        report(&mut ledger, Topic::Applied, window);
+        report(&mut ledger, Topic::Vote, window);
     }
     for _ in 0..40 {
         ledger.make_block(0).unwrap();
@@ -167,7 +166,7 @@ fn the_newest_reports_of_a_registered_hotkey_outlive_the_retention() {
     assert!(ledger.commitments(NETUID, Topic::Vote, 2).unwrap().is_empty());
     assert_eq!(indices(&ledger), [2, 1, 0]);
     for window in 3..9 {
-        send(&mut ledger, &owner, commit(Topic::Applied, window, 5));
+        report(&mut ledger, Topic::Applied, window);
     }
     assert_eq!(indices(&ledger), [8, 7, 6, 5, 4, 3, 2, 1], "the oldest goes when there are more than eight");
     assert!(ledger.commitments(NETUID, Topic::Applied, 0).unwrap().is_empty());

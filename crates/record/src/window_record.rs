@@ -214,11 +214,12 @@ impl WindowRecord {
         Some(self.tokens? as f64 / seconds)
     }
 
-    /// Validators that reported the agreed state, and those whose stake counts.
+    /// Electors that reported the agreed state, and those that reported any. Miners that earned stake may be electors and
+    /// report nothing.
     pub fn in_sync(&self) -> (usize, usize) {
         let state = self.agreed.as_ref().map(|agreed| agreed.state);
         let same = self.electors.iter().filter(|elector| state.is_some() && elector.state == state).count();
-        (same, self.electors.len())
+        (same, self.electors.iter().filter(|elector| elector.state.is_some()).count())
     }
 
     /// What is known of a miner.

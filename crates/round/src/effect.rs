@@ -138,7 +138,7 @@ pub enum ValidatorEffect {
     },
     /// Judge what was gathered. Answer: [`Event::Judged`].
     Judge {
-        /// The window; the beacon of the block after its end draws the evaluation data.
+        /// The window; the beacon of `Phases::draw` draws the text.
         window: Window,
     },
     /// Commit the seal of the vote. Answer: [`Event::VoteSealed`].

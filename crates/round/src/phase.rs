@@ -53,10 +53,10 @@ impl Phases {
         self.end(window).plus(self.budget.reveal_blocks)
     }
 
-    /// The block whose beacon draws the text of judgement and all lots of judging: the first after everything that is
-    /// judged was fixed.
+    /// The block whose beacon draws the text of judgement and all lots of judging. A block's beacon is public once the block
+    /// before it is: that one is the first after everything that is judged was fixed.
     pub fn draw(&self, window: Window) -> BlockNumber {
-        self.reveal(window).plus(1)
+        self.reveal(window).plus(2)
     }
 
     /// The last block in which the seal of a vote counts.
@@ -103,11 +103,11 @@ impl Phases {
 
 #[cfg(test)]
 impl Phases {
-    /// Windows of 20 blocks from block 100 on: seal 4 before the end; reveal 3, judge 6, open 8, apply 9 after it.
+    /// Windows of 20 blocks from block 100 on: seal 4 before the end; reveal 2, judge 6, open 8, apply 9 after it.
     pub(crate) fn for_tests() -> Self {
         let budget = WindowBudget {
             seal_blocks: 4,
-            reveal_blocks: 3,
+            reveal_blocks: 2,
             judge_blocks: 6,
             open_blocks: 8,
             apply_blocks: 9,

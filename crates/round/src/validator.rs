@@ -300,7 +300,7 @@ mod tests {
         let effects = validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
         assert_eq!(effects, [ValidatorEffect::Gather { window, sealed: SealedCommitments::default() }]);
         assert_eq!(validator.step(&Event::Gathered { window, settled: 2, committed: 3 }), []);
-        // The text of judgement is drawn in the block after the last in which a key may come.
+        // The text of judgement is drawn in the second block after the last in which a key may come.
         assert_eq!(validator.step(&block(123)).last(), None);
         assert_eq!(validator.step(&block(124)).last(), Some(&ValidatorEffect::Judge { window }));
         validator
@@ -330,9 +330,9 @@ mod tests {
         validator.step(&block(120));
         validator.step(&Event::SealedRead { window, sealed: SealedCommitments::default() });
         let closes = |effects: &[ValidatorEffect]| effects.contains(&ValidatorEffect::CloseGather { window });
-        assert!(!closes(&validator.step(&block(122))));
-        assert!(closes(&validator.step(&block(123))));
-        assert!(!closes(&validator.step(&block(124))));
+        assert!(!closes(&validator.step(&block(121))));
+        assert!(closes(&validator.step(&block(122))));
+        assert!(!closes(&validator.step(&block(123))));
     }
 
     #[test]

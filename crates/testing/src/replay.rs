@@ -17,7 +17,7 @@ pub struct Decoder {
 }
 
 /// Whether what a search begins with is of the present formats: each file below `tests/corpus/` of the crate in `root` against the
-/// bytes that are due. `RENEW_SEEDS=1` writes them anew.
+/// bytes that are due. `RENEW_SEEDS=1` writes them again.
 pub fn check_seeds(root: &str, seeds: Vec<(&'static str, Vec<u8>)>) {
     for (name, bytes) in seeds {
         let path = Path::new(root).join("tests/corpus").join(name);

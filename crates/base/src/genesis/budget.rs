@@ -81,8 +81,8 @@ impl WindowBudget {
         checks.require(
             "judge_blocks",
             self.judge_blocks,
-            self.judge_blocks > self.reveal_blocks.saturating_add(1),
-            format!("over reveal_blocks ({}) and the block that draws the text", self.reveal_blocks),
+            self.judge_blocks > self.reveal_blocks.saturating_add(2),
+            format!("over reveal_blocks ({}) and the two until the text is drawn", self.reveal_blocks),
         );
         checks.require(
             "open_blocks",

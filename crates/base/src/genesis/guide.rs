@@ -50,7 +50,7 @@ pub const FIELDS: [FieldNote; 78] = [
         "budget.judge_blocks",
         "Blocks after the window's end until which votes can be sealed",
         "nine sixteenths of the window",
-        "over reveal_blocks and one more",
+        "over reveal_blocks and two more",
     ),
     note(
         "budget.open_blocks",

@@ -23,7 +23,7 @@ pub enum EngineBenchError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file of values has a length that no number of f32 has.
-    #[error("{} has {bytes} bytes, which are no whole number of f32; write it anew", path.display())]
+    #[error("{} has {bytes} bytes, which are no whole number of f32; write it again", path.display())]
     NotValues {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum EngineBenchError {
         source: Option<io::Error>,
     },
     /// What a process answered cannot be understood.
-    #[error("{engine} answered `{line}`, which is no answer of this version; create the environment anew with --setup")]
+    #[error("{engine} answered `{line}`, which is no answer of this version; make the environment again with --setup")]
     Answer {
         /// The engine.
         engine: &'static str,

@@ -27,7 +27,7 @@ const KEPT: u16 = 1_024;
 const PEAK_RATE: f32 = 3e-3;
 /// The part of the text that windows are judged on.
 const EVALUATION_PERCENT: u32 = 10;
-/// Sequences of the held-out text, as far as there are so many: what a step brings there is small beside the noise of
+/// Sequences of the held-out text, or all where there are fewer: what a step brings there is small beside the noise of
 /// few.
 const HELD_OUT_SEQUENCES: u64 = 256;
 /// Miners differ: the first does a quarter of the steps, the next a half, then three quarters, then all, and so on.

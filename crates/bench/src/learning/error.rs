@@ -17,7 +17,7 @@ pub enum LearningError {
     /// There is no model of this name; the caller is at fault.
     #[error(transparent)]
     Preset(#[from] UnknownPreset),
-    /// The text gives no rules for so many miners.
+    /// The text gives no rules for this number of miners.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// A change is not one; the caller is at fault.

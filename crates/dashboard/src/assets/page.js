@@ -60,7 +60,7 @@
     filter();
   });
 
-  // Takes the parts of the page that the server has anew. What somebody is in, or has opened, stays.
+  // Takes the parts of the page that the server has changed. What somebody is in, or has opened, stays.
   function replace(fresh) {
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = fresh.getElementById(part.id);

@@ -62,7 +62,7 @@ fn price(market: &MarketView) -> Markup {
     let drawn = Chart { id, title, x, y, series: Vec::new(), bars: bars.collect() }.draw();
     let volume = Rao::saturating_sum(market.candles.iter().map(|candle| candle.volume));
     let text = format!(
-        "{} candles up to {}; {} TAO changed hands in them. Minutes without a trade have no candle.",
+        "Candles: {}, up to {}; {} TAO changed hands in them. Minutes without a trade have no candle.",
         market.candles.len(),
         words::time(last.start_ms),
         words::tao(volume)

@@ -147,11 +147,11 @@ impl Cell {
 
     fn draw(self, title: &str) -> Markup {
         let class = if self.is_number { "number" } else { "words" };
+        // One element, beside which its title stands where the screen is narrow.
+        let inside = Markup::tag("div", &[], self.inside);
         match self.key {
-            Some(key) => {
-                Markup::tag("td", &[("class", &class), ("data-key", &key), ("data-title", &title)], self.inside)
-            }
-            None => Markup::tag("td", &[("class", &class), ("data-title", &title)], self.inside),
+            Some(key) => Markup::tag("td", &[("class", &class), ("data-key", &key), ("data-title", &title)], inside),
+            None => Markup::tag("td", &[("class", &class), ("data-title", &title)], inside),
         }
     }
 }

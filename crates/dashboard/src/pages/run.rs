@@ -35,9 +35,9 @@ fn now(snapshot: &Snapshot, totals: &RunTotals) -> Markup {
         _ => "not measured yet".to_owned(),
     };
     let speed = or_unknown(totals.tokens_per_second, |speed| format!("{} tokens/s", count(speed as u64)));
-    let sync = match totals.electors {
+    let sync = match totals.reports {
         0 => UNKNOWN.to_owned(),
-        electors => format!("{} of {electors} validators", totals.in_sync),
+        reports => format!("{} of {reports} that reported", totals.in_sync),
     };
     let nulls = format!("{} ({} null)", count(totals.windows as u64), totals.null_windows);
     let rows = vec![
@@ -114,7 +114,7 @@ fn lines(snapshot: &Snapshot, most: usize) -> Markup {
 }
 
 fn line(view: &WindowRecord) -> Vec<Cell> {
-    let (in_sync, electors) = view.in_sync();
+    let (in_sync, reports) = view.in_sync();
     let merged = match (view.stage, view.is_null, &view.null_reason) {
         (Stage::Training, ..) => Cell::text("being trained"),
         (_, true, reason) => {
@@ -125,7 +125,7 @@ fn line(view: &WindowRecord) -> Vec<Cell> {
         _ => Cell::of(uid_links(&view.selected)),
     };
     let state = view.agreed.as_ref().map_or(Markup::text(UNKNOWN), |agreed| hash(&agreed.state, None));
-    let sync = if electors == 0 { UNKNOWN.to_owned() } else { format!("{in_sync}/{electors}") };
+    let sync = if reports == 0 { UNKNOWN.to_owned() } else { format!("{in_sync}/{reports}") };
     vec![
         Cell::of(window_link(view.window)),
         merged,

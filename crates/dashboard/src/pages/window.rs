@@ -67,7 +67,7 @@ fn outcome(view: &WindowRecord) -> Markup {
             Some(why) => full_hash(&verdict.hash, None).then(Markup::text(format!(" could not be read: {why}"))),
         },
     };
-    let (in_sync, electors) = view.in_sync();
+    let (in_sync, reports) = view.in_sync();
     facts(vec![
         ("Merged", merged),
         ("Step taken", Markup::text(or_unknown(view.step, words::step))),
@@ -76,7 +76,7 @@ fn outcome(view: &WindowRecord) -> Markup {
         ("Merged tokens", Markup::text(or_unknown(view.tokens, count))),
         ("Length", Markup::text(or_unknown(view.seconds, words::seconds))),
         ("Sealed payloads", Markup::text(words::size(view.sealed_bytes))),
-        ("In sync", Markup::text(format!("{in_sync} of {electors} validators"))),
+        ("In sync", Markup::text(format!("{in_sync} of {reports} that reported"))),
         ("State root after it", state),
         ("Aggregate", aggregate.unwrap_or_else(|| Markup::text(UNKNOWN))),
         ("Root of the ratings", ratings.unwrap_or_else(|| Markup::text(UNKNOWN))),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use templar_base::ContentHash;
 
-/// Bytes of all kept answers at most; more of them are rendered anew.
+/// Bytes of all kept answers at most; more of them are rendered again.
 const MOST_BYTES: usize = 32 << 20;
 
 /// An answer without its frame.

@@ -3,7 +3,6 @@
 use crate::client::{get, get_read, get_until};
 use crate::world::World;
 use serde_json::Value;
-use templar_base::Window;
 
 /// What a schema says of a value, links followed and `null` left out where the value is something else.
 fn resolved<'s>(document: &'s Value, schema: &'s Value, value: &Value) -> &'s Value {
@@ -59,12 +58,7 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
 
 #[tokio::test]
 async fn every_answer_is_what_the_schema_says() {
-    let world = World::new().await;
-    world.pass(Window(0), true).await;
-    for window in 1..4 {
-        world.pass(Window(window), false).await;
-    }
-    world.propose().await;
+    let world = World::of_four_windows().await;
     let dashboard = world.serve(|_| {});
     get_read(&dashboard, 4).await;
     let has_proposal = |answer: &crate::client::Answer| answer.body.contains("action_text");

@@ -204,6 +204,17 @@ impl World {
         }
     }
 
+    /// A run of four windows, of which the last three are null, and a proposal.
+    pub async fn of_four_windows() -> Self {
+        let world = Self::new().await;
+        world.pass(Window(0), true).await;
+        for window in 1..4 {
+            world.pass(Window(window), false).await;
+        }
+        world.propose().await;
+        world
+    }
+
     /// A proposal whose title is hostile.
     pub async fn propose(&self) {
         let action = Action::Revenue { burned_per_mille: 100, treasury_per_mille: 100 };

@@ -13,7 +13,7 @@ pub enum StoreError {
     Locked(PathBuf),
     /// Made by another version of this program.
     #[error(
-        "{folder} has layout {found}, this program writes {wanted}; use the program that made it, or start anew: a local \
+        "{folder} has layout {found}, this program writes {wanted}; use the program that made it, or start again: a local \
          network with `templar up --fresh`, a ledger of its own in another folder"
     )]
     WrongVersion {

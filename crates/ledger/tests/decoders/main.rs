@@ -7,7 +7,7 @@ use templar_testing::{CountingAllocator, Decoder, replay};
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// What the search begins with is of the present formats. `RENEW_SEEDS=1` writes it anew.
+/// What the search begins with is of the present formats. `RENEW_SEEDS=1` writes it again.
 fn check_seeds() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     for (name, bytes) in targets::seeds() {

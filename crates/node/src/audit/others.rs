@@ -18,7 +18,7 @@ use templar_base::{PublicKey, StateHash, Uid, Window};
 use templar_bucket::{BucketError, LargeObject, download};
 use templar_round::{ObjectKey, SealedRecord, applied_majority};
 
-/// Evidence on a window's payloads is looked for when answers were due, and again in the windows after, so many times in all.
+/// Evidence on a window's payloads is looked for when answers were due, and again in the windows after; this is how often in all.
 const LOOKS: u64 = 4;
 /// How long a bucket may take to say that it has some.
 const NAME_DEADLINE: Duration = Duration::from_secs(5);

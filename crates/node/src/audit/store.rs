@@ -10,7 +10,7 @@ use templar_base::{Uid, Window};
 const FILE: &str = "audits.json";
 /// Windows whose findings are kept.
 const KEPT_WINDOWS: u64 = 64;
-/// So many audits in a row without an answer are a failure.
+/// The number of audits in a row without an answer that is a failure.
 const THIRD: usize = 3;
 
 /// The findings of this validator's audits, and who answered.
