@@ -28,7 +28,7 @@ use crate::payload::Payload;
 use crate::scale::UNIT;
 use rayon::prelude::*;
 #[cfg(any(test, feature = "exchange"))]
-pub(crate) use select::select_largest;
+pub(crate) use select::{Scratch, select_largest};
 use source::{Accumulated, InPlace};
 use std::ops::Range;
 use templar_base::ContentHash;
@@ -193,9 +193,32 @@ fn first_faulty(len: usize, check: impl Fn(Range<usize>) -> Option<usize> + Sync
 /// The place of the first NaN or infinity. A whole pass without a branch comes first: it runs several times as fast
 /// as a search, and hardly ever is there anything to find.
 fn first_not_finite(values: impl Iterator<Item = f32> + Clone) -> Option<usize> {
-    if values.clone().fold(true, |clean, value| clean & value.is_finite()) {
+    // An exponent of all ones, and no other, carries into the place of the sign when one is added to it.
+    const WITHOUT_SIGN: u32 = 0x7fff_ffff;
+    const ONE_IN_EXPONENT: u32 = 0x0080_0000;
+    let carry = |value: f32| (value.to_bits() & WITHOUT_SIGN) + ONE_IN_EXPONENT;
+    if values.clone().fold(0, |carries, value| carries | carry(value)) <= WITHOUT_SIGN {
         return None;
     }
     let mut values = values;
     values.position(|value| !value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nan_and_infinity_are_not_finite() {
+        let highest = f32::from_bits(u32::MAX);
+        for fault in [f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001), highest, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 5, 63] {
+                let mut values = [1f32; 64];
+                values[place] = fault;
+                assert_eq!(first_not_finite(values.into_iter()), Some(place));
+            }
+        }
+        let finite = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::from_bits(1), -f32::from_bits(1), 0.0, -0.0];
+        assert_eq!(first_not_finite(finite.into_iter()), None);
+    }
 }

@@ -2,7 +2,7 @@
 //! Quesnelle and Kingma 2024).
 
 use super::{Content, Exchange, ExchangeError, Message, accumulate, check_length, sparse_mean};
-use crate::feedback::select_largest;
+use crate::feedback::{Scratch, select_largest};
 use crate::frequencies;
 use crate::layout::GradientLayout;
 
@@ -41,7 +41,7 @@ impl Exchange for Demo {
         let mut frequencies = memory.clone();
         frequencies::forwards(&self.layout, &mut frequencies);
         let mut sent = Vec::with_capacity(self.layout.kept());
-        let (mut scratch, mut kept) = (Vec::new(), Vec::new());
+        let (mut scratch, mut kept) = (Scratch::default(), Vec::new());
         for chunk in self.layout.chunks() {
             select_largest(&frequencies[chunk.range()], usize::from(chunk.kept), &mut scratch, &mut kept);
             let place = |index: &u16| chunk.start + usize::from(*index);

@@ -2,7 +2,7 @@
 
 use super::{Content, Exchange, ExchangeError, Message, accumulate, check_length, sparse_mean};
 use crate::bits::{BitReader, BitWriter};
-use crate::feedback::select_largest;
+use crate::feedback::{Scratch, select_largest};
 use crate::layout::GradientLayout;
 
 const INDEX_BITS: u32 = 12;
@@ -39,7 +39,7 @@ impl QuantisedTopK {
     pub fn encode(&self, values: &[f32]) -> Vec<u8> {
         let bins = 1usize << self.bits;
         let mut writer = BitWriter::default();
-        let (mut scratch, mut kept) = (Vec::new(), Vec::new());
+        let (mut scratch, mut kept) = (Scratch::default(), Vec::new());
         for tensor in self.layout.tensors() {
             let mut selected: Vec<(u16, f32)> = Vec::new();
             for chunk in &self.layout.chunks()[tensor.chunks()] {

@@ -7,7 +7,7 @@
 
 use super::FeedbackError;
 use super::first_not_finite;
-use super::select::select_largest;
+use super::select::{Scratch, select_largest};
 use super::source::SegmentSource;
 use super::two_scales::{self, TwoScales};
 use crate::layout::{ChunkLayout, GradientLayout, Mode, split_mut};
@@ -73,7 +73,7 @@ fn select_segment(layout: &GradientLayout, segment: usize, values: &[f32]) -> Re
     let first = layout.segment_range(segment).start;
     let groups = layout.chunks()[layout.segment_chunks(segment)].par_chunks(GROUP_CHUNKS);
     let by_group: Vec<Result<Selection, FeedbackError>> = groups
-        .map_init(Default::default, |buffers: &mut (Vec<u32>, Vec<u16>), chunks| {
+        .map_init(Default::default, |buffers: &mut (Scratch, Vec<u16>), chunks| {
             let mut selection = Selection::default();
             for chunk in chunks {
                 let values = &values[chunk.start - first..][..usize::from(chunk.len)];
@@ -98,7 +98,7 @@ fn select_chunk(
     layout: &GradientLayout,
     chunk: &ChunkLayout,
     values: &[f32],
-    (scratch, kept): &mut (Vec<u32>, Vec<u16>),
+    (scratch, kept): &mut (Scratch, Vec<u16>),
     selection: &mut Selection,
 ) {
     if let Some(bits) = layout.rounded_bits() {
@@ -178,7 +178,7 @@ impl<'a> Plan<'a> {
         let taken: Vec<Taken> = work
             .into_par_iter()
             .with_min_len(GROUP_CHUNKS)
-            .map_init(Default::default, |buffers: &mut (Vec<u32>, Vec<u16>), (chunk, values, kept)| {
+            .map_init(Default::default, |buffers: &mut (Scratch, Vec<u16>), (chunk, values, kept)| {
                 let taken = self.take_chunk(chunk, &selected[chunk].two, kept, values, buffers);
                 let content = PayloadChunk::new(chunk, 0, taken.content(self.scales[chunk]));
                 content.units().for_each(|(index, units)| values[index] -= units as f32 * UNIT);
@@ -201,7 +201,7 @@ impl<'a> Plan<'a> {
         two: &TwoScales,
         kept: &[u16],
         values: &[f32],
-        (scratch, selected): &mut (Vec<u32>, Vec<u16>),
+        (scratch, selected): &mut (Scratch, Vec<u16>),
     ) -> Taken {
         let chunk = &self.layout.chunks()[chunk_index];
         let scale = self.scales[chunk_index];
