@@ -3,7 +3,7 @@
 //! Each module measures one thing and returns its figures, which serialise to JSON and print as [`Section`]s:
 //! [`engine`] beside PyTorch, [`bucket`] beside SeaweedFS, [`gradient`] and [`convergence`] beside the published rules
 //! of exchange, [`judging`] beside the original's, [`learning`] a network beside training alone, [`ledger`] against
-//! the clock.
+//! the clock, [`scale`] a network of a larger model against a machine's memory.
 //! `templar bench` calls them; what takes long reports its [`Progress`].
 //!
 //! ```
@@ -24,6 +24,7 @@ pub mod ledger;
 mod memory;
 pub mod plot;
 mod progress;
+pub mod scale;
 mod section;
 pub mod training_plot;
 

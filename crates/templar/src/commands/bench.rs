@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use templar_bench::bucket::BucketBench;
 use templar_bench::judging::JudgingBench;
 use templar_bench::ledger::LedgerBench;
+use templar_bench::scale::ScaleBench;
 use templar_bench::sections;
 use templar_screen::Progress;
 
@@ -82,6 +83,22 @@ enum Action {
         #[command(flatten)]
         output: Output,
     },
+    /// The drill: train a model of hundreds of millions of parameters in a network of one miner and one validator.
+    ///
+    /// Runs `templar up` with this model in a folder of its own, which is removed afterwards, and prints the held-out
+    /// loss and the nodes' roots after each window, the most memory that each process held, and whether all of it stays
+    /// within --memory. Fails where it does not, or where the nodes are not in step. Memory is read on Linux only.
+    ///
+    /// Example: templar bench scale --preset 120m --memory 6
+    #[command(verbatim_doc_comment)]
+    Scale {
+        #[command(flatten)]
+        bench: ScaleBench,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        data: DataFlag,
+    },
     #[command(hide = true)]
     EngineWorker(engine::EngineWorker),
 }
@@ -111,6 +128,14 @@ impl Bench {
             Action::Ledger { bench, output } => {
                 let figures = bench.run(&mut Progress::new(config.is_quiet))?;
                 output.facts(&figures, |paint| sections(paint, &[figures.section()]))
+            }
+            Action::Scale { bench, output, data } => {
+                let (program, mut progress) = (std::env::current_exe()?, Progress::new(config.is_quiet));
+                let figures = bench.run(&program, &config.with(&data).data_folder(), &mut progress)?;
+                drop(progress);
+                output.facts(&figures, |paint| sections(paint, &figures.sections()))?;
+                anyhow::ensure!(figures.is_reached(), "the network did not stay within its memory, or not in step");
+                Ok(())
             }
             Action::EngineWorker(worker) => worker.run(),
         }
