@@ -3,8 +3,14 @@
 //! The threshold is a share of what a typical rated miner brings in the window. A miner of which nothing is known must
 //! surely reach it. A rated one is admitted unless it is surely under it: late in a training the error of one window is as
 //! large as the contribution, and a network in which each miner has to prove itself in every window stops learning.
+//!
+//! A miner whose payload says that it was trained on less text than the typical one's has less to reach, in proportion: a
+//! weak machine is not left out for being weak. Saying so gains nothing, since what is paid is what was measured.
 
 use crate::Contribution;
+
+/// The least part of the threshold, for who says that it was trained on next to nothing.
+const LEAST_PART: f64 = 1.0 / 8.0;
 
 /// A contribution to be admitted or not, with the weight that its miner's rating has.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +19,8 @@ pub struct Rated<'a> {
     pub contribution: &'a Contribution,
     /// The mean of the miner's rating where the miner is rated; 0 where it is not.
     pub weight: f64,
+    /// Tokens that its payload says it was trained on.
+    pub tokens: u64,
 }
 
 /// What decides on the candidates of one measurement.
@@ -20,8 +28,10 @@ pub struct Rated<'a> {
 pub struct Threshold {
     /// What a typical rated miner brings, in units of [`crate::Nats`]; under zero where the step overshoots.
     pub middle: f64,
-    /// What a candidate has to reach; never under zero.
+    /// What a candidate of the typical tokens has to reach; never under zero.
     pub least: f64,
+    /// Tokens of a typical rated miner's payload.
+    pub typical_tokens: u64,
     /// Whether under a quarter of the candidates is rated: then at most half as many are merged.
     pub has_few_rated: bool,
     /// Whether rated miners, too, must surely reach it: few are rated, or the last steps brought too little.
@@ -38,17 +48,42 @@ impl Threshold {
         by_mean.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let rated = by_mean.iter().filter(|(_, weight)| *weight > 0.0).count();
         let has_few_rated = rated == 0 || rated * 4 < by_mean.len();
-        let middle = if has_few_rated { upper_median(&by_mean) } else { weighted_median(&by_mean) };
-        Self { middle, least: share * middle.max(0.0), has_few_rated, is_strict: has_few_rated || is_doubtful }
+        let middle_of = |ascending: &[(i64, f64)]| match has_few_rated {
+            true => upper_median(ascending),
+            false => weighted_median(ascending),
+        };
+        let mut by_tokens: Vec<(i64, f64)> = candidates
+            .iter()
+            .map(|rated| (i64::try_from(rated.tokens).unwrap_or(i64::MAX), rated.weight.max(0.0)))
+            .collect();
+        by_tokens.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let middle = middle_of(&by_mean);
+        Self {
+            middle,
+            least: share * middle.max(0.0),
+            typical_tokens: middle_of(&by_tokens).max(0.0) as u64,
+            has_few_rated,
+            is_strict: has_few_rated || is_doubtful,
+        }
+    }
+
+    /// What a candidate that was trained on these tokens has to reach.
+    pub fn least_for(&self, tokens: u64) -> f64 {
+        let part = tokens as f64 / self.typical_tokens.max(1) as f64;
+        self.least * part.clamp(LEAST_PART, 1.0)
+    }
+
+    /// Whether a candidate surely reaches what it has to.
+    pub fn is_surely_reached(&self, candidate: &Rated<'_>) -> bool {
+        candidate.contribution.sure().0 as f64 > self.least_for(candidate.tokens)
     }
 
     /// Whether a candidate is admitted.
     pub fn admits(&self, candidate: &Rated<'_>) -> bool {
-        let contribution = candidate.contribution;
         if candidate.weight > 0.0 && !self.is_strict {
-            contribution.at_most().0 as f64 >= self.least
+            candidate.contribution.at_most().0 as f64 >= self.least_for(candidate.tokens)
         } else {
-            contribution.sure().0 as f64 > self.least
+            self.is_surely_reached(candidate)
         }
     }
 }
@@ -79,13 +114,17 @@ mod tests {
         Contribution { mean: Nats(mean), standard_error: Nats(error), parts: Vec::new() }
     }
 
-    /// Who is admitted of contributions with a mean, an error and the weight of a rating.
+    /// Who is admitted of contributions with a mean, an error and the weight of a rating, of equal machines.
     fn admitted(all: &[(i64, i64, f64)], is_doubtful: bool) -> Vec<bool> {
+        admitted_of(all, &vec![1_000; all.len()], is_doubtful)
+    }
+
+    fn admitted_of(all: &[(i64, i64, f64)], tokens: &[u64], is_doubtful: bool) -> Vec<bool> {
         let measured: Vec<Contribution> = all.iter().map(|(mean, error, _)| contribution(*mean, *error)).collect();
         let rated: Vec<Rated<'_>> = measured
             .iter()
-            .zip(all)
-            .map(|(contribution, (_, _, weight))| Rated { contribution, weight: *weight })
+            .zip(all.iter().zip(tokens))
+            .map(|(contribution, ((_, _, weight), tokens))| Rated { contribution, weight: *weight, tokens: *tokens })
             .collect();
         let threshold = Threshold::of(&rated, 0.4, is_doubtful);
         rated.iter().map(|rated| threshold.admits(rated)).collect()
@@ -107,6 +146,19 @@ mod tests {
         assert_eq!(admitted(&noisy, true), [false, false, false, true], "in doubt everyone must surely reach it");
         assert_eq!(admitted(&[(100, 5, 1.0), (90, 5, 1.0), (20, 5, 1.0)], false), [true, true, false]);
         assert_eq!(admitted(&[(-100, 5, 1.0), (-90, 5, 1.0)], false), [false, false], "all overshoot");
+    }
+
+    #[test]
+    fn a_weak_machine_has_as_much_less_to_reach_as_it_says_and_never_nothing() {
+        let all = [(100, 5, 1.0), (90, 5, 1.0), (15, 2, 1.0)];
+        assert_eq!(admitted_of(&all, &[800, 800, 200], false), [true, true, true]);
+        assert_eq!(admitted_of(&all, &[800, 800, 800], false), [true, true, false], "an idle one is none");
+        let noise = [(100, 5, 1.0), (90, 5, 1.0), (2, 2, 0.0), (20, 2, 0.0)];
+        assert_eq!(admitted_of(&noise, &[800, 800, 1, 200], false), [true, true, false, true]);
+        // What somebody unrated says moves nobody's threshold.
+        let liar = [(100, 5, 1.0), (90, 5, 1.0), (15, 2, 1.0), (100, 5, 0.0)];
+        assert_eq!(admitted_of(&liar, &[800, 800, 800, u64::MAX], false), [true, true, false, true]);
+        assert_eq!(admitted_of(&[(10, 1, 0.0), (11, 1, 0.0)], &[0, 0], false), [true, true]);
     }
 
     #[test]

@@ -120,16 +120,16 @@ pub(crate) fn miner_verdict(case: &Case<'_>, before: &Ratings, after: &Ratings, 
         (None, Some(Mark::Dropped)) => Standing::Dropped,
         (None, _) => Standing::NotAdmitted,
     };
-    let (payload, tokens) = match &case.entry.submission {
-        Submission::Payload { payload, hash, .. } => (Some(*hash), payload.metadata().tokens_trained),
-        Submission::Rejected(_) => (None, 0),
+    let payload = match &case.entry.submission {
+        Submission::Payload { hash, .. } => Some(*hash),
+        Submission::Rejected(_) => None,
     };
     let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
     MinerVerdict {
         uid,
         hotkey: case.entry.hotkey,
         payload,
-        tokens,
+        tokens: case.entry.tokens(),
         standing,
         contribution: case.contribution().cloned(),
         rating_before: rating(before),

@@ -54,6 +54,17 @@ pub struct Entry {
     pub submission: Submission,
 }
 
+impl Entry {
+    /// Tokens that the payload says it was trained on; 0 where there is none. A payload that says more than its window
+    /// allows, or other text than its batches, is rejected.
+    pub fn tokens(&self) -> u64 {
+        match &self.submission {
+            Submission::Payload { payload, .. } => payload.metadata().tokens_trained,
+            Submission::Rejected(_) => 0,
+        }
+    }
+}
+
 /// Everything that a judgement depends on, besides the model.
 #[derive(Debug)]
 pub struct WindowInput<'a> {

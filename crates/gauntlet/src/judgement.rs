@@ -107,19 +107,24 @@ impl<'a> Judgement<'a, '_> {
     }
 
     fn threshold(&self, order: &[Uid], contributions: &[Contribution]) -> Threshold {
-        let weights = order.iter().map(|uid| self.weight(*uid));
         let rated: Vec<Rated<'_>> =
-            contributions.iter().zip(weights).map(|(contribution, weight)| Rated { contribution, weight }).collect();
+            contributions.iter().zip(order).map(|(contribution, uid)| self.rated(contribution, *uid)).collect();
         Threshold::of(&rated, self.input.genesis.judging.admission_share, self.is_doubtful())
+    }
+
+    /// A contribution with what it is admitted by.
+    fn rated<'c>(&self, contribution: &'c Contribution, uid: Uid) -> Rated<'c> {
+        let tokens = self.place(uid).map_or(0, |place| self.cases[place].entry.tokens());
+        Rated { contribution, weight: self.weight(uid), tokens }
     }
 
     fn admit(&mut self, threshold: &Threshold, order: &[Uid], contributions: Vec<Contribution>) {
         for (uid, contribution) in order.iter().zip(contributions) {
-            let weight = self.weight(*uid);
             let Some(place) = self.place(*uid) else { continue };
+            let rated = self.rated(&contribution, *uid);
+            let (is_admitted, is_sure) = (threshold.admits(&rated), threshold.is_surely_reached(&rated));
             let case = &mut self.cases[place];
-            case.admitted = threshold.admits(&Rated { contribution: &contribution, weight });
-            case.is_sure = contribution.sure().0 as f64 > threshold.least;
+            (case.admitted, case.is_sure) = (is_admitted, is_sure);
             case.first = Some(contribution);
         }
     }

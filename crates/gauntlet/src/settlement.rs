@@ -116,6 +116,8 @@ impl Ratings {
 
 fn observe_share(record: &mut MinerRecord, share: Share, is_sure: bool, least: f64) {
     record.rating.observe(share.part(), share.error());
-    let has_shown_it = record.is_proven || is_sure || record.rating.value() > 0.0;
-    record.is_proven = has_shown_it && record.rating.mean > least;
+    // What a weak machine brings is a small part of an equal share, and surely over nothing.
+    let surely_brings = record.rating.value() > 0.0;
+    let has_shown_it = record.is_proven || is_sure || surely_brings;
+    record.is_proven = has_shown_it && (record.rating.mean > least || surely_brings);
 }

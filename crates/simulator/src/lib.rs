@@ -54,10 +54,10 @@ pub use faults::{Faults, Partition};
 pub use invariants::{Invariant, Violation};
 pub use links::Bandwidth;
 pub use machine::{Effect, Machine, Role, selected};
-pub use model::{CostModel, Judgement, Judging, Model, ModelError, RealModel, SealOrder, Step};
+pub use model::{CostModel, Judgement, Judging, MinerWindow, Model, ModelError, RealModel, SealOrder, Step};
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use original::{Original, OriginalRuling, OriginalWindow, TrialModel, TriedOn};
-pub use report::{HEADS, NullReason, Summary, Traffic, WindowReport};
+pub use report::{HEADS, MinerSummary, NullReason, Summary, Traffic, WindowReport};
 pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
 pub use scenario::{
     ClockChoice, Group, ModelChoice, PartitionChoice, RoleChoice, RulesChoice, Scenario, ScenarioError,

@@ -10,6 +10,7 @@ pub use real::RealModel;
 pub(crate) use real::{Evaluation, Worker, open_engine, small_genesis};
 
 use crate::Moment;
+use serde::Serialize;
 use templar_base::{AgreedFindings, ContentHash, Findings, StateHash, StepShare, Uid, Window};
 use templar_round::{SealCommitment, SealedRecord};
 
@@ -94,11 +95,29 @@ pub trait Model {
         Ok(None)
     }
 
+    /// The miners of a window that was settled: what they trained on and are paid; none of a model that trains nobody.
+    fn miners(&self, _window: Window) -> Vec<MinerWindow> {
+        Vec::new()
+    }
+
     /// Bytes of this merged payload.
     fn aggregate_bytes(&self, hash: ContentHash) -> u64;
 
     /// Bytes of a checkpoint.
     fn checkpoint_bytes(&self) -> u64;
+}
+
+/// A miner in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MinerWindow {
+    /// Its slot.
+    pub uid: Uid,
+    /// Tokens that its payload says it was trained on.
+    pub tokens: u64,
+    /// Its weight on the ledger after the window, the largest 65535: what it is paid by.
+    pub weight: u16,
+    /// Whether its payload was merged.
+    pub is_merged: bool,
 }
 
 /// What a miner seals.

@@ -2,10 +2,10 @@
 
 use crate::machine::{Role, selected};
 use crate::node::Tally;
-use crate::{Node, World};
+use crate::{MinerWindow, Node, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use templar_base::Window;
+use templar_base::{Uid, Window};
 use templar_round::Outcome;
 
 /// Why nothing was merged.
@@ -76,6 +76,9 @@ pub struct WindowReport {
     pub messages: u64,
     /// Their bytes, without signatures and keys.
     pub message_bytes: u64,
+    /// Those who sent a payload, by uid; none where the model is sizes only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub miners: Vec<MinerWindow>,
 }
 
 /// What was counted while a window lasted.
@@ -135,11 +138,13 @@ impl Reports {
         window: Window,
         outcome: &Outcome,
         (sealed, (voted, stake)): (usize, (u64, u64)),
-        loss: Option<f64>,
+        (loss, mut miners): (Option<f64>, Vec<MinerWindow>),
         (in_step, nodes): (usize, usize),
     ) {
         let Some(counted) = self.counted.remove(&window) else { return };
-        let merged = selected(outcome).map_or(0, <[_]>::len);
+        let chosen = selected(outcome).unwrap_or_default();
+        let merged = chosen.len();
+        miners.iter_mut().for_each(|miner| miner.is_merged = chosen.contains(&miner.uid));
         let null = (merged == 0).then_some(match () {
             () if sealed == 0 => NullReason::NothingSealed,
             () if u128::from(voted) * 3 < u128::from(stake) * 2 => NullReason::NoQuorum,
@@ -160,6 +165,7 @@ impl Reports {
             judging_seconds: counted.judged as f64 / 1e3,
             messages: counted.messages,
             message_bytes: counted.message_bytes,
+            miners,
         });
     }
 }
@@ -182,6 +188,47 @@ fn traffic(nodes: impl Iterator<Item = Tally> + Clone) -> Traffic {
         most_down: nodes.clone().map(|node| node.down).max().unwrap_or(0),
         up: nodes.clone().map(|node| node.up).sum::<u64>() / count,
         most_up: nodes.map(|node| node.up).max().unwrap_or(0),
+    }
+}
+
+/// A miner over all windows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MinerSummary {
+    /// Its slot.
+    pub uid: Uid,
+    /// Windows for which it sent a payload.
+    pub sent: usize,
+    /// Windows in which that was merged.
+    pub merged: usize,
+    /// Tokens that its payloads say it was trained on.
+    pub tokens: u64,
+    /// Its part of the pay, 0 to 1: the mean over the windows in which anybody was paid.
+    pub pay: f64,
+}
+
+impl MinerSummary {
+    /// All miners of these windows, by uid.
+    fn all(windows: &[WindowReport]) -> Vec<Self> {
+        let mut all = BTreeMap::new();
+        let weights = |window: &WindowReport| window.miners.iter().map(|miner| u64::from(miner.weight)).sum::<u64>();
+        let paid = windows.iter().filter(|window| weights(window) > 0).count().max(1) as f64;
+        for window in windows {
+            let sum = weights(window).max(1) as f64;
+            for miner in &window.miners {
+                let new = Self { uid: miner.uid, sent: 0, merged: 0, tokens: 0, pay: 0.0 };
+                let own = all.entry(miner.uid).or_insert(new);
+                own.sent += 1;
+                own.merged += usize::from(miner.is_merged);
+                own.tokens += miner.tokens;
+                own.pay += f64::from(miner.weight) / sum / paid;
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn line(&self) -> String {
+        let Self { uid, sent, merged, tokens, pay } = self;
+        format!("\nminer {uid}: {merged} of {sent} payloads merged, {tokens} tokens, {:.1} % of the pay", 100.0 * pay)
     }
 }
 
@@ -213,6 +260,9 @@ pub struct Summary {
     pub events: u64,
     /// Hash of everything that machines asked for: equal seeds, equal hashes.
     pub log: String,
+    /// The miners, by uid; none where the model is sizes only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub miners: Vec<MinerSummary>,
 }
 
 impl Summary {
@@ -233,6 +283,7 @@ impl Summary {
             restores: world.nodes.iter().map(|node| node.restores).sum(),
             events: world.events,
             log: world.log_digest().to_string(),
+            miners: MinerSummary::all(windows),
         }
     }
 }
@@ -284,7 +335,7 @@ impl Summary {
             self.events,
             self.seed,
             &self.log[..16.min(self.log.len())],
-        )
+        ) + &self.miners.iter().map(MinerSummary::line).collect::<String>()
     }
 }
 

@@ -13,7 +13,7 @@ pub const ASSUMPTIONS: &[&str] = &[
     "outer step, state root and rebase at 60 million parameters a second and core, 64 cores: assumed",
     "training pauses while its processor compresses and applies; uploads and downloads do not stop it",
     "8 accelerators a node at 40 % of 989 TFLOP/s, six operations a parameter and token: assumed",
-    "judging takes 1,300 forward passes of a sequence in a window, whatever is registered: the goal, not reached yet",
+    "judging takes 1,300 forward passes of a sequence in a window, whatever is registered: an upper bound, 939 were counted",
     "8 validators; miners at 500/110, validators at 2000/1000 Mb/s down/up; buckets are object storage, without limit",
     "a checkpoint is f32; a joiner takes it, then every aggregate since, over its own link",
     "a message on the ledger has 104 bytes besides its body: key, signature, nonce",

@@ -374,7 +374,8 @@ impl World {
         let in_step = there.clone().filter(|node| node.disk.next == ended && Some(&node.disk.state) == agreed).count();
         let sealed = self.chain.sealed(applied, &self.phases).len();
         let turnout = self.chain.turnout(applied, &self.electors, &self.phases);
-        self.reports.applied(applied, &outcome, (sealed, turnout), loss, (in_step, there.count()));
+        let nodes = (in_step, there.count());
+        self.reports.applied(applied, &outcome, (sealed, turnout), (loss, self.model.miners(applied)), nodes);
         Ok(())
     }
 

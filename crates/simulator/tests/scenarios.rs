@@ -1,7 +1,7 @@
 //! The scenarios of the repository, each run to its end.
 
 use std::path::PathBuf;
-use templar_simulator::{NullReason, Scenario, ScenarioError, World};
+use templar_simulator::{NullReason, Scenario, ScenarioError, Summary, World};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios")).join(format!("{name}.toml"))
@@ -135,6 +135,33 @@ fn learning() {
     let again = run("learning").1;
     assert_eq!(world.windows(), again.windows());
     assert_eq!(world.log_digest(), again.log_digest());
+}
+
+/// Bug: a machine with a quarter of the usual speed was left out by the threshold of machines with all of it.
+#[test]
+fn strong_and_weak_machines() {
+    let scenario = Scenario::read(&path("strong-and-weak")).unwrap();
+    let (usual, strong, weak) = (
+        scenario.places(&["usual".to_owned()]),
+        scenario.places(&["strong".to_owned()])[0],
+        scenario.places(&["weak".to_owned()])[0],
+    );
+    let (mut merged, mut pay) = (0, [0f64; 3]);
+    for seed in 1..=4 {
+        let mut world = scenario.world(Some(seed)).unwrap();
+        world.run_to(scenario.last_block()).unwrap();
+        world.check_history().unwrap();
+        assert!(world.windows().iter().all(|window| window.null.is_none()), "seed {seed}");
+        let summary = Summary::of(&world);
+        let miner = |place: usize| *summary.miners.iter().find(|miner| miner.uid.index() == place).unwrap();
+        assert!(miner(weak).tokens * 3 < miner(usual[0]).tokens && miner(usual[0]).tokens < miner(strong).tokens);
+        let of_usual = usual.iter().map(|place| miner(*place).pay).sum::<f64>() / usual.len() as f64;
+        pay = [pay[0] + miner(weak).pay, pay[1] + of_usual, pay[2] + miner(strong).pay];
+        merged += miner(weak).merged;
+    }
+    let windows = 4 * scenario.windows as usize;
+    assert!(merged * 3 > windows * 2, "the weak one is merged in {merged} of {windows} windows");
+    assert!(pay[0] * 1.5 < pay[1] && pay[1] < pay[2] && pay[0] > 0.0, "weak, usual, strong: {pay:?}");
 }
 
 /// A real model in a network that crashes, forgets and answers late learns all the same, and stays one model.

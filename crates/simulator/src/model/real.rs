@@ -4,7 +4,7 @@
 //! start and aggregate. Miners have an engine each. What a miner had not sent is lost when it crashes.
 
 use super::language::{Language, Share, VOCABULARY};
-use super::{Judgement, Judging, Model, ModelError, SealOrder, Step};
+use super::{Judgement, Judging, MinerWindow, Model, ModelError, SealOrder, Step};
 use crate::Moment;
 use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use templar_corpus::AssignmentError;
 use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfig, initial_parameters};
 use templar_gauntlet::{
     Entry, PROBE_SEQUENCES, Ratings, Settlement, Submission, Verdict, WindowInput, judge, merge_rule, own_text_batches,
+    weights,
 };
 use templar_gradient::{Accumulation, Aggregate, MergeRule, OuterState, OuterStep, Payload, state_hash};
 use templar_record::Rules;
@@ -387,6 +388,20 @@ impl Model for RealModel {
         let loss = mean_loss(self.engine.as_mut(), &self.held_out).map_err(failed)?;
         self.losses.insert(state, loss);
         Ok(Some(loss))
+    }
+
+    fn miners(&self, window: Window) -> Vec<MinerWindow> {
+        let Some(ratings) = self.judged.ratings.get(&window) else { return Vec::new() };
+        let paid: BTreeMap<Uid, u16> = weights(ratings, &self.run.genesis.economics, window).into_iter().collect();
+        let sent = self.payloads.values().map(Payload::metadata).filter(|metadata| metadata.window == window);
+        let tokens: BTreeMap<Uid, u64> = sent.map(|metadata| (metadata.uid, metadata.tokens_trained)).collect();
+        let of = |(uid, tokens): (&Uid, &u64)| MinerWindow {
+            uid: *uid,
+            tokens: *tokens,
+            weight: paid.get(uid).copied().unwrap_or(0),
+            is_merged: false,
+        };
+        tokens.iter().map(of).collect()
     }
 
     fn aggregate_bytes(&self, hash: ContentHash) -> u64 {
