@@ -105,7 +105,7 @@ mod schedule;
 mod segments;
 mod transformer;
 
-pub use backend::{Backend, CpuBackend, OpenRequest, open};
+pub use backend::{Backend, CpuBackend, EngineSource, OpenRequest, open};
 pub use batch::{Batch, IGNORED_TOKEN};
 pub use buffer::Buffer;
 pub use cpu::{Cpu, elementary, fma_burst};

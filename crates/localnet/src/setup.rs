@@ -168,7 +168,8 @@ fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) ->
             ("--bucket", location.to_string()),
         ];
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-        let arguments = std::iter::once(role.name().to_owned()).chain(arguments).collect();
+        let arguments = std::iter::once(role.name().to_owned()).chain(arguments);
+        let arguments = arguments.chain(settings.node_flags.iter().cloned()).collect();
         let variables = vec![
             (ACCESS_KEY_VARIABLE.to_owned(), key.access_key.clone()),
             (SECRET_KEY_VARIABLE.to_owned(), key.secret_key.clone()),

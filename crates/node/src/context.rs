@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{ContentHash, Uid, Window, WindowRules};
 use templar_chain::HeadStream;
+use templar_engine::EngineSource;
 use templar_gradient::{Aggregate, OuterState};
 use templar_record::{KnownComplaints, Rules, other_run};
 use templar_round::{AggregateSource, Event, FailedEffect, Follower, Position, Role};
@@ -33,6 +34,8 @@ pub struct NodeOptions {
     pub data: PathBuf,
     /// Computing threads.
     pub threads: usize,
+    /// What it trains or judges with.
+    pub engine: EngineSource,
     /// The model folder that a run of [`templar_base::FirstParameters::Folder`] starts from.
     pub first_parameters: Option<PathBuf>,
     /// Where every entry of the journal goes as well; entries that find it full are left out.

@@ -46,7 +46,7 @@ pub use audit::{AuditStore, EvidenceError, verify_evidence};
 pub use context::NodeOptions;
 pub use data::Data;
 pub use data_folder::{DataFolder, DataFolderError};
-pub use engine::open_engine;
+pub use engine::{check_numerics, open_engine};
 pub use error::NodeError;
 pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
 pub use judging::{AssignedTexts, EvaluationModel, evaluation_parts};

@@ -42,7 +42,7 @@ pub async fn run_miner(
     let follower = context.follower(&shared, AggregateSource::Download);
     let progress = Arc::new(Mutex::new(MinerProgress::default()));
     let (own, told) = (Arc::clone(&context), Arc::clone(&progress));
-    let computing = context.heavy.run(move || MinerWorker::new(own, told, shared, options.threads)).await?;
+    let computing = context.heavy.run(move || MinerWorker::new(own, told, shared, &options)).await?;
     // A payload from long ago is of no use to anyone.
     let pending = computing.pending().filter(|pending| pending.window >= follower.position().next).cloned();
     let machine = Miner::new(follower, pending.as_ref().map(|pending| (pending.window, pending.commitment)));

@@ -1,9 +1,9 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
-use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
+use crate::config::{Config, DataFlag, EngineFlags, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
-use crate::{interrupt, keys};
+use crate::{engine, interrupt, keys};
 use anyhow::Context;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use templar_chain::{Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
 use templar_localnet::{Joined, Node, Place, SetupError, read_settings};
 use templar_node::doctor::{NAME_IT, is_reached};
-use templar_node::{Data, JournalEntry, Network, NodeOptions, bucket_options, read_status, run_miner, run_validator};
+use templar_node::{
+    Data, JournalEntry, Network, NodeOptions, bucket_options, check_numerics, read_status, run_miner, run_validator,
+};
 use templar_record::{MemoryOutlook, Rules};
 use templar_round::Role;
 use templar_screen::node::{self, Pay};
@@ -54,12 +56,14 @@ pub struct RunFlags {
     hotkey: HotkeyFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
+    #[command(flatten)]
+    engine: EngineFlags,
 }
 
 impl RunFlags {
     fn put_into(&self, config: Config) -> Config {
         let config = config.with(&self.data).with(&self.ledger).with(&self.wallet);
-        config.with(&self.hotkey).with(&self.threads)
+        config.with(&self.hotkey).with(&self.threads).with(&self.engine)
     }
 }
 
@@ -190,7 +194,8 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         MemoryOutlook::of(&genesis).check(role)?;
     }
     let (run, data) = open_run(&genesis, &corpus)?;
-    let threads = config.threads()?;
+    let (threads, source) = (config.threads()?, engine::source(&config)?);
+    check_numerics(&run, &source)?;
     if let Some(place) = place {
         join_local(&mut config, place)?;
     }
@@ -203,6 +208,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let options = NodeOptions {
         data: config.data_folder(),
         threads,
+        engine: source,
         first_parameters: flags.first_parameters.clone(),
         listener: Some(listener),
     };

@@ -1,9 +1,9 @@
 //! `templar up`.
 
-use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
+use crate::config::{Config, DataFlag, EngineFlags, Origin, PresetFlag, Setting, TextFlags};
 use crate::failure::{Usage, advice};
 use crate::output::{Output, print};
-use crate::{interrupt, text};
+use crate::{engine, interrupt, text};
 use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_corpus::LeftOut;
 use templar_dashboard::{Dashboard, Listener};
+use templar_engine::NumericsId;
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
     Watch, Wish, bring_up, listen_address,
@@ -60,6 +61,9 @@ pub struct Up {
     /// Part of the payloads that are audited by replay, 0 to 1, for a new network; none by default
     #[arg(long, value_name = "X", value_parser = bounds::per_mille)]
     audit_rate: Option<u32>,
+    /// Open numerics class that nodes may compute with as well, such as torch-bf16, for a new network; none by default
+    #[arg(long, value_name = "CLASS", conflicts_with = "audit_rate")]
+    open_numerics: Option<NumericsId>,
     /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
     #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
@@ -80,6 +84,8 @@ pub struct Up {
     preset: PresetFlag,
     #[command(flatten)]
     data: DataFlag,
+    #[command(flatten)]
+    engine: EngineFlags,
 }
 
 /// What to do about a network that cannot be used or set up.
@@ -96,7 +102,7 @@ pub fn setup_advice(error: impl Into<SetupError>) -> anyhow::Error {
 impl Up {
     /// Runs the network until it is asked to stop, or its windows are over.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let mut config = config.with(&self.data).with(&self.preset);
+        let mut config = config.with(&self.data).with(&self.preset).with(&self.engine);
         let is_synthetic = self.text.text.as_slice() == [PathBuf::from("synthetic")];
         if !is_synthetic {
             config = config.with(&self.text);
@@ -105,7 +111,7 @@ impl Up {
             let what = "others cannot reach 0.0.0.0: --listen is the address of this machine in their network";
             return Err(Usage(what.to_owned()).into());
         }
-        let options = self.options(&config);
+        let options = self.options(&config)?;
         options.check().map_err(setup_advice)?;
         let page =
             (!self.no_dashboard).then(|| Listener::bind_or_free(self.dashboard)).transpose().map_err(setup_advice)?;
@@ -138,6 +144,7 @@ impl Up {
             }
         };
         checked.settings.listen = self.listen;
+        checked.settings.node_flags = engine::flags(&config);
         for remark in checked.remarks.iter().filter(|_| self.output.is_json()) {
             self.output.event(&json!({"event": "note", "message": remark}), |_| String::new())?;
         }
@@ -146,7 +153,7 @@ impl Up {
         interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, page, progress))
     }
 
-    fn options(&self, config: &Config) -> NetworkOptions {
+    fn options(&self, config: &Config) -> anyhow::Result<NetworkOptions> {
         // A network on one machine shares its cores: by default, the smallest model.
         let preset = match config.get(Setting::Preset) {
             Some((name, Origin::Flag(_))) => Wish { value: name.to_owned(), by: By::Flag },
@@ -157,7 +164,18 @@ impl Up {
         };
         let (vocab_size, window_seconds, rule) = (self.vocab_size, self.window_seconds, self.rule);
         let (audit_rate, miners, validators) = (self.audit_rate, self.miners, self.validators);
-        NetworkOptions { preset, vocab_size, window_seconds, rule, audit_rate, miners, validators }
+        let (engine, open_numerics) = (engine::source(config)?, self.open_numerics.as_ref().map(NumericsId::to_string));
+        Ok(NetworkOptions {
+            preset,
+            vocab_size,
+            window_seconds,
+            rule,
+            audit_rate,
+            engine,
+            open_numerics,
+            miners,
+            validators,
+        })
     }
 
     async fn run_network(
