@@ -29,7 +29,7 @@ FLOORS = [
     ["engine", "gradient", "corpus", "chain", "wallet"],
     ["trainer", "gauntlet", "audit", "round", "ledger", "model"],
     ["record"],
-    ["node", "simulator", "dashboard"],
+    ["node", "simulator", "dashboard", "gateway"],
     ["localnet", "screen", "bench", "settings"],
     ["templar"],
 ]

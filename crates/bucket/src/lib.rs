@@ -62,3 +62,5 @@ pub use options::BucketOptions;
 #[cfg(feature = "server")]
 pub use server::{BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
 pub use store::Store;
+#[cfg(feature = "client")]
+pub use tls::client_config as tls_client_config;

@@ -23,6 +23,7 @@ mod api;
 mod chart;
 mod error;
 mod follower;
+mod gateway_url;
 mod markup;
 mod metrics;
 mod options;
@@ -33,6 +34,7 @@ mod source;
 mod state;
 
 pub use error::DashboardError;
+pub use gateway_url::{GatewayUrl, GatewayUrlError};
 pub use options::Options;
 pub use server::{Dashboard, Listener};
 pub use source::Source;

@@ -1,5 +1,6 @@
 //! Where everything that is shown comes from.
 
+use crate::GatewayUrl;
 use std::sync::Arc;
 use templar_chain::{NodeChain, PublicChain};
 use templar_record::{PublicRecord, Rules};
@@ -13,6 +14,8 @@ pub struct Source {
     pub record: PublicRecord,
     /// The same ledger.
     pub chain: Arc<dyn PublicChain>,
+    /// A gateway that serves the run's model, where one is known.
+    pub gateway: Option<GatewayUrl>,
 }
 
 impl Source {
@@ -20,6 +23,6 @@ impl Source {
     pub fn new(run: Rules, chain: Arc<dyn PublicChain>) -> Self {
         let nodes: Arc<dyn NodeChain> = Arc::clone(&chain) as Arc<dyn NodeChain>;
         let record = PublicRecord::new(nodes, run.genesis.netuid);
-        Self { run, record, chain }
+        Self { run, record, chain, gateway: None }
     }
 }

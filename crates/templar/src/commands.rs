@@ -11,6 +11,7 @@ mod corpus;
 mod dashboard;
 mod doctor;
 mod explain;
+mod gateway;
 mod governance;
 mod ledger;
 mod miner;
@@ -67,6 +68,7 @@ enum Command {
     Corpus(corpus::Corpus),
     Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
+    Gateway(gateway::Gateway),
     Explain(explain::Explain),
     Audit(audit::Audit),
     Wallet(wallet::Wallet),
@@ -105,6 +107,7 @@ impl Cli {
             Command::Corpus(corpus) => corpus.run(config),
             Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
+            Command::Gateway(gateway) => gateway.run(config),
             Command::Explain(explain) => explain.run(config),
             Command::Audit(audit) => audit.run(config),
             Command::Wallet(wallet) => wallet.run(config),

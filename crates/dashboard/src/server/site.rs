@@ -105,9 +105,20 @@ impl Site {
             None => self.rendered(&route).await,
         };
         match answer {
+            Some(answer) if route == Route::Page(View::Try) => self.with_gateway(whole(head, answer)),
             Some(answer) => whole(head, answer),
             None => problem(head, StatusCode::NOT_FOUND, "the record that is kept has nothing of that number"),
         }
+    }
+
+    /// Lets the scripts of a page talk to the gateway too.
+    fn with_gateway(&self, mut response: Response<Body>) -> Response<Body> {
+        let connect = self.source.gateway.as_ref().map(|gateway| format!("connect-src 'self' {}", gateway.origin()));
+        let policy = connect.map(|connect| POLICY.replace("connect-src 'self'", &connect));
+        if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        response
     }
 
     fn stream(&self, client: IpAddr, head: &Parts) -> Response<Body> {
@@ -156,6 +167,7 @@ impl Site {
                 View::Market => html(pages::market(snapshot)),
                 View::Governance => html(pages::governance(snapshot)),
                 View::Evidence => html(pages::evidence(facts, snapshot)),
+                View::Try => html(pages::try_it(self.source.gateway.as_ref())),
             },
             Route::Api(view) => json(match view {
                 View::Run => api::run(facts, snapshot),
@@ -166,12 +178,15 @@ impl Site {
                 View::Market => api::market(snapshot),
                 View::Governance => api::governance(snapshot),
                 View::Evidence => api::evidence(snapshot),
+                View::Try => return None,
             }),
             Route::Metrics => {
                 let text = metrics::text(facts, snapshot, self.counters.read(), self.streams.count());
                 Answer::new("text/plain; version=0.0.4; charset=utf-8", text)
             }
-            Route::OpenApi | Route::Events | Route::Style | Route::Script | Route::Icon => return None,
+            Route::OpenApi | Route::Events | Route::Style | Route::Script | Route::TryScript | Route::Icon => {
+                return None;
+            }
         })
     }
 
@@ -208,6 +223,7 @@ fn fixed(route: &Route) -> Option<Answer> {
     let (kind, text) = match route {
         Route::Style => ("text/css; charset=utf-8", include_str!("../assets/style.css")),
         Route::Script => ("text/javascript; charset=utf-8", include_str!("../assets/page.js")),
+        Route::TryScript => ("text/javascript; charset=utf-8", include_str!("../assets/try.js")),
         Route::Icon => ("image/svg+xml", include_str!("../assets/favicon.svg")),
         Route::OpenApi => (JSON, api::OPENAPI),
         _ => return None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use templar_base::Window;
 
 /// Every view, as an address.
-pub const VIEWS: [&str; 10] = [
+pub const VIEWS: [&str; 11] = [
     "/",
     "/windows",
     "/windows/0",
@@ -17,6 +17,7 @@ pub const VIEWS: [&str; 10] = [
     "/market",
     "/governance",
     "/evidence",
+    "/try",
 ];
 
 #[tokio::test]
@@ -127,6 +128,22 @@ async fn a_window_can_be_followed_while_it_lasts() {
     assert!(page.contains("is being judged") && page.contains("rel=\"prev\""), "{page}");
     let lines = get(&dashboard, "/api/v1/windows").await.json();
     assert_eq!(lines["windows"].as_array().unwrap().len(), 3, "0 is finished, 1 judged, 2 trained: {lines}");
+}
+
+#[tokio::test]
+async fn a_page_talks_to_the_gateway_that_is_known_and_no_other_page_does() {
+    let mut world = World::new().await;
+    let without = get(&world.serve(|_| {}), "/try").await;
+    assert!(without.body.contains("templar up --gateway") && !without.body.contains("<form"), "{}", without.body);
+    world.source.gateway = Some("http://127.0.0.1:8000/v1".parse().unwrap());
+    let dashboard = world.serve(|_| {});
+    let page = get(&dashboard, "/try").await;
+    assert!(page.body.contains("data-gateway=\"http://127.0.0.1:8000/v1\""), "{}", page.body);
+    let policy = &page.headers["content-security-policy"];
+    assert!(policy.contains("connect-src 'self' http://127.0.0.1:8000;"), "{policy}");
+    let other = get(&dashboard, "/market").await;
+    assert!(other.headers["content-security-policy"].contains("connect-src 'self';"), "{:?}", other.headers);
+    assert_eq!(get(&dashboard, "/api/v1/try").await.status, 404);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use templar_corpus::LeftOut;
 use templar_dashboard::{Dashboard, Listener};
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
-    Watch, Wish, bring_up, listen_address,
+    Watch, Wish, bring_up, gateway_of, listen_address, start_gateway,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::corpus::source_remark;
@@ -54,6 +54,9 @@ pub struct Up {
     /// Address of this machine under which other machines may join, such as 192.168.1.5; by default none may
     #[arg(long, value_name = "IP")]
     listen: Option<IpAddr>,
+    /// Serve the trained model to this machine with OpenAI's API, from the first checkpoint on; see `templar gateway`
+    #[arg(long)]
+    gateway: bool,
     /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
     #[arg(long, value_name = "RULE", value_parser = bounds::rules())]
     rule: Option<RuleName>,
@@ -189,14 +192,27 @@ impl Up {
                 let rule = RuleName::of(&network.genesis.outer).filter(|rule| *rule != RuleName::default());
                 remarks.extend(rule.map(|rule| format!("rule: {rule}")));
                 remarks.push(network.genesis.audit.describe(network.genesis.economics.ramp_windows));
-                match network.serve(page).map_err(setup_advice) {
+                match self.serve(folder, &network, page, &mut children) {
                     Ok(page) => self.watch(folder, &network, page.as_ref(), remarks, &mut children).await,
-                    Err(error) => Err(error),
+                    Err(error) => Err(setup_advice(error)),
                 }
             }
         };
         children.stop(folder).await?;
         ended
+    }
+
+    /// Starts what serves the run: its page, and its gateway where one was asked for.
+    fn serve(
+        &self,
+        folder: &Folder,
+        network: &Network,
+        page: Option<Listener>,
+        children: &mut Children,
+    ) -> Result<Option<Dashboard>, SetupError> {
+        let start = || start_gateway(folder, network, page.as_ref(), children);
+        let gateway = self.gateway.then(start).transpose()?;
+        network.serve(page, gateway)
     }
 
     async fn watch(
@@ -208,6 +224,7 @@ impl Up {
         children: &mut Children,
     ) -> anyhow::Result<()> {
         let output = self.output;
+        let mut is_gateway_awaited = self.gateway;
         let nodes = network.settings.nodes();
         let mut watch = Watch::new(nodes.into_iter().map(|node| (node.name.clone(), folder.node(&node.name))));
         watch = watch.with_guests_of(folder.path());
@@ -241,6 +258,14 @@ impl Up {
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;
             let news = watch.news();
+            if is_gateway_awaited && let Some(serving) = gateway_of(folder) {
+                is_gateway_awaited = false;
+                let (address, model, window) = (&serving.address, &serving.model, serving.window);
+                let line = format!("the model answers at {address}, with OpenAI's API");
+                let fact = json!({"event": "gateway", "address": address, "model": model, "window": window});
+                output.event(&fact, |_| if screen.is_none() { line.clone() } else { String::new() })?;
+                remarks.push(line);
+            }
             view = watch.view_of(network, &stakes, &remarks, begun.elapsed());
             for event in &news {
                 tally.count(event);
