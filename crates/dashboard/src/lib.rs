@@ -37,8 +37,8 @@ pub use options::Options;
 pub use server::{Dashboard, Listener};
 pub use source::Source;
 pub use state::{
-    EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RunFacts, RunTotals, SettingFacts,
-    SlotView, Snapshot,
+    EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RecordFile, RunFacts, RunTotals,
+    SettingFacts, SlotView, Snapshot,
 };
 pub use templar_record::{
     AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord,

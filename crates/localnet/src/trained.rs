@@ -48,7 +48,8 @@ impl OpenRecord {
 
     /// The record for a dashboard. Keep this for as long as that is served: of a stopped network it serves the buckets.
     pub fn source(&self) -> Source {
-        Source { run: self.run.clone(), record: self.record.clone(), chain: Arc::clone(&self.chain) }
+        let (run, record, chain) = (self.run.clone(), self.record.clone(), Arc::clone(&self.chain));
+        Source { run, record, chain, file: None }
     }
 
     /// The record of the network in `root`. Where it does not run, ledger and buckets are read in its folders; nothing is

@@ -41,6 +41,8 @@ struct Known {
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
+    /// Whether the buckets are those of a file, which are all there will be.
+    is_recorded: bool,
 }
 
 fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber, value: V) {
@@ -72,6 +74,13 @@ impl PublicRecord {
     /// The record of a subnet; nothing is contacted yet.
     pub fn new(chain: Arc<dyn NodeChain>, netuid: Netuid) -> Self {
         Self { chain, netuid, local_buckets: false, known: Arc::default() }
+    }
+
+    /// The record out of a file: its ledger, and its buckets by their owners. No other bucket is opened.
+    pub(crate) fn recorded(chain: Arc<dyn NodeChain>, netuid: Netuid, buckets: BTreeMap<PublicKey, Bucket>) -> Self {
+        let readers = buckets.into_iter().map(|(hotkey, bucket)| (hotkey, (Vec::new(), bucket))).collect();
+        let known = Known { readers: Mutex::new(readers), is_recorded: true, ..Known::default() };
+        Self { chain, netuid, local_buckets: false, known: Arc::new(known) }
     }
 
     /// Waits until the ledger has this block, also while the ledger is away.
@@ -254,6 +263,9 @@ impl PublicRecord {
 
     /// Reads all bucket addresses again. Unusable addresses are skipped: their owners are at fault.
     pub async fn refresh_readers(&self) -> Result<(), RecordError> {
+        if self.known.is_recorded {
+            return Ok(());
+        }
         let records = self.chain.bucket_commitments(self.netuid).await?;
         let mut readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|hotkey, _| records.iter().any(|record| record.hotkey == *hotkey));

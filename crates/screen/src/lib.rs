@@ -44,6 +44,7 @@ mod nodes;
 mod page;
 mod printable;
 mod progress;
+pub mod record;
 pub mod reference;
 pub mod remedy;
 pub mod run;

@@ -15,6 +15,7 @@ mod governance;
 mod ledger;
 mod miner;
 mod model;
+mod record;
 mod run;
 mod simulate;
 mod status;
@@ -62,6 +63,7 @@ enum Command {
     Up(up::Up),
     Status(status::Status),
     Dashboard(dashboard::Dashboard),
+    Record(record::Record),
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
@@ -100,6 +102,7 @@ impl Cli {
             Command::Up(up) => up.run(config),
             Command::Status(status) => status.run(config),
             Command::Dashboard(dashboard) => dashboard.run(config),
+            Command::Record(record) => record.run(config),
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),

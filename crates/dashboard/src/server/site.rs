@@ -200,6 +200,7 @@ fn facts(source: &Source) -> RunFacts {
         retention_windows: genesis.budget.retention_windows,
         checkpoint_windows: genesis.budget.checkpoint_windows,
         audit_rate_per_mille: genesis.audit.rate_per_mille,
+        record_file: source.file.clone(),
     }
 }
 
