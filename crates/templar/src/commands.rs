@@ -23,6 +23,7 @@ mod token;
 mod up;
 mod validator;
 mod wallet;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ struct Global {
 enum Command {
     Model(model::Model),
     Up(up::Up),
+    Watch(watch::Watch),
     Status(status::Status),
     Dashboard(dashboard::Dashboard),
     Record(record::Record),
@@ -100,6 +102,7 @@ impl Cli {
         match self.command {
             Command::Model(model) => model.run(config),
             Command::Up(up) => up.run(config),
+            Command::Watch(watch) => watch.run(config),
             Command::Status(status) => status.run(config),
             Command::Dashboard(dashboard) => dashboard.run(config),
             Command::Record(record) => record.run(config),

@@ -231,7 +231,7 @@ impl Up {
                 print(&format!("others join with: templar run join '{address}'"))?;
             }
         }
-        let mut screen = self.open_screen()?;
+        let mut screen = open_screen(output, self.plain)?;
         let stop = interrupt::asked_to_stop()?;
         tokio::pin!(stop);
         let mut view;
@@ -241,7 +241,7 @@ impl Up {
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;
             let news = watch.news();
-            view = watch.view_of(network, &stakes, &remarks, begun.elapsed());
+            view = watch.view_of(&network.genesis, &stakes, &remarks, begun.elapsed());
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {
@@ -271,22 +271,22 @@ impl Up {
         }
         // The terminal is given back first, so that the summary stays on it.
         drop(screen);
-        let summary = tally.summary(&watch, &view);
+        let summary = tally.summary(&watch.seen_losses(), watch.null_reasons(), &view);
         output.event(&summary, |paint| format!("{}\n{}", network::summary(paint, &summary), network::NEXT))
     }
+}
 
-    /// The screen, where there is a terminal for it and no lines were asked for.
-    fn open_screen(&self) -> anyhow::Result<Option<Screen>> {
-        let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        if self.output.is_json() || self.plain || !is_terminal {
-            return Ok(None);
-        }
-        match Screen::open(is_colour_wanted(true)) {
-            Ok(screen) => Ok(Some(screen)),
-            Err(error) => {
-                print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
-                Ok(None)
-            }
+/// The screen, where there is a terminal for it and no lines were asked for.
+pub(super) fn open_screen(output: Output, is_plain: bool) -> anyhow::Result<Option<Screen>> {
+    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    if output.is_json() || is_plain || !is_terminal {
+        return Ok(None);
+    }
+    match Screen::open(is_colour_wanted(true)) {
+        Ok(screen) => Ok(Some(screen)),
+        Err(error) => {
+            print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
+            Ok(None)
         }
     }
 }
