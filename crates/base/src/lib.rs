@@ -19,6 +19,7 @@
 //! | `keys` | `Keypair`, `PublicKey`, `Signature`: sr25519, BIP-39 phrases, SS58 addresses |
 
 mod amount;
+mod exposition;
 mod fault;
 mod findings;
 mod genesis;
@@ -35,6 +36,7 @@ mod step_share;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
+pub use exposition::{EXPOSITION_TYPE, Exposition, MetricKind};
 pub use fault::{AtFault, Fault};
 pub use findings::{
     AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, MAX_PROBES, Mark, OwnText, Probe,

@@ -34,7 +34,7 @@ mod state;
 
 pub use error::DashboardError;
 pub use options::Options;
-pub use server::{Dashboard, Listener};
+pub use server::{Dashboard, Listener, MetricsServer};
 pub use source::Source;
 pub use state::{
     EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RecordFile, RunFacts, RunTotals,

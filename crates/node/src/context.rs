@@ -6,7 +6,7 @@ use crate::heavy::HeavyThreads;
 use crate::ratings_store::RatingsStore;
 use crate::snapshot::{load_shared, save_shared};
 use crate::window_work::{FollowWork, WindowWork};
-use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
+use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError, NodeMetrics};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct NodeOptions {
     pub first_parameters: Option<PathBuf>,
     /// Where every entry of the journal goes as well; entries that find it full are left out.
     pub listener: Option<mpsc::Sender<JournalEntry>>,
+    /// Where the node's numbers go, if somebody wants them.
+    pub metrics: Option<Arc<NodeMetrics>>,
 }
 
 /// What the parts of a node share.
@@ -84,7 +86,11 @@ pub(crate) async fn open(
 ) -> Result<Opened, NodeError> {
     let folder = DataFolder::open(&options.data, run.id, role)?;
     checkpoint::remove_drafts(&folder)?;
-    let journal = Journal::new(&options.data).heard_by(options.listener.clone());
+    let journal = Journal::new(&options.data).heard_by(options.listener.clone()).measured_by(options.metrics.clone());
+    let network = match &options.metrics {
+        Some(metrics) => network.observed_by(Arc::clone(metrics)),
+        None => network,
+    };
     let (chain, netuid) = (&network.record.chain, network.record.netuid);
     run.check_ledger(chain.hyperparameters(netuid).await?.genesis)?;
     let hotkey = network.hotkey.public();

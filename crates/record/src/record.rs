@@ -2,10 +2,10 @@
 
 use crate::{RecordError, Rules};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Window};
-use templar_bucket::{Bucket, BucketLocation, LocationKind};
+use templar_bucket::{Bucket, BucketLocation, LocationKind, TrafficObserver};
 use templar_chain::{CommitmentRecord, Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
     ACTIVE_WINDOWS, Applied, AppliedRecord, Elector, LASTING_WINDOWS, MalformedCommitment, Permitted, Phases,
@@ -41,6 +41,8 @@ struct Known {
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
+    /// Who hears of the traffic with buckets.
+    observer: OnceLock<Arc<dyn TrafficObserver>>,
     /// Whether the buckets are those of a file, which are all there will be.
     is_recorded: bool,
 }
@@ -81,6 +83,13 @@ impl PublicRecord {
         let readers = buckets.into_iter().map(|(hotkey, bucket)| (hotkey, (Vec::new(), bucket))).collect();
         let known = Known { readers: Mutex::new(readers), is_recorded: true, ..Known::default() };
         Self { chain, netuid, local_buckets: false, known: Arc::new(known) }
+    }
+
+    /// The same record, with somebody who hears of the traffic with buckets that are opened from now on. The first that
+    /// is named stays.
+    pub fn observed_by(self, observer: Arc<dyn TrafficObserver>) -> Self {
+        let _ = self.known.observer.set(observer);
+        self
     }
 
     /// Waits until the ledger has this block, also while the ledger is away.
@@ -279,6 +288,10 @@ impl PublicRecord {
                 continue;
             }
             if let Ok(bucket) = Bucket::open_reader(&location) {
+                let bucket = match self.known.observer.get() {
+                    Some(observer) => bucket.observed_by(Arc::clone(observer)),
+                    None => bucket,
+                };
                 readers.insert(record.hotkey, (record.data, bucket));
             }
         }

@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use super::Site;
 use super::answers::{Answer, Answers};
 use super::clients::Clients;
 use super::events::events;
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use templar_base::{PublicKey, Uid};
+use templar_base::{EXPOSITION_TYPE, PublicKey, Uid};
 use templar_chain::EventRecord;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -42,13 +43,13 @@ const HISTORY_EVENTS: u32 = 64;
 
 /// What was asked and turned away, for the metrics.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+struct Counters {
     requests: AtomicU64,
     turned_away: AtomicU64,
 }
 
 impl Counters {
-    pub(super) fn turned_away(&self) {
+    fn turned_away(&self) {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -59,7 +60,7 @@ impl Counters {
 }
 
 /// Everything that answers are made of.
-pub(super) struct Site {
+pub(super) struct RecordSite {
     source: Source,
     shared: Arc<Shared>,
     facts: RunFacts,
@@ -69,7 +70,7 @@ pub(super) struct Site {
     histories: Semaphore,
 }
 
-impl Site {
+impl RecordSite {
     pub(super) fn new(source: Source, shared: Arc<Shared>, options: &Options) -> Self {
         Self {
             facts: facts(&source),
@@ -82,12 +83,8 @@ impl Site {
         }
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     /// Answers a request from its head.
-    pub(super) async fn answer(&self, client: IpAddr, head: &Parts) -> Response<Body> {
+    async fn respond(&self, client: IpAddr, head: &Parts) -> Response<Body> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         if head.method != Method::GET && head.method != Method::HEAD {
             let mut response = problem(head, StatusCode::METHOD_NOT_ALLOWED, "this server only answers GET and HEAD");
@@ -169,7 +166,7 @@ impl Site {
             }),
             Route::Metrics => {
                 let text = metrics::text(facts, snapshot, self.counters.read(), self.streams.count());
-                Answer::new("text/plain; version=0.0.4; charset=utf-8", text)
+                Answer::new(EXPOSITION_TYPE, text)
             }
             Route::OpenApi | Route::Events | Route::Style | Route::Script | Route::Icon => return None,
         })
@@ -184,6 +181,16 @@ impl Site {
             self.source.chain.history(&hotkey, None, HISTORY_EVENTS).await.ok()
         };
         timeout(HISTORY_DEADLINE, asked).await.ok()?
+    }
+}
+
+impl Site for RecordSite {
+    async fn answer(&self, client: IpAddr, head: &Parts) -> Response<Body> {
+        self.respond(client, head).await
+    }
+
+    fn turned_away(&self) {
+        self.counters.turned_away();
     }
 }
 
@@ -217,7 +224,7 @@ fn fixed(route: &Route) -> Option<Answer> {
 }
 
 /// A whole answer, or the word that the reader has it already.
-fn whole(head: &Parts, answer: Answer) -> Response<Body> {
+pub(super) fn whole(head: &Parts, answer: Answer) -> Response<Body> {
     let known = head.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known = known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == answer.tag));
     let (status, body) =
@@ -230,7 +237,7 @@ fn whole(head: &Parts, answer: Answer) -> Response<Body> {
 }
 
 /// What is wrong, as the reader likes it.
-fn problem(head: &Parts, status: StatusCode, what: &'static str) -> Response<Body> {
+pub(super) fn problem(head: &Parts, status: StatusCode, what: &'static str) -> Response<Body> {
     let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("text/html") && !head.uri.path().starts_with("/api/") {
         return response(status, HTML, pages::problem(status.as_u16(), what).into());
