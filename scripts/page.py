@@ -14,7 +14,7 @@ import time
 import urllib.request
 
 WIDTHS = [(1280, 900), (768, 1024), (390, 844)]
-VIEWS = ["/", "/miners", "/windows", "/market", "/governance", "/evidence"]
+VIEWS = ["/", "/miners", "/windows", "/market", "/governance", "/evidence", "/try"]
 
 
 class Browser:

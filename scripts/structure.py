@@ -26,17 +26,17 @@ TEMPLAR_LINES = 7_000
 # Floors of ARCHITECTURE.md, the lowest first. A crate depends on crates of lower floors only.
 FLOORS = [
     ["base", "disk", "bucket"],
-    ["engine", "gradient", "corpus", "chain", "wallet"],
+    ["engine", "engine-torch", "gradient", "corpus", "chain", "wallet"],
     ["trainer", "gauntlet", "audit", "round", "ledger", "model"],
     ["record"],
-    ["node", "simulator", "dashboard"],
+    ["node", "simulator", "dashboard", "gateway"],
     ["localnet", "screen", "bench", "settings"],
     ["templar"],
 ]
 # Arrows within a floor that the picture has: user → used.
 WITHIN_FLOOR = {
     ("bucket", "base"), ("disk", "base"), ("bucket", "disk"),
-    ("gradient", "engine"), ("corpus", "engine"), ("gradient", "corpus"),
+    ("engine-torch", "engine"), ("gradient", "engine"), ("corpus", "engine"), ("gradient", "corpus"),
     ("gauntlet", "trainer"), ("round", "gauntlet"), ("model", "trainer"), ("trainer", "round"),
     ("audit", "trainer"), ("audit", "round"),
     ("screen", "localnet"), ("bench", "screen"), ("bench", "localnet"),

@@ -7,6 +7,7 @@ mod economics;
 mod guide;
 mod inner;
 mod judging;
+mod numerics;
 mod outer;
 mod parent;
 mod problem;
@@ -19,6 +20,7 @@ pub use economics::Economics;
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
+pub use numerics::is_open_numerics;
 pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
 pub use parent::Parent;
 pub use problem::Problem;
@@ -61,6 +63,9 @@ pub struct Genesis {
     pub model: ModelConfig,
     /// Numerics profile and kernel version that every node must compute with, such as `strict-2`.
     pub numerics: String,
+    /// Open classes that nodes may compute with instead, such as `torch-bf16`; none where a document does not name any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_numerics: Vec<String>,
     /// Where the first parameters come from.
     pub first_parameters: FirstParameters,
     /// State hash of the first parameters.
@@ -165,6 +170,7 @@ impl Genesis {
             clock,
             budget: WindowBudget::for_window(clock.blocks_per_window),
             numerics: DEFAULT_NUMERICS.to_owned(),
+            open_numerics: Vec::new(),
             first_parameters: FirstParameters::Seed(ContentHash::default()),
             first_state: StateHash::default(),
             parent: None,
@@ -198,6 +204,17 @@ impl Genesis {
         let judging = &mut genesis.judging;
         (judging.evaluation_sequences, judging.held_out_sequences) = (8, 1);
         genesis
+    }
+
+    /// Whether a node may compute with this numerics class.
+    pub fn allows_numerics(&self, class: &str) -> bool {
+        self.numerics == class || self.open_numerics.iter().any(|open| open == class)
+    }
+
+    /// The numerics classes that nodes may compute with, for people.
+    pub fn numerics_classes(&self) -> String {
+        let all: Vec<&str> = std::iter::once(&self.numerics).chain(&self.open_numerics).map(String::as_str).collect();
+        all.join(", ")
     }
 
     /// Turns audits on at this rate, with a ramp that is long enough for no shortcut to pay.
@@ -254,8 +271,7 @@ impl Genesis {
             self.name.len() <= 64,
             "at most 64 bytes long",
         );
-        let length = self.numerics.len();
-        checks.require("numerics", format!("{length} bytes long"), length <= 32, "at most 32 bytes long");
+        numerics::check(self, &mut checks);
         checks.at_least("clock.blocks_per_window", self.clock.blocks_per_window, 4);
         let continues = self.parent.is_none() || self.first_parameters == FirstParameters::Folder;
         checks.require("parent", "beside a seed", continues, "beside `\"first_parameters\": \"folder\"`");

@@ -19,6 +19,7 @@
 //! | `keys` | `Keypair`, `PublicKey`, `Signature`: sr25519, BIP-39 phrases, SS58 addresses |
 
 mod amount;
+mod exposition;
 mod fault;
 mod findings;
 mod genesis;
@@ -35,6 +36,7 @@ mod step_share;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
+pub use exposition::{EXPOSITION_TYPE, Exposition, MetricKind};
 pub use fault::{AtFault, Fault};
 pub use findings::{
     AgreedFinding, AgreedFindings, Finding, Findings, FindingsError, MAX_CANDIDATES, MAX_PROBES, Mark, OwnText, Probe,
@@ -44,7 +46,7 @@ pub use genesis::{
     AuditLots, AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics,
     FIELDS, FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser, InnerSchedule,
     JudgingRule, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay, RuleName,
-    ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget,
+    ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget, is_open_numerics,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};

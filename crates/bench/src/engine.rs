@@ -12,7 +12,7 @@ mod second_thread;
 mod turns;
 mod worker;
 
-pub use error::{EngineBenchError, SetUpError};
+pub use error::EngineBenchError;
 pub use measure::{Plan, measure};
 pub use models::names;
 pub use report::{Figures, Report};

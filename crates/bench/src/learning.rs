@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use templar_base::{BlockHash, BlockNumber, ContentHash, Genesis};
 use templar_corpus::Corpus;
-use templar_engine::preset;
+use templar_engine::{EngineSource, preset};
 use templar_localnet::{Inputs, NETUID, Plan, RuleName};
 
 /// Vocabulary of the corpus: that of `templar up`.
@@ -94,6 +94,8 @@ impl Learning {
             audit_rate: 0,
             rule: RuleName::default(),
             window_seconds: None,
+            engine: EngineSource::default(),
+            open_numerics: Vec::new(),
         };
         let plan = Plan::at_pace(&inputs, 24, f64::from(self.steps))?;
         let genesis = plan.genesis(BlockHash::default(), NETUID, BlockNumber::ZERO);

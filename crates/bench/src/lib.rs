@@ -2,8 +2,8 @@
 //!
 //! Each module measures one thing and returns its figures, which serialise to JSON and print as [`Section`]s:
 //! [`engine`] beside PyTorch, [`bucket`] beside SeaweedFS, [`gradient`] and [`convergence`] beside the published rules
-//! of exchange, [`judging`] beside the original's, [`learning`] a network beside training alone, [`ledger`] against
-//! the clock, [`scale`] a network of a larger model against a machine's memory.
+//! of exchange, [`judging`] beside the original's, [`learning`] a network beside training alone, [`ledger`] and
+//! [`gateway`] against the clock, [`scale`] a network of a larger model against a machine's memory.
 //! `templar bench` calls them; what takes long reports its [`Progress`].
 //!
 //! ```
@@ -17,6 +17,7 @@ pub mod bucket;
 pub mod convergence;
 pub mod engine;
 mod error;
+pub mod gateway;
 pub mod gradient;
 pub mod judging;
 pub mod learning;

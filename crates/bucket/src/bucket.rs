@@ -12,9 +12,13 @@ use crate::folder::FolderStore;
 use crate::key::{check_key, folder_prefix};
 use crate::location::Place;
 use crate::memory::MemoryStore;
+use crate::observed::ObservedStore;
 use crate::retry::RetryBudget;
 use crate::store::Store;
-use crate::{BucketError, BucketLocation, BucketOptions, Credentials, ListPage, ObjectFacts, PutMode, PutOutcome};
+use crate::{
+    BucketError, BucketLocation, BucketOptions, Credentials, ListPage, ObjectFacts, PutMode, PutOutcome,
+    TrafficObserver,
+};
 
 /// A handle to one bucket; clones share the connections. Needs a tokio runtime when it is used.
 #[derive(Debug, Clone)]
@@ -84,6 +88,12 @@ impl Bucket {
     /// `Bucket::over(Arc::new(Faulty::new(bucket.store().clone())), bucket.location().clone(), options)`.
     pub fn over(store: Arc<dyn Store>, location: BucketLocation, options: BucketOptions) -> Self {
         Self { location, options: Arc::new(options), store, writable: true }
+    }
+
+    /// The same bucket, with somebody who hears of its traffic.
+    pub fn observed_by(self, observer: Arc<dyn TrafficObserver>) -> Self {
+        let store = Arc::new(ObservedStore { store: self.store, observer });
+        Self { store, ..self }
     }
 
     /// The same bucket for reading only.

@@ -39,6 +39,7 @@ mod location;
 mod memory;
 mod object;
 mod object_folder;
+mod observed;
 mod options;
 mod retry;
 #[cfg(feature = "client")]
@@ -58,7 +59,10 @@ pub use key::{MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, check_key};
 pub use large::{Complaint, Delivery, LargeObject, LargeSource, PART_BYTES, PartIndex, download, download_to_file};
 pub use location::{BucketLocation, LocationKind, MAX_LOCATION_BYTES, Reach};
 pub use object::{ListPage, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
+pub use observed::TrafficObserver;
 pub use options::BucketOptions;
 #[cfg(feature = "server")]
 pub use server::{BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
 pub use store::Store;
+#[cfg(feature = "client")]
+pub use tls::client_config as tls_client_config;

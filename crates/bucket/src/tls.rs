@@ -11,7 +11,7 @@ const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// What this machine trusts: the certificates that `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else those of the system,
 /// else, where it has none, a copy of Mozilla's. They are read once. Fails, with the reason, where a variable names
 /// nothing that can be read: another choice than the operator's would be worse.
-pub(crate) fn client_config() -> Result<ClientConfig, String> {
+pub fn client_config() -> Result<ClientConfig, String> {
     static CONFIG: OnceLock<Result<ClientConfig, String>> = OnceLock::new();
     CONFIG.get_or_init(read).clone()
 }

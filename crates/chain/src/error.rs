@@ -79,6 +79,12 @@ pub enum ChainError {
         /// The oldest kept.
         oldest: BlockNumber,
     },
+    /// A record file is asked, and it does not hold that.
+    #[error("the record file does not hold {what}; ask the run's ledger")]
+    NotRecorded {
+        /// What was asked.
+        what: String,
+    },
     /// No such part of a snapshot.
     #[error("that part of the snapshot of block {block} is not offered; take the newest snapshot")]
     NoSnapshot {
@@ -198,6 +204,7 @@ impl AtFault for ChainError {
             | Self::NotQueued { .. }
             | Self::Undecided { .. }
             | Self::Pruned { .. }
+            | Self::NotRecorded { .. }
             | Self::NoSuchEpoch { .. }
             | Self::NoSuchSlot { .. }
             | Self::NoSuchSubnet { .. }

@@ -23,6 +23,7 @@ mod api;
 mod chart;
 mod error;
 mod follower;
+mod gateway_url;
 mod markup;
 mod metrics;
 mod options;
@@ -33,12 +34,13 @@ mod source;
 mod state;
 
 pub use error::DashboardError;
+pub use gateway_url::{GatewayUrl, GatewayUrlError};
 pub use options::Options;
-pub use server::{Dashboard, Listener};
+pub use server::{Dashboard, Listener, MetricsServer};
 pub use source::Source;
 pub use state::{
-    EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RunFacts, RunTotals, SettingFacts,
-    SlotView, Snapshot,
+    EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RecordFile, RunFacts, RunTotals,
+    SettingFacts, SlotView, Snapshot,
 };
 pub use templar_record::{
     AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord,

@@ -7,6 +7,7 @@ mod miner;
 mod miners;
 mod parts;
 mod run;
+mod try_it;
 mod window;
 mod words;
 
@@ -17,6 +18,7 @@ pub(crate) use miner::miner;
 pub(crate) use miners::{miners, ordered};
 pub(crate) use parts::Page;
 pub(crate) use run::{run, windows};
+pub(crate) use try_it::try_it;
 pub(crate) use window::window;
 
 use crate::markup::Markup;

@@ -4,21 +4,24 @@ mod answers;
 mod clients;
 mod events;
 mod patience;
+mod plain;
 mod route;
 mod site;
 
+pub use plain::MetricsServer;
 pub(crate) use route::{Order, Sort};
 
 use crate::follower::{Follower, Shared};
 use crate::{DashboardError, Options, Snapshot, Source};
 use clients::{Clients, subscriber};
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use patience::Patient;
-use site::{Body, Site};
+use site::{Body, RecordSite};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -81,7 +84,7 @@ impl Dashboard {
         let listener = TcpListener::from_std(listener.listener).map_err(failed)?;
         let shared = Arc::new(Shared::new());
         let following = tokio::spawn(Follower::new(source.clone(), Arc::clone(&shared), options.clone()).run());
-        let site = Arc::new(Site::new(source, Arc::clone(&shared), &options));
+        let site = Arc::new(RecordSite::new(source, Arc::clone(&shared), &options));
         let accepting = tokio::spawn(accept_all(listener, site, options));
         Ok(Self { url, shared, accepting, following })
     }
@@ -104,8 +107,17 @@ impl Drop for Dashboard {
     }
 }
 
+/// What answers.
+trait Site: Send + Sync + 'static {
+    /// Answers a request from its head.
+    fn answer(&self, client: IpAddr, head: &Parts) -> impl Future<Output = Response<Body>> + Send;
+
+    /// A connection found no place.
+    fn turned_away(&self);
+}
+
 /// Accepts and serves; dropping the future closes every connection.
-async fn accept_all(listener: TcpListener, site: Arc<Site>, options: Options) {
+async fn accept_all(listener: TcpListener, site: Arc<impl Site>, options: Options) {
     let clients = Arc::new(Clients::new(options.max_connections, options.max_connections_per_address));
     let mut connections = JoinSet::new();
     loop {
@@ -123,7 +135,7 @@ async fn accept_all(listener: TcpListener, site: Arc<Site>, options: Options) {
         };
         // A connection for which there is no place is closed at once.
         let Some(counted) = clients.admit(client) else {
-            site.counters().turned_away();
+            site.turned_away();
             continue;
         };
         let (site, options) = (Arc::clone(&site), options.clone());
@@ -134,7 +146,7 @@ async fn accept_all(listener: TcpListener, site: Arc<Site>, options: Options) {
     }
 }
 
-async fn serve(site: Arc<Site>, stream: TcpStream, client: IpAddr, options: &Options) {
+async fn serve(site: Arc<impl Site>, stream: TcpStream, client: IpAddr, options: &Options) {
     // Without it answers are slower, not wrong.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&site), client, request));
@@ -151,7 +163,11 @@ async fn serve(site: Arc<Site>, stream: TcpStream, client: IpAddr, options: &Opt
     }
 }
 
-async fn answer(site: Arc<Site>, client: IpAddr, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    site: Arc<impl Site>,
+    client: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     // Bodies are not read: nothing here takes one.
     let (head, _) = request.into_parts();
     Ok(site.answer(client, &head).await)

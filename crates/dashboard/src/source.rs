@@ -1,8 +1,12 @@
 //! Where everything that is shown comes from.
 
+use crate::{GatewayUrl, RecordFile};
 use std::sync::Arc;
 use templar_chain::{NodeChain, PublicChain};
-use templar_record::{PublicRecord, Rules};
+use templar_record::{PackedRecord, PublicRecord, Rules};
+
+/// Missing things of a record file that are shown.
+const MOST_GAPS: usize = 100;
 
 /// A run's public record, and what its ledger offers besides: market, votes, balances. Needs no key, and writes nothing.
 #[derive(Clone)]
@@ -13,6 +17,10 @@ pub struct Source {
     pub record: PublicRecord,
     /// The same ledger.
     pub chain: Arc<dyn PublicChain>,
+    /// A gateway that serves the run's model, where one is known.
+    pub gateway: Option<GatewayUrl>,
+    /// The file that both are read from; none where they are live.
+    pub file: Option<RecordFile>,
 }
 
 impl Source {
@@ -20,6 +28,19 @@ impl Source {
     pub fn new(run: Rules, chain: Arc<dyn PublicChain>) -> Self {
         let nodes: Arc<dyn NodeChain> = Arc::clone(&chain) as Arc<dyn NodeChain>;
         let record = PublicRecord::new(nodes, run.genesis.netuid);
-        Self { run, record, chain }
+        Self { run, record, chain, gateway: None, file: None }
+    }
+
+    /// The record out of a file; nothing else is contacted.
+    pub fn of_file(packed: &PackedRecord) -> Self {
+        let facts = packed.facts();
+        let file = RecordFile {
+            record: packed.root(),
+            block: facts.head,
+            made_by: facts.made_by.chars().take(120).collect(),
+            gaps: facts.gaps.iter().take(MOST_GAPS).cloned().collect(),
+        };
+        let (run, record, chain) = (packed.run().clone(), packed.record(), packed.chain());
+        Self { run, record, chain, gateway: None, file: Some(file) }
     }
 }

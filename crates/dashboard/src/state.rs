@@ -3,10 +3,10 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use templar_base::{Alpha, BlockNumber, Mark, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
+use templar_base::{Alpha, BlockNumber, ContentHash, Mark, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
 use templar_chain::governance::ProposalView;
 use templar_chain::market::{Candle, EpochRecord, MarketSummary};
-use templar_record::{Measured, WindowMoment, WindowRecord};
+use templar_record::{Gap, Measured, WindowMoment, WindowRecord};
 
 /// The ledger's newest block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,6 +42,21 @@ pub struct RunFacts {
     pub checkpoint_windows: u64,
     /// Part of the payloads that are audited, in thousandths.
     pub audit_rate_per_mille: u32,
+    /// The file that all of it is read from; none where it is read from ledger and buckets.
+    pub record_file: Option<RecordFile>,
+}
+
+/// A file that holds the record of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordFile {
+    /// BLAKE3 of its content.
+    pub record: ContentHash,
+    /// The ledger's block when it was packed.
+    pub block: BlockNumber,
+    /// The program that packed it; foreign text.
+    pub made_by: String,
+    /// What could not be packed, and why; foreign text.
+    pub gaps: Vec<Gap>,
 }
 
 /// A slot of the subnet, and what the kept windows say of who holds it.

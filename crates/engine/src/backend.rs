@@ -4,6 +4,8 @@ use crate::cpu::Cpu;
 use crate::device_engine::DeviceEngine;
 use crate::machine::MAX_THREADS;
 use crate::{Device, DeviceName, Engine, EngineError, Isa, MemoryNeeds, NumericsId, OptimiserConfig};
+use std::fmt;
+use std::sync::Arc;
 use templar_base::ModelConfig;
 
 /// The model to open, and how it shall be run.
@@ -35,9 +37,12 @@ impl OpenRequest {
 }
 
 /// A kind of device. The binary passes those that it was built with to [`open`].
-pub trait Backend: Sync {
+pub trait Backend: Send + Sync {
     /// The first part of its devices' names.
     fn name(&self) -> &'static str;
+
+    /// The arithmetic of its engines.
+    fn numerics(&self) -> NumericsId;
 
     /// The devices that can be opened now, the preferred one first.
     fn probe(&self) -> Vec<Device>;
@@ -61,6 +66,57 @@ pub fn open(
     Err(EngineError::UnknownDevice { name: device.clone(), available })
 }
 
+/// What a program computes on: a device, and the backend that opens engines on it. Whoever opens engines takes one.
+#[derive(Clone)]
+pub struct EngineSource {
+    device: DeviceName,
+    backend: Arc<dyn Backend>,
+}
+
+impl EngineSource {
+    /// Engines of this backend on this device.
+    pub fn new(device: DeviceName, backend: Arc<dyn Backend>) -> Self {
+        Self { device, backend }
+    }
+
+    /// Engines on this device of the CPU; an error where there is none of this name.
+    pub fn on_cpu(device: DeviceName) -> Result<Self, EngineError> {
+        let available: Vec<DeviceName> = CpuBackend.probe().into_iter().map(|found| found.name).collect();
+        match available.contains(&device) {
+            true => Ok(Self::new(device, Arc::new(CpuBackend))),
+            false => Err(EngineError::UnknownDevice { name: device, available }),
+        }
+    }
+
+    /// The arithmetic of the engines.
+    pub fn numerics(&self) -> NumericsId {
+        self.backend.numerics()
+    }
+
+    /// The device.
+    pub fn device(&self) -> &DeviceName {
+        &self.device
+    }
+
+    /// Opens an engine. All its parameters are zero.
+    pub fn open(&self, request: OpenRequest) -> Result<Box<dyn Engine>, EngineError> {
+        open(&self.device, &[self.backend.as_ref()], request)
+    }
+}
+
+impl Default for EngineSource {
+    /// The CPU with its best instructions.
+    fn default() -> Self {
+        Self::new(DeviceName::cpu(), Arc::new(CpuBackend))
+    }
+}
+
+impl fmt::Debug for EngineSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EngineSource").field(&self.device).finish()
+    }
+}
+
 /// The CPU, in the strict profile: `cpu` with the best instructions of the machine, or `cpu:scalar`, `cpu:neon`,
 /// `cpu:avx2`, `cpu:avx512`, all of which compute the same bits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +129,10 @@ impl CpuBackend {
 impl Backend for CpuBackend {
     fn name(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn numerics(&self) -> NumericsId {
+        NumericsId::STRICT
     }
 
     fn probe(&self) -> Vec<Device> {

@@ -26,6 +26,22 @@ impl Batch {
     pub fn new(tokens: Vec<u32>, sequences: usize, length: usize) -> Self {
         Self { tokens, sequences, length, end_of_text: None }
     }
+
+    /// Checks that the numbers fit each other and that each token is one of the vocabulary. Gives the number of targets
+    /// that count.
+    pub fn check(&self, vocab_size: usize) -> Result<usize, EngineError> {
+        let Self { ref tokens, sequences, length, .. } = *self;
+        let needed = length.checked_add(1).and_then(|row| row.checked_mul(sequences));
+        if needed != Some(tokens.len()) || length > u32::MAX as usize {
+            return Err(EngineError::BatchShape { sequences, length, actual: tokens.len() });
+        }
+        if sequences == 0 || length == 0 {
+            return Err(EngineError::Empty("the batch"));
+        }
+        check_tokens(tokens, vocab_size, true)?;
+        let targets = tokens.chunks_exact(length + 1).flat_map(|row| &row[1..]);
+        Ok(targets.filter(|&&target| target != IGNORED_TOKEN).count())
+    }
 }
 
 /// A checked batch, split into what the model reads and what it shall say.
@@ -44,15 +60,8 @@ pub(crate) struct Positions {
 
 impl Positions {
     pub(crate) fn new(batch: &Batch, vocab_size: usize) -> Result<Self, EngineError> {
+        batch.check(vocab_size)?;
         let Batch { ref tokens, sequences, length, end_of_text } = *batch;
-        let needed = length.checked_add(1).and_then(|row| row.checked_mul(sequences));
-        if needed != Some(tokens.len()) || length > u32::MAX as usize {
-            return Err(EngineError::BatchShape { sequences, length, actual: tokens.len() });
-        }
-        if sequences == 0 || length == 0 {
-            return Err(EngineError::Empty("the batch"));
-        }
-        check_tokens(tokens, vocab_size, true)?;
         let mut positions = Self { sequences, length, ..Self::default() };
         for row in tokens.chunks_exact(length + 1) {
             positions.inputs.extend_from_slice(&row[..length]);
@@ -125,6 +134,7 @@ mod tests {
         assert_eq!(positions.targets, [9, 2, 3, 4, 5, IGNORED_TOKEN]);
         assert_eq!(positions.document_starts, [0, 0, 2, 0, 1, 1]);
         assert_eq!(positions.counted_targets(), 5);
+        assert_eq!(batch.check(10), Ok(5));
     }
 
     #[test]

@@ -79,6 +79,12 @@ pub trait Engine: Send {
     /// layer instead of all. No bit of a result depends on it.
     fn set_recomputing(&mut self, is_recomputing: bool) -> Result<(), EngineError>;
 
+    /// Why this engine can do nothing any more, if so: the processes that held its parameters are gone. Whoever holds it
+    /// opens a new one and writes what was kept.
+    fn lost(&self) -> Option<&str> {
+        None
+    }
+
     /// Text generation; an error if this engine has none.
     fn generator(&mut self) -> Result<&mut dyn Generator, EngineError> {
         Err(EngineError::CannotGenerate(self.device().to_owned()))

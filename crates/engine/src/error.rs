@@ -28,6 +28,13 @@ pub enum EngineError {
     /// parameters: write them again, or open a new engine.
     #[error(transparent)]
     Device(#[from] OpsError),
+    /// The processes that an engine computes with could not be started, or rejected the request.
+    #[error("{0}")]
+    Process(String),
+    /// The processes that an engine computes with are gone, and parameters and moments with them. Every further request
+    /// fails so: open a new engine, and write what was kept.
+    #[error("{0}")]
+    Lost(String),
     /// The machine has too little memory for the model; nothing was allocated.
     #[error("{0}")]
     Memory(#[source] TooLittleMemory),
@@ -107,6 +114,13 @@ pub enum EngineError {
     /// A text came back to another engine than the one that began it.
     #[error("the text was begun by an engine of another kind; advance it with the engine that began it")]
     ForeignText,
+}
+
+impl EngineError {
+    /// Whether the engine cannot be used any more: its parameters are gone.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_))
+    }
 }
 
 fn names(devices: &[DeviceName]) -> String {

@@ -7,8 +7,8 @@
 mod sampler;
 mod stop;
 
-pub use sampler::GenerateOptions;
 pub(crate) use sampler::Sampler;
+pub use sampler::{GenerateOptions, TokenLogprobs};
 pub use stop::StopStrings;
 
 use crate::EngineError;
@@ -34,6 +34,8 @@ pub struct Generation {
     /// Tokens that the model has not read yet: the prompt, later the newest token.
     pub(crate) unread: Vec<u32>,
     pub(crate) tokens: Vec<u32>,
+    /// One for each token, where they are asked for.
+    pub(crate) logprobs: Vec<TokenLogprobs>,
     pub(crate) limit: usize,
     pub(crate) finish: Option<Finish>,
 }
@@ -57,12 +59,23 @@ impl Generation {
         let limit = options.max_new_tokens.min(room);
         let cache = cache(prompt.len() + limit)?;
         let finish = (limit == 0).then_some(Finish::Length);
-        Ok(Self { sampler, cache, unread: prompt.to_vec(), tokens: Vec::new(), limit, finish })
+        let (unread, tokens, logprobs) = (prompt.to_vec(), Vec::new(), Vec::new());
+        Ok(Self { sampler, cache, unread, tokens, logprobs, limit, finish })
     }
 
     /// The new tokens so far, without the one that ends the text.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
+    }
+
+    /// How likely each of [`Self::tokens`] was; empty unless [`GenerateOptions::logprobs`] asks for it.
+    pub fn logprobs(&self) -> &[TokenLogprobs] {
+        &self.logprobs
+    }
+
+    /// The most tokens that the text may get: what was asked for, or what the model's positions leave.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Why the text ended, if it has.
@@ -79,17 +92,18 @@ impl Generation {
     pub(crate) fn choose(&mut self, logits: &mut [f32]) -> Result<Option<u32>, EngineError> {
         match self.finish {
             Some(_) => Ok(None),
-            None => self.sampler.choose(logits).map(|token| self.take(token)),
+            None => self.sampler.choose_with_logprobs(logits).map(|(token, logprobs)| self.take(token, logprobs)),
         }
     }
 
     /// Takes the token that was chosen; returns it if it belongs to the text.
-    fn take(&mut self, token: u32) -> Option<u32> {
+    fn take(&mut self, token: u32, logprobs: Option<TokenLogprobs>) -> Option<u32> {
         if self.sampler.is_end(token) {
             self.finish = Some(Finish::StopToken);
             return None;
         }
         self.tokens.push(token);
+        self.logprobs.extend(logprobs);
         self.unread = vec![token];
         if self.tokens.len() >= self.limit {
             self.finish = Some(Finish::Length);
@@ -104,6 +118,13 @@ pub trait Generator: Send {
     ///
     /// Its memory is allocated at once, for the prompt and all new tokens.
     fn begin(&mut self, prompt: &[u32], options: &GenerateOptions) -> Result<Generation, EngineError>;
+
+    /// Reads one piece of a long prompt, so that other texts can advance in between; false where nothing is left that
+    /// [`Self::advance`] would not read in one pass. The tokens of the text are the same either way.
+    fn read_ahead(&mut self, text: &mut Generation) -> Result<bool, EngineError> {
+        let _ = text;
+        Ok(false)
+    }
 
     /// Adds a token to each text, in one pass for those whose prompts are read; returns the new tokens, none for a text
     /// that has ended. After an error the texts have ended. What a text has read with earlier parameters stays so.

@@ -105,7 +105,7 @@ mod schedule;
 mod segments;
 mod transformer;
 
-pub use backend::{Backend, CpuBackend, OpenRequest, open};
+pub use backend::{Backend, CpuBackend, EngineSource, OpenRequest, open};
 pub use batch::{Batch, IGNORED_TOKEN};
 pub use buffer::Buffer;
 pub use cpu::{Cpu, elementary, fma_burst};
@@ -114,7 +114,7 @@ pub use device::{Device, DeviceName, DeviceNameError};
 pub use device_engine::DeviceEngine;
 pub use engine::{Engine, StepReport};
 pub use error::EngineError;
-pub use generate::{Finish, GenerateOptions, Generation, Generator, StopStrings};
+pub use generate::{Finish, GenerateOptions, Generation, Generator, StopStrings, TokenLogprobs};
 pub use initial::initial_parameters;
 pub use layout::{ParamLayout, Tensor};
 pub use machine::{MAX_THREADS, MemoryBound, MemoryRoom, TooLittleMemory, check_memory, cores, memory_rooms};

@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 /// The order of every floating-point operation, as a profile and the version of the kernels that carry it out.
 ///
-/// Two engines of the same id compute the same bits from the same inputs. Written `strict-2`.
+/// Two engines of the same exact id compute the same bits from the same inputs: `strict-2`. An open class, such as
+/// `torch-bf16`, promises closeness only. It has no version, and nothing that it computes can be replayed to the bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumericsId {
     /// The family of rules.
     pub profile: Profile,
-    /// Raised whenever a change of the kernels changes any bit of any result.
+    /// Raised whenever a change of the kernels changes any bit of any result; 0 in an open class.
     pub kernel_version: u32,
 }
 
@@ -19,17 +20,43 @@ pub struct NumericsId {
 pub enum Profile {
     /// Everything in f32 in one fixed order: equal bits on every machine.
     Strict,
+    /// PyTorch with products in bf16, and parameters, sums of gradients and moments in f32. Open.
+    TorchBf16,
+    /// PyTorch in f32, for comparisons with [`Self::Strict`]. Open.
+    TorchF32,
+}
+
+impl Profile {
+    const ALL: [Self; 3] = [Self::Strict, Self::TorchBf16, Self::TorchF32];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::TorchBf16 => "torch-bf16",
+            Self::TorchF32 => "torch-f32",
+        }
+    }
 }
 
 impl NumericsId {
     /// What this crate's CPU engine computes.
     pub const STRICT: Self = Self { profile: Profile::Strict, kernel_version: 2 };
+    /// What PyTorch computes in bf16.
+    pub const TORCH_BF16: Self = Self { profile: Profile::TorchBf16, kernel_version: 0 };
+    /// What PyTorch computes in f32.
+    pub const TORCH_F32: Self = Self { profile: Profile::TorchF32, kernel_version: 0 };
+
+    /// Whether the same inputs give the same bits everywhere, so that a training can be replayed.
+    pub const fn is_exact(self) -> bool {
+        matches!(self.profile, Profile::Strict)
+    }
 }
 
 impl fmt::Display for NumericsId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.profile {
-            Profile::Strict => write!(f, "strict-{}", self.kernel_version),
+        match self.is_exact() {
+            true => write!(f, "{}-{}", self.profile.name(), self.kernel_version),
+            false => f.write_str(self.profile.name()),
         }
     }
 }
@@ -43,9 +70,12 @@ impl FromStr for NumericsId {
     type Err = NumericsIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let version = text.strip_prefix("strict-").and_then(|digits| digits.parse().ok());
-        let id = version.map(|kernel_version| Self { profile: Profile::Strict, kernel_version });
-        id.filter(|id| id.to_string() == text).ok_or_else(|| NumericsIdError(text.to_owned()))
+        let read = |profile: Profile| {
+            let version = text.strip_prefix(profile.name())?.trim_start_matches('-');
+            let kernel_version = if version.is_empty() { 0 } else { version.parse().ok()? };
+            Some(Self { profile, kernel_version }).filter(|id| id.to_string() == text)
+        };
+        Profile::ALL.into_iter().find_map(read).ok_or_else(|| NumericsIdError(text.to_owned()))
     }
 }
 
@@ -114,8 +144,15 @@ mod tests {
 
     #[test]
     fn the_id_reads_back_and_strangers_are_refused() {
-        assert_eq!("strict-2".parse(), Ok(NumericsId::STRICT));
-        for text in ["strict-", "strict-01", "strict-+1", "fast-1", ""] {
+        for id in [NumericsId::STRICT, NumericsId::TORCH_BF16, NumericsId::TORCH_F32] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+            assert_eq!(id.is_exact(), id == NumericsId::STRICT);
+            assert_eq!(templar_base::is_open_numerics(&id.to_string()), !id.is_exact());
+        }
+        assert_eq!(NumericsId::STRICT.to_string(), "strict-2");
+        for text in
+            ["strict", "strict-", "strict-01", "strict-+1", "torch-bf16-1", "torch-bf16-", "torch", "fast-1", ""]
+        {
             assert!(text.parse::<NumericsId>().is_err(), "{text}");
         }
     }

@@ -166,6 +166,33 @@ fn a_cache_gives_the_logits_of_recomputing() {
 }
 
 #[test]
+fn a_prompt_that_is_read_ahead_gives_the_same_text() {
+    let config = ModelConfig { max_position_embeddings: 1_300, ..config() };
+    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(config.clone())).unwrap();
+    engine.write(Buffer::Parameters, 0, &initial_parameters(&config, [3; 32])).unwrap();
+    let options = GenerateOptions { max_new_tokens: 12, logprobs: Some(3), ..Default::default() };
+    // The last piece of a prompt may be a single token.
+    for length in [3, 512, 513, 1_100] {
+        let prompt: Vec<u32> = (0..length).map(|place| place * 7 % 301).collect();
+        let generator = engine.generator().unwrap();
+        let mut whole = generator.begin(&prompt, &options).unwrap();
+        let mut pieces = generator.begin(&prompt, &options).unwrap();
+        let mut read = 0;
+        while generator.read_ahead(&mut pieces).unwrap() {
+            read += 1;
+        }
+        assert_eq!(read, (length - 1) / 512, "pieces of {length} tokens");
+        while whole.finish().is_none() {
+            generator.advance(&mut [&mut whole]).unwrap();
+            generator.advance(&mut [&mut pieces]).unwrap();
+        }
+        assert_eq!((whole.tokens(), whole.logprobs()), (pieces.tokens(), pieces.logprobs()), "{length} tokens");
+        assert_eq!(whole.logprobs().len(), 12);
+        assert!(whole.logprobs().iter().all(|entry| entry.top[0] == (entry.token, entry.logprob)));
+    }
+}
+
+#[test]
 fn micro_batches_add_up_to_the_gradient_of_the_whole() {
     let whole = Batch::new([batch(1, 2, 40).tokens, batch(2, 2, 40).tokens].concat(), 4, 40);
     let parts = [1, 2].map(|index| Batch { end_of_text: None, ..batch(index, 2, 40) });

@@ -123,6 +123,8 @@ pub struct Expectation<'a> {
     pub start_state: StateHash,
     /// The run's numerics.
     pub numerics: &'a str,
+    /// Open classes that the run allows beside them.
+    pub open_numerics: &'a [String],
     /// Tokens of one inner step.
     pub tokens_per_step: u64,
     /// Batches assigned to a miner in a window.
@@ -151,7 +153,7 @@ pub fn check_payload(payload: &Payload, expected: &Expectation<'_>) -> Result<()
     if metadata.start_state != expected.start_state {
         return Err(Rejection::WrongStart);
     }
-    if metadata.numerics != expected.numerics {
+    if metadata.numerics != expected.numerics && !expected.open_numerics.contains(&metadata.numerics) {
         return Err(Rejection::WrongNumerics { actual: metadata.numerics.clone() });
     }
     let own_steps = metadata.inner_steps.checked_sub(metadata.carried_steps);

@@ -75,6 +75,7 @@ fn expectation<'a>(
         uid,
         start_state: input.start_state,
         numerics: &input.genesis.numerics,
+        open_numerics: &input.genesis.open_numerics,
         tokens_per_step: (data.sequences_per_batch * data.sequence_length) as u64,
         batches_per_window: data.batches_per_window as u32,
         inner_steps: input.inner_steps,

@@ -541,6 +541,7 @@ fn bounds_hold_exactly_at_their_edge() {
             uid: CHEAT,
             start_state: arena.metadata(CHEAT).start_state,
             numerics: "strict-2",
+            open_numerics: &[],
             tokens_per_step: 32,
             batches_per_window: 4,
             inner_steps: 4,

@@ -311,6 +311,26 @@ async fn a_gateway_serves_no_more_than_is_paid_for() {
     assert!(other.is_err());
 }
 
+/// The balance of an account that was read before a settlement has what was settled in it still.
+#[tokio::test]
+async fn an_account_read_before_a_settlement_is_read_again() {
+    let town = Town::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let meter = town.meter(&folder.path().join("meter.redb"));
+    town.open(&town.bob, TAO).await.unwrap();
+    let (terms, before) = (town.profile.access.clone(), town.account(&town.bob));
+    let generation = |units| (Service::Generation, units);
+    meter.reserve(RequestId([1; 16]), &before, &terms, generation(9_000)).unwrap();
+    meter.charge(RequestId([1; 16]), 9_000).unwrap();
+    meter.settle(&town.chain, town.profile.netuid).await.unwrap();
+    let old = meter.reserve(RequestId([2; 16]), &before, &terms, generation(9_000));
+    assert!(matches!(old, Err(MeterError::OldView)), "{old:?}");
+    let now = town.account(&town.bob);
+    let dear = meter.reserve(RequestId([2; 16]), &now, &terms, generation(9_000));
+    assert!(matches!(dear, Err(MeterError::NotEnough { .. })), "{dear:?}");
+    meter.reserve(RequestId([2; 16]), &now, &terms, generation(1_000)).unwrap();
+}
+
 #[tokio::test]
 async fn trades_become_candles_and_a_market() {
     let town = Town::new().await;

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 /// A child that keeps dying is restarted after pauses up to this long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How much lower the miners' priority is than that of the other processes, in the system's units (0 to 19).
+/// How much lower the priority of miners and of the gateway is than that of the other processes, in the system's units (0 to 19).
 const MINER_NICENESS: i32 = 5;
 /// A child that ended by itself this often in a row, and never lived for a while, is not restarted: half a minute with the
 /// pauses. Kills do not count, since whoever kills may do so for long; nor does what befalls a child that has worked, since
@@ -79,10 +79,11 @@ fn spawn(program: &Path, folder: &Folder, recipe: &Recipe) -> Result<Child, Chil
     Ok(child)
 }
 
-/// Miners compute all the time, and all nodes wait for the validators: so miners have a lower priority.
+/// Miners compute all the time, a gateway as long as it is asked, and all nodes wait for the validators: so those two have
+/// a lower priority.
 fn lower_priority(child: &Child, recipe: &Recipe) {
     let process = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
-    if recipe.arguments.first().is_some_and(|role| role == "miner") && process.is_some() {
+    if recipe.arguments.first().is_some_and(|role| role == "miner" || role == "gateway") && process.is_some() {
         // Where the system does not allow it, a window takes a little longer.
         let _ = rustix::process::setpriority_process(process, MINER_NICENESS);
     }

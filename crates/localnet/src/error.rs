@@ -59,6 +59,16 @@ pub enum SetupError {
         /// The flags that ask for something else.
         flags: String,
     },
+    /// The network's nodes compute with other numerics than the engine that is asked for; the caller is at fault.
+    #[error("the network in {} computes with the numerics {has}, and this engine with {class}", root.display())]
+    OtherNumerics {
+        /// The network's folder.
+        root: PathBuf,
+        /// The classes that it allows.
+        has: String,
+        /// The engine's.
+        class: String,
+    },
     /// The network has no room for the nodes that are asked for; the caller is at fault.
     #[error(
         "the network in {} has room for {nodes} more nodes: funds of its owner end there", root.display()
@@ -210,7 +220,14 @@ pub enum SetupError {
 impl SetupError {
     /// Whether the command was used wrongly, rather than having failed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::OtherWish { .. } | Self::NoRoom { .. } | Self::TooLittleMemory { .. } | Self::Preset(_))
+        matches!(
+            self,
+            Self::OtherWish { .. }
+                | Self::OtherNumerics { .. }
+                | Self::NoRoom { .. }
+                | Self::TooLittleMemory { .. }
+                | Self::Preset(_)
+        )
     }
 
     /// What to do about it, for people who use `templar up`.
@@ -221,6 +238,9 @@ impl SetupError {
             }
             Self::Ended { log, .. } | Self::Child(ChildError::KeepsEnding { log, .. }) => {
                 return Some(format!("read {}", log.display()));
+            }
+            Self::OtherNumerics { .. } => {
+                "choose the engine with --engine (torch for torch-bf16, cpu for strict), or start over with --fresh"
             }
             Self::NoRoom { .. } => "take fewer --miners or --validators, or start over with --fresh",
             Self::TooLittleMemory { .. } => "take a smaller --preset, or fewer --miners and --validators",

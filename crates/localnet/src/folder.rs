@@ -81,6 +81,9 @@ pub struct Settings {
     /// Names the text that was asked for, as [`TextSources::key`](templar_corpus::TextSources::key) does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Further flags of the nodes, such as those of their engine; they hold for this start.
+    #[serde(skip)]
+    pub node_flags: Vec<String>,
 }
 
 /// The folder of one local network, held by this process alone.
@@ -196,7 +199,17 @@ impl Settings {
     /// Settings of a new network.
     pub fn new(validators: usize, miners: usize) -> Self {
         let (listen, run, text) = (None, None, None);
-        Self { version: VERSION, validators, miners, ledger_port: 0, bucket_port: 0, listen, run, text }
+        Self {
+            version: VERSION,
+            validators,
+            miners,
+            ledger_port: 0,
+            bucket_port: 0,
+            listen,
+            run,
+            text,
+            node_flags: Vec::new(),
+        }
     }
 
     /// The nodes: miners first, so that they get the lowest uids, which have data.

@@ -8,9 +8,7 @@ use templar_base::{
     OuterRule, RateDecay, TensorClass, WindowBudget,
 };
 use templar_corpus::Corpus;
-use templar_engine::{
-    Batch, Buffer, CpuBackend, DeviceName, EngineError, NumericsId, OpenRequest, initial_parameters, open,
-};
+use templar_engine::{Batch, Buffer, EngineError, EngineSource, NumericsId, OpenRequest, initial_parameters};
 use templar_gradient::state_hash;
 
 /// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
@@ -61,6 +59,10 @@ pub struct Inputs<'a> {
     pub audit_rate: u32,
     /// Length of a window in seconds; chosen by the measured speed where it is not given.
     pub window_seconds: Option<u64>,
+    /// What the nodes compute with.
+    pub engine: EngineSource,
+    /// Open numerics classes that other nodes may compute with.
+    pub open_numerics: Vec<String>,
 }
 
 /// A plan, before the ledger's hash and the start block are known.
@@ -71,8 +73,8 @@ pub struct Plan {
 }
 
 /// Seconds of one inner step alone on one core.
-fn measure_step(model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
-    let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(model.clone()))?;
+fn measure_step(source: &EngineSource, model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
+    let mut engine = source.open(OpenRequest::new(model.clone()))?;
     engine.write(Buffer::Parameters, 0, params)?;
     let (sequences, length) = (Fit::USUAL.sequences_per_batch, Fit::USUAL.sequence_length);
     let count = sequences * (length + 1);
@@ -92,7 +94,7 @@ impl Plan {
     /// Measures the machine and chooses the rules. They stay as they are for the whole run: the genesis holds them.
     pub fn new(inputs: &Inputs<'_>) -> Result<Self, SetupError> {
         let params = initial_parameters(&inputs.model, inputs.seed);
-        let step = measure_step(&inputs.model, &params)?;
+        let step = measure_step(&inputs.engine, &inputs.model, &params)?;
         // All nodes compute at the same time while the validators judge.
         let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
         let judging = crowding * step * (Fit::USUAL.evaluation as f64 / Fit::USUAL.sequences_per_batch as f64) * 2.0;
@@ -112,6 +114,8 @@ impl Plan {
         let mut genesis = shape_of(inputs.model.clone(), inputs.miners, inputs.rule);
         put_text(&mut genesis, inputs.corpus, miners, fit);
         put_clock(&mut genesis, blocks);
+        genesis.numerics = inputs.engine.numerics().to_string();
+        genesis.open_numerics.clone_from(&inputs.open_numerics);
         if inputs.audit_rate > 0 {
             genesis.set_audit_rate(inputs.audit_rate);
         }

@@ -137,6 +137,8 @@ fn make_plan(corpus: &Corpus, options: &NetworkOptions, settings: &Settings) -> 
         rule: options.rule.unwrap_or_default(),
         audit_rate: options.audit_rate.unwrap_or_default(),
         window_seconds: options.window_seconds,
+        engine: options.engine.clone(),
+        open_numerics: options.open_numerics.iter().cloned().collect(),
     })
 }
 

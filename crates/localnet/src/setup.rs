@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use templar_base::Genesis;
 use templar_chain::{Chain, RpcChain, RpcOptions};
-use templar_dashboard::{Dashboard, Listener, Options, Source};
+use templar_dashboard::{Dashboard, GatewayUrl, Listener, Options, Source};
 use templar_record::Rules;
 
 /// The wallet that owns the subnet and pays for new nodes.
@@ -44,17 +44,21 @@ pub struct Network {
 }
 
 impl Network {
-    /// Serves its public record as a page, where somebody wants one.
-    pub fn serve(&self, listener: Option<Listener>) -> Result<Option<Dashboard>, SetupError> {
+    /// Serves its public record as a page, where somebody wants one; `gateway` answers with its model, where one runs.
+    pub fn serve(
+        &self,
+        listener: Option<Listener>,
+        gateway: Option<GatewayUrl>,
+    ) -> Result<Option<Dashboard>, SetupError> {
         let Some(listener) = listener else { return Ok(None) };
         let run = Rules::new(self.genesis.clone())?;
-        let source = Source::new(run, Arc::new(self.chain.clone()));
+        let source = Source { gateway, ..Source::new(run, Arc::new(self.chain.clone())) };
         Ok(Some(Dashboard::start(listener, source, Options::default())?))
     }
 }
 
 /// A free port, the old one if it is still free.
-fn free_port(host: IpAddr, old: u16) -> Result<u16, SetupError> {
+pub(crate) fn free_port(host: IpAddr, old: u16) -> Result<u16, SetupError> {
     let bind = |port| TcpListener::bind((host, port)).and_then(|listener| listener.local_addr());
     let address = bind(old).or_else(|_| bind(0)).map_err(|source| SetupError::NoPort { host, source })?;
     Ok(address.port())
@@ -168,7 +172,8 @@ fn start_nodes(folder: &Folder, settings: &Settings, children: &mut Children) ->
             ("--bucket", location.to_string()),
         ];
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-        let arguments = std::iter::once(role.name().to_owned()).chain(arguments).collect();
+        let arguments = std::iter::once(role.name().to_owned()).chain(arguments);
+        let arguments = arguments.chain(settings.node_flags.iter().cloned()).collect();
         let variables = vec![
             (ACCESS_KEY_VARIABLE.to_owned(), key.access_key.clone()),
             (SECRET_KEY_VARIABLE.to_owned(), key.secret_key.clone()),

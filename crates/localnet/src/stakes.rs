@@ -1,10 +1,10 @@
 //! What the ledger adds to the view of a network.
 
-use crate::{FolderError, NETUID, Network, View, Watch, read_settings};
+use crate::{FolderError, NETUID, View, Watch, read_settings};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use templar_base::{Alpha, BlockNumber, Genesis, Netuid, Uid};
+use templar_base::{Alpha, BlockNumber, Genesis, Netuid, Uid, WindowClock};
 use templar_chain::{Chain, RpcChain, RpcOptions};
 
 /// How often stakes are read from the ledger.
@@ -47,6 +47,16 @@ impl Stakes {
     }
 }
 
+impl View {
+    /// The newest block, with its window and the share of that which is over.
+    pub(crate) fn set_block(&mut self, clock: &WindowClock, block: BlockNumber) {
+        self.block = block;
+        self.window = clock.window_of(block);
+        let share = |window| block.blocks_since(clock.start_of(window)) as f64 / clock.blocks_per_window as f64;
+        self.window_share = self.window.map_or(0.0, share);
+    }
+}
+
 impl Watch {
     /// The network in `root` as it is now, from its journals and its ledger, and the ledger's newest block; no block where
     /// the ledger is away, which is a fact to show. None where there is no network.
@@ -66,14 +76,10 @@ impl Watch {
     }
 
     /// The view of a running network: journals, stakes, and the share of the window that is over.
-    pub fn view_of(&self, network: &Network, stakes: &Stakes, remarks: &[String], since: Duration) -> View {
+    pub fn view_of(&self, genesis: &Genesis, stakes: &Stakes, remarks: &[String], since: Duration) -> View {
         let mut view = self.view(remarks);
-        let clock = &network.genesis.clock;
         view.seconds = since.as_secs_f64();
-        view.window = clock.window_of(view.block);
-        view.window_share = view
-            .window
-            .map_or(0.0, |window| (view.block.0 - clock.start_of(window).0) as f64 / clock.blocks_per_window as f64);
+        view.set_block(&genesis.clock, view.block);
         stakes.add_to(&mut view);
         view
     }

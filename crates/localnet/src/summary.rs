@@ -1,7 +1,8 @@
 //! What the windows of one run of a network come to.
 
-use crate::{View, Watch, WindowEvent};
+use crate::{View, WindowEvent};
 use serde::Serialize;
+use templar_base::Window;
 
 /// The result of one run of a network.
 #[derive(Debug, Clone, Serialize)]
@@ -43,16 +44,15 @@ impl Tally {
         self.out_of_sync += u64::from(event.nodes_in_sync != event.nodes);
     }
 
-    /// The summary of the windows so far.
-    pub fn summary(&self, watch: &Watch, view: &View) -> Summary {
-        let losses = watch.seen_losses();
+    /// The summary of the windows so far, with the held-out losses at their starts and why windows were null.
+    pub fn summary(&self, losses: &[(Window, f64)], null_reasons: Vec<(String, usize)>, view: &View) -> Summary {
         Summary {
             event: "summary",
             first_heldout_loss: losses.first().map(|(_, loss)| *loss),
             last_heldout_loss: losses.last().map(|(_, loss)| *loss),
             windows: self.windows,
             null_windows: view.null_windows,
-            null_reasons: watch.null_reasons(),
+            null_reasons,
             tokens: view.tokens,
             seconds: view.seconds,
             utilisation: view.utilisation,

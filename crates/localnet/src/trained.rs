@@ -48,7 +48,7 @@ impl OpenRecord {
 
     /// The record for a dashboard. Keep this for as long as that is served: of a stopped network it serves the buckets.
     pub fn source(&self) -> Source {
-        Source { run: self.run.clone(), record: self.record.clone(), chain: Arc::clone(&self.chain) }
+        Source { record: self.record.clone(), ..Source::new(self.run.clone(), Arc::clone(&self.chain)) }
     }
 
     /// The record of the network in `root`. Where it does not run, ledger and buckets are read in its folders; nothing is

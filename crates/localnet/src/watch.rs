@@ -130,9 +130,23 @@ pub struct NodeView {
     pub stake: Option<Alpha>,
 }
 
+/// What a view is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ViewSource {
+    /// The journals of nodes that this command runs.
+    #[default]
+    Own,
+    /// The journals of nodes that another command runs.
+    Journals,
+    /// The public record alone.
+    Record,
+}
+
 /// Everything that the screen shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
+    /// What it is made of.
+    pub source: ViewSource,
     /// Seconds since the start of this command.
     pub seconds: f64,
     /// The newest block.
@@ -141,7 +155,7 @@ pub struct View {
     pub window: Option<Window>,
     /// How much of it is over, 0 to 1.
     pub window_share: f64,
-    /// Held-out loss at the start of each window, oldest first.
+    /// Held-out loss at the start of each window, oldest first; of the public record that on the text of judgement.
     pub curve: Vec<(Window, f64)>,
     /// The newest window that is over.
     pub last: Option<WindowEvent>,
@@ -394,6 +408,7 @@ impl Watch {
     pub fn view(&self, remarks: &[String]) -> View {
         let nodes: Vec<NodeView> = self.names.iter().map(|name| self.node_view(name)).collect();
         View {
+            source: ViewSource::Own,
             seconds: 0.0,
             block: nodes.iter().filter_map(|node| node.status.as_ref()).map(|s| s.head).max().unwrap_or_default(),
             window: None,

@@ -6,6 +6,7 @@ use crate::{RuleName, SetupError};
 use std::collections::BTreeSet;
 use templar_base::ModelConfig;
 use templar_corpus::{SourceError, TextSources};
+use templar_engine::EngineSource;
 
 /// Who chose a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub struct NetworkOptions {
     pub rule: Option<RuleName>,
     /// Payloads of a thousand that are audited by replay; none where it is not given.
     pub audit_rate: Option<u32>,
+    /// What its nodes compute with.
+    pub engine: EngineSource,
+    /// Open numerics class that other nodes may compute with.
+    pub open_numerics: Option<String>,
     /// Number of miners.
     pub miners: Option<usize>,
     /// Number of validators.
@@ -61,6 +66,11 @@ pub(crate) fn compare(
     options: &NetworkOptions,
     text: Option<&TextSources>,
 ) -> Result<Vec<String>, SetupError> {
+    let class = options.engine.numerics().to_string();
+    if !existing.genesis.allows_numerics(&class) {
+        let (root, has) = (existing.root.clone(), existing.genesis.numerics_classes());
+        return Err(SetupError::OtherNumerics { root, has, class });
+    }
     let mut differences = differences(existing, options);
     if let Some(text) = text
         && !is_its_text(existing, text)?
@@ -112,6 +122,8 @@ fn differences(existing: &Existing, options: &NetworkOptions) -> Vec<Difference>
     let rate = genesis.audit.rate_per_mille;
     let other = options.audit_rate.is_some_and(|wanted| wanted != rate);
     flag(other, "--audit-rate", format!("an audit rate of {}", f64::from(rate) / 1e3));
+    let other = options.open_numerics.as_ref().is_some_and(|wanted| !genesis.allows_numerics(wanted));
+    flag(other, "--open-numerics", format!("the numerics {}", genesis.numerics_classes()));
     let model = templar_engine::preset(&options.preset.value, genesis.model.vocab_size);
     if options.preset.by != By::Default && model.is_ok_and(|model| model != genesis.model) {
         found.push(Difference { has: name_of(&genesis.model), flag: "--preset", by: options.preset.by.clone() });

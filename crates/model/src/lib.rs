@@ -8,8 +8,8 @@
 //! ```
 //! use std::sync::Arc;
 //! use templar_corpus::{Corpus, CorpusBuilder, Source};
-//! use templar_engine::preset;
-//! use templar_model::{Checkpoint, CorpusName, Inputs, Limits, Recipe, Training};
+//! use templar_engine::{EngineSource, preset};
+//! use templar_model::{Checkpoint, Computing, CorpusName, Inputs, Limits, Recipe, Training};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let root = tempfile::tempdir()?;
@@ -23,7 +23,8 @@
 //! let recipe = Recipe { sequence_length: Some(16), batch: Some(2), ..Recipe::default() };
 //! let plan = recipe.plan("nano", &config, Some(2), name)?;
 //! let limits = Limits { steps: Some(2), ..Limits::default() };
-//! let inputs = Inputs { config, parameters: None, origin: None, corpus, threads: 1 };
+//! let computing = Computing { engine: EngineSource::default(), threads: 1 };
+//! let inputs = Inputs { config, parameters: None, origin: None, corpus, computing };
 //! let mut training = Training::new(plan, limits, inputs)?;
 //! while training.progress().0 < 1.0 {
 //!     training.step()?;
@@ -67,4 +68,4 @@ pub use sampling::Sampling;
 pub use session::{Ended, Listener, Session, TrainingEvent};
 pub use source::{Model, OpenError, engine_of, open_engine};
 pub use stream::{GenerateError, GeneratedText, Streamed, Writer, generate_texts, stream};
-pub use training::{Inputs, Limits, Origin, Plan, Record, Training, TrainingError};
+pub use training::{Computing, Inputs, Limits, Origin, Plan, Record, Training, TrainingError};

@@ -36,6 +36,7 @@ impl Sampling {
             repetition_penalty: self.repetition_penalty,
             seed,
             stop_tokens: checkpoint.stop_tokens(),
+            ..GenerateOptions::default()
         }
     }
 

@@ -14,7 +14,7 @@ use templar_engine::checkpoint::{
     generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder, unused_config_keys,
 };
 use templar_engine::{
-    Buffer, CpuBackend, DeviceName, Engine, EngineError, MemoryNeeds, OpenRequest, TooLittleMemory, check_memory,
+    Buffer, Engine, EngineError, EngineSource, MemoryNeeds, OpenRequest, TooLittleMemory, check_memory,
 };
 
 /// A config.json has a few kilobytes.
@@ -246,7 +246,7 @@ fn broken(path: &Path) -> impl Fn(CheckpointError) -> OpenError + '_ {
 
 /// Opens an engine on the CPU.
 pub fn open_engine(request: OpenRequest) -> Result<Box<dyn Engine>, EngineError> {
-    templar_engine::open(&DeviceName::cpu(), &[&CpuBackend], request)
+    EngineSource::default().open(request)
 }
 
 /// An engine with these parameters in it.

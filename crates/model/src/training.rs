@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::evaluation::{held_out_batches, mean_loss, piece_sequences};
 use crate::export::{all_settings, write_all};
 use crate::recipe::{DEFAULT_FINAL_SHARE, check_training};
-use crate::source::{OpenError, open_engine};
+use crate::source::OpenError;
 use crate::{Companions, FileError, folder};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use templar_base::{ContentHash, ModelConfig};
 use templar_corpus::{AssignmentError, Corpus, CorpusError, PlanError, TextOrder, TokenizerError};
 use templar_engine::checkpoint::{CONFIG_FILE, PARAMETERS_FILE, Precision, SpecialTokens, StreamError, write_streamed};
 use templar_engine::{
-    Batch, Buffer, Decay, Engine, EngineError, GenerateOptions, MatrixOptimiser, OpenRequest, OptimiserConfig,
-    OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset, read_optimiser,
-    write_optimiser,
+    Batch, Buffer, Decay, Engine, EngineError, EngineSource, GenerateOptions, MatrixOptimiser, OpenRequest,
+    OptimiserConfig, OptimiserStateError, Schedule, StepReport, UnknownPreset, initial_parameters, preset,
+    read_optimiser, write_optimiser,
 };
 use templar_trainer::BatchRule;
 
@@ -232,6 +232,15 @@ pub struct Inputs {
     pub origin: Option<Origin>,
     /// The text.
     pub corpus: Arc<Corpus>,
+    /// What it is computed with.
+    pub computing: Computing,
+}
+
+/// What a training is computed with; another start may take another engine.
+#[derive(Debug, Clone)]
+pub struct Computing {
+    /// What opens the engine.
+    pub engine: EngineSource,
     /// Threads of the engine.
     pub threads: usize,
 }
@@ -263,7 +272,7 @@ pub struct Training {
 impl Training {
     /// A training that has not started. Fails where the text is too small for the plan.
     pub fn new(plan: Plan, limits: Limits, inputs: Inputs) -> Result<Self, TrainingError> {
-        let Inputs { config, parameters, origin, corpus, threads } = inputs;
+        let Inputs { config, parameters, origin, corpus, computing } = inputs;
         let record = Record {
             tokenizer: corpus.tokenizer().hash(),
             plan,
@@ -284,14 +293,19 @@ impl Training {
         if !origin.special.end.contains(&end) {
             origin.special.end.push(end);
         }
-        let mut training = Self::with_record(record, config, origin, corpus, threads)?;
+        let mut training = Self::with_record(record, config, origin, corpus, computing)?;
         let parameters = parameters.unwrap_or_else(|| initial_parameters(training.engine.config(), first));
         training.engine.write(Buffer::Parameters, 0, &parameters)?;
         Ok(training)
     }
 
     /// Resumes a training from its checkpoint.
-    pub fn resume(path: &Path, record: Record, corpus: Arc<Corpus>, threads: usize) -> Result<Self, TrainingError> {
+    pub fn resume(
+        path: &Path,
+        record: Record,
+        corpus: Arc<Corpus>,
+        computing: Computing,
+    ) -> Result<Self, TrainingError> {
         corpus.check_names(record.plan.corpus_hash, record.tokenizer).map_err(TrainingError::OtherCorpus)?;
         let checkpoint =
             Checkpoint::open(path).map_err(|source| TrainingError::Open { path: path.to_owned(), source })?;
@@ -303,7 +317,7 @@ impl Training {
             return Err(TrainingError::OtherModel { path: path.join(CONFIG_FILE) });
         }
         let Checkpoint { config, special, parameters, companions, .. } = checkpoint;
-        let mut training = Self::with_record(record, config, Origin { special, companions }, corpus, threads)?;
+        let mut training = Self::with_record(record, config, Origin { special, companions }, corpus, computing)?;
         training.engine.write(Buffer::Parameters, 0, &parameters)?;
         read_optimiser(training.engine.as_mut(), &mut state.as_slice())
             .map_err(|source| TrainingError::OptimiserState { path: state_path, source })?;
@@ -315,7 +329,7 @@ impl Training {
         config: ModelConfig,
         origin: Origin,
         corpus: Arc<Corpus>,
-        threads: usize,
+        computing: Computing,
     ) -> Result<Self, TrainingError> {
         let plan = &record.plan;
         let order = seed(plan.seed, "order of the text");
@@ -323,11 +337,15 @@ impl Training {
         let text = TextOrder::new(Arc::clone(&corpus), order, length, batch, LEFT_OUT_PERCENT)?;
         let held_out =
             held_out_batches(&corpus, plan.sequence_length as usize).map_err(TrainingError::TooLittleHeldOutText)?;
-        // The least that any choice of the caller needs: recomputing may be chosen later.
-        check_training(&plan.preset, &config, plan.sequence_length as usize, plan.batch, plan.optimiser, true)
-            .map_err(EngineError::Memory)?;
+        let Computing { engine, threads } = computing;
+        // The least that any choice of the caller needs: recomputing may be chosen later. What another engine needs, and
+        // of whose memory, is its own to say.
+        if engine.numerics().is_exact() {
+            check_training(&plan.preset, &config, plan.sequence_length as usize, plan.batch, plan.optimiser, true)
+                .map_err(EngineError::Memory)?;
+        }
         let optimiser = OptimiserConfig { hidden_matrices: plan.optimiser, ..OptimiserConfig::default() };
-        let engine = open_engine(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
+        let engine = engine.open(OpenRequest::new(config).with_optimiser(optimiser).with_threads(threads))?;
         let seconds_before = record.seconds;
         Ok(Self { record, engine, corpus, text, held_out, origin, started: Instant::now(), seconds_before })
     }
@@ -373,6 +391,11 @@ impl Training {
         self.record.last_held_out_loss = Some(loss);
         self.record.seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
         Ok(loss)
+    }
+
+    /// Whether the engine generates text, for samples.
+    pub fn can_sample(&mut self) -> bool {
+        self.engine.generator().is_ok()
     }
 
     /// What the model writes after this prompt now; the step is the seed.

@@ -6,12 +6,13 @@ use crate::heavy::HeavyThreads;
 use crate::ratings_store::RatingsStore;
 use crate::snapshot::{load_shared, save_shared};
 use crate::window_work::{FollowWork, WindowWork};
-use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError};
+use crate::{Data, DataFolder, Journal, JournalEntry, Network, NodeError, NodeMetrics};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use templar_base::{ContentHash, Uid, Window, WindowRules};
 use templar_chain::HeadStream;
+use templar_engine::EngineSource;
 use templar_gradient::{Aggregate, OuterState};
 use templar_record::{KnownComplaints, Rules, other_run};
 use templar_round::{AggregateSource, Event, FailedEffect, Follower, Position, Role};
@@ -33,10 +34,14 @@ pub struct NodeOptions {
     pub data: PathBuf,
     /// Computing threads.
     pub threads: usize,
+    /// What it trains or judges with.
+    pub engine: EngineSource,
     /// The model folder that a run of [`templar_base::FirstParameters::Folder`] starts from.
     pub first_parameters: Option<PathBuf>,
     /// Where every entry of the journal goes as well; entries that find it full are left out.
     pub listener: Option<mpsc::Sender<JournalEntry>>,
+    /// Where the node's numbers go, if somebody wants them.
+    pub metrics: Option<Arc<NodeMetrics>>,
 }
 
 /// What the parts of a node share.
@@ -84,7 +89,11 @@ pub(crate) async fn open(
 ) -> Result<Opened, NodeError> {
     let folder = DataFolder::open(&options.data, run.id, role)?;
     checkpoint::remove_drafts(&folder)?;
-    let journal = Journal::new(&options.data).heard_by(options.listener.clone());
+    let journal = Journal::new(&options.data).heard_by(options.listener.clone()).measured_by(options.metrics.clone());
+    let network = match &options.metrics {
+        Some(metrics) => network.observed_by(Arc::clone(metrics)),
+        None => network,
+    };
     let (chain, netuid) = (&network.record.chain, network.record.netuid);
     run.check_ledger(chain.hyperparameters(netuid).await?.genesis)?;
     let hotkey = network.hotkey.public();

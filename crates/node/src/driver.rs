@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::journal::now_ms;
+use crate::metrics::Queues;
 use crate::worker::Worker;
 use crate::{JournalEntry, NodeError, NodeStatus};
 use std::sync::Arc;
@@ -59,7 +60,12 @@ pub(crate) async fn drive(
                 continue;
             }
             _ = status.tick() => {
-                context.journal.set_status(&actor.status(context));
+                let status = actor.status(context);
+                if let Some(metrics) = context.journal.metrics() {
+                    let queues = Queues { events: events.len(), tasks: tasks.len(), heavy: context.heavy.taken() };
+                    metrics.set_status(&status, queues, context.ratings.rating_of(context.uid));
+                }
+                context.journal.set_status(&status);
                 continue;
             }
             event = events.recv() => match event {

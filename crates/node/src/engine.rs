@@ -2,20 +2,25 @@
 
 use crate::NodeError;
 use templar_base::InnerOptimiser;
-use templar_engine::{CpuBackend, DeviceName, Engine, OpenRequest, OptimiserConfig};
+use templar_engine::{Engine, EngineSource, OpenRequest, OptimiserConfig};
 use templar_record::Rules;
 
-/// An engine that computes with the run's numerics, on this many threads.
-pub fn open_engine(run: &Rules, threads: usize) -> Result<Box<dyn Engine>, NodeError> {
+/// An engine of this source that computes with numerics that the run allows, on this many threads.
+pub fn open_engine(run: &Rules, source: &EngineSource, threads: usize) -> Result<Box<dyn Engine>, NodeError> {
     let request = OpenRequest::new(run.genesis.model.clone())
         .with_optimiser(optimiser_config(&run.genesis.inner))
         .with_threads(threads);
-    let engine = templar_engine::open(&DeviceName::cpu(), &[&CpuBackend], request)?;
-    let actual = engine.numerics().to_string();
-    if actual != run.genesis.numerics {
-        return Err(NodeError::Numerics { wanted: run.genesis.numerics.clone(), actual });
+    check_numerics(run, source)?;
+    Ok(source.open(request)?)
+}
+
+/// Fails where the run does not allow the numerics of this source's engines.
+pub fn check_numerics(run: &Rules, source: &EngineSource) -> Result<(), NodeError> {
+    let actual = source.numerics().to_string();
+    match run.genesis.allows_numerics(&actual) {
+        true => Ok(()),
+        false => Err(NodeError::Numerics { wanted: run.genesis.numerics_classes(), actual }),
     }
-    Ok(engine)
 }
 
 fn optimiser_config(inner: &InnerOptimiser) -> OptimiserConfig {

@@ -102,7 +102,10 @@ pub enum NodeError {
         other: RunId,
     },
     /// This program computes with other numerics than the run asks for.
-    #[error("the run asks for numerics `{wanted}`, this program computes with `{actual}`; use the matching release")]
+    #[error(
+        "the run allows the numerics {wanted}, and this node's engine computes with `{actual}`; choose the engine with \
+        --engine (cpu for strict numerics, torch for torch-bf16), or use the matching release"
+    )]
     Numerics {
         /// What the genesis says.
         wanted: String,
@@ -164,6 +167,12 @@ pub enum NodeError {
     /// A thread of this node has ended.
     #[error("the node's computing thread has ended; see the message before, then start the node again")]
     WorkerGone,
+    /// The processes that this node computes with are gone. What is on disk is whole.
+    #[error("the engine is gone: {reason}; start the node again, which resumes from what is on disk")]
+    EngineLost {
+        /// How.
+        reason: String,
+    },
     /// A task or thread of this node panicked. What is on disk is whole.
     #[error("{what} of this node panicked: {reason}; this program is at fault, start the node again")]
     Panicked {

@@ -7,12 +7,19 @@ use tokio::sync::Semaphore;
 #[derive(Debug, Clone)]
 pub(crate) struct HeavyThreads {
     places: Arc<Semaphore>,
+    all: usize,
 }
 
 impl HeavyThreads {
     /// At most this many pieces of work at a time.
     pub(crate) fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places.max(1))) }
+        let all = places.max(1);
+        Self { places: Arc::new(Semaphore::new(all)), all }
+    }
+
+    /// Places that are taken, and all places.
+    pub(crate) fn taken(&self) -> (usize, usize) {
+        (self.all.saturating_sub(self.places.available_permits()), self.all)
     }
 
     /// Does the work on a thread of its own; a panic in it is a panic of the task that waits for it.

@@ -1,11 +1,12 @@
 //! What a node did, for people and programs: one JSON object a line, and one small file with where it stands.
 
+use crate::NodeMetrics;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use templar_audit::Finding;
 use templar_base::{BlockNumber, StateHash, Uid, Window};
@@ -72,6 +73,15 @@ pub enum JournalEntry {
         window: Window,
         /// What it says.
         standing: String,
+        /// The contribution in nats, if it was measured.
+        #[serde(default)]
+        contribution: Option<f64>,
+        /// Its standard error.
+        #[serde(default)]
+        standard_error: Option<f64>,
+        /// The rating afterwards.
+        #[serde(default)]
+        rating: Option<f64>,
     },
     /// The outcome of a window was applied.
     Applied {
@@ -217,6 +227,7 @@ pub struct Journal {
     /// What was warned of lately, and when.
     warned: Mutex<VecDeque<(Instant, String)>>,
     listener: Option<mpsc::Sender<JournalEntry>>,
+    metrics: Option<Arc<NodeMetrics>>,
 }
 
 #[derive(Serialize)]
@@ -235,7 +246,8 @@ pub(crate) fn now_ms() -> u64 {
 impl Journal {
     /// A journal in `folder`, which is there.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), file: Mutex::new(None), warned: Mutex::default(), listener: None }
+        let (file, warned) = (Mutex::new(None), Mutex::default());
+        Self { folder: folder.to_owned(), file, warned, listener: None, metrics: None }
     }
 
     /// With someone who hears every entry; what finds no room is left out.
@@ -243,11 +255,24 @@ impl Journal {
         Self { listener, ..self }
     }
 
+    /// With metrics that are made of every entry and status.
+    pub fn measured_by(self, metrics: Option<Arc<NodeMetrics>>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The metrics that are made of it.
+    pub(crate) fn metrics(&self) -> Option<&NodeMetrics> {
+        self.metrics.as_deref()
+    }
+
     /// Adds a line. A journal that cannot be written does not stop the node.
     pub fn add(&self, entry: &JournalEntry) {
         match entry {
             JournalEntry::Warning { message } => tracing::warn!("{message}"),
             entry => tracing::info!("{}", serde_json::to_string(entry).unwrap_or_default()),
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.note(entry);
         }
         if let Some(listener) = &self.listener {
             let _ = listener.try_send(entry.clone());

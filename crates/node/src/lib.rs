@@ -5,7 +5,7 @@
 //! [`templar_record::Rules`] are what follows from a genesis, [`Data`] is what follows from a corpus; [`Network`] is the
 //! public record with a node's key and its own bucket; [`run_miner`] and [`run_validator`] are the two roles. A node keeps
 //! everything that it needs to resume in its [`DataFolder`], written atomically, and reports what it does in a
-//! [`Journal`].
+//! [`Journal`]; its numbers are [`NodeMetrics`].
 
 mod aggregate;
 mod anchor;
@@ -28,6 +28,7 @@ mod holders;
 mod journal;
 mod judging;
 mod lanes;
+mod metrics;
 mod miner;
 mod miner_worker;
 mod network;
@@ -46,10 +47,11 @@ pub use audit::{AuditStore, EvidenceError, verify_evidence};
 pub use context::NodeOptions;
 pub use data::Data;
 pub use data_folder::{DataFolder, DataFolderError};
-pub use engine::open_engine;
+pub use engine::{check_numerics, open_engine};
 pub use error::NodeError;
 pub use journal::{Journal, JournalEntry, MinerLine, NodeStatus, read_status};
 pub use judging::{AssignedTexts, EvaluationModel, evaluation_parts};
+pub use metrics::{Balances, NodeMetrics};
 pub use miner::run_miner;
 pub use network::{Network, bucket_options};
 pub use templar_audit::{AuditFinding, Finding as AuditResult, Proof};

@@ -42,7 +42,7 @@ pub async fn run_miner(
     let follower = context.follower(&shared, AggregateSource::Download);
     let progress = Arc::new(Mutex::new(MinerProgress::default()));
     let (own, told) = (Arc::clone(&context), Arc::clone(&progress));
-    let computing = context.heavy.run(move || MinerWorker::new(own, told, shared, options.threads)).await?;
+    let computing = context.heavy.run(move || MinerWorker::new(own, told, shared, &options)).await?;
     // A payload from long ago is of no use to anyone.
     let pending = computing.pending().filter(|pending| pending.window >= follower.position().next).cloned();
     let machine = Miner::new(follower, pending.as_ref().map(|pending| (pending.window, pending.commitment)));
@@ -151,7 +151,14 @@ async fn read_verdict(context: Arc<Context>, window: Window, hash: ContentHash, 
         Err(error) => return context.journal.warn(format!("the verdict on window {window} cannot be read: {error}")),
     };
     let Some(own) = verdict.miner(context.uid) else { return };
-    context.journal.add(&JournalEntry::Verdict { window, standing: own.standing.describe() });
+    let measured = own.contribution.as_ref();
+    context.journal.add(&JournalEntry::Verdict {
+        window,
+        standing: own.standing.describe(),
+        contribution: measured.map(|own| own.mean.to_f64()),
+        standard_error: measured.map(|own| own.standard_error.to_f64()),
+        rating: own.rating_after.map(|rating| rating.mean),
+    });
 }
 
 async fn begin(context: Arc<Context>, worker: Worker<MinerCommand>, window: Window) {

@@ -5,8 +5,8 @@ use crate::audit::KeptForAudits;
 use crate::context::Context;
 use crate::engine::open_engine;
 use crate::snapshot::{MinerState, Pending, save_shared};
-use crate::worker::{Command, Reply};
-use crate::{JournalEntry, NodeError};
+use crate::worker::{Command, EngineGone, Reply};
+use crate::{JournalEntry, NodeError, NodeOptions};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -119,7 +119,7 @@ impl MinerWorker {
         context: Arc<Context>,
         progress: Arc<Mutex<MinerProgress>>,
         shared: SharedState,
-        threads: usize,
+        options: &NodeOptions,
     ) -> Result<Self, NodeError> {
         let run = &context.run;
         let rules = WorkerRules {
@@ -127,10 +127,10 @@ impl MinerWorker {
             uid: context.uid,
             layout: run.layout.clone(),
             outer: run.genesis.outer.clone(),
-            numerics: run.genesis.numerics.clone(),
+            numerics: options.engine.numerics().to_string(),
         };
         let folder = &context.folder;
-        let mut engine = open_engine(run, threads)?;
+        let mut engine = open_engine(run, &options.engine, options.threads)?;
         let state = MinerState::load(folder)?;
         if let Some(state) = &state
             && !state.load_optimiser(engine.as_mut(), folder)?
@@ -168,18 +168,18 @@ impl MinerWorker {
     }
 
     /// Runs until the node drops its handle.
-    pub(crate) fn run(mut self, commands: Receiver<Command<MinerCommand>>) {
+    pub(crate) fn run(mut self, commands: Receiver<Command<MinerCommand>>) -> Result<(), EngineGone> {
         loop {
             let command = if self.trainer.has_batch() {
                 match commands.try_recv() {
                     Ok(command) => Some(command),
                     Err(TryRecvError::Empty) => None,
-                    Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Disconnected) => return Ok(()),
                 }
             } else {
                 match commands.recv() {
                     Ok(command) => Some(command),
-                    Err(_) => return,
+                    Err(_) => return Ok(()),
                 }
             };
             match command {
@@ -190,6 +190,7 @@ impl MinerWorker {
                     }
                 }
             }
+            EngineGone::check(self.trainer.learner().engine())?;
         }
     }
 

@@ -1,10 +1,10 @@
 //! A node's connections: the public record, its own key and its own bucket.
 
-use crate::NodeError;
+use crate::{NodeError, NodeMetrics};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{AtFault, BlockNumber, Keypair, Netuid};
-use templar_bucket::{Bucket, BucketOptions};
+use templar_bucket::{Bucket, BucketOptions, TrafficObserver};
 use templar_chain::{Call, ChainError, NodeChain, Topic};
 use templar_record::PublicRecord;
 
@@ -38,6 +38,12 @@ impl Network {
     /// A node's connections; nothing is contacted yet.
     pub fn new(chain: Arc<dyn NodeChain>, netuid: Netuid, hotkey: Keypair, bucket: Bucket) -> Self {
         Self { record: PublicRecord::new(chain, netuid), hotkey, bucket }
+    }
+
+    /// The same connections, with metrics of what the buckets carry.
+    pub(crate) fn observed_by(self, metrics: Arc<NodeMetrics>) -> Self {
+        let bucket = self.bucket.observed_by(Arc::clone(&metrics) as Arc<dyn TrafficObserver>);
+        Self { record: self.record.observed_by(metrics), bucket, ..self }
     }
 
     /// Says on the ledger where the own bucket is, unless it says so already.

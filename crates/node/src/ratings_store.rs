@@ -74,6 +74,11 @@ impl RatingsStore {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The newest agreed rating of a miner.
+    pub(crate) fn rating_of(&self, uid: Uid) -> Option<f64> {
+        self.held().ratings.miners.get(&uid).map(|record| record.rating.mean)
+    }
+
     /// Announces that a window is being settled, so that what comes later waits for it.
     pub(crate) fn begin(self: &Arc<Self>) -> Settling {
         self.settling.send_modify(|settling| *settling += 1);

@@ -53,7 +53,7 @@ pub async fn run_validator(
     let follower = context.follower(&shared, AggregateSource::Payloads);
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let own = Arc::clone(&context);
-    let computing = context.heavy.run(move || ValidatorWorker::new(own, shared, options.threads)).await?;
+    let computing = context.heavy.run(move || ValidatorWorker::new(own, shared, &options)).await?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
     let is_audited = context.run.genesis.audit.is_on();
     let audits = is_audited.then(|| AuditStore::load(&context.folder)).transpose()?.map(Arc::new);

@@ -7,8 +7,8 @@ use crate::engine::open_engine;
 use crate::gather::Gathered;
 use crate::judging::{AssignedTexts, EvaluationModel, evaluation_parts};
 use crate::snapshot::save_shared;
-use crate::worker::{Command, Reply};
-use crate::{JournalEntry, NodeError};
+use crate::worker::{Command, EngineGone, Reply};
+use crate::{JournalEntry, NodeError, NodeOptions};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -73,13 +73,14 @@ pub(crate) struct ValidatorWorker {
 }
 
 impl ValidatorWorker {
-    pub(crate) fn new(context: Arc<Context>, shared: SharedState, threads: usize) -> Result<Self, NodeError> {
-        let (engine, held_out) = (open_engine(&context.run, threads)?, context.data.held_out()?);
+    pub(crate) fn new(context: Arc<Context>, shared: SharedState, options: &NodeOptions) -> Result<Self, NodeError> {
+        let engine = open_engine(&context.run, &options.engine, options.threads)?;
+        let held_out = context.data.held_out()?;
         Ok(Self { context, engine, shared, held_out, audits: VecDeque::new() })
     }
 
     /// Runs until the node drops its handle.
-    pub(crate) fn run(mut self, commands: Receiver<Command<ValidatorCommand>>) {
+    pub(crate) fn run(mut self, commands: Receiver<Command<ValidatorCommand>>) -> Result<(), EngineGone> {
         self.measure_held_out();
         loop {
             let command = if self.audits.is_empty() {
@@ -90,8 +91,9 @@ impl ValidatorWorker {
             match command {
                 Ok(command) => self.interrupt_for(command),
                 Err(TryRecvError::Empty) => self.audit_one_step(),
-                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Disconnected) => return Ok(()),
             }
+            EngineGone::check(self.engine.as_ref())?;
         }
     }
 

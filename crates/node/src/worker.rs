@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use templar_base::{StateHash, Window};
+use templar_engine::Engine;
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_round::Position;
 use tokio::sync::{oneshot, watch};
@@ -28,11 +29,32 @@ pub(crate) enum Command<R> {
     Role(R),
 }
 
+/// Why a computing thread cannot go on: the processes of its engine are gone.
+pub(crate) struct EngineGone(pub String);
+
+impl EngineGone {
+    /// An error if this engine is lost.
+    pub(crate) fn check(engine: &dyn Engine) -> Result<(), Self> {
+        match engine.lost() {
+            Some(reason) => Err(Self(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The handle of a computing thread. The thread ends when the last handle is dropped.
 pub(crate) struct Worker<R> {
     name: &'static str,
     commands: SyncSender<Command<R>>,
-    ended: watch::Receiver<Option<String>>,
+    ended: watch::Receiver<Option<End>>,
+}
+
+/// How a computing thread ended.
+#[derive(Debug, Clone)]
+enum End {
+    Panicked(String),
+    /// Its engine is gone.
+    Lost(String),
 }
 
 impl<R> Clone for Worker<R> {
@@ -45,7 +67,7 @@ impl<R: Send + 'static> Worker<R> {
     /// Starts the thread.
     pub(crate) fn start(
         name: &'static str,
-        body: impl FnOnce(Receiver<Command<R>>) + Send + 'static,
+        body: impl FnOnce(Receiver<Command<R>>) -> Result<(), EngineGone> + Send + 'static,
     ) -> Result<Self, NodeError> {
         let (commands, receiver) = sync_channel(QUEUE);
         let (end, ended) = watch::channel(None);
@@ -53,8 +75,9 @@ impl<R: Send + 'static> Worker<R> {
         let started = thread.spawn(move || {
             // What the thread was changing is not looked at again: a panic ends the node.
             let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| body(receiver))) {
-                Ok(()) => "it stopped".to_owned(),
-                Err(panic) => panic_text(panic.as_ref()),
+                Ok(Ok(())) => End::Panicked("it stopped".to_owned()),
+                Ok(Err(EngineGone(reason))) => End::Lost(reason),
+                Err(panic) => End::Panicked(panic_text(panic.as_ref())),
             };
             end.send_replace(Some(reason));
         });
@@ -62,12 +85,14 @@ impl<R: Send + 'static> Worker<R> {
         Ok(Self { name, commands, ended })
     }
 
-    /// Waits until the thread ends, which it does by itself only in a panic.
+    /// Waits until the thread ends, which it does by itself only in a panic, or when its engine is gone.
     pub(crate) async fn ended(&self) -> NodeError {
         let mut ended = self.ended.clone();
-        let reason = match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "it stopped".to_owned(),
+        let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        let reason = match end {
+            Some(End::Lost(reason)) => return NodeError::EngineLost { reason },
+            Some(End::Panicked(reason)) => reason,
+            None => "it stopped".to_owned(),
         };
         NodeError::Panicked { what: format!("the {} thread", self.name), reason }
     }
@@ -95,6 +120,13 @@ impl<R: Send + 'static> Worker<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_is_gone_is_reported_with_what_to_do() {
+        let worker = Worker::<()>::start("miner", |_| Err(EngineGone("rank 1 ended".to_owned()))).unwrap();
+        let error = worker.ended().await.to_string();
+        assert!(error.contains("rank 1 ended") && error.contains("start the node again"), "{error}");
+    }
 
     #[tokio::test]
     async fn a_panic_of_the_thread_is_reported_with_its_reason() {

@@ -12,7 +12,8 @@ use templar_gauntlet::Ratings;
 use templar_gradient::OuterState;
 use templar_round::{Applied, Majority, ObjectKey, Signed, applied_majority};
 
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// A manifest names a few files.
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// What the signature of a manifest stands for.
 pub const CHECKPOINT_PURPOSE: &str = "checkpoint";
 
@@ -106,7 +107,8 @@ pub(crate) async fn fetch_latest_ratings(
     newest_of(run, window, |next| ratings_at(run, record, next, scratch)).await
 }
 
-async fn ratings_at(
+/// The ratings at the start of a window that has a checkpoint.
+pub(crate) async fn ratings_at(
     run: &Rules,
     record: &PublicRecord,
     window: Window,
@@ -327,14 +329,18 @@ async fn fetch_tokenizer(
 async fn fetch_ratings(record: &PublicRecord, holders: &Holders, scratch: &Path) -> Result<Ratings, RecordError> {
     let not_agreed =
         || RecordError::NotAgreed { what: "the ratings in the checkpoint", window: holders.manifest.window };
-    let is_it = |file: &CheckpointFile| file.name == RATINGS_FILE && file.bytes <= MAX_RATINGS_BYTES;
-    let wanted = position(&holders.manifest, is_it).ok_or_else(not_agreed)?;
+    let wanted = ratings_object(&holders.manifest).ok_or_else(not_agreed)?;
     fetch_file(record, wanted, &holders.by, scratch).await?;
     let bytes = std::fs::read(scratch).map_err(|source| RecordError::Io { path: scratch.to_owned(), source })?;
     remove(scratch)?;
     let is_agreed = ContentHash::of(&bytes) == holders.agreed.record;
     let ratings = is_agreed.then(|| serde_json::from_slice(&bytes).ok()).flatten();
     ratings.ok_or_else(not_agreed)
+}
+
+/// The ratings of a checkpoint, as an object of the buckets.
+pub(crate) fn ratings_object(manifest: &CheckpointManifest) -> Option<Wanted> {
+    position(manifest, |file| file.name == RATINGS_FILE && file.bytes <= MAX_RATINGS_BYTES)
 }
 
 /// The first file of a manifest of which `is_it` holds, as an object of the buckets.

@@ -147,6 +147,9 @@ pub enum RecordError {
         /// The time it was given.
         seconds: u64,
     },
+    /// What was read cannot be packed.
+    #[error("the record cannot be packed: {0}")]
+    Packed(#[source] Box<crate::PackedError>),
     /// A reading task of this process panicked.
     #[error("a task that reads the record ended early: {0}; this program is at fault")]
     Task(#[from] tokio::task::JoinError),

@@ -4,7 +4,8 @@
 //! [`Rules`] are what follows from a genesis document alone: the run's id, its deadlines, how its pseudo-gradients are
 //! cut. [`PublicRecord`] reads the ledger, and finds the buckets. Over the two stand the objects: [`fetch_payload`],
 //! [`fetch_aggregate`], [`fetch_verdict`], and checkpoints ([`published_checkpoints`], [`fetch_checkpoint`],
-//! [`agreed_state`]), each checked against what the ledger says before it is handed out. Nothing here can sign or write.
+//! [`agreed_state`]), each checked against what the ledger says before it is handed out. [`pack`] puts all of it into one file, a [`PackedRecord`],
+//! which gives the same record without ledger or buckets. Nothing here can sign, or write to either.
 //!
 //! ```
 //! # async fn example(json: &[u8], chain: templar_ledger::LocalChain) -> Result<(), templar_record::RecordError> {
@@ -27,6 +28,7 @@ mod explain;
 mod last_agreed;
 mod model_files;
 mod outlook;
+mod packed;
 mod payload;
 mod published;
 mod ratings;
@@ -45,6 +47,10 @@ pub use error::RecordError;
 pub use explain::{Ballot, Explanation, PayFact, Recomputed, SealedFact, VerdictFact};
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, state_of_folder, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
+pub use packed::{
+    Gap, PackOptions, PackStage, PackedError, PackedFacts, PackedRecord, RecomputedWindow, RecordedChain, pack,
+    recompute,
+};
 pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
 pub use published::{
     NotAWindow, Offer, OfferedCheckpoint, PublishedCheckpoint, WantedCheckpoint, published_checkpoints,

@@ -2,10 +2,10 @@
 
 use crate::{RecordError, Rules};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use templar_base::{Beacon, BlockNumber, Netuid, PublicKey, Window};
-use templar_bucket::{Bucket, BucketLocation, LocationKind};
+use templar_bucket::{Bucket, BucketLocation, LocationKind, TrafficObserver};
 use templar_chain::{CommitmentRecord, Metagraph, NodeChain, SettingChanges, Topic};
 use templar_round::{
     ACTIVE_WINDOWS, Applied, AppliedRecord, Elector, LASTING_WINDOWS, MalformedCommitment, Permitted, Phases,
@@ -41,6 +41,10 @@ struct Known {
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
+    /// Who hears of the traffic with buckets.
+    observer: OnceLock<Arc<dyn TrafficObserver>>,
+    /// Whether the buckets are those of a file, which are all there will be.
+    is_recorded: bool,
 }
 
 fn remember<V: Clone>(cache: &Mutex<BTreeMap<BlockNumber, V>>, block: BlockNumber, value: V) {
@@ -72,6 +76,20 @@ impl PublicRecord {
     /// The record of a subnet; nothing is contacted yet.
     pub fn new(chain: Arc<dyn NodeChain>, netuid: Netuid) -> Self {
         Self { chain, netuid, local_buckets: false, known: Arc::default() }
+    }
+
+    /// The record out of a file: its ledger, and its buckets by their owners. No other bucket is opened.
+    pub(crate) fn recorded(chain: Arc<dyn NodeChain>, netuid: Netuid, buckets: BTreeMap<PublicKey, Bucket>) -> Self {
+        let readers = buckets.into_iter().map(|(hotkey, bucket)| (hotkey, (Vec::new(), bucket))).collect();
+        let known = Known { readers: Mutex::new(readers), is_recorded: true, ..Known::default() };
+        Self { chain, netuid, local_buckets: false, known: Arc::new(known) }
+    }
+
+    /// The same record, with somebody who hears of the traffic with buckets that are opened from now on. The first that
+    /// is named stays.
+    pub fn observed_by(self, observer: Arc<dyn TrafficObserver>) -> Self {
+        let _ = self.known.observer.set(observer);
+        self
     }
 
     /// Waits until the ledger has this block, also while the ledger is away.
@@ -254,6 +272,9 @@ impl PublicRecord {
 
     /// Reads all bucket addresses again. Unusable addresses are skipped: their owners are at fault.
     pub async fn refresh_readers(&self) -> Result<(), RecordError> {
+        if self.known.is_recorded {
+            return Ok(());
+        }
         let records = self.chain.bucket_commitments(self.netuid).await?;
         let mut readers = self.known.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|hotkey, _| records.iter().any(|record| record.hotkey == *hotkey));
@@ -267,6 +288,10 @@ impl PublicRecord {
                 continue;
             }
             if let Ok(bucket) = Bucket::open_reader(&location) {
+                let bucket = match self.known.observer.get() {
+                    Some(observer) => bucket.observed_by(Arc::clone(observer)),
+                    None => bucket,
+                };
                 readers.insert(record.hotkey, (record.data, bucket));
             }
         }

@@ -1,6 +1,7 @@
 //! Reading the verdict that explains a window, and telling which run is judged.
 
 use crate::{PublicRecord, RecordError, Rules};
+use bytes::Bytes;
 use std::time::Duration;
 use templar_base::{ContentHash, PublicKey, RunId, Window};
 use templar_gauntlet::Verdict;
@@ -16,6 +17,16 @@ pub const VERDICT_PURPOSE: &str = "verdict";
 const PARALLEL: usize = 3;
 const HOLDER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// A verdict as a bucket has it.
+pub(crate) struct SignedVerdict {
+    /// Whose bucket, and whose signature.
+    pub(crate) holder: PublicKey,
+    /// The signed document.
+    pub(crate) bytes: Bytes,
+    /// What it says.
+    verdict: Verdict,
+}
+
 /// The verdict with this hash, from whichever of those who voted for it has it first. They are asked in the order given,
 /// [`leading_verdict`](templar_round::leading_verdict)'s, a few at a time.
 pub async fn fetch_verdict(
@@ -25,6 +36,17 @@ pub async fn fetch_verdict(
     hash: ContentHash,
     from: &[PublicKey],
 ) -> Result<Verdict, RecordError> {
+    Ok(fetch_signed_verdict(run, record, window, hash, from).await?.verdict)
+}
+
+/// As [`fetch_verdict`], with its signature.
+pub(crate) async fn fetch_signed_verdict(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    hash: ContentHash,
+    from: &[PublicKey],
+) -> Result<SignedVerdict, RecordError> {
     let mut last = RecordError::NoHolder { window };
     let (mut holders, mut tasks) = (from.iter().copied(), JoinSet::new());
     loop {
@@ -86,12 +108,12 @@ async fn fetch_from(
     window: Window,
     hash: ContentHash,
     hotkey: PublicKey,
-) -> Result<Verdict, RecordError> {
+) -> Result<SignedVerdict, RecordError> {
     let bucket = record.reader(hotkey).await?;
     let bytes = bucket.get(&ObjectKey::Verdict(window).to_string(), MAX_VERDICT_BYTES).await?;
     let signed = Signed::<Verdict>::from_bytes(&bytes, run.id, window, VERDICT_PURPOSE, hotkey)?;
     if signed.hash()? != hash || signed.body.window != window || signed.body.run != run.id {
         return Err(RecordError::NotAgreed { what: "the verdict", window });
     }
-    Ok(signed.body)
+    Ok(SignedVerdict { holder: hotkey, bytes, verdict: signed.body })
 }

@@ -37,6 +37,11 @@ pub fn newest() -> RangedI64ValueParser<u32> {
     RangedI64ValueParser::new().range(1..=10_000)
 }
 
+/// Windows of a record file: all of them are in memory while it is written and read.
+pub fn packed_windows() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=65_536)
+}
+
 /// Items of a list, or sequences to measure.
 pub fn items() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1_000_000)

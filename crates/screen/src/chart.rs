@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line as Stroke, Points};
 use templar_base::Window;
-use templar_localnet::View;
+use templar_localnet::{View, ViewSource};
 
 /// Rows under which a curve says less than its two numbers.
 pub const LEAST_ROWS: u16 = 4;
@@ -33,14 +33,16 @@ pub fn caption<'a>(view: &View, theme: Theme, columns: usize) -> Line<'a> {
         return Line::styled(fit(text, columns), theme.dim());
     };
     let newest_loss = format!("{loss:.4}");
+    // The public record has no held-out losses.
+    let name = if view.source == ViewSource::Record { "loss when judged" } else { "held-out loss" };
     let mut variants = vec![
-        [format!("held-out loss {first_loss:.4} nats per token at window {first}, "), format!(" at window {newest}")],
-        [format!("held-out loss {first_loss:.4} → "), format!(" nats at window {newest}")],
-        ["held-out loss ".to_owned(), " nats".to_owned()],
+        [format!("{name} {first_loss:.4} nats per token at window {first}, "), format!(" at window {newest}")],
+        [format!("{name} {first_loss:.4} → "), format!(" nats at window {newest}")],
+        [format!("{name} "), " nats".to_owned()],
         ["loss ".to_owned(), String::new()],
     ];
     if first == newest {
-        variants.splice(0..2, [["held-out loss ".to_owned(), format!(" nats per token at window {newest}")]]);
+        variants.splice(0..2, [[format!("{name} "), format!(" nats per token at window {newest}")]]);
     }
     let fits = |[before, after]: &&[String; 2]| width(before) + width(&newest_loss) + width(after) <= columns;
     let [before, after] = variants.iter().find(fits).unwrap_or(&variants[variants.len() - 1]).clone();
@@ -48,7 +50,9 @@ pub fn caption<'a>(view: &View, theme: Theme, columns: usize) -> Line<'a> {
 }
 
 fn waits_for(view: &View) -> &'static str {
-    if view.window.is_none() {
+    if view.source == ViewSource::Record {
+        "The curve begins when a window was judged whose verdict can be read."
+    } else if view.window.is_none() {
         "The curve begins when the run does: the nodes come up, and window 0 is near."
     } else if !view.nodes.iter().any(|node| node.is_alive) {
         "The curve begins when the nodes are up and a validator has measured the held-out loss."

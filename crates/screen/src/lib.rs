@@ -7,7 +7,7 @@
 //! Plain text comes from typed facts, never from a command's arguments: each public module words one subject, such as
 //! [`governance`] or [`market`], over [`table()`], [`facts_table`], [`column_chart`] and the colours of [`Paint`].
 //! [`Progress`] shows how far a piece of work is, [`Failure`] how it failed; both streams outlive their readers
-//! ([`print_line`], [`say`]). [`arguments`] reads the words of a command line, within [`bounds`]. Text of files and peers
+//! ([`print_line`], [`say`]). [`ask_hidden`] reads a password. [`arguments`] reads the words of a command line, within [`bounds`]. Text of files and peers
 //! passes [`printable`] or [`printable_text`], and [`Paint::shown`] is the last door before a terminal.
 //!
 //! ```no_run
@@ -36,6 +36,7 @@ pub mod explanation;
 mod failure;
 pub mod findings;
 pub mod governance;
+mod hidden;
 pub mod market;
 pub mod model;
 pub mod network;
@@ -44,6 +45,7 @@ mod nodes;
 mod page;
 mod printable;
 mod progress;
+pub mod record;
 pub mod reference;
 pub mod remedy;
 pub mod run;
@@ -58,6 +60,7 @@ pub mod wallets;
 
 pub use columns::column_chart;
 pub use failure::{Failure, FailureKind};
+pub use hidden::ask_hidden;
 pub use printable::{printable, printable_text};
 pub use progress::Progress;
 pub use streams::{Diagnostics, Printed, is_output_lost, missing_output, print_line, print_piece, say};

@@ -60,7 +60,7 @@ pub fn entry(paint: Paint, entry: &JournalEntry) -> String {
             let chosen = if selected.is_empty() { "none".to_owned() } else { format!("uids {}", uids(selected)) };
             (*window, format!("judged {} miners in {seconds:.1} s: selects {chosen}", miners.len()))
         }
-        JournalEntry::Verdict { window, standing } => (*window, format!("verdict on this miner: {standing}")),
+        JournalEntry::Verdict { window, standing, .. } => (*window, format!("verdict on this miner: {standing}")),
         JournalEntry::Applied { window, selected, .. } if selected.is_empty() => {
             (*window, paint.yellow("null window: nothing applied"))
         }
@@ -114,6 +114,8 @@ mod tests {
         let merged = JournalEntry::Applied { window, selected: vec![Uid(0), Uid(2)], state };
         assert!(line(merged).starts_with("window 3    merged uids 0 2, state "));
         let standing = "selected".to_owned();
-        assert_eq!(line(JournalEntry::Verdict { window, standing }), "window 3    verdict on this miner: selected");
+        let verdict =
+            JournalEntry::Verdict { window, standing, contribution: None, standard_error: None, rating: None };
+        assert_eq!(line(verdict), "window 3    verdict on this miner: selected");
     }
 }

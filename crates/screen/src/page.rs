@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use templar_base::{Alpha, RAO_PER_TAO};
-use templar_localnet::{NodeView, Role, View};
+use templar_localnet::{NodeView, Role, View, ViewSource};
 
 /// Lines about what an operator should know: why miners were rejected, and the newest notes.
 const NOTES: usize = 3;
@@ -17,7 +17,14 @@ const NOTES: usize = 3;
 const SHOWN_REJECTIONS: usize = 2;
 /// From this number of rows on there is room for an empty line under the title.
 const ROOMY: usize = 30;
-const HELP: &str = "q or Ctrl-C stops; the same command resumes";
+
+/// How to leave the screen, and what that means.
+fn help(view: &View) -> &'static str {
+    match view.source {
+        ViewSource::Own => "q or Ctrl-C stops; the same command resumes",
+        ViewSource::Journals | ViewSource::Record => "q or Ctrl-C leaves; the network continues",
+    }
+}
 
 /// How the rows of the terminal are distributed. The curve gets what is left.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,7 +109,8 @@ pub(crate) fn paint(view: &View, theme: Theme, area: Rect, buffer: &mut Buffer) 
         page.line(Line::styled(fit(&view.remarks.join(" · "), columns), theme.dim()));
     }
     if rows.help > 0 {
-        page.line(Line::styled(fit(if columns < width(HELP) { "q stops" } else { HELP }, columns), theme.dim()));
+        let help = Some(help(view)).filter(|help| width(help) <= columns).unwrap_or("q stops");
+        page.line(Line::styled(fit(help, columns), theme.dim()));
     }
 }
 

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use templar_base::Netuid;
 use templar_bucket::{BucketLocation, Credentials};
 use templar_corpus::ReadOptions;
-use templar_engine::MAX_THREADS;
+use templar_engine::{DeviceName, MAX_THREADS};
 
 /// The effective settings. Secrets never appear in `Debug`.
 #[derive(Clone)]
@@ -258,6 +258,25 @@ impl Config {
             return Err(self.wrong(Setting::Threads, why));
         }
         Ok(threads.get())
+    }
+
+    /// The device that models are trained and judged on.
+    pub fn engine(&self) -> Result<DeviceName, SettingsError> {
+        self.parsed(Setting::Engine)
+    }
+
+    /// Processes of PyTorch, at least one and at most `most`.
+    pub fn ranks(&self, most: usize) -> Result<usize, SettingsError> {
+        let ranks: usize = self.parsed(Setting::Ranks)?;
+        match (1..=most).contains(&ranks) {
+            true => Ok(ranks),
+            false => Err(self.wrong(Setting::Ranks, format!("take 1 to {most}, one for each GPU"))),
+        }
+    }
+
+    /// The Python interpreter that has PyTorch, if one is named.
+    pub fn python(&self) -> Option<PathBuf> {
+        self.get(Setting::Python).map(|(python, _)| PathBuf::from(python))
     }
 
     /// Text to train on; empty for the default text.

@@ -3,6 +3,7 @@
 use crate::{Config, Origin, Setting};
 use std::path::PathBuf;
 use templar_base::Netuid;
+use templar_engine::DeviceName;
 
 /// A group of flags that override settings.
 pub trait SettingFlags {
@@ -63,6 +64,14 @@ flag_groups! {
     ThreadsFlag {
         /// Threads for computing; all cores by default [setting: threads]
         threads: usize, "N", "--threads" => Threads;
+    }
+    EngineFlags {
+        /// Engine: cpu, or torch for PyTorch (torch:cuda, torch:cpu); cpu by default [setting: engine]
+        engine: DeviceName, "NAME", "--engine" => Engine;
+        /// Processes of PyTorch, one for each GPU, 1 to 64; 1 by default [setting: ranks]
+        ranks: usize, "N", "--ranks" => Ranks;
+        /// Python interpreter with PyTorch; by default that of `templar doctor --setup torch` [setting: python]
+        python: String, "FILE", "--python" => Python;
     }
     FieldFlag {
         /// Field or column of the text in JSON lines and Parquet; a dot goes into an object [setting: field]

@@ -15,8 +15,8 @@ mod flags;
 pub use config::Config;
 pub use error::SettingsError;
 pub use flags::{
-    DataFlag, FieldFlag, HotkeyFlag, LedgerFlag, NetuidFlag, PresetFlag, SettingFlags, SubnetFlags, TextFlags,
-    ThreadsFlag, WalletFlags,
+    DataFlag, EngineFlags, FieldFlag, HotkeyFlag, LedgerFlag, NetuidFlag, PresetFlag, SettingFlags, SubnetFlags,
+    TextFlags, ThreadsFlag, WalletFlags,
 };
 
 use std::fmt;
@@ -82,6 +82,9 @@ settings! {
     Wallet "wallet" Text "the wallet's name" text("default");
     Hotkey "hotkey" Text "the hotkey's name" text("default");
     Threads "threads" Text "threads for computing" text(templar_engine::cores());
+    Engine "engine" Text "what models are trained and judged with" text("cpu");
+    Ranks "ranks" Text "processes of PyTorch, one for each GPU" text(1);
+    Python "python" Path "the Python interpreter that has PyTorch" None;
     Text "text" Paths "text to train on" None;
     Field "field" Text "field of the text in JSON lines and Parquet" text(templar_corpus::DEFAULT_FIELD);
     TextKind "text_kind" Text "which files of a folder are text" text("auto");

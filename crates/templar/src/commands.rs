@@ -11,10 +11,12 @@ mod corpus;
 mod dashboard;
 mod doctor;
 mod explain;
+mod gateway;
 mod governance;
 mod ledger;
 mod miner;
 mod model;
+mod record;
 mod run;
 mod simulate;
 mod status;
@@ -22,6 +24,7 @@ mod token;
 mod up;
 mod validator;
 mod wallet;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -60,13 +63,16 @@ struct Global {
 enum Command {
     Model(model::Model),
     Up(up::Up),
+    Watch(watch::Watch),
     Status(status::Status),
     Dashboard(dashboard::Dashboard),
+    Record(record::Record),
     Miner(miner::Miner),
     Validator(validator::Validator),
     Corpus(corpus::Corpus),
     Run(run::Run),
     Checkpoint(checkpoint::Checkpoint),
+    Gateway(gateway::Gateway),
     Explain(explain::Explain),
     Audit(audit::Audit),
     Wallet(wallet::Wallet),
@@ -98,13 +104,16 @@ impl Cli {
         match self.command {
             Command::Model(model) => model.run(config),
             Command::Up(up) => up.run(config),
+            Command::Watch(watch) => watch.run(config),
             Command::Status(status) => status.run(config),
             Command::Dashboard(dashboard) => dashboard.run(config),
+            Command::Record(record) => record.run(config),
             Command::Miner(miner) => miner.run(config),
             Command::Validator(validator) => validator.run(config),
             Command::Corpus(corpus) => corpus.run(config),
             Command::Run(run) => run.run(config),
             Command::Checkpoint(checkpoint) => checkpoint.run(config),
+            Command::Gateway(gateway) => gateway.run(config),
             Command::Explain(explain) => explain.run(config),
             Command::Audit(audit) => audit.run(config),
             Command::Wallet(wallet) => wallet.run(config),

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use templar_settings::{
-    Config, DataFlag, FILE_NAME, HotkeyFlag, LedgerFlag, NetuidFlag, Origin, PresetFlag, Setting, SettingFlags,
-    SettingsError, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags, user_file,
+    Config, DataFlag, EngineFlags, FILE_NAME, HotkeyFlag, LedgerFlag, NetuidFlag, Origin, PresetFlag, Setting,
+    SettingFlags, SettingsError, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags, user_file,
 };
 
 /// Variables that are read where they are used.
-const OTHERS: [&str; 3] = ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", crate::interrupt::STOP_WITH_STDIN];
+const OTHERS: [&str; 4] =
+    ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", "TEMPLAR_TORCH_PYTHON", crate::interrupt::STOP_WITH_STDIN];
 
 /// The defaults, the file and the variables. `file` is what `--config` names.
 pub fn load(file: Option<&Path>, is_quiet: bool) -> Result<Config, SettingsError> {

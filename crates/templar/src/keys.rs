@@ -95,5 +95,5 @@ fn password_variable() -> Option<Zeroizing<String>> {
 
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let none = || format!("there is no terminal to ask for a password; set {PASSWORD_VARIABLE}, or run on a terminal");
-    Ok(Zeroizing::new(rpassword::prompt_password(prompt).with_context(none)?))
+    templar_screen::ask_hidden(prompt).with_context(none)
 }

@@ -5,6 +5,7 @@
 
 mod commands;
 mod config;
+mod engine;
 mod failure;
 mod keys;
 mod logging;

@@ -1,21 +1,27 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
-use crate::config::{Config, DataFlag, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
+use crate::config::{Config, DataFlag, EngineFlags, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
-use crate::{interrupt, keys};
+use crate::{engine, interrupt, keys};
 use anyhow::Context;
+use serde_json::json;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use templar_base::{Genesis, Netuid, PublicKey};
 use templar_bucket::{Bucket, Reach};
-use templar_chain::{Chain, RpcChain, RpcOptions};
+use templar_chain::{Bank, Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
-use templar_localnet::{Joined, Node, Place, SetupError, read_settings};
+use templar_dashboard::{Listener, MetricsServer, Options};
+use templar_localnet::{Joined, Node, Place, SetupError, listen_address, read_settings};
 use templar_node::doctor::{NAME_IT, is_reached};
-use templar_node::{Data, JournalEntry, Network, NodeOptions, bucket_options, read_status, run_miner, run_validator};
+use templar_node::{
+    Balances, Data, JournalEntry, Network, NodeMetrics, NodeOptions, bucket_options, check_numerics, read_status,
+    run_miner, run_validator,
+};
 use templar_record::{MemoryOutlook, Rules};
 use templar_round::Role;
 use templar_screen::node::{self, Pay};
@@ -42,6 +48,9 @@ pub struct RunFlags {
     /// The model folder that the run starts from, if its genesis needs one
     #[arg(long, value_name = "FOLDER")]
     pub first_parameters: Option<PathBuf>,
+    /// Address to serve this node's metrics on for Prometheus; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    pub metrics: Option<SocketAddr>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -54,12 +63,14 @@ pub struct RunFlags {
     hotkey: HotkeyFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
+    #[command(flatten)]
+    engine: EngineFlags,
 }
 
 impl RunFlags {
     fn put_into(&self, config: Config) -> Config {
         let config = config.with(&self.data).with(&self.ledger).with(&self.wallet);
-        config.with(&self.hotkey).with(&self.threads)
+        config.with(&self.hotkey).with(&self.threads).with(&self.engine)
     }
 }
 
@@ -135,15 +146,37 @@ fn join_local(config: &mut Config, place: Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints what a node does, until it ends: its journal, its pay after each window, and on a terminal what it does now.
-async fn show(
-    output: Output,
-    data: PathBuf,
+/// What the ledger says of a node's keys, and the metrics that show it.
+struct Ledger {
     chain: Arc<RpcChain>,
     netuid: Netuid,
     hotkey: PublicKey,
-    mut heard: Heard,
-) {
+    metrics: Option<Arc<NodeMetrics>>,
+}
+
+impl Ledger {
+    /// The node's pay; none where the ledger does not answer.
+    async fn read_pay(&self) -> Option<Pay> {
+        let metagraph = self.chain.metagraph(self.netuid, None).await.ok()?;
+        let neuron = metagraph.neuron(&self.hotkey)?;
+        if let Some(metrics) = &self.metrics {
+            let free = self.chain.account(&neuron.coldkey).await.ok().map(|account| account.balance);
+            metrics.set_balances(Balances { stake: neuron.stake, emission: neuron.emission, free });
+        }
+        Some(Pay::of(neuron, metagraph.block))
+    }
+}
+
+/// Serves a node's metrics, and says where.
+fn serve_metrics(at: Listener, metrics: Arc<NodeMetrics>, output: Output) -> anyhow::Result<MetricsServer> {
+    let server = MetricsServer::start(at, Options::default(), move || metrics.text())?;
+    let url = server.url();
+    output.event(&json!({"event": "metrics", "url": url}), |_| format!("metrics at {url}"))?;
+    Ok(server)
+}
+
+/// Prints what a node does, until it ends: its journal, its pay after each window, and on a terminal what it does now.
+async fn show(output: Output, data: PathBuf, ledger: Ledger, mut heard: Heard) {
     let is_shown = !output.is_json() && std::io::stdout().is_terminal();
     let mut progress = Progress::new(!is_shown);
     let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -166,8 +199,7 @@ async fn show(
             continue;
         }
         // A ledger that does not answer now is asked again after the next window.
-        let Ok(metagraph) = chain.metagraph(netuid, None).await else { continue };
-        let pay = metagraph.neuron(&hotkey).map(|neuron| Pay::of(neuron, metagraph.block));
+        let pay = ledger.read_pay().await;
         if let Some(pay) = pay.filter(|pay| pay.is_news(last.as_ref())) {
             let _ = progress.aside(|| output.event(&pay, |_| pay.text()));
             last = Some(pay);
@@ -190,7 +222,8 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         MemoryOutlook::of(&genesis).check(role)?;
     }
     let (run, data) = open_run(&genesis, &corpus)?;
-    let threads = config.threads()?;
+    let (threads, source) = (config.threads()?, engine::source(&config)?);
+    check_numerics(&run, &source)?;
     if let Some(place) = place {
         join_local(&mut config, place)?;
     }
@@ -199,14 +232,19 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
     let bucket = Bucket::open_writer_with(&location, config.bucket_credentials()?, bucket_options())?;
+    let served = flags.metrics.map(Listener::bind).transpose().advise("choose another address with --metrics")?;
     let (listener, heard) = tokio::sync::mpsc::channel(256);
     let options = NodeOptions {
         data: config.data_folder(),
         threads,
+        engine: source,
         first_parameters: flags.first_parameters.clone(),
         listener: Some(listener),
+        metrics: served.is_some().then(Arc::default),
     };
     interrupt::runtime(2)?.block_on(async {
+        let metrics = options.metrics.clone();
+        let _served = served.zip(metrics.clone()).map(|(at, of)| serve_metrics(at, of, flags.output)).transpose()?;
         let chain = connect(&config).await?;
         let is_one_machine = Reach::of_url(config.ledger()) != Reach::Network;
         if let Some(warning) = location.reach_warning().filter(|_| !is_reached(&location, is_one_machine)) {
@@ -214,7 +252,12 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         }
         let netuid = run.genesis.netuid;
         let (chain, public, folder) = (Arc::new(chain), hotkey.public(), options.data.clone());
-        let shown = tokio::spawn(show(flags.output, folder, Arc::clone(&chain), netuid, public, heard));
+        let shown = tokio::spawn(show(
+            flags.output,
+            folder,
+            Ledger { chain: Arc::clone(&chain), netuid, hotkey: public, metrics },
+            heard,
+        ));
         let network = Network::new(chain, netuid, hotkey, bucket);
         let (stop, shutdown) = tokio::sync::watch::channel(false);
         let asked_to_stop = interrupt::asked_to_stop()?;

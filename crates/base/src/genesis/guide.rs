@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 78] = [
+pub const FIELDS: [FieldNote; 79] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -96,6 +96,12 @@ pub const FIELDS: [FieldNote; 78] = [
     note("model.qk_norm", "Whether queries and keys pass an RMSNorm of their own", "the preset's", "true or false"),
     note("model.initializer_range", "Standard deviation of the first weights", "the preset's", "over 0"),
     note("numerics", "Numerics class that every node computes with", "the program's", "up to 32 bytes"),
+    note(
+        "open_numerics",
+        "Open classes that nodes may compute with instead, such as torch-bf16 on GPUs; without audits only",
+        "none",
+        "up to 4 classes that begin with torch-",
+    ),
     note(
         "first_parameters",
         "Where the first parameters come from: a seed, or a model folder that each operator names",
@@ -306,7 +312,7 @@ mod tests {
         let genesis = Genesis::new(ModelConfig::tiny(256), CorpusHashes::default());
         let mut found = BTreeSet::new();
         leaves(&serde_json::to_value(&genesis).unwrap(), "", &mut found);
-        found.extend(["model.rope_scaling", "parent"].map(str::to_owned));
+        found.extend(["model.rope_scaling", "parent", "open_numerics"].map(str::to_owned));
         assert_eq!(FIELDS.iter().map(|note| note.path.to_owned()).collect::<BTreeSet<_>>(), found);
         assert_eq!(FIELDS.len(), found.len());
     }

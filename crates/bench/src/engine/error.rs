@@ -98,38 +98,3 @@ pub enum EngineBenchError {
     #[error("cannot reach the program that started this worker")]
     Stream(#[from] io::Error),
 }
-
-/// The Python environment could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetUpError {
-    /// There is no Python.
-    #[error("cannot start python3: install Python 3.10 or later, with its venv module")]
-    NoPython(#[source] io::Error),
-    /// A program of the environment does not start.
-    #[error("cannot start {program} in the environment; remove its folder, and use --setup again")]
-    Start {
-        /// The program.
-        program: &'static str,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// A program failed.
-    #[error("{program} failed: {said}; {remedy}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// The end of what it said.
-        said: String,
-        /// What to do next.
-        remedy: &'static str,
-    },
-    /// Everything was installed, and PyTorch does not load.
-    #[error(
-        "PyTorch was installed into {} but does not load; remove the folder, and use --setup again", folder.display()
-    )]
-    NotLoading {
-        /// The environment.
-        folder: PathBuf,
-    },
-}

@@ -9,7 +9,7 @@ use templar_base::{
     Beacon, ContentHash, CorpusHashes, FirstParameters, Genesis, PublicKey, StateHash, TensorClass, Uid, Window,
 };
 use templar_corpus::Corpus;
-use templar_engine::{Batch, Buffer, Engine, initial_parameters};
+use templar_engine::{Batch, Buffer, Engine, EngineSource, initial_parameters};
 use templar_gauntlet::{Verdict, merge_rule};
 use templar_gradient::{Aggregate, GradientLayout, Merge, MergeRule, OuterState, OuterStep, Payload, state_hash};
 use templar_node::{Data, evaluation_parts, open_engine};
@@ -93,7 +93,7 @@ impl Subnet {
         let data = Data::new(&run, Arc::clone(corpus))?;
         Ok(Self {
             shared: SharedState::new(Window::ZERO, OuterState::new(run.first_parameters(None)?)),
-            engine: open_engine(&run, 1)?,
+            engine: open_engine(&run, &EngineSource::default(), 1)?,
             registered: (0..registered).map(|uid| (Uid(uid), hotkey(Uid(uid)))).collect(),
             held_out: data.held_out()?,
             miners: BTreeMap::new(),
@@ -136,7 +136,7 @@ impl Subnet {
     fn miner(&self, uid: Uid) -> Result<Trainer, JudgingBenchError> {
         let (outer, numerics) = (self.run.genesis.outer.clone(), self.run.genesis.numerics.clone());
         let rules = WorkerRules { run: self.run.id, uid, layout: self.run.layout.clone(), outer, numerics };
-        let (engine, shared) = (open_engine(&self.run, 1)?, self.shared.clone());
+        let (engine, shared) = (open_engine(&self.run, &EngineSource::default(), 1)?, self.shared.clone());
         Ok(Trainer::new(rules, engine, shared, Box::<MemoryAnchor>::default())?)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{Beacon, BlockNumber, ContentHash, Genesis, PublicKey, Uid, Window};
 use templar_corpus::Corpus;
-use templar_engine::{Batch, Buffer, Engine};
+use templar_engine::{Batch, Buffer, Engine, EngineSource};
 use templar_gauntlet::{Entry, Ratings, Standing, Submission, Verdict, WindowInput, judge, merge_rule};
 use templar_gradient::{Aggregate, MergeRule, OuterState, OuterStep, Payload};
 use templar_node::{Data, EvaluationModel, evaluation_parts, open_engine};
@@ -46,13 +46,18 @@ impl Network {
         let run = Rules::new(genesis)?;
         let data = Data::new(&run, corpus)?;
         let shared = SharedState::new(Window::ZERO, OuterState::new(run.first_parameters(None)?));
-        let mut engine = open_engine(&run, 1)?;
+        let mut engine = open_engine(&run, &EngineSource::default(), 1)?;
         engine.write(Buffer::Parameters, 0, &shared.outer.params)?;
         let uids: Vec<Uid> = (0..wanted.miners).map(Uid).collect();
         let trainer = |uid: &Uid| -> Result<Trainer, LearningError> {
             let (outer, numerics) = (run.genesis.outer.clone(), run.genesis.numerics.clone());
             let rules = WorkerRules { run: run.id, uid: *uid, layout: run.layout.clone(), outer, numerics };
-            Ok(Trainer::new(rules, open_engine(&run, 1)?, shared.clone(), Box::<MemoryAnchor>::default())?)
+            Ok(Trainer::new(
+                rules,
+                open_engine(&run, &EngineSource::default(), 1)?,
+                shared.clone(),
+                Box::<MemoryAnchor>::default(),
+            )?)
         };
         let trainers = if wanted.alone { Vec::new() } else { uids.iter().map(trainer).collect::<Result<_, _>>()? };
         Ok(Self {

@@ -6,13 +6,14 @@ use crate::state::{RunFacts, Snapshot};
 use templar_base::{PublicKey, Uid, Window};
 
 /// The views that the menu leads to.
-const MENU: [(&str, &str); 6] = [
+const MENU: [(&str, &str); 7] = [
     ("/", "Run"),
     ("/miners", "Miners"),
     ("/windows", "Windows"),
     ("/market", "Market"),
     ("/governance", "Governance"),
     ("/evidence", "Evidence"),
+    ("/try", "Try it"),
 ];
 
 /// A page before its frame.

@@ -16,12 +16,28 @@ pub(crate) fn run(facts: &RunFacts, snapshot: &Snapshot) -> Page {
     let name = if facts.name.is_empty() { "Run".to_owned() } else { format!("Run {}", facts.name) };
     let body = Markup::with_text("h1", name)
         .then(trouble(snapshot))
+        .then(file(facts))
         .then(section("now", "Now", now(snapshot, &totals)))
         .then(section("learning", "Learning", charts(snapshot)))
         .then(section("newest", "Newest windows", newest(snapshot)))
         .then(section("nulls", "Null windows", nulls(&totals)))
         .then(section("about", "What it is", about(facts, snapshot)));
     Page::new("Run", "/", body)
+}
+
+/// Where the run is shown out of a file, which, and what it lacks.
+fn file(facts: &RunFacts) -> Markup {
+    let Some(file) = &facts.record_file else { return Markup::default() };
+    let what = format!(
+        "This is a record file, packed by {} at block {}: nothing here is live. Its content is {}.",
+        file.made_by,
+        count(file.block.get()),
+        file.record
+    );
+    let gap = |gap: &templar_record::Gap| Markup::with_text("li", format!("{}: {}", gap.what, gap.why));
+    let gaps = Markup::tag("ul", &[], file.gaps.iter().map(gap).collect());
+    let missing = if file.gaps.is_empty() { Markup::default() } else { note("It lacks:").then(gaps) };
+    section("file", "Record file", note(&what).then(missing))
 }
 
 fn now(snapshot: &Snapshot, totals: &RunTotals) -> Markup {

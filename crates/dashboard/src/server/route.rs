@@ -72,6 +72,7 @@ pub(crate) enum View {
     Market,
     Governance,
     Evidence,
+    Try,
 }
 
 /// An address.
@@ -84,6 +85,7 @@ pub(crate) enum Route {
     Metrics,
     Style,
     Script,
+    TryScript,
     Icon,
 }
 
@@ -97,6 +99,7 @@ impl Route {
         Some(match parts.as_slice() {
             ["style.css"] => Self::Style,
             ["page.js"] => Self::Script,
+            ["try.js"] => Self::TryScript,
             ["favicon.svg"] => Self::Icon,
             ["metrics"] => Self::Metrics,
             ["api", "v1", "openapi.json"] => Self::OpenApi,
@@ -129,6 +132,7 @@ impl View {
             ["market"] => Self::Market,
             ["governance"] => Self::Governance,
             ["evidence"] => Self::Evidence,
+            ["try"] => Self::Try,
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use super::Site;
 use super::answers::{Answer, Answers};
 use super::clients::Clients;
 use super::events::events;
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use templar_base::{PublicKey, Uid};
+use templar_base::{EXPOSITION_TYPE, PublicKey, Uid};
 use templar_chain::EventRecord;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -42,13 +43,13 @@ const HISTORY_EVENTS: u32 = 64;
 
 /// What was asked and turned away, for the metrics.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+struct Counters {
     requests: AtomicU64,
     turned_away: AtomicU64,
 }
 
 impl Counters {
-    pub(super) fn turned_away(&self) {
+    fn turned_away(&self) {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -59,7 +60,7 @@ impl Counters {
 }
 
 /// Everything that answers are made of.
-pub(super) struct Site {
+pub(super) struct RecordSite {
     source: Source,
     shared: Arc<Shared>,
     facts: RunFacts,
@@ -69,7 +70,7 @@ pub(super) struct Site {
     histories: Semaphore,
 }
 
-impl Site {
+impl RecordSite {
     pub(super) fn new(source: Source, shared: Arc<Shared>, options: &Options) -> Self {
         Self {
             facts: facts(&source),
@@ -82,12 +83,8 @@ impl Site {
         }
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     /// Answers a request from its head.
-    pub(super) async fn answer(&self, client: IpAddr, head: &Parts) -> Response<Body> {
+    async fn respond(&self, client: IpAddr, head: &Parts) -> Response<Body> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         if head.method != Method::GET && head.method != Method::HEAD {
             let mut response = problem(head, StatusCode::METHOD_NOT_ALLOWED, "this server only answers GET and HEAD");
@@ -105,9 +102,20 @@ impl Site {
             None => self.rendered(&route).await,
         };
         match answer {
+            Some(answer) if route == Route::Page(View::Try) => self.with_gateway(whole(head, answer)),
             Some(answer) => whole(head, answer),
             None => problem(head, StatusCode::NOT_FOUND, "the record that is kept has nothing of that number"),
         }
+    }
+
+    /// Lets the scripts of a page talk to the gateway too.
+    fn with_gateway(&self, mut response: Response<Body>) -> Response<Body> {
+        let connect = self.source.gateway.as_ref().map(|gateway| format!("connect-src 'self' {}", gateway.origin()));
+        let policy = connect.map(|connect| POLICY.replace("connect-src 'self'", &connect));
+        if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        response
     }
 
     fn stream(&self, client: IpAddr, head: &Parts) -> Response<Body> {
@@ -156,6 +164,7 @@ impl Site {
                 View::Market => html(pages::market(snapshot)),
                 View::Governance => html(pages::governance(snapshot)),
                 View::Evidence => html(pages::evidence(facts, snapshot)),
+                View::Try => html(pages::try_it(self.source.gateway.as_ref())),
             },
             Route::Api(view) => json(match view {
                 View::Run => api::run(facts, snapshot),
@@ -166,12 +175,15 @@ impl Site {
                 View::Market => api::market(snapshot),
                 View::Governance => api::governance(snapshot),
                 View::Evidence => api::evidence(snapshot),
+                View::Try => return None,
             }),
             Route::Metrics => {
                 let text = metrics::text(facts, snapshot, self.counters.read(), self.streams.count());
-                Answer::new("text/plain; version=0.0.4; charset=utf-8", text)
+                Answer::new(EXPOSITION_TYPE, text)
             }
-            Route::OpenApi | Route::Events | Route::Style | Route::Script | Route::Icon => return None,
+            Route::OpenApi | Route::Events | Route::Style | Route::Script | Route::TryScript | Route::Icon => {
+                return None;
+            }
         })
     }
 
@@ -184,6 +196,16 @@ impl Site {
             self.source.chain.history(&hotkey, None, HISTORY_EVENTS).await.ok()
         };
         timeout(HISTORY_DEADLINE, asked).await.ok()?
+    }
+}
+
+impl Site for RecordSite {
+    async fn answer(&self, client: IpAddr, head: &Parts) -> Response<Body> {
+        self.respond(client, head).await
+    }
+
+    fn turned_away(&self) {
+        self.counters.turned_away();
     }
 }
 
@@ -200,6 +222,7 @@ fn facts(source: &Source) -> RunFacts {
         retention_windows: genesis.budget.retention_windows,
         checkpoint_windows: genesis.budget.checkpoint_windows,
         audit_rate_per_mille: genesis.audit.rate_per_mille,
+        record_file: source.file.clone(),
     }
 }
 
@@ -208,6 +231,7 @@ fn fixed(route: &Route) -> Option<Answer> {
     let (kind, text) = match route {
         Route::Style => ("text/css; charset=utf-8", include_str!("../assets/style.css")),
         Route::Script => ("text/javascript; charset=utf-8", include_str!("../assets/page.js")),
+        Route::TryScript => ("text/javascript; charset=utf-8", include_str!("../assets/try.js")),
         Route::Icon => ("image/svg+xml", include_str!("../assets/favicon.svg")),
         Route::OpenApi => (JSON, api::OPENAPI),
         _ => return None,
@@ -216,7 +240,7 @@ fn fixed(route: &Route) -> Option<Answer> {
 }
 
 /// A whole answer, or the word that the reader has it already.
-fn whole(head: &Parts, answer: Answer) -> Response<Body> {
+pub(super) fn whole(head: &Parts, answer: Answer) -> Response<Body> {
     let known = head.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known = known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == answer.tag));
     let (status, body) =
@@ -229,7 +253,7 @@ fn whole(head: &Parts, answer: Answer) -> Response<Body> {
 }
 
 /// What is wrong, as the reader likes it.
-fn problem(head: &Parts, status: StatusCode, what: &'static str) -> Response<Body> {
+pub(super) fn problem(head: &Parts, status: StatusCode, what: &'static str) -> Response<Body> {
     let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("text/html") && !head.uri.path().starts_with("/api/") {
         return response(status, HTML, pages::problem(status.as_u16(), what).into());

@@ -99,3 +99,32 @@ async fn an_address_in_use_is_an_error_with_its_remedy() {
     let error = templar_dashboard::Listener::bind(address).unwrap_err().to_string();
     assert!(error.contains("in use") && error.contains("port 0"), "{error}");
 }
+
+#[tokio::test]
+async fn a_process_serves_its_metrics_and_nothing_else_under_the_same_bounds() {
+    let listener = templar_dashboard::Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let options = templar_dashboard::Options { max_connections: 2, ..Default::default() };
+    let server = templar_dashboard::MetricsServer::start(listener, options, || "a 1\n".to_owned()).unwrap();
+    let address = server.url().trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
+    let ask = async |line: &str| {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let _ = stream.write_all(format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        let mut bytes = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server does not close");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let metrics = parse(&ask("GET /metrics").await);
+    assert_eq!((metrics.status, metrics.body.as_str()), (200, "a 1\n"));
+    assert_eq!(metrics.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let (missing, written) = (parse(&ask("GET /").await), parse(&ask("POST /metrics").await));
+    assert!(missing.status == 404 && missing.body.contains("/metrics") && written.status == 405, "{missing:?}");
+    let _held = [connect_to(&address).await, connect_to(&address).await];
+    let begun = tokio::time::Instant::now();
+    while !ask("GET /metrics").await.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "a third connection is served");
+    }
+}
+
+async fn connect_to(address: &str) -> tokio::net::TcpStream {
+    tokio::net::TcpStream::connect(address).await.unwrap()
+}

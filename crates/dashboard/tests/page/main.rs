@@ -3,5 +3,6 @@
 mod client;
 mod limits;
 mod pages;
+mod record;
 mod schema;
 mod world;

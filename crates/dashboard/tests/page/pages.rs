@@ -6,7 +6,7 @@ use std::sync::Arc;
 use templar_base::Window;
 
 /// Every view, as an address.
-pub const VIEWS: [&str; 10] = [
+pub const VIEWS: [&str; 11] = [
     "/",
     "/windows",
     "/windows/0",
@@ -17,6 +17,7 @@ pub const VIEWS: [&str; 10] = [
     "/market",
     "/governance",
     "/evidence",
+    "/try",
 ];
 
 #[tokio::test]
@@ -130,6 +131,22 @@ async fn a_window_can_be_followed_while_it_lasts() {
 }
 
 #[tokio::test]
+async fn a_page_talks_to_the_gateway_that_is_known_and_no_other_page_does() {
+    let mut world = World::new().await;
+    let without = get(&world.serve(|_| {}), "/try").await;
+    assert!(without.body.contains("templar up --gateway") && !without.body.contains("<form"), "{}", without.body);
+    world.source.gateway = Some("http://127.0.0.1:8000/v1".parse().unwrap());
+    let dashboard = world.serve(|_| {});
+    let page = get(&dashboard, "/try").await;
+    assert!(page.body.contains("data-gateway=\"http://127.0.0.1:8000/v1\""), "{}", page.body);
+    let policy = &page.headers["content-security-policy"];
+    assert!(policy.contains("connect-src 'self' http://127.0.0.1:8000;"), "{policy}");
+    let other = get(&dashboard, "/market").await;
+    assert!(other.headers["content-security-policy"].contains("connect-src 'self';"), "{:?}", other.headers);
+    assert_eq!(get(&dashboard, "/api/v1/try").await.status, 404);
+}
+
+#[tokio::test]
 async fn metrics_are_in_prometheus_form() {
     let world = World::new().await;
     world.pass(Window(0), true).await;
@@ -161,6 +178,9 @@ async fn metrics_are_in_prometheus_form() {
     let grafana = include_str!("../../../../docs/grafana.json");
     let is_of_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
     let used = grafana.split(|char| !is_of_name(char)).filter(|word| word.starts_with("templar_"));
-    let unknown: Vec<&str> = used.filter(|name| !known.contains(*name)).collect();
-    assert!(unknown.is_empty(), "docs/grafana.json has {unknown:?}, which /metrics has not");
+    // Those of nodes are compared with their page in `node`.
+    let of_nodes = include_str!("../../../../docs/metrics.md");
+    let is_known = |name: &&str| known.contains(*name) || of_nodes.contains(&format!("`{name}`"));
+    let unknown: Vec<&str> = used.filter(|name| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "docs/grafana.json has {unknown:?}, which nobody serves");
 }

@@ -51,6 +51,21 @@ where
         Generation::new(prompt, options, limit, |positions| Ok(Box::new(self.model.cache(&mut self.ops, positions)?)))
     }
 
+    fn read_ahead(&mut self, text: &mut Generation) -> Result<bool, EngineError> {
+        if text.finish.is_some() || text.unread.len() <= PROMPT_PIECE {
+            return Ok(false);
+        }
+        let cache: &mut Cache<O::Owned> = text.cache.downcast_mut().ok_or(EngineError::ForeignText)?;
+        let parameters = read(&self.buffers.parameters).memory;
+        // The pieces of a prompt are the same here as in `advance`, and so are the bits.
+        if let Err(error) = self.model.extend(&mut self.ops, parameters, cache, &text.unread[..PROMPT_PIECE]) {
+            text.stop();
+            return Err(error.into());
+        }
+        text.unread.drain(..PROMPT_PIECE);
+        Ok(true)
+    }
+
     fn advance(&mut self, texts: &mut [&mut Generation]) -> Result<Vec<Option<u32>>, EngineError> {
         let chosen = self.next_logits(texts).and_then(|mut logits| {
             let texts = texts.iter_mut().zip(&mut logits);

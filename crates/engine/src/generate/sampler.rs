@@ -2,7 +2,7 @@
 
 use crate::EngineError;
 use crate::cpu::exp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
 
 /// How a text is continued. The default is greedy: the likeliest token each time.
@@ -18,6 +18,12 @@ pub struct GenerateOptions {
     pub top_p: f32,
     /// Logits of tokens that the text has already are divided by this if positive, else multiplied; 1 for no change.
     pub repetition_penalty: f32,
+    /// Taken once from the logit of every token that was generated already, -2 to 2; 0 for no change.
+    pub presence_penalty: f32,
+    /// Taken from the logit of a token as often as it was generated already, -2 to 2; 0 for no change.
+    pub frequency_penalty: f32,
+    /// Reports the log-probability of each token, and of this many of the likeliest in its place; none for no report.
+    pub logprobs: Option<usize>,
     /// Seed of the choice.
     pub seed: [u8; 32],
     /// The tokens that end the text.
@@ -32,6 +38,9 @@ impl Default for GenerateOptions {
             top_k: 0,
             top_p: 1.0,
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logprobs: None,
             seed: [0; 32],
             stop_tokens: Vec::new(),
         }
@@ -47,6 +56,19 @@ pub(crate) struct Sampler {
     stream: Stream,
     /// The tokens that the text has, where repeating them is penalised.
     seen: BTreeSet<u32>,
+    /// How often each token was generated, where that is penalised.
+    generated: BTreeMap<u32, u32>,
+}
+
+/// How likely a generated token was, by the model's own logits: before temperature, penalties and cuts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token.
+    pub token: u32,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The likeliest tokens in its place, the likeliest first (of equals the lowest), as many as were asked for.
+    pub top: Vec<(u32, f32)>,
 }
 
 impl Sampler {
@@ -61,8 +83,12 @@ impl Sampler {
         if !(penalty.is_finite() && penalty > 0.0) {
             return Err(EngineError::Generate { field: "repetition_penalty", value: penalty, rule: "over 0" });
         }
-        let mut sampler =
-            Self { options: options.clone(), stream: Stream::new(seed, "generate", 0), seen: BTreeSet::new() };
+        let taken = [("presence_penalty", options.presence_penalty), ("frequency_penalty", options.frequency_penalty)];
+        if let Some((field, value)) = taken.into_iter().find(|(_, value)| !(-2.0..=2.0).contains(value)) {
+            return Err(EngineError::Generate { field, value, rule: "-2 to 2" });
+        }
+        let stream = Stream::new(seed, "generate", 0);
+        let mut sampler = Self { options: options.clone(), stream, seen: BTreeSet::new(), generated: BTreeMap::new() };
         prompt.iter().for_each(|&token| sampler.see(token));
         Ok(sampler)
     }
@@ -78,6 +104,26 @@ impl Sampler {
         }
     }
 
+    /// Notes a token that was generated.
+    fn generated(&mut self, token: u32) {
+        self.see(token);
+        if self.options.presence_penalty != 0.0 || self.options.frequency_penalty != 0.0 {
+            *self.generated.entry(token).or_default() += 1;
+        }
+    }
+
+    /// The next token, from the logits of the whole vocabulary, and how likely it was where that is asked for.
+    pub(crate) fn choose_with_logprobs(
+        &mut self,
+        logits: &mut [f32],
+    ) -> Result<(u32, Option<TokenLogprobs>), EngineError> {
+        let Some(count) = self.options.logprobs else { return Ok((self.choose(logits)?, None)) };
+        // The choice changes the logits.
+        let raw = logits.to_vec();
+        let token = self.choose(logits)?;
+        Ok((token, Some(logprobs_of(&raw, token, count))))
+    }
+
     /// The next token, from the logits of the whole vocabulary.
     pub(crate) fn choose(&mut self, logits: &mut [f32]) -> Result<u32, EngineError> {
         if logits.iter().any(|logit| !logit.is_finite()) {
@@ -88,8 +134,13 @@ impl Sampler {
             let logit = &mut logits[token as usize];
             *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
+        // As OpenAI's API has it: logit - count * frequency_penalty - (count > 0) * presence_penalty.
+        for (&token, &count) in &self.generated {
+            let GenerateOptions { presence_penalty, frequency_penalty, .. } = self.options;
+            logits[token as usize] -= count as f32 * frequency_penalty + presence_penalty;
+        }
         let token = if self.options.temperature == 0.0 { likeliest(logits) } else { self.draw(logits) };
-        self.see(token);
+        self.generated(token);
         Ok(token)
     }
 
@@ -127,6 +178,24 @@ impl Sampler {
             sorted = (sorted * 8).min(most);
         }
     }
+}
+
+/// The log-probabilities of a token and of the `count` likeliest: `logit - ln(sum(exp(logits)))`, summed in order.
+fn logprobs_of(logits: &[f32], token: u32, count: usize) -> TokenLogprobs {
+    let highest = logits[likeliest(logits) as usize];
+    let sum: f64 = logits.iter().map(|&logit| libm::exp(f64::from(logit) - f64::from(highest))).sum();
+    let normaliser = f64::from(highest) + libm::log(sum);
+    let logprob = |token: u32| (f64::from(logits[token as usize]) - normaliser) as f32;
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    let count = count.min(order.len());
+    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    if count < order.len() {
+        order.select_nth_unstable_by(count, by_logit);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(by_logit);
+    let top = order.into_iter().map(|token| (token, logprob(token))).collect();
+    TokenLogprobs { token, logprob: logprob(token), top }
 }
 
 /// The lowest of the tokens with the highest logit.
@@ -229,11 +298,60 @@ mod tests {
     }
 
     #[test]
+    fn generated_tokens_are_penalised_once_and_by_their_count() {
+        let options = GenerateOptions { presence_penalty: 0.5, frequency_penalty: 0.25, ..Default::default() };
+        // Only what was generated counts, not the prompt.
+        let mut sampler = Sampler::new(&options, &[1]).unwrap();
+        let mut logits = [1.0, 1.5, 0.0];
+        assert_eq!(sampler.choose(&mut logits), Ok(1));
+        assert_eq!(logits, [1.0, 1.5, 0.0]);
+        let mut again = [0.5, 1.5, 0.0];
+        assert_eq!(sampler.choose(&mut again), Ok(1));
+        assert_eq!(again, [0.5, 0.75, 0.0]);
+        let mut third = [0.625, 1.5, 0.0];
+        assert_eq!(sampler.choose(&mut third), Ok(0));
+        assert_eq!(third, [0.625, 0.5, 0.0]);
+        // A negative penalty favours repetition.
+        let options = GenerateOptions { frequency_penalty: -1.0, ..Default::default() };
+        let mut sampler = Sampler::new(&options, &[]).unwrap();
+        assert_eq!(sampler.choose(&mut [1.0, 0.0]), Ok(0));
+        assert_eq!(sampler.choose(&mut [0.5, 1.0]), Ok(0));
+    }
+
+    #[test]
+    fn logprobs_are_those_of_the_models_own_logits() {
+        let options = GenerateOptions {
+            logprobs: Some(2),
+            temperature: 1e-3,
+            presence_penalty: 2.0,
+            repetition_penalty: 3.0,
+            ..Default::default()
+        };
+        let mut sampler = Sampler::new(&options, &[0]).unwrap();
+        let raw = [libm::logf(0.5), libm::logf(0.3), libm::logf(0.2)];
+        let (token, logprobs) = sampler.choose_with_logprobs(&mut raw.map(|logit| logit + 7.0)).unwrap();
+        let logprobs = logprobs.unwrap();
+        assert_eq!(logprobs.token, token);
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
+        assert!(near(logprobs.logprob, raw[token as usize]), "{logprobs:?}");
+        assert_eq!(logprobs.top.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [0, 1]);
+        assert!(near(logprobs.top[0].1, raw[0]) && near(logprobs.top[1].1, raw[1]), "{logprobs:?}");
+        let none = GenerateOptions { logprobs: None, ..options.clone() };
+        let mut without = Sampler::new(&none, &[0]).unwrap();
+        assert_eq!(without.choose_with_logprobs(&mut raw.map(|logit| logit + 7.0)).unwrap(), (token, None));
+        let zero = GenerateOptions { logprobs: Some(0), ..options };
+        let (_, logprobs) = Sampler::new(&zero, &[]).unwrap().choose_with_logprobs(&mut { raw }).unwrap();
+        assert_eq!(logprobs.unwrap().top, []);
+    }
+
+    #[test]
     fn options_out_of_range_are_refused() {
         for bad in [
             GenerateOptions { top_p: 0.0, ..Default::default() },
             GenerateOptions { temperature: f32::NAN, ..Default::default() },
             GenerateOptions { repetition_penalty: 0.0, ..Default::default() },
+            GenerateOptions { presence_penalty: 2.5, ..Default::default() },
+            GenerateOptions { frequency_penalty: f32::NAN, ..Default::default() },
         ] {
             assert!(Sampler::new(&bad, &[]).is_err());
         }

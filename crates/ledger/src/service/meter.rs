@@ -46,6 +46,9 @@ pub enum MeterError {
     /// The account is about to close.
     #[error("the account closes at block {0}; nothing more is served on it")]
     Closing(templar_base::BlockNumber),
+    /// The view of the account is older than what the meter knows to be settled.
+    #[error("the account was read before its last settlement; read it again")]
+    OldView,
     /// The account is at another gateway.
     #[error("the account is at gateway {0}, not at this one; the caller is at fault")]
     OtherGateway(PublicKey),
@@ -170,7 +173,11 @@ impl Meter {
             }
             let mut accounts = transaction.open_table(ACCOUNTS)?;
             let mut sums = read_sums(accounts.get(name.as_slice())?.as_ref().map(|bytes| bytes.value()));
-            sums.settled = sums.settled.max(account.account.settled);
+            // Its balance is that of before the settlement: what was settled since would count as paid and as unspent.
+            if !sums.settled.minus(account.account.settled).is_none() {
+                return Ok(Err(MeterError::OldView));
+            }
+            sums.settled = account.account.settled;
             let reserved = sums.reserved.plus(Units::of(service, most));
             if let Err(error) = check_cover(account, terms, sums, reserved) {
                 return Ok(Err(error));
@@ -275,7 +282,7 @@ impl Meter {
     }
 
     /// Brings everything that is charged to the ledger. May be stopped at any moment and called again.
-    pub async fn settle<C: Chain + Access>(&self, chain: &C, netuid: Netuid) -> Result<usize, MeterError> {
+    pub async fn settle<C: Chain + Access + ?Sized>(&self, chain: &C, netuid: Netuid) -> Result<usize, MeterError> {
         let mut settled = 0;
         loop {
             let records = self.unsettled(MAX_RECORDS)?;

@@ -5,6 +5,7 @@ use crate::{Data, NodeError};
 use std::sync::Arc;
 use templar_audit::{CodingError, Evidence, NotProven, Proof};
 use templar_base::{Beacon, Window};
+use templar_engine::EngineSource;
 use templar_gradient::Accumulation;
 use templar_record::Rules;
 use templar_trainer::{AssignedText, WindowData};
@@ -46,6 +47,6 @@ pub fn verify_evidence(bytes: &[u8], run: &Rules, data: &Data, threads: usize) -
         (Some(window), Some(beacon)) => Some(text(window, beacon)?),
         _ => None,
     };
-    let mut engine = open_engine(run, threads)?;
+    let mut engine = open_engine(run, &EngineSource::default(), threads)?;
     Ok(templar_audit::verify(&evidence, &audit_rules(run), engine.as_mut(), &own, previous.as_ref())?)
 }

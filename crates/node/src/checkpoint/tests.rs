@@ -54,6 +54,7 @@ fn run(name: &str) -> (Rules, Data) {
             checkpoint_windows: 3,
         },
         numerics: NumericsId::STRICT.to_string(),
+        open_numerics: Vec::new(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
         parent: None,

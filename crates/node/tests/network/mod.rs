@@ -98,6 +98,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             checkpoint_windows: 3,
         },
         numerics: NumericsId::STRICT.to_string(),
+        open_numerics: Vec::new(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
         parent: None,

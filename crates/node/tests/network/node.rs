@@ -80,7 +80,14 @@ impl Node {
         }
         let mut network = Network::new(chain, run.genesis.netuid, self.hotkey.clone(), self.bucket.clone());
         network.record.local_buckets = true;
-        let options = NodeOptions { data: self.data.clone(), threads: 1, first_parameters: None, listener: None };
+        let options = NodeOptions {
+            data: self.data.clone(),
+            threads: 1,
+            engine: Default::default(),
+            first_parameters: None,
+            listener: None,
+            metrics: None,
+        };
         let (shutdown, stop) = watch::channel(false);
         let (run, data) = (run.clone(), data.clone());
         let task = match self.role {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use templar_base::{Keypair, RunId, Window};
 use templar_gauntlet::Verdict;
-use templar_record::CheckpointManifest;
+use templar_record::{CheckpointManifest, PackedRecord};
 use templar_round::Signed;
 
 /// Reads a body as somebody else's document and as its own; one that parses is written and read again as itself.
@@ -33,4 +33,12 @@ pub fn verdict(bytes: &[u8]) {
     let _ = verdict.findings.check();
     let _ = verdict.tokens();
     verdict.miners.iter().for_each(|miner| assert!(!miner.standing.describe().is_empty()));
+}
+
+/// What somebody hands out as the record of a run. One that is read is written and read again as itself.
+pub fn record_file(bytes: &[u8]) {
+    let Ok(read) = PackedRecord::from_bytes(bytes) else { return };
+    let again = PackedRecord::from_bytes(&read.to_bytes().expect("what was read is written"));
+    let again = again.expect("a record that was written is read again");
+    assert_eq!((again.root(), again.index()), (read.root(), read.index()), "a record has one form");
 }

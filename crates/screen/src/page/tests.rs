@@ -5,7 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 use templar_base::{Alpha, BlockNumber, StateHash, Uid, Window};
-use templar_localnet::{NodeView, WindowEvent};
+use templar_localnet::{NodeView, ViewSource, WindowEvent};
 use templar_node::{MinerLine, NodeStatus};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (20, 5)];
@@ -13,6 +13,7 @@ const STATE: StateHash = StateHash::new([0xa1; 32]);
 
 fn empty() -> View {
     View {
+        source: ViewSource::Own,
         seconds: 0.4,
         block: BlockNumber(0),
         window: None,

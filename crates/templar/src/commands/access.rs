@@ -1,13 +1,15 @@
 //! `templar access`.
 
 use super::token::{Consent, HotkeyChoice, Query, Shared, coldkey_address, connect, explained, submit};
-use crate::config::Config;
+use crate::config::{Config, Setting, WalletFlags};
+use crate::output::Output;
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use templar_base::{Alpha, Netuid, PublicKey};
 use templar_chain::access::{Access as _, AccessAccountView, AccessCall};
 use templar_chain::{Call, RpcChain};
+use templar_gateway::{KeyHash, RemoteGateway, new_key};
 use templar_screen::access;
 
 /// Prepay for the trained model and for compute with the subnet's token, for a key at a gateway.
@@ -30,6 +32,55 @@ enum Action {
     Show(Show),
     Close(Close),
     Accounts(Accounts),
+    /// Make and take back the API keys of an account
+    #[command(subcommand)]
+    Key(KeyAction),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    New(NewKey),
+    Revoke(RevokeKey),
+}
+
+/// Make an API key for an account at a gateway and print it, once.
+///
+/// The account's key signs its hash, and the gateway never gets to see more than that hash until the key is used.
+///
+/// Example: templar access key new --gateway http://127.0.0.1:8000 --wallet alice
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct NewKey {
+    #[command(flatten)]
+    holder: Holder,
+}
+
+/// Take an API key back, for ever.
+///
+/// Example: templar access key revoke tk-0123 --gateway http://127.0.0.1:8000 --wallet alice
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct RevokeKey {
+    /// The key
+    #[arg(value_name = "KEY")]
+    api_key: String,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+/// Whose account, and where.
+#[derive(Debug, Args)]
+struct Holder {
+    /// Address of the gateway, such as http://127.0.0.1:8000
+    #[arg(long, value_name = "URL")]
+    gateway: String,
+    /// The wallet's hotkey that the account is for, instead of its coldkey
+    #[arg(long, value_name = "NAME")]
+    hotkey: Option<String>,
+    #[command(flatten)]
+    wallet: WalletFlags,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Show the prices, the tiers of stake, and the use of the revenue so far.
@@ -124,6 +175,8 @@ impl Access {
             Action::Show(show) => show.run(config),
             Action::Close(close) => close.run(config),
             Action::Accounts(accounts) => accounts.run(config),
+            Action::Key(KeyAction::New(new)) => new.holder.put(config, new_key()?, false),
+            Action::Key(KeyAction::Revoke(revoke)) => revoke.holder.put(config, revoke.api_key, true),
         }
     }
 }
@@ -206,5 +259,29 @@ impl Accounts {
         })?;
         let facts = json!({"accounts": accounts});
         self.query.output.facts(&facts, |paint| access::accounts(paint, &self.gateway, &accounts))
+    }
+}
+
+impl Holder {
+    /// Makes a key stand for the account, or takes it back.
+    fn put(self, config: Config, api_key: String, revoked: bool) -> anyhow::Result<()> {
+        let mut config = config.with(&self.wallet);
+        config.set(Setting::Hotkey, "--hotkey", self.hotkey.as_ref());
+        let gateway = RemoteGateway::at(&self.gateway)?;
+        let account = if self.hotkey.is_some() { keys::hotkey(&config)? } else { keys::coldkey(&config)? };
+        let hash = KeyHash::of(&api_key);
+        let prepaid = interrupt::runtime(1)?.block_on(async {
+            let prepaid = gateway.facts().await?;
+            gateway.put(&prepaid, &account, hash, revoked).await?;
+            anyhow::Ok(prepaid)
+        })?;
+        let shown = (!revoked).then_some(&api_key);
+        let facts = json!({
+            "api_key": shown, "hash": hash, "revoked": revoked, "account": account.public(), "gateway": prepaid.gateway,
+        });
+        self.output.facts(&facts, |_| match revoked {
+            true => format!("revoked: the gateway {} takes that key no more", prepaid.gateway),
+            false => format!("{api_key}\nKeep it: it is not shown again, and whoever has it spends from the account."),
+        })
     }
 }

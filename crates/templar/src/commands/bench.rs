@@ -6,11 +6,12 @@ mod engine;
 mod gradient;
 mod learning;
 
-use crate::config::{Config, DataFlag};
+use crate::config::{Config, DataFlag, ThreadsFlag};
 use crate::interrupt;
 use crate::output::Output;
 use clap::{Args, Subcommand};
 use templar_bench::bucket::BucketBench;
+use templar_bench::gateway::GatewayBench;
 use templar_bench::judging::JudgingBench;
 use templar_bench::ledger::LedgerBench;
 use templar_bench::scale::ScaleBench;
@@ -49,6 +50,22 @@ enum Action {
     },
     Convergence(convergence::Convergence),
     Engine(engine::EngineCommand),
+    /// Measure a gateway: time to the first token, and tokens per second with several clients at once.
+    ///
+    /// A model is served from this process and asked through OpenAI's API, with streams; each client asks again as soon
+    /// as it has its answer. --url measures any server with that API instead.
+    ///
+    /// Example: templar bench gateway --clients 1,8,32
+    /// Example: templar bench gateway --url http://127.0.0.1:8000/v1
+    #[command(verbatim_doc_comment)]
+    Gateway {
+        #[command(flatten)]
+        bench: GatewayBench,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        threads: ThreadsFlag,
+    },
     Gradient(gradient::GradientCommand),
     /// Measure what judging a window costs and how right it is, beside the original's scheme, on small real models.
     ///
@@ -116,6 +133,13 @@ impl Bench {
             }
             Action::Convergence(convergence) => convergence.run(config),
             Action::Engine(engine) => engine.run(config),
+            Action::Gateway { bench, output, threads } => {
+                let mut progress = Progress::new(config.is_quiet);
+                let threads = config.with(&threads).threads()?;
+                let report = interrupt::runtime(2)?.block_on(bench.run(threads, &mut progress))?;
+                drop(progress);
+                output.facts(&report, |paint| sections(paint, &[report.section()]))
+            }
             Action::Gradient(gradient) => gradient.run(config),
             Action::Judging { bench, output, text } => {
                 let (mut progress, config) = (Progress::new(config.is_quiet), config.with(&text));

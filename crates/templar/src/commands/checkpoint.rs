@@ -119,6 +119,11 @@ impl Checkpoint {
 }
 
 impl Shared {
+    /// Whether it is about the network of this machine.
+    pub fn is_local(&self) -> bool {
+        self.genesis.is_none() && self.ledger.ledger.is_none()
+    }
+
     /// The run's rules, and the record of the ledger that they name.
     pub async fn open(&self, config: &Config) -> anyhow::Result<OpenRecord> {
         let root = config.data_folder().join("up");

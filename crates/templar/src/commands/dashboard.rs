@@ -7,7 +7,7 @@ use crate::{interrupt, output::print};
 use clap::Args;
 use serde_json::json;
 use std::net::SocketAddr;
-use templar_dashboard::{Dashboard as Page, Listener, Options};
+use templar_dashboard::{Dashboard as Page, GatewayUrl, Listener, Options, Source};
 use templar_localnet::listen_address;
 
 /// Serve the public record of a run as a page: progress, miners, windows, market, votes, evidence.
@@ -23,6 +23,9 @@ pub struct Dashboard {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = listen_address)]
     listen: SocketAddr,
+    /// Address of the run's gateway, for the view *Try it*; the gateway has to --allow-origin this page
+    #[arg(long, value_name = "URL")]
+    gateway: Option<GatewayUrl>,
     #[command(flatten)]
     shared: Shared,
 }
@@ -36,7 +39,7 @@ impl Dashboard {
         interrupt::runtime(2)?.block_on(async {
             let asked_to_stop = interrupt::asked_to_stop()?;
             let open = self.shared.open(&config).await?;
-            let page = Page::start(listener, open.source(), Options::default())?;
+            let page = Page::start(listener, Source { gateway: self.gateway, ..open.source() }, Options::default())?;
             let (url, run) = (page.url(), open.run.id);
             output.event(&json!({"event": "listening", "url": url, "run": run}), |paint| {
                 format!("dashboard  {}\nrun        {run}\n\n{}", paint.bold(url), paint.dim("Ctrl-C stops it."))

@@ -1,9 +1,9 @@
 //! `templar up`.
 
-use crate::config::{Config, DataFlag, Origin, PresetFlag, Setting, TextFlags};
+use crate::config::{Config, DataFlag, EngineFlags, Origin, PresetFlag, Setting, TextFlags};
 use crate::failure::{Usage, advice};
 use crate::output::{Output, print};
-use crate::{interrupt, text};
+use crate::{engine, interrupt, text};
 use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use templar_corpus::LeftOut;
 use templar_dashboard::{Dashboard, Listener};
+use templar_engine::NumericsId;
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
-    Watch, Wish, bring_up, listen_address,
+    Watch, Wish, bring_up, gateway_of, listen_address, start_gateway,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::corpus::source_remark;
@@ -54,12 +55,18 @@ pub struct Up {
     /// Address of this machine under which other machines may join, such as 192.168.1.5; by default none may
     #[arg(long, value_name = "IP")]
     listen: Option<IpAddr>,
+    /// Serve the trained model to this machine with OpenAI's API, from the first checkpoint on; see `templar gateway`
+    #[arg(long)]
+    gateway: bool,
     /// How pseudo-gradients are merged and applied, for a new network; mean-of-senders by default
     #[arg(long, value_name = "RULE", value_parser = bounds::rules())]
     rule: Option<RuleName>,
     /// Part of the payloads that are audited by replay, 0 to 1, for a new network; none by default
     #[arg(long, value_name = "X", value_parser = bounds::per_mille)]
     audit_rate: Option<u32>,
+    /// Open numerics class that nodes may compute with as well, such as torch-bf16, for a new network; none by default
+    #[arg(long, value_name = "CLASS", conflicts_with = "audit_rate")]
+    open_numerics: Option<NumericsId>,
     /// Vocabulary size, for a new network; by default 4096, or 512 for synthetic text, or what a small text gives
     #[arg(long, value_name = "N", value_parser = bounds::vocabulary())]
     vocab_size: Option<u32>,
@@ -80,6 +87,8 @@ pub struct Up {
     preset: PresetFlag,
     #[command(flatten)]
     data: DataFlag,
+    #[command(flatten)]
+    engine: EngineFlags,
 }
 
 /// What to do about a network that cannot be used or set up.
@@ -96,7 +105,7 @@ pub fn setup_advice(error: impl Into<SetupError>) -> anyhow::Error {
 impl Up {
     /// Runs the network until it is asked to stop, or its windows are over.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let mut config = config.with(&self.data).with(&self.preset);
+        let mut config = config.with(&self.data).with(&self.preset).with(&self.engine);
         let is_synthetic = self.text.text.as_slice() == [PathBuf::from("synthetic")];
         if !is_synthetic {
             config = config.with(&self.text);
@@ -105,7 +114,7 @@ impl Up {
             let what = "others cannot reach 0.0.0.0: --listen is the address of this machine in their network";
             return Err(Usage(what.to_owned()).into());
         }
-        let options = self.options(&config);
+        let options = self.options(&config)?;
         options.check().map_err(setup_advice)?;
         let page =
             (!self.no_dashboard).then(|| Listener::bind_or_free(self.dashboard)).transpose().map_err(setup_advice)?;
@@ -138,6 +147,7 @@ impl Up {
             }
         };
         checked.settings.listen = self.listen;
+        checked.settings.node_flags = engine::flags(&config);
         for remark in checked.remarks.iter().filter(|_| self.output.is_json()) {
             self.output.event(&json!({"event": "note", "message": remark}), |_| String::new())?;
         }
@@ -146,7 +156,7 @@ impl Up {
         interrupt::runtime(2)?.block_on(self.run_network(&folder, checked, page, progress))
     }
 
-    fn options(&self, config: &Config) -> NetworkOptions {
+    fn options(&self, config: &Config) -> anyhow::Result<NetworkOptions> {
         // A network on one machine shares its cores: by default, the smallest model.
         let preset = match config.get(Setting::Preset) {
             Some((name, Origin::Flag(_))) => Wish { value: name.to_owned(), by: By::Flag },
@@ -157,7 +167,18 @@ impl Up {
         };
         let (vocab_size, window_seconds, rule) = (self.vocab_size, self.window_seconds, self.rule);
         let (audit_rate, miners, validators) = (self.audit_rate, self.miners, self.validators);
-        NetworkOptions { preset, vocab_size, window_seconds, rule, audit_rate, miners, validators }
+        let (engine, open_numerics) = (engine::source(config)?, self.open_numerics.as_ref().map(NumericsId::to_string));
+        Ok(NetworkOptions {
+            preset,
+            vocab_size,
+            window_seconds,
+            rule,
+            audit_rate,
+            engine,
+            open_numerics,
+            miners,
+            validators,
+        })
     }
 
     async fn run_network(
@@ -189,14 +210,27 @@ impl Up {
                 let rule = RuleName::of(&network.genesis.outer).filter(|rule| *rule != RuleName::default());
                 remarks.extend(rule.map(|rule| format!("rule: {rule}")));
                 remarks.push(network.genesis.audit.describe(network.genesis.economics.ramp_windows));
-                match network.serve(page).map_err(setup_advice) {
+                match self.serve(folder, &network, page, &mut children) {
                     Ok(page) => self.watch(folder, &network, page.as_ref(), remarks, &mut children).await,
-                    Err(error) => Err(error),
+                    Err(error) => Err(setup_advice(error)),
                 }
             }
         };
         children.stop(folder).await?;
         ended
+    }
+
+    /// Starts what serves the run: its page, and its gateway where one was asked for.
+    fn serve(
+        &self,
+        folder: &Folder,
+        network: &Network,
+        page: Option<Listener>,
+        children: &mut Children,
+    ) -> Result<Option<Dashboard>, SetupError> {
+        let start = || start_gateway(folder, network, page.as_ref(), children);
+        let gateway = self.gateway.then(start).transpose()?;
+        network.serve(page, gateway)
     }
 
     async fn watch(
@@ -208,6 +242,7 @@ impl Up {
         children: &mut Children,
     ) -> anyhow::Result<()> {
         let output = self.output;
+        let mut is_gateway_awaited = self.gateway;
         let nodes = network.settings.nodes();
         let mut watch = Watch::new(nodes.into_iter().map(|node| (node.name.clone(), folder.node(&node.name))));
         watch = watch.with_guests_of(folder.path());
@@ -231,7 +266,7 @@ impl Up {
                 print(&format!("others join with: templar run join '{address}'"))?;
             }
         }
-        let mut screen = self.open_screen()?;
+        let mut screen = open_screen(output, self.plain)?;
         let stop = interrupt::asked_to_stop()?;
         tokio::pin!(stop);
         let mut view;
@@ -241,7 +276,15 @@ impl Up {
             }
             stakes.refresh(&network.chain, network.genesis.netuid).await;
             let news = watch.news();
-            view = watch.view_of(network, &stakes, &remarks, begun.elapsed());
+            if is_gateway_awaited && let Some(serving) = gateway_of(folder) {
+                is_gateway_awaited = false;
+                let (address, model, window) = (&serving.address, &serving.model, serving.window);
+                let line = format!("the model answers at {address}, with OpenAI's API");
+                let fact = json!({"event": "gateway", "address": address, "model": model, "window": window});
+                output.event(&fact, |_| if screen.is_none() { line.clone() } else { String::new() })?;
+                remarks.push(line);
+            }
+            view = watch.view_of(&network.genesis, &stakes, &remarks, begun.elapsed());
             for event in &news {
                 tally.count(event);
                 if screen.is_none() {
@@ -271,22 +314,22 @@ impl Up {
         }
         // The terminal is given back first, so that the summary stays on it.
         drop(screen);
-        let summary = tally.summary(&watch, &view);
+        let summary = tally.summary(&watch.seen_losses(), watch.null_reasons(), &view);
         output.event(&summary, |paint| format!("{}\n{}", network::summary(paint, &summary), network::NEXT))
     }
+}
 
-    /// The screen, where there is a terminal for it and no lines were asked for.
-    fn open_screen(&self) -> anyhow::Result<Option<Screen>> {
-        let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        if self.output.is_json() || self.plain || !is_terminal {
-            return Ok(None);
-        }
-        match Screen::open(is_colour_wanted(true)) {
-            Ok(screen) => Ok(Some(screen)),
-            Err(error) => {
-                print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
-                Ok(None)
-            }
+/// The screen, where there is a terminal for it and no lines were asked for.
+pub(super) fn open_screen(output: Output, is_plain: bool) -> anyhow::Result<Option<Screen>> {
+    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    if output.is_json() || is_plain || !is_terminal {
+        return Ok(None);
+    }
+    match Screen::open(is_colour_wanted(true)) {
+        Ok(screen) => Ok(Some(screen)),
+        Err(error) => {
+            print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
+            Ok(None)
         }
     }
 }

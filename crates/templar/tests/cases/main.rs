@@ -8,4 +8,5 @@ mod network;
 #[path = "../support/program.rs"]
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod program;
+mod record;
 mod texts;

@@ -1,6 +1,6 @@
 //! Local networks: what was asked for, what is there, what is damaged.
 
-use crate::program::{Place, Running, text};
+use crate::program::{Place, Running, http, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -223,4 +223,24 @@ fn a_run_is_joined_by_one_address_and_checked_by_hash() {
     let error = place.failure(2, &["run", "join", "nonsense", "--data", text(&guest)]);
     assert!(error.contains("http://192.168.1.5:9000"), "{error}");
     running.interrupt();
+}
+
+#[test]
+fn the_gateway_of_a_network_answers_with_its_first_checkpoint_and_ends_with_it() {
+    let place = Place::new();
+    let data = place.path("net");
+    let start: Vec<&str> = SMALL.iter().copied().chain(["--gateway", "--json", "--data", text(&data)]).collect();
+    let mut running = place.start(&[&["up"][..], &start].concat());
+    let gateway = running.wait_for(|event| event["event"] == "gateway");
+    assert_eq!(gateway["window"].as_u64().map(|window| window % 5), Some(0), "{gateway}");
+    let address = gateway["address"].as_str().unwrap();
+    let models = http(address, "/models", "", None).1;
+    let name = models["data"][0]["id"].as_str().unwrap();
+    let asked = serde_json::json!({"model": name, "prompt": "Anna", "max_tokens": 4});
+    let (status, answer) = http(address, "/completions", "any", Some(&asked));
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["system_fingerprint"].as_str().unwrap().contains("-window-"), "{answer}");
+    assert_eq!(running.interrupt().0, Some(0));
+    let host = address.trim_start_matches("http://").trim_end_matches("/v1");
+    assert!(std::net::TcpStream::connect(host).is_err(), "the gateway outlives its network");
 }

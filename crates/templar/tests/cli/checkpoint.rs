@@ -34,6 +34,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
         },
         model,
         numerics: NumericsId::STRICT.to_string(),
+        open_numerics: Vec::new(),
         first_parameters: FirstParameters::Seed(ContentHash::new(SEED)),
         first_state,
         parent: None,

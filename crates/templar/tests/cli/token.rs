@@ -1,7 +1,7 @@
 //! Funds, slots and stake against a ledger of the test's own.
 
-use crate::program::{Place, Running};
-use serde_json::Value;
+use crate::program::{Place, Running, http};
+use serde_json::{Value, json};
 
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 const BOB: &str = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty";
@@ -246,4 +246,50 @@ fn beside_a_local_network_its_ledger_is_found() {
     network("1");
     let error = bank.place.failure(1, &["token", "price"]);
     assert!(error.contains("no ledger answers at ws://127.0.0.1:1; is `templar up` running?"), "{error}");
+}
+
+#[test]
+fn a_key_of_a_prepaid_account_opens_a_gateway_and_what_it_serves_is_charged() {
+    let bank = Bank::new();
+    bank.json(&["register", "--yes"]);
+    bank.json(&["stake", "500", "--yes"]);
+    bank.json(&["transfer", BOB, "1"]);
+    let hotkey = ["wallet", "import", "hotkey", "--development", "--wallet", "gateway"];
+    assert!(bank.place.run_with(&hotkey, "//Bob\n").status.success());
+    let train =
+        ["model", "train", "--synthetic", "60000", "--preset", "nano", "--sequence-length", "32", "--batch", "2"];
+    bank.place.stdout(&[&train[..], &["--steps", "2", "--out", "m"]].concat());
+    let serve = ["gateway", "--model", "m", "--listen", "127.0.0.1:0", "--wallet", "gateway", "--ledger", &bank.url];
+    let mut gateway = bank.place.start(&[&serve[..], &["--json"]].concat());
+    let serving = gateway.event();
+    assert_eq!(
+        (&serving["event"], &serving["model"], &serving["is_open"]),
+        (&"serving".into(), &"m".into(), &false.into())
+    );
+    let address = serving["address"].as_str().unwrap();
+    let new = ["access", "key", "new", "--gateway", address, "--json"];
+    let early = bank.place.failure(1, &new);
+    assert!(early.contains("Nothing is prepaid"), "{early}");
+    bank.ask(&["access", "open", "3", "--gateway", BOB, "--yes"]);
+    let made = bank.place.json(&new);
+    assert_eq!((&made["account"], &made["gateway"]), (&ALICE.into(), &BOB.into()));
+    let key = made["api_key"].as_str().unwrap();
+    let asked = json!({"model": "m", "messages": [{"role": "user", "content": "Anna"}], "max_tokens": 5});
+    let (status, answer) = http(address, "/chat/completions", key, Some(&asked));
+    assert_eq!((status, &answer["object"]), (200, &"chat.completion".into()), "{answer}");
+    // A tenth of a token for a thousand units.
+    let charged = answer["usage"]["total_tokens"].as_u64().unwrap() * 100_000;
+    let account = || bank.ask(&["access", "show", "--gateway", BOB])["account"]["account"].clone();
+    // It is settled every ten seconds, and each question is a process of its own.
+    let begun = std::time::Instant::now();
+    while account()["charged"] == 0 {
+        assert!(begun.elapsed().as_secs() < 180, "nothing is settled");
+    }
+    assert_eq!(
+        (account()["charged"].as_u64(), account()["balance"].as_u64()),
+        (Some(charged), Some(3 * TAO - charged))
+    );
+    bank.place.json(&["access", "key", "revoke", key, "--gateway", address, "--json"]);
+    assert_eq!(http(address, "/chat/completions", key, Some(&asked)).0, 401);
+    assert_eq!(gateway.interrupt().0, Some(0));
 }

@@ -1,6 +1,6 @@
 //! Running the program in a place of its own.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -87,6 +87,25 @@ pub fn succeeded(output: Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {stderr}", output.status);
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Asks a server of ours: status and JSON of the answer. `base` is an address such as `http://127.0.0.1:8000/v1`; with a
+/// body it is a POST.
+pub fn http(base: &str, path: &str, key: &str, body: Option<&serde_json::Value>) -> (u16, serde_json::Value) {
+    let (host, prefix) = base.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (method, body) = body.map_or(("GET", String::new()), |body| ("POST", body.to_string()));
+    let head = format!(
+        "{method} /{prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
 /// How long a process may be silent while it is waited for.

@@ -58,6 +58,7 @@ fn check<'a>(
         uid: entry.uid,
         start_state: hearing.shared.state,
         numerics: &run.genesis.numerics,
+        open_numerics: &run.genesis.open_numerics,
         tokens_per_step: hearing.ground.tokens_per_step(),
         batches_per_window: hearing.ground.steps(),
         inner_steps: hearing.ground.steps(),

@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
 use templar_bench::sections;
+use templar_engine_torch::{Environment, loads_torch};
 use templar_screen::Progress;
 
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
@@ -76,18 +77,18 @@ impl EngineCommand {
     /// The interpreter with PyTorch, if there is one.
     fn python(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Option<PathBuf>> {
         if let Some(python) = &self.python {
-            if !python::is_ready(python) {
+            if !loads_torch(python) {
                 let fault = anyhow::anyhow!("{} cannot load PyTorch", python.display());
                 return Err(fault).advise("name an interpreter that has PyTorch, or use --setup");
             }
             return Ok(Some(python.clone()));
         }
         let folder = config.data_folder().join("bench").join("python");
-        let python = python::interpreter(&folder);
-        if self.setup && !python::is_ready(&python) {
+        let environment = Environment::new(&folder);
+        if self.setup && !environment.is_ready() {
             python::set_up(&folder, progress)?;
         }
-        Ok(python::is_ready(&python).then_some(python))
+        Ok(environment.is_ready().then(|| environment.interpreter()))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{CHECKPOINT_ADVICE, lock, open_checkpoint};
 use crate::bounds;
-use crate::config::{Config, DataFlag, PresetFlag, TextFlags, ThreadsFlag};
+use crate::config::{Config, DataFlag, EngineFlags, PresetFlag, TextFlags, ThreadsFlag};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
-use crate::{interrupt, text};
+use crate::{engine, interrupt, text};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 use templar_corpus::{Corpus, SMALLEST_VOCABULARY, Tokenizer, Tokens};
 use templar_engine::{Decay, MatrixOptimiser, preset};
 use templar_model::{
-    Checkpoint, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record, Session,
-    Training, TrainingError, TrainingEvent, folder,
+    Checkpoint, Computing, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record,
+    Session, Training, TrainingError, TrainingEvent, folder,
 };
 use templar_screen::arguments::named;
 use templar_screen::{Progress, count, training};
@@ -73,6 +73,8 @@ pub struct Train {
     data: DataFlag,
     #[command(flatten)]
     threads: ThreadsFlag,
+    #[command(flatten)]
+    engine: EngineFlags,
     // The groups with headings come last: a heading applies until the next one.
     #[command(flatten)]
     source: SourceFlags,
@@ -173,9 +175,10 @@ const OPTIMISERS: &[(&str, &str, MatrixOptimiser)] = &[
 impl Train {
     /// Trains until a limit is reached or the process is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
-        let config = config.with(&self.source.text).with(&self.recipe.preset).with(&self.data).with(&self.threads);
+        let config = config.with(&self.source.text).with(&self.recipe.preset).with(&self.data);
+        let config = config.with(&self.threads).with(&self.engine);
         // Everything that can be wrong with the request is checked before the long work of building a corpus.
-        let threads = config.threads()?;
+        let computing = Computing { engine: engine::source(&config)?, threads: config.threads()? };
         let limits = self.limits.checked()?;
         let recipe = self.recipe.recipe();
         let least = self.source.vocab_size.unwrap_or(SMALLEST_VOCABULARY) as usize;
@@ -183,7 +186,9 @@ impl Train {
         match self.recipe.from {
             None => {
                 recipe.check(config.preset(), &sizes).map_err(usage)?;
-                recipe.check_memory(config.preset(), &sizes, self.recompute)?;
+                if computing.engine.numerics().is_exact() {
+                    recipe.check_memory(config.preset(), &sizes, self.recompute)?;
+                }
             }
             Some(_) => recipe.check_ranges().map_err(usage)?,
         }
@@ -200,7 +205,7 @@ impl Train {
                 }
                 let corpus = self.source.corpus.clone().unwrap_or_else(|| record.plan.corpus.clone());
                 let corpus = text::open_corpus(&corpus)?;
-                Training::resume(&self.out, record, corpus, threads).map_err(advised)?
+                Training::resume(&self.out, record, corpus, computing).map_err(advised)?
             }
             None => {
                 let model = self.recipe.from.as_deref().map(open_checkpoint).transpose()?;
@@ -218,11 +223,15 @@ impl Train {
                 };
                 let corpus_name = CorpusName { folder: path, hash: corpus.manifest_hash() };
                 let plan = recipe.plan(config.preset(), &sizes, limits.steps, corpus_name).map_err(usage)?;
-                let inputs = Inputs { config: sizes, parameters, origin, corpus, threads };
+                let inputs = Inputs { config: sizes, parameters, origin, corpus, computing };
                 Training::new(plan, limits, inputs).map_err(advised)?
             }
         };
         training.set_recomputing(self.recompute)?;
+        if self.sample_every.is_some() && !training.can_sample() {
+            let what = format!("--sample-every needs an engine that generates text, and {} does not", config.engine()?);
+            return Err(Usage(what)).advise("leave it out, or train with --engine cpu");
+        }
         let mut history = History::open(&self.out, begun_step, keep)?;
         let stop = interrupt::stop_flag()?;
         self.train(&mut training, &mut history, &config, &stop)

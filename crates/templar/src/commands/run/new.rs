@@ -118,6 +118,12 @@ struct WindowFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingFlags {
+    /// Numerics class that nodes compute with: strict-2, or torch-bf16 for PyTorch on GPUs
+    #[arg(long, value_name = "CLASS", default_value_t = NumericsId::STRICT)]
+    numerics: NumericsId,
+    /// Open classes that nodes may compute with instead, such as torch-bf16; without audits only
+    #[arg(long, value_name = "CLASS", num_args = 1..)]
+    open_numerics: Vec<NumericsId>,
     /// Most inner steps of a miner in a window (H), up to 65536 [100, or fewer where the text is short]
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     steps: Option<u32>,
@@ -245,7 +251,8 @@ impl New {
             checkpoint_windows: self.windows.checkpoint_windows,
             ..WindowBudget::for_window(self.windows.window_blocks)
         };
-        genesis.numerics = NumericsId::STRICT.to_string();
+        genesis.numerics = self.training.numerics.to_string();
+        genesis.open_numerics = self.training.open_numerics.iter().map(NumericsId::to_string).collect();
         self.training.put_into(&mut genesis, corpus);
         self.merging.put_into(&mut genesis);
         genesis.data.span_sequences = genesis.data.span_for(self.training.miners, genesis.judging.evaluation_sequences);

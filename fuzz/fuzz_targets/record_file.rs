@@ -1,0 +1,9 @@
+//! The reader of record files.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../crates/record/tests/decoders/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::record_file(bytes));
