@@ -39,7 +39,7 @@ WITHIN_FLOOR = {
     ("engine-torch", "engine"), ("gradient", "engine"), ("corpus", "engine"), ("gradient", "corpus"),
     ("gauntlet", "trainer"), ("round", "gauntlet"), ("model", "trainer"), ("trainer", "round"),
     ("audit", "trainer"), ("audit", "round"),
-    ("screen", "localnet"), ("bench", "screen"), ("bench", "localnet"),
+    ("screen", "localnet"), ("bench", "screen"), ("bench", "localnet"), ("settings", "screen"),
 }
 # Never published and used by tests; it may stand on anything.
 BESIDE = {"testing"}

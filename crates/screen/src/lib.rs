@@ -37,6 +37,7 @@ mod failure;
 pub mod findings;
 pub mod governance;
 mod hidden;
+pub mod ledger;
 pub mod market;
 pub mod model;
 pub mod network;

@@ -9,8 +9,12 @@
 //! ```
 
 mod config;
+pub mod engine;
 mod error;
 mod flags;
+mod ledger_flags;
+mod run_flags;
+mod training_flags;
 
 pub use config::Config;
 pub use error::SettingsError;
@@ -18,6 +22,10 @@ pub use flags::{
     DataFlag, EngineFlags, FieldFlag, HotkeyFlag, LedgerFlag, NetuidFlag, PresetFlag, SettingFlags, SubnetFlags,
     TextFlags, ThreadsFlag, WalletFlags,
 };
+
+pub use ledger_flags::GenesisFlags;
+pub use run_flags::{DocumentsName, MergingFlags, ModelFlags, OptimiserName, PlaceFlags, TrainingFlags, WindowFlags};
+pub use training_flags::{LimitFlags, RecipeFlags, SourceFlags, interval};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use templar_settings::{
-    Config, DataFlag, EngineFlags, FILE_NAME, HotkeyFlag, LedgerFlag, NetuidFlag, Origin, PresetFlag, Setting,
-    SettingFlags, SettingsError, SubnetFlags, TextFlags, ThreadsFlag, WalletFlags, user_file,
+    Config, DataFlag, EngineFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag, LimitFlags, MergingFlags,
+    ModelFlags, NetuidFlag, Origin, PlaceFlags, PresetFlag, RecipeFlags, Setting, SettingFlags, SettingsError,
+    SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags, WindowFlags, engine, interval,
+    user_file,
 };
 
 /// Variables that are read where they are used.

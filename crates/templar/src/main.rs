@@ -5,7 +5,6 @@
 
 mod commands;
 mod config;
-mod engine;
 mod failure;
 mod keys;
 mod logging;

@@ -1,9 +1,11 @@
 //! What `templar miner` and `templar validator` have in common: from settings to a running node.
 
-use crate::config::{Config, DataFlag, EngineFlags, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags};
+use crate::config::{
+    Config, DataFlag, EngineFlags, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags, engine,
+};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
-use crate::{engine, interrupt, keys};
+use crate::{interrupt, keys};
 use anyhow::Context;
 use serde_json::json;
 use std::io::IsTerminal;

@@ -16,6 +16,15 @@ pub enum EngineBenchError {
         /// The name.
         name: String,
     },
+    /// The named interpreter has no PyTorch; the caller is at fault.
+    #[error("{} cannot load PyTorch; name an interpreter that has it with --python, or use --setup", python.display())]
+    NoTorch {
+        /// The interpreter.
+        python: PathBuf,
+    },
+    /// The environment of PyTorch cannot be made.
+    #[error(transparent)]
+    Environment(#[from] templar_engine_torch::EnvironmentError),
     /// Our own engine, such as for too little memory.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,9 +1,9 @@
 //! `templar doctor`.
 
-use crate::config::{Config, DataFlag, EngineFlags, LedgerFlag, Setting, ThreadsFlag};
+use crate::config::{Config, DataFlag, EngineFlags, LedgerFlag, Setting, ThreadsFlag, engine};
 use crate::failure::{Advise, Usage};
 use crate::output::{Output, print};
-use crate::{engine, interrupt, role};
+use crate::{interrupt, role};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::io::{self, BufRead, IsTerminal, Write};

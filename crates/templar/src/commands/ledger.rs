@@ -4,7 +4,7 @@ mod check;
 mod explain;
 mod follow;
 
-use crate::config::{Config, DataFlag, Setting, WalletFlags, listen};
+use crate::config::{Config, DataFlag, GenesisFlags, Setting, WalletFlags, listen};
 use crate::failure::{Advise, Usage};
 use crate::interrupt;
 use crate::output::{Output, print};
@@ -13,8 +13,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use templar_base::{Keypair, PublicKey, Rao};
+use templar_base::{Keypair, PublicKey};
 use templar_ledger::{Ledger as Authority, LedgerServer, Profile, ServerOptions, StoreError};
+use templar_screen::ledger::Opened;
 use templar_wallet::Wallet;
 
 /// A profile has a line per funded account; this is room for a hundred thousand.
@@ -60,23 +61,6 @@ struct Run {
     wallet: WalletFlags,
 }
 
-/// The first block of a new ledger.
-#[derive(Debug, Args)]
-struct GenesisFlags {
-    /// Rules of a new ledger: local (1 s blocks), mainnet-like (12 s blocks), or a file of `templar ledger init`
-    #[arg(long, value_name = "NAME|FILE")]
-    profile: Option<String>,
-    /// Address that owns the subnet and gets the first 10,000 TAO; the wallet's coldkey by default
-    #[arg(long, value_name = "SS58")]
-    owner: Option<PublicKey>,
-    /// Further addresses that start with 10,000 TAO
-    #[arg(long, value_name = "SS58", num_args = 1..)]
-    fund: Vec<PublicKey>,
-    /// Give ownership and funds to the well-known key //Alice, which anyone can sign for
-    #[arg(long, conflicts_with = "owner")]
-    development: bool,
-}
-
 /// Write the rules of a new ledger to a file, to edit and to use with `templar ledger --profile FILE`.
 ///
 /// Example: templar ledger init --development --out ledger.json
@@ -111,7 +95,7 @@ impl Ledger {
 impl Init {
     fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.wallet);
-        let profile = self.genesis.profile(&config)?;
+        let profile = profile(&self.genesis, &config)?;
         let text = format!("{}\n", serde_json::to_string_pretty(&profile).context("cannot write the profile")?);
         std::fs::File::create_new(&self.out)
             .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
@@ -140,72 +124,70 @@ impl Run {
     /// The ledger in the folder, or a new one. A given profile must be that of an existing ledger.
     fn open(&self, config: &Config, folder: &Path) -> anyhow::Result<Authority> {
         let what = || format!("cannot open the ledger in {}", folder.display());
-        if !self.genesis.is_given() {
+        if !is_given(&self.genesis) {
             match Authority::reopen(folder) {
                 Err(StoreError::Missing(_)) => {}
                 opened => return opened.with_context(what),
             }
         }
-        Authority::open(folder, &self.genesis.profile(config)?, Authority::draw_secret()?).with_context(what)
+        Authority::open(folder, &profile(&self.genesis, config)?, Authority::draw_secret()?).with_context(what)
     }
 }
 
-impl GenesisFlags {
-    fn is_given(&self) -> bool {
-        self.profile.is_some() || self.owner.is_some() || self.development || !self.fund.is_empty()
-    }
+fn is_given(flags: &GenesisFlags) -> bool {
+    flags.profile.is_some() || flags.owner.is_some() || flags.development || !flags.fund.is_empty()
+}
 
-    fn profile(&self, config: &Config) -> anyhow::Result<Profile> {
-        let profile = match self.profile.as_deref() {
-            None | Some("local") => Profile::local(self.owner(config)?, &self.fund),
-            Some("mainnet-like") => {
-                let owner = self.owner(config)?;
-                let funded = Profile::local(owner, &self.fund).initial_balances;
-                Profile::mainnet_like(owner, funded)
-            }
-            Some(file) => return self.read_profile(Path::new(file)),
-        };
-        profile.check()?;
-        Ok(profile)
-    }
+fn profile(flags: &GenesisFlags, config: &Config) -> anyhow::Result<Profile> {
+    let profile = match flags.profile.as_deref() {
+        None | Some("local") => Profile::local(owner(flags, config)?, &flags.fund),
+        Some("mainnet-like") => {
+            let owner = owner(flags, config)?;
+            let funded = Profile::local(owner, &flags.fund).initial_balances;
+            Profile::mainnet_like(owner, funded)
+        }
+        Some(file) => return read_profile(flags, Path::new(file)),
+    };
+    profile.check()?;
+    Ok(profile)
+}
 
-    /// A file has all rules; only further funds may be added.
-    fn read_profile(&self, path: &Path) -> anyhow::Result<Profile> {
-        let what = || format!("cannot read the profile {}", path.display());
-        let length = std::fs::metadata(path).with_context(what).advise(
-            "name `local`, `mainnet-like` or a file; create one with `templar ledger init --out ledger.json`",
-        )?;
-        if length.len() > MAX_PROFILE_BYTES {
-            return Err(Usage(format!("{} is too large for a ledger profile", path.display())).into());
-        }
-        if self.owner.is_some() || self.development {
-            let what = "a profile file names its owner: leave out --owner and --development, or edit the file";
-            return Err(Usage(what.to_owned()).into());
-        }
-        let text = std::fs::read_to_string(path).with_context(what)?;
-        let mut profile: Profile = serde_json::from_str(&text).with_context(what)?;
-        let funded = Profile::local(profile.owner, &self.fund).initial_balances;
-        for (key, balance) in funded.into_iter().filter(|(key, _)| self.fund.contains(key)) {
-            if profile.initial_balances.iter().all(|(known, _)| *known != key) {
-                profile.initial_balances.push((key, balance));
-            }
-        }
-        profile.check().with_context(what)?;
-        Ok(profile)
+/// A file has all rules; only further funds may be added.
+fn read_profile(flags: &GenesisFlags, path: &Path) -> anyhow::Result<Profile> {
+    let what = || format!("cannot read the profile {}", path.display());
+    let length = std::fs::metadata(path)
+        .with_context(what)
+        .advise("name `local`, `mainnet-like` or a file; create one with `templar ledger init --out ledger.json`")?;
+    if length.len() > MAX_PROFILE_BYTES {
+        return Err(Usage(format!("{} is too large for a ledger profile", path.display())).into());
     }
+    if flags.owner.is_some() || flags.development {
+        let what = "a profile file names its owner: leave out --owner and --development, or edit the file";
+        return Err(Usage(what.to_owned()).into());
+    }
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    let mut profile: Profile = serde_json::from_str(&text).with_context(what)?;
+    let funded = Profile::local(profile.owner, &flags.fund).initial_balances;
+    for (key, balance) in funded.into_iter().filter(|(key, _)| flags.fund.contains(key)) {
+        if profile.initial_balances.iter().all(|(known, _)| *known != key) {
+            profile.initial_balances.push((key, balance));
+        }
+    }
+    profile.check().with_context(what)?;
+    Ok(profile)
+}
 
-    fn owner(&self, config: &Config) -> anyhow::Result<PublicKey> {
-        if let Some(owner) = self.owner {
-            return Ok(owner);
-        }
-        if self.development {
-            return Ok(Keypair::from_uri("//Alice").context("the development key")?.public());
-        }
-        Wallet::new(&config.wallet_folder(), config.wallet())
-            .and_then(|wallet| wallet.coldkey_address())
-            .context("a new ledger needs an owner")
-            .advise("create a wallet with `templar wallet new`, name an address with --owner, or use --development")
+fn owner(flags: &GenesisFlags, config: &Config) -> anyhow::Result<PublicKey> {
+    if let Some(owner) = flags.owner {
+        return Ok(owner);
     }
+    if flags.development {
+        return Ok(Keypair::from_uri("//Alice").context("the development key")?.public());
+    }
+    Wallet::new(&config.wallet_folder(), config.wallet())
+        .and_then(|wallet| wallet.coldkey_address())
+        .context("a new ledger needs an owner")
+        .advise("create a wallet with `templar wallet new`, name an address with --owner, or use --development")
 }
 
 async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Output) -> anyhow::Result<()> {
@@ -213,35 +195,9 @@ async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Out
     let (genesis, head) = (ledger.state().genesis_hash(), ledger.head());
     let asked_to_stop = interrupt::asked_to_stop()?;
     let server = LedgerServer::start(ledger, ServerOptions::new(listen)).await?;
-    let funded: Rao = Rao::saturating_sum(profile.initial_balances.iter().map(|(_, balance)| *balance));
-    let facts = json!({
-        "event": "listening",
-        "url": server.url(),
-        "genesis": genesis,
-        "profile": profile.name,
-        "netuid": profile.netuid,
-        "owner": profile.owner,
-        "block": head.number,
-        "block_time_ms": profile.block_time_ms,
-        "folder": folder,
-    });
-    output.event(&facts, |paint| {
-        let lines = [
-            ("ledger", paint.bold(&server.url())),
-            ("genesis", genesis.to_string()),
-            (
-                "profile",
-                format!("{}: a block every {} ms, tempo {}", profile.name, profile.block_time_ms, profile.tempo),
-            ),
-            ("subnet", format!("{} owned by {}", profile.netuid, profile.owner)),
-            ("funds", format!("{funded} TAO at genesis in {} accounts", profile.initial_balances.len())),
-            ("folder", folder.display().to_string()),
-            ("block", head.number.to_string()),
-        ];
-        let lines = lines.map(|(name, value)| format!("{name:<8} {value}\n"));
-        let note = "This process alone makes the blocks: a single block authority, no consensus protocol.";
-        format!("{}\n{}", lines.concat(), paint.dim(&format!("{note} Ctrl-C stops it.")))
-    })?;
+    let opened =
+        Opened { url: server.url().to_owned(), genesis, profile, head: head.number, folder: folder.to_owned() };
+    output.event(&opened.facts(), |paint| opened.text(paint))?;
     asked_to_stop.await;
     server.shutdown().await;
     if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }

@@ -1,9 +1,9 @@
 //! `templar up`.
 
-use crate::config::{Config, DataFlag, EngineFlags, Origin, PresetFlag, Setting, TextFlags};
+use crate::config::{Config, DataFlag, EngineFlags, Origin, PresetFlag, Setting, TextFlags, engine};
 use crate::failure::{Usage, advice};
 use crate::output::{Output, print};
-use crate::{engine, interrupt, text};
+use crate::{interrupt, text};
 use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;

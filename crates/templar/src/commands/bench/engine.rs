@@ -1,14 +1,12 @@
 //! `templar bench engine`.
 
 use crate::config::{Config, DataFlag};
-use crate::failure::Advise;
 use crate::output::Output;
 use clap::Args;
 use std::io;
 use std::path::PathBuf;
-use templar_bench::engine::{Plan, Report, measure, names, python, serve_worker};
+use templar_bench::engine::{EngineBench, Report, measure, serve_worker};
 use templar_bench::sections;
-use templar_engine_torch::{Environment, loads_torch};
 use templar_screen::Progress;
 
 /// Measure training, evaluation and generation beside PyTorch on the CPU, in turn, and print the ratios.
@@ -26,21 +24,8 @@ use templar_screen::Progress;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct EngineCommand {
-    /// Models to measure, by their size; all by default
-    #[arg(long = "model", value_name = "SIZE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
-    models: Vec<String>,
-    /// Turns of each engine
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Create the Python environment first, if it is missing
-    #[arg(long)]
-    setup: bool,
-    /// Python interpreter with PyTorch
-    #[arg(long, value_name = "FILE", conflicts_with = "setup")]
-    python: Option<PathBuf>,
-    /// Leave out PyTorch's compiled mode, which takes a minute to compile each model
-    #[arg(long)]
-    no_compiled: bool,
+    #[command(flatten)]
+    bench: EngineBench,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -52,16 +37,13 @@ impl EngineCommand {
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.data);
         let mut progress = Progress::new(config.is_quiet);
-        let python = self.python(&config, &mut progress)?;
+        let folder = config.data_folder().join("bench").join("python");
+        let python = self.bench.interpreter(&folder, &mut progress)?;
         if python.is_none() {
             let missing = "PyTorch is not installed, so only our own engine is measured; --setup installs it";
             progress.note(missing);
         }
-        let names = match self.models.is_empty() {
-            true => names().map(str::to_owned).to_vec(),
-            false => self.models.clone(),
-        };
-        let plan = Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
+        let (names, plan) = (self.bench.names(), self.bench.plan(python));
         let output = self.output;
         let mut measured = Vec::new();
         for name in &names {
@@ -72,23 +54,6 @@ impl EngineCommand {
         drop(progress);
         let whole = Report::new(measured);
         output.event(&whole, |paint| sections(paint, &whole.sections()))
-    }
-
-    /// The interpreter with PyTorch, if there is one.
-    fn python(&self, config: &Config, progress: &mut Progress) -> anyhow::Result<Option<PathBuf>> {
-        if let Some(python) = &self.python {
-            if !loads_torch(python) {
-                let fault = anyhow::anyhow!("{} cannot load PyTorch", python.display());
-                return Err(fault).advise("name an interpreter that has PyTorch, or use --setup");
-            }
-            return Ok(Some(python.clone()));
-        }
-        let folder = config.data_folder().join("bench").join("python");
-        let environment = Environment::new(&folder);
-        if self.setup && !environment.is_ready() {
-            python::set_up(&folder, progress)?;
-        }
-        Ok(environment.is_ready().then(|| environment.interpreter()))
     }
 }
 

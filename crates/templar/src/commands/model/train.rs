@@ -1,23 +1,22 @@
 //! `templar model train`.
 
 use super::{CHECKPOINT_ADVICE, lock, open_checkpoint};
-use crate::bounds;
-use crate::config::{Config, DataFlag, EngineFlags, PresetFlag, TextFlags, ThreadsFlag};
+use crate::config::{
+    Config, DataFlag, EngineFlags, LimitFlags, RecipeFlags, SourceFlags, ThreadsFlag, engine, interval,
+};
 use crate::failure::{Advise, Usage, advice};
 use crate::output::Output;
-use crate::{engine, interrupt, text};
+use crate::{interrupt, text};
 use clap::Args;
-use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use templar_corpus::{Corpus, SMALLEST_VOCABULARY, Tokenizer, Tokens};
-use templar_engine::{Decay, MatrixOptimiser, preset};
+use templar_engine::preset;
 use templar_model::{
-    Checkpoint, Computing, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, Recipe, RecipeError, Record,
-    Session, Training, TrainingError, TrainingEvent, folder,
+    Checkpoint, Computing, CorpusName, Ended, History, Inputs, Keep, Limits, Origin, RecipeError, Record, Session,
+    Training, TrainingError, TrainingEvent, folder,
 };
-use templar_screen::arguments::named;
 use templar_screen::{Progress, count, training};
 
 /// The vocabulary for a text where nothing else is said.
@@ -84,94 +83,6 @@ pub struct Train {
     recipe: RecipeFlags,
 }
 
-/// The text.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Text")]
-struct SourceFlags {
-    /// Corpus made by `templar corpus build`
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["text", "synthetic"])]
-    corpus: Option<PathBuf>,
-    #[command(flatten)]
-    text: TextFlags,
-    /// Train on N bytes of synthetic text
-    #[arg(long, value_name = "BYTES", conflicts_with = "text", value_parser = bounds::synthetic_bytes())]
-    synthetic: Option<u64>,
-    /// Vocabulary size for a text, 257 to 1048576; by default 2048, or fewer if the text gives no more
-    #[arg(long, value_name = "N", conflicts_with = "corpus", value_parser = bounds::vocabulary())]
-    vocab_size: Option<u32>,
-}
-
-/// When to stop.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits (the first one reached ends the training; 5 minutes by default)")]
-struct LimitFlags {
-    /// Stop after N steps
-    #[arg(long, value_name = "N", value_parser = interval())]
-    steps: Option<u64>,
-    /// Stop after N tokens
-    #[arg(long, value_name = "N", value_parser = interval())]
-    tokens: Option<u64>,
-    /// Stop after X minutes of training
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
-    minutes: Option<f64>,
-}
-
-/// The training options.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Training options")]
-struct RecipeFlags {
-    /// Start from this model (a Hugging Face folder or a .gguf file) instead of random parameters
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["preset", "vocab_size"])]
-    from: Option<PathBuf>,
-    #[command(flatten)]
-    preset: PresetFlag,
-    /// Tokens per sequence; by default 256, or as many as the model sees
-    #[arg(long, value_name = "N", value_parser = bounds::sequence_length())]
-    sequence_length: Option<u32>,
-    /// Sequences per step; 16 by default
-    #[arg(long, value_name = "N", value_parser = bounds::batch())]
-    batch: Option<u32>,
-    /// Highest learning rate; by default 0.003 for the smallest model, less for larger ones, a tenth with --from
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
-    learning_rate: Option<f32>,
-    /// Steps until the highest learning rate; by default 50, or a tenth of --steps if that is less
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
-    warm_up: Option<u64>,
-    /// Share of the training after the warm-up at the highest learning rate; 0 by default
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
-    flat: Option<f64>,
-    /// Decay of the learning rate after that; cosine by default
-    #[arg(long, value_name = "SHAPE", value_parser = named(DECAYS))]
-    decay: Option<Decay>,
-    /// Learning rate at the end as a share of the highest; 0.1 by default
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
-    final_share: Option<f32>,
-    /// Optimiser of the layers' matrices; adamw by default. All other parameters use AdamW
-    #[arg(long, value_name = "NAME", value_parser = named(OPTIMISERS))]
-    optimiser: Option<MatrixOptimiser>,
-    /// Seed of the first parameters and of the order of the text; 0 by default
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
-/// Steps and tokens: more than any training takes, and exact as floating-point numbers.
-const MOST_STEPS: u64 = 1 << 50;
-
-fn interval() -> RangedU64ValueParser {
-    RangedU64ValueParser::new().range(1..=MOST_STEPS)
-}
-
-const DECAYS: &[(&str, &str, Decay)] = &[
-    ("constant", "No decay", Decay::Constant),
-    ("cosine", "Cosine decay", Decay::Cosine),
-    ("linear", "Linear decay", Decay::Linear),
-];
-
-const OPTIMISERS: &[(&str, &str, MatrixOptimiser)] = &[
-    ("adamw", "AdamW: per-parameter moments", MatrixOptimiser::AdamW),
-    ("muon", "Muon: orthogonalised momentum per matrix", MatrixOptimiser::Muon),
-];
-
 impl Train {
     /// Trains until a limit is reached or the process is asked to stop.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
@@ -179,7 +90,7 @@ impl Train {
         let config = config.with(&self.threads).with(&self.engine);
         // Everything that can be wrong with the request is checked before the long work of building a corpus.
         let computing = Computing { engine: engine::source(&config)?, threads: config.threads()? };
-        let limits = self.limits.checked()?;
+        let limits = checked(&self.limits)?;
         let recipe = self.recipe.recipe();
         let least = self.source.vocab_size.unwrap_or(SMALLEST_VOCABULARY) as usize;
         let sizes = preset(config.preset(), least).map_err(|error| Usage(error.to_string()))?;
@@ -212,7 +123,7 @@ impl Train {
                 if let Some(model) = &model {
                     recipe.check("the model", &model.config).map_err(usage)?;
                 }
-                let (path, corpus) = self.source.open(&config, model.as_ref().map(|model| &model.tokenizer))?;
+                let (path, corpus) = open_source(&self.source, &config, model.as_ref().map(|model| &model.tokenizer))?;
                 let limits =
                     if limits.is_empty() { Limits { minutes: Some(5.0), ..Limits::default() } } else { limits };
                 let (sizes, parameters, origin) = match model {
@@ -317,31 +228,9 @@ impl Train {
     }
 }
 
-impl LimitFlags {
-    fn checked(&self) -> anyhow::Result<Limits> {
-        if let Some(minutes) = self.minutes.filter(|minutes| !(minutes.is_finite() && *minutes >= 0.0)) {
-            return Err(Usage(format!("--minutes is {minutes}; it must be 0 or more")).into());
-        }
-        Ok(Limits { steps: self.steps, tokens: self.tokens, minutes: self.minutes })
-    }
-}
-
-impl RecipeFlags {
-    fn recipe(&self) -> Recipe {
-        Recipe {
-            from: self.from.as_deref().map(absolute),
-            preset: self.preset.preset.clone(),
-            sequence_length: self.sequence_length,
-            batch: self.batch,
-            learning_rate: self.learning_rate,
-            warm_up: self.warm_up,
-            flat: self.flat,
-            decay: self.decay,
-            final_share: self.final_share,
-            optimiser: self.optimiser,
-            seed: self.seed,
-        }
-    }
+fn checked(flags: &LimitFlags) -> anyhow::Result<Limits> {
+    let wrong = || Usage(format!("--minutes is {}; it must be 0 or more", flags.minutes.unwrap_or_default()));
+    Ok(flags.limits().ok_or_else(wrong)?)
 }
 
 /// A choice that cannot be is a wrong use of its flag.
@@ -371,23 +260,25 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-impl SourceFlags {
-    /// The corpus and its folder: the named one, or one built from the text, which is kept for the next time. With a
-    /// tokenizer it is in its tokens.
-    fn open(&self, config: &Config, tokenizer: Option<&Tokenizer>) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
-        if let Some(folder) = &self.corpus {
-            let corpus = text::open_corpus(folder)?;
-            if tokenizer.is_some_and(|tokenizer| tokenizer.hash() != corpus.tokenizer().hash()) {
-                return Err(anyhow::anyhow!("{} is in the tokens of another model", folder.display()))
-                    .advise("give --text, or build a corpus with `templar corpus build --tokenizer FILE`");
-            }
-            return Ok((absolute(folder), corpus));
+/// The corpus and its folder: the named one, or one built from the text, which is kept for the next time. With a
+/// tokenizer it is in its tokens.
+fn open_source(
+    flags: &SourceFlags,
+    config: &Config,
+    tokenizer: Option<&Tokenizer>,
+) -> anyhow::Result<(PathBuf, Arc<Corpus>)> {
+    if let Some(folder) = &flags.corpus {
+        let corpus = text::open_corpus(folder)?;
+        if tokenizer.is_some_and(|tokenizer| tokenizer.hash() != corpus.tokenizer().hash()) {
+            return Err(anyhow::anyhow!("{} is in the tokens of another model", folder.display()))
+                .advise("give --text, or build a corpus with `templar corpus build --tokenizer FILE`");
         }
-        let tokens = match (tokenizer, self.vocab_size) {
-            (Some(tokenizer), _) => Tokens::Of(tokenizer),
-            (None, Some(size)) => Tokens::Vocabulary(size),
-            (None, None) => Tokens::UpTo(VOCABULARY),
-        };
-        text::kept_corpus(config, self.synthetic, tokens, &mut Progress::new(config.is_quiet))
+        return Ok((absolute(folder), corpus));
     }
+    let tokens = match (tokenizer, flags.vocab_size) {
+        (Some(tokenizer), _) => Tokens::Of(tokenizer),
+        (None, Some(size)) => Tokens::Vocabulary(size),
+        (None, None) => Tokens::UpTo(VOCABULARY),
+    };
+    text::kept_corpus(config, flags.synthetic, tokens, &mut Progress::new(config.is_quiet))
 }

@@ -1,9 +1,9 @@
 //! What models are trained and judged with, from the settings.
 
-use crate::config::{Config, Origin, Setting};
+use crate::{Config, Origin, Setting, SettingsError};
 use std::path::PathBuf;
 use std::sync::Arc;
-use templar_engine::EngineSource;
+use templar_engine::{EngineError, EngineSource};
 use templar_engine_torch::{Environment, MAX_RANKS, TorchBackend, TorchOptions};
 
 /// The environment that `templar doctor --setup torch` makes.
@@ -17,8 +17,20 @@ pub fn python(config: &Config) -> PathBuf {
     config.python().unwrap_or_else(|| if made.exists() { made } else { PathBuf::from("python3") })
 }
 
+/// An engine that the settings name and that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineChoiceError {
+    /// The settings themselves.
+    #[error(transparent)]
+    Setting(#[from] SettingsError),
+    /// There is no such engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
 /// What opens the engines of the settings.
-pub fn source(config: &Config) -> anyhow::Result<EngineSource> {
+pub fn source(config: &Config) -> Result<EngineSource, EngineChoiceError> {
     let device = config.engine()?;
     let ranks = config.ranks(MAX_RANKS)?;
     if device.backend() != TorchBackend::NAME {
