@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# What only a GPU can show, correctness first, then speed. Prepared and tried on a CPU; not run on a GPU yet.
+# What only a GPU can show, correctness first, then speed. Prepared: it was not run on a GPU yet, its two parts (tests and
+# example) were run on a CPU.
 #
 #   TEMPLAR_TORCH_PYTHON=FILE scripts/gpu_check.sh [PRESET [PEAK]]
 #
 # PRESET is the model whose speed is measured (1b), PEAK the machine's bf16 TFLOP/s (989 for an H100 or H200).
-#   DEVICE=cpu PRESET nano tries the script itself without a GPU.
+# DEVICE=cpu scripts/gpu_check.sh nano tries the script itself without a GPU.
 # Ends with 1 at the first thing that is wrong; what is printed before holds.
 set -euo pipefail
 cd "$(dirname "$0")/.."

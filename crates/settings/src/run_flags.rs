@@ -17,8 +17,10 @@ const MOST: u64 = 1 << 40;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Ledger")]
 pub struct PlaceFlags {
+    /// The ledger that is asked.
     #[command(flatten)]
     pub ledger: LedgerFlag,
+    /// The subnet.
     #[command(flatten)]
     pub netuid: NetuidFlag,
     /// Hash of the ledger's block 0, instead of asking the ledger
@@ -33,6 +35,7 @@ pub struct PlaceFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelFlags {
+    /// The sizes.
     #[command(flatten)]
     pub preset: PresetFlag,
     /// Sizes of the model from a config.json of Hugging Face (Llama), instead of a preset

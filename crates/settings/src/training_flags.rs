@@ -16,6 +16,7 @@ pub struct SourceFlags {
     /// Corpus made by `templar corpus build`
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["text", "synthetic"])]
     pub corpus: Option<PathBuf>,
+    /// A text, of which a corpus is made.
     #[command(flatten)]
     pub text: TextFlags,
     /// Train on N bytes of synthetic text
@@ -48,6 +49,7 @@ pub struct RecipeFlags {
     /// Start from this model (a Hugging Face folder or a .gguf file) instead of random parameters
     #[arg(long, value_name = "PATH", conflicts_with_all = ["preset", "vocab_size"])]
     pub from: Option<PathBuf>,
+    /// The sizes.
     #[command(flatten)]
     pub preset: PresetFlag,
     /// Tokens per sequence; by default 256, or as many as the model sees

@@ -5,9 +5,8 @@ use std::path::Path;
 
 pub use templar_settings::{
     Config, DataFlag, EngineFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag, LimitFlags, MergingFlags,
-    ModelFlags, NetuidFlag, Origin, PlaceFlags, PresetFlag, RecipeFlags, Setting, SettingFlags, SettingsError,
-    SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags, WindowFlags, engine, interval,
-    user_file,
+    ModelFlags, Origin, PlaceFlags, PresetFlag, RecipeFlags, Setting, SettingFlags, SettingsError, SourceFlags,
+    SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags, WindowFlags, engine, interval, user_file,
 };
 
 /// Variables that are read where they are used.
