@@ -13,7 +13,8 @@ pub fn genesis() -> Genesis {
     genesis.name = "world".to_owned();
     genesis.first_state = CostModel::FREE.first_state();
     // Messages take up to two blocks here, and links lose some.
-    (genesis.budget.judge_blocks, genesis.budget.open_blocks) = (10, 15);
+    let budget = &mut genesis.budget;
+    (budget.judge_blocks, budget.open_blocks, budget.apply_blocks) = (11, 16, 17);
     genesis.judging.selected = 15;
     genesis.economics.weights_every_windows = 2;
     genesis
