@@ -30,7 +30,7 @@ fn children_of(parent: u64) -> Vec<u64> {
     names.filter_map(|name| name.parse().ok()).filter(is_child).collect()
 }
 
-/// The numerics of the payloads that a node sealed are in the run's genesis; its journal says that they were merged.
+/// Whether a node's journal says that a payload of it was merged.
 fn was_merged(up: &Up, node: &str) -> bool {
     let entries = journals(&up.data).remove(node).unwrap_or_default();
     entries.iter().any(|entry| entry["event"] == "verdict" && entry["standing"] == "selected")

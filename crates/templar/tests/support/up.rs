@@ -19,6 +19,7 @@ pub struct Up {
 }
 
 impl Up {
+    /// On synthetic text, with windows of 14 seconds where `more` says nothing else.
     pub fn start(data: &Path, more: &[&str]) -> Self {
         Self::start_with(data, more, |_| {})
     }
@@ -26,7 +27,10 @@ impl Up {
     /// As [`Up::start`], with something changed about the process.
     pub fn start_with(data: &Path, more: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
-        command.args(["up", "--json", "--text", "synthetic", "--window-seconds", "14", "--data"]).arg(data).args(more);
+        command.args(["up", "--json", "--text", "synthetic", "--data"]).arg(data).args(more);
+        if !more.contains(&"--window-seconds") {
+            command.args(["--window-seconds", "14"]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         change(&mut command);
         let mut child = command.spawn().unwrap();
