@@ -12,13 +12,17 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
+use templar_localnet::STOP_WITH_STDIN;
 
 /// How often the memory of the processes is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A network that says nothing for so long hangs: a window of the largest model that fits a machine takes minutes.
 const SILENCE: Duration = Duration::from_secs(3600);
+/// Time that the network has to stop its nodes.
+const MOST_STOPPING: Duration = Duration::from_secs(60);
 /// Lines of the network that wait to be read.
 const QUEUED_LINES: usize = 64;
 const GIBIBYTE: u64 = 1 << 30;
@@ -61,6 +65,14 @@ pub enum ScaleError {
     Silent {
         /// Windows that were over.
         windows: usize,
+    },
+    /// The user asked to stop; the network has been stopped.
+    #[error("stopped after {windows} of {wanted} windows")]
+    Stopped {
+        /// Windows that were over.
+        windows: usize,
+        /// All of them.
+        wanted: u64,
     },
     /// The process cannot be waited for.
     #[error("cannot wait for the network's process")]
@@ -113,10 +125,17 @@ struct Window {
 
 impl ScaleBench {
     /// Runs the network of `program`, which is this program, in a new folder under `parent`, and removes the folder.
-    pub fn run(&self, program: &Path, parent: &Path, progress: &mut dyn Progress) -> Result<ScaleFigures, ScaleError> {
+    /// Raising `stop` stops the network.
+    pub fn run(
+        &self,
+        program: &Path,
+        parent: &Path,
+        stop: &AtomicBool,
+        progress: &mut dyn Progress,
+    ) -> Result<ScaleFigures, ScaleError> {
         let folder = parent.join(format!("templar-bench-scale-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
-        let measured = self.measure(program, &folder, progress);
+        let measured = self.measure(program, &folder, stop, progress);
         // The folder is ours alone; the measurement's own error is the one to report.
         let removed = fs::remove_dir_all(&folder);
         let figures = measured?;
@@ -124,7 +143,13 @@ impl ScaleBench {
         Ok(figures)
     }
 
-    fn measure(&self, program: &Path, folder: &Path, progress: &mut dyn Progress) -> Result<ScaleFigures, ScaleError> {
+    fn measure(
+        &self,
+        program: &Path,
+        folder: &Path,
+        stop: &AtomicBool,
+        progress: &mut dyn Progress,
+    ) -> Result<ScaleFigures, ScaleError> {
         let mut network = self.start(program, folder)?;
         let lines = lines_of(&mut network.0);
         let (started, mut heard) = (Instant::now(), Instant::now());
@@ -143,6 +168,9 @@ impl ScaleBench {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            if stop.load(Ordering::Relaxed) {
+                return Err(ScaleError::Stopped { windows: windows.len(), wanted: self.windows });
+            }
             look(network.0.id(), &mut peaks);
         }
         let status = network.0.wait().map_err(ScaleError::Wait)?;
@@ -159,7 +187,9 @@ impl ScaleBench {
         if let Some(seconds) = self.window_seconds {
             command.args(["--window-seconds", &seconds.to_string()]);
         }
-        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        // Its standard input ends with this process, however that ends, and the network with it.
+        command.env(STOP_WITH_STDIN, "1").stdin(Stdio::piped());
+        let started = command.stdout(Stdio::piped()).spawn();
         started.map(Running).map_err(|source| ScaleError::Start { program: program.to_owned(), source })
     }
 
@@ -223,6 +253,11 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let begun = Instant::now();
+        while begun.elapsed() < MOST_STOPPING && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(LOOK_EVERY);
+        }
         // Its nodes end when it does. Both fail only where the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -319,9 +354,9 @@ mod tests {
             fn restart(&mut self) {}
         }
         let folder = tempfile::tempdir().unwrap();
-        let error = bench.run(Path::new("/bin/false"), folder.path(), &mut Quiet).unwrap_err();
+        let error = bench.run(Path::new("/bin/false"), folder.path(), &AtomicBool::new(false), &mut Quiet).unwrap_err();
         assert!(matches!(error, ScaleError::Ended { windows: 0, .. }), "{error}");
-        let error = bench.run(Path::new("/none"), folder.path(), &mut Quiet).unwrap_err();
+        let error = bench.run(Path::new("/none"), folder.path(), &AtomicBool::new(false), &mut Quiet).unwrap_err();
         assert!(matches!(error, ScaleError::Start { .. }), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the scratch folder is left behind");
     }

@@ -155,7 +155,8 @@ impl Bench {
             }
             Action::Scale { bench, output, data } => {
                 let (program, mut progress) = (std::env::current_exe()?, Progress::new(config.is_quiet));
-                let figures = bench.run(&program, &config.with(&data).data_folder(), &mut progress)?;
+                let (folder, stop) = (config.with(&data).data_folder(), interrupt::stop_flag()?);
+                let figures = bench.run(&program, &folder, &stop, &mut progress)?;
                 drop(progress);
                 output.facts(&figures, |paint| sections(paint, &figures.sections()))?;
                 anyhow::ensure!(figures.is_reached(), "the network did not stay within its memory, or not in step");
