@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use templar_corpus::{Tokenizer, synthetic};
 use templar_engine::{initial_parameters, preset};
-use templar_gateway::{Door, Gateway, GatewayOptions, Identity, Served as ServedModel};
+use templar_gateway::{Admission, Gateway, GatewayOptions, Identity, Served as ServedModel};
 use templar_gradient::OuterState;
 use templar_record::write_model_files;
 use tokio::task::JoinSet;
@@ -79,7 +79,7 @@ impl GatewayBench {
                 (model, Some(parameters))
             }
         };
-        let gateway = Gateway::start((Ipv4Addr::LOCALHOST, 0).into(), GatewayOptions::default(), Door::Open);
+        let gateway = Gateway::start((Ipv4Addr::LOCALHOST, 0).into(), GatewayOptions::default(), Admission::Open);
         let gateway = gateway.await.map_err(GatewayBenchError::Start)?;
         gateway.serve(Arc::new(model));
         let api = Api::connect(&format!("http://{}/v1", gateway.address())).await?;
@@ -111,7 +111,7 @@ impl GatewayBench {
         Ok(Report::of(served, self, levels))
     }
 
-    /// One measurement: so many clients, whose prompts are counted from `first` on.
+    /// One measurement with this number of clients, whose prompts are counted from `first` on.
     async fn level(&self, api: &Arc<Api>, clients: u16, first: u64) -> Result<Level, GatewayBenchError> {
         let begun = Instant::now();
         let mut asking = JoinSet::new();

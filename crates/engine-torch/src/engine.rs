@@ -89,7 +89,7 @@ impl TorchEngine {
         }
     }
 
-    /// A request that moves so many bytes, whose numbers called `name` must add up to `expected` over the ranks.
+    /// A request that moves this number of bytes, whose numbers called `name` must add up to `expected` over the ranks.
     fn copy(
         &mut self,
         doing: &'static str,

@@ -89,7 +89,7 @@ pub enum TorchError {
         reason: String,
     },
     /// A request has more parts than fit into one.
-    #[error("a step of so many micro-batches does not fit into one request; use fewer, larger ones")]
+    #[error("a step of this number of micro-batches does not fit into one request; use fewer, larger ones")]
     RequestTooLong,
     /// The folder or a file for the exchange of values cannot be used.
     #[error("cannot write {} for the exchange with PyTorch: {source}; free some space there", path.display())]

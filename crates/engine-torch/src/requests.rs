@@ -92,7 +92,7 @@ impl Pace {
     /// How much longer than the slowest pass one may take.
     const PATIENCE: f64 = 10.0;
 
-    /// The deadline of a pass of this kind over so many tokens.
+    /// The deadline of a pass of this kind over this number of tokens.
     pub(crate) fn deadline(&self, kind: &str, tokens: usize, first: Duration, least: Duration) -> Duration {
         match self.slowest.get(kind) {
             Some(slowest) => least.max(Duration::from_secs_f64(slowest * tokens as f64 * Self::PATIENCE)),

@@ -55,7 +55,7 @@ except Exception as missing:
 IGNORED = -1  # u32::MAX, as the i32 that it is read as.
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 LOCAL_RANK = int(os.environ.get("LOCAL_RANK", RANK))
-# Logits exist for so many rows at a time.
+# Rows for which logits exist at a time.
 HEAD_ROWS = 1024
 
 

@@ -17,7 +17,7 @@ use crate::served::{Identity, Served, ServedError};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pause after a failure.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
-/// So many of the newest checkpoints are tried, where validators no longer have, or do not yet have, the newest.
+/// How many of the newest checkpoints are tried, where validators no longer have, or do not yet have, the newest.
 const CANDIDATES: usize = 3;
 /// The file of the model folder that says of which run and window it is.
 const MARK_FILE: &str = "checkpoint-window.json";

@@ -3,18 +3,18 @@
 //! A [`Gateway`] answers `/v1/models`, `/v1/chat/completions` and `/v1/completions` over the model that it was last
 //! given ([`Gateway::serve`]): that of a folder ([`Served::open`]), or the newest agreed checkpoint of a run
 //! ([`Follower`]). One thread writes all texts together; requests come and go between two tokens. Who may ask is said
-//! by the [`Door`]: everybody, or holders of prepaid accounts ([`Billing`]) by keys that the gateway knows as hashes
+//! by the [`Admission`]: everybody, or holders of prepaid accounts ([`Billing`]) by keys that the gateway knows as hashes
 //! only ([`KeyStore`]). An [`Operation`] is all of it, as `templar gateway` runs it.
 //!
 //! ```no_run
 //! use std::path::Path;
 //! use std::sync::Arc;
-//! use templar_gateway::{Door, Gateway, GatewayOptions, Identity, Served};
+//! use templar_gateway::{Admission, Gateway, GatewayOptions, Identity, Served};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //! let path = Path::new("first");
 //! let model = Served::open(path, Identity::of_folder(path), 2)?;
-//! let gateway = Gateway::start("127.0.0.1:8000".parse()?, GatewayOptions::default(), Door::Open).await?;
+//! let gateway = Gateway::start("127.0.0.1:8000".parse()?, GatewayOptions::default(), Admission::Open).await?;
 //! gateway.serve(Arc::new(model));
 //! println!("http://{}/v1", gateway.address());
 //! gateway.stop().await;
@@ -49,7 +49,7 @@ pub use holder::{HolderError, PrepaidFacts, RemoteGateway};
 pub use keys::{KeyGrant, KeyHash, KeyStore, KeysError, MAX_KEYS, new_key};
 pub use operation::{Operation, OperationError, Serving, Source};
 pub use origins::{Origin, OriginError};
-pub use routes::Door;
+pub use routes::Admission;
 pub use scheduler::SchedulerOptions;
 pub use served::{Identity, Served, ServedError};
 pub use server::{Gateway, GatewayOptions};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use templar_base::Window;
 use templar_disk::{DiskError, Folder};
 
-use crate::{Billing, Door, Follower, Gateway, GatewayOptions, Identity, KeyStore, KeysError, Served};
+use crate::{Admission, Billing, Follower, Gateway, GatewayOptions, Identity, KeyStore, KeysError, Served};
 
 /// How often what was served is brought to the ledger.
 const SETTLE_EVERY: Duration = Duration::from_secs(10);
@@ -96,14 +96,14 @@ impl Operation {
         let Self { address, options, folder, source, billing } = self;
         Serving::forget(&folder)?;
         let billing = billing.map(Arc::new);
-        let door = match &billing {
-            None => Door::Open,
+        let admission = match &billing {
+            None => Admission::Open,
             Some(billing) => {
                 let keys = Arc::new(KeyStore::open(&folder.join("keys.json"))?);
-                Door::Prepaid { billing: Arc::clone(billing), keys }
+                Admission::Prepaid { billing: Arc::clone(billing), keys }
             }
         };
-        let gateway = Gateway::start(address, options, door).await?;
+        let gateway = Gateway::start(address, options, admission).await?;
         let serve = |model: Arc<Served>| {
             let serving = Serving::new(&gateway, &model.identity, billing.is_none());
             gateway.serve(model);

@@ -27,7 +27,7 @@ use crate::{ApiError, Served, origins};
 
 /// Events that wait for a client that reads slowly; the texts wait in their own bounded channel.
 const WAITING_EVENTS: usize = 32;
-/// So many times the largest body is read of one that is too large.
+/// Of a body that is too large this many times the largest is read.
 const READ_ON: usize = 4;
 /// When a client whose texts find no place shall come back.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ const COME_BACK: Duration = Duration::from_secs(2);
 const COME_BACK_LATER: Duration = Duration::from_secs(10);
 
 /// Who may ask.
-pub enum Door {
+pub enum Admission {
     /// Everybody, without keys and without charges.
     Open,
     /// Who has a key of a prepaid account.
@@ -50,7 +50,7 @@ pub enum Door {
 /// What all requests share.
 pub(crate) struct State {
     pub scheduler: Scheduler,
-    pub door: Door,
+    pub admission: Admission,
     pub options: GatewayOptions,
     /// Places for prompts that are read into tokens.
     pub reading: Semaphore,
@@ -138,14 +138,14 @@ fn health(state: &State) -> Response<AnswerBody> {
 fn facts(state: &State) -> Value {
     let served = state.current();
     let identity = served.as_ref().map(|model| &model.identity);
-    let paid = match &state.door {
-        Door::Open => Value::Null,
-        Door::Prepaid { billing, .. } => {
+    let paid = match &state.admission {
+        Admission::Open => Value::Null,
+        Admission::Prepaid { billing, .. } => {
             json!({"gateway": billing.gateway(), "ledger": billing.genesis(), "netuid": billing.netuid()})
         }
     };
     json!({
-        "is_open": matches!(state.door, Door::Open),
+        "is_open": matches!(state.admission, Admission::Open),
         "prepaid": paid,
         "model": identity.map(|identity| &identity.name),
         "window": identity.and_then(|identity| identity.window),
@@ -203,7 +203,7 @@ fn client_of(
     source: Source,
     request: &http::Request<Incoming>,
 ) -> Result<(Client, Option<PublicKey>), ApiError> {
-    let Door::Prepaid { keys, .. } = &state.door else { return Ok((Client::Address(source), None)) };
+    let Admission::Prepaid { keys, .. } = &state.admission else { return Ok((Client::Address(source), None)) };
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
     let Some(key) = key else {
@@ -262,8 +262,8 @@ async fn write(
         let prepared = tokio::task::spawn_blocking(move || Writing::prepare(model, heading, asked, patience)).await;
         drop(place);
         let (writing, jobs, most) = prepared.map_err(|_| ApiError::internal("The prompt could not be read."))??;
-        let reservation = match (&state.door, account) {
-            (Door::Prepaid { billing, .. }, Some(account)) => Some(billing.reserve(&account, most.units).await?),
+        let reservation = match (&state.admission, account) {
+            (Admission::Prepaid { billing, .. }, Some(account)) => Some(billing.reserve(&account, most.units).await?),
             _ => None,
         };
         match state.scheduler.submit(client, jobs) {
@@ -313,7 +313,7 @@ fn heading(kind: Kind, model: &Served) -> Result<Heading, ApiError> {
 
 /// Takes a key for an account, or takes it back, as the account's holder signed it.
 async fn put_key(state: &State, request: http::Request<Incoming>) -> Result<Response<AnswerBody>, ApiError> {
-    let Door::Prepaid { billing, keys } = &state.door else {
+    let Admission::Prepaid { billing, keys } = &state.admission else {
         return Err(ApiError::body("This gateway is open: it asks for no keys."));
     };
     let body = body_of(state, request).await?;

@@ -31,7 +31,7 @@ pub struct Identity {
     pub window: Option<Window>,
 }
 
-/// A model that is served. Requests that have it keep it until they end; the newest one is behind the gateway's door.
+/// A model that is served. Requests that have it keep it until they end; the newest one is what the gateway answers with.
 pub struct Served {
     /// How answers name it.
     pub identity: Identity,

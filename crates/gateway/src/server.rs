@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::Source;
 use crate::connection::{Places, StallGuard};
-use crate::routes::{Door, State, answer};
+use crate::routes::{Admission, State, answer};
 use crate::scheduler::{Scheduler, SchedulerOptions};
 use crate::{Identity, Origin, Served};
 
@@ -81,14 +81,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Listens on an address. Requests are told to wait until there is a model ([`Gateway::serve`]).
-    pub async fn start(address: SocketAddr, options: GatewayOptions, door: Door) -> io::Result<Self> {
+    pub async fn start(address: SocketAddr, options: GatewayOptions, admission: Admission) -> io::Result<Self> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
         let address = listener.local_addr()?;
         let scheduler = Scheduler::start(options.scheduler.clone())?;
         let reading = Semaphore::new(READING);
-        let state = Arc::new(State { scheduler, door, options, reading, current: RwLock::new(None) });
+        let state = Arc::new(State { scheduler, admission, options, reading, current: RwLock::new(None) });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept_all(listener, Arc::clone(&state), stopped));
         Ok(Self { state, address, stop, accepting })

@@ -10,7 +10,7 @@ use templar_base::{Alpha, BlockHash, Keypair, Netuid, RAO_PER_TAO, Rao};
 use templar_chain::access::{AccessAccount, AccessCall};
 use templar_chain::{Call, Chain};
 use templar_gateway::{
-    Billing, Door, GatewayOptions, HolderError, KeyGrant, KeyHash, KeyStore, RemoteGateway, new_key,
+    Admission, Billing, GatewayOptions, HolderError, KeyGrant, KeyHash, KeyStore, RemoteGateway, new_key,
 };
 use templar_ledger::{LoadRule, LocalChain, Profile, check_conservation};
 
@@ -68,8 +68,8 @@ impl Town {
     fn service(&self, folder: &Path) -> (Service, Arc<Billing>) {
         let billing = self.billing(folder);
         let keys = Arc::new(KeyStore::open(&folder.join("keys.json")).unwrap());
-        let door = Door::Prepaid { billing: Arc::clone(&billing), keys };
-        let service = Service::start(GatewayOptions::default(), door);
+        let admission = Admission::Prepaid { billing: Arc::clone(&billing), keys };
+        let service = Service::start(GatewayOptions::default(), admission);
         service.gateway.serve(model("tiny", 3));
         (service, billing)
     }

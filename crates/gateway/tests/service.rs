@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 use support::{PATIENCE, Service, model, read, send, wait_until};
-use templar_gateway::{Door, GatewayOptions, SchedulerOptions};
+use templar_gateway::{Admission, GatewayOptions, SchedulerOptions};
 
 fn chat(more: Value) -> Value {
     with(json!({"model": "tiny", "messages": [{"role": "user", "content": "the union"}], "max_tokens": 40}), more)
@@ -131,7 +131,7 @@ fn penalties_change_the_text() {
 
 #[test]
 fn failures_have_openais_form() {
-    let service = Service::start(GatewayOptions { body_bytes: 100_000, ..GatewayOptions::default() }, Door::Open);
+    let service = Service::start(GatewayOptions { body_bytes: 100_000, ..GatewayOptions::default() }, Admission::Open);
     let early = service.post("/v1/chat/completions", &chat(json!({})));
     early.error(503);
     assert!(early.header("retry-after").is_some());
@@ -170,7 +170,7 @@ fn failures_have_openais_form() {
 #[test]
 fn too_many_texts_are_told_to_come_back() {
     let scheduler = SchedulerOptions { running: 1, waiting: 4, waiting_per_client: 4 };
-    let service = Service::start(GatewayOptions { scheduler, ..GatewayOptions::default() }, Door::Open);
+    let service = Service::start(GatewayOptions { scheduler, ..GatewayOptions::default() }, Admission::Open);
     service.gateway.serve(model("tiny", 3));
     let many = service.post("/v1/chat/completions", &chat(json!({"n": 5})));
     assert_eq!(many.error(429)["code"], "rate_limit_exceeded");
@@ -192,7 +192,7 @@ fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
 #[test]
 fn the_texts_of_a_client_that_leaves_end() {
     let scheduler = SchedulerOptions { running: 1, ..SchedulerOptions::default() };
-    let service = Service::start(GatewayOptions { scheduler, ..GatewayOptions::default() }, Door::Open);
+    let service = Service::start(GatewayOptions { scheduler, ..GatewayOptions::default() }, Admission::Open);
     service.gateway.serve(model("tiny", 3));
     // Some fifteen thousand tokens, one text at a time.
     for is_stream in [true, false] {
@@ -240,7 +240,7 @@ fn a_newer_model_takes_over_and_what_runs_ends_on_the_old_one() {
 fn a_page_may_ask_where_its_origin_is_named() {
     let own = "http://127.0.0.1:9090";
     let service =
-        Service::start(GatewayOptions { origins: vec![own.parse().unwrap()], ..Default::default() }, Door::Open);
+        Service::start(GatewayOptions { origins: vec![own.parse().unwrap()], ..Default::default() }, Admission::Open);
     service.gateway.serve(model("tiny", 3));
     let body = chat(json!({"max_tokens": 2})).to_string();
     let asked = |method: &str, origin: &str, body: &str| {
@@ -269,7 +269,7 @@ fn who_sends_slowly_is_cut_off() {
         body_deadline: Duration::from_millis(200),
         ..GatewayOptions::default()
     };
-    let service = Service::start(options, Door::Open);
+    let service = Service::start(options, Admission::Open);
     for (sent, answer) in [("GET /v1/mod", ""), ("POST /v1/completions HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", "408")]
     {
         let mut stream = TcpStream::connect(service.address()).unwrap();

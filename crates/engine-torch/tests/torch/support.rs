@@ -16,7 +16,7 @@ const DEVICE: &str = "TEMPLAR_TORCH_DEVICE";
 /// The variable with the most ranks to test with: as many as there are GPUs.
 const RANKS: &str = "TEMPLAR_TORCH_RANKS";
 
-/// Whether so many ranks can be tested with; a line that says so where they cannot.
+/// Whether this number of ranks can be tested with; a line that says so where they cannot.
 pub fn has_ranks(ranks: usize) -> bool {
     let most = std::env::var(RANKS).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
     if ranks > most {

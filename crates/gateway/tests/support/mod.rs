@@ -1,5 +1,5 @@
 //! A gateway over a small model, and a client that speaks plain HTTP.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use templar_corpus::Tokenizer;
 use templar_engine::{initial_parameters, preset};
-use templar_gateway::{Door, Gateway, GatewayOptions, Identity, Served};
+use templar_gateway::{Admission, Gateway, GatewayOptions, Identity, Served};
 use templar_gradient::OuterState;
 use templar_record::write_model_files;
 use tokio::runtime::Runtime;
@@ -52,15 +52,15 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn start(options: GatewayOptions, door: Door) -> Self {
+    pub fn start(options: GatewayOptions, admission: Admission) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let gateway = runtime.block_on(Gateway::start("127.0.0.1:0".parse().unwrap(), options, door)).unwrap();
+        let gateway = runtime.block_on(Gateway::start("127.0.0.1:0".parse().unwrap(), options, admission)).unwrap();
         Self { runtime, gateway }
     }
 
     /// An open gateway over a model.
     pub fn open() -> Self {
-        let service = Self::start(GatewayOptions::default(), Door::Open);
+        let service = Self::start(GatewayOptions::default(), Admission::Open);
         service.gateway.serve(model("tiny", 3));
         service
     }

@@ -12,7 +12,7 @@ use templar_chain::{ChainError, CommitmentRecord, MAX_ENTRIES, MAX_PROVED_KEYS, 
 use templar_round::{Elector, LASTING_WINDOWS, Phases};
 use tokio::task::JoinSet;
 
-/// Windows that are read at a time: a ledger answers a client only so many requests a second.
+/// Windows that are read at a time: a ledger answers a client a limited number of requests a second.
 const AT_ONCE: usize = 4;
 /// What the dashboard shows of the market, the votes and a key's history.
 const CANDLES: u32 = 1_440;
@@ -33,9 +33,9 @@ pub struct PackOptions {
 pub enum PackStage {
     /// Reading the ledger's answers about everything but windows.
     Ledger,
-    /// Reading windows; so many were read.
+    /// Reading windows; the number of those that were read.
     Windows(usize),
-    /// Fetching objects from buckets; so many of so many windows were gone through.
+    /// Fetching objects from buckets; windows that were gone through, and all of them.
     Objects(usize, usize),
 }
 
