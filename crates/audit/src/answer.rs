@@ -109,7 +109,7 @@ impl EndState {
         if !self.worker.has_length(parameters) || self.feedback.len() != parameters {
             return false;
         }
-        let feedback = ErrorFeedback { residual: self.feedback.clone() };
+        let feedback = ErrorFeedback::from(self.feedback.clone());
         self.worker.roots() == metadata.end && feedback.root(layout) == metadata.error_feedback_root
     }
 

@@ -84,7 +84,7 @@ impl Examination {
             return Err(no_answer(reason));
         }
         let links = Links {
-            layout: &rules.layout,
+            rules: &rules,
             previous: case.previous.as_ref().map(|(_, payload)| payload),
             shared: &shared,
             before: before.as_ref(),
@@ -171,12 +171,12 @@ impl Examination {
 
     fn check_selection(&self, engine: &mut dyn Engine) -> Result<Outcome, ReplayError> {
         let end = engine.to_vec(Buffer::Parameters).map_err(TrainerError::from)?;
-        let feedback = ErrorFeedback { residual: self.start.feedback.clone() };
+        let feedback = ErrorFeedback::from(self.start.feedback.clone());
         if is_selection(&self.rules, &self.case.payload, &feedback, &self.case.shared.params, &end) {
             return Ok(Outcome::Agrees);
         }
         let shared = SharedPoint::of(&self.case.shared);
-        Ok(Outcome::Fault(Fault::Selection(Box::new(SelectionFault { end, shared, feedback: feedback.residual }))))
+        Ok(Outcome::Fault(Fault::Selection(Box::new(SelectionFault { end, shared, feedback: feedback.into_values() }))))
     }
 }
 

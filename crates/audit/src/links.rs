@@ -1,6 +1,7 @@
 //! What a payload may start from: where the key's last payload ended, moved on by what the ledger decided, or afresh.
 
 use crate::answer::EndState;
+use crate::evidence::Rules;
 use crate::published::PublishedPayload;
 use crate::states::{StateHashes, WorkerState};
 use parity_scale_codec::{Decode, Encode};
@@ -42,8 +43,8 @@ impl LinkError {
 /// What a start is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Links<'a> {
-    /// The layout of the run.
-    pub layout: &'a GradientLayout,
+    /// The rules of the run.
+    pub rules: &'a Rules,
     /// The key's last payload before; none where this is its first.
     pub previous: Option<&'a Payload>,
     /// The shared state at the window's start.
@@ -57,7 +58,7 @@ pub struct Links<'a> {
 impl Links<'_> {
     /// Whether a payload may start as it states.
     pub fn check(&self, metadata: &Metadata) -> Result<(), LinkError> {
-        let parameters = self.layout.parameters();
+        let parameters = self.layout().parameters();
         if self.shared.state_root(parameters) != Some(metadata.start_state) {
             return Err(LinkError::Unbound("the shared state"));
         }
@@ -69,7 +70,7 @@ impl Links<'_> {
     fn check_optimiser(&self, metadata: &Metadata) -> Result<(), LinkError> {
         let found = metadata.start.optimiser;
         let is_last = self.previous.is_some_and(|previous| previous.metadata().end.optimiser == found);
-        if is_last || found == fresh_optimiser_root(self.layout.parameters()) {
+        if is_last || found == fresh_optimiser_root(self.layout().parameters()) {
             Ok(())
         } else {
             Err(LinkError::Optimiser)
@@ -77,7 +78,7 @@ impl Links<'_> {
     }
 
     fn check_parameters(&self, metadata: &Metadata) -> Result<(), LinkError> {
-        let (found, parameters) = (metadata.start.parameters, self.layout.parameters());
+        let (found, parameters) = (metadata.start.parameters, self.layout().parameters());
         if metadata.steps_before_rebase == 0 {
             // All steps were done after the worker was moved onto the window's shared parameters, with nothing unsent.
             let is_shared = self.shared.parameters_root(parameters) == Some(found);
@@ -99,7 +100,7 @@ impl Links<'_> {
     /// The shared state of the window before, held against what the last payload names where that is of that window.
     fn checked_before(&self, metadata: &Metadata) -> Result<Option<&StateHashes>, LinkError> {
         let Some(before) = self.before else { return Ok(None) };
-        let root = before.state_root(self.layout.parameters());
+        let root = before.state_root(self.layout().parameters());
         let named = self.previous.map(Payload::metadata).filter(|previous| previous.window.next() == metadata.window);
         match (root, named) {
             (Some(root), Some(named)) if root == named.start_state => Ok(Some(before)),
@@ -110,7 +111,7 @@ impl Links<'_> {
 
     fn check_feedback(&self, metadata: &Metadata) -> Result<(), LinkError> {
         let found = metadata.start_feedback;
-        if found == ErrorFeedback::new(self.layout).root(self.layout) {
+        if found == ErrorFeedback::new(self.layout()).root(self.layout()) {
             return Ok(());
         }
         let previous = self.previous.ok_or(LinkError::Feedback)?;
@@ -118,7 +119,7 @@ impl Links<'_> {
         if metadata.feedback_origin != FeedbackOrigin::TakenBack {
             return if found == left { Ok(()) } else { Err(LinkError::Feedback) };
         }
-        let parameters = self.layout.parameters();
+        let parameters = self.layout().parameters();
         if let Some(before) = self.checked_before(metadata)?
             && previous.metadata().window.next() == metadata.window
             && before.parameters_root(parameters) != self.shared.parameters_root(parameters)
@@ -126,18 +127,25 @@ impl Links<'_> {
             return Err(LinkError::NotNull);
         }
         let feedback = self.feedback.ok_or(LinkError::Missing("the error feedback that the last payload left"))?;
-        let feedback = ErrorFeedback { residual: feedback.to_vec() };
-        if feedback.residual.len() != parameters || feedback.root(self.layout) != left {
+        let feedback = ErrorFeedback::from(feedback.to_vec());
+        if feedback.len() != parameters || feedback.root(self.layout()) != left {
             return Err(LinkError::Unbound("the error feedback that the last payload left"));
         }
-        if taken_back(feedback, previous).root(self.layout) == found { Ok(()) } else { Err(LinkError::Feedback) }
+        let feedback = self.taken_back(feedback, previous)?;
+        if feedback.root(self.layout()) == found { Ok(()) } else { Err(LinkError::Feedback) }
     }
-}
 
-fn taken_back(mut feedback: ErrorFeedback, payload: &Payload) -> ErrorFeedback {
-    // Both are of one layout.
-    payload.for_each_value(|index, value| feedback.residual[index] += value);
-    feedback
+    /// What waits after the last payload came back, where this waited after it had been sent.
+    fn taken_back(&self, feedback: ErrorFeedback, previous: &Payload) -> Result<ErrorFeedback, LinkError> {
+        let mut feedback = feedback.held_as(self.rules.accumulation.held_as);
+        let fits = feedback.restore(previous);
+        fits.map_err(|_| LinkError::Unbound("the error feedback that the last payload left"))?;
+        Ok(feedback)
+    }
+
+    fn layout(&self) -> &GradientLayout {
+        &self.rules.layout
+    }
 }
 
 /// The root of an optimiser that has done no step.
@@ -176,7 +184,7 @@ impl StartState {
         shared: &OuterState,
         before: Option<&OuterState>,
     ) -> Result<Self, LinkError> {
-        let parameters = links.layout.parameters();
+        let parameters = links.layout().parameters();
         let end = end.filter(|end| end.worker.has_length(parameters) && end.feedback.len() == parameters);
         let fresh = OptimiserState::new(parameters);
         let (end, left) = match end {
@@ -201,16 +209,16 @@ impl StartState {
 }
 
 fn feedback_of(metadata: &Metadata, links: &Links<'_>, left: Option<Vec<f32>>) -> Result<Vec<f32>, LinkError> {
-    let layout = links.layout;
+    let layout = links.layout();
     let none = ErrorFeedback::new(layout);
     if none.root(layout) == metadata.start_feedback {
-        return Ok(none.residual);
+        return Ok(none.into_values());
     }
-    let left = ErrorFeedback { residual: left.ok_or(LinkError::Missing("the error feedback"))? };
+    let left = ErrorFeedback::from(left.ok_or(LinkError::Missing("the error feedback"))?);
     let feedback = match (metadata.feedback_origin, links.previous) {
-        (FeedbackOrigin::TakenBack, Some(previous)) => taken_back(left, previous),
+        (FeedbackOrigin::TakenBack, Some(previous)) => links.taken_back(left, previous)?,
         _ => left,
     };
     let is_bound = feedback.root(layout) == metadata.start_feedback;
-    if is_bound { Ok(feedback.residual) } else { Err(LinkError::Unbound("the error feedback")) }
+    if is_bound { Ok(feedback.into_values()) } else { Err(LinkError::Unbound("the error feedback")) }
 }

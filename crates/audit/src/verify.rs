@@ -181,7 +181,7 @@ fn selection(fault: &SelectionFault, rules: &Rules, payload: &Payload) -> Result
     if !has_length(&fault.shared.parameters) || fault.shared.state_root() != Some(metadata.start_state) {
         return Err(NotProven::Unbound("the shared state"));
     }
-    let feedback = ErrorFeedback { residual: fault.feedback.clone() };
+    let feedback = ErrorFeedback::from(fault.feedback.clone());
     if !has_length(&fault.feedback) || feedback.root(&rules.layout) != metadata.start_feedback {
         return Err(NotProven::Unbound("the error feedback"));
     }
@@ -205,7 +205,7 @@ fn link(fault: &LinkFault, rules: &Rules, evidence: &Evidence, metadata: &Metada
         }
     }
     let links = Links {
-        layout: &rules.layout,
+        rules,
         previous: previous.as_ref(),
         shared: &fault.shared,
         before: fault.before.as_ref(),

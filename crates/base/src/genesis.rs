@@ -21,7 +21,7 @@ pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
 pub use numerics::is_open_numerics;
-pub use outer::{Domain, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
+pub use outer::{Domain, FeedbackValues, MergeMethod, OuterRule, ScaleRule, StepRule, TensorClass, ValueCoding};
 pub use parent::Parent;
 pub use problem::Problem;
 pub use rule_name::RuleName;

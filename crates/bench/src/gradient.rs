@@ -137,6 +137,7 @@ impl GradientBench {
             is_state_reset: false,
             selected: ground.workers,
             is_returned: false,
+            groups: None,
         };
         let count = usize::from(self.windows);
         accumulators(ground, &windows, DECAY, count, stop, &mut |window, accumulated| {

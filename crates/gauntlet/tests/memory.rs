@@ -52,7 +52,7 @@ impl Slope {
 }
 
 fn payload(layout: &GradientLayout, uid: u16) -> Payload {
-    let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
+    let rules = Accumulation::with_decay(0.8);
     let metadata = Metadata { uid: Uid(uid), ..Metadata::default() };
     let drift = |range: Range<usize>, out: &mut [f32]| {
         out.iter_mut().zip(range).for_each(|(out, place)| *out = (place * 37 % 101 + usize::from(uid)) as f32 * 1e-5);

@@ -52,7 +52,7 @@ fn judge_under(name: &str, outer: OuterRule, kept: u16, nearness: f64) {
     let mut copied = vec![0.0; PARAMETERS];
     payload_of(&entries[2]).for_each_value(|index, value| copied[index] = value);
     // What a payload says is already in the domain that is sent.
-    let mut copier = templar_gradient::ErrorFeedback { residual: copied };
+    let mut copier = templar_gradient::ErrorFeedback::from(copied);
     let copy = copier.compress(&arena.layout, arena.metadata(Uid(40))).unwrap();
     let small: Vec<f32> = noise().iter().map(|value| 0.05 * value).collect();
     entries.push(arena.entry(&copy));

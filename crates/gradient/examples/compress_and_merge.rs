@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .with_row_lengths(&[256, 1024])?;
     println!("{} parameters in {} segments", layout.parameters(), layout.segment_count());
 
-    let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
+    let rules = Accumulation::with_decay(0.8);
     let mut payloads = Vec::new();
     for uid in 1..=4u16 {
         let mut feedback = ErrorFeedback::new(&layout);

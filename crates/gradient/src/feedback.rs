@@ -9,29 +9,34 @@
 //! [`ErrorFeedback::commit`] takes out what was sent once the payload is safe. Both read the drift segment by segment, so
 //! that beside the feedback there is one segment in memory. [`ErrorFeedback::accumulate`] and
 //! [`ErrorFeedback::compress`] do the same with a whole drift in memory, to the same bytes.
+//!
+//! What remains of a window may be held in two bytes a parameter ([`FeedbackValues::Bf16`]): each `a − ĝ` is rounded to
+//! the nearest bfloat16, ties to the even one, and it is these values that the root is over and that the next window
+//! begins with. Nothing else is rounded.
 
 mod compress;
 mod error;
-mod saved;
+mod held;
 mod select;
 mod source;
 mod two_scales;
 
-pub use error::{FeedbackError, SavedFeedbackError};
+pub use error::FeedbackError;
 pub use source::Accumulation;
 
 use crate::layout::GradientLayout;
 use crate::length::same_length;
-use crate::merkle::MerkleTree;
+use crate::merkle::{self, MerkleTree};
 use crate::metadata::Metadata;
 use crate::payload::Payload;
 use crate::scale::UNIT;
+use held::Held;
 use rayon::prelude::*;
 #[cfg(any(test, feature = "exchange"))]
 pub(crate) use select::{Scratch, select_largest};
 use source::{Accumulated, InPlace};
 use std::ops::Range;
-use templar_base::ContentHash;
+use templar_base::{ContentHash, FeedbackValues};
 
 /// Values handled at once by a thread.
 const BLOCK_VALUES: usize = 1 << 14;
@@ -40,29 +45,81 @@ const BLOCK_VALUES: usize = 1 << 14;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ErrorFeedback {
     /// One value for each parameter: `e` between windows, `a` between `accumulate` and `compress`.
-    pub residual: Vec<f32>,
+    held: Held,
 }
 
 impl ErrorFeedback {
-    /// An empty feedback: nothing waits.
+    /// An empty feedback: nothing waits. Its values are held as f32.
     pub fn new(layout: &GradientLayout) -> Self {
-        Self { residual: vec![0.0; layout.parameters()] }
+        Self::empty(layout, FeedbackValues::F32)
     }
 
-    /// Adds a window's drift: `a = β·e + Δ`, each value one multiplication and one addition, never fused.
-    /// On an error the residual is unchanged.
+    /// An empty feedback whose values are held in this way.
+    pub fn empty(layout: &GradientLayout, held_as: FeedbackValues) -> Self {
+        Self { held: Held::zeros(layout.parameters(), held_as) }
+    }
+
+    /// What waits, one value for each parameter; rounded if values are held so.
+    pub fn of_values(values: Vec<f32>, held_as: FeedbackValues) -> Self {
+        Self { held: Held::of(values, held_as) }
+    }
+
+    /// The same, held in another way.
+    pub fn held_as(self, held_as: FeedbackValues) -> Self {
+        if self.held.values() == held_as { self } else { Self::of_values(self.into_values(), held_as) }
+    }
+
+    /// Values, one for each parameter.
+    #[expect(clippy::len_without_is_empty, reason = "no model is without parameters")]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// A copy of all values.
+    pub fn values(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.len()];
+        self.held.read(0..self.len(), &mut values);
+        values
+    }
+
+    /// All values.
+    pub fn into_values(self) -> Vec<f32> {
+        match self.held {
+            Held::Singles(values) => values,
+            Held::Halves(_) => self.values(),
+        }
+    }
+
+    /// Nothing waits any more.
+    pub fn clear(&mut self) {
+        self.held = Held::zeros(self.len(), self.held.values());
+    }
+
+    /// All values in place, as f32.
+    fn singles(&mut self) -> &mut Vec<f32> {
+        if let Held::Halves(_) = &self.held {
+            self.held = Held::Singles(self.values());
+        }
+        match &mut self.held {
+            Held::Singles(values) => values,
+            Held::Halves(_) => unreachable!("they were replaced"),
+        }
+    }
+
+    /// Adds a window's drift: `a = β·e + Δ`, each value one multiplication and one addition, never fused; values are
+    /// held as f32 from here on. On an error no value is changed.
     pub fn accumulate(&mut self, drift: &[f32], beta: f32) -> Result<(), FeedbackError> {
-        same_length(drift.len(), self.residual.len())?;
-        let residual = &self.residual;
+        same_length(drift.len(), self.len())?;
+        let residual = self.singles();
         let faulty = first_faulty(drift.len(), |block| {
             let sums = residual[block.clone()].iter().zip(&drift[block]).map(|(e, delta)| sum(beta, *e, *delta));
             first_not_finite(sums)
         });
         if let Some(index) = faulty {
-            let value = sum(beta, self.residual[index], drift[index]);
+            let value = sum(beta, residual[index], drift[index]);
             return Err(FeedbackError::NotFinite { index, value });
         }
-        self.residual.par_chunks_mut(BLOCK_VALUES).zip(drift.par_chunks(BLOCK_VALUES)).for_each(|(residual, drift)| {
+        residual.par_chunks_mut(BLOCK_VALUES).zip(drift.par_chunks(BLOCK_VALUES)).for_each(|(residual, drift)| {
             residual.iter_mut().zip(drift).for_each(|(e, delta)| *e = sum(beta, *e, *delta));
         });
         Ok(())
@@ -74,13 +131,16 @@ impl ErrorFeedback {
     /// their mean. A tensor gets [`crate::Mode::Magnitude`] where the second scale takes more off the error than the same
     /// bits of further values would; in a layout of rounded values each is sent by its own size. A chunk whose mean is
     /// under the smallest scale, or more than 2^30 times under the tensor's largest, sends nothing and waits.
-    /// `metadata.error_feedback_root` is set here, to the root of what remains. On an error the residual is unchanged.
+    /// `metadata.error_feedback_root` is set here, to the root of what remains, which is not rounded. On an error no
+    /// value is changed.
     pub fn compress(&mut self, layout: &GradientLayout, metadata: Metadata) -> Result<Payload, FeedbackError> {
-        same_length(self.residual.len(), layout.parameters())?;
-        compress::compress(layout, metadata, &mut InPlace { layout, residual: &mut self.residual })
+        same_length(self.len(), layout.parameters())?;
+        let mut source = InPlace { layout, residual: self.singles() };
+        compress::compress(layout, metadata, FeedbackValues::F32, &mut source)
     }
 
-    /// The payload that accumulating a window's drift and compressing gives, without changing the residual.
+    /// The payload that accumulating a window's drift and compressing gives, without changing what waits. Its metadata
+    /// name the root of what will remain, rounded if the rules have it so.
     ///
     /// `drift` writes the drift of a range of the parameters to a buffer of the range's length. It is asked for each
     /// segment of the layout twice, in ascending order, and has to give the same values each time. An error of it is
@@ -92,8 +152,8 @@ impl ErrorFeedback {
         metadata: Metadata,
         drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
     ) -> Result<Payload, E> {
-        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
-        compress::compress(layout, metadata, &mut Accumulated::new(layout, rules, &self.residual, drift))
+        same_length(self.len(), layout.parameters()).map_err(FeedbackError::from)?;
+        compress::compress(layout, metadata, rules.held_as, &mut Accumulated::new(layout, rules, &self.held, drift))
     }
 
     /// Accumulates the drift that a payload was [prepared](Self::prepare) from and takes out what it sends; the residual
@@ -112,12 +172,12 @@ impl ErrorFeedback {
             let range = layout.segment_range(segment);
             let after = &mut buffer[..range.len()];
             self.remaining(payload, rules, segment, after, &mut drift)?;
-            self.residual[range].copy_from_slice(after);
+            self.held.write(range.start, after);
         }
         Ok(())
     }
 
-    /// What [`Self::commit`] leaves of a segment, without changing the residual. `out` has the segment's length, and
+    /// What [`Self::commit`] leaves of a segment, without changing what waits. `out` has the segment's length, and
     /// `drift` is asked for the segment once.
     pub fn remaining<E: From<FeedbackError>>(
         &self,
@@ -128,52 +188,73 @@ impl ErrorFeedback {
         mut drift: impl FnMut(Range<usize>, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let layout = payload.layout();
-        same_length(self.residual.len(), layout.parameters()).map_err(FeedbackError::from)?;
+        same_length(self.len(), layout.parameters()).map_err(FeedbackError::from)?;
         let range = layout.segment_range(segment);
         same_length(out.len(), range.len()).map_err(FeedbackError::from)?;
         rules.read(layout, segment, out, &mut drift)?;
-        let residual = &self.residual[range.clone()];
-        out.par_chunks_mut(BLOCK_VALUES).zip(residual.par_chunks(BLOCK_VALUES)).for_each(|(out, residual)| {
-            out.iter_mut().zip(residual).for_each(|(delta, e)| *delta = sum(rules.decay, *e, *delta));
-        });
+        self.held.combine(range.clone(), out, |e, delta| sum(rules.decay, e, delta));
         let mut chunks = payload.segment(segment);
         while let Some(chunk) = chunks.next_chunk() {
             let out = &mut out[chunk.start - range.start..];
             chunk.units().for_each(|(index, units)| out[index] -= units as f32 * UNIT);
         }
+        held::round(out, rules.held_as);
         Ok(())
     }
 
-    /// What [`Self::restore`] leaves of a segment, without changing the residual. `out` has the segment's length.
+    /// What [`Self::restore`] leaves of a segment, without changing what waits. `out` has the segment's length.
     pub fn restored(&self, payload: &Payload, segment: usize, out: &mut [f32]) -> Result<(), FeedbackError> {
         let layout = payload.layout();
-        same_length(self.residual.len(), layout.parameters())?;
+        same_length(self.len(), layout.parameters())?;
         let range = layout.segment_range(segment);
         same_length(out.len(), range.len())?;
-        out.copy_from_slice(&self.residual[range.clone()]);
+        self.held.read(range.clone(), out);
         let mut chunks = payload.segment(segment);
         while let Some(chunk) = chunks.next_chunk() {
             let out = &mut out[chunk.start - range.start..];
             chunk.units().for_each(|(index, units)| out[index] += units as f32 * UNIT);
         }
+        held::round(out, self.held.values());
         Ok(())
     }
 
-    /// Puts back what `payload` had taken out: `e ← e + ĝ`, after a window that was not applied.
+    /// Puts back what `payload` had taken out: `e ← e + ĝ`, rounded as values are held, after a window that was not
+    /// applied.
     pub fn restore(&mut self, payload: &Payload) -> Result<(), FeedbackError> {
-        same_length(self.residual.len(), payload.layout().parameters())?;
-        payload.for_each_value(|index, value| self.residual[index] += value);
+        same_length(self.len(), payload.layout().parameters())?;
+        payload.for_each_value(|index, value| self.held.set(index, self.held.get(index) + value));
         Ok(())
     }
 
-    /// The Merkle root over the residual's chunks.
+    /// The Merkle root over the chunks of what waits.
     pub fn root(&self, layout: &GradientLayout) -> ContentHash {
         self.tree(layout).root()
     }
 
-    /// The Merkle tree over the residual's chunks, for proofs.
+    /// The Merkle tree over the chunks of what waits, for proofs.
     pub fn tree(&self, layout: &GradientLayout) -> MerkleTree {
-        MerkleTree::over_chunks(&self.residual, layout)
+        if let Held::Singles(values) = &self.held {
+            return MerkleTree::over_chunks(values, layout);
+        }
+        let mut buffer = vec![0f32; layout.longest_segment()];
+        let mut leaves = Vec::with_capacity(layout.chunk_count());
+        for segment in 0..layout.segment_count() {
+            let range = layout.segment_range(segment);
+            self.held.read(range.clone(), &mut buffer[..range.len()]);
+            let chunks = layout.chunks()[layout.segment_chunks(segment)].par_iter();
+            let own: Vec<[u8; 32]> = chunks
+                .map(|chunk| merkle::leaf(&buffer[chunk.start - range.start..][..usize::from(chunk.len)]))
+                .collect();
+            leaves.extend(own);
+        }
+        MerkleTree::of_leaves(leaves)
+    }
+}
+
+impl From<Vec<f32>> for ErrorFeedback {
+    /// What waits, held as it is.
+    fn from(values: Vec<f32>) -> Self {
+        Self { held: Held::Singles(values) }
     }
 }
 

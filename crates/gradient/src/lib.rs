@@ -15,7 +15,6 @@
 //! | [`StateTree`]: the state root, and where two states differ | 32 bytes a segment |
 //!
 //! ```
-//! use templar_base::Domain;
 //! use templar_gradient::{
 //!     Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, MergeRule, Metadata, OuterState, Payload,
 //!     outer_step,
@@ -28,7 +27,7 @@
 //!     Ok::<(), FeedbackError>(())
 //! };
 //!
-//! let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
+//! let rules = Accumulation::with_decay(0.8);
 //! let mut feedback = ErrorFeedback::new(&layout);
 //! let sent = feedback.prepare(&layout, rules, Metadata::default(), read).unwrap();
 //! feedback.commit(&sent, rules, read).unwrap();
@@ -66,7 +65,7 @@ mod state;
 mod worker_roots;
 
 pub use aggregate::{Aggregate, AggregateError, AggregateSlice, Aggregator, SliceError};
-pub use feedback::{Accumulation, ErrorFeedback, FeedbackError, SavedFeedbackError};
+pub use feedback::{Accumulation, ErrorFeedback, FeedbackError};
 pub use frame::FrameError;
 pub use layout::{CHUNK_VALUES, GradientLayout, LayoutError, Mode, SEGMENT_CHUNKS, TensorLayout};
 pub use length::LengthMismatch;

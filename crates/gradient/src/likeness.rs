@@ -78,14 +78,14 @@ impl Largest {
 mod tests {
     use super::*;
     use crate::{Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, MergeRule, Metadata};
-    use templar_base::{Domain, Uid};
+    use templar_base::Uid;
 
     fn layout(kept: u16) -> GradientLayout {
         GradientLayout::new([("first".to_owned(), 6000, kept), ("second".to_owned(), 300, kept)]).unwrap()
     }
 
     fn payload(layout: &GradientLayout, uid: u16, value: impl Fn(usize) -> f32) -> Payload {
-        let rules = Accumulation { decay: 0.9, domain: Domain::Parameters };
+        let rules = Accumulation::with_decay(0.9);
         let read = |range: std::ops::Range<usize>, out: &mut [f32]| {
             out.iter_mut().zip(range).for_each(|(out, index)| *out = value(index));
             Ok::<(), FeedbackError>(())

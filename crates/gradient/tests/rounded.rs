@@ -39,14 +39,14 @@ fn values_are_sent_to_half_a_step_and_the_rest_waits() {
         assert_eq!(Payload::decode(&bytes, &layout).unwrap(), sent, "{bits} bits");
         let mut remains = drift.clone();
         sent.for_each_value(|index, value| remains[index] -= value);
-        assert_eq!(remains, feedback.residual, "{bits} bits");
+        assert_eq!(remains, feedback.values(), "{bits} bits");
         sent.for_each_chunk(|chunk| {
             for (index, _) in chunk.values() {
                 assert!(remains[chunk.start + index].abs() <= 0.5001 * chunk.scale.value(), "{bits} bits");
             }
         });
         feedback.restore(&sent).unwrap();
-        assert!(drift.iter().zip(&feedback.residual).all(|(a, b)| (a - b).abs() < 1e-8));
+        assert!(drift.iter().zip(&feedback.values()).all(|(a, b)| (a - b).abs() < 1e-8));
     }
 }
 

@@ -4,11 +4,10 @@ mod drifts;
 
 use drifts::{drift, layout, metadata, payload};
 use proptest::prelude::*;
-use templar_base::{ContentHash, Domain, MergeMethod, StepRule, ValueCoding};
+use templar_base::{Domain, FeedbackValues, MergeMethod, StepRule, ValueCoding};
 use templar_gradient::{
     Accumulation, Aggregate, ErrorFeedback, FeedbackError, GradientLayout, LengthMismatch, Merge, MergeError,
-    MergeRule, Merged, OuterState, OuterStep, Payload, PayloadError, SavedFeedbackError, Shares, agreements,
-    linear_factor, shares_dot,
+    MergeRule, Merged, OuterState, OuterStep, Payload, PayloadError, Shares, agreements, linear_factor, shares_dot,
 };
 
 /// Three segments, whose ends are within tensors and between them.
@@ -27,7 +26,7 @@ fn whole(feedback: &ErrorFeedback, layout: &GradientLayout, rules: Accumulation,
     step.to_domain(layout, &mut delta).unwrap();
     let mut feedback = feedback.clone();
     feedback.accumulate(&delta, rules.decay).unwrap();
-    (feedback.compress(layout, metadata(3)).unwrap(), feedback.residual)
+    (feedback.compress(layout, metadata(3)).unwrap(), feedback.into_values())
 }
 
 /// The same, segment by segment.
@@ -44,7 +43,7 @@ fn streamed(
     let payload = feedback.prepare(layout, rules, metadata(3), read).unwrap();
     let mut after = feedback.clone();
     after.commit(&payload, rules, read).unwrap();
-    (payload, after.residual)
+    (payload, after.into_values())
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -54,9 +53,9 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn a_streamed_seal_is_the_whole_one_for_any_thread_count() {
     let layout = long_layout();
-    let before = ErrorFeedback { residual: drift(layout.parameters(), 8, 1e-3) };
+    let before = ErrorFeedback::from(drift(layout.parameters(), 8, 1e-3));
     let delta = drift(layout.parameters(), 9, 1e-3);
-    let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
+    let rules = Accumulation::with_decay(0.8);
     let (expected, residual) = whole(&before, &layout, rules, &delta);
     for threads in [1, 3] {
         let (payload, after) = with_threads(threads, || streamed(&before, &layout, rules, &delta));
@@ -64,14 +63,14 @@ fn a_streamed_seal_is_the_whole_one_for_any_thread_count() {
         assert!(payload.bytes() == expected.bytes() && bits(&after) == bits(&residual));
         assert_eq!(Payload::from_bytes(payload.into_bytes(), &layout).unwrap(), expected);
     }
-    assert_eq!(expected.metadata().error_feedback_root, ErrorFeedback { residual }.root(&layout));
+    assert_eq!(expected.metadata().error_feedback_root, ErrorFeedback::from(residual).root(&layout));
 }
 
 #[test]
 fn a_drift_that_fails_or_diverges_leaves_the_feedback_as_it_was() {
     let layout = layout(&[(5000, 64)]);
-    let feedback = ErrorFeedback { residual: vec![0.25; 5000] };
-    let rules = Accumulation { decay: 0.8, domain: Domain::Parameters };
+    let feedback = ErrorFeedback::from(vec![0.25; 5000]);
+    let rules = Accumulation::with_decay(0.8);
     #[derive(Debug, PartialEq)]
     enum Failure {
         Device,
@@ -91,28 +90,47 @@ fn a_drift_that_fails_or_diverges_leaves_the_feedback_as_it_was() {
     };
     let refused = feedback.prepare(&layout, rules, metadata(1), diverged);
     assert!(matches!(refused, Err(Failure::Feedback(FeedbackError::NotFinite { index: 4097, .. }))));
-    let short = ErrorFeedback { residual: vec![0.0; 4999] };
+    let short = ErrorFeedback::from(vec![0.0; 4999]);
     assert!(matches!(short.prepare(&layout, rules, metadata(1), failing), Err(Failure::Feedback(_))));
 }
 
 #[test]
-fn a_streamed_residual_comes_back_with_its_hash() {
+fn a_feedback_in_bf16_sends_the_same_and_leaves_the_nearest() {
     let layout = layout(&[(70_000, 64), (63, 64)]);
-    let feedback = ErrorFeedback { residual: drift(layout.parameters(), 5, 1.0) };
-    let mut saved = Vec::new();
-    let hash = feedback.write_to(&mut saved).unwrap();
-    assert_eq!((saved.clone(), hash), (feedback.to_bytes(), ContentHash::of(&saved)));
-    let mut longer = saved.clone();
-    longer.extend_from_slice(b"behind it");
-    let mut rest = longer.as_slice();
-    assert_eq!(ErrorFeedback::read_from(&mut rest, &layout).unwrap(), (feedback, hash));
-    assert_eq!(rest, b"behind it");
-    let short = ErrorFeedback::read_from(&mut &saved[..saved.len() - 1], &layout);
-    assert!(matches!(short, Err(SavedFeedbackError::Read(_))));
-    saved[4 * 66_000..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let refused = ErrorFeedback::read_from(&mut saved.as_slice(), &layout);
-    let at = |error: &FeedbackError| matches!(error, FeedbackError::NotFinite { index: 66_000, .. });
-    assert!(matches!(refused, Err(SavedFeedbackError::Content(error)) if at(&error)));
+    let exactly = Accumulation::with_decay(0.8);
+    let rules = Accumulation { held_as: FeedbackValues::Bf16, ..exactly };
+    let mut feedback = ErrorFeedback::empty(&layout, FeedbackValues::Bf16);
+    for window in 0..3 {
+        let delta = drift(layout.parameters(), 11 + window, 1e-3);
+        let single = ErrorFeedback::from(feedback.values());
+        let (wanted, rest) = streamed(&single, &layout, exactly, &delta);
+        // How what waits is held in memory is nobody's matter; how it is rounded is agreed on.
+        let (same, same_after) = streamed(&single, &layout, rules, &delta);
+        let (payload, after) = streamed(&feedback, &layout, rules, &delta);
+        assert!(payload.bytes() == same.bytes() && bits(&after) == bits(&same_after));
+        assert_eq!(sent(&payload), sent(&wanted));
+        let next = ErrorFeedback::of_values(rest, FeedbackValues::Bf16);
+        assert_eq!(bits(&after), bits(&next.values()));
+        assert_eq!(payload.metadata().error_feedback_root, next.root(&layout));
+        // What waits is its own rounding, and lies in half the memory.
+        let mut restored = next.clone();
+        restored.restore(&payload).unwrap();
+        let mut segments = Vec::new();
+        for segment in 0..layout.segment_count() {
+            let mut out = vec![0.0; layout.segment_range(segment).len()];
+            next.restored(&payload, segment, &mut out).unwrap();
+            segments.extend(out);
+        }
+        assert_eq!(bits(&segments), bits(&restored.values()));
+        feedback = next;
+    }
+}
+
+/// All values that a payload sends: place, value.
+fn sent(payload: &Payload) -> Vec<(usize, f32)> {
+    let mut all = Vec::new();
+    payload.for_each_value(|index, value| all.push((index, value)));
+    all
 }
 
 /// All entries of a merge: place, sum, count.
@@ -216,9 +234,9 @@ proptest! {
         layout in any_layout(), seed: u64, decay in 0f32..1.0, of_frequencies: bool, size in -20i32..4,
     ) {
         let domain = if of_frequencies { Domain::Frequencies } else { Domain::Parameters };
-        let rules = Accumulation { decay, domain };
+        let rules = Accumulation { domain, ..Accumulation::with_decay(decay) };
         let size = (size as f32).exp2();
-        let before = ErrorFeedback { residual: drift(layout.parameters(), seed, size) };
+        let before = ErrorFeedback::from(drift(layout.parameters(), seed, size));
         let delta = drift(layout.parameters(), seed ^ 1, size);
         let (expected, residual) = whole(&before, &layout, rules, &delta);
         let (payload, after) = streamed(&before, &layout, rules, &delta);

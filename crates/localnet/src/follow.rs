@@ -15,6 +15,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Pause between two looks at a public record: a ledger answers a client only so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// A network of this machine whose ledger does not answer for this long has stopped: a restart of it takes a second.
+const STOPPED_AFTER: Duration = Duration::from_secs(30);
+
 /// Why a network cannot be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,6 +107,12 @@ impl Follow {
         };
         news.iter().for_each(|event| self.tally.count(event));
         news
+    }
+
+    /// Whether the network of this machine has stopped. A public record may be away and come back.
+    pub fn has_stopped(&self) -> bool {
+        let Source::Journals { stakes, .. } = &self.source else { return false };
+        stakes.answered().unwrap_or(self.begun).elapsed() > STOPPED_AFTER
     }
 
     /// Windows that were over since this began.

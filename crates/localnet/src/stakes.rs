@@ -18,6 +18,7 @@ pub struct Stakes {
     by_uid: BTreeMap<Uid, Alpha>,
     head: Option<BlockNumber>,
     read: Option<Instant>,
+    answered: Option<Instant>,
 }
 
 impl Stakes {
@@ -30,7 +31,13 @@ impl Stakes {
         if let Ok(Ok(metagraph)) = tokio::time::timeout(DEADLINE, chain.metagraph(netuid, None)).await {
             self.by_uid = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.stake)).collect();
             self.head = Some(metagraph.block);
+            self.answered = Some(Instant::now());
         }
+    }
+
+    /// When the ledger answered for the last time.
+    pub fn answered(&self) -> Option<Instant> {
+        self.answered
     }
 
     /// The newest block that the ledger named; none where it did not answer.

@@ -158,7 +158,7 @@ mod tests {
     fn what_was_merged_is_shown_for_eight_windows_and_a_damaged_file_leaves_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         let layout = GradientLayout::new([("tensor".to_owned(), 5000, 64)]).unwrap();
-        let rules = Accumulation { decay: 0.9, domain: templar_base::Domain::Parameters };
+        let rules = Accumulation::with_decay(0.9);
         let merged = |window: u64| {
             let values: Vec<f32> = (0..5000u64).map(|i| ((i * 37 + window) % 101) as f32 - 50.0).collect();
             let metadata = Metadata { window: Window(window), ..Metadata::default() };

@@ -210,7 +210,7 @@ impl MinerState {
         let Some(mut file) = folder.open_file(&self.feedback.file(FEEDBACK))? else { return Ok(None) };
         let Some(residual) = read_values(&mut file, parameters) else { return Ok(None) };
         let is_sound = residual.iter().all(|value| value.is_finite());
-        Ok((file.hash_to_end() == Some(self.feedback.hash) && is_sound).then_some(ErrorFeedback { residual }))
+        Ok((file.hash_to_end() == Some(self.feedback.hash) && is_sound).then(|| residual.into()))
     }
 
     /// Reads the optimiser's state into an engine; false where its file is damaged, and the optimiser is then reset.
@@ -334,7 +334,7 @@ mod tests {
         let (_path, folder) = scratch("miner");
         let mut disk = Disk { folder: &folder, state: None };
         let mut trainer = trainer();
-        let parameters = trainer.feedback().residual.len();
+        let parameters = trainer.feedback().len();
         let check = |trainer: &Trainer, state: &Option<MinerState>| {
             let kept = MinerState::load(&folder).unwrap();
             assert_eq!(&kept, state);
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(state, before.0);
         assert_eq!(names(), with_leftovers - 2, "the files of the state that never was are removed");
         let state = state.unwrap();
-        assert_eq!(state.feedback(&folder, before.1.residual.len()).unwrap(), Some(before.1));
+        assert_eq!(state.feedback(&folder, before.1.len()).unwrap(), Some(before.1));
         assert!(state.load_optimiser(engine().as_mut(), &folder).unwrap());
     }
 }

@@ -115,6 +115,7 @@ impl MemoryOutlook {
     /// What the nodes of a run hold in memory.
     pub fn of(genesis: &Genesis) -> Self {
         let model = genesis.model.parameter_count() as u64 * VALUE;
+        let feedback = genesis.model.parameter_count() as u64 * genesis.outer.error_feedback_values.bytes();
         let momentum = if matches!(genesis.outer.step, StepRule::Nesterov { .. }) { model } else { 0 };
         let shape = |sequences: usize| TrainingShape {
             sequences,
@@ -126,7 +127,7 @@ impl MemoryOutlook {
         let part = genesis.judging.evaluation_sequences / genesis.judging.evaluation_parts.max(1);
         let judging = MemoryNeeds { optimiser: 0, ..MemoryNeeds::training(&genesis.model, shape(part.max(1))) };
         Self {
-            miner_bytes: training.total() + 2 * model + momentum,
+            miner_bytes: training.total() + model + feedback + momentum,
             validator_bytes: judging.total() + model + momentum,
         }
     }

@@ -4,7 +4,8 @@ use crate::flags::{LedgerFlag, NetuidFlag, PresetFlag};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use templar_base::{
-    BlockHash, BlockNumber, ContentHash, Documents, Genesis, MatrixOptimiser, RuleName, TensorClass, WindowBudget,
+    BlockHash, BlockNumber, ContentHash, Documents, FeedbackValues, Genesis, MatrixOptimiser, RuleName, TensorClass,
+    WindowBudget,
 };
 use templar_corpus::{Corpus, steps_that_fit};
 use templar_engine::NumericsId;
@@ -116,6 +117,9 @@ pub struct MergingFlags {
     /// Part of the error feedback that is kept from window to window, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.95)]
     pub error_feedback_decay: f32,
+    /// How miners hold their error feedback: f32, or bf16 in half the memory
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub error_feedback_values: FeedbackName,
     /// Most miners whose payloads are merged, up to 64
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub selected: u16,
@@ -137,6 +141,15 @@ pub enum DocumentsName {
     Apart,
     /// A sequence is read as one text
     Together,
+}
+
+/// How an error feedback is held.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FeedbackName {
+    /// As it is
+    F32,
+    /// Rounded to bfloat16
+    Bf16,
 }
 
 /// What moves the matrices of the layers.
@@ -199,6 +212,10 @@ impl MergingFlags {
     pub fn put_into(&self, genesis: &mut Genesis) {
         let mut usual = genesis.outer.clone();
         usual.error_feedback_decay = self.error_feedback_decay;
+        usual.error_feedback_values = match self.error_feedback_values {
+            FeedbackName::F32 => FeedbackValues::F32,
+            FeedbackName::Bf16 => FeedbackValues::Bf16,
+        };
         usual.tensor_classes = vec![TensorClass { suffix: String::new(), kept_per_chunk: self.kept }];
         genesis.outer = self.rule.outer(usual, usize::from(self.selected));
         let judging = &mut genesis.judging;

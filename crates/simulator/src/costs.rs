@@ -4,7 +4,7 @@
 
 use crate::{CostModel, WorkTimes};
 use serde::Serialize;
-use templar_base::{Domain, Genesis, Uid};
+use templar_base::{Genesis, Uid};
 use templar_gradient::{Accumulation, Aggregate, GradientLayout, MergeRule, Metadata, Payload};
 use templar_record::gradient_layout;
 use templar_trainer::Sender;
@@ -98,7 +98,7 @@ fn aggregate_bytes(genesis: &Genesis, layout: &GradientLayout) -> Result<u64, St
     let sample = GradientLayout::new([("sample".to_owned(), values, kept_per_chunk as u16)])
         .and_then(|sample| sample.with_values(genesis.outer.values))
         .map_err(|error| words(&error))?;
-    let rules = Accumulation { decay: 1.0, domain: Domain::Parameters };
+    let rules = Accumulation::with_decay(1.0);
     let mut payloads: Vec<Payload> = Vec::new();
     for uid in 0..genesis.judging.selected as u16 {
         let mut random = templar_base::random::Stream::new([3; 32], "aggregate sample", u64::from(uid));

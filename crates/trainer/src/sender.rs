@@ -22,7 +22,7 @@ pub struct Sender {
 impl Sender {
     /// Nothing waits to be sent.
     pub fn new(layout: GradientLayout, rules: Accumulation) -> Self {
-        Self { feedback: ErrorFeedback::new(&layout), layout, rules, origin: FeedbackOrigin::First }
+        Self { feedback: ErrorFeedback::empty(&layout, rules.held_as), layout, rules, origin: FeedbackOrigin::First }
     }
 
     /// What the feedback at hand is.
@@ -47,11 +47,11 @@ impl Sender {
 
     /// Replaces what waits to be sent by what was kept of it.
     pub fn resume(&mut self, feedback: ErrorFeedback, origin: FeedbackOrigin) -> Result<(), FeedbackError> {
-        let (actual, expected) = (feedback.residual.len(), self.layout.parameters());
+        let (actual, expected) = (feedback.len(), self.layout.parameters());
         if actual != expected {
             return Err(LengthMismatch { actual, expected }.into());
         }
-        (self.feedback, self.origin) = (feedback, origin);
+        (self.feedback, self.origin) = (feedback.held_as(self.rules.held_as), origin);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Sender {
 
     /// Drops what waits to be sent.
     pub fn clear(&mut self, why: FeedbackOrigin) {
-        self.feedback.residual.fill(0.0);
+        self.feedback.clear();
         self.origin = why;
     }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use templar_base::Window;
+use templar_base::{FeedbackValues, Window};
 use templar_engine::{CpuBackend, DeviceName, Engine, OpenRequest, initial_parameters, open, preset};
 use templar_gradient::{Aggregate, GradientLayout, MergeRule, OuterState, OuterStep};
 use templar_testing::{CountingAllocator, bytes_in_use, peak_bytes_of};
@@ -97,12 +97,18 @@ fn data(window: u64) -> WindowData {
 
 #[test]
 fn a_miner_holds_six_copies_and_a_tenth_more_while_it_seals_and_applies() {
+    holds_this_much(FeedbackValues::F32, 6.1);
+    holds_this_much(FeedbackValues::Bf16, 5.6);
+}
+
+fn holds_this_much(error_feedback_values: FeedbackValues, copies: f64) {
     let folder = tempfile::tempdir().unwrap();
     let config = preset("30m", 8192).unwrap();
     let copy = 4 * config.parameter_count();
     let before = bytes_in_use();
     let engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(config.clone())).unwrap();
-    let rules = rules(engine.as_ref());
+    let mut rules = rules(engine.as_ref());
+    rules.outer.error_feedback_values = error_feedback_values;
     let shared = SharedState::new(Window(0), OuterState::new(initial_parameters(&config, [1; 32])));
     let start = shared.state;
     let anchor = FileAnchor { path: folder.path().join("anchor"), writing: None, reading: None };
@@ -110,7 +116,7 @@ fn a_miner_holds_six_copies_and_a_tenth_more_while_it_seals_and_applies() {
     trainer.begin(data(0)).unwrap();
     trainer.step().unwrap().unwrap();
     let standing = bytes_in_use() - before;
-    assert!(standing as f64 <= 6.1 * copy as f64, "standing: {standing} bytes, a copy is {copy}");
+    assert!(standing as f64 <= copies * copy as f64, "standing: {standing} bytes, a copy is {copy}");
 
     let mut keep = Counting::default();
     let mut sealed = None;

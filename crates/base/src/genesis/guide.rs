@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 79] = [
+pub const FIELDS: [FieldNote; 80] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -168,6 +168,12 @@ pub const FIELDS: [FieldNote; 79] = [
         "linear, or inverse_root with a final_share over 0",
     ),
     note("outer.error_feedback_decay", "Decay of the error feedback from window to window", "0.95", "0 to 1"),
+    note(
+        "outer.error_feedback_values",
+        "How a miner holds its error feedback: `f32`, or `bf16` in half the memory",
+        "f32",
+        "f32 or bf16",
+    ),
     note(
         "outer.tensor_classes",
         "Kept values of each chunk of 4096, by the ends of tensor names; 64 where none matches",

@@ -30,6 +30,9 @@ pub struct TensorClass {
 pub struct OuterRule {
     /// Decay of the error feedback from window to window (beta).
     pub error_feedback_decay: f32,
+    /// How the error feedback is held between windows.
+    #[serde(default, skip_serializing_if = "FeedbackValues::is_usual")]
+    pub error_feedback_values: FeedbackValues,
     /// Kept values by tensor class; the first match decides, so the last one should match all.
     pub tensor_classes: Vec<TensorClass>,
     /// Step of the outer update (alpha).
@@ -96,6 +99,32 @@ pub enum ValueCoding {
         /// 2 to 24.
         bits: u8,
     },
+}
+
+/// How a miner holds its error feedback between windows. It is agreed on, since audits replay what waits to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedbackValues {
+    /// As it is, four bytes a parameter.
+    #[default]
+    F32,
+    /// Two bytes a parameter: each value that a window leaves is rounded to the nearest bfloat16.
+    Bf16,
+}
+
+impl FeedbackValues {
+    /// Whether a document may leave it out: the ids of runs made before there was a choice stay as they are.
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bytes of a value.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
 }
 
 /// How the merged values move the shared parameters.
@@ -168,6 +197,7 @@ impl Default for OuterRule {
     fn default() -> Self {
         Self {
             error_feedback_decay: 0.95,
+            error_feedback_values: FeedbackValues::default(),
             tensor_classes: Vec::new(),
             alpha: 1.0,
             final_alpha: 0.65,

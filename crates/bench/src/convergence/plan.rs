@@ -1,9 +1,9 @@
 //! Which runs are compared.
 
 use super::SimulationError;
-use super::workers::{Ground, Joining, Windows};
+use super::workers::{Ground, Groups, Joining, Windows};
 use serde::{Deserialize, Serialize};
-use templar_base::MergeMethod;
+use templar_base::{FeedbackValues, MergeMethod};
 use templar_gradient::MergeRule;
 use templar_gradient::exchange::{Diloco, Exchange, PayloadExchange, QuantisedTopK};
 
@@ -30,6 +30,9 @@ pub struct Method {
     pub selection: Selection,
     /// Decay of the error feedback (β) in hundredths.
     pub decay_percent: u8,
+    /// Whether workers form groups.
+    #[serde(default)]
+    pub grouping: Grouping,
 }
 
 /// What is exchanged.
@@ -46,6 +49,19 @@ pub enum Rule {
     Ours(u16),
     /// The same under the mean over all.
     OursMeanOfAll(u16),
+    /// The same with the error feedback held in bfloat16.
+    OursInBf16(u16),
+}
+
+/// Whether workers form groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// All workers are merged in every window.
+    #[default]
+    One,
+    /// Four groups with parameters of their own, which are merged after every fourth window.
+    Four,
 }
 
 /// When what was merged arrives.
@@ -96,11 +112,15 @@ pub enum Choice {
     SomeReturned,
     /// Three quarters are merged, what the others sent is lost.
     SomeLost,
+    /// The error feedback is held in bfloat16.
+    FeedbackBf16,
+    /// Four groups are merged by themselves, and with each other after every fourth window.
+    FourGroups,
 }
 
 impl Choice {
     /// All of them with their names, in the order of the command's help.
-    pub const ALL: [(&str, Self); 11] = [
+    pub const ALL: [(&str, Self); 13] = [
         ("adamw", Self::Adamw),
         ("diloco", Self::Diloco),
         ("published", Self::Published),
@@ -112,6 +132,8 @@ impl Choice {
         ("state-reset", Self::StateReset),
         ("some-returned", Self::SomeReturned),
         ("some-lost", Self::SomeLost),
+        ("feedback-bf16", Self::FeedbackBf16),
+        ("four-groups", Self::FourGroups),
     ];
 
     /// The one of this name.
@@ -135,6 +157,8 @@ impl Choice {
             Self::StateReset => Method { is_state_reset: true, ..variant },
             Self::SomeReturned => Method { selection: Selection::SomeReturned, ..variant },
             Self::SomeLost => Method { selection: Selection::SomeLost, ..variant },
+            Self::FeedbackBf16 => Method { rule: Rule::OursInBf16(64), ..variant },
+            Self::FourGroups => Method { grouping: Grouping::Four, ..variant },
         }
     }
 }
@@ -143,10 +167,20 @@ impl Method {
     const fn new(rule: Rule, inner_steps: usize) -> Self {
         let (overlap, selection) = (Overlap::None, Selection::All);
         let decay_percent = match rule {
-            Rule::Ours(_) | Rule::OursMeanOfAll(_) => DECAY_PERCENT,
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) | Rule::OursInBf16(_) => DECAY_PERCENT,
             _ => PUBLISHED_DECAY_PERCENT,
         };
-        Self { is_variant: false, inner_steps, rule, overlap, is_state_reset: false, selection, decay_percent }
+        let grouping = Grouping::One;
+        Self {
+            is_variant: false,
+            inner_steps,
+            rule,
+            overlap,
+            is_state_reset: false,
+            selection,
+            decay_percent,
+            grouping,
+        }
     }
 
     /// The comparison of these choices: rules with windows of every length, variants with the middle one; ours with
@@ -172,7 +206,7 @@ impl Method {
     /// A rule of ours with each of these decays; another as it is.
     fn with_decays(self, decay_percents: &[u8]) -> Vec<Self> {
         match self.rule {
-            Rule::Ours(_) | Rule::OursMeanOfAll(_) => {
+            Rule::Ours(_) | Rule::OursMeanOfAll(_) | Rule::OursInBf16(_) => {
                 decay_percents.iter().map(|&decay_percent| Self { decay_percent, ..self }).collect()
             }
             _ => vec![self],
@@ -196,6 +230,7 @@ impl Method {
             Rule::Published => "published 2-bit k=64".to_owned(),
             Rule::Ours(kept) => format!("ours k={kept}"),
             Rule::OursMeanOfAll(kept) => format!("ours k={kept}, mean over all"),
+            Rule::OursInBf16(kept) => format!("ours k={kept}, feedback in bf16"),
         };
         name += match self.overlap {
             Overlap::None => "",
@@ -210,6 +245,10 @@ impl Method {
             Selection::SomeReturned => ", 3/4 merged, rest returned",
             Selection::SomeLost => ", 3/4 merged, rest lost",
         };
+        name += match self.grouping {
+            Grouping::One => "",
+            Grouping::Four => ", 4 groups, merged every 4 windows",
+        };
         if !self.has_usual_decay() {
             name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
         }
@@ -219,16 +258,20 @@ impl Method {
     /// What to run.
     pub fn joining(&self, ground: &Ground) -> Result<Joining, SimulationError> {
         let decay = f32::from(self.decay_percent) / 100.0;
-        let sparse = |kept: u16, method| -> Result<Box<dyn Exchange>, SimulationError> {
+        let ours = |kept: u16, method| -> Result<PayloadExchange, SimulationError> {
             let rule = MergeRule { method, ..MergeRule::default() };
-            Ok(Box::new(PayloadExchange::new(ground.layout(kept)?, rule, decay)))
+            Ok(PayloadExchange::new(ground.layout(kept)?, rule, decay))
         };
         let exchange: Box<dyn Exchange> = match self.rule {
             Rule::EveryStep => return Ok(Joining::EveryStep),
             Rule::Diloco => Box::new(Diloco { rate: 0.7, momentum: 0.9 }),
             Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay }),
-            Rule::Ours(kept) => sparse(kept, MergeMethod::MeanOfSenders)?,
-            Rule::OursMeanOfAll(kept) => sparse(kept, MergeMethod::MeanOfAll)?,
+            Rule::Ours(kept) => Box::new(ours(kept, MergeMethod::MeanOfSenders)?),
+            Rule::OursMeanOfAll(kept) => Box::new(ours(kept, MergeMethod::MeanOfAll)?),
+            Rule::OursInBf16(kept) => {
+                let exact = ours(kept, MergeMethod::MeanOfSenders)?;
+                Box::new(PayloadExchange { held_as: FeedbackValues::Bf16, ..exact })
+            }
         };
         Ok(Joining::Windows(Windows {
             exchange,
@@ -240,6 +283,14 @@ impl Method {
                 _ => (3 * ground.workers / 4).max(1),
             },
             is_returned: self.selection == Selection::SomeReturned,
+            groups: match self.grouping {
+                Grouping::One => None,
+                Grouping::Four => {
+                    // As many bytes a window as a worker's own payloads.
+                    let exchange = Box::new(ours(256, MergeMethod::MeanOfSenders)?);
+                    Some(Groups { count: 4.min(ground.workers), every: 4, exchange })
+                }
+            },
         }))
     }
 }
@@ -251,7 +302,7 @@ mod tests {
     #[test]
     fn every_method_has_a_name_of_its_own() {
         let methods = Method::all(&Choice::ALL.map(|(_, choice)| choice), &[10, 30, 100], &[DECAY_PERCENT, 95]);
-        assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 6);
+        assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 8);
         let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
         names.sort();
         names.dedup();

@@ -49,6 +49,19 @@ pub struct Windows {
     pub selected: usize,
     /// Whether the others get back what they sent.
     pub is_returned: bool,
+    /// The groups that workers form; none where all are merged in every window.
+    pub groups: Option<Groups>,
+}
+
+/// Groups of workers: each is merged by itself in every window, and with the others now and then. What a group sends
+/// then is the way that its parameters went since, as one worker's drift.
+pub struct Groups {
+    /// Groups; there are at least as many workers.
+    pub count: usize,
+    /// Windows from one merge of the groups to the next.
+    pub every: usize,
+    /// What groups exchange.
+    pub exchange: Box<dyn Exchange>,
 }
 
 /// A measured point of a run.
@@ -122,6 +135,25 @@ pub struct Simulation<'a> {
     held_out: Vec<Batch>,
     shared: Vec<f32>,
     traffic: Traffic,
+}
+
+/// Workers that are merged with each other in every window.
+struct Group {
+    /// The number of the first of them.
+    first: usize,
+    workers: Vec<Worker>,
+    /// Their parameters.
+    shared: Vec<f32>,
+    momentum: Vec<f32>,
+    /// What the exchange between groups keeps of this one.
+    memory: Vec<f32>,
+}
+
+impl Group {
+    /// Their parameters at the start of a window.
+    fn shared_at(&self, window: usize) -> SharedState {
+        SharedState::new(Window(window as u64), OuterState::new(self.shared.clone()))
+    }
 }
 
 /// One worker, with what the exchange keeps of it from window to window.
@@ -203,11 +235,19 @@ impl<'a> Simulation<'a> {
     ) -> Result<(), SimulationError> {
         let count = self.ground.steps / rule.steps;
         let every = count.div_ceil(points);
-        let mut workers = self.workers()?;
-        let mut momentum = vec![0f32; self.shared.len()];
+        let mut groups = self.groups(rule)?;
         for window in 0..count {
-            let messages = self.train_window(&mut workers, rule, window, stop)?;
-            self.merge(&mut workers, rule, window, &messages, &mut momentum)?;
+            for group in &mut groups {
+                let messages = self.train_window(group, rule, window, stop)?;
+                self.merge(group, rule, window, &messages)?;
+            }
+            match &rule.groups {
+                None => self.shared.copy_from_slice(&groups[0].shared),
+                Some(own) if (window + 1).is_multiple_of(own.every) || window + 1 == count => {
+                    self.merge_groups(&mut groups, own)?;
+                }
+                Some(_) => {}
+            }
             if (window + 1).is_multiple_of(every) || window + 1 == count {
                 tell(self.point((window + 1) * rule.steps)?);
             }
@@ -215,32 +255,37 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn workers(&self) -> Result<Vec<Worker>, SimulationError> {
-        let worker = |_| {
-            let (engine, shared) =
-                (templar_model::open_engine(OpenRequest::new(self.ground.model.clone()))?, self.shared_at(0));
-            let learner = Learner::new(engine, shared, Box::<MemoryAnchor>::default())?;
-            Ok(Worker { learner, memory: vec![0f32; self.shared.len()] })
-        };
-        (0..self.ground.workers).map(worker).collect()
+    /// The groups of a rule, all of nearly one size; a single one where it has none.
+    fn groups(&self, rule: &Windows) -> Result<Vec<Group>, SimulationError> {
+        let count = rule.groups.as_ref().map_or(1, |groups| groups.count);
+        let zeros = || vec![0f32; self.shared.len()];
+        let mut groups = Vec::with_capacity(count);
+        for number in 0..count {
+            let place = |group: usize| group * self.ground.workers / count;
+            let shared = self.shared.clone();
+            let mut group =
+                Group { first: place(number), workers: Vec::new(), shared, momentum: zeros(), memory: zeros() };
+            for _ in group.first..place(number + 1) {
+                let engine = templar_model::open_engine(OpenRequest::new(self.ground.model.clone()))?;
+                let learner = Learner::new(engine, group.shared_at(0), Box::<MemoryAnchor>::default())?;
+                group.workers.push(Worker { learner, memory: zeros() });
+            }
+            groups.push(group);
+        }
+        Ok(groups)
     }
 
-    /// The shared parameters at the start of a window.
-    fn shared_at(&self, window: usize) -> SharedState {
-        SharedState::new(Window(window as u64), OuterState::new(self.shared.clone()))
-    }
-
-    /// The window of every worker: what was merged last arrives after `delay` steps, and the drift goes out at the end.
+    /// The window of a group's workers: what was merged last arrives after `delay` steps, and the drift goes out at the end.
     fn train_window(
-        &mut self,
-        workers: &mut [Worker],
+        &self,
+        group: &mut Group,
         rule: &Windows,
         window: usize,
         stop: &AtomicBool,
     ) -> Result<Vec<Message>, SimulationError> {
-        let mut messages = Vec::with_capacity(workers.len());
-        let shared = self.shared_at(window);
-        for (number, worker) in workers.iter_mut().enumerate() {
+        let mut messages = Vec::with_capacity(group.workers.len());
+        let shared = group.shared_at(window);
+        for (place, worker) in group.workers.iter_mut().enumerate() {
             let learner = &mut worker.learner;
             if rule.is_state_reset {
                 learner.engine_mut().reset_optimiser()?;
@@ -256,7 +301,7 @@ impl<'a> Simulation<'a> {
                     return Err(SimulationError::Interrupted);
                 }
                 let global = window * rule.steps + step;
-                let batch = self.batch(number, global)?;
+                let batch = self.batch(group.first + place, global)?;
                 learner.train(&[batch], self.ground.rate(global))?;
             }
             messages.push(rule.exchange.send(&mut worker.memory, &learner.drift()?)?);
@@ -266,14 +311,13 @@ impl<'a> Simulation<'a> {
         Ok(messages)
     }
 
-    /// Chooses, merges and applies; who was not chosen may get back what it sent.
+    /// Chooses in a group, merges and applies; who was not chosen may get back what it sent.
     fn merge(
         &mut self,
-        workers: &mut [Worker],
+        group: &mut Group,
         rule: &Windows,
         window: usize,
         messages: &[Message],
-        momentum: &mut [f32],
     ) -> Result<(), SimulationError> {
         let mut order: Vec<usize> = (0..messages.len()).collect();
         if rule.selected < messages.len() {
@@ -285,14 +329,38 @@ impl<'a> Simulation<'a> {
         let (chosen, others) = order.split_at(rule.selected.min(order.len()));
         if rule.is_returned {
             for other in others {
-                rule.exchange.take_back(&mut workers[*other].memory, &messages[*other])?;
+                rule.exchange.take_back(&mut group.workers[*other].memory, &messages[*other])?;
             }
         }
         let chosen: Vec<Message> = chosen.iter().map(|place| messages[*place].clone()).collect();
-        let received = rule.exchange.apply(&mut self.shared, momentum, &chosen, 1.0)?;
+        let received = rule.exchange.apply(&mut group.shared, &mut group.momentum, &chosen, 1.0)?;
         let sent = messages.iter().map(|message| message.bytes as u64).sum::<u64>() / messages.len() as u64;
-        self.traffic = Traffic { sent: self.traffic.sent + sent, received: self.traffic.received + received as u64 };
+        // What one worker moves: that of the first group, as all are alike.
+        if group.first == 0 {
+            self.moved(sent, received as u64);
+        }
         Ok(())
+    }
+
+    /// Merges the groups, which go on from there. One worker of a group sends for all, and all receive.
+    fn merge_groups(&mut self, groups: &mut [Group], rule: &Groups) -> Result<(), SimulationError> {
+        let mut messages = Vec::with_capacity(groups.len());
+        for group in groups.iter_mut() {
+            let drift: Vec<f32> = self.shared.iter().zip(&group.shared).map(|(start, end)| start - end).collect();
+            messages.push(rule.exchange.send(&mut group.memory, &drift)?);
+        }
+        let mut momentum = vec![0f32; self.shared.len()];
+        let received = rule.exchange.apply(&mut self.shared, &mut momentum, &messages, 1.0)?;
+        for group in groups.iter_mut() {
+            group.shared.copy_from_slice(&self.shared);
+        }
+        self.moved((messages[0].bytes / groups[0].workers.len()) as u64, received as u64);
+        Ok(())
+    }
+
+    fn moved(&mut self, sent: u64, received: u64) {
+        let Traffic { sent: before, received: heard } = self.traffic;
+        self.traffic = Traffic { sent: before + sent, received: heard + received };
     }
 }
 
@@ -307,22 +375,22 @@ pub fn accumulators<E: From<SimulationError>>(
     tell: &mut dyn FnMut(usize, Vec<Vec<f32>>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut simulation = Simulation::new(ground)?;
-    let mut workers = simulation.workers()?;
-    let mut momentum = vec![0f32; simulation.shared.len()];
+    let mut groups = simulation.groups(rule)?;
+    let group = &mut groups[0];
     for window in 0..count {
-        let memories: Vec<Vec<f32>> = workers.iter().map(|worker| worker.memory.clone()).collect();
-        let anchors = simulation.shared.clone();
-        let messages = simulation.train_window(&mut workers, rule, window, stop)?;
+        let memories: Vec<Vec<f32>> = group.workers.iter().map(|worker| worker.memory.clone()).collect();
+        let anchors = group.shared.clone();
+        let messages = simulation.train_window(group, rule, window, stop)?;
         let accumulated = |(memory, worker): (Vec<f32>, &mut Worker)| {
             let ends = worker.learner.engine_mut().to_vec(Buffer::Parameters)?;
             let drift = anchors.iter().zip(ends).map(|(start, end)| start - end);
             Ok(memory.iter().zip(drift).map(|(e, delta)| decay * e + delta).collect())
         };
         let accumulated: Result<Vec<Vec<f32>>, SimulationError> =
-            memories.into_iter().zip(&mut workers).map(accumulated).collect();
+            memories.into_iter().zip(&mut group.workers).map(accumulated).collect();
         tell(window, accumulated?)?;
         if window + 1 < count {
-            simulation.merge(&mut workers, rule, window, &messages, &mut momentum)?;
+            simulation.merge(group, rule, window, &messages)?;
         }
     }
     Ok(())

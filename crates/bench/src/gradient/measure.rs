@@ -77,13 +77,13 @@ fn squared(values: impl Iterator<Item = f32>) -> f64 {
 
 /// The payload's coding beside the published ones.
 pub fn codings(layout: &GradientLayout, values: &[f32]) -> Result<Vec<CodingFigures>, GradientBenchError> {
-    let mut feedback = ErrorFeedback { residual: values.to_vec() };
+    let mut feedback = ErrorFeedback::from(values.to_vec());
     let payload = feedback.compress(layout, Metadata::default())?;
     // Sending the same places exactly leaves the error of what is not sent.
     let mut unsent = values.to_vec();
     payload.for_each(|place, _| unsent[place] = 0.0);
     let exact = squared(unsent.into_iter()).max(f64::MIN_POSITIVE);
-    let fresh = || ErrorFeedback { residual: values.to_vec() };
+    let fresh = || ErrorFeedback::from(values.to_vec());
     let (again, compress) = timed_from(payload.kept(), fresh, |mut feedback| {
         let sent = feedback.compress(layout, Metadata::default());
         // Given back, so that freeing the values is not measured either.
@@ -98,7 +98,7 @@ pub fn codings(layout: &GradientLayout, values: &[f32]) -> Result<Vec<CodingFigu
         kept: payload.kept(),
         bits_per_kept_value: 8.0 * bytes.len() as f64 / payload.kept().max(1) as f64,
         bits_per_parameter: 8.0 * bytes.len() as f64 / values.len() as f64,
-        error_ratio: squared(feedback.residual.into_iter()) / exact,
+        error_ratio: squared(feedback.into_values().into_iter()) / exact,
         compress_million_per_second: compress,
         encode_million_per_second: None,
         decode_million_per_second: decode,
@@ -134,7 +134,7 @@ pub fn aggregate(
 ) -> Result<AggregateFigures, GradientBenchError> {
     let compress = |(uid, values): (usize, &Vec<f32>)| {
         let metadata = Metadata { uid: Uid(uid as u16), ..Metadata::default() };
-        ErrorFeedback { residual: values.clone() }.compress(layout, metadata)
+        ErrorFeedback::from(values.clone()).compress(layout, metadata)
     };
     let payloads = accumulated.iter().enumerate().map(compress).collect::<Result<Vec<Payload>, _>>()?;
     let set: Vec<(&Payload, u32)> = payloads.iter().map(|payload| (payload, 1)).collect();

@@ -2,14 +2,15 @@
 
 use super::{Content, Exchange, ExchangeError, Message, check_length};
 use crate::aggregate::Aggregate;
-use crate::feedback::ErrorFeedback;
+use crate::feedback::{Accumulation, ErrorFeedback, FeedbackError};
 use crate::layout::GradientLayout;
 use crate::metadata::Metadata;
 use crate::outer::OuterStep;
 use crate::payload::Payload;
 use crate::rule::MergeRule;
 use crate::state::OuterState;
-use templar_base::{Domain, StepRule, Uid};
+use std::ops::Range;
+use templar_base::{Domain, FeedbackValues, StepRule, Uid};
 
 /// Error feedback, the largest values of each chunk as the layout codes them, merged by a [`MergeRule`], and a step.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct PayloadExchange {
     pub rule: MergeRule,
     /// Decay of the error feedback (β).
     pub decay: f32,
+    /// How the error feedback is held.
+    pub held_as: FeedbackValues,
     /// What is sent.
     pub domain: Domain,
     /// How the merged values move the parameters.
@@ -29,7 +32,14 @@ pub struct PayloadExchange {
 impl PayloadExchange {
     /// This system's rule, or one that differs from it in merging only.
     pub fn new(layout: GradientLayout, rule: MergeRule, decay: f32) -> Self {
-        Self { layout, rule, decay, domain: Domain::default(), step: StepRule::default() }
+        Self {
+            layout,
+            rule,
+            decay,
+            held_as: FeedbackValues::default(),
+            domain: Domain::default(),
+            step: StepRule::default(),
+        }
     }
 
     fn step(&self, alpha: f32) -> OuterStep {
@@ -41,19 +51,24 @@ impl Exchange for PayloadExchange {
     fn send(&self, memory: &mut Vec<f32>, drift: &[f32]) -> Result<Message, ExchangeError> {
         let mut drift = drift.to_vec();
         self.step(1.0).to_domain(&self.layout, &mut drift)?;
-        let mut feedback = ErrorFeedback { residual: std::mem::take(memory) };
-        let payload =
-            feedback.accumulate(&drift, self.decay).and_then(|()| feedback.compress(&self.layout, Metadata::default()));
-        *memory = feedback.residual;
+        let rules = Accumulation { held_as: self.held_as, ..Accumulation::with_decay(self.decay) };
+        let read = |range: Range<usize>, out: &mut [f32]| {
+            out.copy_from_slice(&drift[range]);
+            Ok::<(), FeedbackError>(())
+        };
+        let mut feedback = ErrorFeedback::from(std::mem::take(memory));
+        let payload = feedback.prepare(&self.layout, rules, Metadata::default(), read);
+        let payload = payload.and_then(|payload| feedback.commit(&payload, rules, read).map(|()| payload));
+        *memory = feedback.into_values();
         let payload = payload?;
         Ok(Message { bytes: payload.encode().len(), content: Content::Payload(Box::new(payload)) })
     }
 
     fn take_back(&self, memory: &mut Vec<f32>, message: &Message) -> Result<(), ExchangeError> {
         let Content::Payload(payload) = &message.content else { return Err(ExchangeError::Foreign) };
-        let mut feedback = ErrorFeedback { residual: std::mem::take(memory) };
+        let mut feedback = ErrorFeedback::of_values(std::mem::take(memory), self.held_as);
         let restored = feedback.restore(payload);
-        *memory = feedback.residual;
+        *memory = feedback.into_values();
         Ok(restored?)
     }
 

@@ -5,11 +5,10 @@
 //! the passes there are the selected indices (two bytes for each value that is sent by its sign) and some thirty bytes a
 //! chunk; rounded values, of which there may be as many as parameters, are selected again in the second pass.
 
-use super::FeedbackError;
-use super::first_not_finite;
 use super::select::{Scratch, select_largest};
 use super::source::SegmentSource;
 use super::two_scales::{self, TwoScales};
+use super::{FeedbackError, first_not_finite, held};
 use crate::layout::{ChunkLayout, GradientLayout, Mode, split_mut};
 use crate::merkle::{self, MerkleTree};
 use crate::metadata::Metadata;
@@ -19,6 +18,7 @@ use crate::payload::{
 };
 use crate::scale::{Scale, UNIT};
 use rayon::prelude::*;
+use templar_base::FeedbackValues;
 
 /// Chunks that a thread takes at once.
 const GROUP_CHUNKS: usize = 8;
@@ -45,6 +45,7 @@ struct Selection {
 pub(super) fn compress<E: From<FeedbackError>>(
     layout: &GradientLayout,
     metadata: Metadata,
+    held_as: FeedbackValues,
     source: &mut impl SegmentSource<E>,
 ) -> Result<Payload, E> {
     metadata.check().map_err(FeedbackError::from)?;
@@ -55,7 +56,7 @@ pub(super) fn compress<E: From<FeedbackError>>(
         selected.extend_from_slice(&selection.chunks);
         kept.push(selection.kept);
     }
-    let plan = Plan::of(layout, &selected);
+    let plan = Plan::of(layout, held_as, &selected);
     let mut leaves = Vec::with_capacity(layout.chunk_count());
     let mut coded = Vec::with_capacity(layout.segment_count());
     for (segment, kept) in kept.into_iter().enumerate() {
@@ -129,13 +130,14 @@ fn signed(index: u16, values: &[f32]) -> u16 {
 /// How everything is coded: what is decided between the passes.
 struct Plan<'a> {
     layout: &'a GradientLayout,
+    held_as: FeedbackValues,
     codes: Vec<TensorCode>,
     /// The scale of each chunk in its tensor's mode; empty where it sends nothing.
     scales: Vec<Scale>,
 }
 
 impl<'a> Plan<'a> {
-    fn of(layout: &'a GradientLayout, selected: &[Selected]) -> Self {
+    fn of(layout: &'a GradientLayout, held_as: FeedbackValues, selected: &[Selected]) -> Self {
         let mode = |tensor: &crate::TensorLayout| match layout.rounded_bits() {
             Some(_) => Mode::Rounded,
             None => two_scales::choose_mode(selected[tensor.chunks()].iter().map(|chunk| &chunk.two)),
@@ -151,7 +153,7 @@ impl<'a> Plan<'a> {
             drop_faint_chunks(&mut scales[tensor.chunks()]);
         }
         let codes = TensorCode::of_scales(layout, modes.into_iter(), &scales);
-        Self { layout, codes, scales }
+        Self { layout, held_as, codes, scales }
     }
 
     /// Takes what is sent out of a segment's values; gives its coding, the number of values sent, and the leaves of what
@@ -182,6 +184,7 @@ impl<'a> Plan<'a> {
                 let taken = self.take_chunk(chunk, &selected[chunk].two, kept, values, buffers);
                 let content = PayloadChunk::new(chunk, 0, taken.content(self.scales[chunk]));
                 content.units().for_each(|(index, units)| values[index] -= units as f32 * UNIT);
+                held::round(values, self.held_as);
                 Taken { leaf: merkle::leaf(values), ..taken }
             })
             .collect();

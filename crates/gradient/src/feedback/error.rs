@@ -1,4 +1,4 @@
-//! Why nothing was accumulated, sent or loaded.
+//! Why nothing was accumulated or sent.
 
 use crate::length::LengthMismatch;
 use crate::metadata::MetadataError;
@@ -20,27 +20,7 @@ pub enum FeedbackError {
     /// A buffer that does not fit.
     #[error(transparent)]
     Length(#[from] LengthMismatch),
-    /// Bytes that are not whole values.
-    #[error("{bytes} bytes of saved error feedback where the model needs {expected}; start it from zero")]
-    SavedLength {
-        /// Bytes given.
-        bytes: usize,
-        /// Bytes expected.
-        expected: usize,
-    },
     /// The metadata cannot be coded.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-}
-
-/// A saved error feedback that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SavedFeedbackError {
-    /// The bytes could not be read, or end too early; the disk is at fault.
-    #[error("the saved error feedback cannot be read; start it from zero")]
-    Read(#[from] std::io::Error),
-    /// It is not this model's.
-    #[error(transparent)]
-    Content(#[from] FeedbackError),
 }

@@ -1,25 +1,32 @@
 //! Where the compression takes accumulated values from, segment by segment.
 
-use super::{BLOCK_VALUES, FeedbackError, sum};
+use super::held::Held;
+use super::{FeedbackError, sum};
 use crate::frequencies;
 use crate::layout::GradientLayout;
-use rayon::prelude::*;
 use std::ops::Range;
-use templar_base::{Domain, OuterRule};
+use templar_base::{Domain, FeedbackValues, OuterRule};
 
-/// How a drift enters the feedback; values of the genesis.
+/// How a drift enters the feedback and what remains of it is held; values of the genesis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accumulation {
     /// Decay of the error feedback (β).
     pub decay: f32,
     /// What is sent: the drift, or its frequencies.
     pub domain: Domain,
+    /// How what remains is held until the next window.
+    pub held_as: FeedbackValues,
 }
 
 impl Accumulation {
+    /// Drifts as they are, and what remains as it is, with this decay.
+    pub fn with_decay(decay: f32) -> Self {
+        Self { decay, domain: Domain::Parameters, held_as: FeedbackValues::F32 }
+    }
+
     /// As the rules of a genesis have it.
     pub fn of(outer: &OuterRule) -> Self {
-        Self { decay: outer.error_feedback_decay, domain: outer.domain }
+        Self { decay: outer.error_feedback_decay, domain: outer.domain, held_as: outer.error_feedback_values }
     }
 
     /// Reads a segment's drift and brings it into the domain that is sent.
@@ -56,18 +63,18 @@ impl SegmentSource<FeedbackError> for InPlace<'_> {
     }
 }
 
-/// A residual and a drift that is read when it is needed; changes are dropped.
+/// What waits, and a drift that is read when it is needed; changes are dropped.
 pub(super) struct Accumulated<'a, F> {
     layout: &'a GradientLayout,
     rules: Accumulation,
-    residual: &'a [f32],
+    waits: &'a Held,
     drift: F,
     buffer: Vec<f32>,
 }
 
 impl<'a, F> Accumulated<'a, F> {
-    pub fn new(layout: &'a GradientLayout, rules: Accumulation, residual: &'a [f32], drift: F) -> Self {
-        Self { layout, rules, residual, drift, buffer: vec![0.0; layout.longest_segment()] }
+    pub fn new(layout: &'a GradientLayout, rules: Accumulation, waits: &'a Held, drift: F) -> Self {
+        Self { layout, rules, waits, drift, buffer: vec![0.0; layout.longest_segment()] }
     }
 }
 
@@ -76,10 +83,8 @@ impl<E, F: FnMut(Range<usize>, &mut [f32]) -> Result<(), E>> SegmentSource<E> fo
         let range = self.layout.segment_range(segment);
         let values = &mut self.buffer[..range.len()];
         self.rules.read(self.layout, segment, values, &mut self.drift)?;
-        let (decay, residual) = (self.rules.decay, &self.residual[range]);
-        values.par_chunks_mut(BLOCK_VALUES).zip(residual.par_chunks(BLOCK_VALUES)).for_each(|(values, residual)| {
-            values.iter_mut().zip(residual).for_each(|(value, e)| *value = sum(decay, *e, *value));
-        });
+        let decay = self.rules.decay;
+        self.waits.combine(range, values, |e, delta| sum(decay, e, delta));
         Ok(work(values))
     }
 }

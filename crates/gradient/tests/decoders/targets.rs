@@ -37,9 +37,9 @@ fn payload_of(layout: &GradientLayout, uid: u16, rare: usize) -> Payload {
         let small = (own as f32 - 50.0 + 8.0 * (shared as f32 - 6.0)) * 1e-3 * (1.0 + f32::from(uid % 3));
         if (i + own).is_multiple_of(rare) { 30.0 * small } else { small }
     };
-    let residual = (0..layout.parameters()).map(value).collect();
+    let residual: Vec<f32> = (0..layout.parameters()).map(value).collect();
     let metadata = Metadata { uid: Uid(uid), ..Metadata::default() };
-    ErrorFeedback { residual }.compress(layout, metadata).expect("the values are finite")
+    ErrorFeedback::from(residual).compress(layout, metadata).expect("the values are finite")
 }
 
 /// The bytes of a payload up to its segment table, of signs and of rounded values.
@@ -141,7 +141,7 @@ pub fn aggregate(bytes: &[u8]) {
 /// formats.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let (alike, heavy_tailed) = (payload_of(&PAYLOAD_LAYOUT, 1, usize::MAX), payload_of(&PAYLOAD_LAYOUT, 1, 11));
-    let silent = ErrorFeedback { residual: vec![0.0; PAYLOAD_LAYOUT.parameters()] }
+    let silent = ErrorFeedback::from(vec![0.0; PAYLOAD_LAYOUT.parameters()])
         .compress(&PAYLOAD_LAYOUT, Metadata::default())
         .expect("zeros are finite");
     let of_payload = |choice: u8, from: usize, payload: &Payload| {

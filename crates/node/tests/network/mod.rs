@@ -132,6 +132,7 @@ fn rules(corpus: &Corpus) -> Genesis {
         },
         outer: OuterRule {
             error_feedback_decay: 0.95,
+            error_feedback_values: Default::default(),
             tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: 256 }],
             alpha: 0.7,
             final_alpha: 0.65,

@@ -106,7 +106,9 @@ impl Pack {
             packed.advise("see whether the ledger answers with `templar status`")
         })?;
         drop(progress);
-        let bytes = packed.save(&self.out, existing).advise(replace)?;
+        let saved = packed.save(&self.out, existing);
+        let is_in_the_way = !self.overwrite && self.out.exists();
+        let bytes = if is_in_the_way { saved.advise(replace)? } else { saved? };
         // Read back from the disk, so that what is printed holds for the file.
         let packed = PackedRecord::open(&self.out).advise("pack it again")?;
         let facts = record::facts(&self.out, bytes, &packed);

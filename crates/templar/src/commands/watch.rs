@@ -3,9 +3,10 @@
 use super::checkpoint::Shared;
 use super::up::{open_screen, setup_advice};
 use crate::config::Config;
-use crate::failure::advice;
+use crate::failure::{Advise, advice};
 use crate::interrupt;
 use crate::output::print;
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -74,7 +75,8 @@ impl Watch {
                         }
                     }
                 }
-                if self.windows.is_some_and(|windows| follow.windows() >= windows) {
+                let is_done = self.windows.is_some_and(|windows| follow.windows() >= windows);
+                if is_done || follow.has_stopped() {
                     break;
                 }
                 tokio::select! {
@@ -86,6 +88,9 @@ impl Watch {
             drop(screen);
             let summary = follow.summary();
             output.event(&summary, |paint| network::summary(paint, &summary))?;
+            if follow.has_stopped() {
+                return Err(anyhow!("the network has stopped")).advise("`templar up` continues it");
+            }
             if output.is_json() { Ok(()) } else { print("the network continues") }
         })
     }

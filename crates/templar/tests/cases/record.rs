@@ -75,8 +75,15 @@ fn a_network_is_watched_measured_and_packed_and_its_page_outlives_it() {
     let of_running: Value = serde_json::from_str(&run(&pack)).unwrap();
     assert!(of_running["windows"].as_u64() >= Some(3) && of_running["first_window"] == 0, "{of_running}");
     assert_eq!(of_running["gaps"].as_array().unwrap().len(), 0, "{of_running}");
+    // Bug: the remedy of every failure to write was to take another name.
+    let no_folder = place.failure(1, &["record", "pack", "--out", "nowhere/run.record", "--data", text(&data)]);
+    assert!(no_folder.contains("nowhere") && !no_folder.contains("--overwrite"), "{no_folder}");
+    // Bug: whoever watched a network that stopped was told, when asked to end, that it continues.
+    let watcher = place.start(&["watch", "--json", "--data", text(&data)]);
     let (code, summary) = up.interrupt();
     assert_eq!((code, &summary["event"]), (Some(0), &"summary".into()));
+    let (code, last) = watcher.end();
+    assert_eq!((code, &last["event"]), (Some(1), &"summary".into()), "its error goes to the other stream: {last}");
     let existing = place.failure(1, &["record", "pack", "--out", "run.record", "--data", text(&data)]);
     assert!(existing.contains("exists already") && existing.contains("--overwrite"), "{existing}");
     let of_stopped: Value = serde_json::from_str(&run(&[&pack[..], &["--overwrite"]].concat())).unwrap();

@@ -67,6 +67,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
         },
         outer: OuterRule {
             error_feedback_decay: 0.95,
+            error_feedback_values: Default::default(),
             tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: 64 }],
             alpha: 1.0,
             final_alpha: 0.65,

@@ -145,9 +145,14 @@ impl Running {
     }
 
     /// Asks it to stop as Ctrl-C does, and gives its exit code and its last event.
-    pub fn interrupt(mut self) -> (Option<i32>, serde_json::Value) {
+    pub fn interrupt(self) -> (Option<i32>, serde_json::Value) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.end()
+    }
+
+    /// Waits until it ends by itself, and gives its exit code and its last event.
+    pub fn end(mut self) -> (Option<i32>, serde_json::Value) {
         let mut last = serde_json::Value::Null;
         while let Some(line) = self.line() {
             last = serde_json::from_str(&line).unwrap();

@@ -86,7 +86,7 @@ impl Worker {
     }
 
     pub fn residual(&self) -> Vec<f32> {
-        self.trainer.feedback().residual.clone()
+        self.trainer.feedback().values()
     }
 
     pub fn seal(&mut self) -> Result<Sealed, TrainerError> {
