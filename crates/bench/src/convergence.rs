@@ -8,7 +8,7 @@ pub(crate) mod workers;
 
 pub use error::{ConvergenceError, SimulationError};
 pub use kept::{KeptRuns, Run};
-pub use plan::{Choice, DECAY_PERCENT, Method};
+pub use plan::{Choice, Method, Sweep};
 pub use report::{Row, rows, section};
 
 use crate::plot::{Chart, Page, Series};
@@ -79,10 +79,18 @@ pub struct Comparison {
     /// Steps of a window; 10,30,100, or 10,30,60 with --quick
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub windows: Option<Vec<NonZeroUsize>>,
-    /// Decays of the error feedback that our rules are tried with, in hundredths
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [DECAY_PERCENT])]
+    /// Decays of the error feedback that rules are tried with, in hundredths [80 for ours, 95 for the published]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     pub decays: Vec<u8>,
+    /// Rates of the outer step that rules are tried with, in hundredths [100, 70 for diloco]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub outer_rates: Vec<u16>,
+    /// Momenta of the outer step that diloco is tried with, in hundredths [90]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub momenta: Vec<u8>,
     /// Seeds of first parameters and of the order of the text; 3, or 1 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub seeds: Option<u64>,
@@ -134,7 +142,9 @@ impl Comparison {
         // The parser takes no empty list.
         let lengths =
             self.windows.as_ref().map_or(default.to_vec(), |lengths| lengths.iter().map(|h| h.get()).collect());
-        Method::all(choices, &lengths, &self.decays)
+        let sweep =
+            Sweep { decay_percents: &self.decays, rate_percents: &self.outer_rates, momentum_percents: &self.momenta };
+        Method::all(choices, &lengths, sweep)
     }
 
     /// Runs what is not kept yet for one size of model, and keeps it.

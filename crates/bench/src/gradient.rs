@@ -137,6 +137,7 @@ impl GradientBench {
             is_state_reset: false,
             selected: ground.workers,
             is_returned: false,
+            alpha: 1.0,
             groups: None,
         };
         let count = usize::from(self.windows);

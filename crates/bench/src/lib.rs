@@ -7,9 +7,9 @@
 //! `templar bench` calls them; what takes long reports its [`Progress`].
 //!
 //! ```
-//! use templar_bench::convergence::{Choice, Method};
+//! use templar_bench::convergence::{Choice, Method, Sweep};
 //!
-//! let methods = Method::all(&[Choice::Diloco, Choice::Ours64], &[10, 30], &[80]);
+//! let methods = Method::all(&[Choice::Diloco, Choice::Ours64], &[10, 30], Sweep::default());
 //! assert_eq!(methods.len(), 4);
 //! ```
 

@@ -59,9 +59,18 @@ impl Sizes {
             parameters,
             kept,
             payload_bytes: layout.expected_payload_bytes(),
-            aggregate_bytes: aggregate_bytes(genesis, &layout)?,
+            aggregate_bytes: aggregate_bytes(genesis, &layout, 1, genesis.judging.selected as u16)?,
             checkpoint_bytes: parameters * CHECKPOINT_BYTES_PER_PARAMETER,
         })
+    }
+
+    /// Bytes of a payload that keeps `times` as many values of each chunk, and of an aggregate of `payloads` of them.
+    pub fn at(genesis: &Genesis, times: u16, payloads: u16) -> Result<(u64, u64), String> {
+        let layout = gradient_layout(genesis).map_err(|error| error.to_string())?;
+        let sample = sample(genesis, &layout, times)?;
+        let payload =
+            sample.expected_payload_bytes() as u128 * layout.parameters() as u128 / sample.parameters() as u128;
+        Ok((payload as u64, aggregate_bytes(genesis, &layout, times, payloads)?))
     }
 
     /// The model of these sizes.
@@ -91,16 +100,13 @@ impl Sizes {
 
 /// The size of an aggregate, from one that is made: payloads of independent values, which share no more positions than
 /// chance gives them. Those of real training share more, so this is an upper bound.
-fn aggregate_bytes(genesis: &Genesis, layout: &GradientLayout) -> Result<u64, String> {
+fn aggregate_bytes(genesis: &Genesis, layout: &GradientLayout, times: u16, of: u16) -> Result<u64, String> {
     let words = |error: &dyn std::error::Error| error.to_string();
-    let kept_per_chunk = (layout.kept() as u64 * 4_096).div_ceil(layout.parameters().max(1) as u64).clamp(1, 4_096);
-    let values = SAMPLE_CHUNKS * 4_096;
-    let sample = GradientLayout::new([("sample".to_owned(), values, kept_per_chunk as u16)])
-        .and_then(|sample| sample.with_values(genesis.outer.values))
-        .map_err(|error| words(&error))?;
+    let sample = sample(genesis, layout, times)?;
+    let values = sample.parameters();
     let rules = Accumulation::with_decay(1.0);
     let mut payloads: Vec<Payload> = Vec::new();
-    for uid in 0..genesis.judging.selected as u16 {
+    for uid in 0..of {
         let mut random = templar_base::random::Stream::new([3; 32], "aggregate sample", u64::from(uid));
         let drift: Vec<f32> = (0..values).map(|_| (0..4).map(|_| random.unit_f32() - 0.5).sum()).collect();
         let metadata = Metadata { uid: Uid(uid), ..Metadata::default() };
@@ -110,6 +116,15 @@ fn aggregate_bytes(genesis: &Genesis, layout: &GradientLayout) -> Result<u64, St
     let aggregate = Aggregate::merge(&sample, &set, MergeRule::default()).map_err(|error| words(&error))?;
     let bytes = aggregate.bytes().len() as u128 * layout.parameters() as u128 / values as u128;
     Ok(bytes as u64)
+}
+
+/// A layout of some chunks, each of which keeps `times` as many values as a chunk of `layout` does on the mean.
+fn sample(genesis: &Genesis, layout: &GradientLayout, times: u16) -> Result<GradientLayout, String> {
+    let kept = layout.kept() as u64 * u64::from(times) * 4_096;
+    let kept_per_chunk = kept.div_ceil(layout.parameters().max(1) as u64).clamp(1, 4_096);
+    GradientLayout::new([("sample".to_owned(), SAMPLE_CHUNKS * 4_096, kept_per_chunk as u16)])
+        .and_then(|sample| sample.with_values(genesis.outer.values))
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

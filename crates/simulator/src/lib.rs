@@ -58,7 +58,7 @@ pub use model::{CostModel, Judgement, Judging, MinerWindow, Model, ModelError, R
 pub use node::{Behaviour, Node, NodeSpec, Tally, WorkTimes};
 pub use original::{Original, OriginalRuling, OriginalWindow, TrialModel, TriedOn};
 pub use report::{HEADS, MinerSummary, NullReason, Summary, Traffic, WindowReport};
-pub use scale::{ASSUMPTIONS, Published, ScaleRow, scale, scale_text};
+pub use scale::{ASSUMPTIONS, Groups, Published, ScaleRow, scale, scale_text};
 pub use scenario::{
     ClockChoice, Group, ModelChoice, PartitionChoice, RoleChoice, RulesChoice, Scenario, ScenarioError,
 };

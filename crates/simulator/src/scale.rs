@@ -4,6 +4,7 @@ use crate::report::bytes;
 use crate::scenario::{ClockChoice, Group, ModelChoice, RoleChoice, RulesChoice, Scenario};
 use crate::{ScenarioError, Sizes, Violation};
 use serde::Serialize;
+use templar_base::Genesis;
 use templar_record::MemoryOutlook;
 
 /// What the figures rest on, for people.
@@ -17,6 +18,7 @@ pub const ASSUMPTIONS: &[&str] = &[
     "8 validators; miners at 500/110, validators at 2000/1000 Mb/s down/up; buckets are object storage, without limit",
     "a checkpoint is f32; a joiner takes it, then every aggregate since, over its own link",
     "a message on the ledger has 104 bytes besides its body: key, signature, nonce",
+    "groups: one is simulated, what lies above it is computed; 8 validators a group judge what groups send as well",
     "memory: computed from the layout of the engine, not measured at these sizes",
     "published rule: 14 bits a kept value, everybody uploads one payload and downloads 20 before training goes on",
 ];
@@ -44,13 +46,28 @@ struct Case {
     window_blocks: u64,
     seal_blocks: u64,
     pool: usize,
+    /// Miners of a group, where miners form groups.
+    group: Option<usize>,
 }
 
-const CASES: [Case; 4] = [
-    Case { preset: "1b", miners: 200, block_ms: 1_000, window_blocks: 300, seal_blocks: 10, pool: 64 },
-    Case { preset: "72b", miners: 20, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24 },
-    Case { preset: "72b", miners: 200, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24 },
-    Case { preset: "72b", miners: 1_000, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24 },
+/// Windows from one merge of all groups to the next. What a group sends then keeps as many times the values of a miner's
+/// payload.
+const GROUPS_MERGE_EVERY: u16 = 4;
+
+const CASES: [Case; 5] = [
+    Case { preset: "1b", miners: 200, block_ms: 1_000, window_blocks: 300, seal_blocks: 10, pool: 64, group: None },
+    Case { preset: "72b", miners: 20, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24, group: None },
+    Case { preset: "72b", miners: 200, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24, group: None },
+    Case { preset: "72b", miners: 1_000, block_ms: 12_000, window_blocks: 200, seal_blocks: 20, pool: 24, group: None },
+    Case {
+        preset: "72b",
+        miners: 1_000,
+        block_ms: 12_000,
+        window_blocks: 200,
+        seal_blocks: 20,
+        pool: 24,
+        group: Some(30),
+    },
 ];
 
 /// The published rule at the same links.
@@ -66,6 +83,20 @@ pub struct Published {
     pub utilisation: f64,
 }
 
+/// Miners in groups of their own, each with its own aggregate in every window and its own validators; the groups are merged
+/// with each other every few windows, as miners are. One group is simulated; what lies above it is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Groups {
+    /// Groups.
+    pub count: usize,
+    /// Windows from one merge of all groups to the next.
+    pub merge_every: u64,
+    /// Bytes that a group sends for such a merge.
+    pub payload_bytes: u64,
+    /// Bytes of the aggregate of all groups.
+    pub aggregate_bytes: u64,
+}
+
 /// What a size comes to, a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename = "size")]
@@ -74,6 +105,10 @@ pub struct ScaleRow {
     pub parameters: u64,
     /// Registered miners.
     pub miners: usize,
+    /// How they are grouped; none where all are one.
+    pub groups: Option<Groups>,
+    /// Payloads that are merged.
+    pub merged: usize,
     /// Seconds of a window.
     pub window_seconds: f64,
     /// Share of the time in which miners train.
@@ -155,12 +190,25 @@ impl Case {
             rules: RulesChoice { pool: Some(self.pool), ..RulesChoice::default() },
             groups: vec![
                 self.group("validators", RoleChoice::Validator, VALIDATORS, VALIDATOR_MBIT, parameters),
-                self.group("miners", RoleChoice::Miner, self.miners - 1, MINER_MBIT, parameters),
+                self.group("miners", RoleChoice::Miner, self.simulated() - 1, MINER_MBIT, parameters),
                 late,
             ],
             faults: Default::default(),
             partitions: Vec::new(),
         }
+    }
+
+    /// Miners that are simulated: all, or one group of them.
+    fn simulated(&self) -> usize {
+        self.group.unwrap_or(self.miners)
+    }
+
+    fn groups(&self, genesis: &Genesis) -> Result<Option<Groups>, ScaleError> {
+        let Some(size) = self.group else { return Ok(None) };
+        let count = self.miners.div_ceil(size);
+        let (payload_bytes, aggregate_bytes) =
+            Sizes::at(genesis, GROUPS_MERGE_EVERY, count as u16).map_err(ScaleError::Sizes)?;
+        Ok(Some(Groups { count, merge_every: GROUPS_MERGE_EVERY.into(), payload_bytes, aggregate_bytes }))
     }
 
     fn row(&self) -> Result<ScaleRow, ScaleError> {
@@ -171,7 +219,7 @@ impl Case {
         let mut world = scenario.world(None)?;
         world.run_to(scenario.last_block())?;
         world.check_history()?;
-        let joined = &world.nodes[VALIDATORS + self.miners - 1];
+        let joined = &world.nodes[VALIDATORS + self.simulated() - 1];
         let start = JOINS * self.window_blocks * self.block_ms;
         let join_seconds = joined.in_step_at.map(|at| at.0.saturating_sub(start) as f64 / 1e3);
         // Windows between the first, in which nothing is merged yet, and the newcomer's.
@@ -181,9 +229,11 @@ impl Case {
         };
         let messages = mean(|row| row.messages);
         let window_seconds = (self.window_blocks * self.block_ms) as f64 / 1e3;
-        Ok(ScaleRow {
+        let row = ScaleRow {
             parameters: sizes.parameters,
             miners: self.miners,
+            groups: None,
+            merged: genesis.judging.selected.min(self.simulated()),
             window_seconds,
             utilisation: quiet.iter().map(|row| row.utilisation).sum::<f64>() / quiet.len().max(1) as f64,
             null: world.windows().iter().filter(|row| row.null.is_some()).count(),
@@ -197,7 +247,31 @@ impl Case {
             messages,
             message_bytes: mean(|row| row.message_bytes) + messages * MESSAGE_OVERHEAD,
             published: Published::of(sizes.kept, window_seconds),
+        };
+        Ok(match self.groups(&genesis)? {
+            Some(groups) => row.above(groups),
+            None => row,
         })
+    }
+}
+
+impl ScaleRow {
+    /// One group's figures as all groups', with what they move between them in the mean of their windows.
+    fn above(self, groups: Groups) -> Self {
+        let a_window = |amount: u64| amount / groups.merge_every;
+        Self {
+            merged: self.merged * groups.count,
+            miner_down: self.miner_down + a_window(groups.aggregate_bytes),
+            // One validator of a group makes and sends its payload; all fetch and judge those of the groups.
+            validator_down: self.validator_down
+                + a_window(groups.aggregate_bytes + groups.payload_bytes * groups.count as u64),
+            validator_up: self.validator_up + a_window(groups.aggregate_bytes),
+            validator_seconds: self.validator_seconds * (1.0 + 1.0 / groups.merge_every as f64),
+            messages: self.messages * groups.count as u64,
+            message_bytes: self.message_bytes * groups.count as u64,
+            groups: Some(groups),
+            ..self
+        }
     }
 }
 
@@ -216,8 +290,15 @@ pub fn scale_text(row: &ScaleRow) -> String {
     let billions = row.parameters as f64 / 1e9;
     let join = row.join_seconds.map_or_else(|| "longer than simulated".to_owned(), duration);
     let published = &row.published;
+    let groups = row.groups.map_or_else(String::new, |groups| {
+        let Groups { count, merge_every, payload_bytes, aggregate_bytes } = groups;
+        let (payload, aggregate) = (bytes(payload_bytes), bytes(aggregate_bytes));
+        format!(
+            "\n  {count} groups, merged every {merge_every} windows: {payload} a group, an aggregate of {aggregate}"
+        )
+    });
     format!(
-        "{billions:.1}B, {} miners, windows of {}, {} null of {WINDOWS}\n\
+        "{billions:.1}B, {} miners, windows of {}, {} null of {WINDOWS}, {} merged{groups}\n\
          \x20 utilisation     {:6.2} %   published rule {:6.2} %\n\
          \x20 a miner         {} down, {} up   published rule {} down, {} up, {} without training\n\
          \x20 a validator     {} down, {} up, {} of judging and merging, {} of memory\n\
@@ -226,6 +307,7 @@ pub fn scale_text(row: &ScaleRow) -> String {
         row.miners,
         duration(row.window_seconds),
         row.null,
+        row.merged,
         100.0 * row.utilisation,
         100.0 * published.utilisation,
         bytes(row.miner_down),

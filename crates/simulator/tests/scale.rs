@@ -30,7 +30,7 @@ fn what_a_node_moves_does_not_grow_with_the_network() {
         Ok(())
     })
     .unwrap();
-    let [one, few, many, most] = rows.as_slice() else { panic!("{} sizes", rows.len()) };
+    let [one, few, many, most, groups] = rows.as_slice() else { panic!("{} sizes", rows.len()) };
     for row in &rows {
         assert_eq!(row.null, 0, "{row:?}");
         assert!(row.utilisation > 0.98 && row.utilisation > row.published.utilisation, "{row:?}");
@@ -40,4 +40,8 @@ fn what_a_node_moves_does_not_grow_with_the_network() {
     assert_eq!((few.miner_down, many.miner_down), (many.miner_down, most.miner_down));
     assert_eq!((many.validator_down, many.miner_up), (most.validator_down, most.miner_up));
     assert!(one.parameters < few.parameters / 50);
+    // Groups merge what would be wasted, for a bounded addition to what each node moves.
+    assert_eq!((most.merged, groups.merged), (15, 15 * 34));
+    assert_eq!((groups.miners, groups.miner_up), (most.miners, most.miner_up));
+    assert!(groups.miner_down < 3 * most.miner_down && groups.miner_down > most.miner_down, "{groups:?}");
 }

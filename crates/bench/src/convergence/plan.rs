@@ -11,7 +11,11 @@ use templar_gradient::exchange::{Diloco, Exchange, PayloadExchange, QuantisedTop
 const PUBLISHED_DECAY_PERCENT: u8 = 95;
 
 /// Ours, where it is not tried with another.
-pub const DECAY_PERCENT: u8 = 80;
+const DECAY_PERCENT: u8 = 80;
+
+/// Outer rate and momentum of dense DiLoCo as published, in hundredths.
+const DILOCO_RATE_PERCENT: u16 = 70;
+const DILOCO_MOMENTUM_PERCENT: u8 = 90;
 
 /// One row of the comparison; ordered as rows stand in tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +37,23 @@ pub struct Method {
     /// Whether workers form groups.
     #[serde(default)]
     pub grouping: Grouping,
+    /// Rate of the outer step in hundredths, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_percent: Option<u16>,
+    /// Momentum of the outer step in hundredths, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum_percent: Option<u8>,
+}
+
+/// What rules are tried with in place of what they usually have; nothing where a list is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sweep<'a> {
+    /// Decays of the error feedback, in hundredths: for the rules that have one.
+    pub decay_percents: &'a [u8],
+    /// Rates of the outer step, in hundredths: for all but [`Choice::Adamw`].
+    pub rate_percents: &'a [u16],
+    /// Momenta of the outer step, in hundredths: for [`Choice::Diloco`].
+    pub momentum_percents: &'a [u8],
 }
 
 /// What is exchanged.
@@ -60,8 +81,11 @@ pub enum Grouping {
     /// All workers are merged in every window.
     #[default]
     One,
-    /// Four groups with parameters of their own, which are merged after every fourth window.
+    /// Four groups with parameters of their own, which are merged after every fourth window. What each sends then is as
+    /// large as the payloads of one worker since.
     Four,
+    /// The same with four times as much to send.
+    FourWide,
 }
 
 /// When what was merged arrives.
@@ -116,11 +140,13 @@ pub enum Choice {
     FeedbackBf16,
     /// Four groups are merged by themselves, and with each other after every fourth window.
     FourGroups,
+    /// The same with larger messages between groups.
+    FourGroupsWide,
 }
 
 impl Choice {
     /// All of them with their names, in the order of the command's help.
-    pub const ALL: [(&str, Self); 13] = [
+    pub const ALL: [(&str, Self); 14] = [
         ("adamw", Self::Adamw),
         ("diloco", Self::Diloco),
         ("published", Self::Published),
@@ -134,6 +160,7 @@ impl Choice {
         ("some-lost", Self::SomeLost),
         ("feedback-bf16", Self::FeedbackBf16),
         ("four-groups", Self::FourGroups),
+        ("four-groups-wide", Self::FourGroupsWide),
     ];
 
     /// The one of this name.
@@ -159,6 +186,7 @@ impl Choice {
             Self::SomeLost => Method { selection: Selection::SomeLost, ..variant },
             Self::FeedbackBf16 => Method { rule: Rule::OursInBf16(64), ..variant },
             Self::FourGroups => Method { grouping: Grouping::Four, ..variant },
+            Self::FourGroupsWide => Method { grouping: Grouping::FourWide, ..variant },
         }
     }
 }
@@ -170,7 +198,6 @@ impl Method {
             Rule::Ours(_) | Rule::OursMeanOfAll(_) | Rule::OursInBf16(_) => DECAY_PERCENT,
             _ => PUBLISHED_DECAY_PERCENT,
         };
-        let grouping = Grouping::One;
         Self {
             is_variant: false,
             inner_steps,
@@ -179,19 +206,21 @@ impl Method {
             is_state_reset: false,
             selection,
             decay_percent,
-            grouping,
+            grouping: Grouping::One,
+            rate_percent: None,
+            momentum_percent: None,
         }
     }
 
-    /// The comparison of these choices: rules with windows of every length, variants with the middle one; ours with
-    /// each of these decays of the error feedback.
-    pub fn all(choices: &[Choice], lengths: &[usize], decay_percents: &[u8]) -> Vec<Self> {
+    /// The comparison of these choices: rules with windows of every length, variants with the middle one; each with all
+    /// that it is to be tried with.
+    pub fn all(choices: &[Choice], lengths: &[usize], sweep: Sweep<'_>) -> Vec<Self> {
         let middle = lengths.get(lengths.len() / 2).copied();
         let mut methods: Vec<Self> = choices
             .iter()
             .flat_map(|choice| lengths.iter().map(|length| choice.method(*length)))
             .filter(|method| !method.is_variant || Some(method.inner_steps) == middle)
-            .flat_map(|method| method.with_decays(decay_percents))
+            .flat_map(|method| method.swept(sweep))
             .collect();
         methods.sort();
         methods.dedup();
@@ -203,14 +232,37 @@ impl Method {
         self.decay_percent == Self::new(self.rule, self.inner_steps).decay_percent
     }
 
-    /// A rule of ours with each of these decays; another as it is.
-    fn with_decays(self, decay_percents: &[u8]) -> Vec<Self> {
-        match self.rule {
-            Rule::Ours(_) | Rule::OursMeanOfAll(_) | Rule::OursInBf16(_) => {
-                decay_percents.iter().map(|&decay_percent| Self { decay_percent, ..self }).collect()
+    /// With each combination that concerns its rule.
+    fn swept(self, sweep: Sweep<'_>) -> Vec<Self> {
+        let has_feedback = !matches!(self.rule, Rule::EveryStep | Rule::Diloco);
+        let decays = if has_feedback { sweep.decay_percents } else { &[] };
+        let rates = if self.rule == Rule::EveryStep { &[] } else { sweep.rate_percents };
+        let momenta = if self.rule == Rule::Diloco { sweep.momentum_percents } else { &[] };
+        let mut all = Vec::new();
+        for decay in optional(decays) {
+            for rate_percent in optional(rates) {
+                for momentum_percent in optional(momenta) {
+                    let decay_percent = decay.unwrap_or(self.decay_percent);
+                    all.push(Self { decay_percent, rate_percent, momentum_percent, ..self }.without_the_usual());
+                }
             }
-            _ => vec![self],
         }
+        all
+    }
+
+    /// A rate and a momentum that are the usual ones are not told apart from none.
+    fn without_the_usual(self) -> Self {
+        let rate = if self.rule == Rule::Diloco { DILOCO_RATE_PERCENT } else { 100 };
+        Self {
+            rate_percent: self.rate_percent.filter(|percent| *percent != rate),
+            momentum_percent: self.momentum_percent.filter(|percent| *percent != DILOCO_MOMENTUM_PERCENT),
+            ..self
+        }
+    }
+
+    /// Whether its outer step is the usual one.
+    pub fn has_usual_step(&self) -> bool {
+        self.rate_percent.is_none() && self.momentum_percent.is_none()
     }
 
     /// Steps until what was merged arrives (τ).
@@ -247,10 +299,17 @@ impl Method {
         };
         name += match self.grouping {
             Grouping::One => "",
-            Grouping::Four => ", 4 groups, merged every 4 windows",
+            Grouping::Four => ", 4 groups, merged every 4 windows by k=256",
+            Grouping::FourWide => ", 4 groups, merged every 4 windows by k=1024",
         };
         if !self.has_usual_decay() {
             name += &format!(", β={:.2}", f32::from(self.decay_percent) / 100.0);
+        }
+        if let Some(percent) = self.rate_percent {
+            name += &format!(", α={:.2}", f32::from(percent) / 100.0);
+        }
+        if let Some(percent) = self.momentum_percent {
+            name += &format!(", μ={:.2}", f32::from(percent) / 100.0);
         }
         name
     }
@@ -262,9 +321,16 @@ impl Method {
             let rule = MergeRule { method, ..MergeRule::default() };
             Ok(PayloadExchange::new(ground.layout(kept)?, rule, decay))
         };
+        let groups = |kept: u16| -> Result<Groups, SimulationError> {
+            let exchange = Box::new(ours(kept, MergeMethod::MeanOfSenders)?);
+            Ok(Groups { count: 4.min(ground.workers), every: 4, exchange })
+        };
         let exchange: Box<dyn Exchange> = match self.rule {
             Rule::EveryStep => return Ok(Joining::EveryStep),
-            Rule::Diloco => Box::new(Diloco { rate: 0.7, momentum: 0.9 }),
+            Rule::Diloco => Box::new(Diloco {
+                rate: f32::from(DILOCO_RATE_PERCENT) / 100.0,
+                momentum: f32::from(self.momentum_percent.unwrap_or(DILOCO_MOMENTUM_PERCENT)) / 100.0,
+            }),
             Rule::Published => Box::new(QuantisedTopK { layout: ground.layout(64)?, bits: 2, decay }),
             Rule::Ours(kept) => Box::new(ours(kept, MergeMethod::MeanOfSenders)?),
             Rule::OursMeanOfAll(kept) => Box::new(ours(kept, MergeMethod::MeanOfAll)?),
@@ -283,16 +349,23 @@ impl Method {
                 _ => (3 * ground.workers / 4).max(1),
             },
             is_returned: self.selection == Selection::SomeReturned,
+            // A rule's own rate is in it already.
+            alpha: self.rate_percent.map_or(1.0, |percent| match self.rule {
+                Rule::Diloco => f32::from(percent) / f32::from(DILOCO_RATE_PERCENT),
+                _ => f32::from(percent) / 100.0,
+            }),
             groups: match self.grouping {
                 Grouping::One => None,
-                Grouping::Four => {
-                    // As many bytes a window as a worker's own payloads.
-                    let exchange = Box::new(ours(256, MergeMethod::MeanOfSenders)?);
-                    Some(Groups { count: 4.min(ground.workers), every: 4, exchange })
-                }
+                Grouping::Four => Some(groups(256)?),
+                Grouping::FourWide => Some(groups(1_024)?),
             },
         }))
     }
+}
+
+/// Each of a list, or none.
+fn optional<T: Copy>(list: &[T]) -> Vec<Option<T>> {
+    if list.is_empty() { vec![None] } else { list.iter().copied().map(Some).collect() }
 }
 
 #[cfg(test)]
@@ -301,8 +374,10 @@ mod tests {
 
     #[test]
     fn every_method_has_a_name_of_its_own() {
-        let methods = Method::all(&Choice::ALL.map(|(_, choice)| choice), &[10, 30, 100], &[DECAY_PERCENT, 95]);
-        assert_eq!(methods.len(), 1 + 3 * (2 + 2 * 2) + 2 * 8);
+        let sweep =
+            Sweep { decay_percents: &[DECAY_PERCENT, 95], rate_percents: &[50, 70, 100], momentum_percents: &[80, 90] };
+        let methods = Method::all(&Choice::ALL.map(|(_, choice)| choice), &[10, 30, 100], sweep);
+        assert_eq!(methods.len(), 1 + 3 * (3 * 2 + 3 * 2 * 3) + 2 * 3 * 9);
         let mut names: Vec<String> = methods.iter().map(|m| format!("{} {}", m.name(), m.inner_steps)).collect();
         names.sort();
         names.dedup();

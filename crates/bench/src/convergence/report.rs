@@ -150,6 +150,7 @@ pub fn csv(runs: &[Run], teraflops: f64) -> String {
 /// Whether a run belongs into the plots, which would be crowded with all of them: one window length, the usual decay,
 /// no variants but the overlaps.
 pub fn is_plotted(method: &Method, inner_steps: usize) -> bool {
-    let is_usual = method.has_usual_decay() && (!method.is_variant || method.overlap != Overlap::None);
+    let is_usual =
+        method.has_usual_decay() && method.has_usual_step() && (!method.is_variant || method.overlap != Overlap::None);
     method.rule == Rule::EveryStep || (method.inner_steps == inner_steps && is_usual)
 }

@@ -49,6 +49,8 @@ pub struct Windows {
     pub selected: usize,
     /// Whether the others get back what they sent.
     pub is_returned: bool,
+    /// What the exchange's own rate of the outer step is multiplied with.
+    pub alpha: f32,
     /// The groups that workers form; none where all are merged in every window.
     pub groups: Option<Groups>,
 }
@@ -333,7 +335,7 @@ impl<'a> Simulation<'a> {
             }
         }
         let chosen: Vec<Message> = chosen.iter().map(|place| messages[*place].clone()).collect();
-        let received = rule.exchange.apply(&mut group.shared, &mut group.momentum, &chosen, 1.0)?;
+        let received = rule.exchange.apply(&mut group.shared, &mut group.momentum, &chosen, rule.alpha)?;
         let sent = messages.iter().map(|message| message.bytes as u64).sum::<u64>() / messages.len() as u64;
         // What one worker moves: that of the first group, as all are alike.
         if group.first == 0 {
