@@ -1,7 +1,20 @@
 //! The charts of trainings alone.
 
 use crate::plot::{Chart, Page, Series};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use templar_model::Step;
+
+/// Whether a picture may be written to this path: nothing is there yet, or an SVG that is replaced.
+pub fn is_picture_or_free(path: &Path) -> bool {
+    let mut start = [0; 4];
+    match File::open(path).map(|mut file| file.read(&mut start)) {
+        Ok(Ok(read)) => read == 0 || start == *b"<svg" || start == *b"<?xm",
+        Ok(Err(_)) => false,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
 
 /// What the horizontal axis has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

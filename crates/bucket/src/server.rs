@@ -13,6 +13,7 @@ mod connection;
 mod connections;
 mod copying;
 mod index;
+mod integrity;
 mod keys;
 mod listing;
 mod progress;

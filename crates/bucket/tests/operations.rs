@@ -199,3 +199,21 @@ async fn what_is_not_offered_says_so_and_every_refusal_has_words() {
     let wrong = subject.signed("PUT", "/bucket-1/a", &[], "x").await;
     wrong.is(403, "<Code>SignatureDoesNotMatch</Code><Message>the signature was not made with");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_was_damaged_on_the_way_is_refused() {
+    let subject = Subject::new().await;
+    for (name, value) in [("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="), ("x-amz-checksum-crc32", "NhCmhg==")] {
+        subject.signed("PUT", "/bucket-1/whole", &[(name, value)], "hello").await.is(200, "");
+        subject.signed("PUT", "/bucket-1/damaged", &[(name, value)], "hellO").await.is(400, "BadDigest");
+        subject.anonymous("GET", "/bucket-1/damaged").await.is(404, "NoSuchKey");
+    }
+    let begun = subject.signed("POST", "/bucket-1/parts?uploads=", &[], "").await;
+    let (_, rest) = begun.body.split_once("<UploadId>").unwrap();
+    let (upload, _) = rest.split_once("</UploadId>").unwrap();
+    let part = format!("/bucket-1/parts?partNumber=1&uploadId={upload}");
+    let announced = [("content-md5", "XUFAKrxLKna5cZ2REBfFkg==")];
+    subject.signed("PUT", &part, &announced, "hellO").await.is(400, "BadDigest");
+    subject.signed("PUT", &part, &announced, "hello").await.is(200, "");
+    subject.anonymous("GET", "/bucket-1?list-type=2&max-keys=-1").await.is(400, "InvalidArgument");
+}

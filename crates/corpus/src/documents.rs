@@ -65,6 +65,16 @@ pub enum SourceError {
         /// The kinds, with how many files each has and the first of them.
         kinds: Vec<KindFound>,
     },
+    /// What can be read in a folder only describes what cannot.
+    #[error("{} has {described} beside what only describes it ({read}): the data itself is not in a format that is read", path.display())]
+    OnlyDescribed {
+        /// The folder.
+        path: PathBuf,
+        /// What is not read.
+        described: String,
+        /// What could be read.
+        read: String,
+    },
     /// A large file was not fetched.
     #[error("{} is {pointer}", path.display())]
     Pointer {

@@ -37,7 +37,7 @@ impl EndOfText {
     /// What the files of a model say that are beside a `tokenizer.json`: `eos_token_id` of `generation_config.json` or
     /// `config.json` (the first, where it is a list), else `eos_token` of `tokenizer_config.json`, else the usual names.
     pub fn beside(tokenizer: &Path) -> Self {
-        let folder = tokenizer.parent().unwrap_or(Path::new(""));
+        let folder = if tokenizer.is_dir() { tokenizer } else { tokenizer.parent().unwrap_or(Path::new("")) };
         MODEL_FILES.iter().find_map(|name| Self::of_file(&folder.join(name))).unwrap_or_default()
     }
 

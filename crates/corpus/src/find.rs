@@ -3,8 +3,9 @@
 use crate::content::{Look, Packing, looks_like_rows};
 use crate::documents::{KindFound, SourceError};
 use crate::input::{Head, Input, PathKind, path_kind};
-use crate::kind::{KindChoice, TextKind, ending_kind, is_description, may_be_document};
+use crate::kind::{KindChoice, TextKind, ending_kind, is_description, is_settings, is_table, may_be_document};
 use crate::left_out::{LeftOut, WhyLeftOut};
+use crate::parts::incomplete;
 use crate::rows::Tally;
 use crate::source::{Source, TextFile, TextFiles};
 use crate::{BuildError, Tokenizer};
@@ -50,7 +51,32 @@ impl FoundText {
                 sources.push(Source::Files(Arc::new(TextFiles { name, files, field })));
             }
         }
-        Ok(Self { sources, left_out: search.left_out })
+        let found = Self { sources, left_out: search.left_out };
+        found.remarks(options).iter().for_each(|remark| note(remark));
+        Ok(found)
+    }
+
+    /// What is not as it may have been meant: parts that are missing, tables that are read as they are, a field that no
+    /// file has.
+    fn remarks(&self, options: &ReadOptions) -> Vec<String> {
+        let files = self.sources.iter().filter_map(|source| match source {
+            Source::Files(files) => Some(&files.files),
+            _ => None,
+        });
+        let files: Vec<&TextFile> = files.flatten().collect();
+        let mut remarks = incomplete(files.iter().map(|file| file.input.path.as_path()));
+        let is_text = |file: &&&TextFile| file.kind == TextKind::Text;
+        if let Some(table) = files.iter().filter(is_text).find(|file| is_table(&file.input.path)) {
+            let table = table.input.path.display();
+            remarks.push(format!(
+                "{table} is read as plain text, with its separators and quotes: for one column of it, write it as Parquet \
+                 or JSON lines"
+            ));
+        }
+        if options.field != crate::DEFAULT_FIELD && !files.is_empty() && files.iter().all(|file| is_text(&file)) {
+            remarks.push(format!("the field \"{}\" is not used: plain text has no fields", options.field));
+        }
+        remarks
     }
 }
 
@@ -178,8 +204,29 @@ impl Search<'_> {
             let endings = endings.collect::<Vec<_>>().join(", ");
             return Err(SourceError::NoFiles { path: root.to_path_buf(), seen, endings });
         }
+        self.check_for_data(root, &candidates, before)?;
         let file = |it: Candidate| TextFile { input: Input::of_file(&it.path), kind: it.kind, packing: it.packing };
         Ok(candidates.into_iter().map(file).collect())
+    }
+
+    /// Rejects a folder of which only the description can be read: a README beside tables or archives, the settings of a
+    /// data set beside Arrow files. To go on with them would be another text.
+    fn check_for_data(&self, root: &Path, chosen: &[Candidate], before: usize) -> Result<(), SourceError> {
+        let is_description = |it: &Candidate| match it.kind {
+            TextKind::Text => is_description(&it.path),
+            _ => !it.is_sure && is_settings(&it.path),
+        };
+        let is_data = |it: &&LeftOut| {
+            matches!(it.why, WhyLeftOut::Ending | WhyLeftOut::Foreign(_)) && !crate::kind::is_description(&it.path)
+        };
+        let data: Vec<LeftOut> = self.left_out[before..].iter().filter(is_data).cloned().collect();
+        let is_auto = self.options.kinds == KindChoice::Auto;
+        if !is_auto || data.is_empty() || chosen.is_empty() || !chosen.iter().all(is_description) {
+            return Ok(());
+        }
+        let name = |it: &Candidate| it.path.strip_prefix(root).unwrap_or(&it.path).display().to_string();
+        let read = chosen.iter().map(name).collect::<Vec<_>>().join(", ");
+        Err(SourceError::OnlyDescribed { path: root.to_path_buf(), described: LeftOut::listed(&data), read })
     }
 
     /// The files below a folder that may be text, sorted by their paths.

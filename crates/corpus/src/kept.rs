@@ -74,6 +74,17 @@ impl TextSources {
         Ok(hasher.finalize().to_hex()[..16].to_owned())
     }
 
+    /// In what a folder that [`Self::keep`] made is not what it would make now: `text`, or `vocab-size` where `vocabulary`
+    /// says one; nothing where it is the same.
+    pub fn differing(&self, folder: &Path, vocabulary: Option<u32>) -> Result<Option<&'static str>, SourceError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let (key, tokens) = name.split_once('-').unwrap_or((&name, ""));
+        if self.key(|_| {})? != key {
+            return Ok(Some("text"));
+        }
+        Ok(vocabulary.filter(|size| tokens != size.to_string()).map(|_| "vocab-size"))
+    }
+
     /// A builder with the sources.
     pub fn builder(&self) -> CorpusBuilder {
         let add = |builder: CorpusBuilder, (source, name, licence)| builder.source(source, name, licence);

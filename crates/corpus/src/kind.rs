@@ -96,6 +96,14 @@ pub(crate) fn may_be_document(path: &Path) -> bool {
     ending(path).is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
 }
 
+/// Endings of tables, which plain text is made of only with their separators and quotes.
+const TABLES: [&str; 4] = ["csv", "tsv", "tab", "psv"];
+
+/// Whether the ending is that of a table of text.
+pub(crate) fn is_table(path: &Path) -> bool {
+    ending(path).is_some_and(|ending| TABLES.iter().any(|it| ending.eq_ignore_ascii_case(it)))
+}
+
 /// Beginnings of the names of files that describe data.
 const DESCRIPTIONS: [&str; 14] = [
     "readme",
@@ -113,6 +121,15 @@ const DESCRIPTIONS: [&str; 14] = [
     "datasheet",
     "dataset_card",
 ];
+
+/// Beginnings of the names of JSON documents that describe a data set.
+const SETTINGS: [&str; 5] = ["dataset_info", "dataset_dict", "state.json", "metadata", "croissant"];
+
+/// Whether a JSON document is what comes beside data: its features, its files.
+pub(crate) fn is_settings(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    SETTINGS.iter().any(|start| name.starts_with(start))
+}
 
 /// Whether a file of text is what comes beside data: a description, a licence.
 pub(crate) fn is_description(path: &Path) -> bool {
@@ -134,6 +151,7 @@ mod tests {
         assert_eq!((kind("b.gz"), kind("b"), kind("b.csv"), kind(".txt")), (None, None, None, None));
         assert!(is_description(Path::new("x/README_en.md")) && is_description(Path::new("Licence.txt")));
         assert!(is_description(Path::new("Dataset Card.md")) && !is_description(Path::new("book.txt")));
+        assert!(is_table(Path::new("a.CSV.gz")) && !is_table(Path::new("csv")));
         for name in KindChoice::NAMES {
             name.parse::<KindChoice>().unwrap();
         }

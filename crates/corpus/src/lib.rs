@@ -42,6 +42,7 @@ mod kept;
 mod kind;
 mod left_out;
 mod manifest;
+mod parts;
 mod permutation;
 mod pieces;
 mod plain_text;
@@ -55,6 +56,7 @@ mod synthetic;
 mod text_order;
 mod token_shards;
 mod tokenizer;
+mod tokenizer_file;
 mod utf8;
 
 pub use assignment::{AssignmentError, AssignmentPlan, digest_of};

@@ -5,7 +5,9 @@
 //! text again and again, with other thread counts, and compare the bytes.
 
 use crate::end_of_text::{END_OF_TEXT_NAMES, EndOfText};
+use crate::manifest::TOKENIZER_FILE;
 use crate::pieces::{PIECE_BYTES, pieces};
+use crate::tokenizer_file;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use templar_base::ContentHash;
@@ -89,6 +91,12 @@ pub enum TokenizerError {
         /// Its number, or its name in quotes.
         token: String,
     },
+    /// A byte of the text has no token, and would be left out.
+    #[error("the tokenizer has no token for the byte {byte:#04x} of the text: take a tokenizer that has all bytes")]
+    NoToken {
+        /// The byte.
+        byte: u8,
+    },
     /// The tokenizer failed on a text.
     #[error("the tokenizer cannot encode or decode this: {reason}")]
     Failed {
@@ -107,6 +115,8 @@ pub struct Tokenizer {
     end_of_text: u32,
     has_usual_end: bool,
     cuts_at_spaces: bool,
+    /// The bytes of a text that have no token.
+    missing: Vec<u8>,
     /// As `inner`, but special tokens that a text spells are read as such.
     for_prompts: OnceLock<Inner>,
 }
@@ -161,17 +171,8 @@ impl Tokenizer {
             let reason = format!("it has {} bytes, over the limit of {LARGEST_JSON_BYTES}", json.len());
             return Err(TokenizerError::Malformed { reason });
         }
-        let malformed = |error: tokenizers::Error| TokenizerError::Malformed { reason: error.to_string() };
-        // The library panics on some files that are no JSON, so that is found out before; by a whole reading, as one that
-        // skips values does not look into strings and numbers.
-        serde_json::from_slice::<serde_json::Value>(json)
-            .map_err(|error| TokenizerError::Malformed { reason: error.to_string() })?;
-        let mut inner = Inner::from_bytes(json).map_err(malformed)?;
-        // Some files carry the limits of the model they came with; a text is never cut or padded here.
-        inner.with_truncation(None).map_err(malformed)?;
-        inner.with_padding(None);
-        // A document that spells out the end of text must not end there.
-        inner.set_encode_special_tokens(true);
+        let inner = tokenizer_file::parse(json)?;
+        let missing = tokenizer_file::missing_bytes(&inner);
         let highest = inner.get_vocab(true).into_values().max();
         let vocab_size = highest
             .and_then(|id| id.checked_add(1))
@@ -186,7 +187,7 @@ impl Tokenizer {
             && !inner.get_added_tokens_decoder().values().any(crosses_spaces);
         let (json, hash) = (json.to_vec(), ContentHash::of(json));
         let for_prompts = OnceLock::new();
-        Ok(Self { inner, json, hash, vocab_size, end_of_text, has_usual_end, cuts_at_spaces, for_prompts })
+        Ok(Self { inner, json, hash, vocab_size, end_of_text, has_usual_end, cuts_at_spaces, missing, for_prompts })
     }
 
     /// The tokenizer of a `tokenizer.json` on disk. The token that ends a text is the one that the model's files beside
@@ -197,6 +198,9 @@ impl Tokenizer {
 
     /// As [`Self::open`], where `end` says which token ends a text.
     pub fn open_with_end(path: &Path, end: &EndOfText) -> Result<Self, TokenizerError> {
+        // A model's folder stands for the tokenizer in it.
+        let inside = path.join(TOKENIZER_FILE);
+        let path = if path.is_dir() { inside.as_path() } else { path };
         let json =
             std::fs::read(path).map_err(|source| TokenizerError::Unreadable { path: path.to_path_buf(), source })?;
         if let Some(pointer) = Pointer::of(&json) {
@@ -237,6 +241,7 @@ impl Tokenizer {
 
     /// The ids of a text, without any added token. A text that spells the end of text gets ordinary tokens for it.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.check_bytes(text)?;
         // The library is slow on long texts: cut them where no token of a byte-level BPE crosses, which changes
         // nothing (a test holds the two together).
         if !self.cuts_at_spaces || text.len() <= PIECE_BYTES {
@@ -252,6 +257,7 @@ impl Tokenizer {
     /// The ids of a prompt as the tokenizer's own file has it: special tokens that it spells are read as such. A prompt
     /// that `is_whole`, and not a piece of one, also has what the file's post-processor puts before and after a text.
     pub fn encode_prompt(&self, text: &str, is_whole: bool) -> Result<Vec<u32>, TokenizerError> {
+        self.check_bytes(text)?;
         let inner = self.for_prompts.get_or_init(|| {
             let mut inner = self.inner.clone();
             inner.set_encode_special_tokens(false);
@@ -280,6 +286,15 @@ impl Tokenizer {
     pub fn stream_decoder_after(&self, before: &[u32]) -> StreamDecoder<'_> {
         let ids = before[before.len().saturating_sub(CONTEXT_IDS)..].to_vec();
         StreamDecoder { tokenizer: self, emitted: ids.len(), ids }
+    }
+
+    /// Fails where the text has a byte that would be left out.
+    fn check_bytes(&self, text: &str) -> Result<(), TokenizerError> {
+        let is_missing = |byte: &u8| self.missing.contains(byte);
+        match text.bytes().find(|byte| !self.missing.is_empty() && is_missing(byte)) {
+            Some(byte) => Err(TokenizerError::NoToken { byte }),
+            None => Ok(()),
+        }
     }
 
     fn encode_piece(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {

@@ -26,8 +26,8 @@ pub use folder::{
 pub use gguf::{Array, Gguf, GgufError, GgufTensor, Value, gguf_config, gguf_fits, gguf_parameters, gguf_tokenizer};
 pub use precision::Precision;
 pub use safetensors::{
-    ParameterReader, ParameterStream, Source, StoredTensor, read_safetensors, stored_tensors, write_safetensors,
-    write_streamed,
+    ParameterReader, ParameterStream, Source, StoredTensor, check_types, read_safetensors, stored_tensors,
+    write_safetensors, write_streamed,
 };
 pub use shards::{INDEX_FILE, Shards, files_of_index};
 
@@ -93,10 +93,12 @@ pub enum CheckpointError {
     #[error("tensor `{0}` is missing; is a shard missing, or does config.json belong to another model?")]
     Missing(String),
     /// A file with parameters is missing.
-    #[error("{file} is missing")]
+    #[error("{file} is missing{instead}")]
     NoParameters {
         /// The file.
         file: String,
+        /// What there is that may be meant, and what to do with it.
+        instead: String,
     },
     /// The files cannot hold the parameters that `config.json` promises.
     #[error("{bytes} bytes of tensors are too few for the {parameters} parameters of config.json; is a file missing?")]

@@ -37,13 +37,17 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn integer(self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value.as_i64().ok_or_else(|| wrong(name, "an integer", value))?;
-        if !range.contains(&number) {
-            let (start, end) = (range.start(), range.end());
-            let message = format!("Invalid '{name}': {number}. Expected an integer from {start} to {end}.");
-            return Err(ApiError::field(name, message));
+        // Beyond 64 bits, numbers are read as floating-point ones.
+        let is_huge = value.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() >= 2f64.powi(63));
+        match value.as_i64() {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
+            None if !is_huge => Err(wrong(name, "an integer", value)),
+            _ => {
+                let (start, end) = (range.start(), range.end());
+                let message = format!("Invalid '{name}': {value}. Expected an integer from {start} to {end}.");
+                Err(ApiError::field(name, message))
+            }
         }
-        Ok(Some(number))
     }
 
     pub(crate) fn object(self, name: &str) -> Result<Option<Fields<'a>>, ApiError> {

@@ -40,6 +40,7 @@ mod routes;
 mod scheduler;
 mod served;
 mod server;
+mod unsupported;
 mod writing;
 
 pub use billing::{Billing, PayLedger};

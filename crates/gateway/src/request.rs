@@ -3,11 +3,12 @@
 //! Fields that are not known are passed over. Those that would change the answer in a way that this server cannot are
 //! refused by name, unless their value asks for what happens anyway.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::ApiError;
 use crate::conversation::{self, Message};
 use crate::fields::{Fields, wrong};
+use crate::unsupported::refuse_unsupported;
 
 /// The most texts that one request may ask for.
 const MAX_TEXTS: usize = 32;
@@ -188,47 +189,6 @@ fn prompts(value: Option<&Value>) -> Result<Vec<Prompt>, ApiError> {
         },
         Some(other) => Err(wrong("prompt", kinds, other)),
     }
-}
-
-/// Refuses fields whose value asks for what this server does not do.
-fn refuse_unsupported(kind: Kind, object: &Map<String, Value>) -> Result<(), ApiError> {
-    let fields = Fields(object);
-    let names: &[&str] = match kind {
-        Kind::Chat => &["tools", "functions", "logit_bias", "audio", "prediction", "web_search_options", "tool_choice"],
-        Kind::Completion => &["suffix", "logit_bias", "echo", "best_of"],
-    };
-    for name in names {
-        let Some(value) = fields.get(name) else { continue };
-        let is_harmless = match value {
-            Value::Bool(value) => !value,
-            Value::String(text) => text.is_empty() || matches!(text.as_str(), "none" | "auto"),
-            Value::Array(values) => values.is_empty(),
-            Value::Object(entries) => entries.is_empty(),
-            // `best_of`: as many as are returned.
-            Value::Number(number) => {
-                *name == "best_of" && (number.as_u64() == Some(1) || fields.get("n") == Some(value))
-            }
-            Value::Null => true,
-        };
-        if !is_harmless {
-            let message = format!("'{name}' is not supported by this gateway: leave it out.");
-            return Err(ApiError::unsupported(*name, message));
-        }
-    }
-    if kind == Kind::Completion {
-        return Ok(());
-    }
-    let form = fields.object("response_format")?.and_then(|form| form.get("type")).and_then(Value::as_str);
-    if form.is_some_and(|form| form != "text") {
-        let message = "'response_format' is not supported by this gateway, except for the type text: the model's text is \
-                       not forced into a form.";
-        return Err(ApiError::unsupported("response_format", message));
-    }
-    let modalities = fields.get("modalities").and_then(Value::as_array);
-    if modalities.is_some_and(|kinds| kinds.iter().any(|kind| kind != "text")) {
-        return Err(ApiError::unsupported("modalities", "This gateway answers in text only."));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

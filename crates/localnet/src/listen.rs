@@ -21,6 +21,12 @@ pub enum ListenError {
     /// An address to connect to.
     #[error("leave out `{0}://`: an address to listen on is written 127.0.0.1:9000")]
     Scheme(String),
+    /// A port where an address alone is wanted.
+    #[error("leave out the port: the address alone is wanted, such as {0}")]
+    WithPort(IpAddr),
+    /// A name or something else where the number of an address is wanted.
+    #[error("the address of this machine is wanted as its number, such as 192.168.1.5")]
+    NoNumber,
     /// A path, a user, a space.
     #[error("an address to listen on is written 127.0.0.1:9000, localhost:9000 or [::1]:9000")]
     Malformed,
@@ -45,6 +51,21 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, ListenError> {
     let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unknown(error.to_string()))?.collect();
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| unknown("no address".to_owned()))
+}
+
+/// Reads the address of this machine alone, without a port, as others reach it; `localhost` is 127.0.0.1.
+pub fn machine_address(text: &str) -> Result<IpAddr, ListenError> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match (bare.parse(), text.parse::<SocketAddr>().ok()) {
+        (Ok(address), _) => Ok(address),
+        (Err(_), Some(address)) => Err(ListenError::WithPort(address.ip())),
+        (Err(_), None) if text.eq_ignore_ascii_case("localhost") => Ok(IpAddr::from([127, 0, 0, 1])),
+        (Err(_), None) => match text.split_once("://") {
+            Some((scheme, _)) => Err(ListenError::Scheme(scheme.to_owned())),
+            None => Err(ListenError::NoNumber),
+        },
+    }
 }
 
 /// Host and port, the host without brackets.
@@ -77,6 +98,22 @@ fn split(text: &str) -> Result<(&str, u16), ListenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_machine_has_no_port() {
+        for (text, address) in [("192.168.1.5", "192.168.1.5"), (" localhost ", "127.0.0.1"), ("[::1]", "::1")] {
+            assert_eq!(machine_address(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for (text, part) in [
+            ("192.168.1.5:9000", "leave out the port: the address alone is wanted, such as 192.168.1.5"),
+            ("http://192.168.1.5", "leave out `http://`"),
+            ("my-machine", "as its number, such as"),
+            ("", "as its number, such as"),
+        ] {
+            let error = machine_address(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn numbers_and_names_are_read_and_mistakes_are_answered_with_an_example() {

@@ -26,23 +26,8 @@ impl Checkpoint {
     /// Reads and checks a folder, or a `.gguf` file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let Model { config, special, parameters, tokenizer, companions, .. } = Model::open(path)?;
-        let vocab_size = config.vocab_size;
-        for (what, token) in
-            special.begin.iter().map(|&token| ("begin", token)).chain(special.end.iter().map(|&token| ("end", token)))
-        {
-            if token as usize >= vocab_size {
-                return Err(OpenError::NoSuchToken { what, token, vocab_size });
-            }
-        }
         let tokenizer = tokenizer.map_err(|reason| OpenError::NoTokenizer { reason })?;
-        let tokenizer = Tokenizer::with_end(&tokenizer, &end_of_text(&special, &companions))
-            .map_err(|source| OpenError::Tokenizer { path: path.join(TOKENIZER_FILE), source })?;
-        if tokenizer.vocab_size() as usize > vocab_size {
-            return Err(OpenError::OtherTokenizer { tokens: tokenizer.vocab_size(), vocab_size });
-        }
-        if let Some((id, name)) = companions.added_tokens().find(|(id, name)| tokenizer.id(name) != Some(*id)) {
-            return Err(OpenError::AddedToken { id, name: name.to_owned() });
-        }
+        let tokenizer = usable_tokenizer(path, config.vocab_size, &special, &tokenizer, &companions)?;
         Ok(Self { config, special, parameters, tokenizer, companions })
     }
 
@@ -93,6 +78,32 @@ impl Checkpoint {
     pub fn engine(&self, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
         engine_of(&self.config, &self.parameters, threads)
     }
+}
+
+/// The tokenizer of these bytes, where it and the special tokens of the model's files fit the model.
+pub(crate) fn usable_tokenizer(
+    path: &Path,
+    vocab_size: usize,
+    special: &SpecialTokens,
+    json: &[u8],
+    companions: &Companions,
+) -> Result<Tokenizer, OpenError> {
+    for (what, token) in
+        special.begin.iter().map(|&token| ("begin", token)).chain(special.end.iter().map(|&token| ("end", token)))
+    {
+        if token as usize >= vocab_size {
+            return Err(OpenError::NoSuchToken { what, token, vocab_size });
+        }
+    }
+    let tokenizer = Tokenizer::with_end(json, &end_of_text(special, companions))
+        .map_err(|source| OpenError::Tokenizer { path: path.join(TOKENIZER_FILE), source })?;
+    if tokenizer.vocab_size() as usize > vocab_size {
+        return Err(OpenError::OtherTokenizer { tokens: tokenizer.vocab_size(), vocab_size });
+    }
+    if let Some((id, name)) = companions.added_tokens().find(|(id, name)| tokenizer.id(name) != Some(*id)) {
+        return Err(OpenError::AddedToken { id, name: name.to_owned() });
+    }
+    Ok(tokenizer)
 }
 
 /// What says which token ends a text: the number in the model's files, else the name in its tokenizer's.

@@ -20,6 +20,11 @@ const FILES: [&str; 5] =
 /// More templates, a file each.
 const TEMPLATES_FOLDER: &str = "additional_chat_templates";
 
+/// Whether a folder's entry of this name is one of the companions.
+pub(crate) fn is_companion(name: &str) -> bool {
+    FILES.contains(&name) || name == TEMPLATES_FOLDER
+}
+
 /// Kept files of a model, with paths below its folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Companions {

@@ -1,10 +1,14 @@
 //! A folder that is replaced as a whole or not at all, and has one writer.
 
 use crate::FileError;
-use std::io::{BufWriter, Write};
+use crate::companions::is_companion;
+use crate::training::{OPTIMISER_FILE, RECORD_FILE};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, WriteOptions, Writers};
+use templar_engine::checkpoint::{CONFIG_FILE, INDEX_FILE, TOKENIZER_FILE};
 
 pub use templar_disk::Lock;
 
@@ -24,20 +28,76 @@ pub enum FolderError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is a file in its place; the caller is at fault.
+    #[error("{} is a file: name a folder to create", path.display())]
+    IsFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder has what no model folder has, which would be gone with the folder that is replaced; the caller is at
+    /// fault.
+    #[error(
+        "{} has {name} in it, which is not a file of a model and would be lost: it is left as it is; move that away, or \
+         name another folder",
+        path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// The first such file or folder.
+        name: String,
+    },
     /// The folder or a file in it cannot be written; the disk or the path is at fault.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// Makes this process the only one that writes the folder, for as long as the lock is held.
+/// Makes this process the only one that writes the folder, for as long as the lock is held. As the folder is replaced as a
+/// whole, it fails where there is more in it than a model.
 pub fn lock(folder: &Path) -> Result<Lock, FolderError> {
     let Some(name) = folder.file_name() else { return Err(FolderError::NoName { path: folder.to_owned() }) };
+    check_replaceable(folder)?;
     let parent = Folder::of_file(folder);
     parent.create().map_err(FileError::from)?;
     parent.lock(format!(".{}.lock", name.to_string_lossy())).map_err(|error| match error {
         DiskError::InUse { .. } => FolderError::InUse { path: folder.to_owned() },
         error => FileError::from(error).into(),
     })
+}
+
+fn check_replaceable(folder: &Path) -> Result<(), FolderError> {
+    if folder.is_file() {
+        return Err(FolderError::IsFile { path: folder.to_owned() });
+    }
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(FileError::at("read", folder)(error).into()),
+    };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    match names.filter(|name| !is_of_model(name)).min() {
+        Some(name) => Err(FolderError::Foreign { path: folder.to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a file or folder of this name belongs to a model folder.
+fn is_of_model(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        CONFIG_FILE,
+        TOKENIZER_FILE,
+        RECORD_FILE,
+        OPTIMISER_FILE,
+        INDEX_FILE,
+        // Of Hugging Face, besides the companions.
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+    ];
+    let is_parameters = name.starts_with("model") && name.ends_with(".safetensors");
+    // What was being written when a process was killed.
+    let is_draft = name.starts_with('.') && name.ends_with(".new");
+    is_parameters || is_draft || NAMES.contains(&name) || is_companion(name)
 }
 
 /// Replaces the folder by one with these files. A kill at any instant leaves the old one or the new one.
@@ -82,7 +142,6 @@ pub fn recover(folder: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn a_folder_is_replaced_whole_and_leaves_nothing_beside() {
@@ -103,6 +162,25 @@ mod tests {
         fs::rename(&folder, root.path().join(".first.old")).unwrap();
         recover(&folder).unwrap();
         assert!(folder.join("a").is_file());
+    }
+
+    #[test]
+    fn a_folder_with_more_than_a_model_in_it_is_left_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("first");
+        let names = ["config.json", "model-00001-of-00002.safetensors", "chat_template.jinja", "training.json"];
+        for name in names {
+            lock(&folder).unwrap();
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(name), "x").unwrap();
+        }
+        lock(&folder).unwrap();
+        fs::create_dir(folder.join("photos")).unwrap();
+        fs::write(folder.join("thesis.txt"), "x").unwrap();
+        let error = lock(&folder).unwrap_err().to_string();
+        assert!(error.contains("photos in it") && error.contains("would be lost"), "{error}");
+        let error = lock(&folder.join("thesis.txt")).unwrap_err().to_string();
+        assert!(error.contains("is a file"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A model in a GGUF file, or in several that are its parts.
 
+use crate::not_model::instead_of_gguf;
 use crate::source::{OpenError, read};
 use std::path::{Path, PathBuf};
 use templar_engine::checkpoint::Gguf;
@@ -17,6 +18,9 @@ impl GgufFiles {
     /// Reads a file, and the others beside it where it is one part of several.
     pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
         let bytes = read(path)?;
+        if let Some(what) = instead_of_gguf(path, &bytes) {
+            return Err(OpenError::NotModel { path: path.to_owned(), what });
+        }
         let broken = |source| OpenError::Gguf { path: path.to_owned(), source };
         let Some((number, count)) = Gguf::parse(&bytes).map_err(broken)?.part() else {
             return Ok(Self { files: vec![(path.to_owned(), bytes)] });

@@ -1,13 +1,15 @@
 //! What the files of a model hold, without reading the parameters into memory as values.
 
 use crate::Companions;
+use crate::checkpoint::usable_tokenizer;
 use crate::gguf_files::GgufFiles;
-use crate::source::{OpenError, check_kind, list, read, read_config, reasons, unused_keys};
+use crate::source::{OpenError, check_kind, list, read, read_config, read_tokenizer, reasons, unused_keys};
 use std::io::Cursor;
 use std::path::Path;
 use templar_base::ModelConfig;
 use templar_engine::checkpoint::{
-    ParameterStream, SpecialTokens, gguf_config, gguf_fits, parameter_files, stored_tensors,
+    CheckpointError, ParameterStream, SpecialTokens, check_types, gguf_config, gguf_fits, gguf_tokenizer,
+    parameter_files, stored_tensors,
 };
 
 /// A tensor in a file.
@@ -25,6 +27,22 @@ pub struct TensorFacts {
     pub bytes: usize,
 }
 
+/// Why a tokenizer cannot be used with a model, as far as its sizes are known.
+fn tokenizer_problem(
+    model: Option<&(ModelConfig, SpecialTokens)>,
+    tokenizer: Result<Vec<u8>, String>,
+    companions: &Companions,
+) -> Option<String> {
+    let (config, special) = model?;
+    match tokenizer {
+        Err(reason) => Some(reason),
+        Ok(json) => {
+            let usable = usable_tokenizer(Path::new(""), config.vocab_size, special, &json, companions);
+            usable.err().map(|error| reasons(&error))
+        }
+    }
+}
+
 /// What a model folder or a GGUF file holds, whether or not it can be used.
 #[derive(Debug)]
 pub struct Inspection {
@@ -32,6 +50,8 @@ pub struct Inspection {
     pub model: Option<(ModelConfig, SpecialTokens)>,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
+    /// Why its tokenizer cannot be used with it, if it cannot.
+    pub tokenizer_problem: Option<String>,
     /// All stored tensors.
     pub tensors: Vec<TensorFacts>,
     /// Fields of `config.json` that are not used.
@@ -47,6 +67,8 @@ impl Inspection {
     }
 
     fn of_folder(folder: &Path) -> Result<Self, OpenError> {
+        let listed = list(folder)?;
+        check_kind(folder, &listed)?;
         let config = read_config(folder);
         if let Err(error @ OpenError::File(_)) = config {
             return Err(error);
@@ -55,8 +77,6 @@ impl Inspection {
             Ok(model) => (None, Some(model)),
             Err(error) => (Some(reasons(&error)), None),
         };
-        let listed = list(folder)?;
-        check_kind(folder, &listed)?;
         let names = parameter_files(&listed, &mut |name| read(&folder.join(name)))?;
         let sizes: u64 = names.iter().filter_map(|name| listed.get(name)).sum();
         let mut fits = model.as_ref().map(|(config, _)| ParameterStream::new(config, sizes));
@@ -71,11 +91,16 @@ impl Inspection {
                 .map(|stream| stream.and_then(|mut stream| stream.check(&mut Cursor::new(&bytes)).map(|()| stream)));
         }
         if let Some(Err(error)) = fits.map(|stream| stream.and_then(ParameterStream::finish)) {
-            problem.get_or_insert(reasons(&error));
+            // Values of one byte make files too small.
+            let types = check_types(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.kind.as_str())));
+            let is_small = matches!(error, CheckpointError::TooSmall { .. });
+            problem.get_or_insert(reasons(&types.err().filter(|_| is_small).unwrap_or(error)));
         }
         let unused = unused_keys(folder).unwrap_or_default();
-        let has_chat_template = Companions::of_folder(folder)?.has_chat_template();
-        Ok(Self { model, problem, tensors, unused, has_chat_template })
+        let companions = Companions::of_folder(folder)?;
+        let has_chat_template = companions.has_chat_template();
+        let tokenizer_problem = tokenizer_problem(model.as_ref(), read_tokenizer(folder, &listed), &companions);
+        Ok(Self { model, problem, tokenizer_problem, tensors, unused, has_chat_template })
     }
 
     fn of_gguf(path: &Path) -> Result<Self, OpenError> {
@@ -95,7 +120,9 @@ impl Inspection {
                 bytes: stored.size(),
             }));
         }
-        let has_chat_template = parsed.first().is_some_and(|(_, file)| Companions::of_gguf(file).has_chat_template());
+        let companions = parsed.first().map(|(_, file)| Companions::of_gguf(file)).unwrap_or_default();
+        let tokenizer = parsed.first().map(|(_, file)| gguf_tokenizer(file).map(String::into_bytes));
+        let has_chat_template = companions.has_chat_template();
         let mut model = None;
         if problem.is_none() {
             let read = files.whole().and_then(|whole| {
@@ -111,7 +138,10 @@ impl Inspection {
                 Err(error) => problem = Some(reasons(&error)),
             }
         }
-        Ok(Self { model, problem, tensors, unused: Vec::new(), has_chat_template })
+        let tokenizer = tokenizer.map(|tokenizer| tokenizer.map_err(|error| error.to_string()));
+        let tokenizer_problem =
+            tokenizer.and_then(|tokenizer| tokenizer_problem(model.as_ref(), tokenizer, &companions));
+        Ok(Self { model, problem, tokenizer_problem, tensors, unused: Vec::new(), has_chat_template })
     }
 
     /// Size of all tensors in the files.

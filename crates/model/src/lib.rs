@@ -47,6 +47,7 @@ pub mod folder;
 mod gguf_files;
 mod history;
 mod inspection;
+mod not_model;
 mod recipe;
 mod sampling;
 mod session;

@@ -1,10 +1,12 @@
 //! Where a model is read from: a Hugging Face folder, or a GGUF file.
 
+use crate::checkpoint::usable_tokenizer;
 use crate::folder::recover;
 use crate::gguf_files::GgufFiles;
 use crate::{Companions, FileError, TOKENIZER_CONFIG_FILE};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use templar_base::ModelConfig;
 use templar_corpus::TokenizerError;
@@ -48,6 +50,34 @@ pub enum OpenError {
         path: PathBuf,
         /// What is there.
         pointer: Pointer,
+    },
+    /// There is nothing at the path; the caller is at fault.
+    #[error(
+        "there is nothing at {}: give the path of a folder or file; a model of a hub is downloaded first, such as with \
+         `hf download NAME --local-dir FOLDER`",
+        path.display()
+    )]
+    Missing {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is no model; the caller is at fault.
+    #[error("{} is {what}", path.display())]
+    NotModel {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to give instead.
+        what: String,
+    },
+    /// The folder has no model in it, but a GGUF file, which is one.
+    #[error("{} is a folder with a GGUF file in it: give the file itself, {}", path.display(), file.display())]
+    GgufInside {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
     },
     /// The folder is an adapter for another model.
     #[error("{} makes this an adapter for another model: merge the two first", path.display())]
@@ -172,15 +202,23 @@ impl Model {
             return Self::of_gguf(path);
         }
         recover(path)?;
+        let files = list(path)?;
+        check_kind(path, &files)?;
         let (config, special) = read_config(path)?;
         check_parameters(path, &config)?;
         let unused = unused_keys(path)?;
-        let files = list(path)?;
-        check_kind(path, &files)?;
         let parameters = read_folder(&config, &files, |name| read(&path.join(name)))?;
-        let tokenizer = read(&path.join(TOKENIZER_FILE)).map_err(|error| reasons(&error));
+        let tokenizer = read_tokenizer(path, &files);
         let companions = Companions::of_folder(path)?;
         Ok(Self { config, special, parameters, tokenizer, companions, unused })
+    }
+
+    /// Why the tokenizer cannot be used with the model, where there is one and it cannot.
+    pub fn tokenizer_problem(&self) -> Option<String> {
+        let Self { config, special, companions, .. } = self;
+        let json = self.tokenizer.as_ref().ok()?;
+        let usable = usable_tokenizer(Path::new(""), config.vocab_size, special, json, companions);
+        usable.err().map(|error| reasons(&error))
     }
 
     fn of_gguf(path: &Path) -> Result<Self, OpenError> {
@@ -198,6 +236,19 @@ impl Model {
     }
 }
 
+/// The text of a folder's `tokenizer.json`, or why there is none.
+pub(crate) fn read_tokenizer(folder: &Path, files: &BTreeMap<String, u64>) -> Result<Vec<u8>, String> {
+    // What slower tokenizers are stored in; the faster one is made of it by other programs.
+    let older = ["tokenizer.model", "vocab.json", "vocab.txt"].into_iter().find(|name| files.contains_key(*name));
+    match (files.contains_key(TOKENIZER_FILE), older) {
+        (false, Some(older)) => Err(format!(
+            "{TOKENIZER_FILE} is missing, and {older} is there: write the one from the other with `transformers`, by \
+             `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`"
+        )),
+        _ => read(&folder.join(TOKENIZER_FILE)).map_err(|error| reasons(&error)),
+    }
+}
+
 /// An error with its causes, in one line.
 pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -211,6 +262,10 @@ pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
 
 /// Rejects folders whose parameters are not a model's, or not in a format that is read here.
 pub(crate) fn check_kind(folder: &Path, files: &BTreeMap<String, u64>) -> Result<(), OpenError> {
+    let gguf = files.keys().find(|name| name.ends_with(".gguf"));
+    if let Some(name) = gguf.filter(|_| !files.contains_key(CONFIG_FILE)) {
+        return Err(OpenError::GgufInside { path: folder.to_owned(), file: folder.join(name) });
+    }
     if files.contains_key(ADAPTER_FILE) {
         return Err(OpenError::Adapter { path: folder.join(ADAPTER_FILE) });
     }
@@ -285,6 +340,11 @@ pub fn read_config(folder: &Path) -> Result<(ModelConfig, SpecialTokens), OpenEr
 /// The files of a folder by name, with their sizes in bytes.
 pub(crate) fn list(folder: &Path) -> Result<BTreeMap<String, u64>, OpenError> {
     let failed = FileError::at("read", folder);
+    if let Err(source) = fs::metadata(folder)
+        && source.kind() == io::ErrorKind::NotFound
+    {
+        return Err(OpenError::Missing { path: folder.to_owned(), source });
+    }
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;

@@ -79,6 +79,9 @@ pub fn summary(paint: Paint, inspection: &Inspection) -> String {
     if let Some(problem) = &inspection.problem {
         rows.push(("cannot be used", paint.yellow(&printable(problem))));
     }
+    if let Some(problem) = &inspection.tokenizer_problem {
+        rows.push(("no tokenizer", paint.yellow(&printable(problem))));
+    }
     if let Some((config, _)) = &inspection.model {
         rows.push(("parameters", paint.bold(&count(config.parameter_count() as u64))));
     }
@@ -135,9 +138,12 @@ pub fn tensors(paint: Paint, inspection: &Inspection) -> String {
 
 /// A model that was written into a folder.
 pub fn exported(paint: Paint, model: &Model, out: &Path, exported: &Exported) -> String {
-    let tokenizer = match &model.tokenizer {
-        Ok(_) => TOKENIZER_FILE.to_owned(),
-        Err(reason) => paint.yellow(&format!("none: {}", printable(reason))),
+    let tokenizer = match (&model.tokenizer, model.tokenizer_problem()) {
+        (Ok(_), None) => TOKENIZER_FILE.to_owned(),
+        (Ok(_), Some(problem)) => {
+            paint.yellow(&format!("{TOKENIZER_FILE}, which cannot be used: {}", printable(&problem)))
+        }
+        (Err(reason), _) => paint.yellow(&format!("none: {}", printable(reason))),
     };
     let mut rows = vec![
         ("folder", paint.bold(&out.display().to_string())),

@@ -207,8 +207,9 @@ impl Config {
 
     /// Fails where the ledger's address is of another protocol than a ledger's, such as http.
     pub fn check_ledger(&self) -> Result<(), SettingsError> {
-        let address = self.ledger();
-        if !address.contains("://") || ["ws://", "wss://"].iter().any(|scheme| address.starts_with(scheme)) {
+        let address = self.ledger().trim();
+        let scheme = address.split_once("://").map_or("ws", |(scheme, _)| scheme);
+        if ["ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Ok(());
         }
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);

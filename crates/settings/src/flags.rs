@@ -95,6 +95,13 @@ pub struct TextFlags {
     field: FieldFlag,
 }
 
+impl TextFlags {
+    /// Whether a field or a kind of file is chosen.
+    pub(crate) fn chooses_field(&self) -> bool {
+        self.field.field.is_some() || self.field.text_kind.is_some()
+    }
+}
+
 impl SettingFlags for TextFlags {
     fn put_into(&self, config: &mut Config) {
         if !self.text.is_empty() {

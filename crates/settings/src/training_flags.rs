@@ -27,6 +27,19 @@ pub struct SourceFlags {
     pub vocab_size: Option<u32>,
 }
 
+impl SourceFlags {
+    /// The option by which a text was chosen, and not a corpus; none where nothing is said of the text.
+    pub fn chosen_text(&self) -> Option<&'static str> {
+        let chosen = [
+            (!self.text.text.is_empty(), "text"),
+            (self.synthetic.is_some(), "synthetic"),
+            (self.text.chooses_field(), "field"),
+            (self.vocab_size.is_some(), "vocab-size"),
+        ];
+        chosen.into_iter().find_map(|(is_chosen, option)| is_chosen.then_some(option))
+    }
+}
+
 /// When to stop.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits (the first one reached ends the training; 5 minutes by default)")]

@@ -75,6 +75,9 @@ pub fn find(config: &Config, progress: &mut Progress) -> anyhow::Result<FoundTex
         SourceError::MoreKinds { .. } => {
             advice(error, "say which with --text-kind text, json-lines, parquet or all; or name the files with --text")
         }
+        SourceError::OnlyDescribed { .. } => {
+            advice(error, "write the data as Parquet or JSON lines; or take what is there with --text-kind all")
+        }
         SourceError::NoFiles { .. } => advice(error, "name the files themselves to have them read as plain text"),
         error => error.into(),
     })

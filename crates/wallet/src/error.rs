@@ -88,6 +88,14 @@ pub enum WalletError {
         /// What is wrong.
         reason: String,
     },
+    /// The file is known, and is not a key file of Bittensor's.
+    #[error("{path} is {what}")]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: &'static str,
+    },
     /// The address in the file is another key's.
     #[error("{path} states {stated} but its secret belongs to {actual}; do not use it before you know why")]
     AddressMismatch {

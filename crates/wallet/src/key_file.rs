@@ -1,8 +1,10 @@
 //! The JSON inside a key file.
 
 use crate::error::WalletError;
+use crate::foreign_file::{instead_of_json, instead_of_secret};
 use crate::secret::{SecretBytes, SecretSource, zeroizing};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 use templar_base::{Keypair, PublicKey};
 use zeroize::Zeroizing;
@@ -17,6 +19,9 @@ struct KeyFile {
     secret_phrase: Option<String>,
     secret_seed: Option<String>,
     ss58_address: Option<String>,
+    /// The kind of the key, where a tool says it: 1 or `sr25519` is the only one here.
+    #[serde(default, skip_serializing)]
+    crypto_type: Option<Value>,
 }
 
 impl Drop for KeyFile {
@@ -37,6 +42,7 @@ fn public_fields(public: &PublicKey) -> KeyFile {
         secret_phrase: None,
         secret_seed: None,
         ss58_address: Some(public.to_string()),
+        crypto_type: None,
     }
 }
 
@@ -97,9 +103,27 @@ pub(crate) fn decode_address(path: &Path, bytes: &[u8]) -> Result<PublicKey, Wal
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<KeyFile, WalletError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Some(what) = instead_of_json(bytes) {
+        return Err(WalletError::OtherFile { path: path.to_owned(), what });
+    }
     // The parser's message might quote the file, so only the place is repeated.
-    serde_json::from_slice(bytes)
-        .map_err(|error| malformed(path, &format!("no JSON object of keys (column {})", error.column())))
+    let file: KeyFile = serde_json::from_slice(bytes)
+        .map_err(|error| malformed(path, &format!("no JSON object of keys (column {})", error.column())))?;
+    let is_known = match &file.crypto_type {
+        None | Some(Value::Null) => true,
+        Some(Value::String(name)) => name == "1" || name.eq_ignore_ascii_case("sr25519"),
+        Some(kind) => kind.as_u64() == Some(1),
+    };
+    if !is_known {
+        let what = "the file of a key that is not sr25519, which is the only kind here";
+        return Err(WalletError::OtherFile { path: path.to_owned(), what });
+    }
+    let has_secret = [&file.secret_phrase, &file.secret_seed, &file.private_key].iter().any(|secret| secret.is_some());
+    match instead_of_secret(bytes).filter(|_| !has_secret && file.ss58_address.is_none()) {
+        Some(what) => Err(WalletError::OtherFile { path: path.to_owned(), what }),
+        None => Ok(file),
+    }
 }
 
 fn secret_of(path: &Path, file: &KeyFile) -> Result<Keypair, WalletError> {
@@ -112,7 +136,8 @@ fn secret_of(path: &Path, file: &KeyFile) -> Result<Keypair, WalletError> {
         read.map_err(|_| malformed(path, "its secretSeed is not 32 bytes in hexadecimal"))?;
         return Ok(Keypair::from_seed(*bytes));
     }
-    let private = file.private_key.as_ref().ok_or_else(|| malformed(path, "it holds no secret"))?;
+    let private =
+        file.private_key.as_ref().ok_or_else(|| malformed(path, "it holds no secret, as the public half of a key"))?;
     let mut bytes = Zeroizing::new([0; 64]);
     let read = hex::decode_to_slice(private.trim_start_matches("0x"), bytes.as_mut_slice());
     read.map_err(|_| malformed(path, "its privateKey is not 64 bytes in hexadecimal"))?;
@@ -193,6 +218,20 @@ mod tests {
                 assert_eq!(decode_keyfile(Path::new("key"), &bytes).unwrap().public(), pair.public());
             }
         }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_not_taken_for_one_of_ours() {
+        let seed = format!("0x{}", "5".repeat(64));
+        let read =
+            |kind: &str| decode_keyfile(Path::new("key"), format!("{{\"secretSeed\": \"{seed}\"{kind}}}").as_bytes());
+        let plain = read("").unwrap().public();
+        for kind in [", \"cryptoType\": 1", ", \"cryptoType\": null", ", \"cryptoType\": \"sr25519\""] {
+            assert_eq!(read(kind).unwrap().public(), plain);
+        }
+        assert!(read(", \"cryptoType\": 0").err().unwrap().to_string().contains("not sr25519"));
+        let marked = format!("\u{feff}{{\"secretSeed\": \"{seed}\"}}");
+        assert_eq!(decode_keyfile(Path::new("key"), marked.as_bytes()).unwrap().public(), plain);
     }
 
     #[test]

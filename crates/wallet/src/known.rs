@@ -20,7 +20,8 @@ pub fn publicly_known(secret: &SecretSource) -> Result<Option<&'static str>, Key
     Ok(match secret {
         SecretSource::Uri(uri) => known_phrase(uri.split('/').next().unwrap_or_default().trim()),
         SecretSource::Seed(seed) => known_seed(seed),
-        SecretSource::Expanded(_) => None,
+        // The secret 0: what is sent to its address is burnt.
+        SecretSource::Expanded(_) => (public.as_bytes() == &[0; 32]).then_some("a key that anyone tries"),
     }
     .or_else(|| is_development_account(&public).then_some("one of Substrate's development accounts")))
 }

@@ -25,6 +25,7 @@ mod encryption;
 mod error;
 mod facts;
 mod files;
+mod foreign_file;
 mod key_file;
 mod known;
 mod secret;

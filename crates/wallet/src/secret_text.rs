@@ -41,6 +41,12 @@ pub enum SecretTextError {
     /// White space or a control character inside a derivation path or a seed.
     #[error("there is white space or a control character behind the first `/`; a path such as //miner//1 has none")]
     PathSpace,
+    /// `0x` and 40 digits.
+    #[error("this is an address of Ethereum, which is public, not a phrase or a seed")]
+    Ethereum,
+    /// One word of base58: an address or a key of another chain.
+    #[error("this is an address or a key of another network, not a phrase or a seed of this one")]
+    OtherNetwork,
     /// The words or the path are wrong.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -71,6 +77,11 @@ impl SecretSource {
         if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             return read_seed(digits);
         }
+        let is_base58 = |char: char| char.is_ascii_alphanumeric() && !matches!(char, '0' | 'O' | 'I' | 'l');
+        let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+        if (32..=128).contains(&text.len()) && has_digit && text.chars().all(is_base58) && !is_hexadecimal(text) {
+            return Err(SecretTextError::OtherNetwork);
+        }
         if text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(SecretTextError::BareHexadecimal);
         }
@@ -85,9 +96,16 @@ impl SecretSource {
     }
 }
 
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn read_seed(digits: &str) -> Result<SecretSource, SecretTextError> {
     if digits.len() == 128 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(SecretTextError::PrivateKey);
+    }
+    if digits.len() == 40 && is_hexadecimal(digits) {
+        return Err(SecretTextError::Ethereum);
     }
     let mut seed = Zeroizing::new([0; 32]);
     match hex::decode_to_slice(digits, seed.as_mut_slice()) {
@@ -166,6 +184,9 @@ mod tests {
             (format!("0x{}", &digits[1..]), E::Seed(63)),
             (format!("0x{digits}{digits}"), E::PrivateKey),
             (ADDRESS.to_owned(), E::Address),
+            ("15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5".to_owned(), E::OtherNetwork),
+            ("5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ".to_owned(), E::OtherNetwork),
+            (format!("0x{}", &digits[..40]), E::Ethereum),
             ("{\"secretPhrase\": 1}".to_owned(), E::KeyFile),
             (format!("{phrase}\n{phrase}"), E::Several(2)),
             ("//Alice\n//Bob".to_owned(), E::PathSpace),

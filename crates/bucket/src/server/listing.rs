@@ -54,7 +54,7 @@ impl Storage {
     }
 
     pub(super) fn list_v2(&self, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
-        let max_keys = input.max_keys.unwrap_or(MAX_PAGE).clamp(0, MAX_PAGE);
+        let max_keys = page_size(input.max_keys)?;
         let start = input.start_after.as_deref().unwrap_or_default();
         let page = self.page(&Wanted {
             bucket: &input.bucket,
@@ -82,7 +82,7 @@ impl Storage {
     }
 
     pub(super) fn list_v1(&self, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
-        let max_keys = input.max_keys.unwrap_or(MAX_PAGE).clamp(0, MAX_PAGE);
+        let max_keys = page_size(input.max_keys)?;
         let page = self.page(&Wanted {
             bucket: &input.bucket,
             prefix: input.prefix.as_deref().unwrap_or_default(),
@@ -102,6 +102,14 @@ impl Storage {
             common_prefixes: Some(groups(page.groups)),
             ..ListObjectsOutput::default()
         })
+    }
+}
+
+/// The size of a page; clients ask for more than a page holds, and get one.
+fn page_size(wanted: Option<i32>) -> S3Result<i32> {
+    match wanted.unwrap_or(MAX_PAGE) {
+        negative if negative < 0 => Err(s3_error!(InvalidArgument, "max-keys is a number from 0")),
+        wanted => Ok(wanted.min(MAX_PAGE)),
     }
 }
 

@@ -24,6 +24,7 @@ use templar_disk::{Draft, read_exact_at};
 
 use super::attributes::{AttributeStore, Attributes};
 use super::index::{Facts, Index};
+use super::integrity::Integrity;
 use super::quota::{Quota, Room};
 use super::uploads::{MAX_PARTS, Part, Uploads};
 use super::{KeyRing, ServerOptions};
@@ -211,6 +212,7 @@ impl Storage {
         bucket: &str,
         body: Option<StreamingBlob>,
         announced: Option<i64>,
+        mut integrity: Integrity,
     ) -> S3Result<(Draft, Room)> {
         let too_large = || s3_error!(EntityTooLarge, "the object is over this server's limit");
         if announced.is_some_and(|length| length.unsigned_abs() > self.max_object_bytes) {
@@ -235,6 +237,7 @@ impl Storage {
                 return Err(too_large());
             }
             room.grow_to(size)?;
+            integrity.update(&piece);
             block.extend_from_slice(&piece);
             if block.len() >= BLOCK_BYTES {
                 (staged, block) = write_block(staged, block).await?;
@@ -243,6 +246,7 @@ impl Storage {
         if announced.is_some_and(|length| length.unsigned_abs() != size) {
             return Err(s3_error!(IncompleteBody, "the body is shorter than announced"));
         }
+        integrity.check()?;
         (staged, _) = write_block(staged, block).await?;
         Ok((staged, room))
     }
@@ -333,12 +337,13 @@ impl S3 for Storage {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let integrity = Integrity::of(&req.headers, req.trailing_headers);
         let input = req.input;
         check_object_key(&input.key)?;
         self.bucket(&input.bucket)?;
         let mode = put_mode(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let attributes = attributes_of!(input);
-        let (staged, _room) = self.receive(&input.bucket, input.body, input.content_length).await?;
+        let (staged, _room) = self.receive(&input.bucket, input.body, input.content_length, integrity).await?;
         let etag = self.publish((input.bucket, input.key), staged, mode, attributes).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
     }
@@ -464,12 +469,13 @@ impl S3 for Storage {
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let integrity = Integrity::of(&req.headers, req.trailing_headers);
         let input = req.input;
         if !(1..=MAX_PARTS).contains(&input.part_number) {
             return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
         }
         self.uploads.check(&input.upload_id, &input.bucket, &input.key)?;
-        let (staged, room) = self.receive(&input.bucket, input.body, input.content_length).await?;
+        let (staged, room) = self.receive(&input.bucket, input.body, input.content_length, integrity).await?;
         let etag = Facts::of(&std::fs::metadata(staged.path()).map_err(sort)?).etag();
         let part = Part { path: Arc::new(staged.close()), room: Arc::new(room), etag: etag.clone() };
         self.uploads.add(&input.upload_id, &input.bucket, &input.key, input.part_number, part)?;

@@ -2,8 +2,8 @@
 //! parameters. Where the folder is stored is the caller's business.
 
 use super::{
-    CheckpointError, INDEX_FILE, ParameterReader, Precision, SpecialTokens, config_to_json, files_of_index,
-    generation_config_to_json,
+    CheckpointError, INDEX_FILE, ParameterReader, Precision, SpecialTokens, check_types, config_to_json,
+    files_of_index, generation_config_to_json, stored_tensors,
 };
 use std::collections::BTreeMap;
 use templar_base::ModelConfig;
@@ -44,7 +44,9 @@ pub fn parameter_files<E: From<CheckpointError>>(
     read: &mut dyn FnMut(&str) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<String>, E> {
     let bad = |reason: String| CheckpointError::Field { field: INDEX_FILE.to_owned(), reason };
-    if files.contains_key(PARAMETERS_FILE) {
+    let is_single = files.contains_key(PARAMETERS_FILE);
+    let is_shard = |name: &&String| name.starts_with("model-") && name.ends_with(".safetensors");
+    if is_single && !(files.contains_key(INDEX_FILE) && files.keys().any(|name| is_shard(&name))) {
         return Ok(vec![PARAMETERS_FILE.to_owned()]);
     }
     match files.get(INDEX_FILE) {
@@ -54,19 +56,37 @@ pub fn parameter_files<E: From<CheckpointError>>(
         Some(_) => {
             let text = String::from_utf8(read(INDEX_FILE)?).map_err(|_| bad("it is not UTF-8".to_owned()))?;
             let names = files_of_index(&text)?;
+            if is_single && names != [PARAMETERS_FILE] {
+                let reason = format!("it lists other files, and {PARAMETERS_FILE} is there too: remove the old ones");
+                return Err(bad(reason).into());
+            }
             match names.iter().find(|name| !files.contains_key(*name)) {
-                Some(name) => Err(CheckpointError::NoParameters { file: name.clone() }.into()),
+                Some(name) => Err(CheckpointError::NoParameters { file: name.clone(), instead: String::new() }.into()),
                 None => Ok(names),
             }
         }
         None => {
-            let is_shard = |name: &&String| name.starts_with("model-") && name.ends_with(".safetensors");
             let shards: Vec<String> = files.keys().filter(is_shard).cloned().collect();
             match shards.is_empty() {
-                true => Err(CheckpointError::NoParameters { file: PARAMETERS_FILE.to_owned() }.into()),
+                true => Err(CheckpointError::NoParameters {
+                    file: PARAMETERS_FILE.to_owned(),
+                    instead: instead_of_parameters(files),
+                }
+                .into()),
                 false => Ok(shards),
             }
         }
+    }
+}
+
+/// What a folder has in place of its parameters, and what to do with it.
+fn instead_of_parameters(files: &BTreeMap<String, u64>) -> String {
+    let find = |endings: &[&str]| files.keys().find(|name| endings.iter().any(|ending| name.ends_with(ending)));
+    match (find(&[".gguf"]), find(&[".safetensors"]), find(&[".bin", ".pth", ".pt", ".ckpt"])) {
+        (Some(name), ..) => format!(", and {name} is there: give that file itself"),
+        (_, Some(name), _) => format!(", and {name} is there: if it has the parameters, name it {PARAMETERS_FILE}"),
+        (.., Some(name)) => format!(", and {name} is there, which is pickled: save the model as safetensors"),
+        _ => String::new(),
     }
 }
 
@@ -79,7 +99,18 @@ pub fn read_folder<E: From<CheckpointError>>(
     mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<f32>, E> {
     let names = parameter_files(files, &mut read)?;
-    let mut reader = ParameterReader::new(config, names.iter().filter_map(|name| files.get(name)).sum())?;
+    let mut reader = match ParameterReader::new(config, names.iter().filter_map(|name| files.get(name)).sum()) {
+        Err(error @ CheckpointError::TooSmall { .. }) => {
+            // A file that is none, or values of one byte, are the cause then.
+            for (number, name) in names.iter().enumerate() {
+                let bytes = read(name)?;
+                let tensors = stored_tensors(&bytes, number)?;
+                check_types(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype.as_str())))?;
+            }
+            return Err(error.into());
+        }
+        reader => reader?,
+    };
     for name in &names {
         reader.read(&read(name)?)?;
     }

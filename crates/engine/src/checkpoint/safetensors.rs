@@ -8,7 +8,7 @@ mod naming;
 mod read;
 mod write;
 
-pub use read::{ParameterReader, ParameterStream, Source, StoredTensor, read_safetensors, stored_tensors};
+pub use read::{ParameterReader, ParameterStream, Source, StoredTensor, check_types, read_safetensors, stored_tensors};
 pub(super) use write::{tensors_in_memory, write_tensors};
 pub use write::{write_safetensors, write_streamed};
 

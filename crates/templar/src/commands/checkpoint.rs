@@ -163,6 +163,9 @@ impl Fetch {
         let config = config.with(&self.shared.ledger).with(&self.shared.data);
         // Checked before anything is downloaded.
         let _lock = lock(&self.out)?;
+        if self.out.join("training.json").exists() {
+            return Err(Usage(format!("{} is a training", self.out.display()))).advise("choose another --out");
+        }
         // An interrupted download is resumed from here.
         let scratch = config.data_folder().join("incoming");
         std::fs::create_dir_all(&scratch).with_context(|| format!("cannot create the folder {}", scratch.display()))?;

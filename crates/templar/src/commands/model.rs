@@ -55,7 +55,7 @@ pub fn local_or(folder: Option<PathBuf>, config: &Config) -> anyhow::Result<Path
 /// Makes this process the only one that writes the folder.
 pub fn lock(out: &Path) -> anyhow::Result<folder::Lock> {
     folder::lock(out).map_err(|error| match error {
-        FolderError::NoName { .. } => Usage(error.to_string()).into(),
+        FolderError::NoName { .. } | FolderError::IsFile { .. } => Usage(error.to_string()).into(),
         FolderError::InUse { .. } => advice(error, "stop that process, or choose another --out"),
         _ => error.into(),
     })

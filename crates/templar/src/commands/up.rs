@@ -17,7 +17,7 @@ use templar_dashboard::{Dashboard, Listener};
 use templar_engine::NumericsId;
 use templar_localnet::{
     By, Checked, Children, Folder, Network, NetworkOptions, Preparing, RuleName, SetupError, Stage, Stakes, Tally,
-    Watch, Wish, bring_up, gateway_of, listen_address, start_gateway,
+    Watch, Wish, bring_up, gateway_of, listen_address, machine_address, start_gateway,
 };
 use templar_screen::corpus::show_build;
 use templar_screen::corpus::source_remark;
@@ -53,7 +53,7 @@ pub struct Up {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(8..=86_400))]
     window_seconds: Option<u64>,
     /// Address of this machine under which other machines may join, such as 192.168.1.5; by default none may
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = machine_address)]
     listen: Option<IpAddr>,
     /// Serve the trained model to this machine with OpenAI's API, from the first checkpoint on; see `templar gateway`
     #[arg(long)]

@@ -447,3 +447,57 @@ fn the_page_on_json_holds() {
     let config = place.json(&["config", "--json"]);
     check_keys(&page, &["`templar config`"], &config["preset"]);
 }
+
+#[test]
+fn a_training_that_resumes_keeps_its_text() {
+    let place = Place::new();
+    place.write("book.txt", (0..60).map(|number| templar_corpus::synthetic_document(3, number)).collect::<String>());
+    place.write("other.txt", (60..120).map(|number| templar_corpus::synthetic_document(3, number)).collect::<String>());
+    let train = |text: &[&'static str], steps: &'static str| {
+        let sizes = ["--preset", "nano", "--sequence-length", "32", "--batch", "2", "--out", "m", "--steps", steps];
+        [&["model", "train"][..], text, &sizes, &["--resume"]].concat()
+    };
+    place.stdout(&train(&["--text", "book.txt"], "2"));
+    for (text, option) in [
+        (&["--text", "other.txt"][..], "--text"),
+        (&["--synthetic", "60000"], "--synthetic"),
+        (&["--text", "book.txt", "--vocab-size", "300"], "--vocab-size"),
+    ] {
+        let error = place.failure(2, &train(text, "4"));
+        assert!(error.contains(&format!("{option} differs from the one that the training started with")), "{error}");
+    }
+    assert!(place.failure(1, &train(&["--text", "missing.txt"], "4")).contains("missing.txt does not exist"));
+    // The same command as at first, and the folder alone.
+    place.stdout(&train(&["--text", "book.txt"], "4"));
+    fs::remove_file(place.path("book.txt")).unwrap();
+    place.stdout(&["model", "train", "--resume", "--out", "m", "--steps", "5"]);
+}
+
+#[test]
+fn a_folder_or_file_with_something_else_in_it_is_never_replaced() {
+    let place = trained();
+    fs::create_dir(place.path("thesis")).unwrap();
+    place.write("thesis/chapter.txt", "years of work");
+    place.write("notes.txt", "mine");
+    for (code, words) in [
+        (1, vec!["checkpoint", "fetch", "--out", "thesis", "--ledger", "ws://127.0.0.1:1"]),
+        (2, vec!["checkpoint", "fetch", "--out", "notes.txt", "--ledger", "ws://127.0.0.1:1"]),
+        (2, vec!["checkpoint", "fetch", "--out", "m", "--ledger", "ws://127.0.0.1:1"]),
+        (1, vec!["model", "import", "m", "--out", "thesis"]),
+        (1, vec!["model", "train", "--synthetic", "60000", "--out", "thesis", "--resume"]),
+        (2, vec!["model", "plot", "m", "--out", "notes.txt"]),
+    ] {
+        let error = place.failure(code, &words);
+        assert!(!error.contains("ledger"), "{words:?}: {error}");
+        assert_eq!(fs::read_to_string(place.path("thesis/chapter.txt")).unwrap(), "years of work");
+        assert_eq!(fs::read_to_string(place.path("notes.txt")).unwrap(), "mine");
+    }
+    // A picture is drawn anew over the old one.
+    for _ in 0..2 {
+        place.stdout(&["model", "plot", "m", "--out", "loss.svg"]);
+    }
+    place.write("m/notes.md", "about this training");
+    let error = place.failure(1, &[&TRAINING[..], &["--steps", "4", "--out", "m", "--resume"]].concat());
+    assert!(error.contains("notes.md in it") && error.contains("would be lost"), "{error}");
+    assert!(place.path("m/notes.md").is_file());
+}

@@ -413,3 +413,137 @@ fn the_last_loss_of_a_training_is_that_of_an_evaluation() {
     let (trained, measured) = (summary["last_held_out_loss"].as_f64().unwrap(), measured["loss"].as_f64().unwrap());
     assert!((trained - measured).abs() < 1e-5, "{trained} {measured}");
 }
+
+#[test]
+fn what_is_no_model_is_named_with_what_to_give_instead() {
+    let place = Place::new();
+    let model = plain(&place, "m");
+    let copy = |name: &str, file: &str, as_name: &str| {
+        fs::create_dir_all(place.path(name)).unwrap();
+        fs::copy(model.join(file), place.path(name).join(as_name)).unwrap();
+    };
+    let refused = |path: &str| place.failure(1, &["model", "generate", path]);
+    assert!(refused("m/model.safetensors").contains("one file of a model in a folder: give the folder, m"));
+    assert!(refused("m/config.json").contains("give the folder, m"));
+    assert!(refused("meta/Some-Model-1B").contains("there is nothing at meta/Some-Model-1B"));
+    // As PEFT writes an adapter: without a config.json.
+    copy("lora", "model.safetensors", "adapter_model.safetensors");
+    place.write("lora/adapter_config.json", "{}");
+    assert!(refused("lora").contains("makes this an adapter"));
+    copy("other-name", "config.json", "config.json");
+    copy("other-name", "model.safetensors", "model.fp16.safetensors");
+    assert!(refused("other-name").contains("model.fp16.safetensors is there"));
+    copy("original", "config.json", "config.json");
+    place.write("original/consolidated.00.pth", "PK");
+    assert!(refused("original").contains("consolidated.00.pth is there, which is pickled"));
+    fs::create_dir(place.path("only-gguf")).unwrap();
+    place.write("only-gguf/tiny.gguf", GgufFile::model(&sizes(257)).bytes());
+    assert!(refused("only-gguf").contains("give the file itself, only-gguf/tiny.gguf"));
+    generated(&place, "only-gguf/tiny.gguf", &[]);
+    place.write("old.bin", b"tjgg\x03\0\0\0");
+    assert!(refused("old.bin").contains("before GGUF"));
+    place.write("empty.gguf", "");
+    assert!(refused("empty.gguf").contains("empty: fetch it again"));
+}
+
+#[test]
+fn values_of_one_byte_are_told_by_their_type_and_not_by_the_size_of_the_file() {
+    let place = Place::new();
+    let folder = plain(&place, "m");
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..data]).unwrap();
+    for tensor in header.values_mut().filter(|tensor| tensor.get("dtype").is_some()) {
+        tensor["dtype"] = json!("F8_E4M3");
+        for at in 0..2 {
+            tensor["data_offsets"][at] = json!(tensor["data_offsets"][at].as_u64().unwrap() / 4);
+        }
+    }
+    let header = Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(&path, [&length[..], header.as_bytes(), &vec![0; (bytes.len() - data) / 4]].concat()).unwrap();
+    let error = place.failure(1, &["model", "generate", "m"]);
+    assert!(error.contains("type F8_E4M3") && !error.contains("too few"), "{error}");
+    let problem = place.json(&["model", "inspect", "m", "--json"])["problem"].to_string();
+    assert!(problem.contains("type F8_E4M3"), "{problem}");
+    fs::write(&path, "<!DOCTYPE html><html></html>").unwrap();
+    assert!(place.failure(1, &["model", "generate", "m"]).contains("a page of the web"));
+}
+
+#[test]
+fn two_models_in_one_folder_are_not_chosen_between() {
+    let place = Place::new();
+    let folder = plain(&place, "m");
+    fs::copy(folder.join("model.safetensors"), folder.join("model-00001-of-00001.safetensors")).unwrap();
+    generated(&place, "m", &[]);
+    let index = json!({"weight_map": {"lm_head.weight": "model-00001-of-00001.safetensors"}});
+    place.write("m/model.safetensors.index.json", index.to_string());
+    let error = place.failure(1, &["model", "generate", "m"]);
+    assert!(error.contains("model.safetensors is there too"), "{error}");
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    generated(&place, "m", &[]);
+}
+
+#[test]
+fn a_tokenizer_that_cannot_be_used_is_told_by_import_and_inspect() {
+    let place = Place::new();
+    let folder = plain(&place, "m");
+    let told = |part: &str| {
+        let seen = place.json(&["model", "inspect", "m", "--json"]);
+        assert!(seen["tokenizer_problem"].to_string().contains(part), "{seen}");
+        assert!(place.stdout(&["model", "inspect", "m"]).contains("no tokenizer"));
+        assert!(place.failure(1, &["model", "generate", "m"]).contains(part));
+        let _ = fs::remove_dir_all(place.path("i"));
+        let imported = place.json(&["model", "import", "m", "--out", "i", "--json"]);
+        let (missing, problem) = (imported["tokenizer_missing"].to_string(), imported["tokenizer_problem"].to_string());
+        assert!(missing.contains(part) || problem.contains(part), "{imported}");
+    };
+    place.write("m/tokenizer.json", "<html>sign in</html>");
+    told("web page");
+    let larger = byte_tokenizer(&["<|endoftext|>", "<a>", "<b>"]);
+    place.write("m/tokenizer.json", larger.to_string());
+    told("another model's");
+    fs::remove_file(folder.join("tokenizer.json")).unwrap();
+    place.write("m/tokenizer.model", b"\n\x0e\n\x05<unk>\x15\0\0\0\0");
+    told("save_pretrained");
+    let marked = format!("\u{feff}{}", byte_tokenizer(&["<|endoftext|>"]));
+    place.write("m/tokenizer.json", marked);
+    assert_eq!(place.json(&["model", "inspect", "m", "--json"])["tokenizer_problem"], Value::Null);
+    generated(&place, "m", &[]);
+}
+
+#[test]
+fn a_gguf_file_whose_tensors_are_not_where_they_belong_is_damaged() {
+    let place = Place::new();
+    let model = GgufFile::model(&sizes(257));
+    let bytes = model.bytes();
+    let name = gguf_text("output.weight");
+    let place_of_offset = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len() + 4 + 2 * 8 + 4;
+    let moved = |by: i64| {
+        let mut bytes = bytes.clone();
+        let field = &mut bytes[place_of_offset..place_of_offset + 8];
+        let offset = i64::from_le_bytes(field.try_into().unwrap()) + by;
+        field.copy_from_slice(&offset.to_le_bytes());
+        place.write("moved.gguf", bytes);
+        place.failure(1, &["model", "generate", "moved.gguf"])
+    };
+    assert!(moved(-64).contains("overlap those of another tensor"));
+    assert!(moved(-4).contains("alignment"));
+    let mut big_endian = bytes.clone();
+    big_endian[4..8].reverse();
+    place.write("b.gguf", big_endian);
+    assert!(place.failure(1, &["model", "generate", "b.gguf"]).contains("big-endian"));
+    // What is not needed does not matter: an author in Latin-1, a list of lists.
+    let mut odd = model.clone();
+    odd.pairs.push(("general.author".to_owned(), 8, [&3u64.to_le_bytes()[..], b"Zo\xeb"].concat()));
+    let inner = [&4u32.to_le_bytes()[..], &1u64.to_le_bytes(), &7u32.to_le_bytes()].concat();
+    odd.pairs.push(("general.lists".to_owned(), 9, [&9u32.to_le_bytes()[..], &1u64.to_le_bytes(), &inner].concat()));
+    place.write("odd.gguf", odd.bytes());
+    generated(&place, "odd.gguf", &[]);
+    let mut adapter = GgufFile::default();
+    adapter.text("general.architecture", "llama");
+    adapter.text("general.type", "adapter");
+    place.write("lora.gguf", adapter.bytes());
+    assert!(place.failure(1, &["model", "generate", "lora.gguf"]).contains("not a model but: adapter"));
+}

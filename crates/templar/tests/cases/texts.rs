@@ -379,3 +379,78 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
     encoder.finish().unwrap()
 }
+
+#[test]
+fn a_folder_of_which_only_the_description_can_be_read_is_rejected() {
+    let place = Place::new();
+    let rows = texts(40);
+    for (folder, files) in [
+        ("table", vec![("README.md", rows.concat()), ("train.csv", "id,text\n1,a\n".to_owned())]),
+        ("saved", vec![("dataset_info.json", "{\"features\": {}}".to_owned()), ("data-00000.arrow", "x".to_owned())]),
+        ("packed", vec![("LICENSE", rows.concat()), ("README.md", rows.concat()), ("text.tar.xz", "x".to_owned())]),
+    ] {
+        fs::create_dir(place.path(folder)).unwrap();
+        files.iter().for_each(|(name, content)| drop(place.write(&format!("{folder}/{name}"), content)));
+        let error = place.failure(1, &build(&[folder], "c", &[]));
+        let (data, _) = files.last().unwrap();
+        assert!(error.contains(data) && error.contains("what only describes it"), "{folder}: {error}");
+        assert!(error.contains("--text-kind all"), "{error}");
+    }
+    // The way out, a description by itself, and a text beside a table.
+    let built = place.json(&build(&["table"], "c1", &["--text-kind", "all"]));
+    assert_eq!(bytes_of(&built), length(&rows));
+    fs::create_dir(place.path("alone")).unwrap();
+    place.write("alone/README.md", rows.concat());
+    assert_eq!(bytes_of(&place.json(&build(&["alone"], "c2", &[]))), length(&rows));
+    place.write("table/book.txt", rows.concat());
+    place.json(&build(&["table"], "c3", &[]));
+}
+
+#[test]
+fn tables_unused_fields_and_missing_parts_are_told() {
+    let place = Place::new();
+    let rows = texts(40);
+    place.write("table.csv", format!("id,text\n1,\"{}\"\n", rows.concat()));
+    fs::create_dir(place.path("set")).unwrap();
+    place.write("set/train-00001-of-00003.jsonl", text_lines(&rows));
+    let notes = |paths: &[&str], out: &str, more: &[&str]| {
+        let output = place.run(&build(paths, out, more));
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(notes(&["table.csv"], "c1", &[]).contains("table.csv is read as plain text, with its separators"));
+    let unused = notes(&["table.csv"], "c2", &["--field", "body"]);
+    assert!(unused.contains("the field \"body\" is not used"), "{unused}");
+    let parts = notes(&["set"], "c3", &[]);
+    assert!(parts.contains("train-*-of-00003.jsonl: 1 of its 3 parts are here"), "{parts}");
+}
+
+#[test]
+fn a_tokenizer_gives_the_same_tokens_each_time_and_loses_none_of_the_text() {
+    let place = Place::new();
+    let rows = texts(40);
+    place.write("book.txt", rows.concat());
+    place.json(&build(&["book.txt"], "c0", &[]));
+    let made: Value = serde_json::from_slice(&fs::read(place.path("c0/tokenizer.json")).unwrap()).unwrap();
+    let with = |tokenizer: &str, out: &str| {
+        ["corpus", "build", "--text", "book.txt", "--tokenizer", tokenizer, "--json", "--out", out].map(str::to_owned)
+    };
+    let build = |tokenizer: &str, out: &str| {
+        let arguments = with(tokenizer, out);
+        place.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    fs::create_dir(place.path("drops")).unwrap();
+    let mut drops = made.clone();
+    drops["model"]["dropout"] = json!(0.5);
+    place.write("drops/tokenizer.json", drops.to_string());
+    // The folder of a model stands for its tokenizer.
+    let corpora: Vec<Value> = (0..3).map(|number| build("drops", &format!("d{number}"))["corpus"].clone()).collect();
+    assert!(corpora.iter().all(|corpus| *corpus == corpora[0]), "{corpora:?}");
+    let mut lacks = made;
+    lacks["model"]["vocab"].as_object_mut().unwrap().remove(".").unwrap();
+    lacks["model"]["merges"].as_array_mut().unwrap().retain(|merge| !merge.to_string().contains('.'));
+    place.write("lacks.json", lacks.to_string());
+    let arguments = with("lacks.json", "l");
+    let error = place.failure(1, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("no token for the byte 0x2e"), "{error}");
+}

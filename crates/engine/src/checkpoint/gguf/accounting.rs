@@ -75,12 +75,19 @@ const FACTORS: &[&str] = &[
     "rope.scaling.factor",
 ];
 
+/// Rejects a file of which the key says that it is something else than a model: an adapter, the middle of an importance
+/// matrix, a vocabulary. Before anything of a model is missed in it.
+pub(super) fn check_type(file: &Gguf) -> Result<(), GgufError> {
+    match file.text("general.type").filter(|kind| *kind != "model") {
+        Some("adapter") => Err(bad("general.type", "this is not a model but: adapter; merge it into its model first")),
+        Some(kind) => Err(bad("general.type", format!("this is not a model but: {kind}"))),
+        None => Ok(()),
+    }
+}
+
 /// Rejects the first key of the architecture that may change what the model computes and that is not computed with. A
 /// key that is not known here is fine where its value is 0, false or "none".
 pub(super) fn check_keys(keys: &Keys, config: &ModelConfig) -> Result<(), GgufError> {
-    if let Some(kind) = keys.file.text("general.type").filter(|kind| *kind != "model") {
-        return Err(bad("general.type", format!("this is not a model but: {kind}")));
-    }
     for (key, value) in &keys.file.values {
         let Some(name) = key.strip_prefix(keys.architecture).and_then(|rest| rest.strip_prefix('.')) else {
             // Other namespaces describe the file and its tokenizer; those of adapters and encoders are models.
@@ -131,6 +138,7 @@ fn shown(value: &Value) -> String {
         Value::Float(value) => value.to_string(),
         Value::Flag(value) => value.to_string(),
         Value::Text(text) => format!("`{text}`"),
+        Value::NotText => "a text that is not UTF-8".to_owned(),
         Value::Array(_) => "the list".to_owned(),
     }
 }

@@ -99,7 +99,7 @@ impl BlockType {
 
     /// Such as `Q4_K`.
     pub(super) fn name(self) -> String {
-        self.entry().map_or_else(|| format!("type {}", self.code()), |(name, ..)| name.to_owned())
+        self.entry().map_or_else(|| format!("number {}", self.code()), |(name, ..)| name.to_owned())
     }
 
     /// Whether the values can be read.

@@ -16,9 +16,15 @@ pub enum GgufError {
     /// Of another version.
     #[error("GGUF version {0} is not supported, only 2 and 3 are; convert the file anew")]
     Version(u32),
+    /// Written for a machine of the other byte order.
+    #[error("the GGUF file is big-endian: convert the model anew, for a little-endian machine")]
+    BigEndian,
     /// The bytes end too early.
     #[error("the GGUF file is cut off in {0}")]
     CutOff(String),
+    /// The name of a key or of a tensor is no text.
+    #[error("the GGUF file is damaged: the name of {0} is not UTF-8")]
+    Name(&'static str),
     /// A key-value pair is missing or makes no sense.
     #[error("GGUF key `{key}`: {reason}")]
     Key {
@@ -50,6 +56,8 @@ pub enum Value<'a> {
     Flag(bool),
     /// A text.
     Text(&'a str),
+    /// Bytes in the place of a text that are not UTF-8. They matter only where they are needed.
+    NotText,
     /// Values of one type.
     Array(Array<'a>),
 }
@@ -75,7 +83,7 @@ impl Value<'_> {
     }
 }
 
-/// Values of one type, still as the file has them; arrays within arrays are refused.
+/// Values of one type, still as the file has them; an array within one has been walked over.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Array<'a> {
     kind: u32,
@@ -145,6 +153,9 @@ pub struct Gguf<'a> {
     pub tensors: BTreeMap<&'a str, GgufTensor<'a>>,
 }
 
+/// Arrays within arrays are read to this depth.
+const DEEPEST_ARRAY: u32 = 8;
+
 /// A tensor has at most so many dimensions.
 const MOST_DIMENSIONS: u32 = 4;
 
@@ -162,6 +173,9 @@ impl<'a> Gguf<'a> {
         let mut reader = Reader { bytes: bytes.strip_prefix(b"GGUF".as_slice()).ok_or(GgufError::Magic)? };
         let cut = |place: &str| GgufError::CutOff(place.to_owned());
         let version = reader.u32().ok_or(GgufError::Magic)?;
+        if (1..=3).contains(&version.swap_bytes()) {
+            return Err(GgufError::BigEndian);
+        }
         if !(2..=3).contains(&version) {
             return Err(GgufError::Version(version));
         }
@@ -169,7 +183,7 @@ impl<'a> Gguf<'a> {
         let pair_count = reader.u64().ok_or(cut("its head"))?;
         let mut values = BTreeMap::new();
         for _ in 0..pair_count {
-            let key = reader.text().ok_or(cut("the names of its keys"))?;
+            let key = reader.name("a key").ok_or(cut("the names of its keys"))??;
             let bad = |reason: String| GgufError::Key { key: key.to_owned(), reason };
             let kind = reader.u32().ok_or(cut("its keys"))?;
             let value = reader.value(kind).map_err(bad)?.ok_or(cut(&format!("the value of `{key}`")))?;
@@ -182,27 +196,31 @@ impl<'a> Gguf<'a> {
             described.push(Description::read(&mut reader)?);
         }
         let alignment = values.get("general.alignment").map_or(Some(USUAL_ALIGNMENT), Value::as_unsigned);
-        let alignment = alignment.filter(|alignment| (1..=1 << 16).contains(alignment)).ok_or(GgufError::Key {
+        let is_possible = |alignment: &u64| alignment.is_power_of_two() && *alignment <= 1 << 16;
+        let alignment = alignment.filter(is_possible).ok_or(GgufError::Key {
             key: "general.alignment".into(),
-            reason: "it is not a number from 1 to 65536".into(),
+            reason: "it is not a power of two up to 65536".into(),
         })?;
         let data_start = ((bytes.len() - reader.bytes.len()) as u64).next_multiple_of(alignment);
         let data = usize::try_from(data_start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
         let mut tensors = BTreeMap::new();
-        // Bounds what the tensors unpack to: many of them could name the same bytes.
-        let mut left = data.len();
+        let mut places = Vec::new();
         for Description { name, shape, kind, offset } in described {
             let bad = |reason: &str| GgufError::Tensor { name: name.to_owned(), reason: reason.to_owned() };
             let size = kind.size_of(&shape).ok_or(bad("its rows are no whole blocks, or too large"))?;
+            if !offset.is_multiple_of(alignment) {
+                return Err(bad("its data are not where the file's alignment puts them: the file is damaged"));
+            }
             let start = usize::try_from(offset).ok();
             let range = start.and_then(|start| Some(start..start.checked_add(size)?));
             let bytes =
                 range.and_then(|range| data.get(range)).ok_or(bad("its data lie outside the file; is it cut off?"))?;
-            left = left.checked_sub(size).ok_or(bad("its data overlap those of other tensors"))?;
+            places.push((offset, size as u64, name));
             if tensors.insert(name, GgufTensor { shape, kind, bytes }).is_some() {
                 return Err(bad("it occurs twice"));
             }
         }
+        check_apart(places)?;
         Ok(Self { values, tensors })
     }
 
@@ -261,6 +279,20 @@ impl<'a> Gguf<'a> {
     }
 }
 
+/// Rejects tensors that share bytes. It bounds what the tensors unpack to, too: many could name the same bytes.
+fn check_apart(mut places: Vec<(u64, u64, &str)>) -> Result<(), GgufError> {
+    places.retain(|(_, size, _)| *size > 0);
+    places.sort_unstable();
+    let overlapping = places.array_windows().find(|[(start, size, _), (next, ..)]| start + size > *next);
+    match overlapping {
+        Some([_, (_, _, name)]) => {
+            let reason = "its data overlap those of another tensor: the file is damaged".to_owned();
+            Err(GgufError::Tensor { name: (*name).to_owned(), reason })
+        }
+        None => Ok(()),
+    }
+}
+
 struct Description<'a> {
     name: &'a str,
     shape: Vec<usize>,
@@ -271,7 +303,7 @@ struct Description<'a> {
 impl<'a> Description<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, GgufError> {
         let cut = || GgufError::CutOff("its descriptions of tensors".to_owned());
-        let name = reader.text().ok_or_else(cut)?;
+        let name = reader.name("a tensor").ok_or_else(cut)??;
         let bad = |reason: String| GgufError::Tensor { name: name.to_owned(), reason };
         let dimensions = reader.u32().ok_or_else(cut)?;
         if dimensions > MOST_DIMENSIONS {
@@ -315,13 +347,25 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    fn text(&mut self) -> Option<Value<'a>> {
         let length = usize::try_from(self.u64()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
+        Some(std::str::from_utf8(self.take(length)?).map_or(Value::NotText, Value::Text))
+    }
+
+    /// The name of `what`.
+    fn name(&mut self, what: &'static str) -> Option<Result<&'a str, GgufError>> {
+        Some(match self.text()? {
+            Value::Text(name) => Ok(name),
+            _ => Err(GgufError::Name(what)),
+        })
     }
 
     /// A value of this type; an error for an unknown type.
     fn value(&mut self, kind: u32) -> Result<Option<Value<'a>>, String> {
+        self.value_at(kind, 0)
+    }
+
+    fn value_at(&mut self, kind: u32, depth: u32) -> Result<Option<Value<'a>>, String> {
         Ok(match kind {
             0 => self.array().map(|[byte]: [u8; 1]| Value::Unsigned(byte.into())),
             1 => self.array().map(|[byte]: [u8; 1]| Value::Signed((byte as i8).into())),
@@ -331,8 +375,8 @@ impl<'a> Reader<'a> {
             5 => self.array().map(|bytes| Value::Signed(i32::from_le_bytes(bytes).into())),
             6 => self.array().map(|bytes| Value::Float(f32::from_le_bytes(bytes).into())),
             7 => self.array().map(|[byte]: [u8; 1]| Value::Flag(byte != 0)),
-            8 => self.text().map(Value::Text),
-            9 => return self.values(),
+            8 => self.text(),
+            9 => return self.values(depth + 1),
             10 => self.u64().map(Value::Unsigned),
             11 => self.array().map(|bytes| Value::Signed(i64::from_le_bytes(bytes))),
             12 => self.array().map(|bytes| Value::Float(f64::from_le_bytes(bytes))),
@@ -340,14 +384,14 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn values(&mut self) -> Result<Option<Value<'a>>, String> {
+    fn values(&mut self, depth: u32) -> Result<Option<Value<'a>>, String> {
         let (Some(kind), Some(count)) = (self.u32(), self.u64()) else { return Ok(None) };
-        if kind == 9 {
-            return Err("arrays of arrays are not supported".into());
+        if depth > DEEPEST_ARRAY {
+            return Err(format!("arrays are within each other more than {DEEPEST_ARRAY} times"));
         }
         let start = self.bytes;
         for _ in 0..count {
-            if self.value(kind)?.is_none() {
+            if self.value_at(kind, depth)?.is_none() {
                 return Ok(None);
             }
         }

@@ -1,6 +1,6 @@
 //! From a GGUF file to the sizes and parameters of a model.
 
-use super::accounting::{Keys, check_keys, check_tensors};
+use super::accounting::{Keys, check_keys, check_tensors, check_type};
 use super::{Gguf, GgufError, GgufTensor};
 use crate::checkpoint::SpecialTokens;
 use crate::rope::frequencies;
@@ -25,6 +25,7 @@ pub fn gguf_config(file: &Gguf) -> Result<(ModelConfig, SpecialTokens), GgufErro
         let reason = format!("this is part {} of {count}: all parts are needed", number + 1);
         return Err(bad("split.count", reason));
     }
+    check_type(file)?;
     let architecture = file.text("general.architecture").ok_or(bad("general.architecture", "it is missing"))?;
     if !["llama", "qwen3"].contains(&architecture) {
         return Err(bad("general.architecture", format!("`{architecture}` is not one of llama, qwen3")));

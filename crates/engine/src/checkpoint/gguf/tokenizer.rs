@@ -14,6 +14,14 @@ const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L
 const QWEN2_WORDS: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// The expressions by which llama.cpp cuts where a file says `default`: punctuation alone, as GPT-2, digits in threes.
+const DEFAULT_WORDS: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9][0-9][0-9]",
+];
+
 /// The text of a `tokenizer.json` for the file's vocabulary; byte-level BPE only.
 ///
 /// Which words a text is cut into before the merges is a name in the file (`tokenizer.ggml.pre`); one that is not
@@ -33,12 +41,16 @@ pub fn gguf_tokenizer(file: &Gguf) -> Result<String, GgufError> {
     let pre_tokenizer = match cut {
         Some("smollm" | "starcoder" | "refact" | "command-r") => json!({"type": "Sequence", "pretokenizers": [
             {"type": "Digits", "individual_digits": true}, byte_level(true)]}),
-        Some("gpt-2" | "gpt2" | "default" | "mpt" | "olmo" | "jina-v2-en") => byte_level(true),
-        Some(_) if is_llama3 => split_by(LLAMA3_WORDS),
-        Some("qwen2") => split_by(QWEN2_WORDS),
+        Some("gpt-2" | "gpt2" | "mpt" | "olmo" | "jina-v2-en") => byte_level(true),
+        Some("default") => split_by(&DEFAULT_WORDS),
+        Some(_) if is_llama3 => split_by(&[LLAMA3_WORDS]),
+        Some("qwen2") => split_by(&[QWEN2_WORDS]),
         other => {
-            let name = other.unwrap_or("none");
-            return Err(bad("pre", format!("the way `{name}` of cutting a text into words is not known here")));
+            let reason = match other {
+                Some(name) => format!("the way `{name}` of cutting a text into words is not known here"),
+                None => "it is missing: how a text is cut into words is not known; convert the model anew".to_owned(),
+            };
+            return Err(bad("pre", reason));
         }
     };
     let kinds = file.array("tokenizer.ggml.token_type");
@@ -141,9 +153,10 @@ fn byte_level(cuts: bool) -> Json {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cuts})
 }
 
-fn split_by(expression: &str) -> Json {
-    json!({"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false},
-        byte_level(false),
-    ]})
+/// Cuts by one expression after the other.
+fn split_by(expressions: &[&str]) -> Json {
+    let split = |expression: &&str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
+    let mut steps: Vec<Json> = expressions.iter().map(split).collect();
+    steps.push(byte_level(false));
+    json!({"type": "Sequence", "pretokenizers": steps})
 }

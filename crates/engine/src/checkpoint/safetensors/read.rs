@@ -68,6 +68,21 @@ pub fn stored_tensors(bytes: &[u8], file: usize) -> Result<BTreeMap<String, Stor
     Ok(tensors.into_iter().map(stored).collect())
 }
 
+/// Fails at the first tensor, given by name and type, whose values cannot be read. Values of one byte make files too small
+/// for a model's parameters, and the type is the cause then.
+pub fn check_types<'t>(tensors: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<(), CheckpointError> {
+    for (name, dtype) in tensors {
+        if Precision::from_safetensors_name(dtype).is_none() {
+            let reason = match dtype {
+                "F64" | "I64" | "I32" => format!("type {dtype} is not one of F32, BF16, F16"),
+                _ => format!("type {dtype}, of quantised weights, is not supported: convert to F32, BF16 or F16"),
+            };
+            return Err(CheckpointError::Tensor { name: name.to_owned(), reason });
+        }
+    }
+    Ok(())
+}
+
 /// A file, a mapped file or bytes in memory.
 pub trait Source: Read + Seek {}
 

@@ -113,6 +113,7 @@ fn report(model: &Model, out: &Path, written: &Exported, output: Output) -> anyh
         "bytes": written.bytes,
         "tokenizer": model.tokenizer.is_ok(),
         "tokenizer_missing": model.tokenizer.as_ref().err(),
+        "tokenizer_problem": model.tokenizer_problem(),
         "chat_template": model.companions.has_chat_template(),
         "unused_fields": model.unused,
     });

@@ -40,6 +40,7 @@ impl Inspect {
             "path": self.path,
             "config": config,
             "problem": inspection.problem,
+            "tokenizer_problem": inspection.tokenizer_problem,
             "parameters": config.map(|config| config.parameter_count()),
             "types": inspection.kinds(),
             "bytes": inspection.bytes(),

@@ -5,10 +5,9 @@ use crate::output::Output;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use std::fs;
 use std::path::PathBuf;
-use templar_bench::training_plot::{Along, training_page};
-use templar_model::{STEPS_FILE, folder_of, read_steps};
+use templar_bench::training_plot::{Along, is_picture_or_free, training_page};
+use templar_model::{STEPS_FILE, folder, folder_of, read_steps};
 use templar_screen::count;
 
 /// Draw the loss, gradient norm and learning rate of one training or of several, as SVG.
@@ -52,11 +51,11 @@ impl Plot {
             Some(out) => out.clone(),
             None => self.folders[0].with_extension("svg"),
         };
-        if out.is_dir() {
-            return Err(Usage(format!("{} is a folder", out.display()))).advise("name a file with --out");
+        if !is_picture_or_free(&out) {
+            return Err(Usage(format!("{} exists and is no SVG", out.display()))).advise("name another --out");
         }
         let page = training_page(&runs, self.along);
-        fs::write(&out, page.svg()).with_context(|| format!("cannot write {}", out.display()))?;
+        folder::write_file(&out, page.svg().as_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
         let steps: usize = runs.iter().map(|(_, steps)| steps.len()).sum();
         let facts = json!({"file": out, "runs": runs.len(), "steps": steps});
         self.output.facts(&facts, |paint| {

@@ -111,6 +111,7 @@ impl Train {
         let mut training = match begun {
             Some(mut record) => {
                 recipe.check_same(&record.plan).map_err(usage)?;
+                self.check_same_text(&config, &record.plan.corpus)?;
                 if !limits.is_empty() {
                     record.limits = limits;
                 }
@@ -161,6 +162,17 @@ impl Train {
                     .advise("choose another --out")
             }
             None => Ok(None),
+        }
+    }
+
+    /// A training that resumes keeps its text, which is the corpus that was made of it.
+    fn check_same_text(&self, config: &Config, corpus: &Path) -> anyhow::Result<()> {
+        let Some(option) = self.source.chosen_text() else { return Ok(()) };
+        let text = text::choose(config, self.source.synthetic, None, &mut Progress::new(true))?.sources;
+        match text.differing(corpus, self.source.vocab_size)? {
+            None => Ok(()),
+            Some("text") => Err(usage(RecipeError::Differs { option })),
+            Some(option) => Err(usage(RecipeError::Differs { option })),
         }
     }
 
