@@ -236,6 +236,8 @@ impl Genesis {
         if bytes.len() > MAX_DOCUMENT_BYTES {
             return Err(GenesisError::TooLarge { actual: bytes.len(), limit: MAX_DOCUMENT_BYTES });
         }
+        // Some editors put a mark before UTF-8.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         // The version first: a document of another version may have other fields, and should be rejected for its version.
         check_version(serde_json::from_slice::<Versioned>(bytes)?.version)?;
         Ok(serde_json::from_slice(bytes)?)
@@ -315,6 +317,8 @@ mod tests {
     fn defaults_are_sound_and_come_back_from_their_document() {
         for genesis in [small(), Genesis::new(ModelConfig::tiny(256), CorpusHashes::default())] {
             assert_eq!(genesis.problems(), []);
+            let marked = format!("\u{feff}{}", genesis.to_json());
+            assert_eq!(Genesis::from_json(marked.as_bytes()).unwrap().run_id(), genesis.run_id());
             assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
         }
     }

@@ -75,6 +75,7 @@ impl PublicKey {
 
     /// Reads an SS58 address with prefix 42.
     pub fn from_ss58(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
         let wrong = |reason| KeyError::Address(text.chars().take(64).collect(), reason);
         if text.len() > 64 {
             return Err(wrong("it is too long"));
@@ -83,11 +84,12 @@ impl PublicKey {
         if bytes.len() != 35 {
             return Err(wrong("it has the wrong length"));
         }
-        if bytes[0] != SS58_PREFIX {
-            return Err(wrong("it belongs to another network; templar's addresses begin with 5"));
-        }
+        // The checksum first: a typing error can change the network as well.
         if ss58_checksum(&bytes[..33]) != bytes[33..] {
             return Err(wrong("the checksum does not match; check for a typing error"));
+        }
+        if bytes[0] != SS58_PREFIX {
+            return Err(wrong("it belongs to another network; templar's addresses begin with 5"));
         }
         let mut key = [0; 32];
         key.copy_from_slice(&bytes[1..33]);
@@ -403,6 +405,20 @@ mod tests {
         assert!(Keypair::from_phrase(&phrase).is_ok());
         let error = Keypair::from_phrase("secretword secretword").unwrap_err().to_string();
         assert!(!error.contains("secretword"), "{error}");
+    }
+
+    #[test]
+    fn a_typing_error_is_told_from_another_network_and_spaces_around_are_none() {
+        let address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+        assert_eq!(PublicKey::from_ss58(&format!(" {address}\n")), PublicKey::from_ss58(address));
+        let reason = |text: &str| PublicKey::from_ss58(text).unwrap_err().to_string();
+        for place in 1..address.len() {
+            let typo: String =
+                address.chars().enumerate().map(|(at, own)| if at == place { 'x' } else { own }).collect();
+            assert!(reason(&typo).contains("typing error") || reason(&typo).contains("length"), "{typo}");
+        }
+        // Polkadot's address of the same key.
+        assert!(reason("15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5").contains("another network"));
     }
 
     #[test]

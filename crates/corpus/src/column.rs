@@ -187,7 +187,11 @@ enum Column {
 
 fn find_column(schema: &SchemaDescriptor, name: &str) -> Column {
     let columns = schema.columns();
-    if let Some(index) = columns.iter().position(|column| column.path().string() == name) {
+    let mut named = columns.iter().enumerate().filter(|(_, column)| column.path().string() == name);
+    if let Some((index, _)) = named.next() {
+        if named.next().is_some() {
+            return Column::Other(format!("the file has more than one column \"{name}\": rename all but one"));
+        }
         return match other_than_text(&columns[index]) {
             None => Column::Text(index),
             Some(what) => Column::Other(format!("the column \"{name}\" is {what}, not a text in each row")),
@@ -318,6 +322,14 @@ mod tests {
                  is empty); 1 row with U+FFFD in place of what is no character (a, row 5)"
             );
         }
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_not_chosen_from() {
+        let schema = "message m { OPTIONAL BYTE_ARRAY text (UTF8); OPTIONAL BYTE_ARRAY text (UTF8); }";
+        let schema = SchemaDescriptor::new(Arc::new(parse_message_type(schema).unwrap()));
+        let Column::Other(what) = find_column(&schema, "text") else { panic!("one was chosen") };
+        assert!(what.contains("more than one column \"text\""), "{what}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use templar_engine::checkpoint::{
     generation_config_from_json, gguf_config, gguf_parameters, gguf_tokenizer, read_folder, unused_config_keys,
 };
 use templar_engine::{
-    Buffer, Engine, EngineError, EngineSource, MemoryNeeds, OpenRequest, TooLittleMemory, check_memory,
+    Buffer, Engine, EngineError, EngineSource, MemoryNeeds, OpenRequest, ParamLayout, TooLittleMemory, check_memory,
 };
 
 /// A config.json has a few kilobytes.
@@ -135,6 +135,16 @@ pub enum OpenError {
     /// The parameters are missing, broken, or of another model; the model's folder is at fault.
     #[error("cannot read the parameters")]
     Parameters(#[from] CheckpointError),
+    /// A parameter is NaN or infinite: whatever is computed with it is too; the model's folder is at fault.
+    #[error(
+        "{tensor} has {value} among its values: the file is damaged, or the training diverged; take an earlier model"
+    )]
+    NotFinite {
+        /// The first such tensor.
+        tensor: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// The model has no tokenizer that this program can use.
     #[error("the model has no usable tokenizer: {reason}")]
     NoTokenizer {
@@ -208,6 +218,7 @@ impl Model {
         check_parameters(path, &config)?;
         let unused = unused_keys(path)?;
         let parameters = read_folder(&config, &files, |name| read(&path.join(name)))?;
+        check_finite(&config, &parameters)?;
         let tokenizer = read_tokenizer(path, &files);
         let companions = Companions::of_folder(path)?;
         Ok(Self { config, special, parameters, tokenizer, companions, unused })
@@ -230,6 +241,7 @@ impl Model {
         let (config, special) = gguf_config(&file).map_err(broken)?;
         check_parameters(path, &config)?;
         let parameters = gguf_parameters(&file, &config).map_err(broken)?;
+        check_finite(&config, &parameters)?;
         let tokenizer = gguf_tokenizer(&file).map(String::into_bytes).map_err(|error| error.to_string());
         let companions = Companions::of_gguf(&file);
         Ok(Self { config, special, parameters, tokenizer, companions, unused: Vec::new() })
@@ -278,6 +290,17 @@ pub(crate) fn check_kind(folder: &Path, files: &BTreeMap<String, u64>) -> Result
         Some(name) if !has_parameters => Err(OpenError::Pickled { path: folder.join(name) }),
         _ => Ok(()),
     }
+}
+
+/// Rejects parameters with which nothing can be computed.
+fn check_finite(config: &ModelConfig, parameters: &[f32]) -> Result<(), OpenError> {
+    let layout = ParamLayout::new(config);
+    let wrong = layout.tensors().iter().find_map(|tensor| {
+        let values = parameters.get(tensor.range.clone()).unwrap_or_default();
+        let value = values.iter().copied().find(|value| !value.is_finite())?;
+        Some(OpenError::NotFinite { tensor: tensor.name.clone(), value })
+    });
+    wrong.map_or(Ok(()), Err)
 }
 
 /// Fails where the parameters of a model of these sizes do not fit into memory.

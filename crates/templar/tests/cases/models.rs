@@ -472,6 +472,21 @@ fn values_of_one_byte_are_told_by_their_type_and_not_by_the_size_of_the_file() {
 }
 
 #[test]
+fn values_with_which_nothing_can_be_computed_are_named_by_their_tensor() {
+    let place = Place::new();
+    let path = plain(&place, "m").join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    for command in [&["model", "import", "m", "--out", "i"][..], &["model", "generate", "m", "--prompt", "a"]] {
+        let error = place.failure(1, command);
+        assert!(error.contains("model.") && error.contains("has NaN among its values"), "{error}");
+    }
+    assert!(!place.path("i").exists());
+}
+
+#[test]
 fn two_models_in_one_folder_are_not_chosen_between() {
     let place = Place::new();
     let folder = plain(&place, "m");
