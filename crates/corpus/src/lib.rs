@@ -42,6 +42,7 @@ mod kept;
 mod kind;
 mod left_out;
 mod manifest;
+pub mod package;
 mod permutation;
 mod pieces;
 mod plain_text;

@@ -50,10 +50,7 @@ impl<O: Ops> Transformer<O> {
         }
         let extension = |ScoredPiece { cache, tokens, .. }| Extension { cache, count: <[u32]>::len(tokens) };
         let mut extensions: Vec<_> = pieces.into_iter().map(extension).collect();
-        assert!(
-            extensions.iter().all(|new| new.count <= new.cache.capacity - new.cache.filled),
-            "no room in a cache"
-        );
+        assert!(extensions.iter().all(|new| new.count <= new.cache.capacity - new.cache.filled), "no room in a cache");
         self.run_layers(ops, parameters, &Positions::of_prompt(&tokens), false, &mut extensions)?;
         if targets.is_empty() {
             return Ok(Vec::new());

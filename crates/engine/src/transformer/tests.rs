@@ -152,7 +152,8 @@ fn scores_of_branches_are_the_losses_of_whole_texts_bit_for_bit() {
             let known = stem.len() - 1;
             let mut caches: Vec<_> =
                 ends.iter().map(|end| model.branch(&mut ops, &stem_cache, known, known + end.len()).unwrap()).collect();
-            let inputs: Vec<Vec<u32>> = ends.iter().map(|end| [&stem[known..], &end[..end.len() - 1]].concat()).collect();
+            let inputs: Vec<Vec<u32>> =
+                ends.iter().map(|end| [&stem[known..], &end[..end.len() - 1]].concat()).collect();
             let pieces = caches.iter_mut().zip(&inputs).zip(ends);
             let pieces = pieces.map(|((cache, tokens), targets)| ScoredPiece { cache, tokens, targets }).collect();
             let mut scores = model.extend_scored(&mut ops, &parameters, pieces, wants_likeliest).unwrap().into_iter();
