@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use templar_base::ContentHash;
-use templar_engine::{Engine, EngineError};
+use templar_engine::{Engine, EngineError, check_memory};
 use templar_model::{Checkpoint, OpenError};
 
 /// What a kill costs at most, in computing.
@@ -198,6 +198,9 @@ impl Benchmark {
         listener(doing("reading the model", None));
         let checkpoint = Checkpoint::open(&self.model)
             .map_err(|source| BenchmarkError::Model { path: self.model.clone(), source })?;
+        let passes = Passes::new(&checkpoint.config, self.pass_tokens);
+        check_memory("the keys and values of a batch", passes.cache_bytes(&checkpoint.config))
+            .map_err(EngineError::Memory)?;
         let mut engine = checkpoint.engine(self.threads)?;
         let model_hash = hash_of(&checkpoint);
         let numerics = engine.numerics().to_string();
@@ -208,13 +211,9 @@ impl Benchmark {
             let requests = encode(&checkpoint, task, self.threads)?;
             let results = Results::new(&self.results, model_hash, &numerics, task, &requests);
             let asking = Asking { task, requests, results, stop };
-            reports.push(asking.run(engine.as_mut(), self.passes(&checkpoint), listener)?);
+            reports.push(asking.run(engine.as_mut(), passes, listener)?);
         }
         Ok(Report { model: self.model.clone(), model_hash, numerics, tasks: reports })
-    }
-
-    fn passes(&self, checkpoint: &Checkpoint) -> Passes {
-        Passes::new(&checkpoint.config, self.pass_tokens)
     }
 }
 

@@ -50,12 +50,21 @@ pub(crate) struct Passes {
 
 impl Passes {
     pub(crate) fn new(config: &ModelConfig, pass_tokens: usize) -> Self {
-        let heads = config.num_attention_heads + 2 * config.num_key_value_heads;
-        let bytes = config.num_hidden_layers * heads * config.head_dim * size_of::<f32>();
         // Beginnings are held beside the requests that branch from them.
-        let batch_tokens = (CACHE_BYTES / 2 / bytes.max(1)).clamp(1, MAX_BATCH_TOKENS);
+        let batch_tokens = (CACHE_BYTES / 2 / bytes_of_token(config)).clamp(1, MAX_BATCH_TOKENS);
         Self { batch_tokens, pass_tokens: pass_tokens.max(1) }
     }
+
+    /// What a batch holds, about; more only where one request is longer.
+    pub(crate) fn cache_bytes(&self, config: &ModelConfig) -> u64 {
+        2 * (self.batch_tokens * bytes_of_token(config)) as u64
+    }
+}
+
+/// Bytes of a token's queries, keys and values in all layers.
+fn bytes_of_token(config: &ModelConfig) -> usize {
+    let heads = config.num_attention_heads + 2 * config.num_key_value_heads;
+    (config.num_hidden_layers * heads * config.head_dim * size_of::<f32>()).max(1)
 }
 
 /// What was done so far, after each batch.
