@@ -130,7 +130,7 @@ fn behind_end(model: &Path, text: &str) -> f64 {
 }
 
 #[test]
-fn one_answer_has_a_perplexity_and_what_the_model_cannot_see_is_told() {
+fn one_answer_has_a_perplexity_and_what_the_model_cannot_see_is_reported() {
     let place = Place::new();
     model(&place, 16);
     let long = "a context that the model cannot see";
