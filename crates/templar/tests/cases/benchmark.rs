@@ -174,7 +174,7 @@ fn examples_are_put_before_each_question() {
     }
     assert!(place.failure(2, &["model", "benchmark", "m"]).contains("--tasks"));
     let same = ["model", "benchmark", "m", "--questions", "q.jsonl", "--examples", "q.jsonl", "--shots", "1"];
-    assert!(place.failure(2, &same).contains("the question of line 1 of q.jsonl is the example of line 1"));
+    assert!(place.failure(1, &same).contains("the question of line 1 of q.jsonl is the example of line 1"));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn files_that_cannot_be_used_are_named_with_a_remedy() {
     assert!(error.contains("bad.jsonl, line 2: it is no question: missing field `choices`"), "{error}");
     assert!(error.contains("docs/evaluation.md"), "{error}");
     assert!(place.failure(1, &["model", "benchmark", "m", "--questions", "none.jsonl"]).contains("none.jsonl"));
-    place.write("long.jsonl", lines(&[("c", vec![" a", &"x".repeat(65)], 0)]));
+    place.write("long.jsonl", lines(&[("c", vec![" a", "x".repeat(65).as_str()], 0)]));
     let error = place.failure(1, &["model", "benchmark", "m", "--questions", "long.jsonl"]);
     assert!(error.contains("answer 2 of the question of line 1 of long.jsonl has 65 tokens"), "{error}");
 
