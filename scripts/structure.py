@@ -29,7 +29,7 @@ FLOORS = [
     ["engine", "engine-torch", "gradient", "corpus", "chain", "wallet"],
     ["trainer", "gauntlet", "audit", "round", "ledger", "model"],
     ["record"],
-    ["node", "simulator", "dashboard", "gateway"],
+    ["node", "simulator", "dashboard", "gateway", "evaluation"],
     ["localnet", "screen", "bench", "settings"],
     ["templar"],
 ]

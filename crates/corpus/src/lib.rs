@@ -43,6 +43,7 @@ mod kind;
 mod left_out;
 mod manifest;
 mod parts;
+pub mod package;
 mod permutation;
 mod pieces;
 mod plain_text;

@@ -3,6 +3,7 @@
 mod buffers;
 mod generation;
 mod optimiser;
+mod scoring;
 
 use crate::batch::{Batch, Positions};
 use crate::generate::Generator;
@@ -11,6 +12,7 @@ use crate::muon::MuonMemory;
 use crate::numerics::NumericsId;
 use crate::ops::{Ops, OpsResult, View, ViewMut};
 use crate::optimiser::OptimiserConfig;
+use crate::scoring::Scorer;
 use crate::transformer::{GradientSum, Transformer, read, write};
 use crate::{Buffer, Engine, EngineError, SparseDelta, StepReport};
 use buffers::Buffers;
@@ -228,6 +230,10 @@ where
     }
 
     fn generator(&mut self) -> Result<&mut dyn Generator, EngineError> {
+        Ok(self)
+    }
+
+    fn scorer(&mut self) -> Result<&mut dyn Scorer, EngineError> {
         Ok(self)
     }
 }

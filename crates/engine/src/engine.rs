@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::generate::Generator;
 use crate::layout::ParamLayout;
 use crate::numerics::NumericsId;
+use crate::scoring::Scorer;
 use crate::{Buffer, EngineError, SparseDelta};
 use templar_base::ModelConfig;
 
@@ -88,5 +89,10 @@ pub trait Engine: Send {
     /// Text generation; an error if this engine has none.
     fn generator(&mut self) -> Result<&mut dyn Generator, EngineError> {
         Err(EngineError::CannotGenerate(self.device().to_owned()))
+    }
+
+    /// Scoring of texts that share their beginnings; an error if this engine has none.
+    fn scorer(&mut self) -> Result<&mut dyn Scorer, EngineError> {
+        Err(EngineError::CannotScore(self.device().to_owned()))
     }
 }

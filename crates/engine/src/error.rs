@@ -111,6 +111,25 @@ pub enum EngineError {
     /// The engine trains and judges only.
     #[error("the engine on {0} does not generate text; open another device for that")]
     CannotGenerate(String),
+    /// The engine measures whole sequences only.
+    #[error("the engine on {0} does not score texts token by token; open another device for that")]
+    CannotScore(String),
+    /// More tokens than a text has room for, or than the model has positions.
+    #[error("a text of {tokens} tokens is over the limit of {limit}; shorten it")]
+    TextTooLong {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Tokens that it may have.
+        limit: usize,
+    },
+    /// More tokens to score than tokens that predict them.
+    #[error("{targets} targets for {tokens} tokens; the caller is at fault")]
+    MoreTargets {
+        /// Tokens to score.
+        targets: usize,
+        /// Tokens that predict.
+        tokens: usize,
+    },
     /// A text came back to another engine than the one that began it.
     #[error("the text was begun by an engine of another kind; advance it with the engine that began it")]
     ForeignText,

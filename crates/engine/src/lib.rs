@@ -62,6 +62,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Scoring
+//!
+//! A [`Scorer`] tells how likely texts are, token by token; what texts share at their beginning is computed once.
+//!
+//! ```
+//! # use templar_engine::{CpuBackend, DeviceName, OpenRequest, open, preset};
+//! use templar_engine::Piece;
+//! # let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], OpenRequest::new(preset("nano", 64)?))?;
+//! let scorer = engine.scorer()?;
+//! let mut question = scorer.start(2)?;
+//! scorer.read(&mut [Piece { text: &mut question, tokens: &[1, 2], targets: &[] }], false)?;
+//! let (mut yes, mut no) = (scorer.branch(&question, 2, 3)?, scorer.branch(&question, 2, 3)?);
+//! let mut answers = [
+//!     Piece { text: &mut yes, tokens: &[3], targets: &[4] },
+//!     Piece { text: &mut no, tokens: &[3], targets: &[5] },
+//! ];
+//! let scores = scorer.read(&mut answers, false)?;
+//! assert_eq!(scores[0][0].loss, scores[1][0].loss, "with parameters of zero all tokens are as likely");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Files
 //!
 //! [`checkpoint`] reads and writes Hugging Face folders, one file or shards, segment by segment, and reads GGUF.
@@ -102,6 +123,7 @@ mod presets;
 mod reference;
 mod rope;
 mod schedule;
+mod scoring;
 mod segments;
 mod transformer;
 
@@ -129,6 +151,7 @@ pub use reference::{
     OpenModel, Reference, ReferenceError, Tolerance, TrainingDifference,
 };
 pub use schedule::{Decay, Schedule};
+pub use scoring::{Piece, ReadText, Scorer, TokenScore};
 pub use segments::{SEGMENT, Segments};
 pub use templar_base::{MatrixOptimiser, ModelConfig, RopeScaling};
 

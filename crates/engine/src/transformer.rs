@@ -10,9 +10,11 @@
 mod backward;
 mod judging;
 mod matrices;
+mod scoring;
 mod workspace;
 
 pub(crate) use backward::GradientSum;
+pub(crate) use scoring::ScoredPiece;
 
 use matrices::{LayerMatrices, Matrix, MatrixShapes, PackedLayer};
 use workspace::{LayerMemory, Workspace};

@@ -46,8 +46,41 @@ impl Checkpoint {
     /// `tokenizer_config.json` says so, once. An empty prompt becomes the token that begins a text, else the one that
     /// ends texts, after which a new text begins.
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let begin = self.begin_token();
-        let (adds_begin, adds_end) = (self.companions.flag("add_bos_token"), self.companions.flag("add_eos_token"));
+        let mut tokens = self.begun(text)?;
+        let end = self.tokenizer.end_of_text();
+        if self.companions.flag("add_eos_token") == Some(true) && tokens.last() != Some(&end) {
+            tokens.push(end);
+        }
+        if tokens.is_empty() {
+            tokens.push(self.special.begin.unwrap_or(end));
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a context and those of its continuation, as lm-evaluation-harness splits them: white space at the
+    /// context's end belongs to the continuation, whose tokens are those that the two have together after as many as the
+    /// context has alone. The context begins as [`Self::prompt`] has it, and never ends the text; it has at least one
+    /// token. The continuation has none where the tokenizer joins it to the context.
+    pub fn continuation(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
+        let start = context.trim_end();
+        let mut whole = self.begun(&format!("{context}{continuation}"))?;
+        let mut tokens = self.begun(start)?;
+        // Of a post-processor that ends every text.
+        let end = self.tokenizer.end_of_text();
+        if tokens.last() == Some(&end) && whole.last() == Some(&end) {
+            tokens.pop();
+            whole.pop();
+        }
+        let rest = whole.split_off(tokens.len().min(whole.len()));
+        if tokens.is_empty() {
+            tokens.push(self.special.begin.unwrap_or(end));
+        }
+        Ok((tokens, rest))
+    }
+
+    /// The tokens of a text with what begins it.
+    fn begun(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let (begin, adds_begin) = (self.begin_token(), self.companions.flag("add_bos_token"));
         let mut tokens = self.tokenizer.encode_prompt(text, adds_begin != Some(false))?;
         if let (Some(true), Some(begin)) = (adds_begin, begin)
             && tokens.first() != Some(&begin)
@@ -57,13 +90,6 @@ impl Checkpoint {
         // A prompt may spell the begin token itself.
         if begin.is_some_and(|begin| tokens.starts_with(&[begin, begin])) {
             tokens.remove(0);
-        }
-        let end = self.tokenizer.end_of_text();
-        if adds_end == Some(true) && tokens.last() != Some(&end) {
-            tokens.push(end);
-        }
-        if tokens.is_empty() {
-            tokens.push(self.special.begin.unwrap_or(end));
         }
         Ok(tokens)
     }

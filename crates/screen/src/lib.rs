@@ -27,6 +27,7 @@ pub mod access;
 pub mod account;
 pub mod arguments;
 pub mod audit;
+pub mod benchmark;
 pub mod bounds;
 mod chart;
 pub mod checkpoints;

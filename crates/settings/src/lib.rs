@@ -8,14 +8,17 @@
 //! assert_eq!(Setting::find(|setting| setting.name() == "threads"), Some(Setting::Threads));
 //! ```
 
+mod benchmark_flags;
 mod config;
 pub mod engine;
 mod error;
 mod flags;
 mod ledger_flags;
 mod run_flags;
+mod sampling_flags;
 mod training_flags;
 
+pub use benchmark_flags::BenchmarkFlags;
 pub use config::Config;
 pub use error::SettingsError;
 pub use flags::{
@@ -25,6 +28,7 @@ pub use flags::{
 
 pub use ledger_flags::GenesisFlags;
 pub use run_flags::{DocumentsName, MergingFlags, ModelFlags, OptimiserName, PlaceFlags, TrainingFlags, WindowFlags};
+pub use sampling_flags::SamplingFlags;
 pub use training_flags::{LimitFlags, RecipeFlags, SourceFlags, interval};
 
 use std::fmt;

@@ -131,3 +131,47 @@ fn texts_that_grow_together_get_the_logits_that_each_gets_alone_bit_for_bit() {
         }
     }
 }
+
+#[test]
+fn scores_of_branches_are_the_losses_of_whole_texts_bit_for_bit() {
+    // More logits than one block of a loss holds.
+    let config = ModelConfig { qk_norm: true, initializer_range: 0.2, ..preset("nano", 1100).unwrap() };
+    let parameters = initial_parameters(&config, [1; 32]);
+    let stem: Vec<u32> = (0..90).map(|place| place * place % 1097).collect();
+    let ends: [&[u32]; 3] = [&[5], &[6, 7, 8, 9], &[10, 11]];
+    for isa in Isa::available() {
+        let mut ops = Cpu::new(isa, 2).unwrap();
+        let mut model = Transformer::new(&mut ops, config.clone()).unwrap();
+        let mut stem_cache = model.cache(&mut ops, stem.len()).unwrap();
+        for tokens in stem.chunks(40) {
+            let piece = ScoredPiece { cache: &mut stem_cache, tokens, targets: &[] };
+            assert!(model.extend_scored(&mut ops, &parameters, vec![piece], false).unwrap().is_empty());
+        }
+        for wants_likeliest in [false, true] {
+            // The last token of the stem is read once more by each end, whose first token it predicts.
+            let known = stem.len() - 1;
+            let mut caches: Vec<_> =
+                ends.iter().map(|end| model.branch(&mut ops, &stem_cache, known, known + end.len()).unwrap()).collect();
+            let inputs: Vec<Vec<u32>> =
+                ends.iter().map(|end| [&stem[known..], &end[..end.len() - 1]].concat()).collect();
+            let pieces = caches.iter_mut().zip(&inputs).zip(ends);
+            let pieces = pieces.map(|((cache, tokens), targets)| ScoredPiece { cache, tokens, targets }).collect();
+            let mut scores = model.extend_scored(&mut ops, &parameters, pieces, wants_likeliest).unwrap().into_iter();
+            for end in ends {
+                let tokens = [&stem[..], end].concat();
+                let length = tokens.len() - 1;
+                let whole = Positions::new(&crate::Batch::new(tokens, 1, length), 1100).unwrap();
+                let losses = model.losses(&mut ops, &parameters, &whole).unwrap();
+                let logits = model.all_logits(&mut ops, &parameters, &whole).unwrap();
+                for place in length - end.len()..length {
+                    let score = scores.next().unwrap();
+                    assert_eq!(score.loss.to_bits(), losses[place].to_bits(), "{isa}");
+                    let row = &logits[place * 1100..(place + 1) * 1100];
+                    let best = (0..1100).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+                    let is_likeliest = best == whole.targets[place] as usize;
+                    assert_eq!(score.is_likeliest, wants_likeliest.then_some(is_likeliest));
+                }
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! `templar model`.
 
+mod benchmark;
 mod chat;
 mod check;
 mod convert;
@@ -8,7 +9,6 @@ mod generate;
 mod inspect;
 mod plot;
 mod presets;
-mod sampling;
 mod train;
 
 use super::up::setup_advice;
@@ -75,6 +75,7 @@ pub struct Model {
 enum Action {
     Train(Box<train::Train>),
     Evaluate(evaluate::Evaluate),
+    Benchmark(benchmark::Benchmark),
     Generate(generate::Generate),
     Chat(chat::Chat),
     Presets(presets::Presets),
@@ -91,6 +92,7 @@ impl Model {
         match self.action {
             Action::Train(train) => train.run(config),
             Action::Evaluate(evaluate) => evaluate.run(config),
+            Action::Benchmark(benchmark) => benchmark.run(config),
             Action::Generate(generate) => generate.run(config),
             Action::Chat(chat) => chat.run(config),
             Action::Presets(presets) => presets.run(),

@@ -1,5 +1,6 @@
 //! Everyday inputs that went wrong once, by the kind of fault. docs/cases.md names the test of each.
 
+mod benchmark;
 mod commands;
 mod keys;
 mod model_files;

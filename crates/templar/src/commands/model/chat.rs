@@ -1,8 +1,7 @@
 //! `templar model chat`.
 
-use super::sampling::SamplingFlags;
 use super::{local_or, open_checkpoint};
-use crate::config::{Config, DataFlag, ThreadsFlag};
+use crate::config::{Config, DataFlag, SamplingFlags, ThreadsFlag};
 use crate::output::{foreign, print, print_piece, write_piece};
 use anyhow::Context;
 use clap::Args;

@@ -1,8 +1,7 @@
 //! `templar model generate`.
 
 use super::open_checkpoint;
-use super::sampling::SamplingFlags;
-use crate::config::{Config, ThreadsFlag};
+use crate::config::{Config, SamplingFlags, ThreadsFlag};
 use crate::output::{Output, foreign, print, print_piece, write_piece};
 use clap::Args;
 use serde_json::json;

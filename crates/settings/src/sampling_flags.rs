@@ -1,8 +1,8 @@
-//! How the next token is chosen: flags that `generate` and `chat` share.
+//! How the next token is chosen: flags that every command that generates text has.
 
-use crate::bounds;
 use clap::Args;
 use templar_model::Sampling;
+use templar_screen::bounds;
 
 /// How the next token is chosen.
 #[derive(Debug, Args)]
