@@ -178,6 +178,20 @@ impl std::fmt::Display for KindFound {
 }
 
 impl SourceError {
+    /// What to do next, where that does not follow from the error.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::MoreKinds { .. } => {
+                Some("say which with --text-kind text, json-lines, parquet or all; or name the files with --text")
+            }
+            Self::OnlyDescribed { .. } => {
+                Some("write the data as Parquet or JSON lines; or take what is there with --text-kind all")
+            }
+            Self::NoFiles { .. } => Some("name the files themselves to have them read as plain text"),
+            _ => None,
+        }
+    }
+
     /// A source without a document, with what it had instead.
     pub(crate) fn empty(name: &str, tally: &Tally) -> Self {
         Self::Empty { name: name.to_owned(), why: tally.to_string() }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use templar_corpus::default_text::default_text;
-use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, SourceError, TextSources, Tokens};
+use templar_corpus::{Corpus, FoundText, KeepProgress, LeftOut, TextSources, Tokens};
 use templar_screen::corpus::{show_build, show_left_out, source_remark, synthetic_remark, synthetic_source};
 use templar_screen::{Progress, printable, size};
 
@@ -71,15 +71,9 @@ fn chosen(sources: TextSources, mut remarks: Vec<String>) -> ChosenText {
 /// Finds the text of the configuration.
 pub fn find(config: &Config, progress: &mut Progress) -> anyhow::Result<FoundText> {
     let found = FoundText::find(config.text_paths(), &config.read_options()?, &mut |what| progress.note(what));
-    found.map_err(|error| match error {
-        SourceError::MoreKinds { .. } => {
-            advice(error, "say which with --text-kind text, json-lines, parquet or all; or name the files with --text")
-        }
-        SourceError::OnlyDescribed { .. } => {
-            advice(error, "write the data as Parquet or JSON lines; or take what is there with --text-kind all")
-        }
-        SourceError::NoFiles { .. } => advice(error, "name the files themselves to have them read as plain text"),
-        error => error.into(),
+    found.map_err(|error| match error.remedy() {
+        Some(remedy) => advice(error, remedy),
+        None => error.into(),
     })
 }
 

@@ -172,7 +172,7 @@ impl Train {
         match text.differing(corpus, self.source.vocab_size)? {
             None => Ok(()),
             Some("text") => Err(usage(RecipeError::Differs { option })),
-            Some(option) => Err(usage(RecipeError::Differs { option })),
+            Some(other) => Err(usage(RecipeError::Differs { option: other })),
         }
     }
 
