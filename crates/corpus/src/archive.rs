@@ -35,7 +35,7 @@ pub(crate) fn file_of_zip(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {
 /// The paths of the files of a zip archive.
 pub(crate) fn names_of_zip(bytes: &[u8]) -> io::Result<Vec<String>> {
     let archive = ZipArchive::new(Cursor::new(bytes))?;
-    archive.file_names().map(|name| Ok(name?.into_owned())).collect()
+    Ok(archive.file_names().map(str::to_owned).collect())
 }
 
 fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {

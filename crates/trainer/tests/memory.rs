@@ -116,11 +116,16 @@ fn holds_this_much(error_feedback_values: FeedbackValues, copies: f64) {
     trainer.begin(data(0)).unwrap();
     trainer.step().unwrap().unwrap();
     let standing = bytes_in_use() - before;
+    let told = |what: &str, bytes: usize| {
+        println!("{error_feedback_values:?}, {what}: {:.3} copies", bytes as f64 / copy as f64)
+    };
+    told("standing", standing);
     assert!(standing as f64 <= copies * copy as f64, "standing: {standing} bytes, a copy is {copy}");
 
     let mut keep = Counting::default();
     let mut sealed = None;
     let peak = peak_bytes_of(|| sealed = Some(trainer.seal(Window(0), start, &mut keep).unwrap()));
+    told("seal", peak);
     assert!(peak as f64 <= 0.1 * copy as f64, "seal: {peak} bytes more, a copy is {copy}");
     assert_eq!(keep.feedback, config.parameter_count());
 
@@ -130,6 +135,7 @@ fn holds_this_much(error_feedback_values: FeedbackValues, copies: f64) {
     let step = OuterStep::of(&rules.outer, Window(0));
     let outcome = Outcome { aggregate: Some(&aggregate), step: &step };
     let peak = peak_bytes_of(|| trainer.apply(Window(0), outcome, &mut keep).unwrap());
+    told("apply", peak);
     assert!(peak as f64 <= 0.1 * copy as f64, "apply: {peak} bytes more, a copy is {copy}");
     assert_eq!(keep.shared, config.parameter_count());
 
@@ -140,5 +146,6 @@ fn holds_this_much(error_feedback_values: FeedbackValues, copies: f64) {
     trainer.seal(Window(1), start, &mut keep).unwrap();
     let outcome = Outcome { aggregate: None, step: &step };
     let peak = peak_bytes_of(|| trainer.apply(Window(1), outcome, &mut keep).unwrap());
+    told("null window", peak);
     assert!(peak as f64 <= 0.1 * copy as f64, "null window: {peak} bytes more, a copy is {copy}");
 }
