@@ -79,7 +79,8 @@ fn a_network_is_watched_measured_and_packed_and_its_page_outlives_it() {
     let no_folder = place.failure(1, &["record", "pack", "--out", "nowhere/run.record", "--data", text(&data)]);
     assert!(no_folder.contains("nowhere") && !no_folder.contains("--overwrite"), "{no_folder}");
     // Bug: whoever watched a network that stopped was told, when asked to end, that it continues.
-    let watcher = place.start(&["watch", "--json", "--data", text(&data)]);
+    let mut watcher = place.start(&["watch", "--json", "--data", text(&data)]);
+    watcher.wait_for(|event| event["event"] == "watching");
     let (code, summary) = up.interrupt();
     assert_eq!((code, &summary["event"]), (Some(0), &"summary".into()));
     let (code, last) = watcher.end();
