@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What is kept of a rank's standard error.
@@ -31,6 +32,8 @@ pub(super) struct Rank {
     /// None once it was asked to end.
     input: Option<ChildStdin>,
     said: Arc<Mutex<VecDeque<u8>>>,
+    /// Reads what it says, to the end.
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Rank {
@@ -48,14 +51,14 @@ impl Rank {
         let mut child = command.spawn()?;
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let said = Arc::new(Mutex::new(VecDeque::new()));
-        let rank = Self { child, input, said: Arc::clone(&said) };
+        let mut rank = Self { child, input, said: Arc::clone(&said), listener: None };
         if let Some(output) = output {
             let thread = std::thread::Builder::new().name(format!("rank {number}"));
             thread.spawn(move || listen(&mut BufReader::new(output), number, &heard))?;
         }
         if let Some(errors) = errors {
             let thread = std::thread::Builder::new().name(format!("rank {number} errors"));
-            thread.spawn(move || keep_last(errors, &said))?;
+            rank.listener = Some(thread.spawn(move || keep_last(errors, &said))?);
         }
         Ok(rank)
     }
@@ -84,11 +87,21 @@ impl Rank {
         let end = Instant::now() + ENDING;
         loop {
             match self.child.try_wait() {
-                Ok(Some(status)) => return status.to_string(),
+                Ok(Some(status)) => {
+                    self.hear_out(end);
+                    return status.to_string();
+                }
                 Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
                 Ok(None) => return "its output closed".to_owned(),
                 Err(error) => return error.to_string(),
             }
+        }
+    }
+
+    /// Waits until all that it said was read. What it started itself may hold the pipe open for longer.
+    fn hear_out(&self, until: Instant) {
+        while self.listener.as_ref().is_some_and(|listener| !listener.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

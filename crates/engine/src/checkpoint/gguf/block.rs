@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(BlockType::Q8_0.size_of(&[2, 32]), Some(68));
         assert_eq!(BlockType::Q4_0.size_of(&[32, 33]), None);
         assert_eq!((BlockType::Q6K.size_of(&[2, 256]), BlockType::Q6K.size_of(&[2, 255])), (Some(420), None));
-        assert_eq!((BlockType::Other(99).size_of(&[7]), BlockType::Other(99).name()), (Some(0), "type 99".into()));
+        assert_eq!((BlockType::Other(99).size_of(&[7]), BlockType::Other(99).name()), (Some(0), "number 99".into()));
         assert_eq!((BlockType::Other(11).name(), BlockType::Other(11).decode(&[0; 110])), ("Q3_K".into(), None));
         assert_eq!(BlockType::Plain(Precision::F16).size_of(&[3, 5]), Some(30));
         assert_eq!(BlockType::Plain(Precision::F32).size_of(&[usize::MAX, 2]), None);
