@@ -87,7 +87,7 @@ pub struct Comparison {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub outer_rates: Vec<u16>,
-    /// Momenta of the outer step that diloco is tried with, in hundredths [90]
+    /// Momenta of the outer step that diloco is tried with, in hundredths; 90 by default
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=99))]
     pub momenta: Vec<u8>,
