@@ -45,7 +45,7 @@ pub struct TokenScore {
 
 /// Scoring of an engine, at its present parameters; see [`crate::Engine::scorer`].
 pub trait Scorer: Send {
-    /// A text of which nothing is read, with room for so many tokens; its memory is allocated at once.
+    /// A text of which nothing is read, with room for `positions` tokens; its memory is allocated at once.
     fn start(&mut self, positions: usize) -> Result<ReadText, EngineError>;
 
     /// A text that begins with the first `tokens` tokens of another, with room for `positions` tokens in all. What was

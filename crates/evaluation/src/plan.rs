@@ -32,7 +32,7 @@ pub(crate) fn order(requests: &[Request], wanted: impl Iterator<Item = usize>) -
     order
 }
 
-/// Cuts an order into batches of so many tokens; a request that is longer is a batch of its own.
+/// Cuts an order into batches of at most `tokens` tokens; a request that is longer is a batch of its own.
 pub(crate) fn batches<'a>(requests: &[Request], order: &'a [usize], tokens: usize) -> Vec<&'a [usize]> {
     let (mut batches, mut start, mut held) = (Vec::new(), 0, 0);
     for (place, &number) in order.iter().enumerate() {

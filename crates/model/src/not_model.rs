@@ -23,7 +23,7 @@ pub(crate) fn instead_of_gguf(path: &Path, bytes: &[u8]) -> Option<String> {
             "a zip archive, or pickled by PyTorch: unpack it, or save the model as safetensors".to_owned()
         }
         () if starts(&[b"lmgg", b"fmgg", b"tjgg", b"algg", b"ggml", b"ggjt"]) => {
-            "of a format before GGUF: convert the model anew with llama.cpp".to_owned()
+            "of a format before GGUF: convert the model again with llama.cpp".to_owned()
         }
         () if text.starts_with(b"<") => {
             "a web page: what was downloaded is an answer of the server, not the file".to_owned()

@@ -492,7 +492,7 @@ fn a_folder_or_file_with_something_else_in_it_is_never_replaced() {
         assert_eq!(fs::read_to_string(place.path("thesis/chapter.txt")).unwrap(), "years of work");
         assert_eq!(fs::read_to_string(place.path("notes.txt")).unwrap(), "mine");
     }
-    // A picture is drawn anew over the old one.
+    // A picture is drawn again over the old one.
     for _ in 0..2 {
         place.stdout(&["model", "plot", "m", "--out", "loss.svg"]);
     }

@@ -17,7 +17,7 @@ pub enum GgufError {
     #[error("GGUF version {0} is not supported, only 2 and 3 are; convert the file anew")]
     Version(u32),
     /// Written for a machine of the other byte order.
-    #[error("the GGUF file is big-endian: convert the model anew, for a little-endian machine")]
+    #[error("the GGUF file is big-endian: convert the model again, for a little-endian machine")]
     BigEndian,
     /// The bytes end too early.
     #[error("the GGUF file is cut off in {0}")]

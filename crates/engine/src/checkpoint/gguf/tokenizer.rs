@@ -48,7 +48,7 @@ pub fn gguf_tokenizer(file: &Gguf) -> Result<String, GgufError> {
         other => {
             let reason = match other {
                 Some(name) => format!("the way `{name}` of cutting a text into words is not known here"),
-                None => "it is missing: how a text is cut into words is not known; convert the model anew".to_owned(),
+                None => "it is missing: how a text is cut into words is not known; convert the model again".to_owned(),
             };
             return Err(bad("pre", reason));
         }
