@@ -45,8 +45,9 @@ async fn buckets_grow_to_what_the_genesis_keeps_and_no_further() {
     let story = world.story();
     let (full, later) = (KEPT as usize + 2, 2 * KEPT as usize + 1);
     for (name, sizes) in &sizes {
-        let most = |sizes: &[u64]| sizes.iter().copied().max().unwrap_or_default();
-        let (at_first, at_last) = (most(&sizes[full..later]), most(&sizes[later..]));
+        let at_first = sizes[full..later].iter().copied().max().unwrap_or_default();
+        // On a busy machine a deletion may come after the look; what grows without end is larger at every look.
+        let at_last = sizes[later..].iter().copied().min().unwrap_or_default();
         // Payloads and aggregates have not all the same size.
         assert!(at_last <= at_first + at_first / 10, "{name}: {sizes:?}\n{story}");
         assert!(at_first > sizes[0], "{name} keeps nothing: {sizes:?}\n{story}");
