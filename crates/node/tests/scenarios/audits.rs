@@ -2,7 +2,7 @@
 
 use crate::network::{Act, Plan, World};
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{Genesis, Uid, Window};
+use templar_base::{FeedbackValues, Genesis, Uid, Window};
 use templar_gauntlet::{Rejection, Standing};
 use templar_node::{AuditResult, JournalEntry, verify_evidence};
 
@@ -28,7 +28,12 @@ fn findings(world: &mut World, name: &str) -> BTreeMap<(Window, Uid), AuditResul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn honest_miners_agree_also_after_a_restart_and_a_cheat_is_proven() {
     let adversaries = vec![Act::OtherText, Act::Honest];
-    let mut world = World::new(Plan { adversaries, genesis: audit_all, ..Plan::new("audits", 2, 2) }).await;
+    // With the error feedback in bfloat16, which a restart reads back and audits round as miners do.
+    let genesis = |genesis: &mut Genesis| {
+        audit_all(genesis);
+        genesis.outer.error_feedback_values = FeedbackValues::Bf16;
+    };
+    let mut world = World::new(Plan { adversaries, genesis, ..Plan::new("audits", 2, 2) }).await;
     // Not when payloads are sealed: whoever starts then may have done no step.
     let middle = world.run.phases.apply(Window(1));
     world.run_to(middle).await;
