@@ -12,6 +12,8 @@ trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
 python3 -m venv "$scratch/python"
 "$scratch/python/bin/pip" install -q awscli boto3 s3cmd
+# No TLS here: what a machine trusts besides is of no use, and rclone stumbles over it.
+unset AWS_CA_BUNDLE
 export PATH="$scratch/python/bin:$PATH" HOME="$scratch"
 endpoint=http://127.0.0.1:$port
 "$templar" bucket key add bucket-1 --data "$scratch/data" --endpoint "$endpoint" --json > "$scratch/key.json" 2>/dev/null

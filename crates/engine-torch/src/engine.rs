@@ -7,7 +7,7 @@ use crate::requests::{Pace, name_of, put_batches, put_delta, same_of, sum_of};
 use crate::{MAX_RANKS, TORCH_VERSION, TorchError, TorchOptions};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use templar_base::{MatrixOptimiser, ModelConfig};
+use templar_base::ModelConfig;
 use templar_engine::{
     Batch, Buffer, Engine, EngineError, MemoryNeeds, NumericsId, OpenRequest, OptimiserConfig, ParamLayout,
     SparseDelta, StepReport,
@@ -41,9 +41,6 @@ impl TorchEngine {
         optimiser.check()?;
         if !(1..=MAX_RANKS).contains(&options.ranks) {
             return Err(TorchError::RankCount(options.ranks).into());
-        }
-        if optimiser.hidden_matrices == MatrixOptimiser::Muon {
-            return Err(TorchError::Muon.into());
         }
         MemoryNeeds::check_parameters("the model", &config).map_err(EngineError::Memory)?;
         let layout = ParamLayout::new(&config);
@@ -174,6 +171,7 @@ fn opening(
             "epsilon": optimiser.epsilon,
             "weight_decay": optimiser.weight_decay,
             "clip_norm": clip_norm,
+            "hidden_matrices": optimiser.hidden_matrices,
         },
         "device": kind,
         "precision": options.precision.name(),

@@ -102,9 +102,6 @@ pub enum TorchError {
     /// A number of ranks that cannot be.
     #[error("{0} ranks cannot be started; choose 1 to {MAX_RANKS}")]
     RankCount(usize),
-    /// The optimiser is one that this engine does not have.
-    #[error("the PyTorch engine has AdamW only, and this model is trained with Muon; use the CPU engine for it")]
-    Muon,
 }
 
 /// More ranks than any machine has GPUs.
@@ -131,8 +128,7 @@ impl TorchError {
             | Self::Refused { .. }
             | Self::RequestTooLong
             | Self::Exchange { .. }
-            | Self::RankCount(_)
-            | Self::Muon => false,
+            | Self::RankCount(_) => false,
         }
     }
 }

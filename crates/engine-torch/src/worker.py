@@ -246,6 +246,71 @@ def mapped(path, dtype=torch.float32):
     return torch.from_file(path, shared=True, size=os.path.getsize(path) // 4, dtype=dtype)
 
 
+# Muon. The formulas and their sources are at the top of the native engine's `muon.rs`; so are these numbers.
+
+MOMENTUM = 0.95
+POLYNOMIAL = 3.4445, -4.7750, 2.0315
+ROUNDS = 5
+USUAL_STEP = 0.2
+
+
+def orthogonal(direction, dtype):
+    """A matrix with the same singular vectors, and all singular values near 1."""
+    x = (direction / (torch.linalg.vector_norm(direction, dtype=torch.float64) + 1e-7)).to(dtype)
+    is_tall = x.shape[0] > x.shape[1]
+    x = x.T if is_tall else x
+    a, b, c = POLYNOMIAL
+    for _ in range(ROUNDS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return (x.T if is_tall else x).float().contiguous()
+
+
+class Muon:
+    """Moves the matrices of the layers. A rank gathers and works on every WORLD-th of them, and gives the others the
+    result; so it holds three whole matrices at most, and the ranks work at the same time."""
+
+    def __init__(self, parameters, weight_decay, dtype):
+        self.parameters, self.weight_decay, self.dtype = parameters, weight_decay, dtype
+        self.moves = set(parameters)
+        self.clear()
+
+    def clear(self):
+        # Second moments have no use here. Somebody may write some all the same, and read them back.
+        self.momenta, self.second_moments = {}, {}
+
+    def tensor_of(self, what, parameter, makes):
+        tensors = {"first_moment": self.momenta, "second_moment": self.second_moments}[what]
+        if makes and parameter not in tensors:
+            tensors[parameter] = torch.zeros_like(parameter)
+        return tensors.get(parameter)
+
+    def direction(self, parameter):
+        """Updates the running mean; gives Nesterov's look ahead, whole on every rank."""
+        momentum, gradient = self.tensor_of("first_moment", parameter, True), parameter.grad
+        momentum.mul_(MOMENTUM).add_(gradient, alpha=1 - MOMENTUM)
+        direction = momentum * MOMENTUM + gradient * (1 - MOMENTUM)
+        return direction.full_tensor() if isinstance(direction, DTensor) else direction
+
+    @torch.no_grad()
+    def step(self, learning_rate):
+        for first in range(0, len(self.parameters), WORLD):
+            group, own = self.parameters[first : first + WORLD], None
+            for rank, parameter in enumerate(group):
+                direction = self.direction(parameter)
+                if rank == RANK:
+                    own = orthogonal(direction, self.dtype)
+            for rank, parameter in enumerate(group):
+                moved = own if rank == RANK else torch.empty(parameter.shape, device=parameter.device)
+                if WORLD > 1:
+                    dist.broadcast(moved, rank)
+                low, high = rows_of(parameter.shape[0], RANK, WORLD) if isinstance(parameter, DTensor) else (0, None)
+                size = USUAL_STEP * math.sqrt(max(parameter.shape))
+                here = local(parameter)
+                here.mul_(1 - learning_rate * self.weight_decay)
+                here.add_(moved[low:high].flatten(), alpha=-learning_rate * size)
+
+
 # The worker.
 
 
@@ -274,8 +339,15 @@ class Worker:
         self.shards, self.parameters = Shards(self.model), list(self.model.parameters())
         settings = request["optimiser"]
         self.clip = math.inf if settings["clip_norm"] is None else settings["clip_norm"]
-        decayed = [p for p in self.parameters if p.dim() > 1]
+        hidden = []
+        if settings["hidden_matrices"] == "muon":
+            named = self.model.named_parameters()
+            hidden = [p for name, p in named if p.dim() > 1 and name.startswith("model.layers.")]
+        dtype = torch.bfloat16 if request["precision"] == "bf16" else torch.float32
+        self.muon = Muon(hidden, settings["weight_decay"], dtype)
+        decayed = [p for p in self.parameters if p.dim() > 1 and p not in self.muon.moves]
         others = [p for p in self.parameters if p.dim() < 2]
+        self.adamw = decayed + others
         groups = [dict(params=decayed, weight_decay=settings["weight_decay"]), dict(params=others, weight_decay=0.0)]
         betas = settings["beta1"], settings["beta2"]
         self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings["epsilon"], fused=True)
@@ -322,6 +394,8 @@ class Worker:
             if parameter.grad is None and makes:
                 parameter.grad = torch.zeros_like(parameter)
             return parameter.grad
+        if parameter in self.muon.moves:
+            return self.muon.tensor_of(what, parameter, makes)
         if not makes and not self.optimiser.state[parameter]:
             return None
         return self.state_of(parameter)[{"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}[what]]
@@ -348,9 +422,12 @@ class Worker:
         if what == "gradient":
             self.unscale()
         for parameter, low, high, place in self.shards.within(start, request["count"]):
-            here = local(self.tensor_of(what, parameter, True))[low:high]
-            here.copy_(file[place - start : place - start + high - low])
+            there = file[place - start : place - start + high - low]
             copied += high - low
+            tensor = self.tensor_of(what, parameter, bool(there.any()))
+            # Zeros need no tensor: none stands for them.
+            if tensor is not None:
+                local(tensor)[low:high].copy_(there)
         return {"copied": copied}
 
     def unscale(self):
@@ -411,7 +488,8 @@ class Worker:
         """The gradient of the mean loss over all targets; gives that mean, the gradient's norm, and their number."""
         batches = [self.batch(place, file) for place in places]
         total = sum(counted for _, counted in batches)
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         self.gradient_scale = 1.0
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for passes, _ in batches:
@@ -439,11 +517,12 @@ class Worker:
         if norm > self.clip:
             self.gradient_scale = self.clip / norm
             torch._foreach_mul_([local(parameter.grad) for parameter in self.parameters], self.gradient_scale)
-        for parameter in self.parameters:
+        for parameter in self.adamw:
             self.state_of(parameter)
         for group in self.optimiser.param_groups:
             group["lr"] = request["learning_rate"]
         self.optimiser.step()
+        self.muon.step(request["learning_rate"])
         return {"loss": loss, "gradient_norm": norm, "tokens": total}
 
     def gradient(self, request):
@@ -487,12 +566,13 @@ class Worker:
         return {"rows": rows}
 
     def set_step(self, request):
-        for parameter in self.parameters:
+        for parameter in self.adamw:
             self.state_of(parameter)["step"].fill_(float(request["step"]))
         return {}
 
     def reset(self, request):
         self.optimiser.state.clear()
+        self.muon.clear()
         return {}
 
     def recompute(self, request):

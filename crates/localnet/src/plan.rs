@@ -1,8 +1,8 @@
 //! The rules of a local run, fitted to this machine and its text.
 
-use crate::fit::{EVALUATION_PERCENT, Fit, Tokens};
+use crate::fit::{EVALUATION_PERCENT, EVALUATION_SEQUENCES, Fit, LEAST_BATCHES, Most, SEQUENCES_PER_BATCH, Tokens};
 use crate::{RuleName, SetupError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use templar_base::{
     BlockHash, BlockNumber, ContentHash, CorpusHashes, FirstParameters, Genesis, InnerSchedule, ModelConfig, Netuid,
     OuterRule, RateDecay, TensorClass, WindowBudget,
@@ -15,6 +15,20 @@ use templar_gradient::state_hash;
 pub const BLOCK_TIME_MS: u64 = 500;
 /// A miner gets this many times the batches that it is expected to need, so that no machine runs out of work.
 const SPARE_BATCHES: f64 = 2.0;
+/// Windows that `up` chooses are between these: shorter ones have no time for their phases, and of longer ones a newcomer
+/// sees none in good time. Where even the least judging takes longer, they are longer.
+const SHORTEST_USUAL_SECONDS: u64 = 16;
+const LONGEST_USUAL_SECONDS: u64 = 300;
+/// A window is this many times as long as what a validator computes: it judges in a part of it, beside miners.
+const WINDOWS_TO_JUDGING: f64 = 5.0;
+/// The same where somebody chose the window's length: validators have a bit more than half of it.
+const LEAST_WINDOWS_TO_JUDGING: f64 = 2.0;
+/// Times that a validator computes a gradient of the text of judgement, in a window without doubts.
+const PASSES_OF_JUDGING: f64 = 2.0;
+/// A sequence that takes longer is measured once.
+const SLOW_SEQUENCE: Duration = Duration::from_secs(1);
+/// The least that contributions are measured on: a sequence for each of its parts.
+const LEAST_EVALUATION: usize = EVALUATION_SEQUENCES[EVALUATION_SEQUENCES.len() - 1];
 /// Miners that the text is fitted to beyond those of the start: more than these may join, and meet more often.
 const EXPECTED_GUESTS: u16 = 2;
 /// Half of all: on one machine bytes cost nothing, and what is merged of dense payloads is less noise. In a simulated
@@ -69,48 +83,115 @@ pub struct Inputs<'a> {
 #[derive(Debug, Clone)]
 pub struct Plan {
     genesis: Genesis,
-    fit: Fit,
+    remark: Option<String>,
 }
 
-/// Seconds of one inner step alone on one core.
-fn measure_step(source: &EngineSource, model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
+/// Seconds that training on one sequence of the usual length takes, alone on this machine.
+fn measure_sequence(source: &EngineSource, model: &ModelConfig, params: &[f32]) -> Result<f64, EngineError> {
     let mut engine = source.open(OpenRequest::new(model.clone()))?;
     engine.write(Buffer::Parameters, 0, params)?;
-    let (sequences, length) = (Fit::USUAL.sequences_per_batch, Fit::USUAL.sequence_length);
-    let count = sequences * (length + 1);
-    let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
-    let batch = [Batch::new(tokens, sequences, length)];
-    engine.train_step(&batch, 1e-4)?;
+    let batch = |sequences: usize| {
+        let count = sequences * (Fit::USUAL.sequence_length + 1);
+        let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
+        [Batch::new(tokens, sequences, Fit::USUAL.sequence_length)]
+    };
     let begun = Instant::now();
-    let mut steps = 0u32;
+    engine.train_step(&batch(1), 1e-4)?;
+    let first = begun.elapsed();
+    // A large model: what a first step takes beside the work is little, and more steps would take minutes.
+    if first > SLOW_SEQUENCE {
+        return Ok(first.as_secs_f64());
+    }
+    let usual = batch(Fit::USUAL.sequences_per_batch);
+    engine.train_step(&usual, 1e-4)?;
+    let begun = Instant::now();
+    let mut steps = 0usize;
     while begun.elapsed().as_millis() < 600 || steps < 2 {
-        engine.train_step(&batch, 1e-4)?;
+        engine.train_step(&usual, 1e-4)?;
         steps += 1;
     }
-    Ok(begun.elapsed().as_secs_f64() / f64::from(steps))
+    Ok(begun.elapsed().as_secs_f64() / (steps * Fit::USUAL.sequences_per_batch) as f64)
+}
+
+/// Who shares a machine.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    miners: usize,
+    validators: usize,
+    cores: usize,
+}
+
+/// What a machine manages in a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pace {
+    window_seconds: u64,
+    /// Sequences of an inner step, and those that contributions are measured on, at most.
+    most: Most,
+    /// Steps of a miner in a window.
+    steps: f64,
+}
+
+impl Pace {
+    /// The usual shape in a window that suits it, or as much of it as windows of the wanted length have time for: fewer
+    /// sequences to judge on, then longer windows, so that validators come to their votes; then smaller steps, so that
+    /// miners come to some.
+    fn of(crowd: Crowd, sequence_seconds: f64, wanted_seconds: Option<u64>) -> Self {
+        // All nodes compute at the same time while the validators judge.
+        let crowding = ((crowd.miners + crowd.validators) as f64 / crowd.cores as f64).max(1.0);
+        let judging = |sequences: usize| crowding * sequence_seconds * sequences as f64 * PASSES_OF_JUDGING;
+        let window_for =
+            |sequences: usize| ((judging(sequences) * WINDOWS_TO_JUDGING).ceil() as u64).max(SHORTEST_USUAL_SECONDS);
+        let fits = |sequences: &usize| match wanted_seconds {
+            Some(seconds) => judging(*sequences) * LEAST_WINDOWS_TO_JUDGING <= seconds as f64,
+            None => window_for(*sequences) <= LONGEST_USUAL_SECONDS,
+        };
+        let evaluation = EVALUATION_SEQUENCES.into_iter().find(fits).unwrap_or(LEAST_EVALUATION);
+        let window_seconds = wanted_seconds.unwrap_or_else(|| window_for(evaluation));
+        let per_miner = (crowd.miners as f64 / crowd.cores as f64).max(1.0);
+        let steps_of = |batch: usize| window_seconds as f64 / (sequence_seconds * batch as f64 * per_miner);
+        let comes_to_some = |batch: &usize| steps_of(*batch) >= LEAST_BATCHES as f64;
+        let batch = SEQUENCES_PER_BATCH.into_iter().find(comes_to_some).unwrap_or(1);
+        let most = Most { batch, evaluation };
+        Self { window_seconds, most, steps: steps_of(batch).max(LEAST_BATCHES as f64) }
+    }
+
+    fn blocks(&self) -> u64 {
+        (self.window_seconds * 1000 / BLOCK_TIME_MS).max(16)
+    }
+
+    /// What is smaller than usual, because the machine is slow for the model; in words.
+    fn remark(&self) -> Option<String> {
+        let Most { batch, evaluation } = self.most;
+        (self.most != Most::USUAL).then(|| {
+            format!(
+                "the model is large for this machine: windows of {} s, steps of {batch} sequences, judged on {evaluation}",
+                self.window_seconds
+            )
+        })
+    }
 }
 
 impl Plan {
     /// Measures the machine and chooses the rules. They stay as they are for the whole run: the genesis holds them.
     pub fn new(inputs: &Inputs<'_>) -> Result<Self, SetupError> {
         let params = initial_parameters(&inputs.model, inputs.seed);
-        let step = measure_step(&inputs.engine, &inputs.model, &params)?;
-        // All nodes compute at the same time while the validators judge.
-        let crowding = ((inputs.miners + inputs.validators) as f64 / inputs.cores as f64).max(1.0);
-        let judging = crowding * step * (Fit::USUAL.evaluation as f64 / Fit::USUAL.sequences_per_batch as f64) * 2.0;
-        let seconds = inputs.window_seconds.unwrap_or(((judging * 5.0).ceil() as u64).clamp(16, 300));
-        let blocks = (seconds * 1000 / BLOCK_TIME_MS).max(16);
-        let per_miner = (inputs.miners as f64 / inputs.cores as f64).max(1.0);
-        let expected = (seconds as f64 / (step * per_miner)).max(4.0);
-        Self::at_pace(inputs, blocks, expected)
+        let sequence_seconds = measure_sequence(&inputs.engine, &inputs.model, &params)?;
+        let crowd = Crowd { miners: inputs.miners, validators: inputs.validators, cores: inputs.cores };
+        let pace = Pace::of(crowd, sequence_seconds, inputs.window_seconds);
+        let plan = Self::shaped(inputs, pace.blocks(), pace.steps, pace.most)?;
+        Ok(Self { remark: pace.remark().or(plan.remark), ..plan })
     }
 
     /// The rules for windows of this many blocks in which a miner is expected to do this many steps.
     pub fn at_pace(inputs: &Inputs<'_>, blocks: u64, steps: f64) -> Result<Self, SetupError> {
+        Self::shaped(inputs, blocks, steps, Most::USUAL)
+    }
+
+    fn shaped(inputs: &Inputs<'_>, blocks: u64, steps: f64, most: Most) -> Result<Self, SetupError> {
         let miners = expected_miners(inputs.miners);
         let wanted = (steps * SPARE_BATCHES).ceil() as usize;
         let tokens = Tokens { train: inputs.corpus.train_tokens(), held_out: inputs.corpus.held_out_tokens() };
-        let fit = Fit::of(tokens, miners, wanted, &inputs.model).unwrap_or(Fit::USUAL);
+        let fit = Fit::of(tokens, miners, wanted, &inputs.model, most).unwrap_or(Fit::USUAL);
         let mut genesis = shape_of(inputs.model.clone(), inputs.miners, inputs.rule);
         put_text(&mut genesis, inputs.corpus, miners, fit);
         put_clock(&mut genesis, blocks);
@@ -123,12 +204,12 @@ impl Plan {
         genesis.first_state = state_hash(&initial_parameters(&inputs.model, inputs.seed));
         let rule = templar_corpus::AssignmentRule::of_genesis(&genesis)?;
         inputs.corpus.check_enough(rule, inputs.model.vocab_size as u32, fit.held_out)?;
-        Ok(Self { genesis, fit })
+        Ok(Self { genesis, remark: fit.remark(most) })
     }
 
-    /// What of the share-out is smaller than usual, because the text is small; in words.
+    /// What is smaller than usual, because the text is small or the machine slow; in words.
     pub fn remark(&self) -> Option<String> {
-        self.fit.remark()
+        self.remark.clone()
     }
 
     /// Blocks for which the ledger must keep commitments and history.
@@ -199,5 +280,35 @@ pub(crate) fn usual_outer() -> OuterRule {
         error_feedback_decay: ERROR_FEEDBACK_DECAY,
         tensor_classes: vec![TensorClass { suffix: String::new(), kept_per_chunk: KEPT_PER_CHUNK }],
         ..OuterRule::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_suits_what_the_machine_manages() {
+        let usual = Crowd { miners: 4, validators: 2, cores: 2 };
+        let nano = Pace::of(usual, 0.004, None);
+        assert_eq!((nano.window_seconds, nano.most, nano.remark()), (16, Most::USUAL, None));
+        assert_eq!(nano.steps as u64, 250);
+        // Judging gets shorter before windows get longer than usual.
+        let small = Pace::of(usual, 0.3, None);
+        assert_eq!((small.window_seconds, small.most), (288, Most { batch: 8, evaluation: 32 }));
+        assert!(small.steps >= 4.0);
+        // Nothing is left to take away: longer windows, and smaller steps where fewer than four would fit.
+        let drill = Crowd { miners: 1, validators: 1, cores: 2 };
+        let large = Pace::of(drill, 5.0, None);
+        assert_eq!((large.window_seconds, large.most), (400, Most { batch: 8, evaluation: 8 }));
+        let larger = Pace::of(Crowd { miners: 8, ..drill }, 5.0, None);
+        assert_eq!((larger.window_seconds, larger.most), (1800, Most { batch: 8, evaluation: 8 }));
+        assert!(larger.remark().unwrap().contains("windows of 1800 s, steps of 8 sequences, judged on 8"));
+        // Somebody chose the length.
+        let short = Pace::of(usual, 0.1, Some(40));
+        assert_eq!((short.window_seconds, short.most), (40, Most { batch: 4, evaluation: 32 }));
+        let shortest = Pace::of(usual, 5.0, Some(8));
+        assert_eq!((shortest.most, shortest.steps), (Most { batch: 1, evaluation: 8 }, 4.0));
+        assert_eq!(Pace::of(usual, 0.004, Some(8)).most, Most::USUAL);
     }
 }

@@ -1,7 +1,7 @@
 //! A new network: everything that it needs is made beside the old one, which goes only when the new one is complete.
 
 use crate::draft::Draft;
-use crate::fit::{self, Fit, Tokens};
+use crate::fit::{self, Fit, Most, Tokens};
 use crate::nodes::{NETUID, make_wallet, wallet};
 use crate::plan::{self, Plan};
 use crate::setup::OWNER;
@@ -104,7 +104,7 @@ fn build(
         let corpus = Corpus::open(&folder)?;
         let tokens = Tokens { train: corpus.train_tokens(), held_out: corpus.held_out_tokens() };
         let model = templar_engine::preset(&options.preset.value, wanted as usize)?;
-        if Fit::of(tokens, miners, 1, &model).is_some() {
+        if Fit::of(tokens, miners, 1, &model, Most::USUAL).is_some() {
             let remark = (options.vocab_size.is_none() && wanted != usual)
                 .then(|| format!("the text is small: a vocabulary of {wanted} tokens instead of {usual}"));
             return Ok((corpus, remark.into_iter().collect()));

@@ -6,8 +6,11 @@
 mod death;
 mod support;
 
-use support::{CONFIGS, assert_close, batches, bits, engine, has_ranks, native, relative, torch, worst_tensor};
-use templar_engine::{Batch, Buffer, EngineError, IGNORED_TOKEN, Segments, SparseDelta};
+use support::{
+    CONFIGS, assert_close, batches, bits, engine, engine_by, has_ranks, native, native_by, relative, torch,
+    worst_tensor,
+};
+use templar_engine::{Batch, Buffer, Engine, EngineError, IGNORED_TOKEN, MatrixOptimiser, Segments, SparseDelta};
 use templar_engine_torch::Precision;
 
 /// How near PyTorch's results must be: losses, the whole gradient and the logits, and the gradient of each tensor, in
@@ -60,14 +63,16 @@ fn ranks_that_hold_nothing_of_a_tensor_take_part() {
 }
 
 /// Steps with both engines, and then from the state of one engine in another.
-fn steps(ranks: usize, precision: Precision, near: f64) {
+fn steps(optimiser: MatrixOptimiser, ranks: usize, precision: Precision, near: f64) {
     let Some(python) = torch().filter(|_| has_ranks(ranks)) else { return };
     let make = CONFIGS[1];
-    let (mut ours, mut theirs) = (native(make()), engine(&python, make(), ranks, precision));
+    let engine =
+        || engine_by(&python, make(), optimiser, |options| (options.ranks, options.precision) = (ranks, precision));
+    let (mut ours, mut theirs) = (native_by(make(), optimiser), engine());
     let batches = batches(&make());
     for step in 1..=8 {
         let (a, b) = (theirs.train_step(&batches, 3e-3).unwrap(), ours.train_step(&batches, 3e-3).unwrap());
-        println!("{ranks} ranks {precision:?}: step {step}, loss {} and {}", a.loss, b.loss);
+        println!("{optimiser:?}, {ranks} ranks {precision:?}: step {step}, loss {} and {}", a.loss, b.loss);
         assert_close(a.loss, b.loss, near);
         assert_close(a.gradient_norm, b.gradient_norm, 20.0 * near);
         assert_eq!((a.tokens, theirs.optimiser_step()), (b.tokens, step));
@@ -80,7 +85,7 @@ fn steps(ranks: usize, precision: Precision, near: f64) {
         .map(|what| (what, theirs.to_vec(what).unwrap()))
         .into();
     let step = theirs.optimiser_step();
-    let mut next = engine(&python, make(), ranks, precision);
+    let mut next = engine();
     for (what, values) in &state {
         next.write(*what, 0, values).unwrap();
     }
@@ -95,9 +100,49 @@ fn steps(ranks: usize, precision: Precision, near: f64) {
 
 #[test]
 fn steps_follow_the_native_engine_and_go_on_to_the_bit_in_new_ranks() {
-    steps(1, Precision::F32, 1e-4);
-    steps(2, Precision::F32, 1e-4);
-    steps(2, Precision::Bf16, 2e-2);
+    steps(MatrixOptimiser::AdamW, 1, Precision::F32, 1e-4);
+    steps(MatrixOptimiser::AdamW, 2, Precision::F32, 1e-4);
+    steps(MatrixOptimiser::AdamW, 2, Precision::Bf16, 2e-2);
+}
+
+#[test]
+fn steps_of_muon_follow_the_native_engine_and_go_on_to_the_bit_in_new_ranks() {
+    steps(MatrixOptimiser::Muon, 1, Precision::F32, 1e-4);
+    steps(MatrixOptimiser::Muon, 2, Precision::F32, 1e-4);
+    // Ranks without rows of some matrices.
+    steps(MatrixOptimiser::Muon, 5, Precision::F32, 1e-4);
+    steps(MatrixOptimiser::Muon, 2, Precision::Bf16, 3e-2);
+}
+
+/// One step of Muon moves every tensor as the native engine does, and its second moments stay what was written.
+#[test]
+fn a_step_of_muon_is_that_of_the_native_engine() {
+    let Some(python) = torch().filter(|_| has_ranks(2)) else { return };
+    let make = CONFIGS[0];
+    let mut theirs = engine_by(&python, make(), MatrixOptimiser::Muon, |options| {
+        (options.ranks, options.precision) = (2, Precision::F32);
+    });
+    let mut ours = native_by(make(), MatrixOptimiser::Muon);
+    let before = ours.to_vec(Buffer::Parameters).unwrap();
+    let batches = batches(&make());
+    theirs.train_step(&batches, 1e-2).unwrap();
+    ours.train_step(&batches, 1e-2).unwrap();
+    let moved = |engine: &mut dyn Engine| -> Vec<f32> {
+        engine.to_vec(Buffer::Parameters).unwrap().iter().zip(&before).map(|(after, before)| after - before).collect()
+    };
+    let (a, b) = (moved(theirs.as_mut()), moved(ours.as_mut()));
+    let worst = worst_tensor(ours.layout(), &a, &b);
+    println!("moved: {:.1e}, worst tensor {worst:.1e}", relative(&a, &b));
+    assert!(worst < 1e-3, "{worst:e}");
+    let (a, b) = (theirs.to_vec(Buffer::FirstMoment).unwrap(), ours.to_vec(Buffer::FirstMoment).unwrap());
+    assert!(worst_tensor(ours.layout(), &a, &b) < 1e-5);
+    let (a, b) = (theirs.to_vec(Buffer::SecondMoment).unwrap(), ours.to_vec(Buffer::SecondMoment).unwrap());
+    for tensor in ours.layout().tensors().iter().filter(|tensor| tensor.is_hidden()) {
+        assert!(a[tensor.range.clone()].iter().chain(&b[tensor.range.clone()]).all(|value| *value == 0.0));
+    }
+    let written: Vec<f32> = (0..a.len()).map(|at| (at as f32).sin()).collect();
+    theirs.write(Buffer::SecondMoment, 0, &written).unwrap();
+    assert_eq!(bits(&theirs.to_vec(Buffer::SecondMoment).unwrap()), bits(&written));
 }
 
 #[test]

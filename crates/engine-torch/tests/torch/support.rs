@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use templar_base::RopeScaling;
 use templar_engine::{
-    Backend, Batch, Buffer, DeviceName, Engine, EngineSource, ModelConfig, OpenRequest, OptimiserConfig, ParamLayout,
-    initial_parameters,
+    Backend, Batch, Buffer, DeviceName, Engine, EngineSource, MatrixOptimiser, ModelConfig, OpenRequest,
+    OptimiserConfig, ParamLayout, initial_parameters,
 };
 use templar_engine_torch::{Precision, TorchBackend, TorchOptions};
 
@@ -83,8 +83,9 @@ pub fn batches(config: &ModelConfig) -> Vec<Batch> {
     vec![batch(21, 50, 3), batch(3, 17, 5)]
 }
 
-fn request(config: ModelConfig) -> OpenRequest {
-    OpenRequest::new(config).with_optimiser(OptimiserConfig { clip_norm: CLIP_NORM, ..OptimiserConfig::default() })
+fn request(config: ModelConfig, hidden_matrices: MatrixOptimiser) -> OpenRequest {
+    let optimiser = OptimiserConfig { clip_norm: CLIP_NORM, hidden_matrices, ..OptimiserConfig::default() };
+    OpenRequest::new(config).with_optimiser(optimiser)
 }
 
 fn with_parameters(mut engine: Box<dyn Engine>, config: &ModelConfig) -> Box<dyn Engine> {
@@ -92,9 +93,14 @@ fn with_parameters(mut engine: Box<dyn Engine>, config: &ModelConfig) -> Box<dyn
     engine
 }
 
-/// The native engine with first parameters.
+/// The native engine with first parameters, training with AdamW.
 pub fn native(config: ModelConfig) -> Box<dyn Engine> {
-    with_parameters(EngineSource::default().open(request(config.clone())).unwrap(), &config)
+    native_by(config, MatrixOptimiser::AdamW)
+}
+
+/// The same, training with another optimiser.
+pub fn native_by(config: ModelConfig, optimiser: MatrixOptimiser) -> Box<dyn Engine> {
+    with_parameters(EngineSource::default().open(request(config.clone(), optimiser)).unwrap(), &config)
 }
 
 /// PyTorch's with the same.
@@ -104,12 +110,22 @@ pub fn engine(python: &Path, config: ModelConfig, ranks: usize, precision: Preci
 
 /// The same with other options.
 pub fn engine_with(python: &Path, config: ModelConfig, change: impl Fn(&mut TorchOptions)) -> Box<dyn Engine> {
+    engine_by(python, config, MatrixOptimiser::AdamW, change)
+}
+
+/// The same, training with another optimiser.
+pub fn engine_by(
+    python: &Path,
+    config: ModelConfig,
+    optimiser: MatrixOptimiser,
+    change: impl Fn(&mut TorchOptions),
+) -> Box<dyn Engine> {
     let mut options = TorchOptions::new(python);
     change(&mut options);
     let backend = TorchBackend::new(options);
     let name: DeviceName = format!("torch:{}", device()).parse().unwrap();
     let device = backend.probe().into_iter().find(|device| device.name == name).unwrap();
-    with_parameters(backend.open(&device, request(config.clone())).unwrap(), &config)
+    with_parameters(backend.open(&device, request(config.clone(), optimiser)).unwrap(), &config)
 }
 
 /// The size of the difference in parts of the size of what is expected.
