@@ -1,8 +1,6 @@
 //! The rules of the ledger: refusals without effect, slots, commitments, history, replay.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use templar_base::{Beacon, BlockNumber, Keypair, Netuid, Rao, Uid};
 use templar_chain::{Call, Event, MAX_COMMITMENT_BYTES, Refusal, Topic, Transaction};
 use templar_ledger::{BlockInput, Ledger, Profile, State, apply, replay};

@@ -1,9 +1,7 @@
 //! Stake and market, epochs and pay, hidden weights, and the laws that hold after any history.
 
-mod support;
-
+use crate::support::*;
 use proptest::prelude::*;
-use support::*;
 use templar_base::{Alpha, BlockNumber, Keypair, RAO_PER_TAO, Rao, Uid};
 use templar_chain::{Call, Event, PriceLimit, Receipt, Topic, Transaction, weights_hash};
 use templar_ledger::{Ledger, PaidEpoch, PoolRule, Profile, ROOT, State, check_conservation, explain, replay};

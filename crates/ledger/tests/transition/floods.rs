@@ -1,9 +1,7 @@
 //! What a flood costs who makes it, and that it delays no vote: fees, deposits, budgets, the lane, bounded commitments.
 
-mod support;
-
+use crate::support::*;
 use parity_scale_codec::Encode;
-use support::*;
 use templar_base::{BlockHash, BlockNumber, Keypair, Netuid, PublicKey, Rao};
 use templar_chain::access::{AccessCall, MeteringRecord, Units};
 use templar_chain::{

@@ -1,14 +1,12 @@
 //! A node's client and a server that lies: nothing that the chain's authority did not sign is believed.
 
-mod support;
-
+use crate::support::{NETUID, commit, key, profile, register, stake};
 use jsonrpsee::RpcModule;
 use jsonrpsee::server::{Server, ServerHandle, SubscriptionMessage};
 use jsonrpsee::types::ErrorObjectOwned;
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{NETUID, commit, key, profile, register, stake};
 use templar_base::{BlockNumber, Netuid, PublicKey};
 use templar_chain::{
     Authority, Block, BlockHeader, Chain, ChainError, Commitments, HeadStream, Hyperparameters, RpcChain, RpcOptions,

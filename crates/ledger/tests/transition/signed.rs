@@ -1,10 +1,8 @@
 //! Signed headers: what one authority signs, what a copy checks, and what a node's client believes of a server.
 
-mod support;
-
+use crate::support::{NETUID, commit, key, profile, register, stake};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::BTreeSet;
-use support::{NETUID, commit, key, profile, register, stake};
 use templar_base::{BlockNumber, Keypair};
 use templar_chain::{
     AuthorityKey, AuthoritySigner, Certificate, CertificateError, ChainKey, Header, SignedBlock, SignedHeader, Topic,

@@ -1,8 +1,6 @@
 //! Stake that lasted: borrowed stake has no vote and opens no tier, and what has voted stays.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use templar_base::{Alpha, BlockNumber, Keypair, PublicKey, RAO_PER_TAO, Rao, RunSetting};
 use templar_chain::access::{AccessCall, AccessEvent, MeteringRecord, Units};
 use templar_chain::governance::{Action, Ballot, GovernanceCall, ProposalId};

@@ -1,12 +1,10 @@
 //! Following a ledger from a snapshot: the same roots as everybody's, whatever breaks, and nothing false is believed.
 
-mod support;
-
+use crate::support::{NETUID, commit, key, register, stake, weights};
 use async_trait::async_trait;
 use parity_scale_codec::{Decode, Encode};
 use std::path::Path;
 use std::sync::Mutex;
-use support::{NETUID, commit, key, register, stake, weights};
 use templar_base::{BlockHash, BlockNumber, ContentHash, PublicKey, Rao, StateRoot};
 use templar_chain::{Call, ChainError, RpcChain, RpcOptions, SignedBlock, SnapshotOffer, Topic};
 use templar_ledger::{

@@ -1,6 +1,6 @@
 //! Inputs of the fuzz target `transaction`, replayed: every kind of call, in the orders that matter.
 
-#[path = "support/hostile.rs"]
+#[path = "../support/hostile.rs"]
 mod hostile;
 
 use std::path::Path;
