@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use templar_settings::{
-    BenchmarkFlags, Config, DataFlag, EngineFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag, LimitFlags,
-    MergingFlags, ModelFlags, Origin, PlaceFlags, PresetFlag, RecipeFlags, SamplingFlags, Setting, SettingFlags,
-    SettingsError, SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags, WindowFlags, engine,
-    interval, user_file,
+    BenchmarkFlags, Config, DataFlag, EngineFlags, EvaluationFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag,
+    LimitFlags, MergingFlags, ModelFlags, Origin, PlaceFlags, PresetFlag, RecipeFlags, SamplingFlags, Setting,
+    SettingFlags, SettingsError, SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags,
+    WindowFlags, engine, interval, user_file,
 };
 
 /// Variables that are read where they are used.
