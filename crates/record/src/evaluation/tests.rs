@@ -95,7 +95,7 @@ fn what_no_validator_of_the_run_writes_is_rejected() {
     assert!(read(&object(&many)).unwrap_err().to_string().contains("there are too many"));
     assert!(read(&vec![b' '; MAX_EVALUATIONS_BYTES as usize + 1]).unwrap_err().to_string().contains("too many bytes"));
     // A run that has no tasks has no results.
-    let without = Rules::new(Genesis { evaluation: None, ..RUN.genesis.clone() }).unwrap();
+    let without = Rules::new(Genesis { evaluation: None, ..Genesis::clone(&RUN.genesis) }).unwrap();
     assert!(Evaluations::from_bytes(&object(&[signed(result(3))]), &without, author().public()).is_err());
 }
 
