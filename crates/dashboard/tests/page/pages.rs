@@ -131,7 +131,10 @@ async fn tasks_are_shown_with_who_disagrees_and_how_to_recompute_them() {
     assert!(!page.contains("0.625 ±"), "{page}");
     let task = &world.source.run.genesis.evaluation.as_ref().unwrap().tasks[0];
     assert!(page.contains("templar checkpoint fetch --window 3 --out window-3"), "{page}");
-    assert!(page.contains(&format!("templar model benchmark window-3 --questions corpus/{}", task.file_name())), "{page}");
+    assert!(
+        page.contains(&format!("templar model benchmark window-3 --questions corpus/{}", task.file_name())),
+        "{page}"
+    );
     assert_eq!(get(&dashboard, "/evaluations").await.status, 404, "it is a part of the run's page");
 }
 
