@@ -11,8 +11,13 @@ pub use templar_settings::{
 };
 
 /// Variables that are read where they are used.
-const OTHERS: [&str; 4] =
-    ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", "TEMPLAR_TORCH_PYTHON", crate::interrupt::STOP_WITH_STDIN];
+const OTHERS: [&str; 5] = [
+    "TEMPLAR_LOG",
+    "TEMPLAR_LOG_FORMAT",
+    "TEMPLAR_WALLET_PASSWORD",
+    "TEMPLAR_TORCH_PYTHON",
+    crate::interrupt::STOP_WITH_STDIN,
+];
 
 /// The defaults, the file and the variables. `file` is what `--config` names.
 pub fn load(file: Option<&Path>, is_quiet: bool) -> Result<Config, SettingsError> {
