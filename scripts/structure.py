@@ -38,7 +38,7 @@ WITHIN_FLOOR = {
     ("bucket", "base"), ("disk", "base"), ("bucket", "disk"),
     ("engine-torch", "engine"), ("gradient", "engine"), ("corpus", "engine"), ("gradient", "corpus"),
     ("gauntlet", "trainer"), ("round", "gauntlet"), ("model", "trainer"), ("trainer", "round"),
-    ("audit", "trainer"), ("audit", "round"),
+    ("audit", "trainer"), ("audit", "round"), ("node", "evaluation"),
     ("screen", "localnet"), ("bench", "screen"), ("bench", "localnet"), ("settings", "screen"),
 }
 # Never published and used by tests; it may stand on anything.

@@ -4,6 +4,7 @@ mod audit;
 mod budget;
 mod data;
 mod economics;
+mod evaluation;
 mod guide;
 mod inner;
 mod judging;
@@ -17,6 +18,7 @@ pub use audit::{AuditLots, AuditRule, PER_MILLE, ShortcutGain};
 pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
+pub use evaluation::{EvaluationRule, EvaluationTask, MAX_EVALUATION_TASKS, MAX_QUESTIONS_BYTES, MAX_TASK_NAME_BYTES};
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
 pub use judging::JudgingRule;
@@ -86,6 +88,9 @@ pub struct Genesis {
     /// How payloads are audited by replay; not at all where a document does not say.
     #[serde(default)]
     pub audit: AuditRule,
+    /// What validators that are idle ask the model; nothing where a document does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationRule>,
 }
 
 /// Where the first parameters come from.
@@ -181,6 +186,7 @@ impl Genesis {
             judging: JudgingRule::default(),
             economics: Economics::default(),
             audit: AuditRule::default(),
+            evaluation: None,
         }
     }
 
@@ -293,6 +299,7 @@ impl Genesis {
         problems.extend(self.judging.problems());
         problems.extend(self.economics.problems());
         problems.extend(self.audit.problems(self.economics.ramp_windows));
+        problems.extend(self.evaluation.iter().flat_map(|rule| rule.problems(&self.budget)));
         problems
     }
 }

@@ -44,9 +44,10 @@ pub use findings::{
 };
 pub use genesis::{
     AuditLots, AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics,
-    FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser,
-    InnerSchedule, JudgingRule, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem,
-    RateDecay, RuleName, ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget, is_open_numerics,
+    EvaluationRule, EvaluationTask, FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION, Genesis,
+    GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_EVALUATION_TASKS, MAX_QUESTIONS_BYTES,
+    MAX_TASK_NAME_BYTES, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay,
+    RuleName, ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget, is_open_numerics,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use templar_base::{BlockHash, BlockNumber, ContentHash, Genesis};
 use templar_corpus::Corpus;
 use templar_engine::{EngineSource, preset};
+use templar_evaluation::NewEvaluation;
 use templar_localnet::{Inputs, NETUID, Plan, RuleName};
 
 /// Vocabulary of the corpus: that of `templar up`.
@@ -96,6 +97,7 @@ impl Learning {
             window_seconds: None,
             engine: EngineSource::default(),
             open_numerics: Vec::new(),
+            evaluation: NewEvaluation::default(),
         };
         let plan = Plan::at_pace(&inputs, 24, f64::from(self.steps))?;
         let genesis = plan.genesis(BlockHash::default(), NETUID, BlockNumber::ZERO);

@@ -92,3 +92,11 @@ pub(crate) fn governance(snapshot: &Snapshot) -> Value {
 pub(crate) fn evidence(snapshot: &Snapshot) -> Value {
     json!({"evidence": snapshot.evidence.as_ref()})
 }
+
+/// What validators found when they put the run's tasks to the model, the newest window first.
+pub(crate) fn evaluations(snapshot: &Snapshot) -> Value {
+    let evaluated = snapshot.finished.values().rev().filter(|view| !view.evaluations.is_empty());
+    let windows: Vec<Value> =
+        evaluated.map(|view| json!({"window": view.window, "evaluations": view.evaluations})).collect();
+    json!({"windows": windows})
+}

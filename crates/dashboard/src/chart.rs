@@ -2,6 +2,7 @@
 //! dozen packages for what are two kinds of chart.
 
 use crate::markup::Markup;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The picture's size, in its own units. Narrow, so that its text can be read on a phone.
@@ -29,7 +30,7 @@ pub(crate) struct Point {
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     /// For the legend.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// Its values, by x.
     pub(crate) points: Vec<Point>,
 }
@@ -162,7 +163,7 @@ impl Chart {
         let entry = |(number, series): (usize, &Series)| {
             let class = format!("key s{number}");
             let swatch = Markup::tag("span", &[("class", &class), ("aria-hidden", &"true")], Markup::default());
-            Markup::tag("li", &[], swatch.then(Markup::text(series.name)))
+            Markup::tag("li", &[], swatch.then(Markup::text(&series.name)))
         };
         Markup::tag("ul", &[("class", &"legend")], self.series.iter().enumerate().map(entry).collect())
     }
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
 
     fn chart(points: Vec<Point>) -> Chart {
-        let series = vec![Series { name: "loss <b>", points }];
+        let series = vec![Series { name: "loss <b>".into(), points }];
         Chart { id: "loss", title: "loss & tokens".to_owned(), x: "window", y: "nats", series, bars: Vec::new() }
     }
 

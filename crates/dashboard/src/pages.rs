@@ -1,5 +1,6 @@
 //! The pages: HTML that is whole without a script. Each view is a function of the snapshot.
 
+mod evaluation;
 mod evidence;
 mod governance;
 mod market;

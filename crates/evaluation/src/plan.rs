@@ -32,21 +32,15 @@ pub(crate) fn order(requests: &[Request], wanted: impl Iterator<Item = usize>) -
     order
 }
 
-/// Cuts an order into batches of at most `tokens` tokens; a request that is longer is a batch of its own.
-pub(crate) fn batches<'a>(requests: &[Request], order: &'a [usize], tokens: usize) -> Vec<&'a [usize]> {
-    let (mut batches, mut start, mut held) = (Vec::new(), 0, 0);
-    for (place, &number) in order.iter().enumerate() {
-        let length = requests[number].inputs.len();
-        if place > start && held + length > tokens {
-            batches.push(&order[start..place]);
-            (start, held) = (place, 0);
-        }
-        held += length;
-    }
-    if start < order.len() {
-        batches.push(&order[start..]);
-    }
-    batches
+/// The first requests of an order that have at most `tokens` tokens together; one that is longer is alone.
+pub(crate) fn next_batch<'a>(requests: &[Request], order: &'a [usize], tokens: usize) -> &'a [usize] {
+    let mut held = 0;
+    let fits = |number: &&usize| {
+        held += requests[**number].inputs.len();
+        held <= tokens
+    };
+    let count = order.iter().take_while(fits).count();
+    &order[..count.max(1).min(order.len())]
 }
 
 /// How many tokens two texts begin with in common.
@@ -168,7 +162,14 @@ mod tests {
     fn batches_hold_what_fits_or_one_request() {
         let requests: Vec<Request> = [3, 3, 9, 2, 2].iter().map(|&length| request(&vec![1; length], &[2])).collect();
         let order: Vec<usize> = (0..5).collect();
-        let sizes = |tokens| batches(&requests, &order, tokens).iter().map(|batch| batch.len()).collect::<Vec<_>>();
+        let sizes = |tokens| {
+            let (mut rest, mut sizes) = (&order[..], Vec::new());
+            while !rest.is_empty() {
+                sizes.push(next_batch(&requests, rest, tokens).len());
+                rest = &rest[sizes[sizes.len() - 1]..];
+            }
+            sizes
+        };
         assert_eq!(sizes(6), [2, 1, 2]);
         assert_eq!(sizes(1), [1; 5]);
         assert_eq!(sizes(100), [5]);

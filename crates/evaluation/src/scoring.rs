@@ -1,7 +1,7 @@
 //! The log-likelihoods of requests, batch by batch.
 
 use crate::encode::Request;
-use crate::plan::{LEAST_SHARED, Node, batches, common, order, tree};
+use crate::plan::{LEAST_SHARED, Node, common, next_batch, order, tree};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use templar_engine::{Engine, EngineError, ModelConfig, Piece, ReadText, Scorer, TokenScore};
@@ -85,25 +85,72 @@ pub(crate) fn score<E: From<ScoreError>>(
     (passes, wants_greedy): (Passes, bool),
     mut after: impl FnMut(&[Option<Score>], Done) -> Result<bool, E>,
 ) -> Result<(), E> {
-    let order = order(requests, (0..requests.len()).filter(|&number| scores[number].is_none()));
-    let tokens_of = |numbers: &[usize]| numbers.iter().map(|&number| requests[number].inputs.len()).sum::<usize>();
-    let mut done = Done { tokens: 0, all_tokens: tokens_of(&order), computed: 0 };
-    let scorer = engine.scorer().map_err(ScoreError::from)?;
-    let mut run = Run { requests, scorer, pass_tokens: passes.pass_tokens, wants_greedy, kept: None, computed: 0 };
-    for batch in batches(requests, &order, passes.batch_tokens) {
-        for (number, score) in run.batch(batch)? {
-            if !score.log_likelihood.is_finite() {
-                return Err(ScoreError::NotFinite { request: number, value: score.log_likelihood }.into());
-            }
-            scores[number] = Some(score);
-        }
-        done.tokens += tokens_of(batch);
-        done.computed = run.computed;
-        if !after(scores, done)? {
+    let mut scoring = Scoring::new(requests, scores);
+    while !scoring.is_done() {
+        scoring.advance(engine, requests, scores, (passes, wants_greedy))?;
+        if !after(scores, scoring.done)? {
             break;
         }
     }
     Ok(())
+}
+
+/// Requests that are being scored, a batch at a time; the engine may do other work in between, at other parameters as long
+/// as those of before are back.
+pub(crate) struct Scoring {
+    /// What was not scored when it began, in the order in which it is computed.
+    order: Vec<usize>,
+    /// How many of them are scored.
+    at: usize,
+    kept: Option<Kept>,
+    done: Done,
+}
+
+impl Scoring {
+    /// Of the requests without a score.
+    pub(crate) fn new(requests: &[Request], scores: &[Option<Score>]) -> Self {
+        let order = order(requests, (0..requests.len()).filter(|&number| scores[number].is_none()));
+        let done = Done { tokens: 0, all_tokens: tokens_of(requests, &order), computed: 0 };
+        Self { order, at: 0, kept: None, done }
+    }
+
+    /// Whether everything is scored.
+    pub(crate) fn is_done(&self) -> bool {
+        self.at >= self.order.len()
+    }
+
+    /// How many requests were scored since it began.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Scores the next batch.
+    pub(crate) fn advance(
+        &mut self,
+        engine: &mut dyn Engine,
+        requests: &[Request],
+        scores: &mut [Option<Score>],
+        (passes, wants_greedy): (Passes, bool),
+    ) -> Result<(), ScoreError> {
+        let batch = next_batch(requests, &self.order[self.at..], passes.batch_tokens);
+        let (scorer, pass_tokens) = (engine.scorer()?, passes.pass_tokens);
+        let mut run = Run { requests, scorer, pass_tokens, wants_greedy, kept: self.kept.take(), computed: 0 };
+        for (number, score) in run.batch(batch)? {
+            if !score.log_likelihood.is_finite() {
+                return Err(ScoreError::NotFinite { request: number, value: score.log_likelihood });
+            }
+            scores[number] = Some(score);
+        }
+        self.done.tokens += tokens_of(requests, batch);
+        self.done.computed += run.computed;
+        self.at += batch.len();
+        self.kept = run.kept;
+        Ok(())
+    }
+}
+
+fn tokens_of(requests: &[Request], numbers: &[usize]) -> usize {
+    numbers.iter().map(|&number| requests[number].inputs.len()).sum()
 }
 
 /// The beginning that the last batch's requests shared, for the next batch.
@@ -222,11 +269,11 @@ fn score_of(scores: &[TokenScore]) -> Score {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use templar_engine::{Batch, Buffer, CpuBackend, DeviceName, OpenRequest, initial_parameters, open, preset};
 
-    fn engine(threads: usize) -> Box<dyn Engine> {
+    pub(crate) fn engine(threads: usize) -> Box<dyn Engine> {
         let config = ModelConfig { initializer_range: 0.2, ..preset("nano", 300).unwrap() };
         let request = OpenRequest::new(config.clone()).with_threads(threads);
         let mut engine = open(&DeviceName::cpu(), &[&CpuBackend], request).unwrap();
@@ -234,7 +281,7 @@ mod tests {
         engine
     }
 
-    fn requests() -> Vec<Request> {
+    pub(crate) fn requests() -> Vec<Request> {
         let mut requests = Vec::new();
         for question in 0..7_u32 {
             let length = 20 + 13 * (question as usize % 3);

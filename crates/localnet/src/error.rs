@@ -4,12 +4,13 @@ use crate::FolderError;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use templar_base::{GenesisError, ModelConfigError};
+use templar_base::{GenesisError, ModelConfigError, Problem};
 use templar_bucket::{BucketError, ServerError};
 use templar_chain::ChainError;
 use templar_corpus::{BuildError, CorpusError, PlanError, SourceError, TokenizerError};
 use templar_dashboard::DashboardError;
 use templar_engine::{EngineError, UnknownPreset};
+use templar_evaluation::RunTaskError;
 use templar_ledger::{ProfileError, StoreError};
 use templar_record::RecordError;
 use templar_wallet::WalletError;
@@ -158,6 +159,12 @@ pub enum SetupError {
     /// The corpus cannot be used, or is too small.
     #[error("cannot use the prepared text")]
     Corpus(#[from] CorpusError),
+    /// What the model is to be asked does not fit the network.
+    #[error("what idle validators are to ask cannot be used: {0}")]
+    Evaluation(Problem),
+    /// The questions for the model cannot be used.
+    #[error(transparent)]
+    Questions(#[from] RunTaskError),
     /// The share-out of the text contradicts itself; this program is at fault.
     #[error("cannot share out the text")]
     ShareOut(#[from] PlanError),
@@ -226,6 +233,7 @@ impl SetupError {
                 | Self::OtherNumerics { .. }
                 | Self::NoRoom { .. }
                 | Self::TooLittleMemory { .. }
+                | Self::Evaluation(_)
                 | Self::Preset(_)
         )
     }
@@ -253,6 +261,8 @@ impl SetupError {
             Self::Corpus(_) | Self::Genesis { .. } | Self::Lost { .. } | Self::Store(_) => {
                 "put back a copy of what is missing or damaged, or start over with `templar up --fresh`"
             }
+            Self::Evaluation(_) => "change --evaluation or --evaluation-every",
+            Self::Questions(error) => error.remedy(),
             Self::NoNetwork { .. } => "start one with `templar up`, or name its folder with --data",
             Self::LedgerDown(_) => "read logs/ledger.log in the network's folder",
             Self::Folder(FolderError::Unusable { .. }) => "choose another one with --data",

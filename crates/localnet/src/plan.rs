@@ -9,6 +9,7 @@ use templar_base::{
 };
 use templar_corpus::Corpus;
 use templar_engine::{Batch, Buffer, EngineError, EngineSource, NumericsId, OpenRequest, initial_parameters};
+use templar_evaluation::NewEvaluation;
 use templar_gradient::state_hash;
 
 /// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
@@ -44,7 +45,7 @@ const ERROR_FEEDBACK_DECAY: f32 = 0.7;
 const DECAY_FROM_WINDOW: u64 = 8;
 const DECAY_TO_WINDOW: u64 = 1_000;
 const FINAL_SHARE: f32 = 0.1;
-const CHECKPOINT_WINDOWS: u64 = 5;
+pub(crate) const CHECKPOINT_WINDOWS: u64 = 5;
 const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of N windows more than buckets keep objects: whoever reads the oldest object also
 /// needs the votes that made it count.
@@ -77,6 +78,8 @@ pub struct Inputs<'a> {
     pub engine: EngineSource,
     /// Open numerics classes that other nodes may compute with.
     pub open_numerics: Vec<String>,
+    /// What idle validators put to the model.
+    pub evaluation: NewEvaluation,
 }
 
 /// A plan, before the ledger's hash and the start block are known.
@@ -197,6 +200,7 @@ impl Plan {
         put_clock(&mut genesis, blocks);
         genesis.numerics = inputs.engine.numerics().to_string();
         genesis.open_numerics.clone_from(&inputs.open_numerics);
+        genesis.evaluation = inputs.evaluation.rule(&genesis.budget);
         if inputs.audit_rate > 0 {
             genesis.set_audit_rate(inputs.audit_rate);
         }

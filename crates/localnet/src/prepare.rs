@@ -7,7 +7,7 @@ use crate::plan::{self, Plan};
 use crate::setup::OWNER;
 use crate::wishes::NetworkOptions;
 use crate::{Checked, Folder, Settings, SetupError, memory};
-use templar_base::BlockNumber;
+use templar_base::{BlockNumber, WindowBudget};
 use templar_corpus::{BuildError, BuildProgress, Corpus, TextSources, TokenizerError};
 use templar_ledger::Profile;
 
@@ -40,6 +40,9 @@ impl NetworkOptions {
         model.check()?;
         let Settings { miners, validators, .. } = self.settings();
         let shape = plan::shape_of(model, miners, self.rule.unwrap_or_default());
+        let budget = WindowBudget { checkpoint_windows: plan::CHECKPOINT_WINDOWS, ..shape.budget.clone() };
+        let problem = self.evaluation.rule(&budget).and_then(|rule| rule.problems(&budget).into_iter().next());
+        problem.map_or(Ok(()), |problem| Err(SetupError::Evaluation(problem)))?;
         memory::check(preset, &shape, miners, validators)
     }
 }
@@ -66,6 +69,7 @@ impl Folder {
         make_wallet(draft.path(), OWNER)?;
         progress(Preparing::Measuring);
         let plan = make_plan(&corpus, options, &settings)?;
+        options.evaluation.put_into(&draft.path().join("corpus"))?;
         remarks.extend(plan.remark());
         let profile = profile(&draft, &settings, &plan)?;
         draft.write_json("ledger.json", &profile)?;
@@ -139,6 +143,7 @@ fn make_plan(corpus: &Corpus, options: &NetworkOptions, settings: &Settings) -> 
         window_seconds: options.window_seconds,
         engine: options.engine.clone(),
         open_numerics: options.open_numerics.iter().cloned().collect(),
+        evaluation: options.evaluation.clone(),
     })
 }
 

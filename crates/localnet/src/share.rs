@@ -1,4 +1,4 @@
-//! A run by one address: its genesis document and its corpus in a bucket that everybody can read, and fetched from there.
+//! A run by one address: its genesis document, its corpus and its questions in a bucket that everybody can read, and fetched from there.
 
 use crate::nodes::new_key;
 use crate::{Settings, SetupError};
@@ -133,6 +133,11 @@ pub(crate) async fn share(root: &Path, settings: &Settings, genesis: &Genesis) -
             bucket.put(&name, Bytes::from(bytes)).await?;
         }
     }
+    for task in genesis.evaluation.iter().flat_map(|rule| &rule.tasks) {
+        let (name, file_name) = (format!("corpus/{}", task.file_name()), task.file_name());
+        let bytes = std::fs::read(corpus.join(&file_name)).map_err(|error| unreadable(&file_name, error))?;
+        bucket.put(&name, Bytes::from(bytes)).await?;
+    }
     bucket.put(&format!("corpus/{MANIFEST_FILE}"), Bytes::from(manifest)).await?;
     bucket.put(GENESIS_FILE, Bytes::from(genesis.to_json())).await?;
     let shared = SharedRun { version: VERSION, run: genesis.run_id(), ledger: settings.ledger_url() };
@@ -218,6 +223,12 @@ impl RunAddress {
             let bytes = self.get(bucket, &format!("corpus/{}", object.file_name), limit).await?;
             checked(&object.file_name, &bytes, object.hash)?;
             folder.write(&object.file_name, &[&bytes])?;
+        }
+        for task in genesis.evaluation.iter().flat_map(|rule| &rule.tasks) {
+            let name = task.file_name();
+            let bytes = self.get(bucket, &format!("corpus/{name}"), task.bytes).await?;
+            checked(&name, &bytes, task.questions)?;
+            folder.write(&name, &[&bytes])?;
         }
         folder.write(MANIFEST_FILE, &[&manifest])?;
         Ok(())

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use templar_base::ModelConfig;
 use templar_corpus::{SourceError, TextSources};
 use templar_engine::EngineSource;
+use templar_evaluation::NewEvaluation;
 
 /// Who chose a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct NetworkOptions {
     pub engine: EngineSource,
     /// Open numerics class that other nodes may compute with.
     pub open_numerics: Option<String>,
+    /// What idle validators put to the model.
+    pub evaluation: NewEvaluation,
     /// Number of miners.
     pub miners: Option<usize>,
     /// Number of validators.
@@ -124,6 +127,12 @@ fn differences(existing: &Existing, options: &NetworkOptions) -> Vec<Difference>
     flag(other, "--audit-rate", format!("an audit rate of {}", f64::from(rate) / 1e3));
     let other = options.open_numerics.as_ref().is_some_and(|wanted| !genesis.allows_numerics(wanted));
     flag(other, "--open-numerics", format!("the numerics {}", genesis.numerics_classes()));
+    let wanted = options.evaluation.rule(&genesis.budget);
+    let named = genesis.evaluation.as_ref().map_or("no evaluation".to_owned(), |rule| {
+        let names: Vec<&str> = rule.tasks.iter().map(|task| task.name.as_str()).collect();
+        format!("an evaluation of {} every {} windows", names.join(", "), rule.every_windows)
+    });
+    flag(wanted.is_some() && wanted != genesis.evaluation, "--evaluation", named);
     let model = templar_engine::preset(&options.preset.value, genesis.model.vocab_size);
     if options.preset.by != By::Default && model.is_ok_and(|model| model != genesis.model) {
         found.push(Difference { has: name_of(&genesis.model), flag: "--preset", by: options.preset.by.clone() });

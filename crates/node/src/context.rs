@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub engine: EngineSource,
     /// The model folder that a run of [`templar_base::FirstParameters::Folder`] starts from.
     pub first_parameters: Option<PathBuf>,
+    /// The folder of the corpus, where a validator reads the questions that the genesis names, if it names some.
+    pub questions: PathBuf,
     /// Where every entry of the journal goes as well; entries that find it full are left out.
     pub listener: Option<mpsc::Sender<JournalEntry>>,
     /// Where the node's numbers go, if somebody wants them.

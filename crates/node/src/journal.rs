@@ -168,11 +168,38 @@ pub enum JournalEntry {
         /// The payload's author.
         uid: Uid,
     },
+    /// A validator put the run's tasks to the model.
+    Evaluated {
+        /// The window whose start it is.
+        window: Window,
+        /// Each task, in the order of the genesis.
+        tasks: Vec<TaskLine>,
+        /// How long it took, with all that came between.
+        milliseconds: u64,
+    },
+    /// The parameters moved on before all answers were scored.
+    EvaluationDropped {
+        /// The window whose start it was.
+        window: Window,
+        /// Answers that were scored.
+        scored: usize,
+        /// All answers.
+        answers: usize,
+    },
     /// Something went wrong that the node goes on from.
     Warning {
         /// What, and what to do.
         message: String,
     },
+}
+
+/// What was found with one of the run's tasks, in short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskLine {
+    /// Its name.
+    pub name: String,
+    /// The share of questions that the model answers right.
+    pub acc: f64,
 }
 
 /// What a verdict says of a miner, in short.

@@ -177,6 +177,8 @@ impl NodeMetrics {
                 told.faults += u64::from(finding.is_fault());
             }
             JournalEntry::Started { .. }
+            | JournalEntry::Evaluated { .. }
+            | JournalEntry::EvaluationDropped { .. }
             | JournalEntry::Weights { .. }
             | JournalEntry::AuditAnswered { .. }
             | JournalEntry::EvidenceConfirmed { .. }

@@ -9,7 +9,7 @@ use crate::gather::{self, Gathered};
 use crate::validator_worker::{JudgeRequest, ValidatorCommand, ValidatorWorker};
 use crate::window_work::{OwnVerdict, ValidatorWork, WindowWork};
 use crate::worker::{Command, Worker};
-use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint};
+use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint, evaluating};
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,13 +53,16 @@ pub async fn run_validator(
     let follower = context.follower(&shared, AggregateSource::Payloads);
     let machine = Validator::new(follower, context.run.genesis.economics.weights_every_windows);
     let own = Arc::clone(&context);
-    let computing = context.heavy.run(move || ValidatorWorker::new(own, shared, &options)).await?;
+    let (computing, results) = context.heavy.run(move || ValidatorWorker::new(own, shared, &options)).await?;
     let worker = Worker::start("validator", move |commands| computing.run(commands))?;
     let is_audited = context.run.genesis.audit.is_on();
     let audits = is_audited.then(|| AuditStore::load(&context.folder)).transpose()?.map(Arc::new);
     let parts = Parts { work: Arc::new(WindowWork::keeping(1)), audits: audits.clone() };
     let mut tasks = JoinSet::new();
     crate::weights::resume(&context, &mut tasks);
+    if let Some(results) = results {
+        tasks.spawn(evaluating::publish(Arc::clone(&context), results));
+    }
     if let Some(store) = audits {
         let (first, auditing) =
             (machine.follower().position().next.minus(1), Auditing { worker: worker.clone(), store });

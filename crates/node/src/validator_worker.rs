@@ -1,9 +1,11 @@
-//! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss.
+//! The validator's computing thread: it judges, applies outcomes, and measures the held-out loss; with nothing of these to
+//! do it audits, and without an audit it puts the run's tasks to the model.
 
 use crate::audit::{AuditJob, EvidenceRequest, SharedStates};
 use crate::context::Context;
 use crate::earlier::{self, EarlierOnDisk};
 use crate::engine::open_engine;
+use crate::evaluating::Evaluator;
 use crate::gather::Gathered;
 use crate::judging::{AssignedTexts, EvaluationModel, evaluation_parts};
 use crate::snapshot::save_shared;
@@ -15,11 +17,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use templar_audit::{Case, NotProven, Outcome, Proof};
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
-use templar_engine::{Batch, Buffer, Engine};
+use templar_engine::{Batch, Buffer, Engine, EngineError};
 use templar_gauntlet::{Entry, Ratings, Rejection, Submission, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
+use templar_record::EvaluationResult;
 use templar_round::Position;
 use templar_trainer::{Outcome as Applying, SharedState, mean_loss};
+use tokio::sync::mpsc;
 
 /// Everything that a judgement needs from outside the thread.
 pub(crate) struct JudgeRequest {
@@ -70,26 +74,37 @@ pub(crate) struct ValidatorWorker {
     held_out: Vec<Batch>,
     /// Audits under way, the first one at work.
     audits: VecDeque<AuditJob>,
+    /// What is done when nothing else is to be done; none where the run has no tasks, or this node cannot put them.
+    evaluator: Option<Evaluator>,
+    /// Whether the engine has the parameters of `shared`.
+    holds_shared: bool,
 }
 
 impl ValidatorWorker {
-    pub(crate) fn new(context: Arc<Context>, shared: SharedState, options: &NodeOptions) -> Result<Self, NodeError> {
-        let engine = open_engine(&context.run, &options.engine, options.threads)?;
+    /// The worker, and where the results of its evaluations come, if it makes some.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        shared: SharedState,
+        options: &NodeOptions,
+    ) -> Result<(Self, Option<mpsc::Receiver<EvaluationResult>>), NodeError> {
+        let mut engine = open_engine(&context.run, &options.engine, options.threads)?;
         let held_out = context.data.held_out()?;
-        Ok(Self { context, engine, shared, held_out, audits: VecDeque::new() })
+        let (evaluator, results) = Evaluator::open(&context, options, engine.as_mut()).unzip();
+        let (audits, holds_shared) = (VecDeque::new(), false);
+        Ok((Self { context, engine, shared, held_out, audits, evaluator, holds_shared }, results))
     }
 
     /// Runs until the node drops its handle.
     pub(crate) fn run(mut self, commands: Receiver<Command<ValidatorCommand>>) -> Result<(), EngineGone> {
-        self.measure_held_out();
+        self.begin_window();
         loop {
-            let command = if self.audits.is_empty() {
-                commands.recv().map_err(|_| TryRecvError::Disconnected)
-            } else {
-                commands.try_recv()
+            let command = match self.audits.is_empty() && !self.evaluator.as_ref().is_some_and(Evaluator::is_busy) {
+                true => commands.recv().map_err(|_| TryRecvError::Disconnected),
+                false => commands.try_recv(),
             };
             match command {
                 Ok(command) => self.interrupt_for(command),
+                Err(TryRecvError::Empty) if self.audits.is_empty() => self.evaluate_one_slice(),
                 Err(TryRecvError::Empty) => self.audit_one_step(),
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
@@ -110,8 +125,23 @@ impl ValidatorWorker {
 
     fn audit_one_step(&mut self) {
         let Some(audit) = self.audits.pop_front() else { return };
+        self.holds_shared = false;
         if let Some(audit) = audit.advance(self.engine.as_mut()) {
             self.audits.push_front(audit);
+        }
+    }
+
+    fn evaluate_one_slice(&mut self) {
+        if !self.holds_shared
+            && let Err(error) = self.write_shared()
+        {
+            // The engine has refused what it took before; the window's own work will say so too.
+            self.context.journal.warn(format!("the tasks are not put to the model: {error}"));
+            self.evaluator = None;
+            return;
+        }
+        if let Some(evaluator) = &mut self.evaluator {
+            evaluator.advance(self.engine.as_mut());
         }
     }
 
@@ -120,11 +150,11 @@ impl ValidatorWorker {
         match command {
             Command::Apply { window, aggregate, step, reply } => {
                 let _ = reply.send(self.apply(window, aggregate.as_deref(), step));
-                self.measure_held_out();
+                self.begin_window();
             }
             Command::Install { next, outer, reply } => {
                 let _ = reply.send(self.move_to(SharedState::new(next, outer)));
-                self.measure_held_out();
+                self.begin_window();
             }
             Command::Held { reply } => {
                 let _ = reply.send(Ok(Position { next: self.shared.next, state: self.shared.state }));
@@ -166,6 +196,7 @@ impl ValidatorWorker {
             ratings: &request.ratings,
         };
         let (data, beacon, registered) = (&self.context.data, request.start_beacon, &request.registered);
+        self.holds_shared = false;
         let model = EvaluationModel::new(self.engine.as_mut(), &parts);
         let mut model = model.with_assigned(AssignedTexts { data, window, beacon, registered });
         let verdict = judge(&input, &mut model)?;
@@ -206,8 +237,23 @@ impl ValidatorWorker {
         Ok(self.shared.state)
     }
 
+    /// What is done first at the start of a window, and what may be done while nothing else is.
+    fn begin_window(&mut self) {
+        self.measure_held_out();
+        if let Some(evaluator) = &mut self.evaluator {
+            evaluator.moved_to(self.shared.next, self.shared.state);
+        }
+    }
+
+    fn write_shared(&mut self) -> Result<(), EngineError> {
+        self.holds_shared = false;
+        self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params)?;
+        self.holds_shared = true;
+        Ok(())
+    }
+
     fn measure_held_out(&mut self) {
-        let set = self.engine.write(Buffer::Parameters, 0, &self.shared.outer.params);
+        let set = self.write_shared();
         match set.and_then(|()| mean_loss(self.engine.as_mut(), &self.held_out)) {
             Ok(loss) => self.context.journal.add(&JournalEntry::HeldOut { window: self.shared.next, loss }),
             Err(error) => self.context.journal.warn(format!("the held-out loss cannot be measured: {error}")),

@@ -141,6 +141,14 @@ pub enum RecordError {
         /// The window.
         window: Window,
     },
+    /// The evaluations in a bucket are none of the run's.
+    #[error("the evaluations in the bucket of {hotkey} cannot be used: {what}; its owner is at fault")]
+    Evaluations {
+        /// The owner.
+        hotkey: PublicKey,
+        /// What is wrong with them.
+        what: &'static str,
+    },
     /// A bucket did not answer in time.
     #[error("the bucket did not answer within {seconds} s; its owner is at fault, or the network")]
     Deadline {

@@ -3,7 +3,7 @@
 //!
 //! [`Rules`] are what follows from a genesis document alone: the run's id, its deadlines, how its pseudo-gradients are
 //! cut. [`PublicRecord`] reads the ledger, and finds the buckets. Over the two stand the objects: [`fetch_payload`],
-//! [`fetch_aggregate`], [`fetch_verdict`], and checkpoints ([`published_checkpoints`], [`fetch_checkpoint`],
+//! [`fetch_aggregate`], [`fetch_verdict`], [`fetch_evaluations`], and checkpoints ([`published_checkpoints`], [`fetch_checkpoint`],
 //! [`agreed_state`]), each checked against what the ledger says before it is handed out. [`pack`] puts all of it into one file, a [`PackedRecord`],
 //! which gives the same record without ledger or buckets. Nothing here can sign, or write to either.
 //!
@@ -24,6 +24,7 @@
 mod aggregate;
 mod checkpoint;
 mod error;
+mod evaluation;
 mod explain;
 mod last_agreed;
 mod model_files;
@@ -44,6 +45,10 @@ pub use checkpoint::{
     fetch_checkpoint, fetch_latest_checkpoint, fetch_latest_state, fetch_manifest,
 };
 pub use error::RecordError;
+pub use evaluation::{
+    EVALUATION_PURPOSE, EvaluationResult, EvaluationStanding, EvaluationView, Evaluations, Figure, KEPT_EVALUATIONS,
+    TaskResult, fetch_evaluations,
+};
 pub use explain::{Ballot, Explanation, PayFact, Recomputed, SealedFact, VerdictFact};
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, state_of_folder, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};

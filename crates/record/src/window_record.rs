@@ -4,6 +4,7 @@ mod reading;
 
 pub use reading::{finished_at, is_gone, read_window};
 
+use crate::evaluation::{EvaluationStanding, EvaluationView};
 use serde::Serialize;
 use templar_base::{Alpha, BlockNumber, ContentHash, Mark, PublicKey, StateHash, StepShare, Uid, Window};
 use templar_gauntlet::Rating;
@@ -200,6 +201,8 @@ pub struct WindowRecord {
     pub verdict: Option<VerdictView>,
     /// Everybody that committed something, or is named in a vote, by uid.
     pub miners: Vec<MinerView>,
+    /// What electors found when they put the tasks of the genesis to the model at the window's start, by uid.
+    pub evaluations: Vec<EvaluationView>,
 }
 
 impl WindowRecord {
@@ -220,6 +223,11 @@ impl WindowRecord {
         let state = self.agreed.as_ref().map(|agreed| agreed.state);
         let same = self.electors.iter().filter(|elector| state.is_some() && elector.state == state).count();
         (same, self.electors.iter().filter(|elector| elector.state.is_some()).count())
+    }
+
+    /// What was found of the model at the window's start: the result with the most stake behind it.
+    pub fn evaluation(&self) -> Option<&EvaluationView> {
+        self.evaluations.iter().find(|view| view.standing == EvaluationStanding::Leading)
     }
 
     /// What is known of a miner.

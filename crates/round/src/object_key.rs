@@ -28,6 +28,8 @@ pub enum ObjectKey {
     CheckpointManifest(Window),
     /// One file of a checkpoint, by its place in the manifest.
     CheckpointFile(Window, u32),
+    /// What a validator found when it put the run's tasks to the model, the last times; it stays when windows go.
+    Evaluations,
 }
 
 impl ObjectKey {
@@ -46,6 +48,7 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Genesis => f.write_str("genesis.json"),
+            Self::Evaluations => f.write_str("evaluations.json"),
             Self::Payload(window) => write!(f, "{}payload", Self::window_prefix(*window)),
             Self::Reveal(window) => write!(f, "{}reveal", Self::window_prefix(*window)),
             Self::Verdict(window) => write!(f, "{}verdict", Self::window_prefix(*window)),

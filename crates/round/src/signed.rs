@@ -68,13 +68,19 @@ impl<T: Serialize + DeserializeOwned> Signed<T> {
         author: PublicKey,
     ) -> Result<Self, SignedError> {
         let signed: Self = serde_json::from_slice(bytes)?;
-        if signed.author != author {
+        signed.check(run, window, purpose, author)?;
+        Ok(signed)
+    }
+
+    /// Checks that `author` signed it for this run, window and purpose.
+    pub fn check(&self, run: RunId, window: Window, purpose: &str, author: PublicKey) -> Result<(), SignedError> {
+        if self.author != author {
             return Err(SignedError::Author);
         }
-        if !author.verify(&message(run, window, purpose, signed.hash()?), &signed.signature) {
-            return Err(SignedError::Signature);
+        match author.verify(&message(run, window, purpose, self.hash()?), &self.signature) {
+            true => Ok(()),
+            false => Err(SignedError::Signature),
         }
-        Ok(signed)
     }
 }
 

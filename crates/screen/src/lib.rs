@@ -39,6 +39,7 @@ pub mod findings;
 pub mod governance;
 mod hidden;
 pub mod ledger;
+pub mod log;
 pub mod market;
 pub mod model;
 pub mod network;

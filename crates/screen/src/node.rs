@@ -87,6 +87,13 @@ pub fn entry(paint: Paint, entry: &JournalEntry) -> String {
         JournalEntry::EvidenceConfirmed { window, uid, auditor, fault } => {
             (*window, paint.red(&format!("evidence of validator {auditor} against uid {uid} is right: {fault}")))
         }
+        JournalEntry::Evaluated { window, tasks, milliseconds } => {
+            let tasks: Vec<String> = tasks.iter().map(|task| format!("{} {:.3}", task.name, task.acc)).collect();
+            (*window, format!("evaluated in {:.1} s: {}", *milliseconds as f64 / 1e3, tasks.join(", ")))
+        }
+        JournalEntry::EvaluationDropped { window, scored, answers } => {
+            (*window, format!("evaluation dropped, {scored} of {answers} answers scored"))
+        }
         JournalEntry::AuditUnanswered { window, uid } => (*window, format!("uid {uid} has not answered an audit")),
     };
     format!("window {window:<4} {what}")

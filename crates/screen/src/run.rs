@@ -63,7 +63,10 @@ fn fields_text(genesis: &Genesis, problems: &[Problem], paint: Paint) -> String 
                 Some(vec![format!("{mark} {name}"), value, format!("{} ({})", note.meaning, note.bounds)])
             })
             .collect();
-        text += &format!("{}\n{}\n", paint.bold(title), table(paint, None, &rows));
+        // Of a section that the document does not have there is nothing to say.
+        if !rows.is_empty() {
+            text += &format!("{}\n{}\n", paint.bold(title), table(paint, None, &rows));
+        }
     }
     text
 }

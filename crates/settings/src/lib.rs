@@ -27,7 +27,9 @@ pub use flags::{
 };
 
 pub use ledger_flags::GenesisFlags;
-pub use run_flags::{DocumentsName, MergingFlags, ModelFlags, OptimiserName, PlaceFlags, TrainingFlags, WindowFlags};
+pub use run_flags::{
+    DocumentsName, EvaluationFlags, MergingFlags, ModelFlags, OptimiserName, PlaceFlags, TrainingFlags, WindowFlags,
+};
 pub use sampling_flags::SamplingFlags;
 pub use training_flags::{LimitFlags, RecipeFlags, SourceFlags, interval};
 

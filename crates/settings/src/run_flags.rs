@@ -9,6 +9,7 @@ use templar_base::{
 };
 use templar_corpus::{Corpus, steps_that_fit};
 use templar_engine::NumericsId;
+use templar_evaluation::{NewEvaluation, RunTaskError};
 use templar_screen::bounds;
 
 /// Blocks or windows: more than any ledger will make, and far from where arithmetic on them ends.
@@ -134,6 +135,18 @@ pub struct MergingFlags {
     pub held_out_sequences: u32,
 }
 
+/// What validators that are idle ask the model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Evaluation")]
+pub struct EvaluationFlags {
+    /// Questions (JSON lines) that idle validators put to the model; may be given up to 16 times
+    #[arg(long, value_name = "FILE")]
+    pub evaluation: Vec<PathBuf>,
+    /// Windows between two evaluations, a multiple of the checkpoints' [as often as there is a checkpoint]
+    #[arg(long, value_name = "N", requires = "evaluation", value_parser = clap::value_parser!(u64).range(1..=MOST))]
+    pub evaluation_every: Option<u64>,
+}
+
 /// How documents of one sequence are read.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DocumentsName {
@@ -170,6 +183,13 @@ impl WindowFlags {
             checkpoint_windows: self.checkpoint_windows,
             ..WindowBudget::for_window(self.window_blocks)
         };
+    }
+}
+
+impl EvaluationFlags {
+    /// Reads and checks the files.
+    pub fn read(&self) -> Result<NewEvaluation, RunTaskError> {
+        NewEvaluation::read(&self.evaluation, self.evaluation_every)
     }
 }
 

@@ -4,15 +4,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use templar_settings::{
-    BenchmarkFlags, Config, DataFlag, EngineFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag, LimitFlags,
-    MergingFlags, ModelFlags, Origin, PlaceFlags, PresetFlag, RecipeFlags, SamplingFlags, Setting, SettingFlags,
-    SettingsError, SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags, WindowFlags, engine,
-    interval, user_file,
+    BenchmarkFlags, Config, DataFlag, EngineFlags, EvaluationFlags, FILE_NAME, GenesisFlags, HotkeyFlag, LedgerFlag,
+    LimitFlags, MergingFlags, ModelFlags, Origin, PlaceFlags, PresetFlag, RecipeFlags, SamplingFlags, Setting,
+    SettingFlags, SettingsError, SourceFlags, SubnetFlags, TextFlags, ThreadsFlag, TrainingFlags, WalletFlags,
+    WindowFlags, engine, interval, user_file,
 };
 
 /// Variables that are read where they are used.
-const OTHERS: [&str; 4] =
-    ["TEMPLAR_LOG", "TEMPLAR_WALLET_PASSWORD", "TEMPLAR_TORCH_PYTHON", crate::interrupt::STOP_WITH_STDIN];
+const OTHERS: [&str; 5] = [
+    "TEMPLAR_LOG",
+    "TEMPLAR_LOG_FORMAT",
+    "TEMPLAR_WALLET_PASSWORD",
+    "TEMPLAR_TORCH_PYTHON",
+    crate::interrupt::STOP_WITH_STDIN,
+];
 
 /// The defaults, the file and the variables. `file` is what `--config` names.
 pub fn load(file: Option<&Path>, is_quiet: bool) -> Result<Config, SettingsError> {

@@ -7,7 +7,6 @@ mod commands;
 mod config;
 mod failure;
 mod keys;
-mod logging;
 mod output;
 mod role;
 mod text;
@@ -16,7 +15,7 @@ use clap::{CommandFactory, FromArgMatches};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use templar_localnet::interrupt;
-use templar_screen::{arguments, bounds};
+use templar_screen::{arguments, bounds, log};
 
 fn main() -> ExitCode {
     failure::watch_panics();
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
             Ok(cli) => cli,
             Err(error) => return failure::of_words(&error),
         };
-        logging::start(cli.verbosity());
+        log::start(cli.verbosity());
         match cli.run().and_then(|()| output::whole()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure::report(&error),

@@ -241,6 +241,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         threads,
         engine: source,
         first_parameters: flags.first_parameters.clone(),
+        questions: corpus,
         listener: Some(listener),
         metrics: served.is_some().then(Arc::default),
     };

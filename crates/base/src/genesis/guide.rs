@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 80] = [
+pub const FIELDS: [FieldNote; 82] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -259,6 +259,18 @@ pub const FIELDS: [FieldNote; 80] = [
         "800",
         "1 to 999",
     ),
+    note(
+        "evaluation.every_windows",
+        "Windows between two evaluations of the model on the tasks, by validators that are idle",
+        "none",
+        "none, or a multiple of budget.checkpoint_windows",
+    ),
+    note(
+        "evaluation.tasks",
+        "Tasks of the evaluation: of each a name, the hash of its file of questions, and the file's size",
+        "none",
+        "none, or 1 to 16 tasks of up to 16777216 bytes",
+    ),
 ];
 
 impl FieldNote {
@@ -318,9 +330,8 @@ mod tests {
         let genesis = Genesis::new(ModelConfig::tiny(256), CorpusHashes::default());
         let mut found = BTreeSet::new();
         leaves(&serde_json::to_value(&genesis).unwrap(), "", &mut found);
-        found.extend(
-            ["model.rope_scaling", "parent", "open_numerics", "outer.error_feedback_values"].map(str::to_owned),
-        );
+        let left_out = ["model.rope_scaling", "parent", "open_numerics", "outer.error_feedback_values"];
+        found.extend(left_out.into_iter().chain(["evaluation.every_windows", "evaluation.tasks"]).map(str::to_owned));
         assert_eq!(FIELDS.iter().map(|note| note.path.to_owned()).collect::<BTreeSet<_>>(), found);
         assert_eq!(FIELDS.len(), found.len());
     }

@@ -80,9 +80,9 @@ fn emission(epochs: &[EpochRecord]) -> Markup {
         epochs.iter().map(point).collect()
     };
     let series = vec![
-        Series { name: "miners", points: points(|epoch| epoch.miners) },
-        Series { name: "validators", points: points(|epoch| epoch.validators) },
-        Series { name: "owner", points: points(|epoch| epoch.owner) },
+        Series { name: "miners".into(), points: points(|epoch| epoch.miners) },
+        Series { name: "validators".into(), points: points(|epoch| epoch.validators) },
+        Series { name: "owner".into(), points: points(|epoch| epoch.owner) },
     ];
     let title = "Tokens paid in each epoch".to_owned();
     let (id, x, y) = ("epochs", "block of the epoch's end", "α");

@@ -60,10 +60,10 @@ fn charts(windows: &[(&WindowRecord, MinerView)]) -> Markup {
         };
         windows.iter().filter_map(point).collect()
     };
-    let contribution = vec![Series { name: "φ", points: points(&|own| own.contribution, 1e3) }];
+    let contribution = vec![Series { name: "φ".into(), points: points(&|own| own.contribution, 1e3) }];
     let rating = vec![
-        Series { name: "rating", points: points(&|own| own.rating_after, 1.0) },
-        Series { name: "share of the window", points: points(&|own| own.share, 1.0) },
+        Series { name: "rating".into(), points: points(&|own| own.rating_after, 1.0) },
+        Series { name: "share of the window".into(), points: points(&|own| own.share, 1.0) },
     ];
     let chart =
         |id, title: &str, y, series| Chart { id, title: title.to_owned(), x: "window", y, series, bars: Vec::new() };

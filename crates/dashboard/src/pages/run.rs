@@ -1,5 +1,6 @@
 //! The run at a glance, and its windows.
 
+use super::evaluation::evaluation;
 use super::parts::{Cell, Page, facts as fact_list, hash, note, section, table, trouble, uid_links, window_link};
 use super::words::{self, UNKNOWN, count, or_unknown};
 use crate::chart::{Chart, Point, Series};
@@ -19,6 +20,7 @@ pub(crate) fn run(facts: &RunFacts, snapshot: &Snapshot) -> Page {
         .then(file(facts))
         .then(section("now", "Now", now(snapshot, &totals)))
         .then(section("learning", "Learning", charts(snapshot)))
+        .then(section("evaluation", "Tasks", evaluation(facts, snapshot)))
         .then(section("newest", "Newest windows", newest(snapshot)))
         .then(section("nulls", "Null windows", nulls(&totals)))
         .then(section("about", "What it is", about(facts, snapshot)));
@@ -93,10 +95,10 @@ fn charts(snapshot: &Snapshot) -> Markup {
         Some(Point { x: at as f64, y: view.loss_before?, error: None })
     });
     let by_tokens: Vec<Point> = by_tokens.collect();
-    let loss = vec![Series { name: "loss at the window's start", points: points(&|view| view.loss_before) }];
-    let speed = vec![Series { name: "tokens a second", points: points(&|view| view.tokens_per_second()) }];
-    let bytes = vec![Series { name: "sealed bytes", points: points(&|view| Some(view.sealed_bytes as f64)) }];
-    let by_tokens = vec![Series { name: "loss at the window's start", points: by_tokens }];
+    let loss = vec![Series { name: "loss at the window's start".into(), points: points(&|view| view.loss_before) }];
+    let speed = vec![Series { name: "tokens a second".into(), points: points(&|view| view.tokens_per_second()) }];
+    let bytes = vec![Series { name: "sealed bytes".into(), points: points(&|view| Some(view.sealed_bytes as f64)) }];
+    let by_tokens = vec![Series { name: "loss at the window's start".into(), points: by_tokens }];
     let chart = |id, title: &str, x, y, series| Chart { id, title: title.to_owned(), x, y, series, bars: Vec::new() };
     let all = [
         chart("loss-by-window", "Loss by window", "window", "nats per token", loss),

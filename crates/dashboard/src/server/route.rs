@@ -72,6 +72,8 @@ pub(crate) enum View {
     Market,
     Governance,
     Evidence,
+    /// In the API; on a page it is a part of the run.
+    Evaluations,
     Try,
 }
 
@@ -132,6 +134,7 @@ impl View {
             ["market"] => Self::Market,
             ["governance"] => Self::Governance,
             ["evidence"] => Self::Evidence,
+            ["evaluations"] => Self::Evaluations,
             ["try"] => Self::Try,
             _ => return None,
         })

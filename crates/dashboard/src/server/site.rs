@@ -164,6 +164,7 @@ impl RecordSite {
                 View::Market => html(pages::market(snapshot)),
                 View::Governance => html(pages::governance(snapshot)),
                 View::Evidence => html(pages::evidence(facts, snapshot)),
+                View::Evaluations => return None,
                 View::Try => html(pages::try_it(self.source.gateway.as_ref())),
             },
             Route::Api(view) => json(match view {
@@ -175,6 +176,7 @@ impl RecordSite {
                 View::Market => api::market(snapshot),
                 View::Governance => api::governance(snapshot),
                 View::Evidence => api::evidence(snapshot),
+                View::Evaluations => api::evaluations(snapshot),
                 View::Try => return None,
             }),
             Route::Metrics => {
@@ -222,6 +224,7 @@ fn facts(source: &Source) -> RunFacts {
         retention_windows: genesis.budget.retention_windows,
         checkpoint_windows: genesis.budget.checkpoint_windows,
         audit_rate_per_mille: genesis.audit.rate_per_mille,
+        evaluation: genesis.evaluation.clone(),
         record_file: source.file.clone(),
     }
 }

@@ -114,6 +114,31 @@ async fn a_finished_window_is_projected_once_and_an_answer_rendered_once() {
 }
 
 #[tokio::test]
+async fn tasks_are_shown_with_who_disagrees_and_how_to_recompute_them() {
+    let world = World::of_four_windows().await;
+    let dashboard = world.serve(|_| {});
+    get_read(&dashboard, 4).await;
+    let all = get(&dashboard, "/api/v1/evaluations").await.json();
+    assert_eq!((&all["windows"][0]["window"], all["windows"].as_array().unwrap().len()), (&3.into(), 1), "{all}");
+    let standings = |number: usize| &all["windows"][0]["evaluations"][number]["standing"];
+    assert_eq!((standings(0), standings(1)), (&"leading".into(), &"differs".into()), "{all}");
+    assert_eq!(get(&dashboard, "/api/v1/windows/3").await.json()["evaluations"], all["windows"][0]["evaluations"]);
+    let page = get(&dashboard, "/").await.body;
+    // The first validator has the most stake: its figures stand, and the other is named.
+    for shown in ["0.750 ± 0.050", "12.500 ± 0.050", "1 says so", "disagrees: other figures", "id=\"accuracy\""] {
+        assert!(page.contains(shown), "{shown}\n{page}");
+    }
+    assert!(!page.contains("0.625 ±"), "{page}");
+    let task = &world.source.run.genesis.evaluation.as_ref().unwrap().tasks[0];
+    assert!(page.contains("templar checkpoint fetch --window 3 --out window-3"), "{page}");
+    assert!(
+        page.contains(&format!("templar model benchmark window-3 --questions corpus/{}", task.file_name())),
+        "{page}"
+    );
+    assert_eq!(get(&dashboard, "/evaluations").await.status, 404, "it is a part of the run's page");
+}
+
+#[tokio::test]
 async fn a_window_can_be_followed_while_it_lasts() {
     let world = World::new().await;
     world.pass(Window(0), true).await;

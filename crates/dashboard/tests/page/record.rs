@@ -56,7 +56,9 @@ async fn the_page_of_a_file_says_what_the_live_page_says() {
         let has_votes = |answer: &crate::client::Answer| !answer.json()["governance"].is_null();
         get_until(dashboard, "/api/v1/governance", has_votes).await;
     }
-    for path in ["windows", "windows/0", "windows/2", "miners", "miners/2", "market", "governance", "evidence"] {
+    for path in
+        ["windows", "windows/0", "windows/2", "miners", "miners/2", "market", "governance", "evidence", "evaluations"]
+    {
         let path = format!("/api/v1/{path}");
         let (of_ledger, of_file) = (get(&live, &path).await.json(), get(&opened, &path).await.json());
         assert_eq!(of_file, of_ledger, "{path}");

@@ -65,7 +65,7 @@ async fn every_answer_is_what_the_schema_says() {
     get_until(&dashboard, "/api/v1/governance", has_proposal).await;
     let document = get(&dashboard, "/api/v1/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 10);
     for (path, facts) in paths {
         let Some(schema) = facts["get"]["responses"]["200"]["content"]["application/json"].get("schema") else {
             assert_eq!(path, "/api/v1/events");

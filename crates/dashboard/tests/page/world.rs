@@ -5,8 +5,8 @@ use parity_scale_codec::Encode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use templar_base::{
-    Beacon, BlockNumber, ContentHash, CorpusHashes, Finding, Findings, Genesis, Keypair, Mark, Nats, Netuid, Rao,
-    Share, StateHash, Uid, Window,
+    Beacon, BlockNumber, ContentHash, CorpusHashes, EvaluationRule, EvaluationTask, Finding, Findings, Genesis,
+    Keypair, Mark, Nats, Netuid, Rao, Share, StateHash, Uid, Window,
 };
 use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::governance::{Action, GovernanceCall};
@@ -15,7 +15,7 @@ use templar_dashboard::{Dashboard, Listener, Options, Source};
 use templar_engine::preset;
 use templar_gauntlet::{Confirmation, Contribution, MinerVerdict, Rating, Ratings, Rejection, Standing, Verdict};
 use templar_ledger::{LocalChain, Profile};
-use templar_record::{Rules, VERDICT_PURPOSE};
+use templar_record::{EVALUATION_PURPOSE, EvaluationResult, Evaluations, Figure, Rules, TaskResult, VERDICT_PURPOSE};
 use templar_round::{Applied, ObjectKey, SealCommitment, Signed, Vote, VoteSeal};
 
 pub const NETUID: Netuid = Netuid(3);
@@ -65,6 +65,8 @@ impl World {
             CorpusHashes { tokenizer: ContentHash::of(b"tokenizer"), manifest: ContentHash::of(b"manifest") },
         );
         genesis.name = "<b>hostile</b> & run".to_owned();
+        let task = |name: &str| EvaluationTask { name: name.to_owned(), questions: ContentHash::of(b"q"), bytes: 900 };
+        genesis.evaluation = Some(EvaluationRule { every_windows: 3, tasks: vec![task("colours"), task("ends")] });
         genesis.ledger = chain.with(|ledger| ledger.state().genesis_hash());
         genesis.clock.start_block = chain.with(|ledger| ledger.head().number).plus(2);
         let run = Rules::new(genesis).unwrap();
@@ -105,6 +107,28 @@ impl World {
         self.seal(window);
         self.judge(window, merges).await;
         self.advance_to(self.source.run.phases.seal(window.next()));
+    }
+
+    /// Lets a validator put the tasks to the model at the start of a window, with this accuracy.
+    pub async fn evaluate(&self, validator: usize, window: Window, accuracy: f64) {
+        let (run, key) = (&self.source.run, &self.hotkeys[validator]);
+        let figure = |value| Figure { value, stderr: Some(0.05) };
+        let task = |task: &EvaluationTask| TaskResult {
+            name: task.name.clone(),
+            questions: task.questions,
+            count: 40,
+            acc: figure(accuracy),
+            acc_norm: (task.name == "colours").then(|| figure(0.5)),
+            perplexity: (task.name == "ends").then(|| figure(12.5)),
+            bits_per_byte: figure(1.25),
+        };
+        let tasks = run.genesis.evaluation.as_ref().unwrap().tasks.iter().map(task).collect();
+        let (state, numerics) = (StateHash::new([window.get() as u8; 32]), run.genesis.numerics.clone());
+        let result = EvaluationResult { run: run.id, window, state, numerics, tasks };
+        let mut kept = Evaluations::default();
+        kept.add(Signed::new(result, run.id, window, EVALUATION_PURPOSE, key).unwrap());
+        let bytes = kept.to_bytes().unwrap();
+        self.bucket(validator).put(&ObjectKey::Evaluations.to_string(), bytes.into()).await.unwrap();
     }
 
     /// Lets the miners seal.
@@ -208,6 +232,9 @@ impl World {
     pub async fn of_four_windows() -> Self {
         let world = Self::new().await;
         world.pass(Window(0), true).await;
+        for (validator, accuracy) in [(0, 0.75), (1, 0.625)] {
+            world.evaluate(validator, Window(3), accuracy).await;
+        }
         for window in 1..4 {
             world.pass(Window(window), false).await;
         }

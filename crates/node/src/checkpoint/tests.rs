@@ -115,6 +115,7 @@ fn run(name: &str) -> (Rules, Data) {
         },
         economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
         audit: Default::default(),
+        evaluation: None,
     };
     let run = Rules::new(genesis).unwrap();
     let data = Data::new(&run, Arc::new(corpus)).unwrap();

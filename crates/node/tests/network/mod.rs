@@ -17,17 +17,19 @@ pub use templar_round::Role;
 use parity_scale_codec::Encode;
 use recording::Recording;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use templar_base::{
-    Alpha, BlockNumber, ContentHash, DataRule, Economics, FirstParameters, GENESIS_VERSION, Genesis, InnerOptimiser,
-    InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, ScaleRule, StateHash, TensorClass,
-    Uid, Window, WindowBudget, WindowClock,
+    Alpha, BlockNumber, ContentHash, DataRule, Economics, EvaluationRule, FirstParameters, GENESIS_VERSION, Genesis,
+    InnerOptimiser, InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, ScaleRule, StateHash,
+    TensorClass, Uid, Window, WindowBudget, WindowClock,
 };
 use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::{Call, Chain, NodeChain, Topic};
 use templar_corpus::{Corpus, CorpusBuilder, Source};
 use templar_engine::{NumericsId, initial_parameters};
+use templar_evaluation::NewEvaluation;
 use templar_gauntlet::{Standing, Verdict};
 use templar_gradient::state_hash;
 use templar_ledger::{LocalChain, Profile, check_conservation};
@@ -159,7 +161,21 @@ fn rules(corpus: &Corpus) -> Genesis {
         },
         economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
         audit: Default::default(),
+        evaluation: None,
     }
+}
+
+/// Puts the files of tasks where the nodes read them.
+fn put_tasks(tasks: &[(&str, String)], genesis: &Genesis, folder: &Path) -> Option<EvaluationRule> {
+    let file = |(name, text): &(&str, String)| {
+        let path = folder.join(format!("{name}.jsonl"));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files: Vec<PathBuf> = tasks.iter().map(file).collect();
+    let evaluation = NewEvaluation::read(&files, None).unwrap();
+    evaluation.put_into(folder).unwrap();
+    evaluation.rule(&genesis.budget)
 }
 
 /// How a test wants its network.
@@ -175,11 +191,14 @@ pub struct Plan {
     pub genesis: fn(&mut Genesis),
     /// Changes the ledger's rules.
     pub ledger: fn(&mut Profile),
+    /// Tasks that validators put to the model at each checkpoint: their names, and their questions as JSON lines.
+    pub tasks: Vec<(&'static str, String)>,
 }
 
 impl Plan {
     pub fn new(name: &'static str, validators: usize, miners: usize) -> Self {
-        Self { name, validators, miners, rogues: 0, adversaries: Vec::new(), genesis: |_| {}, ledger: |_| {} }
+        let (rogues, adversaries, tasks) = (0, Vec::new(), Vec::new());
+        Self { name, validators, miners, rogues, adversaries, genesis: |_| {}, ledger: |_| {}, tasks }
     }
 }
 
@@ -219,6 +238,8 @@ impl World {
         let chain = Recording::new(LocalChain::in_memory(&profile).unwrap());
         let mut genesis = rules(&corpus);
         (plan.genesis)(&mut genesis);
+        let folder = tempfile::tempdir().unwrap();
+        genesis.evaluation = put_tasks(&plan.tasks, &genesis, folder.path());
         let run = Rules::new(genesis.clone()).unwrap();
         let mut world = Self {
             observer: Observer::new(initial_parameters(&genesis.model, SEED)),
@@ -231,7 +252,7 @@ impl World {
             rogues: Vec::new(),
             honest_adversary: None,
             name: plan.name,
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             next_coldkey: 0,
             impatience: Vec::new(),
         };
@@ -281,6 +302,11 @@ impl World {
         Bucket::open_writer(&BucketLocation::memory(&format!("{}-{name}", self.name)).unwrap(), None).unwrap()
     }
 
+    /// The folder with the questions of the run's tasks.
+    pub fn questions(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Buys a slot.
     async fn register(&mut self, hotkey: &Keypair) -> Uid {
         let coldkey = coldkey(self.next_coldkey);
@@ -305,7 +331,8 @@ impl World {
         if role == Role::Validator {
             self.add_stake(&hotkey, STAKE).await;
         }
-        let node = Node::new(role, hotkey, uid, self.bucket(name), self.folder.path().join(name));
+        let mut node = Node::new(role, hotkey, uid, self.bucket(name), self.folder.path().join(name));
+        node.questions = self.folder.path().to_owned();
         self.nodes.insert(name.to_owned(), node);
     }
 

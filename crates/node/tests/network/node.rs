@@ -28,6 +28,8 @@ pub struct Node {
     pub uid: Uid,
     pub bucket: Bucket,
     pub data: PathBuf,
+    /// Where the run's questions are.
+    pub questions: PathBuf,
     /// What the journal says, oldest first.
     pub entries: Vec<JournalEntry>,
     /// The window whose start it holds.
@@ -40,8 +42,20 @@ pub struct Node {
 
 impl Node {
     pub fn new(role: Role, hotkey: Keypair, uid: Uid, bucket: Bucket, data: PathBuf) -> Self {
-        let (entries, next) = (Vec::new(), Window(0));
-        Self { role, hotkey, uid, bucket, data, entries, next, is_hindered: false, task: None, bytes_read: 0 }
+        let (entries, next, questions) = (Vec::new(), Window(0), PathBuf::new());
+        Self {
+            role,
+            hotkey,
+            uid,
+            bucket,
+            data,
+            questions,
+            entries,
+            next,
+            is_hindered: false,
+            task: None,
+            bytes_read: 0,
+        }
     }
 
     /// Makes the disk refuse what the node wants to keep: a folder stands where its files are written first.
@@ -85,6 +99,7 @@ impl Node {
             threads: 1,
             engine: Default::default(),
             first_parameters: None,
+            questions: self.questions.clone(),
             listener: None,
             metrics: None,
         };

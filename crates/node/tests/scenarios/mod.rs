@@ -3,6 +3,7 @@
 mod adversaries;
 mod audits;
 mod disk;
+mod evaluating;
 mod honest;
 mod joining;
 mod outages;

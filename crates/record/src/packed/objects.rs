@@ -4,6 +4,7 @@ use super::content::{Content, Listed};
 use super::packing::gap;
 use super::{PackOptions, PackStage};
 use crate::checkpoint::{CheckpointManifest, MAX_MANIFEST_BYTES, fetch_manifest, majority_before, ratings_object};
+use crate::evaluation::fetch_object;
 use crate::transfer::{self, Wanted};
 use crate::verdict::fetch_signed_verdict;
 use crate::{PublicRecord, RecordError, Rules};
@@ -19,8 +20,8 @@ use templar_round::{ObjectKey, Reveal, SealedRecord, applied_majority, leading_v
 const OBJECT_DEADLINE: Duration = Duration::from_secs(20);
 /// How long one bucket may take for a list.
 const LIST_DEADLINE: Duration = Duration::from_secs(5);
-/// Buckets whose evidence is looked for: as the dashboard.
-const AUDITORS: usize = 64;
+/// Buckets whose evidence and evaluations are looked for: as the dashboard.
+const VALIDATORS: usize = 64;
 /// The most bytes of all objects, well within what a content may hold.
 const MOST_BYTES: u64 = 768 << 20;
 /// The most bytes of an auditor's evidence against one payload.
@@ -78,6 +79,9 @@ impl Collecting<'_> {
         }
         if self.run.genesis.audit.rate_per_mille > 0 {
             self.evidence(&mut missing).await;
+        }
+        if self.run.genesis.evaluation.is_some() {
+            self.evaluations(&mut missing).await;
         }
         self.tell(missing);
         Ok(())
@@ -219,14 +223,28 @@ impl Collecting<'_> {
         Ok(())
     }
 
+    fn validators(&self) -> Vec<PublicKey> {
+        self.content.ledger.metagraph.validators().map(|neuron| neuron.hotkey).take(VALIDATORS).collect()
+    }
+
+    /// What validators found when they put the run's tasks to the model.
+    async fn evaluations(&mut self, missing: &mut Missing) {
+        let Some(last) = self.content.facts.last else { return };
+        for validator in self.validators() {
+            let kept = match in_time(OBJECT_DEADLINE, fetch_object(self.run, self.record, validator)).await {
+                Ok(Some((_, bytes))) => self.keep(validator, ObjectKey::Evaluations, bytes),
+                Ok(None) => Ok(()),
+                Err(error) => Err(format!("{}: {}", validator.short(), why(&error))),
+            };
+            note(missing, "evaluations", last, kept);
+        }
+    }
+
     /// What auditors list in the windows whose objects are kept; with objects also the evidence itself.
     async fn evidence(&mut self, missing: &mut Missing) {
         let Some(last) = self.content.facts.last else { return };
         let from = self.run.phases.oldest_kept(last);
-        let mut auditors: Vec<PublicKey> =
-            self.content.ledger.metagraph.validators().map(|neuron| neuron.hotkey).collect();
-        auditors.truncate(AUDITORS);
-        for auditor in auditors {
+        for auditor in self.validators() {
             let mut listed = Vec::new();
             for window in from.until(last.next()) {
                 match in_time(LIST_DEADLINE, self.evidence_of(auditor, window)).await {

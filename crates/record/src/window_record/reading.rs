@@ -3,6 +3,8 @@
 use super::{
     AgreedView, ElectorView, Measured, MinerView, SealedView, Stage, VerdictView, WindowMoment, WindowRecord, measured,
 };
+use crate::checkpoint::majority_before;
+use crate::evaluation::{Asked, evaluations_of};
 use crate::{PublicRecord, RecordError, Rules, fetch_verdict};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -82,6 +84,7 @@ fn empty(window: Window) -> WindowRecord {
         agreed: None,
         verdict: None,
         miners: Vec::new(),
+        evaluations: Vec::new(),
     }
 }
 
@@ -187,6 +190,13 @@ async fn read_outcome((run, record): (&Rules, &PublicRecord), view: &mut WindowR
     if view.is_null {
         view.tokens = Some(0);
         view.null_reason = Some(null_reason(view));
+    }
+    if run.genesis.evaluation.as_ref().is_some_and(|rule| rule.is_due(window)) {
+        // Reports that the ledger no longer has leave the figures without a state to compare theirs with.
+        let agreed = majority_before(run, record, window).await.ok().flatten().map(|majority| majority.applied.state);
+        let asked = |own: &Elector| Asked { uid: own.uid, hotkey: own.hotkey, stake: Alpha::from_rao(own.stake) };
+        let electors: Vec<Asked> = electors.iter().map(asked).collect();
+        view.evaluations = evaluations_of((run, record), window, &electors, agreed).await;
     }
     Ok(())
 }

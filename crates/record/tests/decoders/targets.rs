@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use templar_base::{Keypair, RunId, Window};
+use std::sync::LazyLock;
+use templar_base::{
+    ContentHash, CorpusHashes, EvaluationRule, EvaluationTask, Genesis, Keypair, ModelConfig, RunId, Window,
+};
 use templar_gauntlet::Verdict;
-use templar_record::{CheckpointManifest, PackedRecord};
+use templar_record::{CheckpointManifest, EVALUATION_PURPOSE, EvaluationResult, Evaluations, PackedRecord, Rules};
 use templar_round::Signed;
 
 /// Reads a body as somebody else's document and as its own; one that parses is written and read again as itself.
@@ -34,6 +37,35 @@ pub fn verdict(bytes: &[u8]) {
     let _ = verdict.tokens();
     verdict.miners.iter().for_each(|miner| assert!(!miner.standing.describe().is_empty()));
 }
+
+/// What a validator's bucket offers as its evaluations. A result alone is read as well, signed as its own, so that what is
+/// behind the signature is reached.
+pub fn evaluations(bytes: &[u8]) {
+    let author = Keypair::from_seed([2; 32]);
+    let read = |bytes: &[u8]| Evaluations::from_bytes(bytes, &TASKS, author.public());
+    let _ = read(bytes);
+    let Some(mut result) = document::<EvaluationResult>(bytes, EVALUATION_PURPOSE) else { return };
+    result.run = TASKS.id;
+    let window = result.window;
+    let Ok(signed) = Signed::new(result, TASKS.id, window, EVALUATION_PURPOSE, &author) else { return };
+    let mut one = Evaluations::default();
+    one.add(signed);
+    let Ok(object) = one.to_bytes() else { return };
+    if let Ok(accepted) = read(&object) {
+        assert_eq!(accepted, one, "what was read is what was written");
+        for task in accepted.results().flat_map(|result| &result.tasks) {
+            assert!((0.0..=1.0).contains(&task.acc.value) && task.count > 0);
+        }
+    }
+}
+
+/// A run with a task.
+pub static TASKS: LazyLock<Rules> = LazyLock::new(|| {
+    let small = Genesis::small(ModelConfig::tiny(256), CorpusHashes::default());
+    let task = EvaluationTask { name: "a".to_owned(), questions: ContentHash::default(), bytes: 1_000 };
+    let evaluation = Some(EvaluationRule { every_windows: 3, tasks: vec![task] });
+    Rules::new(Genesis { evaluation, ..small }).expect("the rules are sound")
+});
 
 /// What somebody hands out as the record of a run. One that is read is written and read again as itself.
 pub fn record_file(bytes: &[u8]) {

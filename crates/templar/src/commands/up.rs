@@ -1,6 +1,6 @@
 //! `templar up`.
 
-use crate::config::{Config, DataFlag, EngineFlags, Origin, PresetFlag, Setting, TextFlags, engine};
+use crate::config::{Config, DataFlag, EngineFlags, EvaluationFlags, Origin, PresetFlag, Setting, TextFlags, engine};
 use crate::failure::{Usage, advice};
 use crate::output::{Output, print};
 use crate::{interrupt, text};
@@ -89,6 +89,8 @@ pub struct Up {
     data: DataFlag,
     #[command(flatten)]
     engine: EngineFlags,
+    #[command(flatten)]
+    evaluation: EvaluationFlags,
 }
 
 /// What to do about a network that cannot be used or set up.
@@ -176,6 +178,7 @@ impl Up {
             audit_rate,
             engine,
             open_numerics,
+            evaluation: self.evaluation.read().map_err(setup_advice)?,
             miners,
             validators,
         })

@@ -94,6 +94,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
         },
         economics: Economics { ramp_windows: 4, weights_every_windows: 1 },
         audit: Default::default(),
+        evaluation: None,
     }
 }
 

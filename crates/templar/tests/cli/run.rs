@@ -173,6 +173,36 @@ fn the_chapter_has_every_field_with_its_default_and_bounds() {
 }
 
 #[test]
+fn tasks_are_named_by_hash_and_their_questions_go_with_the_corpus() {
+    let place = place();
+    let line = "{\"context\": \"The sky is\", \"choices\": [\" blue\", \" cheese\"], \"label\": 0}\n";
+    place.write("colours.jsonl", line);
+    place.write("ends.jsonl", "{\"context\": \"The\", \"choices\": [\" end\"]}\n");
+    let document = |facts: Value| facts["document"].clone();
+    assert!(document(place.json(&new(&["--json"])))["evaluation"].is_null(), "nobody asks for an evaluation");
+    let two = ["--evaluation", "colours.jsonl", "--evaluation", "ends.jsonl", "--overwrite"];
+    let evaluation = document(place.json(&new(&[&two[..], &["--json"]].concat())))["evaluation"].clone();
+    assert_eq!((&evaluation["every_windows"], &evaluation["tasks"][1]["name"]), (&5.into(), &"ends".into()));
+    let hash = evaluation["tasks"][0]["questions"].as_str().unwrap();
+    let put = std::fs::read_to_string(place.path("corpus").join(format!("questions-{hash}.jsonl"))).unwrap();
+    assert_eq!(put, line);
+    let check = place.stdout(&["run", "check", "genesis.json", "--corpus", "corpus"]);
+    assert!(check.contains("every_windows") && check.contains("no problem found"), "{check}");
+
+    let odd = place.failure(2, &new(&[&two[..], &["--evaluation-every", "7"]].concat()));
+    assert!(odd.contains("evaluation.every_windows") && odd.contains("checkpoint_windows (5)"), "{odd}");
+    place.failure(2, &new(&[&two[..], &["--evaluation-every", "0"]].concat()));
+    place.failure(2, &new(&["--overwrite", "--evaluation-every", "5"]));
+    let twice = ["--evaluation", "ends.jsonl", "--evaluation", "ends.jsonl", "--overwrite"];
+    assert!(place.failure(2, &new(&twice)).contains("`evaluation.tasks.1.name`"));
+    let missing = place.failure(1, &new(&["--overwrite", "--evaluation", "none.jsonl"]));
+    assert!(missing.contains("none.jsonl"), "{missing}");
+    place.write("packed.jsonl", b"\x1f\x8b\x08");
+    let packed = place.failure(1, &new(&["--overwrite", "--evaluation", "packed.jsonl"]));
+    assert!(packed.contains("is compressed") && packed.contains("gunzip"), "{packed}");
+}
+
+#[test]
 fn audits_are_off_unless_a_rate_is_given_and_what_pays_is_rejected_with_the_numbers() {
     let place = place();
     place.stdout(&new(&[]));

@@ -28,3 +28,14 @@ fn a_misspelt_setting_is_named_and_a_secret_is_not_shown() {
     assert!(!place.stdout(&["config"]).contains("hush-hush"));
     assert!(place.failure(1, &["config", "--config", "missing.toml"]).contains("missing.toml"));
 }
+
+#[test]
+fn a_form_of_the_log_that_there_is_not_is_named_and_stops_nothing() {
+    let place = Place::new();
+    for (format, is_known) in [("xml", false), ("json", true), ("text", true), ("", true)] {
+        let output = place.templar(&["config"]).env("TEMPLAR_LOG_FORMAT", format).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(!stderr.contains("TEMPLAR_LOG_FORMAT is not understood"), is_known, "{format}: {stderr}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use super::first_model::FirstModel;
 use super::ledger::{LedgerFacts, ledger_facts};
-use crate::config::{Config, MergingFlags, ModelFlags, PlaceFlags, TrainingFlags, WindowFlags};
+use crate::commands::up::setup_advice;
+use crate::config::{Config, EvaluationFlags, MergingFlags, ModelFlags, PlaceFlags, TrainingFlags, WindowFlags};
 use crate::failure::{Advise, Usage};
 use crate::output::Output;
 use anyhow::Context;
@@ -61,6 +62,8 @@ pub struct New {
     training: TrainingFlags,
     #[command(flatten)]
     merging: MergingFlags,
+    #[command(flatten)]
+    evaluation: EvaluationFlags,
 }
 
 impl New {
@@ -78,7 +81,9 @@ impl New {
             Some(_) => None,
             None => Some(ledger_facts(&config)?),
         };
+        let evaluation = self.evaluation.read().map_err(setup_advice)?;
         let mut genesis = self.genesis(&config, &corpus, ledger.as_ref())?;
+        genesis.evaluation = evaluation.rule(&genesis.budget);
         let mut problems = genesis.problems();
         if let Some(ledger) = &ledger {
             problems.extend(ledger_problems(&genesis, &ledger.rules));
@@ -88,7 +93,10 @@ impl New {
         }
         reject(&problems)?;
         self.first.put_into(&mut genesis, &corpus, &config)?;
-        write(&self.out, &genesis.to_json())?;
+        evaluation.put_into(&self.corpus).map_err(setup_advice)?;
+        let no_file = || Usage(format!("{} does not name a file", self.out.display()));
+        let name = self.out.file_name().ok_or_else(no_file)?;
+        Folder::of_file(&self.out).write(name, &[genesis.to_json().as_bytes(), b"\n"])?;
         let block_time = ledger.as_ref().map(|ledger| ledger.rules.block_time_ms);
         let outlook = Outlook::of(&Rules::new(genesis.clone())?, block_time);
         let facts = json!({ "genesis": self.out, "document": genesis, "outlook": outlook });
@@ -159,12 +167,4 @@ pub(super) fn read_config(path: &Path) -> anyhow::Result<ModelConfig> {
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
     Ok(config_from_json(&text).with_context(what)?.0)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let path = std::path::absolute(path)?;
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(Usage(format!("{} does not name a file", path.display())).into());
-    };
-    Ok(Folder::new(folder).write(name, &[text.as_bytes(), b"\n"])?)
 }
