@@ -16,7 +16,7 @@ use templar_ledger::{
 const ACCOUNTS: u32 = 12_000;
 
 fn profile() -> Profile {
-    let mut profile = Profile { history_blocks: 256, ..support::profile() };
+    let mut profile = Profile { history_blocks: 256, ..crate::support::profile() };
     let account = |number: u32| PublicKey::new(*ContentHash::of(&number.to_le_bytes()).as_bytes());
     profile.initial_balances.extend((0..ACCOUNTS).map(|number| (account(number), Rao::from_rao(1_000_000_000))));
     profile
