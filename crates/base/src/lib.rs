@@ -30,6 +30,7 @@ mod keys;
 mod model;
 mod nats;
 pub mod random;
+mod right_vote;
 mod setting;
 mod settings_json;
 mod step_share;
@@ -44,9 +45,10 @@ pub use findings::{
 };
 pub use genesis::{
     AuditLots, AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics,
-    FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError, InnerOptimiser,
-    InnerSchedule, JudgingRule, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem,
-    RateDecay, RuleName, ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget, is_open_numerics,
+    ElectorRule, FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION, Genesis, GenesisError,
+    InnerOptimiser, InnerSchedule, JudgingRule, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent,
+    Problem, RateDecay, RuleName, ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget,
+    is_open_numerics,
 };
 pub use hash::{Beacon, BlockHash, ContentHash, RunId, StateHash, StateRoot, TransactionHash};
 pub use id::{BlockNumber, Netuid, Uid, Window};
@@ -54,6 +56,7 @@ pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{DEVELOPMENT_PHRASE, KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use nats::Nats;
+pub use right_vote::{LEAST_COMPARED, is_right};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;
 pub use step_share::StepShare;

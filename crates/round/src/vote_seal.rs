@@ -77,6 +77,17 @@ pub fn opened(
     (deadline, head): (BlockNumber, BlockNumber),
 ) -> Vec<VoteRecord> {
     let Some(end) = seals_end(electors, seals, deadline, head) else { return Vec::new() };
+    opened_after(run, window, (end, seals), votes)
+}
+
+/// The votes that were sealed up to the block `end`, before anybody could open one, and opened after it; of electors and of
+/// others.
+pub fn opened_after(
+    run: RunId,
+    window: Window,
+    (end, seals): (BlockNumber, &[VoteSealRecord]),
+    votes: Vec<VoteRecord>,
+) -> Vec<VoteRecord> {
     let is_sealed = |record: &VoteRecord| {
         let own = seals.iter().filter(|seal| seal.hotkey == record.hotkey && seal.block <= end);
         let first = own.min_by_key(|seal| seal.block);
