@@ -99,7 +99,7 @@ impl PublicRecord {
         let electors = self.electors(run, window).await?;
         let (head, seals) = self.vote_seals(window, &electors).await?;
         // Votes were counted, so that their seals are.
-        let sealed_until = seals_end(&electors, &seals, run.phases.judge(window), head);
+        let sealed_until = seals_end(&electors, &seals, run.phases.seal_time(window), head);
         let sealed_until = sealed_until.ok_or(RecordError::Undecided { window })?;
         let open = OpenWindow::new(window, sealed_until, agreed);
         ratings.right_votes.fold(Compared { rule, window, right: &right, open, registered });

@@ -223,7 +223,7 @@ impl PublicRecord {
     ) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
         let (head, seals) = self.vote_seals(window, electors).await?;
         let votes = self.votes_of(window, &hotkeys_of(electors)).await?;
-        let when = (run.phases.judge(window), head);
+        let when = (run.phases.seal_time(window), head);
         Ok((head, opened(run.id, window, (electors, &seals), votes, when)))
     }
 

@@ -48,7 +48,7 @@ pub use event::{Event, MalformedCommitment, SealedCommitments, SealedRecord};
 pub use follower::{AggregateSource, Follower, Position};
 pub use miner::Miner;
 pub use object_key::ObjectKey;
-pub use phase::Phases;
+pub use phase::{Phases, SealTime};
 pub use resuming::{last_majority, may_resume};
 pub use role::{Role, UnknownRole};
 pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, open, seal};

@@ -84,7 +84,7 @@ impl Chain {
     pub fn votes_on(&self, window: Window, electors: &[Elector], phases: &Phases, at: BlockNumber) -> Vec<VoteRecord> {
         let votes = self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone());
         let seals = self.vote_seals_on(window);
-        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.judge(window), at))
+        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.seal_time(window), at))
     }
 
     pub fn reports_on(&self, window: Window) -> Vec<AppliedRecord> {
