@@ -66,6 +66,10 @@ fn fields_text(genesis: &Genesis, problems: &[Problem], paint: Paint) -> String 
                 Some(vec![format!("{mark} {name}"), value, format!("{} ({})", note.meaning, note.bounds)])
             })
             .collect();
+        // A section that the document does not have.
+        if rows.is_empty() {
+            continue;
+        }
         text += &format!("{}\n{}\n", paint.bold(title), table(paint, None, &rows));
     }
     text
