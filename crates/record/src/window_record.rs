@@ -56,7 +56,6 @@ pub struct ElectorView {
     pub ratings: Option<ContentHash>,
     /// How many right votes it had at the window's start, counted up to what the run asks for; none where it does not ask, or
     /// where that is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub right_votes: Option<usize>,
 }
 
@@ -199,7 +198,6 @@ pub struct WindowRecord {
     /// Whose stake counts.
     pub electors: Vec<ElectorView>,
     /// Whether all permit holders are counted, although the run asks for right votes: the ratings of that time could not be read.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub counts_all_permits: bool,
     /// What more than half of the stake reported; none where there is no such majority.
     pub agreed: Option<AgreedView>,
