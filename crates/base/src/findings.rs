@@ -90,6 +90,12 @@ impl Share {
         Self { error: other.error, ..self }
     }
 
+    /// Whether it lies within a quarter of the agreed error of an agreed share, or next to it as shares are written.
+    pub fn is_near(self, agreed: Self) -> bool {
+        let apart = u64::from(self.part.abs_diff(agreed.part));
+        apart <= 1 || apart * 4 <= error_of(agreed.error)
+    }
+
     /// Its error as it is written: a larger number is a larger error.
     pub fn error_code(self) -> u8 {
         self.error

@@ -4,6 +4,7 @@ mod audit;
 mod budget;
 mod data;
 mod economics;
+mod electors;
 mod evaluation;
 mod guide;
 mod inner;
@@ -18,6 +19,7 @@ pub use audit::{AuditLots, AuditRule, PER_MILLE, ShortcutGain};
 pub use budget::{Milestone, WindowBudget};
 pub use data::{CorpusHashes, DataRule, Documents};
 pub use economics::Economics;
+pub use electors::ElectorRule;
 pub use evaluation::{EvaluationRule, EvaluationTask, MAX_EVALUATION_TASKS, MAX_QUESTIONS_BYTES, MAX_TASK_NAME_BYTES};
 pub use guide::{FIELDS, FieldNote};
 pub use inner::{InnerOptimiser, InnerSchedule, MatrixOptimiser, RateDecay};
@@ -83,6 +85,9 @@ pub struct Genesis {
     pub outer: OuterRule,
     /// How contributions are measured, rated and selected.
     pub judging: JudgingRule,
+    /// Whose stake counts by its right votes; where a document does not say, that of all permit holders that set weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub electors: Option<ElectorRule>,
     /// Who is paid what.
     pub economics: Economics,
     /// How payloads are audited by replay; not at all where a document does not say.
@@ -184,6 +189,7 @@ impl Genesis {
             inner: InnerOptimiser::default(),
             outer: OuterRule::default(),
             judging: JudgingRule::default(),
+            electors: None,
             economics: Economics::default(),
             audit: AuditRule::default(),
             evaluation: None,
@@ -297,6 +303,7 @@ impl Genesis {
         problems.extend(self.inner.problems());
         problems.extend(self.outer.problems());
         problems.extend(self.judging.problems());
+        problems.extend(self.electors.iter().flat_map(ElectorRule::problems));
         problems.extend(self.economics.problems());
         problems.extend(self.audit.problems(self.economics.ramp_windows));
         problems.extend(self.evaluation.iter().flat_map(|rule| rule.problems(&self.budget)));
@@ -395,6 +402,16 @@ mod tests {
         assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
         assert_ne!(genesis.run_id(), Genesis { parent: None, ..genesis.clone() }.run_id());
         assert!(!small().to_json().contains("parent"), "who continues nothing has the document of before");
+    }
+
+    #[test]
+    fn a_document_that_does_not_name_electors_is_the_one_of_before() {
+        assert!(!small().to_json().contains("electors"));
+        let genesis = Genesis { electors: Some(ElectorRule::default()), ..small() };
+        assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
+        assert_ne!(genesis.run_id(), small().run_id());
+        let unreachable = ElectorRule { right_votes: 0, within: 512 };
+        assert_eq!(Genesis { electors: Some(unreachable), ..small() }.problems()[0].field, "electors.right_votes");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod keys;
 mod model;
 mod nats;
 pub mod random;
+mod right_vote;
 mod setting;
 mod settings_json;
 mod step_share;
@@ -44,8 +45,8 @@ pub use findings::{
 };
 pub use genesis::{
     AuditLots, AuditRule, CorpusHashes, DEFAULT_NETUID, DEFAULT_NUMERICS, DataRule, Documents, Domain, Economics,
-    EvaluationRule, EvaluationTask, FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION, Genesis,
-    GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_EVALUATION_TASKS, MAX_QUESTIONS_BYTES,
+    ElectorRule, EvaluationRule, EvaluationTask, FIELDS, FeedbackValues, FieldNote, FirstParameters, GENESIS_VERSION,
+    Genesis, GenesisError, InnerOptimiser, InnerSchedule, JudgingRule, MAX_EVALUATION_TASKS, MAX_QUESTIONS_BYTES,
     MAX_TASK_NAME_BYTES, MatrixOptimiser, MergeMethod, Milestone, OuterRule, PER_MILLE, Parent, Problem, RateDecay,
     RuleName, ScaleRule, ShortcutGain, StepRule, TensorClass, ValueCoding, WindowBudget, is_open_numerics,
 };
@@ -55,6 +56,7 @@ pub use id::{BlockNumber, Netuid, Uid, Window};
 pub use keys::{DEVELOPMENT_PHRASE, KeyError, Keypair, PublicKey, Signature};
 pub use model::{ModelConfig, ModelConfigError, RopeScaling};
 pub use nats::Nats;
+pub use right_vote::{LEAST_COMPARED, is_right};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;
 pub use step_share::StepShare;

@@ -1,6 +1,6 @@
 //! The ratings: what judges carry from window to window. They advance only by agreement.
 
-use crate::Rating;
+use crate::{Rating, RightVotes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use templar_base::{AuditLots, ContentHash, OwnText, PublicKey, StepShare, Uid, Window};
@@ -91,6 +91,9 @@ pub struct Ratings {
     /// Who was merged last, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Uid>,
+    /// Which validators have judged of late; nothing in a run whose genesis does not ask for it.
+    #[serde(default, skip_serializing_if = "RightVotes::is_empty")]
+    pub right_votes: RightVotes,
 }
 
 /// How far the steps of the last windows fell short of what they had to bring: harm of less than one window's error must

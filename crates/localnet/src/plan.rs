@@ -4,8 +4,8 @@ use crate::fit::{EVALUATION_PERCENT, EVALUATION_SEQUENCES, Fit, LEAST_BATCHES, M
 use crate::{RuleName, SetupError};
 use std::time::{Duration, Instant};
 use templar_base::{
-    BlockHash, BlockNumber, ContentHash, CorpusHashes, FirstParameters, Genesis, InnerSchedule, ModelConfig, Netuid,
-    OuterRule, RateDecay, TensorClass, WindowBudget,
+    BlockHash, BlockNumber, ContentHash, CorpusHashes, ElectorRule, FirstParameters, Genesis, InnerSchedule,
+    ModelConfig, Netuid, OuterRule, RateDecay, TensorClass, WindowBudget,
 };
 use templar_corpus::Corpus;
 use templar_engine::{Batch, Buffer, EngineError, EngineSource, NumericsId, OpenRequest, initial_parameters};
@@ -201,6 +201,7 @@ impl Plan {
         genesis.numerics = inputs.engine.numerics().to_string();
         genesis.open_numerics.clone_from(&inputs.open_numerics);
         genesis.evaluation = inputs.evaluation.rule(&genesis.budget);
+        genesis.electors = Some(ElectorRule::default());
         if inputs.audit_rate > 0 {
             genesis.set_audit_rate(inputs.audit_rate);
         }

@@ -114,10 +114,13 @@ pub(crate) async fn open(
     let first_parameters = options.first_parameters.clone();
     let load = move || -> Result<_, NodeError> {
         let shared = load_or_make_shared(&run, &folder, first_parameters.as_deref())?;
-        let ratings = RatingsStore::load(&folder)?;
+        let ratings = RatingsStore::load(&folder, run.genesis.electors)?;
         Ok((run, folder, shared, ratings))
     };
     let (run, folder, shared, ratings) = heavy.run(load).await?;
+    for (window, standing) in ratings.standings() {
+        network.record.note_standing(&run, window, standing);
+    }
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let context = Context {
         run,

@@ -136,7 +136,7 @@ async fn fetch(context: &Arc<Context>, window: Window) -> Result<(), NodeError> 
     let (run, record) = (&context.run, &context.network.record);
     let agreed = record.agreed(run, window).await?;
     let Some(step) = agreed.step else { return note_null(context.folder.path(), window) };
-    let electors = record.electors(&run.phases, window).await?;
+    let electors = record.electors(run, window).await?;
     let majority = applied_majority(&electors, &record.reports(window).await?);
     let Some((hash, by)) = majority.and_then(|majority| Some((majority.applied.aggregate?, majority.by))) else {
         return Ok(());

@@ -73,7 +73,8 @@ impl Context {
     async fn read_votes(self: Arc<Self>, window: Window) {
         let read = async {
             let limit = self.rules(window).await?.genesis.judging.selected;
-            let electors = self.network.record.electors_or_nobody(&self.run.phases, window).await?;
+            settling::learn_electors(&self, window).await?;
+            let electors = self.network.record.electors_or_nobody(&self.run, window).await?;
             let (at, votes) = self.network.record.votes(&self.run, window, &electors).await?;
             Ok::<_, NodeError>(Event::Votes { window, at, limit, electors, votes })
         };
@@ -85,7 +86,8 @@ impl Context {
 
     async fn read_reports(self: Arc<Self>, window: Window) {
         let read = async {
-            let electors = self.network.record.electors_or_nobody(&self.run.phases, window).await?;
+            settling::wait_for_electors(&self, window).await?;
+            let electors = self.network.record.electors_or_nobody(&self.run, window).await?;
             let reports = self.network.record.reports(window).await?;
             Ok::<_, NodeError>(Event::Reports { window, electors, reports })
         };

@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use templar_base::{AuditLots, ContentHash, Uid, Window};
-use templar_gauntlet::Ratings;
+use templar_base::{AuditLots, ContentHash, ElectorRule, Uid, Window};
+use templar_gauntlet::{JudgeStanding, Ratings};
 use tokio::sync::watch;
 
 const FILE: &str = "ratings.json";
 /// How long what needs the ratings waits for a window that is being settled.
 const SETTLING_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Windows whose lots of audits are known: audits of a window go on while the ratings move on.
-const KEPT_LOTS: usize = 8;
+/// Windows whose lots of audits and whose electors are known: audits of a window go on while the ratings move on.
+const KEPT: usize = 8;
 
 /// The lots of those that have not the usual ones.
 pub(crate) type UnusualLots = BTreeMap<Uid, AuditLots>;
@@ -25,6 +25,8 @@ pub(crate) struct RatingsStore {
     held: Mutex<Held>,
     /// Windows whose settling was begun and is not done.
     settling: watch::Sender<usize>,
+    /// The run's rule of whose stake counts.
+    rule: Option<ElectorRule>,
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -35,19 +37,27 @@ struct Held {
     /// How miners take part in the draws of audits of the last windows, as their ratings said after each.
     #[serde(default)]
     lots: Vec<(Window, UnusualLots)>,
+    /// Who had judged of late at the starts of the last windows, where stake counts by that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    standings: Vec<(Window, JudgeStanding)>,
 }
 
 impl Held {
     /// These ratings after a window, and the lots that follow.
-    fn then(self, window: Option<Window>, ratings: Ratings) -> Self {
+    fn then(self, window: Option<Window>, ratings: Ratings, rule: Option<&ElectorRule>) -> Self {
         let lots_of = |uid: &Uid| (*uid, ratings.audit_lots(*uid));
         let unusual = ratings.miners.keys().map(lots_of).filter(|(_, lots)| *lots != AuditLots::Usual).collect();
         let mut lots = self.lots;
         // A checkpoint may be older than what was held.
         lots.retain(|(past, _)| Some(*past) < window);
         lots.extend(window.map(|window| (window, unusual)));
-        lots.drain(..lots.len().saturating_sub(KEPT_LOTS));
-        Self { window, ratings, lots }
+        lots.drain(..lots.len().saturating_sub(KEPT));
+        let next = window.map_or(Window::ZERO, Window::next);
+        let mut standings = self.standings;
+        standings.retain(|(past, _)| *past < next);
+        standings.extend(ratings.standing(rule, next).map(|standing| (next, standing)));
+        standings.drain(..standings.len().saturating_sub(KEPT));
+        Self { window, ratings, lots, standings }
     }
 }
 
@@ -65,9 +75,20 @@ impl Drop for Settling {
 
 impl RatingsStore {
     /// What was settled before a restart; a damaged file counts as none: they are made again from the ledger.
-    pub(crate) fn load(folder: &DataFolder) -> Result<Self, NodeError> {
-        let held = folder.read(FILE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Ok(Self { held: Mutex::new(held), settling: watch::Sender::new(0) })
+    pub(crate) fn load(folder: &DataFolder, rule: Option<ElectorRule>) -> Result<Self, NodeError> {
+        let held = folder.read(FILE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let held = held.unwrap_or_else(|| Held::default().then(None, Ratings::default(), rule.as_ref()));
+        Ok(Self { held: Mutex::new(held), settling: watch::Sender::new(0), rule })
+    }
+
+    /// Who had judged of late at the starts of the last windows and of the next one; none where stake does not count by that.
+    pub(crate) fn standings(&self) -> Vec<(Window, JudgeStanding)> {
+        self.held().standings.clone()
+    }
+
+    /// Waits until nothing is being settled, though not for ever.
+    pub(crate) async fn settled(&self) {
+        self.wait(SETTLING_DEADLINE).await;
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -92,7 +113,7 @@ impl RatingsStore {
 
     /// The ratings at a window's start: after the window before was settled.
     pub(crate) async fn at_start_of(&self, window: Window) -> Result<Ratings, NodeError> {
-        self.wait(SETTLING_DEADLINE).await;
+        self.settled().await;
         self.held_at_start_of(window).ok_or(NodeError::RatingsUnknown { window })
     }
 
@@ -104,7 +125,7 @@ impl RatingsStore {
 
     /// The newest ratings, once nothing is being settled.
     pub(crate) async fn newest(&self) -> Ratings {
-        self.wait(SETTLING_DEADLINE).await;
+        self.settled().await;
         self.held().ratings.clone()
     }
 
@@ -133,16 +154,22 @@ impl RatingsStore {
         if held.window != window.previous() {
             return Ok(());
         }
-        Self::keep(&mut held, folder, Some(window), ratings)
+        self.keep(&mut held, folder, Some(window), ratings)
     }
 
     /// Takes ratings that are agreed for a window's start, older or newer than those at hand.
     pub(crate) fn install(&self, folder: &DataFolder, next: Window, ratings: Ratings) -> Result<(), NodeError> {
-        Self::keep(&mut self.held(), folder, next.previous(), ratings)
+        self.keep(&mut self.held(), folder, next.previous(), ratings)
     }
 
-    fn keep(held: &mut Held, folder: &DataFolder, window: Option<Window>, ratings: Ratings) -> Result<(), NodeError> {
-        let taken = held.clone().then(window, ratings);
+    fn keep(
+        &self,
+        held: &mut Held,
+        folder: &DataFolder,
+        window: Option<Window>,
+        ratings: Ratings,
+    ) -> Result<(), NodeError> {
+        let taken = held.clone().then(window, ratings, self.rule.as_ref());
         folder.write(FILE, &[&serde_json::to_vec(&taken).map_err(templar_round::SignedError::from)?])?;
         *held = taken;
         Ok(())
@@ -161,7 +188,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("templar-ratings-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         let folder = DataFolder::open(&path, RunId::default(), Role::Validator).unwrap();
-        let store = Arc::new(RatingsStore::load(&folder).unwrap());
+        let store = Arc::new(RatingsStore::load(&folder, Some(ElectorRule::default())).unwrap());
         let settling = store.begin();
         let waiting = tokio::spawn({
             let store = Arc::clone(&store);
@@ -181,7 +208,7 @@ mod tests {
         // Each window once and in order, and what was taken is there after a restart.
         store.settle(&folder, Window(0), with(9)).unwrap();
         store.settle(&folder, Window(2), with(9)).unwrap();
-        assert_eq!(RatingsStore::load(&folder).unwrap().held_at_start_of(Window(1)), Some(ratings));
+        assert_eq!(RatingsStore::load(&folder, None).unwrap().held_at_start_of(Window(1)), Some(ratings));
         // Audits of a window go by the ratings after it, also when those have moved on.
         let mut owing = with(7);
         owing.miners.insert(Uid(3), {
@@ -190,11 +217,16 @@ mod tests {
         });
         store.settle(&folder, Window(1), owing).unwrap();
         store.settle(&folder, Window(2), with(7)).unwrap();
-        let lots = |window| RatingsStore::load(&folder).unwrap().lots_after(Window(window));
+        let lots = |window| RatingsStore::load(&folder, None).unwrap().lots_after(Window(window));
         assert_eq!(lots(1), Some([(Uid(3), AuditLots::Certain)].into()));
         assert_eq!((lots(0), lots(2), lots(3)), (Some(UnusualLots::new()), Some(UnusualLots::new()), None));
+        // And whose stake counts in the last windows is known after a restart.
+        let standings = RatingsStore::load(&folder, None).unwrap().standings();
+        assert_eq!(standings, store.standings());
+        assert_eq!(standings.iter().map(|(window, _)| window.0).collect::<Vec<_>>(), [0, 1, 2, 3]);
         // A checkpoint may be older.
         store.install(&folder, Window(0), Ratings::default()).unwrap();
+        assert_eq!(store.standings().len(), 1);
         assert_eq!(store.next(), Window(0));
         std::fs::remove_dir_all(path).unwrap();
     }

@@ -9,7 +9,7 @@ use crate::gather::{self, Gathered};
 use crate::validator_worker::{JudgeRequest, ValidatorCommand, ValidatorWorker};
 use crate::window_work::{OwnVerdict, ValidatorWork, WindowWork};
 use crate::worker::{Command, Worker};
-use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint, evaluating};
+use crate::{Data, JournalEntry, MinerLine, Network, NodeError, NodeStatus, checkpoint, evaluating, settling};
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -279,7 +279,8 @@ async fn seal_vote(context: Arc<Context>, window: Window, vote: Vote) {
 
 async fn read_vote_seals(context: Arc<Context>, window: Window) {
     let read = async {
-        let electors = context.network.record.electors(&context.run.phases, window).await?;
+        settling::wait_for_electors(&context, window).await?;
+        let electors = context.network.record.electors(&context.run, window).await?;
         let (at, seals) = context.network.record.vote_seals(window, &electors).await?;
         Ok::<_, NodeError>(Event::VoteSeals { window, at, electors, seals })
     };

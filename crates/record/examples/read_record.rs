@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(window) = arguments.next() {
         let window = Window(window.parse()?);
-        let electors = record.electors(&run.phases, window).await?;
+        let electors = record.electors(&run, window).await?;
         for vote in record.votes(&run, window, &electors).await?.1 {
             println!("window {window}: {vote:?}");
         }

@@ -2,7 +2,7 @@
 
 use crate::model_files::{MODEL_FILE, MOMENTUM_FILE};
 use crate::ratings::{MAX_RATINGS_BYTES, RATINGS_FILE};
-use crate::transfer::{self, Wanted};
+use crate::transfer::{self, PeerComplaint, Wanted};
 use crate::{PublicRecord, RecordError, Rules};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -93,7 +93,7 @@ pub async fn fetch_latest_state(
     scratch: &Path,
 ) -> Result<RunState, RecordError> {
     let (window, outer, holders) = newest(run, record, window, scratch).await?;
-    let ratings = fetch_ratings(record, &holders, scratch).await?;
+    let ratings = fetch_ratings(record, &holders).await?;
     Ok(RunState { window, outer, ratings })
 }
 
@@ -102,25 +102,19 @@ pub(crate) async fn fetch_latest_ratings(
     run: &Rules,
     record: &PublicRecord,
     window: Window,
-    scratch: &Path,
 ) -> Result<(Window, Ratings), RecordError> {
-    newest_of(run, window, |next| ratings_at(run, record, next, scratch)).await
+    newest_of(run, window, |next| ratings_at(run, record, next)).await
 }
 
 /// The ratings at the start of a window that has a checkpoint.
-pub(crate) async fn ratings_at(
-    run: &Rules,
-    record: &PublicRecord,
-    window: Window,
-    scratch: &Path,
-) -> Result<Ratings, RecordError> {
+pub(crate) async fn ratings_at(run: &Rules, record: &PublicRecord, window: Window) -> Result<Ratings, RecordError> {
     let majority = majority_before(run, record, window).await?.ok_or(RecordError::NoAgreedState { window })?;
     let mut last = RecordError::NotPublished { window };
     for hotkey in &majority.by {
         let fetch = async {
             let manifest = fetch_manifest(run, record, window, *hotkey).await?;
             let holders = Holders { manifest, agreed: majority.applied, by: majority.by.clone() };
-            fetch_ratings(record, &holders, scratch).await
+            fetch_ratings(record, &holders).await
         };
         match fetch.await {
             Ok(ratings) => return Ok(ratings),
@@ -165,7 +159,7 @@ pub(crate) async fn majority_before(
     window: Window,
 ) -> Result<Option<Majority>, RecordError> {
     let Some(before) = window.previous() else { return Ok(None) };
-    let electors = record.electors(&run.phases, before).await?;
+    let electors = record.electors(run, before).await?;
     Ok(applied_majority(&electors, &record.reports(before).await?))
 }
 
@@ -326,13 +320,14 @@ async fn fetch_tokenizer(
 }
 
 /// The ratings out of a checkpoint, whose root most of the stake reported.
-async fn fetch_ratings(record: &PublicRecord, holders: &Holders, scratch: &Path) -> Result<Ratings, RecordError> {
+async fn fetch_ratings(record: &PublicRecord, holders: &Holders) -> Result<Ratings, RecordError> {
     let not_agreed =
         || RecordError::NotAgreed { what: "the ratings in the checkpoint", window: holders.manifest.window };
     let wanted = ratings_object(&holders.manifest).ok_or_else(not_agreed)?;
-    fetch_file(record, wanted, &holders.by, scratch).await?;
-    let bytes = std::fs::read(scratch).map_err(|source| RecordError::Io { path: scratch.to_owned(), source })?;
-    remove(scratch)?;
+    // Small enough for memory: the reader of a manifest has bounded it.
+    let fetched = transfer::fetch(record, wanted, &holders.by).await?;
+    warn(&fetched.complaints);
+    let bytes = fetched.content;
     let is_agreed = ContentHash::of(&bytes) == holders.agreed.record;
     let ratings = is_agreed.then(|| serde_json::from_slice(&bytes).ok()).flatten();
     ratings.ok_or_else(not_agreed)
@@ -357,10 +352,12 @@ async fn fetch_file(
     scratch: &Path,
 ) -> Result<(), RecordError> {
     let fetched = transfer::fetch_to_file(record, wanted, from, scratch).await?;
-    for complaint in fetched.complaints {
-        tracing::warn!("{complaint}");
-    }
+    warn(&fetched.complaints);
     Ok(())
+}
+
+fn warn(complaints: &[PeerComplaint]) {
+    complaints.iter().for_each(|complaint| tracing::warn!("{complaint}"));
 }
 
 fn remove(scratch: &Path) -> Result<(), RecordError> {

@@ -3,7 +3,6 @@
 
 use crate::{PublicRecord, RecordError, Rules, fetch_verdict};
 use serde::Serialize;
-use std::path::Path;
 use templar_base::{
     AgreedFinding, AgreedFindings, Alpha, BlockNumber, ContentHash, Finding, PublicKey, StepShare, Uid, Window,
 };
@@ -34,6 +33,10 @@ pub struct Explanation {
     pub recomputed: Option<Recomputed>,
     /// What the ledger pays.
     pub pay: Option<PayFact>,
+    /// Whether all permit holders were counted, although the run asks for right votes, since nobody has the ratings of that
+    /// time any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub counts_all_permits: bool,
 }
 
 /// A commitment in time.
@@ -62,6 +65,10 @@ pub struct Ballot {
     pub finding: Option<Finding>,
     /// The verdict that explains it.
     pub verdict: ContentHash,
+    /// How many right votes the elector had before, counted up to what the run asks for; none where it does not ask, or where
+    /// that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right_votes: Option<usize>,
 }
 
 /// What a verdict says of the miner.
@@ -123,15 +130,19 @@ pub struct PayFact {
 }
 
 impl PublicRecord {
-    /// What is known of a miner in a window whose outcome stands. With `scratch`, a file to download into, the ratings are
-    /// made again from the newest checkpoint before it.
+    /// What is known of a miner in a window whose outcome stands; where that is asked for, with the ratings made again from the
+    /// newest checkpoint before it.
     pub async fn explain(
         &self,
         run: &Rules,
         window: Window,
         uid: Uid,
-        scratch: Option<&Path>,
+        is_recomputed: bool,
     ) -> Result<Explanation, RecordError> {
+        // Without the ratings all permit holders count, and the explanation says so.
+        if let Err(error) = self.learn_electors(run, window).await {
+            tracing::debug!(%window, %error, "who has judged is not known");
+        }
         let agreed = self.agreed(run, window).await?;
         let end = run.phases.end(window);
         let hotkey = self.metagraph(end).await?.neurons.iter().find(|own| own.uid == uid).map(|own| own.hotkey);
@@ -140,9 +151,9 @@ impl PublicRecord {
             let (block, commitment) = (record.block, record.commitment);
             SealedFact { block, end, digest: commitment.digest, bytes: commitment.bytes }
         });
-        let recomputed = match scratch {
-            Some(scratch) => Some(self.recompute(run, window, uid, &agreed, scratch).await?),
-            None => None,
+        let recomputed = match is_recomputed {
+            true => Some(self.recompute(run, window, uid, &agreed).await?),
+            false => None,
         };
         Ok(Explanation {
             window,
@@ -155,13 +166,14 @@ impl PublicRecord {
             verdict: self.verdict_on(run, window, uid).await?,
             recomputed,
             pay: self.pay_of(uid).await?,
+            counts_all_permits: !self.knows_electors(run, window),
         })
     }
 
     async fn ballots(&self, run: &Rules, window: Window, uid: Uid) -> Result<Vec<Ballot>, RecordError> {
-        let electors = self.electors(&run.phases, window).await?;
+        let electors = self.electors(run, window).await?;
         let (_, votes) = self.votes(run, window, &electors).await?;
-        let deadline = run.phases.open(window);
+        let (deadline, standing) = (run.phases.open(window), self.standing(run, window));
         let ballot = |elector: &templar_round::Elector| {
             let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
             let record = own.min_by_key(|record| record.block)?;
@@ -171,6 +183,7 @@ impl PublicRecord {
                 block: record.block,
                 finding: record.vote.findings().miners.iter().find(|finding| finding.uid == uid).copied(),
                 verdict: record.vote.verdict(),
+                right_votes: standing.as_ref().map(|standing| standing.count_of(&elector.hotkey)),
             })
         };
         Ok(electors.iter().filter_map(ballot).collect())
@@ -178,7 +191,7 @@ impl PublicRecord {
 
     /// A verdict explains and decides nothing: one that is gone leaves the rest.
     async fn verdict_on(&self, run: &Rules, window: Window, uid: Uid) -> Result<Option<VerdictFact>, RecordError> {
-        let electors = self.electors(&run.phases, window).await?;
+        let electors = self.electors(run, window).await?;
         let (_, votes) = self.votes(run, window, &electors).await?;
         let Some((hash, from)) = leading_verdict(&electors, &votes, run.phases.open(window)) else { return Ok(None) };
         let Ok(verdict) = fetch_verdict(run, self, window, hash, &from).await else { return Ok(None) };
@@ -199,14 +212,13 @@ impl PublicRecord {
         window: Window,
         uid: Uid,
         agreed: &AgreedFindings,
-        scratch: &Path,
     ) -> Result<Recomputed, RecordError> {
-        let (from, mut ratings) = self.ratings_at_start_of(run, window, scratch).await?;
+        let (from, mut ratings) = self.ratings_at_start_of(run, window).await?;
         let rating = |ratings: &Ratings| ratings.miners.get(&uid).map(|record| record.rating);
         let (before, rank) = (rating(&ratings), rank_of(&ratings, uid));
         self.settle(run, window, agreed, &mut ratings).await?;
         let weights = weights(&ratings, &run.genesis.economics, window);
-        let electors = self.electors(&run.phases, window).await?;
+        let electors = self.electors(run, window).await?;
         let majority = applied_majority(&electors, &self.reports(window).await?);
         Ok(Recomputed {
             from,

@@ -23,6 +23,7 @@
 
 mod aggregate;
 mod checkpoint;
+mod electors;
 mod error;
 mod evaluation;
 mod explain;

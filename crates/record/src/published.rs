@@ -94,7 +94,7 @@ pub async fn published_checkpoints(
 async fn published_at(run: &Rules, record: &PublicRecord, window: Window) -> Result<PublishedCheckpoint, RecordError> {
     let agreed = majority_before(run, record, window).await?.map(|majority| majority.applied.state);
     // Checkpoints begin with window 1, so that there is a window before.
-    let electors = record.electors(&run.phases, window.previous().unwrap_or_default()).await?;
+    let electors = record.electors(run, window.previous().unwrap_or_default()).await?;
     let mut tasks = JoinSet::new();
     for elector in electors {
         let (run, record) = (run.clone(), record.clone());

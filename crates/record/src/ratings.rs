@@ -28,7 +28,7 @@ impl PublicRecord {
     /// What is agreed of a window's candidates. Fails with [`RecordError::Undecided`] while votes can still change it.
     pub async fn agreed(&self, run: &Rules, window: Window) -> Result<AgreedFindings, RecordError> {
         let limit = self.rules_in(run, window).await?.genesis.judging.selected;
-        let electors = self.electors_or_nobody(&run.phases, window).await?;
+        let electors = self.electors_or_nobody(run, window).await?;
         let (head, votes) = self.votes(run, window, &electors).await?;
         let deadline = run.phases.open(window);
         match tally(&electors, &votes, deadline, head, limit) {
@@ -52,28 +52,38 @@ impl PublicRecord {
             read => read?,
         };
         let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();
+        self.note_ratings(run, window, ratings);
+        self.settle_right_votes(run, window, agreed, &registered, ratings).await?;
         ratings.fold(agreed, Settlement { rule: &rules.genesis.judging, window, registered: &registered });
+        self.note_ratings(run, window.next(), ratings);
         Ok(())
     }
 
     /// The ratings at a window's start, made from the newest checkpoint before it, or the run's start, and the votes since;
-    /// and where they were made from. `scratch` is a file to download into.
-    pub async fn ratings_at_start_of(
-        &self,
-        run: &Rules,
-        window: Window,
-        scratch: &Path,
-    ) -> Result<(Window, Ratings), RecordError> {
-        let (from, mut ratings) = match fetch_latest_ratings(run, self, window, scratch).await {
+    /// and where they were made from.
+    pub async fn ratings_at_start_of(&self, run: &Rules, window: Window) -> Result<(Window, Ratings), RecordError> {
+        let (from, mut ratings) = match fetch_latest_ratings(run, self, window).await {
             Ok(found) => found,
             Err(_) if run.phases.oldest_kept(window) == Window::ZERO => (Window::ZERO, Ratings::default()),
             Err(error) => return Err(error),
         };
-        for past in from.until(window) {
-            let agreed = self.agreed(run, past).await?;
-            self.settle(run, past, &agreed, &mut ratings).await?;
-        }
+        self.fold_until(run, (from, window), &mut ratings).await?;
         Ok((from, ratings))
+    }
+
+    /// Moves ratings from the start of one window to that of another.
+    pub(crate) async fn fold_until(
+        &self,
+        run: &Rules,
+        (from, until): (Window, Window),
+        ratings: &mut Ratings,
+    ) -> Result<(), RecordError> {
+        self.note_ratings(run, from, ratings);
+        for past in from.until(until) {
+            let agreed = self.agreed(run, past).await?;
+            self.settle(run, past, &agreed, ratings).await?;
+        }
+        Ok(())
     }
 }
 

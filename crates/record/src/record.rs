@@ -1,5 +1,6 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
+use crate::electors::Standings;
 use crate::{RecordError, Rules};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,15 +31,17 @@ pub struct PublicRecord {
     pub netuid: Netuid,
     /// Whether peers' buckets may be folders or memory; only for networks within one machine.
     pub local_buckets: bool,
-    known: Arc<Known>,
+    pub(crate) known: Arc<Known>,
 }
 
 /// What was read already and does not change.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     readers: Readers,
     beacons: Mutex<BTreeMap<BlockNumber, Beacon>>,
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
+    /// Who has judged of late, at windows' starts, as far as ratings were seen.
+    pub(crate) standings: Standings,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
     /// Who hears of the traffic with buckets.
@@ -149,8 +152,12 @@ impl PublicRecord {
         known.filter(|known| known.at.plus(1) >= block)
     }
 
-    /// Whose stake counts in a window, and how much of it: what lasted, of who sets weights.
-    pub async fn electors(&self, phases: &Phases, window: Window) -> Result<Vec<Elector>, RecordError> {
+    /// Whose stake counts by the ledger alone, and how much of it: what lasted, of who sets weights.
+    pub(crate) async fn electors_by_permit(
+        &self,
+        phases: &Phases,
+        window: Window,
+    ) -> Result<Vec<Elector>, RecordError> {
         let end = self.metagraph(phases.end(window)).await?;
         let mut before = Vec::new();
         for past in window.minus(LASTING_WINDOWS).until(window) {
@@ -184,13 +191,26 @@ impl PublicRecord {
     ) -> Result<(BlockNumber, Vec<VoteSealRecord>), RecordError> {
         // The head first: what is committed after it may be missing without harm.
         let head = self.chain.head().await?.number;
-        let hotkeys = hotkeys_of(electors);
-        let records = self.chain.commitments_of(self.netuid, Topic::VoteSeal, window.0, &hotkeys).await?;
+        Ok((head, self.seals_of(window, &hotkeys_of(electors)).await?))
+    }
+
+    /// The well-formed seals of these keys' votes on a window.
+    pub(crate) async fn seals_of(
+        &self,
+        window: Window,
+        hotkeys: &[PublicKey],
+    ) -> Result<Vec<VoteSealRecord>, RecordError> {
+        let records = self.chain.commitments_of(self.netuid, Topic::VoteSeal, window.0, hotkeys).await?;
         let seals = records.iter().filter_map(|record| {
             let seal = VoteSeal::from_ledger(&record.data)?;
             Some(VoteSealRecord { hotkey: record.hotkey, block: record.block, seal })
         });
-        Ok((head, seals.collect()))
+        Ok(seals.collect())
+    }
+
+    /// The well-formed votes of these keys on a window, sealed or not.
+    pub(crate) async fn votes_of(&self, window: Window, hotkeys: &[PublicKey]) -> Result<Vec<VoteRecord>, RecordError> {
+        Ok(votes_of(&self.chain.commitments_of(self.netuid, Topic::Vote, window.0, hotkeys).await?))
     }
 
     /// The votes on a window that count so far: well-formed, sealed before any was open, opened after. And the head that they
@@ -202,10 +222,8 @@ impl PublicRecord {
         electors: &[Elector],
     ) -> Result<(BlockNumber, Vec<VoteRecord>), RecordError> {
         let (head, seals) = self.vote_seals(window, electors).await?;
-        let hotkeys = hotkeys_of(electors);
-        let records = self.chain.commitments_of(self.netuid, Topic::Vote, window.0, &hotkeys).await?;
-        let votes = votes_of(&records);
-        let when = (run.phases.judge(window), head);
+        let votes = self.votes_of(window, &hotkeys_of(electors)).await?;
+        let when = (run.phases.seal_time(window), head);
         Ok((head, opened(run.id, window, (electors, &seals), votes, when)))
     }
 

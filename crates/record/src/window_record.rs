@@ -55,6 +55,9 @@ pub struct ElectorView {
     pub aggregate: Option<ContentHash>,
     /// The ratings that it reported.
     pub ratings: Option<ContentHash>,
+    /// How many right votes it had at the window's start, counted up to what the run asks for; none where it does not ask, or
+    /// where that is not known.
+    pub right_votes: Option<usize>,
 }
 
 /// What more than half of the stake reported after the window.
@@ -195,6 +198,8 @@ pub struct WindowRecord {
     pub sealed_bytes: u64,
     /// Whose stake counts.
     pub electors: Vec<ElectorView>,
+    /// Whether all permit holders are counted, although the run asks for right votes: the ratings of that time could not be read.
+    pub counts_all_permits: bool,
     /// What more than half of the stake reported; none where there is no such majority.
     pub agreed: Option<AgreedView>,
     /// The verdict with the most stake behind it; none where nobody voted.

@@ -4,7 +4,7 @@ use crate::{Applied, Vote};
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{
     AgreedFinding, AgreedFindings, BlockNumber, ContentHash, Finding, Mark, Nats, OwnText, PublicKey, Share, StepShare,
-    Uid,
+    Uid, is_right,
 };
 
 /// A validator whose stake counts in a window.
@@ -54,6 +54,30 @@ pub fn electors(permitted: &[Permitted], since: BlockNumber) -> Vec<Elector> {
     let active: Vec<Elector> = permitted.iter().filter(is_active).map(elector).collect();
     let all = || permitted.iter().map(elector).collect();
     if active.is_empty() { all() } else { active }
+}
+
+/// Those electors that have judged of late, as far as they hold more than half of the electors' stake; else all of them.
+///
+/// Where few have shown that they judge (at the start, or after a long night in which all was forgotten), the first to show it
+/// would rule alone. With this rule nobody gains: under half of the stake can neither keep the others from judging nor be taken
+/// for all, and where the judges hold half or less, everybody's stake counts as if there were no rule.
+pub fn judging_electors(electors: Vec<Elector>, has_judged: impl Fn(&PublicKey) -> bool) -> Vec<Elector> {
+    let judging: Vec<Elector> = electors.iter().copied().filter(|elector| has_judged(&elector.hotkey)).collect();
+    let stake = |electors: &[Elector]| electors.iter().map(|elector| u128::from(elector.stake)).sum::<u128>();
+    if stake(&judging) * 2 > stake(&electors) { judging } else { electors }
+}
+
+/// Whose opened votes on a window were right, of electors and of others: of each key the first vote up to `deadline` counts.
+pub fn right_voters(votes: &[VoteRecord], deadline: BlockNumber, agreed: &BTreeMap<Uid, Share>) -> BTreeSet<PublicKey> {
+    let mut first: BTreeMap<PublicKey, &VoteRecord> = BTreeMap::new();
+    for record in votes.iter().filter(|record| record.block <= deadline) {
+        let known = first.entry(record.hotkey).or_insert(record);
+        if record.block < known.block {
+            *known = record;
+        }
+    }
+    let right = first.into_iter().filter(|(_, record)| is_right(record.vote.findings(), agreed));
+    right.map(|(hotkey, _)| hotkey).collect()
 }
 
 /// A well-formed vote as the ledger holds it.

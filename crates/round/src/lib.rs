@@ -40,7 +40,7 @@ mod weights_reveal;
 
 pub use agreement::{
     ACTIVE_WINDOWS, AppliedRecord, Elector, LASTING_WINDOWS, Majority, Outcome, Permitted, Selection, VoteRecord,
-    agreed_findings, applied_majority, electors, leading_verdict, tally,
+    agreed_findings, applied_majority, electors, judging_electors, leading_verdict, right_voters, tally,
 };
 pub use applied::Applied;
 pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorEffect};
@@ -48,12 +48,12 @@ pub use event::{Event, MalformedCommitment, SealedCommitments, SealedRecord};
 pub use follower::{AggregateSource, Follower, Position};
 pub use miner::Miner;
 pub use object_key::ObjectKey;
-pub use phase::Phases;
+pub use phase::{Phases, SealTime};
 pub use resuming::{last_majority, may_resume};
 pub use role::{Role, UnknownRole};
 pub use sealing::{Opened, Reveal, SealCommitment, SealError, SealKey, Sealed, open, seal};
 pub use signed::{Signed, SignedError};
 pub use validator::Validator;
 pub use vote::Vote;
-pub use vote_seal::{VoteSeal, VoteSealRecord, opened, seals_end};
+pub use vote_seal::{VoteSeal, VoteSealRecord, opened, opened_after, seals_end};
 pub use weights_reveal::{first_reveal, head_before};

@@ -2,17 +2,33 @@
 
 use templar_base::{BlockNumber, Genesis, Window, WindowBudget, WindowClock};
 
+/// Where stake counts by right votes, each window of this number waits for the seals of all: the others end as soon as most
+/// electors have sealed, and who is slower than they, or is none of them yet, must be able to show that it judges.
+const PATIENT_EVERY: u64 = 8;
+
 /// The deadlines of a run's windows, as blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phases {
     clock: WindowClock,
     budget: WindowBudget,
+    /// Whether some windows wait for the seals of all.
+    has_patient_windows: bool,
+}
+
+/// When seals of votes on a window count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealTime {
+    /// The last block in which they do.
+    pub deadline: BlockNumber,
+    /// Whether it ends before, once enough stake has sealed.
+    pub may_end_early: bool,
 }
 
 impl Phases {
     /// The deadlines that a genesis fixes.
     pub fn of(genesis: &Genesis) -> Self {
-        Self { clock: genesis.clock, budget: genesis.budget.clone() }
+        let has_patient_windows = genesis.electors.is_some();
+        Self { clock: genesis.clock, budget: genesis.budget.clone(), has_patient_windows }
     }
 
     /// The window that `block` is in; none before the run's start.
@@ -62,6 +78,12 @@ impl Phases {
     /// The last block in which the seal of a vote counts.
     pub fn judge(&self, window: Window) -> BlockNumber {
         self.end(window).plus(self.budget.judge_blocks)
+    }
+
+    /// When seals of votes count.
+    pub fn seal_time(&self, window: Window) -> SealTime {
+        let is_patient = self.has_patient_windows && window.is_multiple_of(PATIENT_EVERY);
+        SealTime { deadline: self.judge(window), may_end_early: !is_patient }
     }
 
     /// The last block in which a vote counts.
@@ -114,7 +136,8 @@ impl Phases {
             retention_windows: 8,
             checkpoint_windows: 3,
         };
-        Self { clock: WindowClock { start_block: BlockNumber(100), blocks_per_window: 20 }, budget }
+        let clock = WindowClock { start_block: BlockNumber(100), blocks_per_window: 20 };
+        Self { clock, budget, has_patient_windows: false }
     }
 }
 
@@ -150,6 +173,15 @@ mod tests {
         let phases = Phases::for_tests();
         let seal = |lead| phases.seal_with_lead(Window(2), lead).0;
         assert_eq!([0, 4, 5, 9, 11, 12, u64::MAX].map(seal), [156, 156, 155, 151, 149, 149, 149]);
+    }
+
+    #[test]
+    fn where_stake_counts_by_right_votes_every_eighth_window_waits_for_all_seals() {
+        let with = Phases { has_patient_windows: true, ..Phases::for_tests() };
+        let patient = |phases: &Phases| -> Vec<u64> {
+            (0..20).filter(|window| !phases.seal_time(Window(*window)).may_end_early).collect()
+        };
+        assert_eq!((patient(&with), patient(&Phases::for_tests())), (vec![0, 8, 16], vec![]));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Validator {
         seals: &[VoteSealRecord],
     ) -> Option<ValidatorEffect> {
         let phases = self.follower.phases();
-        seals_end(electors, seals, phases.judge(window), at)?;
+        seals_end(electors, seals, phases.seal_time(window), at)?;
         let is_late = self.follower.head() >= phases.open(window);
         match self.vote.take().filter(|_| !is_late) {
             Some(vote) => {

@@ -1,8 +1,8 @@
 //! A vote that nobody can copy: its hash first, the vote when all others have theirs on the ledger.
 
-use crate::Vote;
 use crate::agreement::{Elector, VoteRecord};
 use crate::sealing::parse_exactly;
+use crate::{SealTime, Vote};
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use templar_base::{BlockNumber, ContentHash, PublicKey, RunId, Window};
@@ -42,14 +42,14 @@ pub struct VoteSealRecord {
 /// Nine tenths: of the electors' stake so much must have sealed before votes are opened early.
 const ENOUGH: (u128, u128) = (9, 10);
 
-/// The last block in which a seal counts, after which votes may be opened: `deadline`, or before it the block in which nine
-/// tenths of the electors' stake had sealed. None while `head` has reached neither.
+/// The last block in which a seal counts, after which votes may be opened: the deadline, or, where that may be, the block before
+/// it in which nine tenths of the electors' stake had sealed. None while `head` has reached neither.
 ///
 /// A miner that has earned a little stake may hold a permit and never vote: nobody waits for it.
 pub fn seals_end(
     electors: &[Elector],
     seals: &[VoteSealRecord],
-    deadline: BlockNumber,
+    SealTime { deadline, may_end_early }: SealTime,
     head: BlockNumber,
 ) -> Option<BlockNumber> {
     let all: u128 = electors.iter().map(|elector| u128::from(elector.stake)).sum();
@@ -62,7 +62,7 @@ pub fn seals_end(
     let mut stake = 0;
     let enough = sealed.into_iter().find(|(_, own)| {
         stake += own;
-        all > 0 && stake * ENOUGH.1 >= all * ENOUGH.0
+        may_end_early && all > 0 && stake * ENOUGH.1 >= all * ENOUGH.0
     });
     let end = enough.map_or(deadline, |(block, _)| block.min(deadline));
     (head >= end).then_some(end)
@@ -74,9 +74,20 @@ pub fn opened(
     window: Window,
     (electors, seals): (&[Elector], &[VoteSealRecord]),
     votes: Vec<VoteRecord>,
-    (deadline, head): (BlockNumber, BlockNumber),
+    (time, head): (SealTime, BlockNumber),
 ) -> Vec<VoteRecord> {
-    let Some(end) = seals_end(electors, seals, deadline, head) else { return Vec::new() };
+    let Some(end) = seals_end(electors, seals, time, head) else { return Vec::new() };
+    opened_after(run, window, (end, seals), votes)
+}
+
+/// The votes that were sealed up to the block `end`, before anybody could open one, and opened after it; of electors and of
+/// others.
+pub fn opened_after(
+    run: RunId,
+    window: Window,
+    (end, seals): (BlockNumber, &[VoteSealRecord]),
+    votes: Vec<VoteRecord>,
+) -> Vec<VoteRecord> {
     let is_sealed = |record: &VoteRecord| {
         let own = seals.iter().filter(|seal| seal.hotkey == record.hotkey && seal.block <= end);
         let first = own.min_by_key(|seal| seal.block);
@@ -91,6 +102,7 @@ mod tests {
     use templar_base::{Findings, Nats, Uid};
 
     const DEADLINE: BlockNumber = BlockNumber(20);
+    const TIME: SealTime = SealTime { deadline: DEADLINE, may_end_early: true };
     const WINDOW: Window = Window(4);
 
     fn key(uid: u16) -> PublicKey {
@@ -118,7 +130,7 @@ mod tests {
 
     fn counted(stakes: &[u64], seals: &[VoteSealRecord], votes: Vec<VoteRecord>, head: u64) -> Vec<PublicKey> {
         let electors = electors(stakes);
-        let when = (DEADLINE, BlockNumber(head));
+        let when = (TIME, BlockNumber(head));
         let opened = opened(RunId::default(), WINDOW, (&electors, seals), votes, when);
         opened.into_iter().map(|record| record.hotkey).collect()
     }
@@ -149,16 +161,19 @@ mod tests {
         let (first, second) = (vote(1), vote(2));
         let seals = [seal(0, 12, &first), seal(1, 13, &second)];
         let electors = electors(&[40, 30, 30]);
-        assert_eq!(seals_end(&electors, &seals, DEADLINE, BlockNumber(19)), None);
-        assert_eq!(seals_end(&electors, &seals, DEADLINE, BlockNumber(25)), Some(DEADLINE));
+        assert_eq!(seals_end(&electors, &seals, TIME, BlockNumber(19)), None);
+        assert_eq!(seals_end(&electors, &seals, TIME, BlockNumber(25)), Some(DEADLINE));
         assert_eq!(counted(&[40, 30, 30], &seals, vec![opening(0, 20, &first), opening(1, 21, &second)], 25), [key(1)]);
     }
 
     #[test]
     fn little_stake_that_never_votes_holds_up_nobody() {
         let seals = [seal(0, 12, &vote(1)), seal(1, 13, &vote(2))];
-        let end = seals_end(&electors(&[500, 500, 3, 2]), &seals, DEADLINE, BlockNumber(13));
-        assert_eq!(end, Some(BlockNumber(13)));
+        let end = |time, head| seals_end(&electors(&[500, 500, 3, 2]), &seals, time, BlockNumber(head));
+        assert_eq!(end(TIME, 13), Some(BlockNumber(13)));
+        // But for windows that wait for everybody, so that who is no elector can become one.
+        let patient = SealTime { may_end_early: false, ..TIME };
+        assert_eq!([end(patient, 19), end(patient, 20)], [None, Some(DEADLINE)]);
     }
 
     #[test]

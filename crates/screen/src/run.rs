@@ -31,6 +31,9 @@ pub fn check_text(genesis: &Genesis, outlook: Option<&Outlook>, problems: &[Prob
         text += &format!("\n{}", outlook_text(genesis, outlook, paint));
     }
     text += &format!("\n{}\n", genesis.audit.describe(genesis.economics.ramp_windows));
+    if let Some(rule) = &genesis.electors {
+        text += &format!("{}\n", rule.describe());
+    }
     match problems {
         [] => text += &format!("\n{}\n", paint.green("no problem found")),
         _ => {

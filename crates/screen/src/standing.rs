@@ -22,6 +22,12 @@ pub fn text(explained: &Explanation, paint: Paint) -> String {
     if explained.ballots.is_empty() {
         lines.push("  nobody voted".to_owned());
     }
+    if explained.counts_all_permits {
+        lines.push(
+            "  nobody has the ratings of that time any more: all permit holders are counted here, whether they had judged or not"
+                .to_owned(),
+        );
+    }
     lines.push(paint.bold("agreed, by more than half of the electors' stake"));
     lines.push(match &explained.agreed {
         Some(own) => format!("  {}{}", mark(own.mark), share(own.share)),
@@ -54,7 +60,8 @@ fn ballot(ballot: &Ballot) -> String {
         Some(own) => format!("{}{}{}", mark(own.mark), share(own.share), if own.is_sure { ", surely" } else { "" }),
         None => "did not see it among the candidates".to_owned(),
     };
-    format!("  validator {} with {} alpha, block {}: {found}", ballot.validator, ballot.stake, ballot.block)
+    let right = ballot.right_votes.map_or(String::new(), |count| format!(", {count} right votes before"));
+    format!("  validator {} with {} alpha{right}, block {}: {found}", ballot.validator, ballot.stake, ballot.block)
 }
 
 fn mark(mark: Mark) -> &'static str {

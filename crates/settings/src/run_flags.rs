@@ -4,8 +4,8 @@ use crate::flags::{LedgerFlag, NetuidFlag, PresetFlag};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use templar_base::{
-    BlockHash, BlockNumber, ContentHash, Documents, FeedbackValues, Genesis, MatrixOptimiser, RuleName, TensorClass,
-    WindowBudget,
+    BlockHash, BlockNumber, ContentHash, Documents, ElectorRule, FeedbackValues, Genesis, MatrixOptimiser, RuleName,
+    TensorClass, WindowBudget,
 };
 use templar_corpus::{Corpus, steps_that_fit};
 use templar_engine::NumericsId;
@@ -243,6 +243,7 @@ impl MergingFlags {
         judging.newcomer_places = judging.newcomer_places.min(judging.selected);
         judging.evaluation_sequences = self.evaluation_sequences as usize;
         judging.held_out_sequences = self.held_out_sequences as usize;
+        genesis.electors = Some(ElectorRule::default());
         if self.audit_rate > 0 {
             genesis.set_audit_rate(self.audit_rate);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use templar_base::{BlockNumber, Genesis, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
 use templar_round::{
     Applied, AppliedRecord, Elector, Event, Outcome, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, VoteSeal,
-    VoteSealRecord, opened, tally,
+    VoteSealRecord, opened, opened_after, tally,
 };
 
 /// A message of a node to the ledger.
@@ -84,7 +84,13 @@ impl Chain {
     pub fn votes_on(&self, window: Window, electors: &[Elector], phases: &Phases, at: BlockNumber) -> Vec<VoteRecord> {
         let votes = self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone());
         let seals = self.vote_seals_on(window);
-        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.judge(window), at))
+        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.seal_time(window), at))
+    }
+
+    /// The votes of whomever that were sealed up to a block and opened after it.
+    pub fn votes_opened_after(&self, window: Window, end: BlockNumber) -> Vec<VoteRecord> {
+        let votes = self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone());
+        opened_after(SIMULATED_RUN, window, (end, &self.vote_seals_on(window)), votes.collect())
     }
 
     pub fn reports_on(&self, window: Window) -> Vec<AppliedRecord> {

@@ -5,6 +5,7 @@
 //! event. Equal setups give equal worlds, event by event.
 
 mod effects;
+mod electorate;
 mod gather;
 mod transfers;
 
@@ -17,6 +18,7 @@ use crate::model::Model;
 use crate::report::{Reports, WindowReport};
 use crate::time::Queue;
 use crate::{Bandwidth, Behaviour, Faults, Moment, Node, NodeSpec, Partition};
+use electorate::Electorate;
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
 use templar_base::{AgreedFindings, BlockNumber, ContentHash, Genesis, RunSetting, SettingChange, StateHash, Window};
@@ -125,7 +127,7 @@ pub struct World {
     links: Links,
     purposes: BTreeMap<TransferId, Purpose>,
     partitions: Vec<Partition>,
-    electors: Vec<Elector>,
+    electors: Electorate,
     pool: Option<usize>,
     lanes: usize,
     gathering: BTreeSet<usize>,
@@ -153,7 +155,7 @@ impl World {
             seed: setup.seed,
             head: 0,
             faults: setup.faults,
-            electors: nodes.iter().filter_map(Node::elector).collect(),
+            electors: Electorate::new(nodes.iter().filter_map(Node::elector).collect(), setup.genesis.electors),
             reports: Reports::new(&nodes),
             nodes,
             phases: Phases::of(&setup.genesis),
@@ -236,10 +238,15 @@ impl World {
         self.phases.window_of(BlockNumber(self.head)).unwrap_or_default()
     }
 
+    /// Whose stake counts in a window.
+    pub fn electors(&self, window: Window) -> Vec<Elector> {
+        self.electors.of(window)
+    }
+
     /// The outcome that a reader of the whole ledger computes afterwards.
     pub fn outcome(&mut self, window: Window) -> Result<Outcome, Violation> {
         let limit = self.rules_of(window)?.0;
-        Ok(self.chain.outcome(window, &self.electors, &self.phases, limit))
+        Ok(self.chain.outcome(window, &self.electors.of(window), &self.phases, limit))
     }
 
     /// Whether the miner's payload of this window was committed in time and revealed.
@@ -373,7 +380,7 @@ impl World {
         let there = self.nodes.iter().filter(|node| node.machine.is_some());
         let in_step = there.clone().filter(|node| node.disk.next == ended && Some(&node.disk.state) == agreed).count();
         let sealed = self.chain.sealed(applied, &self.phases).len();
-        let turnout = self.chain.turnout(applied, &self.electors, &self.phases);
+        let turnout = self.chain.turnout(applied, &self.electors.of(applied), &self.phases);
         let nodes = (in_step, there.count());
         self.reports.applied(applied, &outcome, (sealed, turnout), (loss, self.model.miners(applied)), nodes);
         Ok(())

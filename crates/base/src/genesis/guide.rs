@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 82] = [
+pub const FIELDS: [FieldNote; 84] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -245,6 +245,19 @@ pub const FIELDS: [FieldNote; 82] = [
         "64",
         "at least 1",
     ),
+    note(
+        "electors.right_votes",
+        "Right votes that a validator must have opened for its stake to count; without the section that of all permit \
+         holders that set weights counts",
+        "3",
+        "1 to 64",
+    ),
+    note(
+        "electors.within",
+        "Windows within which it must have opened them",
+        "512",
+        "8 to 65536, and at least right_votes",
+    ),
     note("economics.ramp_windows", "Windows over which a newcomer's weight rises to its full size", "4", "any number"),
     note("economics.weights_every_windows", "Windows between two settings of a validator's weights", "1", "at least 1"),
     note(
@@ -330,8 +343,19 @@ mod tests {
         let genesis = Genesis::new(ModelConfig::tiny(256), CorpusHashes::default());
         let mut found = BTreeSet::new();
         leaves(&serde_json::to_value(&genesis).unwrap(), "", &mut found);
-        let left_out = ["model.rope_scaling", "parent", "open_numerics", "outer.error_feedback_values"];
-        found.extend(left_out.into_iter().chain(["evaluation.every_windows", "evaluation.tasks"]).map(str::to_owned));
+        found.extend(
+            [
+                "model.rope_scaling",
+                "parent",
+                "open_numerics",
+                "outer.error_feedback_values",
+                "electors.right_votes",
+                "electors.within",
+                "evaluation.every_windows",
+                "evaluation.tasks",
+            ]
+            .map(str::to_owned),
+        );
         assert_eq!(FIELDS.iter().map(|note| note.path.to_owned()).collect::<BTreeSet<_>>(), found);
         assert_eq!(FIELDS.len(), found.len());
     }

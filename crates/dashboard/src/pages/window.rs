@@ -113,6 +113,7 @@ fn votes(view: &WindowRecord) -> Markup {
             Cell::of(uid_link(elector.uid)),
             Cell::of(key(&elector.hotkey)),
             Cell::number(words::part(elector.stake_rao, all), Some(elector.stake_rao.as_rao() as f64)),
+            Cell::number(or_unknown(elector.right_votes, |count| count.to_string()), None),
             Cell::number(or_unknown(elector.voted_at, |block| block.to_string()), None),
             Cell::of(uid_links(&elector.selected)),
             Cell::text(step),
@@ -122,13 +123,28 @@ fn votes(view: &WindowRecord) -> Markup {
             Cell::of(code(elector.ratings.map(|own| own.to_string()))),
         ]
     };
-    let heads = ["uid", "Key", "Stake", "Voted in", "Would merge", "Step", "Verdict", "State", "Aggregate", "Ratings"];
+    let heads = [
+        "uid",
+        "Key",
+        "Stake",
+        "Right votes before",
+        "Voted in",
+        "Would merge",
+        "Step",
+        "Verdict",
+        "State",
+        "Aggregate",
+        "Ratings",
+    ];
     let rows = view.electors.iter().map(row).collect();
     let rule = note(
         "Agreed is what more than half of this stake says, voting or not. A validator's verdict explains its vote and \
          decides nothing.",
     );
-    table("Validators, their votes and what they reported", &heads, rows).then(rule)
+    let unknown = "All permit holders are counted here: the ratings before the window, which say who had judged of late, could not \
+                   be read.";
+    let unknown = if view.counts_all_permits { note(unknown) } else { Markup::default() };
+    table("Validators, their votes and what they reported", &heads, rows).then(rule).then(unknown)
 }
 
 fn miners(view: &WindowRecord) -> Markup {

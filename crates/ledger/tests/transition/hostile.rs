@@ -1,7 +1,7 @@
 //! Inputs of the fuzz target `transaction`, replayed: every kind of call, in the orders that matter.
 
 #[path = "../support/hostile.rs"]
-mod hostile;
+mod calls;
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn every_input_of_the_corpus_is_harmless() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/transaction");
     let mut inputs = 0;
     for entry in std::fs::read_dir(&corpus).unwrap() {
-        hostile::check(&std::fs::read(entry.unwrap().path()).unwrap());
+        calls::check(&std::fs::read(entry.unwrap().path()).unwrap());
         inputs += 1;
     }
     assert!(inputs >= 15, "the corpus in {} is gone", corpus.display());

@@ -89,7 +89,7 @@ impl Draw {
         drawn: &Neuron,
         sealed: &[SealedRecord],
     ) -> Result<Vec<(Uid, PublicKey)>, NodeError> {
-        let electors = context.network.record.electors(&context.run.phases, self.window).await?;
+        let electors = context.network.record.electors(&context.run, self.window).await?;
         let auditor = |uid: Uid| {
             let neuron = self.metagraph.neurons.iter().find(|neuron| neuron.uid == uid)?;
             Some(Auditor { uid, coldkey: neuron.coldkey })

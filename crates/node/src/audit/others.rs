@@ -236,7 +236,7 @@ async fn unfounded(
 async fn agreed_start(context: &Context, window: Window) -> Result<Option<StateHash>, NodeError> {
     let Some(before) = window.previous() else { return Ok(Some(context.run.genesis.first_state)) };
     let record = &context.network.record;
-    let electors = record.electors(&context.run.phases, before).await?;
+    let electors = record.electors(&context.run, before).await?;
     let majority = applied_majority(&electors, &record.reports(before).await?);
     Ok(majority.map(|majority| majority.applied.state))
 }

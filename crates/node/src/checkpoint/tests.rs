@@ -114,6 +114,7 @@ fn run(name: &str) -> (Rules, Data) {
             held_out_sequences: 4,
         },
         economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
+        electors: None,
         audit: Default::default(),
         evaluation: None,
     };

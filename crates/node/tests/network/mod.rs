@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use templar_base::{
-    Alpha, BlockNumber, ContentHash, DataRule, Economics, EvaluationRule, FirstParameters, GENESIS_VERSION, Genesis,
-    InnerOptimiser, InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey, Rao, ScaleRule, StateHash,
-    TensorClass, Uid, Window, WindowBudget, WindowClock,
+    Alpha, BlockNumber, ContentHash, DataRule, Economics, ElectorRule, EvaluationRule, FirstParameters,
+    GENESIS_VERSION, Genesis, InnerOptimiser, InnerSchedule, JudgingRule, Keypair, ModelConfig, OuterRule, PublicKey,
+    Rao, ScaleRule, StateHash, TensorClass, Uid, Window, WindowBudget, WindowClock,
 };
 use templar_bucket::{Bucket, BucketLocation};
 use templar_chain::{Call, Chain, NodeChain, Topic};
@@ -34,7 +34,7 @@ use templar_gauntlet::{Standing, Verdict};
 use templar_gradient::state_hash;
 use templar_ledger::{LocalChain, Profile, check_conservation};
 use templar_node::{Data, JournalEntry};
-use templar_record::Rules;
+use templar_record::{PublicRecord, Rules};
 use templar_round::{ObjectKey, Signed};
 
 /// Least time between blocks.
@@ -159,6 +159,7 @@ fn rules(corpus: &Corpus) -> Genesis {
             rating_process_noise: 0.02,
             held_out_sequences: 64,
         },
+        electors: Some(ElectorRule::default()),
         economics: Economics { ramp_windows: 2, weights_every_windows: 1 },
         audit: Default::default(),
         evaluation: None,
@@ -186,6 +187,8 @@ pub struct Plan {
     pub miners: usize,
     /// Registered first, so that theirs are the lowest uids.
     pub rogues: usize,
+    /// Whether rogues only guess: they vote on every window what might be, and set weights.
+    pub guesses: bool,
     pub adversaries: Vec<Act>,
     /// Changes the rules.
     pub genesis: fn(&mut Genesis),
@@ -197,8 +200,17 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(name: &'static str, validators: usize, miners: usize) -> Self {
-        let (rogues, adversaries, tasks) = (0, Vec::new(), Vec::new());
-        Self { name, validators, miners, rogues, adversaries, genesis: |_| {}, ledger: |_| {}, tasks }
+        Self {
+            name,
+            validators,
+            miners,
+            rogues: 0,
+            guesses: false,
+            adversaries: Vec::new(),
+            genesis: |_| {},
+            ledger: |_| {},
+            tasks: Vec::new(),
+        }
     }
 }
 
@@ -262,7 +274,7 @@ impl World {
             world.register(&hotkey).await;
             world.add_stake(&hotkey, ROGUE_STAKE).await;
             world.chain.announce(&hotkey, &bucket);
-            world.rogues.push(Rogue { hotkey, bucket });
+            world.rogues.push(Rogue { hotkey, bucket, guesses: plan.guesses });
         }
         for number in 0..plan.validators {
             world.add(&format!("validator-{number}"), Role::Validator).await;
@@ -350,6 +362,13 @@ impl World {
     /// The newest block.
     pub fn head(&self) -> BlockNumber {
         self.chain.inner.with(|ledger| ledger.head().number)
+    }
+
+    /// What everybody can read.
+    pub fn public_record(&self) -> PublicRecord {
+        let mut record = PublicRecord::new(Arc::new(self.chain.clone()), self.run.genesis.netuid);
+        record.local_buckets = true;
+        record
     }
 
     /// Everything staked behind a key.

@@ -122,7 +122,7 @@ impl Collecting<'_> {
     }
 
     async fn verdict(&mut self, window: Window, missing: &mut Missing) -> Result<(), RecordError> {
-        let electors = self.known.electors(&self.run.phases, window).await?;
+        let electors = self.known.electors(self.run, window).await?;
         let (_, votes) = self.known.votes(self.run, window, &electors).await?;
         let leading = leading_verdict(&electors, &votes, self.run.phases.open(window));
         let Some((hash, holders)) = leading else { return Ok(()) };
@@ -206,7 +206,7 @@ impl Collecting<'_> {
     }
 
     async fn aggregate(&mut self, window: Window, missing: &mut Missing) -> Result<(), RecordError> {
-        let electors = self.known.electors(&self.run.phases, window).await?;
+        let electors = self.known.electors(self.run, window).await?;
         let majority = applied_majority(&electors, &self.known.reports(window).await?);
         let Some(majority) = majority else { return Ok(()) };
         let Some(hash) = majority.applied.aggregate else { return Ok(()) };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use templar_base::{BlockNumber, PublicKey, Window};
 use templar_chain::market::Interval;
 use templar_chain::{ChainError, CommitmentRecord, MAX_ENTRIES, MAX_PROVED_KEYS, PublicChain, Topic};
-use templar_round::{Elector, LASTING_WINDOWS, Phases};
+use templar_round::{LASTING_WINDOWS, Phases};
 use tokio::task::JoinSet;
 
 /// Windows that are read at a time: a ledger answers a client a limited number of requests a second.
@@ -229,29 +229,29 @@ async fn read_window_part(
         let header = record.chain.header(block).await?;
         blocks.insert(block, BlockPart { header, metagraph: Some(metagraph) });
     }
-    let electors = match phases.end(window) <= head {
-        true => record.electors(phases, window).await?,
+    // All that hold a permit: whose vote is right becomes an elector.
+    let permitted: Vec<PublicKey> = match phases.end(window) <= head {
+        true => record.metagraph(phases.end(window)).await?.validators().map(|neuron| neuron.hotkey).collect(),
         false => Vec::new(),
     };
     let of = async |topic| record.chain.commitments(record.netuid, topic, window.get()).await;
     let part = WindowPart {
         sealed: of(Topic::Sealed).await?,
-        vote_seals: proved(record, Topic::VoteSeal, window, &electors, of(Topic::VoteSeal).await?).await?,
-        votes: proved(record, Topic::Vote, window, &electors, of(Topic::Vote).await?).await?,
+        vote_seals: proved(record, Topic::VoteSeal, window, &permitted, of(Topic::VoteSeal).await?).await?,
+        votes: proved(record, Topic::Vote, window, &permitted, of(Topic::Vote).await?).await?,
         reports: of(Topic::Applied).await?,
     };
     Ok(ReadWindow { window, part, blocks })
 }
 
-/// What electors committed counts only with a proof that it is all; what others did, as the ledger lists it.
+/// What permit holders committed counts only with a proof that it is all; what others did, as the ledger lists it.
 async fn proved(
     record: &PublicRecord,
     topic: Topic,
     window: Window,
-    electors: &[Elector],
+    hotkeys: &[PublicKey],
     mut listed: Vec<CommitmentRecord>,
 ) -> Result<Vec<CommitmentRecord>, ChainError> {
-    let hotkeys: Vec<PublicKey> = electors.iter().map(|elector| elector.hotkey).collect();
     listed.retain(|commitment| !hotkeys.contains(&commitment.hotkey));
     for some in hotkeys.chunks(MAX_PROVED_KEYS) {
         listed.extend(record.chain.commitments_of(record.netuid, topic, window.get(), some).await?);

@@ -4,7 +4,6 @@ use super::PackedRecord;
 use crate::checkpoint::ratings_at;
 use crate::{RecordError, finished_at};
 use serde::Serialize;
-use std::path::Path;
 use templar_base::{ContentHash, Window};
 use templar_gauntlet::Ratings;
 use templar_round::applied_majority;
@@ -28,10 +27,11 @@ impl RecomputedWindow {
 }
 
 /// Folds the votes of all finished windows into ratings, from the start of the run, or where that is not in the record
-/// from its oldest checkpoint. None where it has neither. `scratch` is a file to read a checkpoint's ratings into.
-pub async fn recompute(packed: &PackedRecord, scratch: &Path) -> Result<Vec<RecomputedWindow>, RecordError> {
+/// from its oldest checkpoint. None where it has neither.
+pub async fn recompute(packed: &PackedRecord) -> Result<Vec<RecomputedWindow>, RecordError> {
     let (run, record) = (packed.run(), packed.record());
-    let Some((from, mut ratings)) = first_ratings(packed, scratch).await else { return Ok(Vec::new()) };
+    let Some((from, mut ratings)) = first_ratings(packed).await else { return Ok(Vec::new()) };
+    record.note_ratings(run, from, &ratings);
     let mut recomputed = Vec::new();
     for window in from.until(packed.facts().last.unwrap_or(from).next()) {
         if finished_at(&run.phases, window) > packed.facts().head {
@@ -39,7 +39,7 @@ pub async fn recompute(packed: &PackedRecord, scratch: &Path) -> Result<Vec<Reco
         }
         let agreed = record.agreed(run, window).await?;
         record.settle(run, window, &agreed, &mut ratings).await?;
-        let electors = record.electors(&run.phases, window).await?;
+        let electors = record.electors(run, window).await?;
         let majority = applied_majority(&electors, &record.reports(window).await?);
         let agreed = majority.map(|majority| majority.applied.record);
         recomputed.push(RecomputedWindow { window, root: ratings.root(), agreed });
@@ -48,14 +48,14 @@ pub async fn recompute(packed: &PackedRecord, scratch: &Path) -> Result<Vec<Reco
 }
 
 /// The ratings that the record begins with, and the window at whose start they hold.
-async fn first_ratings(packed: &PackedRecord, scratch: &Path) -> Option<(Window, Ratings)> {
+async fn first_ratings(packed: &PackedRecord) -> Option<(Window, Ratings)> {
     let (first, last) = (packed.facts().first?, packed.facts().last?);
     if first == Window::ZERO {
         return Some((first, Ratings::default()));
     }
     let (run, record) = (packed.run(), packed.record());
     for window in first.until(last.next()).filter(|window| run.phases.is_checkpoint(*window)) {
-        if let Ok(ratings) = ratings_at(run, &record, window, scratch).await {
+        if let Ok(ratings) = ratings_at(run, &record, window).await {
             return Some((window, ratings));
         }
     }

@@ -18,6 +18,8 @@ use templar_round::{
 
 /// How long the buckets may take for a verdict, all of its holders together.
 const VERDICT_DEADLINE: Duration = Duration::from_secs(12);
+/// How long the ratings before the window may take, which say whose stake counts.
+const LEARN_DEADLINE: Duration = Duration::from_secs(12);
 /// A refusal in words is shown up to this length; a peer's own words are in some of them.
 const MOST_WORDS: usize = 300;
 
@@ -81,6 +83,7 @@ fn empty(window: Window) -> WindowRecord {
         loss_after: None,
         sealed_bytes: 0,
         electors: Vec::new(),
+        counts_all_permits: false,
         agreed: None,
         verdict: None,
         miners: Vec::new(),
@@ -157,7 +160,13 @@ async fn read_outcome((run, record): (&Rules, &PublicRecord), view: &mut WindowR
     let window = view.window;
     let metagraph = record.metagraph(run.phases.end(window)).await?;
     let sealed = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
-    let electors = record.electors(&run.phases, window).await?;
+    // What is not learnt in time is counted by permit, and said.
+    let learning = tokio::time::timeout(LEARN_DEADLINE, record.learn_electors(run, window)).await;
+    if !matches!(learning, Ok(Ok(()))) {
+        tracing::debug!(%window, "who has judged is not known");
+    }
+    view.counts_all_permits = !record.knows_electors(run, window);
+    let electors = record.electors(run, window).await?;
     record.refresh_readers().await?;
     let (at, votes) = record.votes(run, window, &electors).await?;
     let deadline = run.phases.open(window);
@@ -174,6 +183,9 @@ async fn read_outcome((run, record): (&Rules, &PublicRecord), view: &mut WindowR
         }
     }
     add_electors(view, &electors, &votes, deadline);
+    if let Some(standing) = record.standing(run, window) {
+        view.electors.iter_mut().for_each(|own| own.right_votes = Some(standing.count_of(&own.hotkey)));
+    }
     add_reports(record, view, &electors).await?;
     let url = |hotkey| object_url(record, hotkey, ObjectKey::Payload(window));
     let miners = miners_of(&sealed, &agreed, outcome != Outcome::Open, verdict.as_ref(), url);
@@ -241,6 +253,7 @@ fn add_electors(view: &mut WindowRecord, electors: &[Elector], votes: &[VoteReco
             state: None,
             aggregate: None,
             ratings: None,
+            right_votes: None,
         }
     };
     view.electors = electors.iter().map(elector).collect();
@@ -351,6 +364,7 @@ mod tests {
             state: None,
             aggregate: None,
             ratings: None,
+            right_votes: None,
         };
         view.electors = vec![elector.clone()];
         assert_eq!(null_reason(&view), "no payload was sealed in time");

@@ -183,7 +183,7 @@ impl World {
     }
 
     fn index_of(&self, key: PublicKey) -> Option<usize> {
-        let elector = self.electors.iter().find(|elector| elector.hotkey == key)?;
+        let elector = self.electors.all().iter().find(|elector| elector.hotkey == key)?;
         Some(elector.uid.index())
     }
 
@@ -205,7 +205,7 @@ impl World {
     /// parameters while everything since is kept; its own disk, where the ledger tells that it was agreed last.
     fn restorable(&self, node: usize) -> Option<Restorable> {
         let oldest = self.phases.oldest_kept(self.current());
-        let kept = self.chain.agreed_checkpoint(&self.electors).filter(|(window, _)| *window >= oldest);
+        let kept = self.chain.agreed_checkpoint(self.electors.all()).filter(|(window, _)| *window >= oldest);
         if let Some((window, state)) = kept {
             return Some(Restorable::Checkpoint(window, state));
         }
@@ -215,7 +215,7 @@ impl World {
         let own = self.nodes[node].disk;
         let record = own.next.previous().map_or(ContentHash::default(), |last| self.model.record(last));
         let reports = self.chain.reports.iter().map(|((window, _), report)| (*window, *report));
-        let is_agreed = may_resume(own, record, last_majority(&self.electors, reports));
+        let is_agreed = may_resume(own, record, last_majority(self.electors.all(), reports));
         (own.next < oldest && is_agreed).then_some(Restorable::Own)
     }
 
@@ -256,13 +256,13 @@ impl World {
         let failed = |window| Event::Failed { window, effect: FailedEffect::Aggregate };
         Ok(Some(match effect {
             FollowEffect::ReadVotes { window } => {
-                let (at, electors) = (BlockNumber(self.head), self.electors.clone());
+                let (at, electors) = (BlockNumber(self.head), self.electors.of(window));
                 let votes = self.chain.votes_on(window, &electors, &self.phases, at);
                 let limit = self.rules_of(window)?.0;
                 Event::Votes { window, at, limit, electors, votes }
             }
             FollowEffect::ReadReports { window } => {
-                Event::Reports { window, electors: self.electors.clone(), reports: self.chain.reports_on(window) }
+                Event::Reports { window, electors: self.electors.of(window), reports: self.chain.reports_on(window) }
             }
             FollowEffect::BuildAggregate { window, selection } => match self.payloads_of(window, &selection.uids) {
                 None => failed(window),
@@ -284,6 +284,9 @@ impl World {
             }
             FollowEffect::Settle { window, agreed, .. } => {
                 self.model.settle(window, &agreed);
+                let ledger = (&self.chain, &self.phases);
+                let counted = self.electors.settle((window, &agreed), ledger, BlockNumber(self.head));
+                self.require(Invariant::OneOutcome, counted)?;
                 let known = self.agreed.entry(window).or_insert_with(|| agreed.clone());
                 let finding = invariants::one_agreement(node, window, known, &agreed);
                 self.require(Invariant::OneOutcome, finding)?;
@@ -356,7 +359,7 @@ impl World {
                 self.submit(node, Transaction::VoteSeal(window, seal), is_answered);
             }
             ValidatorEffect::ReadVoteSeals { window } => {
-                let (at, electors) = (BlockNumber(self.head), self.electors.clone());
+                let (at, electors) = (BlockNumber(self.head), self.electors.of(window));
                 let seals = self.chain.vote_seals_on(window);
                 return Ok(Some(Event::VoteSeals { window, at, electors, seals }));
             }

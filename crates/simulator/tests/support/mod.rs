@@ -22,11 +22,22 @@ pub fn genesis() -> Genesis {
 
 /// A world before block 1. Validators come first, then miners, then plain followers.
 pub fn world(seed: u64, validator_stakes: &[u64], miners: usize, followers: usize, faults: Faults) -> World {
+    world_of(genesis(), seed, validator_stakes, (miners, followers), faults)
+}
+
+/// The same under other rules.
+pub fn world_of(
+    genesis: Genesis,
+    seed: u64,
+    validator_stakes: &[u64],
+    (miners, followers): (usize, usize),
+    faults: Faults,
+) -> World {
     let validators = validator_stakes.iter().map(|stake| Role::Validator { stake: *stake });
     let roles = validators.chain((0..miners).map(|_| Role::Miner)).chain((0..followers).map(|_| Role::Follower));
     World::new(Setup {
         seed,
-        genesis: genesis(),
+        genesis,
         block_time: 1_000,
         nodes: roles.map(NodeSpec::near).collect(),
         faults,

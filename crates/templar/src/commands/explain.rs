@@ -35,16 +35,11 @@ impl Explain {
     /// Prints the explanation.
     pub fn run(self, config: Config) -> anyhow::Result<()> {
         let config = config.with(&self.shared.ledger).with(&self.shared.data);
-        let scratch = std::env::temp_dir().join(format!("templar-explain-{}", std::process::id()));
         let explained = interrupt::runtime(2)?.block_on(async {
             let open = self.shared.open(&config).await?;
-            let scratch = self.recompute.then_some(scratch.as_path());
-            let explained = open.record.explain(&open.run, Window(self.window), Uid(self.uid), scratch).await;
+            let explained = open.record.explain(&open.run, Window(self.window), Uid(self.uid), self.recompute).await;
             explained.advise("name a window whose votes are in and still kept: see `templar status`")
-        });
-        // Gone already unless a download broke off.
-        let _ = std::fs::remove_file(&scratch);
-        let explained = explained?;
+        })?;
         self.shared.output.facts(&explained, |paint| standing::text(&explained, paint))
     }
 }

@@ -123,8 +123,7 @@ impl Open {
         let packed = packed.map_err(|error| anyhow::Error::from(error).context(record::unusable(&self.file)))?;
         interrupt::runtime(2)?.block_on(async {
             let asked_to_stop = interrupt::asked_to_stop()?;
-            let scratch = std::env::temp_dir().join(format!("templar-record-{}", std::process::id()));
-            let recomputed = recompute(&packed, &scratch).await?;
+            let recomputed = recompute(&packed).await?;
             let options = Options { windows: packed.windows().max(1), ..Options::default() };
             let page = Dashboard::start(listener, Source::of_file(&packed), options)?;
             let url = page.url();

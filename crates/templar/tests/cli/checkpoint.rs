@@ -93,6 +93,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
             held_out_sequences: 4,
         },
         economics: Economics { ramp_windows: 4, weights_every_windows: 1 },
+        electors: None,
         audit: Default::default(),
         evaluation: None,
     }
