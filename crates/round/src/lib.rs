@@ -24,6 +24,7 @@
 mod agreement;
 mod applied;
 mod effect;
+mod electors;
 mod event;
 mod follower;
 mod miner;
@@ -39,11 +40,12 @@ mod vote_seal;
 mod weights_reveal;
 
 pub use agreement::{
-    ACTIVE_WINDOWS, AppliedRecord, Elector, LASTING_WINDOWS, Majority, Outcome, Permitted, Selection, VoteRecord,
-    agreed_findings, applied_majority, electors, judging_electors, leading_verdict, right_voters, tally,
+    AppliedRecord, Majority, Outcome, Selection, VoteRecord, agreed_findings, applied_majority, leading_verdict,
+    right_voters, tally,
 };
 pub use applied::Applied;
 pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorEffect};
+pub use electors::{ACTIVE_WINDOWS, Elector, LASTING_WINDOWS, Permitted, electors, judging_electors};
 pub use event::{Event, MalformedCommitment, SealedCommitments, SealedRecord};
 pub use follower::{AggregateSource, Follower, Position};
 pub use miner::Miner;

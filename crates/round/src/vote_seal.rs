@@ -1,6 +1,7 @@
 //! A vote that nobody can copy: its hash first, the vote when all others have theirs on the ledger.
 
-use crate::agreement::{Elector, VoteRecord};
+use crate::Elector;
+use crate::agreement::VoteRecord;
 use crate::sealing::parse_exactly;
 use crate::{SealTime, Vote};
 use parity_scale_codec::{Decode, Encode};
