@@ -20,10 +20,9 @@ const SPARE_BATCHES: f64 = 2.0;
 /// sees none in good time. Where even the least judging takes longer, they are longer.
 const SHORTEST_USUAL_SECONDS: u64 = 16;
 const LONGEST_USUAL_SECONDS: u64 = 300;
-/// A window is this many times as long as what a validator computes: it judges in a part of it, beside miners.
+/// A window is this many times as long as what a validator computes: it judges in two fifths of it, and in doubt, where it
+/// tries several sets, for twice as long.
 const WINDOWS_TO_JUDGING: f64 = 5.0;
-/// The same where somebody chose the window's length: validators have a bit more than half of it.
-const LEAST_WINDOWS_TO_JUDGING: f64 = 2.0;
 /// Times that a validator computes a gradient of the text of judgement, in a window without doubts.
 const PASSES_OF_JUDGING: f64 = 2.0;
 /// A sequence that takes longer is measured once.
@@ -144,10 +143,8 @@ impl Pace {
         let judging = |sequences: usize| crowding * sequence_seconds * sequences as f64 * PASSES_OF_JUDGING;
         let window_for =
             |sequences: usize| ((judging(sequences) * WINDOWS_TO_JUDGING).ceil() as u64).max(SHORTEST_USUAL_SECONDS);
-        let fits = |sequences: &usize| match wanted_seconds {
-            Some(seconds) => judging(*sequences) * LEAST_WINDOWS_TO_JUDGING <= seconds as f64,
-            None => window_for(*sequences) <= LONGEST_USUAL_SECONDS,
-        };
+        let longest = wanted_seconds.unwrap_or(LONGEST_USUAL_SECONDS).max(SHORTEST_USUAL_SECONDS);
+        let fits = |sequences: &usize| window_for(*sequences) <= longest;
         let evaluation = EVALUATION_SEQUENCES.into_iter().find(fits).unwrap_or(LEAST_EVALUATION);
         let window_seconds = wanted_seconds.unwrap_or_else(|| window_for(evaluation));
         let per_miner = (crowd.miners as f64 / crowd.cores as f64).max(1.0);
@@ -311,7 +308,7 @@ mod tests {
         assert!(larger.remark().unwrap().contains("windows of 1800 s, steps of 8 sequences, judged on 8"));
         // Somebody chose the length.
         let short = Pace::of(usual, 0.1, Some(40));
-        assert_eq!((short.window_seconds, short.most), (40, Most { batch: 4, evaluation: 32 }));
+        assert_eq!((short.window_seconds, short.most), (40, Most { batch: 8, evaluation: 8 }));
         let shortest = Pace::of(usual, 5.0, Some(8));
         assert_eq!((shortest.most, shortest.steps), (Most { batch: 1, evaluation: 8 }, 4.0));
         assert_eq!(Pace::of(usual, 0.004, Some(8)).most, Most::USUAL);
