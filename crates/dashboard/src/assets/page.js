@@ -90,13 +90,20 @@
 
   const say = (text) => { const line = document.getElementById("live"); if (line) line.textContent = text; };
   if (!window.EventSource || !document.querySelector("[data-live]")) return;
-  const stream = new EventSource("/api/v1/events");
-  let first = true;
-  stream.addEventListener("head", () => { if (first) { first = false; return; } load(); });
-  stream.addEventListener("window", (event) => {
-    if (!first) say("Window " + JSON.parse(event.data).window + " is finished.");
-  });
-  stream.addEventListener("error", () => say("The live updates are interrupted; they resume by themselves."));
-  stream.addEventListener("open", () => say(""));
+  let stream = null, first = true;
+  function follow() {
+    stream = new EventSource("/api/v1/events");
+    stream.addEventListener("head", () => { if (first) { first = false; return; } load(); });
+    stream.addEventListener("window", (event) => {
+      if (!first) say("Window " + JSON.parse(event.data).window + " is finished.");
+    });
+    stream.addEventListener("error", () => say("The live updates are interrupted; they resume by themselves."));
+    stream.addEventListener("open", () => say(""));
+  }
+  follow();
+  // A page that was left may be kept for the way back, with its stream: six of them are all that a browser allows a host,
+  // and the next page would wait for one.
+  addEventListener("pagehide", () => stream.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) { follow(); load(); } });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting) load(); });
 })();

@@ -169,11 +169,14 @@ pub(super) fn table_of(caption: &str, titles: &[&str], heads: Markup, rows: Vec<
         let cells = cells.into_iter().zip(titles).map(|(cell, title)| cell.draw(title));
         Markup::tag("tr", &[], cells.collect())
     };
-    let caption = Markup::tag("caption", &[], Markup::text(caption));
+    let said = Markup::tag("caption", &[], Markup::text(caption));
     let head = Markup::tag("thead", &[], Markup::tag("tr", &[], heads));
     let body = Markup::tag("tbody", &[], rows.into_iter().map(row).collect());
-    let table = Markup::tag("table", &[], caption.then(head).then(body));
-    Markup::tag("div", &[("class", &"scroll")], table)
+    let table = Markup::tag("table", &[], said.then(head).then(body));
+    // What is wider than the screen is moved with the keyboard, too.
+    let frame: [(&str, &dyn std::fmt::Display); 4] =
+        [("class", &"scroll"), ("tabindex", &"0"), ("role", &"region"), ("aria-label", &caption)];
+    Markup::tag("div", &frame, table)
 }
 
 /// A link to a window.
