@@ -3,14 +3,14 @@
 use super::problem::{Checks, Problem};
 use serde::{Deserialize, Serialize};
 
-/// The most right votes that a run may ask for: the record holds the windows of so many for each validator.
+/// The most right votes that a run may ask for: the record holds the window of each.
 const MOST_RIGHT_VOTES: u32 = 64;
 /// The fewest windows within which they may be asked for: as many as must have been judged before the rule holds.
 const LEAST_WITHIN: u64 = 8;
 /// The most: more would hardly ever be forgotten.
 const MOST_WITHIN: u64 = 65_536;
 
-/// Whose stake counts: who opened so many right votes within so many windows.
+/// Whose stake counts: that of validators which opened enough right votes of late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ElectorRule {

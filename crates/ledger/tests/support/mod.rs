@@ -2,10 +2,12 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use templar_base::{Alpha, Beacon, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, Uid};
+use templar_base::{Alpha, Beacon, BlockNumber, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, Uid};
 use templar_chain::{Call, Event, Refusal, Topic, Transaction, YumaRule};
 use templar_ledger::s425::YUMA;
-use templar_ledger::{Applied, BlockInput, LoadRule, Profile, RegistrationPrice, State, apply, check_conservation};
+use templar_ledger::{
+    Applied, BlockInput, Ledger, LoadRule, Profile, RegistrationPrice, State, apply, check_conservation, replay,
+};
 
 pub const NETUID: Netuid = Netuid(3);
 
@@ -119,4 +121,17 @@ pub fn weights(uids: &[u16], values: &[u16]) -> Call {
 
 pub fn commit(topic: Topic, index: u64, length: usize) -> Call {
     Call::Commit { netuid: NETUID, topic, index, data: vec![7; length] }
+}
+
+/// Replays the whole ledger as a follower does, ends at the same root, and gives the state.
+pub fn replayed(ledger: &Ledger) -> State {
+    let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
+    let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
+    for number in 1..=ledger.head().number.0 {
+        let block = ledger.block(BlockNumber(number)).unwrap();
+        replay(&mut state, &parent, &block).unwrap();
+        parent = block.header;
+    }
+    assert_eq!(state.root(), ledger.state().root());
+    state
 }

@@ -1,18 +1,16 @@
 //! Governance, access and market on a whole ledger: what keys ask for, what becomes of the money.
 
+use crate::support::replayed;
 use proptest::prelude::*;
 use std::path::Path;
 use templar_base::random::Stream;
-use templar_base::{
-    Alpha, Beacon, BlockNumber, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, RunSetting, SettingChange,
-};
+use templar_base::{Alpha, Beacon, Keypair, Netuid, PublicKey, RAO_PER_TAO, Rao, RunSetting, SettingChange};
 use templar_chain::access::{AccessCall, AccessEvent, MeteringRecord, Service, Units};
 use templar_chain::governance::{Action, Ballot, GovernanceCall, GovernanceRefusal, ProposalId, Status};
 use templar_chain::market::Interval;
 use templar_chain::{Bank, Call, Chain, ChainError, Event, Refusal, Transaction};
 use templar_ledger::{
-    BlockInput, Escrow, Ledger, LoadRule, LocalChain, Meter, MeterError, Profile, RequestId, State, apply,
-    check_conservation, replay,
+    BlockInput, Escrow, Ledger, LoadRule, LocalChain, Meter, MeterError, Profile, RequestId, apply, check_conservation,
 };
 
 const TAO: u64 = RAO_PER_TAO;
@@ -115,16 +113,7 @@ impl Town {
 
     /// Replays everything from genesis, as a follower does, and ends at the same root.
     fn assert_replays(&self) {
-        self.chain.with(|ledger| {
-            let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
-            let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
-            for number in 1..=ledger.head().number.0 {
-                let block = ledger.block(BlockNumber(number)).unwrap();
-                replay(&mut state, &parent, &block).unwrap();
-                parent = block.header;
-            }
-            assert_eq!(state.root(), ledger.state().root());
-        });
+        self.chain.with(replayed);
     }
 }
 
@@ -439,14 +428,7 @@ proptest! {
             }
         }
         let (head, root) = (ledger.head(), ledger.state().root());
-        let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
-        let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
-        for number in 1..=head.number.0 {
-            let block = ledger.block(BlockNumber(number)).unwrap();
-            replay(&mut state, &parent, &block).unwrap();
-            parent = block.header;
-        }
-        prop_assert_eq!(state.root(), root);
+        let mut state = replayed(&ledger);
         drop(ledger);
         let again = Ledger::reopen(folder.path()).unwrap();
         prop_assert_eq!((again.head(), again.state().root()), (head.clone(), root));

@@ -63,18 +63,6 @@ fn subnet(profile: Profile) -> (Ledger, Keypair, Keypair) {
     (ledger, validator, miner)
 }
 
-/// Replays the whole ledger as a follower does.
-fn assert_replays(ledger: &Ledger) {
-    let mut state = State::genesis(ledger.state().profile().clone()).unwrap();
-    let mut parent = ledger.block(BlockNumber(0)).unwrap().header;
-    for number in 1..=ledger.head().number.0 {
-        let block = ledger.block(BlockNumber(number)).unwrap();
-        replay(&mut state, &parent, &block).unwrap();
-        parent = block.header;
-    }
-    assert_eq!(state.root(), ledger.state().root());
-}
-
 #[test]
 fn a_refused_call_pays_its_fee_and_its_bytes_are_not_kept() {
     let mut ledger = Ledger::in_memory(&dear(), [1; 32]).unwrap();
@@ -97,7 +85,7 @@ fn a_refused_call_pays_its_fee_and_its_bytes_are_not_kept() {
     // It is decided: nobody makes it pay again.
     assert_eq!(ledger.queue(transaction).unwrap(), hash);
     assert!(make_block(&mut ledger).transactions.is_empty());
-    assert_replays(&ledger);
+    replayed(&ledger);
 }
 
 #[test]
@@ -128,7 +116,7 @@ fn who_cannot_pay_is_in_no_queue_and_no_block() {
     assert_eq!(make_block(&mut ledger).transactions.len(), 1);
     assert_eq!(ledger.account(&poor.public()).balance, Rao::ZERO);
     assert!(make_block(&mut ledger).transactions.is_empty());
-    assert_replays(&ledger);
+    replayed(&ledger);
 }
 
 #[test]
@@ -206,7 +194,7 @@ fn a_block_holds_no_more_bytes_than_its_budget() {
         sizes.push(block.transactions.len());
     }
     assert_eq!(sizes, [4, 4, 2]);
-    assert_replays(&ledger);
+    replayed(&ledger);
     // A follower takes no block over the budget, and none with a transaction that may not be in it.
     let (parent, first) = (ledger.block(BlockNumber(0)).unwrap().header, ledger.block(BlockNumber(1)).unwrap());
     let judge = |transactions: Vec<Included>| {
@@ -248,7 +236,7 @@ fn a_hotkey_sends_so_much_for_nothing_and_then_pays() {
     queue(&mut ledger, &miner, large()).unwrap();
     make_block(&mut ledger);
     assert_eq!(ledger.account(&miner.public()).balance, before, "the next tempo is free again");
-    assert_replays(&ledger);
+    replayed(&ledger);
 }
 
 #[test]
