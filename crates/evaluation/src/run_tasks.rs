@@ -82,7 +82,7 @@ impl RunTaskError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "put the file of questions into the folder of the corpus; `templar run join` fetches it with the run"
+                "check the path; the questions of a run lie in the folder of its corpus, where `templar run join` puts them"
             }
             Self::Read { .. } | Self::Disk(_) => "check the path and its permissions",
             Self::TooLarge { .. } | Self::TooMuchText { .. } => "take fewer questions, or cut the file in two",
