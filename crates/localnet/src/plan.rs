@@ -25,7 +25,7 @@ const LONGEST_USUAL_SECONDS: u64 = 300;
 const WINDOWS_TO_JUDGING: f64 = 5.0;
 /// Times that a validator computes a gradient of the text of judgement, in a window without doubts.
 const PASSES_OF_JUDGING: f64 = 2.0;
-/// A sequence that takes longer is measured once.
+/// Where a sequence takes longer, nothing more is measured.
 const SLOW_SEQUENCE: Duration = Duration::from_secs(1);
 /// The least that contributions are measured on: a sequence for each of its parts.
 const LEAST_EVALUATION: usize = EVALUATION_SEQUENCES[EVALUATION_SEQUENCES.len() - 1];
@@ -97,12 +97,14 @@ fn measure_sequence(source: &EngineSource, model: &ModelConfig, params: &[f32]) 
         let tokens = (0..count).map(|place| (place * 31 % model.vocab_size) as u32).collect();
         [Batch::new(tokens, sequences, Fit::USUAL.sequence_length)]
     };
+    // The first one makes buffers, which takes a large model as long as the work.
+    engine.gradient(&batch(1)[0])?;
     let begun = Instant::now();
-    engine.train_step(&batch(1), 1e-4)?;
-    let first = begun.elapsed();
-    // A large model: what a first step takes beside the work is little, and more steps would take minutes.
-    if first > SLOW_SEQUENCE {
-        return Ok(first.as_secs_f64());
+    engine.gradient(&batch(1)[0])?;
+    let gradient = begun.elapsed();
+    // A large model: a step of the usual size would take a minute.
+    if gradient > SLOW_SEQUENCE {
+        return Ok(gradient.as_secs_f64());
     }
     let usual = batch(Fit::USUAL.sequences_per_batch);
     engine.train_step(&usual, 1e-4)?;
