@@ -110,6 +110,8 @@ pub struct ScaleFigures {
     seconds: f64,
     is_within_memory: bool,
     is_in_step: bool,
+    /// Whether something was merged: in a network that agrees on nobody, equal roots are no feat.
+    is_training: bool,
 }
 
 /// A window as the network tells it.
@@ -121,6 +123,7 @@ struct Window {
     state_hash: Option<String>,
     nodes_in_sync: u64,
     nodes: u64,
+    selected: Vec<u64>,
 }
 
 impl ScaleBench {
@@ -200,6 +203,7 @@ impl ScaleBench {
             is_in_step: windows
                 .iter()
                 .all(|window| window.state_hash.is_some() && window.nodes_in_sync == window.nodes),
+            is_training: windows.iter().any(|window| !window.selected.is_empty()),
             is_within_memory: !peaks.is_empty() && sum <= allowed,
             windows,
             peak_bytes: peaks,
@@ -211,9 +215,9 @@ impl ScaleBench {
 }
 
 impl ScaleFigures {
-    /// Whether the network stayed within its memory, and in step.
+    /// Whether the network stayed within its memory and in step, and merged something.
     pub fn is_reached(&self) -> bool {
-        self.is_within_memory && self.is_in_step
+        self.is_within_memory && self.is_in_step && self.is_training
     }
 
     /// The figures as tables: the windows, then the memory.
@@ -222,9 +226,17 @@ impl ScaleFigures {
             let loss = window.heldout_loss.map_or_else(|| "none".to_owned(), |loss| format!("{loss:.3}"));
             let root = window.state_hash.as_deref().map_or("none", |hash| hash.get(..12).unwrap_or(hash));
             let in_step = format!("{} of {}", window.nodes_in_sync, window.nodes);
-            vec![window.window.to_string(), loss, HumanCount(window.tokens).to_string(), root.to_owned(), in_step]
+            let merged = window.selected.len().to_string();
+            vec![
+                window.window.to_string(),
+                loss,
+                HumanCount(window.tokens).to_string(),
+                merged,
+                root.to_owned(),
+                in_step,
+            ]
         };
-        let head = ["window", "held-out loss", "tokens", "state root", "nodes in step"];
+        let head = ["window", "held-out loss", "tokens", "merged", "state root", "nodes in step"];
         let windows = Section {
             title: format!("A miner and a validator, {}, {:.0} s in all", self.preset, self.seconds),
             head: head.map(str::to_owned).to_vec(),
@@ -242,6 +254,7 @@ impl ScaleFigures {
             notes: vec![
                 verdict(self.is_within_memory, &format!("within {}", BinaryBytes(self.allowed_bytes))),
                 verdict(self.is_in_step, "all nodes have equal roots after every window"),
+                verdict(self.is_training, "payloads were merged"),
             ],
         };
         [windows, memory]
@@ -327,20 +340,24 @@ mod tests {
     #[test]
     fn figures_say_where_memory_or_roots_are_not_as_they_should_be() {
         let bench = ScaleBench { preset: "nano".to_owned(), windows: 1, window_seconds: None, memory: 1 };
-        let window = |in_sync| Window {
+        let window = |in_sync, selected: &[u64]| Window {
             window: 0,
             heldout_loss: None,
             tokens: 1,
             state_hash: Some("ab".to_owned()),
             nodes_in_sync: in_sync,
             nodes: 2,
+            selected: selected.to_vec(),
         };
         let peaks = |bytes| BTreeMap::from([("miner".to_owned(), bytes), ("up".to_owned(), 1)]);
-        let good = bench.figures(vec![window(2)], peaks(5), Duration::ZERO);
-        assert!(good.is_in_step && good.is_within_memory && good.sum_of_peaks_bytes == 6);
-        let bad = bench.figures(vec![window(1)], peaks(GIBIBYTE), Duration::ZERO);
-        assert!(!bad.is_in_step && !bad.is_within_memory);
-        assert!(!bench.figures(vec![window(2)], BTreeMap::new(), Duration::ZERO).is_within_memory, "nothing was seen");
+        let good = bench.figures(vec![window(2, &[]), window(2, &[0])], peaks(5), Duration::ZERO);
+        assert!(good.is_reached() && good.sum_of_peaks_bytes == 6);
+        let bad = bench.figures(vec![window(1, &[0])], peaks(GIBIBYTE), Duration::ZERO);
+        assert!(!bad.is_in_step && !bad.is_within_memory && bad.is_training);
+        let idle = bench.figures(vec![window(2, &[])], peaks(5), Duration::ZERO);
+        assert!(idle.is_in_step && !idle.is_reached(), "nobody was merged");
+        let unseen = bench.figures(vec![window(2, &[0])], BTreeMap::new(), Duration::ZERO);
+        assert!(!unseen.is_within_memory, "nothing was seen");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::worker::{Command, Worker};
 use crate::{Data, JournalEntry, Network, NodeError, NodeStatus};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use templar_base::{ContentHash, PublicKey, StateHash, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::Topic;
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 struct MinerRole {
+    context: Arc<Context>,
     machine: Miner,
     worker: Worker<MinerCommand>,
     progress: Arc<Mutex<MinerProgress>>,
@@ -56,7 +57,7 @@ pub async fn run_miner(
     if context.run.genesis.audit.is_on() {
         tasks.spawn(crate::audit::answer(Arc::clone(&context), machine.follower().position().next.minus(1)));
     }
-    let mut role = MinerRole { machine, worker, progress, work };
+    let mut role = MinerRole { context: Arc::clone(&context), machine, worker, progress, work };
     drive(heads, events, shutdown, &context, tasks, &mut role).await
 }
 
@@ -84,6 +85,12 @@ impl Actor for MinerRole {
     type Command = MinerCommand;
 
     fn step(&mut self, event: &Event) -> Vec<MinerEffect> {
+        if let Event::Block(_) = event {
+            let step = self.progress.lock().unwrap_or_else(PoisonError::into_inner).step_seconds;
+            if let Some(blocks) = self.context.blocks.blocks_in(Duration::from_secs_f64(step)) {
+                self.machine.expect_steps_of(blocks);
+            }
+        }
         self.machine.step(event)
     }
 

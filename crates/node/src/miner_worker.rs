@@ -41,6 +41,8 @@ pub(crate) struct MinerProgress {
     pub tokens: u64,
     /// Time in inner steps.
     pub training_seconds: f64,
+    /// Time of the last one.
+    pub step_seconds: f64,
     /// Time since the first inner step.
     pub wall_seconds: f64,
 }
@@ -250,7 +252,8 @@ impl MinerWorker {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.loss = self.trainer.loss();
         progress.tokens += (rules.sequences_per_batch * rules.sequence_length) as u64;
-        progress.training_seconds += begun.elapsed().as_secs_f64();
+        progress.step_seconds = begun.elapsed().as_secs_f64();
+        progress.training_seconds += progress.step_seconds;
         progress.wall_seconds = started.elapsed().as_secs_f64();
         Ok(())
     }

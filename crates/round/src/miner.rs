@@ -39,6 +39,8 @@ pub struct Miner {
     sealing_since: Option<BlockNumber>,
     /// Blocks before the window's end at which it seals, as its last payloads needed them.
     lead: u64,
+    /// Blocks that an inner step takes, whole ones.
+    step_blocks: u64,
     /// The head when the request under way was made.
     asked_at: BlockNumber,
     /// What failed is not retried before this block.
@@ -51,14 +53,27 @@ impl Miner {
     pub fn new(follower: Follower, pending: Option<(Window, SealCommitment)>) -> Self {
         let sealing = pending.map_or(Sealing::Idle, |(window, commitment)| Sealing::Sealed(window, commitment));
         let settled = pending.map(|(window, _)| window);
-        let (training, sealing_since, lead) = (None, None, 0);
+        let (training, sealing_since, lead, step_blocks) = (None, None, 0, 0);
         let (asked_at, retry_at) = (BlockNumber(0), BlockNumber(0));
-        Self { follower, training, settled, sealing, sealing_since, lead, asked_at, retry_at }
+        Self { follower, training, settled, sealing, sealing_since, lead, step_blocks, asked_at, retry_at }
     }
 
     /// The part that follows the run.
     pub fn follower(&self) -> &Follower {
         &self.follower
+    }
+
+    /// An inner step takes this many whole blocks: a payload is not begun before the step under way has ended, so that a
+    /// miner that is slow for its model asks for it that much earlier.
+    pub fn expect_steps_of(&mut self, blocks: u64) {
+        self.step_blocks = blocks;
+    }
+
+    /// Blocks before the window's end at which it seals.
+    fn lead(&self) -> u64 {
+        // Until it was measured, making a payload is taken to last as long as a step.
+        let steps = if self.step_blocks == 0 { 0 } else { self.step_blocks.saturating_add(1).saturating_mul(2) };
+        self.lead.max(steps)
     }
 
     /// Advances by one event.
@@ -89,7 +104,7 @@ impl Miner {
             self.training = Some(current);
             effects.push(MinerEffect::BeginWindow { window: current });
         }
-        let seal = self.follower.phases().seal_with_lead(current, self.lead);
+        let seal = self.follower.phases().seal_with_lead(current, self.lead());
         if head >= seal && self.settled.is_none_or(|settled| settled < current) {
             effects.extend(self.seal_or_skip(current, next, head));
         }
@@ -270,6 +285,22 @@ mod tests {
         miner.step(&block(127));
         assert_eq!(reveals(&miner.step(&failed)), 0);
         assert_eq!(reveals(&miner.step(&block(128))), 0, "no vote counts any more");
+    }
+
+    /// Bug: a model whose steps take longer than the time for sealing lost its first windows, one after the other.
+    #[test]
+    fn a_miner_whose_steps_take_long_does_not_wait_until_one_is_in_the_way() {
+        let mut miner = miner(0, None);
+        let seals = |effects: &[MinerEffect]| effects.iter().any(|effect| matches!(effect, MinerEffect::Seal { .. }));
+        miner.expect_steps_of(4);
+        miner.step(&block(100));
+        assert!(!seals(&miner.step(&block(109))));
+        assert!(seals(&miner.step(&block(110))));
+        // Never before the step of the window before is applied.
+        let mut miner = self::miner(0, None);
+        miner.expect_steps_of(u64::MAX);
+        assert!(!seals(&miner.step(&block(108))));
+        assert!(seals(&miner.step(&block(109))));
     }
 
     /// Bug: on a machine that was busy for a while, all miners missed window after window by half a second.
