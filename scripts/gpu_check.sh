@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What only a GPU can show, correctness first, then speed. Prepared: it was not run on a GPU yet, its two parts (tests and
-# example) were run on a CPU.
+# What only a GPU can show: correctness first; then speed beside plain PyTorch, sealing, and judging 20 payloads. Prepared:
+# it was not run on a GPU yet, but on a CPU with a small preset.
 #
 #   TEMPLAR_TORCH_PYTHON=FILE scripts/gpu_check.sh [PRESET [PEAK]]
 #
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 : "${TEMPLAR_TORCH_PYTHON:?name a Python with PyTorch for this GPU}"
 preset=${1:-1b} peak=${2:-989} device=${DEVICE:-cuda}
 sequences=${SEQUENCES:-8} length=${LENGTH:-2048}
+[ "$device" = cuda ] || length=${LENGTH:-256}
 
 echo "== PyTorch and its devices"
 "$TEMPLAR_TORCH_PYTHON" -c '
@@ -32,14 +33,17 @@ echo "== the engine on $device against the native one, with up to $ranks ranks"
 TEMPLAR_TORCH_DEVICE=$device TEMPLAR_TORCH_RANKS=$ranks \
     cargo test --release --workspace --test torch --test stand_ins -- --test-threads=1 --nocapture
 
-cargo build --release --workspace --example torch_speed
-speed=target/release/examples/torch_speed
+cargo build --release --workspace
+# Compiled layers are for GPUs: on a CPU they bring nothing.
+compiled=()
+[ "$device" = cuda ] || compiled=(--no-compiled)
 for count in $(seq 1 "$ranks"); do
-    echo "== speed of $preset with $count ranks"
-    RANKS=$count PEAK=$peak "$speed" "$TEMPLAR_TORCH_PYTHON" "torch:$device" "$preset" "$sequences" "$length"
+    echo "== $preset with $count ranks beside plain PyTorch on $device"
+    # What the ends of a window cost is measured once.
+    payloads=0
+    [ "$count" -gt 1 ] || payloads=20
+    target/release/templar bench engine --engine "torch:$device" --python "$TEMPLAR_TORCH_PYTHON" --ranks "$count" \
+        --model "$preset" --sequences "$sequences" --length "$length" --peak "$peak" --rounds 5 --payloads "$payloads" \
+        "${compiled[@]}"
 done
-if [ "$device" = cuda ]; then
-    echo "== speed of $preset with compiled layers"
-    COMPILE=1 PEAK=$peak "$speed" "$TEMPLAR_TORCH_PYTHON" torch:cuda "$preset" "$sequences" "$length"
-fi
 echo "== all passed"

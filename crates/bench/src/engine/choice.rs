@@ -1,18 +1,21 @@
 //! What of the engines is measured, and the Python beside which.
 
 use super::measure::Plan;
-use super::models::names;
+use super::models::{Shape, names};
+use super::on_device::DevicePlan;
 use super::{EngineBenchError, python};
 use crate::Progress;
 use clap::builder::PossibleValuesParser;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use templar_engine_torch::{Environment, loads_torch};
+use templar_engine::{DeviceName, preset_names};
+use templar_engine_torch::{Environment, MAX_RANKS, TorchBackend, loads_torch};
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineBench {
-    /// Models to measure, by their size; all by default
-    #[arg(long = "model", value_name = "SIZE", value_parser = PossibleValuesParser::new(names()))]
+    /// Models to measure, by their size; all by default. With --engine a preset, `tiny` by default
+    #[arg(long = "model", value_name = "SIZE", value_parser = PossibleValuesParser::new(all_names()))]
     pub models: Vec<String>,
     /// Turns of each engine
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -26,15 +29,70 @@ pub struct EngineBench {
     /// Leave out PyTorch's compiled mode, which takes a minute to compile each model
     #[arg(long)]
     pub no_compiled: bool,
+    /// Measure our engine on PyTorch instead (torch, torch:cuda, torch:cpu), beside plain PyTorch on the same device
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<DeviceName>,
+    #[command(flatten)]
+    on_device: DeviceFlags,
+}
+
+/// What is measured on a device.
+#[derive(Debug, Clone, clap::Args)]
+struct DeviceFlags {
+    /// Processes of ours, one for each GPU; plain PyTorch has one
+    #[arg(long, value_name = "N", requires = "engine", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=MAX_RANKS as i64))]
+    ranks: u16,
+    /// Sequences of a batch
+    #[arg(long, value_name = "N", requires = "engine", default_value_t = 8,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    sequences: u16,
+    /// Tokens of a sequence
+    #[arg(long, value_name = "TOKENS", requires = "engine", default_value_t = 256,
+        value_parser = clap::value_parser!(u16).range(16..=8192))]
+    length: u16,
+    /// What the device's bf16 products can reach, such as 989 for an H100, to tell the share of it
+    #[arg(long, value_name = "TFLOPS", requires = "engine", value_parser = clap::value_parser!(u32).range(1..))]
+    peak: Option<u32>,
+    /// Payloads to judge; 0 leaves sealing and judging out
+    #[arg(long, value_name = "N", requires = "engine", default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(0..=64))]
+    payloads: u16,
+}
+
+/// The names of the models, with those of the presets.
+fn all_names() -> Vec<&'static str> {
+    let presets = preset_names().into_iter().filter(|name| !names().contains(name));
+    names().into_iter().chain(presets).collect()
 }
 
 impl EngineBench {
     /// The models to measure.
     pub fn names(&self) -> Vec<String> {
-        match self.models.is_empty() {
-            true => names().map(str::to_owned).to_vec(),
-            false => self.models.clone(),
+        match (self.models.is_empty(), &self.engine) {
+            (true, None) => names().map(str::to_owned).to_vec(),
+            (true, Some(_)) => vec!["tiny".to_owned()],
+            (false, _) => self.models.clone(),
         }
+    }
+
+    /// The turns on the device of `--engine`.
+    pub fn device_plan(&self, device: DeviceName, python: Option<PathBuf>) -> Result<DevicePlan, EngineBenchError> {
+        if device.backend() != TorchBackend::NAME {
+            return Err(EngineBenchError::NotTorch { device });
+        }
+        let on_device = &self.on_device;
+        Ok(DevicePlan {
+            python: python.ok_or(EngineBenchError::NoPython { engine: "templar on PyTorch" })?,
+            ranks: usize::from(on_device.ranks),
+            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
+            shape: Shape { sequences: usize::from(on_device.sequences), length: usize::from(on_device.length) },
+            rounds: self.rounds as usize,
+            is_compiled_wanted: !self.no_compiled,
+            peak_tflops: on_device.peak.map(f64::from),
+            payloads: on_device.payloads,
+            device,
+        })
     }
 
     /// The turns, with PyTorch where there is an interpreter that has it.

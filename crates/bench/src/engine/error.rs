@@ -4,7 +4,10 @@ use super::models::names;
 use crate::FileError;
 use std::io;
 use std::path::PathBuf;
-use templar_engine::EngineError;
+use templar_engine::{DeviceName, EngineError, UnknownPreset};
+use templar_gauntlet::JudgeError;
+use templar_record::RecordError;
+use templar_trainer::TrainerError;
 
 /// Engines that could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,24 @@ pub enum EngineBenchError {
         /// The name.
         name: String,
     },
+    /// No preset has this name.
+    #[error(transparent)]
+    Preset(#[from] UnknownPreset),
+    /// An engine that is not one of PyTorch's; the caller is at fault.
+    #[error("`{device}` is no engine on PyTorch; name torch, torch:cuda or torch:cpu, or leave out --engine")]
+    NotTorch {
+        /// What was named.
+        device: DeviceName,
+    },
+    /// The rules of a run with this model; a fault of this program.
+    #[error(transparent)]
+    Rules(#[from] RecordError),
+    /// A payload could not be made, such as for an engine that ended.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// The payloads could not be judged.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     /// The named interpreter has no PyTorch; the caller is at fault.
     #[error("{} cannot load PyTorch; name an interpreter that has it with --python, or use --setup", python.display())]
     NoTorch {

@@ -1,7 +1,7 @@
 //! Measuring one model.
 
 use super::EngineBenchError;
-use super::models::{LENGTH, SEQUENCES, forward_flops_per_token, model};
+use super::models::{Shape, forward_flops_per_token, model};
 use super::process::{Kind, Process, Subject};
 use super::report::Figures;
 use super::second_thread;
@@ -31,7 +31,8 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> Result<F
     let folder = Scratch::new()?;
     let parameters = folder.0.join("start.f32");
     write_values(&parameters, &initial_parameters(&config, [1; 32]))?;
-    let subject = Subject { name, config: &config, parameters: &parameters };
+    let shape = Shape::NATIVE;
+    let subject = Subject { name, config: &config, parameters: &parameters, shape, device: None };
     let mut contestants = start_all(subject, plan, progress);
     let mut figures = Figures::new(name, config.parameter_count());
     figures.versions = contestants.all().map(|(name, process)| (name.clone(), process.version().to_owned())).collect();
@@ -40,8 +41,8 @@ pub fn measure(name: &str, plan: &Plan, progress: &mut dyn Progress) -> Result<F
         return Err(EngineBenchError::Absent { reason: contestants.missing.join("; ") });
     };
     figures.set("peak_gflops", Some(peak / 1e9));
-    let flops = forward_flops_per_token(&config);
-    let tokens = SEQUENCES * LENGTH;
+    let flops = forward_flops_per_token(&config, shape.length);
+    let tokens = shape.tokens();
     // Before anything else, as in a process that only judges: what training leaves behind helps some engines later.
     let evaluate = |steps| Request::Evaluate { steps };
     let times = contestants.take_turns(plan.rounds, evaluate, progress, &format!("{name}: evaluation"));
@@ -151,10 +152,10 @@ fn compare_memory(contestants: &mut Contestants, figures: &mut Figures) {
 }
 
 /// A folder for files that are not needed afterwards.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Self, FileError> {
+    pub fn new() -> Result<Self, FileError> {
         let folder = std::env::temp_dir().join(format!("templar-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
         Ok(Self(folder))

@@ -1,22 +1,38 @@
 //! The models that the engines are measured on.
 
 use super::EngineBenchError;
-use templar_engine::{Batch, ModelConfig};
+use templar_engine::{Batch, ModelConfig, preset};
 
-/// Sequences of a batch.
-pub const SEQUENCES: usize = 8;
+/// A batch's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Sequences of a batch.
+    pub sequences: usize,
+    /// Positions of a sequence.
+    pub length: usize,
+}
 
-/// Positions of a sequence.
-pub const LENGTH: usize = 256;
+impl Shape {
+    /// The batch that the native engine is measured with.
+    pub const NATIVE: Self = Self { sequences: 8, length: 256 };
+
+    /// Tokens of a batch.
+    pub fn tokens(self) -> usize {
+        self.sequences * self.length
+    }
+}
+
+/// Tokens of the presets that are measured on a device: as many as in published models of their sizes.
+const DEVICE_VOCABULARY: usize = 32_768;
 
 /// The model whose figures stand for the whole: d 256, 6 layers, 8 heads, 4 key-value heads, ffn 688, vocabulary 8192.
 pub const BENCH_SHAPE: &str = "8.5m";
 
 /// (name, vocabulary, hidden, intermediate, layers, heads, kv heads, tied)
-type Shape = (&'static str, usize, usize, usize, usize, usize, usize, bool);
+type Sizes = (&'static str, usize, usize, usize, usize, usize, usize, bool);
 
 /// Fixed here rather than taken from the presets, so that figures of different versions can be compared.
-const SHAPES: [Shape; 4] = [
+const SHAPES: [Sizes; 4] = [
     ("1m", 2048, 128, 344, 4, 4, 2, true),
     (BENCH_SHAPE, 8192, 256, 688, 6, 8, 4, false),
     ("30m", 8192, 512, 1408, 10, 8, 4, true),
@@ -52,21 +68,26 @@ pub fn model(name: &str) -> Result<ModelConfig, EngineBenchError> {
     })
 }
 
+/// The preset of this name as it is measured on a device.
+pub fn device_model(name: &str) -> Result<ModelConfig, EngineBenchError> {
+    Ok(preset(name, DEVICE_VOCABULARY)?)
+}
+
 /// Multiplications and additions of a forward pass, for one token of a batch; a training step does three times as many.
 ///
 /// Counted are the matrices and the half of the attention that the causal mask leaves.
-pub fn forward_flops_per_token(config: &ModelConfig) -> f64 {
+pub fn forward_flops_per_token(config: &ModelConfig, length: usize) -> f64 {
     let table = config.vocab_size * config.hidden_size;
     // The embedding is looked up, the head is multiplied; a tied one is stored once and multiplied once.
     let multiplied = config.parameter_count() - if config.tie_word_embeddings { 0 } else { table };
-    let attention = config.num_hidden_layers * config.num_attention_heads * config.head_dim * (LENGTH + 1);
+    let attention = config.num_hidden_layers * config.num_attention_heads * config.head_dim * (length + 1);
     2.0 * (multiplied + attention) as f64
 }
 
 /// The batch that every engine gets. The other side makes the same one from the same formula.
-pub fn batch(config: &ModelConfig) -> Batch {
-    let tokens = (0..SEQUENCES * (LENGTH + 1)).map(|place| ((place * place * 31 + place) % config.vocab_size) as u32);
-    Batch::new(tokens.collect(), SEQUENCES, LENGTH)
+pub fn batch(config: &ModelConfig, Shape { sequences, length }: Shape) -> Batch {
+    let tokens = (0..sequences * (length + 1)).map(|place| ((place * place * 31 + place) % config.vocab_size) as u32);
+    Batch::new(tokens.collect(), sequences, length)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! An engine in a child process.
 
 use super::EngineBenchError;
-use super::models::{LENGTH, SEQUENCES};
+use super::models::Shape;
 use super::worker::{Answer, Request};
 use serde_json::to_string;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use templar_engine::ModelConfig;
+use templar_engine::{DeviceName, ModelConfig};
 
 /// The other side's program.
 const REFERENCE: &str = include_str!("reference.py");
@@ -16,6 +16,8 @@ const REFERENCE: &str = include_str!("reference.py");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Ours,
+    /// Ours on PyTorch, with compiled layers.
+    OursCompiled,
     Eager,
     Compiled,
     Transformers,
@@ -26,6 +28,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "templar",
+            Self::OursCompiled => "templar, compiled",
             Self::Eager => "PyTorch eager",
             Self::Compiled => "PyTorch compiled",
             Self::Transformers => "transformers",
@@ -40,6 +43,26 @@ pub struct Subject<'a> {
     pub config: &'a ModelConfig,
     /// A file of its parameters.
     pub parameters: &'a Path,
+    /// The batch that it gets.
+    pub shape: Shape,
+    /// Where PyTorch computes; none for the native engine, and PyTorch on the CPU in f32 beside it.
+    pub device: Option<OnDevice<'a>>,
+}
+
+/// Engines on a device of PyTorch.
+#[derive(Debug, Clone, Copy)]
+pub struct OnDevice<'a> {
+    /// `torch`, `torch:cuda` or `torch:cpu`.
+    pub name: &'a DeviceName,
+    /// Ranks of ours.
+    pub ranks: usize,
+}
+
+impl OnDevice<'_> {
+    /// The name of the device in PyTorch; `auto` takes a GPU where there is one.
+    fn in_torch(&self) -> String {
+        self.name.to_string().split_once(':').map_or("auto".to_owned(), |(_, device)| device.to_owned())
+    }
 }
 
 /// A running engine; it ends when this is dropped.
@@ -63,29 +86,9 @@ impl Process {
     ) -> Result<Self, EngineBenchError> {
         let engine = kind.name();
         let mut command = match (kind, python) {
-            (Kind::Ours, _) => {
-                let mut command = Command::new(std::env::current_exe().map_err(EngineBenchError::OwnProgram)?);
-                command.args(["bench", "engine-worker", "--model", subject.name, "--threads", &threads.to_string()]);
-                command.arg("--parameters").arg(subject.parameters);
-                command
-            }
+            (Kind::Ours | Kind::OursCompiled, _) => ours(kind, python, subject, threads)?,
             (_, None) => return Err(EngineBenchError::NoPython { engine }),
-            (_, Some(python)) => {
-                let mode = match kind {
-                    Kind::Compiled => "compiled",
-                    Kind::Transformers => "transformers",
-                    _ => "eager",
-                };
-                let mut command = Command::new(python);
-                let config = to_string(subject.config).map_err(EngineBenchError::Json)?;
-                command.args(["-c", REFERENCE, &config]).arg(subject.parameters);
-                command.args([mode, &threads.to_string(), &SEQUENCES.to_string(), &LENGTH.to_string()]);
-                // Without these the libraries below PyTorch may start threads of their own.
-                for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
-                    command.env(variable, threads.to_string());
-                }
-                command
-            }
+            (_, Some(python)) => theirs(kind, python, subject, threads)?,
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|source| EngineBenchError::Start { engine, source })?;
@@ -136,6 +139,45 @@ impl Process {
             }
         }
     }
+}
+
+/// This program as a worker.
+fn ours(kind: Kind, python: Option<&Path>, subject: Subject, threads: usize) -> Result<Command, EngineBenchError> {
+    let mut command = Command::new(std::env::current_exe().map_err(EngineBenchError::OwnProgram)?);
+    command.args(["bench", "engine-worker", "--model", subject.name, "--threads", &threads.to_string()]);
+    command.args(["--sequences", &subject.shape.sequences.to_string(), "--length", &subject.shape.length.to_string()]);
+    command.arg("--parameters").arg(subject.parameters);
+    if let (Some(device), Some(python)) = (subject.device, python) {
+        command.args(["--engine", &device.name.to_string(), "--ranks", &device.ranks.to_string()]);
+        command.arg("--python").arg(python);
+    }
+    if kind == Kind::OursCompiled {
+        command.arg("--compiles");
+    }
+    Ok(command)
+}
+
+/// The other side's program.
+fn theirs(kind: Kind, python: &Path, subject: Subject, threads: usize) -> Result<Command, EngineBenchError> {
+    let mode = match kind {
+        Kind::Compiled => "compiled",
+        Kind::Transformers => "transformers",
+        _ => "eager",
+    };
+    let mut command = Command::new(python);
+    let config = to_string(subject.config).map_err(EngineBenchError::Json)?;
+    let Shape { sequences, length } = subject.shape;
+    command.args(["-c", REFERENCE, &config]).arg(subject.parameters);
+    command.args([mode, &threads.to_string(), &sequences.to_string(), &length.to_string()]);
+    match subject.device {
+        None => command.args(["cpu", "f32"]),
+        Some(device) => command.args([&device.in_torch(), "bf16"]),
+    };
+    // Without these the libraries below PyTorch may start threads of their own.
+    for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+        command.env(variable, threads.to_string());
+    }
+    Ok(command)
 }
 
 impl Drop for Process {

@@ -1,8 +1,9 @@
 """PyTorch as an engine: reads requests as lines of JSON, answers with lines of JSON.
 
-    reference.py MODEL_JSON PARAMETERS MODE THREADS SEQUENCES LENGTH
+    reference.py MODEL_JSON PARAMETERS MODE THREADS SEQUENCES LENGTH DEVICE PRECISION
 
-MODE is eager, compiled or transformers. The model is the one of templar: a Llama, written as leanly as PyTorch allows
+MODE is eager, compiled or transformers; DEVICE cpu, cuda, or auto for a GPU where there is one; PRECISION f32, or bf16 for
+products in bf16 with masters in f32. The model is the one of templar: a Llama, written as leanly as PyTorch allows
 (its own attention, norm and optimiser kernels), with parameters from a flat file of f32 in canonical order.
 """
 
@@ -84,14 +85,21 @@ class Llama(torch.nn.Module):
 
 class Trainer:
     def __init__(self, config, flat, compiled):
-        self.model = Llama(config, flat)
+        self.device = config["device"]
+        self.precision = torch.bfloat16 if config["precision"] == "bf16" else None
+        self.model = Llama(config, flat).to(self.device)
         self.call = torch.compile(self.model) if compiled else self.model
         self.optimiser = None
-        self.batch = tokens_of(config)
+        self.batch = tokens_of(config).to(self.device)
 
     def loss(self):
         tokens = self.batch
-        return self.call(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+        with torch.autocast(self.device, dtype=self.precision, enabled=self.precision is not None):
+            return self.call(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+
+    def wait(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def train(self, steps):
         if self.optimiser is None:
@@ -102,11 +110,13 @@ class Trainer:
             self.loss().backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimiser.step()
+        self.wait()
 
     def evaluate(self, steps):
         with torch.no_grad():
             for _ in range(steps):
                 self.loss()
+        self.wait()
 
     def gradient(self, out):
         self.loss().backward()
@@ -153,15 +163,18 @@ def tokens_of(config):
 
 
 def main():
-    model, parameters, mode, threads, sequences, length = sys.argv[1:]
+    model, parameters, mode, threads, sequences, length, device, precision = sys.argv[1:]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     config = json.loads(model) | {"sequences": int(sequences), "length": int(length)}
+    config |= {"device": device, "precision": precision}
     with open(parameters, "rb") as file:
         flat = torch.frombuffer(bytearray(file.read()), dtype=torch.float32)
     engine = Generator(config, flat) if mode == "transformers" else Trainer(config, flat, mode == "compiled")
     del flat
-    version = f"PyTorch {torch.__version__}"
+    version = f"PyTorch {torch.__version__}" + ("" if device == "cpu" else f" on {torch.cuda.get_device_name()}")
     if mode == "transformers":
         version = f"transformers {engine.version}, {version}"
     say({"version": version})

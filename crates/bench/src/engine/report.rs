@@ -2,6 +2,7 @@
 
 use super::models::BENCH_SHAPE;
 use super::turns::Times;
+use super::window_cost::WindowCost;
 use crate::Section;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
@@ -16,7 +17,7 @@ struct Line {
 }
 
 /// The figures that have a goal. Where the aim is the smaller number, less is better.
-const LINES: [Line; 8] = [
+const LINES: [Line; 12] = [
     line("train_ratio_1_thread", "training, 1 thread, against PyTorch eager", 1.3, 1.6),
     line("evaluate_ratio_1_thread", "evaluation, 1 thread, against PyTorch eager", 1.7, 2.5),
     line("generate_ratio", "generation with a cache, against transformers", 2.0, 5.0),
@@ -25,6 +26,10 @@ const LINES: [Line; 8] = [
     line("memory_ratio", "peak memory in training, of PyTorch eager's", 0.25, 0.2),
     line("memory_ratio_over_idle", "the same without what a process holds idle", 0.25, 0.2),
     line("gradient_relative_error", "gradients, largest relative error of a tensor", 1e-5, 1e-5),
+    line("device_train_ratio", "training, against plain PyTorch on the device", 0.97, 1.0),
+    line("device_train_ratio_compiled", "the same, both compiled", 0.97, 1.0),
+    line("device_evaluate_ratio", "evaluation, against plain PyTorch on the device", 0.97, 1.0),
+    line("model_flops_utilisation", "share of the device's peak in training", 0.5, 0.5),
 ];
 
 const fn line(name: &'static str, what: &'static str, least: f64, aim: f64) -> Line {
@@ -53,6 +58,9 @@ pub struct Figures {
     pub train_peak_bytes: BTreeMap<String, u64>,
     /// The engines' own words for themselves.
     pub versions: BTreeMap<String, String>,
+    /// What the ends of a window cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowCost>,
     /// What could not be measured, and why.
     pub missing: Vec<String>,
 }
@@ -111,6 +119,7 @@ impl Figures {
         }
         let head = ["figure", "measured", "best turns", "at least", "aim", ""].map(str::to_owned).to_vec();
         let mut notes: Vec<String> = self.second_thread().into_iter().collect();
+        notes.extend(self.window.iter().map(ends_of_a_window));
         notes.extend(self.missing.iter().map(|missing| format!("not measured: {missing}")));
         [speeds, Section { head, rows, notes, ..Section::default() }]
     }
@@ -131,6 +140,19 @@ impl Figures {
             said => Some(format!("on two threads of this machine instead of one: {said}")),
         }
     }
+}
+
+fn ends_of_a_window(cost: &WindowCost) -> String {
+    format!(
+        "at the end of a window: {:.2} s from the last step to a sealed payload of {}; {:.2} s to judge {} payloads on {} \
+         sequences, of which {} would be merged",
+        cost.seal_seconds,
+        DecimalBytes(cost.sealed_bytes as u64),
+        cost.judge_seconds,
+        cost.judged,
+        cost.sequences,
+        cost.selected,
+    )
 }
 
 /// All models; in JSON the figures of the bench shape (or of the only model) stand at the top.

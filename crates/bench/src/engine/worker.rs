@@ -3,15 +3,19 @@
 //! It reads a request as a line of JSON and answers with a line of JSON. `reference.py` speaks the same.
 
 use super::EngineBenchError;
-use super::models::{batch, model};
+use super::models::{Shape, batch, device_model, model};
+use super::window_cost::{WindowCost, window_cost};
 use crate::FileError;
 use crate::memory::status_bytes;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
-use templar_engine::{Batch, Buffer, Engine, GenerateOptions, Isa, OpenRequest, Segments, fma_burst};
-use templar_model::open_engine;
+use templar_engine::{
+    Batch, Buffer, DeviceName, Engine, EngineSource, GenerateOptions, Isa, OpenRequest, Segments, fma_burst,
+};
+use templar_engine_torch::{TorchBackend, TorchOptions};
 
 /// What a worker is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +31,8 @@ pub enum Request {
     Generate { tokens: usize, texts: usize },
     /// The rate of the vector unit (ours only).
     Peak,
+    /// Sealing, and judging this many payloads (ours only); the engine ends with it.
+    Window { payloads: u16 },
 }
 
 /// What a worker answers.
@@ -50,27 +56,72 @@ pub struct Answer {
     /// The versions of what was measured.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// What the ends of a window cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowCost>,
+}
+
+/// The engine that a worker measures.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineWorker {
+    #[arg(long)]
+    model: String,
+    #[arg(long)]
+    threads: usize,
+    /// The parameters to start from: f32, little-endian, in canonical order
+    #[arg(long)]
+    parameters: PathBuf,
+    #[arg(long)]
+    sequences: usize,
+    #[arg(long)]
+    length: usize,
+    /// A device of PyTorch, instead of the native engine
+    #[arg(long, requires = "python")]
+    engine: Option<DeviceName>,
+    #[arg(long)]
+    python: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    ranks: usize,
+    #[arg(long)]
+    compiles: bool,
+}
+
+impl EngineWorker {
+    fn shape(&self) -> Shape {
+        Shape { sequences: self.sequences, length: self.length }
+    }
+
+    /// The engine with the parameters in it.
+    fn open(&self) -> Result<Box<dyn Engine>, EngineBenchError> {
+        let (source, config) = match (&self.engine, &self.python) {
+            (Some(device), Some(python)) => {
+                let options =
+                    TorchOptions { ranks: self.ranks, compiles: self.compiles, ..TorchOptions::new(python.clone()) };
+                let backend = Arc::new(TorchBackend::new(options));
+                (EngineSource::new(device.clone(), backend), device_model(&self.model)?)
+            }
+            _ => (EngineSource::default(), model(&self.model)?),
+        };
+        let mut engine = source.open(OpenRequest::new(config).with_threads(self.threads))?;
+        engine.write(Buffer::Parameters, 0, &read_values(&self.parameters)?)?;
+        Ok(engine)
+    }
 }
 
 /// Rounds of a burst: some milliseconds.
 const BURST_ROUNDS: u64 = 1 << 21;
 
 /// Measures one engine of ours: answers the requests of `input`, a line each, until it ends.
-///
-/// `parameters` is a file of little-endian f32 in canonical order.
 pub fn serve_worker(
-    name: &str,
-    threads: usize,
-    parameters: &Path,
+    worker: &EngineWorker,
     input: impl BufRead,
     mut output: impl Write,
 ) -> Result<(), EngineBenchError> {
     let idle_bytes = memory_peak();
-    let config = model(name)?;
-    let mut engine = open_engine(OpenRequest::new(config.clone()).with_threads(threads))?;
-    engine.write(Buffer::Parameters, 0, &read_values(parameters)?)?;
-    let batch = batch(&config);
-    let version = format!("templar {} ({})", env!("CARGO_PKG_VERSION"), Isa::best());
+    let mut engine = worker.open()?;
+    let batch = batch(engine.config(), worker.shape());
+    let on = if worker.engine.is_some() { engine.device().to_owned() } else { Isa::best().to_string() };
+    let version = format!("templar {} ({on})", env!("CARGO_PKG_VERSION"));
     let mut answer = |answer: &Answer| -> Result<(), EngineBenchError> {
         writeln!(output, "{}", serde_json::to_string(answer).map_err(EngineBenchError::Json)?)?;
         Ok(output.flush()?)
@@ -78,7 +129,11 @@ pub fn serve_worker(
     answer(&Answer { version, idle_bytes, ..Answer::default() })?;
     for line in input.lines() {
         let request = serde_json::from_str(&line?).map_err(EngineBenchError::Request)?;
-        let mut result = carry_out(engine.as_mut(), threads, &batch, request)?;
+        if let Request::Window { payloads } = request {
+            let window = Some(window_cost(engine, worker.shape(), payloads)?);
+            return answer(&Answer { window, ..Answer::default() });
+        }
+        let mut result = carry_out(engine.as_mut(), worker.threads, &batch, request)?;
         (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
         answer(&result)?;
     }
@@ -114,6 +169,8 @@ fn carry_out(
             }
         }
         Request::Peak => return Ok(Answer { flops_per_second: peak(Isa::best(), threads), ..Answer::default() }),
+        // Takes the engine, so it is answered before.
+        Request::Window { .. } => {}
     }
     Ok(Answer { seconds: started.elapsed().as_secs_f64(), ..Answer::default() })
 }

@@ -4,8 +4,7 @@ use crate::config::{Config, DataFlag};
 use crate::output::Output;
 use clap::Args;
 use std::io;
-use std::path::PathBuf;
-use templar_bench::engine::{EngineBench, Report, measure, serve_worker};
+use templar_bench::engine::{self, EngineBench, Report, measure, measure_on_device, serve_worker};
 use templar_bench::sections;
 use templar_screen::Progress;
 
@@ -17,10 +16,14 @@ use templar_screen::Progress;
 /// PyTorch is in a scratch Python environment, which --setup creates (some hundred megabytes, from the Python registry).
 /// Without it only our own engine is measured.
 ///
+/// With --engine our engine on PyTorch is measured beside plain PyTorch on the same device, with products in bf16, and
+/// what the ends of a window cost: sealing a payload, and judging some.
+///
 /// With --json the last line is one object: ratios over 1 mean that ours is faster, `memory_ratio` under 1 that it
 /// needs less.
 ///
 /// Example: templar bench engine --setup --model 8.5m
+/// Example: templar bench engine --engine torch:cuda --python python3 --model 1b --length 2048 --peak 989
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct EngineCommand {
@@ -39,15 +42,25 @@ impl EngineCommand {
         let mut progress = Progress::new(config.is_quiet);
         let folder = config.data_folder().join("bench").join("python");
         let python = self.bench.interpreter(&folder, &mut progress)?;
-        if python.is_none() {
+        if python.is_none() && self.bench.engine.is_none() {
             let missing = "PyTorch is not installed, so only our own engine is measured; --setup installs it";
             progress.note(missing);
         }
-        let (names, plan) = (self.bench.names(), self.bench.plan(python));
+        let names = self.bench.names();
+        let mut one: Box<dyn FnMut(&str, &mut Progress) -> Result<_, _>> = match &self.bench.engine {
+            Some(device) => {
+                let plan = self.bench.device_plan(device.clone(), python)?;
+                Box::new(move |name, progress| measure_on_device(name, &plan, progress))
+            }
+            None => {
+                let plan = self.bench.plan(python);
+                Box::new(move |name, progress| measure(name, &plan, progress))
+            }
+        };
         let output = self.output;
         let mut measured = Vec::new();
         for name in &names {
-            let figures = measure(name, &plan, &mut progress)?;
+            let figures = one(name, &mut progress)?;
             progress.aside(|| output.event(&figures, |_| String::new()))?;
             measured.push(figures);
         }
@@ -59,22 +72,17 @@ impl EngineCommand {
 
 /// Measure one engine by the requests on standard input.
 ///
-/// Example: templar bench engine-worker --model 8.5m --threads 1 --parameters start.f32
+/// Example: templar bench engine-worker --model 8.5m --threads 1 --sequences 8 --length 256 --parameters start.f32
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct EngineWorker {
-    #[arg(long)]
-    model: String,
-    #[arg(long)]
-    threads: usize,
-    /// The parameters to start from: f32, little-endian, in canonical order
-    #[arg(long)]
-    parameters: PathBuf,
+    #[command(flatten)]
+    worker: engine::EngineWorker,
 }
 
 impl EngineWorker {
     /// Answers requests until the input ends.
     pub fn run(self) -> anyhow::Result<()> {
-        Ok(serve_worker(&self.model, self.threads, &self.parameters, io::stdin().lock(), io::stdout().lock())?)
+        Ok(serve_worker(&self.worker, io::stdin().lock(), io::stdout().lock())?)
     }
 }
