@@ -11,6 +11,7 @@ use templar_corpus::Corpus;
 use templar_engine::{Batch, Buffer, EngineError, EngineSource, NumericsId, OpenRequest, initial_parameters};
 use templar_evaluation::NewEvaluation;
 use templar_gradient::state_hash;
+use templar_model::usual_learning_rate;
 
 /// Time between blocks. Half a second keeps the waits between the phases of a window short; a block costs milliseconds.
 pub const BLOCK_TIME_MS: u64 = 500;
@@ -23,6 +24,10 @@ const LONGEST_USUAL_SECONDS: u64 = 300;
 /// A window is this many times as long as what a validator computes: it judges in two fifths of it, and in doubt, where it
 /// tries several sets, for twice as long.
 const WINDOWS_TO_JUDGING: f64 = 5.0;
+/// The same where even the least judging takes longer than a usual window: nobody waits for a first window there, and what
+/// the nodes of such a model take from each other is memory's speed, which is not measured. A validator of 350 million
+/// parameters beside a miner computed two and a half times as long as alone.
+const SLOW_WINDOWS_TO_JUDGING: f64 = 8.0;
 /// Times that a validator computes a gradient of the text of judgement, in a window without doubts.
 const PASSES_OF_JUDGING: f64 = 2.0;
 /// Where a sequence takes longer, nothing more is measured.
@@ -147,8 +152,12 @@ impl Pace {
             |sequences: usize| ((judging(sequences) * WINDOWS_TO_JUDGING).ceil() as u64).max(SHORTEST_USUAL_SECONDS);
         let longest = wanted_seconds.unwrap_or(LONGEST_USUAL_SECONDS).max(SHORTEST_USUAL_SECONDS);
         let fits = |sequences: &usize| window_for(*sequences) <= longest;
-        let evaluation = EVALUATION_SEQUENCES.into_iter().find(fits).unwrap_or(LEAST_EVALUATION);
-        let window_seconds = wanted_seconds.unwrap_or_else(|| window_for(evaluation));
+        let fitting = EVALUATION_SEQUENCES.into_iter().find(fits);
+        let evaluation = fitting.unwrap_or(LEAST_EVALUATION);
+        let window_seconds = wanted_seconds.unwrap_or_else(|| match fitting {
+            Some(_) => window_for(evaluation),
+            None => (judging(evaluation) * SLOW_WINDOWS_TO_JUDGING).ceil() as u64,
+        });
         let per_miner = (crowd.miners as f64 / crowd.cores as f64).max(1.0);
         let steps_of = |batch: usize| window_seconds as f64 / (sequence_seconds * batch as f64 * per_miner);
         let comes_to_some = |batch: &usize| steps_of(*batch) >= LEAST_BATCHES as f64;
@@ -241,6 +250,7 @@ pub(crate) fn expected_miners(miners: usize) -> u16 {
 
 /// What does not depend on the text and on the speed of the machine.
 pub(crate) fn shape_of(model: ModelConfig, miners: usize, rule: RuleName) -> Genesis {
+    let peak = InnerSchedule::default().peak.min(usual_learning_rate(&model));
     let mut genesis = Genesis::new(model, CorpusHashes::default());
     genesis.name = "local".to_owned();
     genesis.numerics = NumericsId::STRICT.to_string();
@@ -248,6 +258,7 @@ pub(crate) fn shape_of(model: ModelConfig, miners: usize, rule: RuleName) -> Gen
     genesis.data.sequences_per_batch = Fit::USUAL.sequences_per_batch;
     genesis.judging.evaluation_sequences = Fit::USUAL.evaluation;
     genesis.inner.schedule = InnerSchedule {
+        peak,
         decay_from_window: DECAY_FROM_WINDOW,
         decay_to_window: DECAY_TO_WINDOW,
         final_share: FINAL_SHARE,
@@ -291,6 +302,16 @@ pub(crate) fn usual_outer() -> OuterRule {
 mod tests {
     use super::*;
 
+    /// Bug: 350 million parameters trained at the rate of 1 million, and no payload was admitted from the second window on.
+    #[test]
+    fn a_large_model_trains_at_a_smaller_rate() {
+        let peak = |name| {
+            let model = templar_engine::preset(name, 8_192).unwrap();
+            shape_of(model, 4, RuleName::default()).inner.schedule.peak
+        };
+        assert_eq!((peak("nano"), peak("350m")), (InnerSchedule::default().peak, 6e-4));
+    }
+
     #[test]
     fn a_window_suits_what_the_machine_manages() {
         let usual = Crowd { miners: 4, validators: 2, cores: 2 };
@@ -304,10 +325,10 @@ mod tests {
         // Nothing is left to take away: longer windows, and smaller steps where fewer than four would fit.
         let drill = Crowd { miners: 1, validators: 1, cores: 2 };
         let large = Pace::of(drill, 5.0, None);
-        assert_eq!((large.window_seconds, large.most), (400, Most { batch: 8, evaluation: 8 }));
+        assert_eq!((large.window_seconds, large.most), (640, Most { batch: 8, evaluation: 8 }));
         let larger = Pace::of(Crowd { miners: 8, ..drill }, 5.0, None);
-        assert_eq!((larger.window_seconds, larger.most), (1800, Most { batch: 8, evaluation: 8 }));
-        assert!(larger.remark().unwrap().contains("windows of 1800 s, steps of 8 sequences, judged on 8"));
+        assert_eq!((larger.window_seconds, larger.most), (2880, Most { batch: 8, evaluation: 8 }));
+        assert!(larger.remark().unwrap().contains("windows of 2880 s, steps of 8 sequences, judged on 8"));
         // Somebody chose the length.
         let short = Pace::of(usual, 0.1, Some(40));
         assert_eq!((short.window_seconds, short.most), (40, Most { batch: 8, evaluation: 8 }));

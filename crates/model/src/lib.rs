@@ -64,7 +64,7 @@ pub use export::{ExportError, ExportOptions, Exported, export};
 pub use folder::FolderError;
 pub use history::{History, Keep, STEPS_FILE, Step, folder_of, read_steps};
 pub use inspection::{Inspection, TensorFacts};
-pub use recipe::{CorpusName, Recipe, RecipeError};
+pub use recipe::{CorpusName, Recipe, RecipeError, usual_learning_rate};
 pub use sampling::Sampling;
 pub use session::{Ended, Listener, Session, TrainingEvent};
 pub use source::{Model, OpenError, engine_of, open_engine};

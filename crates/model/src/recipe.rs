@@ -17,6 +17,17 @@ const DEFAULT_WARM_UP: u64 = 50;
 /// With an existing model the learning rate is this much lower: it would forget what it knows.
 const FINE_TUNING_FACTOR: f32 = 0.1;
 
+/// The usual highest learning rate of AdamW for a new model: the larger the model, the smaller.
+pub fn usual_learning_rate(sizes: &ModelConfig) -> f32 {
+    match sizes.parameter_count() {
+        0..1_000_000 => 3e-3,
+        1_000_000..4_000_000 => 2e-3,
+        4_000_000..20_000_000 => 1.5e-3,
+        20_000_000..60_000_000 => 1e-3,
+        _ => 6e-4,
+    }
+}
+
 /// What may be chosen of a training; none stands for the default.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recipe {
@@ -140,13 +151,7 @@ impl Recipe {
     }
 
     fn default_learning_rate(&self, sizes: &ModelConfig) -> f32 {
-        let rate = match sizes.parameter_count() {
-            0..1_000_000 => 3e-3,
-            1_000_000..4_000_000 => 2e-3,
-            4_000_000..20_000_000 => 1.5e-3,
-            20_000_000..60_000_000 => 1e-3,
-            _ => 6e-4,
-        };
+        let rate = usual_learning_rate(sizes);
         if self.from.is_some() { rate * FINE_TUNING_FACTOR } else { rate }
     }
 

@@ -10,6 +10,7 @@ use templar_base::{
 use templar_corpus::{Corpus, steps_that_fit};
 use templar_engine::NumericsId;
 use templar_evaluation::{NewEvaluation, RunTaskError};
+use templar_model::usual_learning_rate;
 use templar_screen::bounds;
 
 /// Blocks or windows: more than any ledger will make, and far from where arithmetic on them ends.
@@ -88,9 +89,9 @@ pub struct TrainingFlags {
     /// Miners that the text is cut for: more may join, and meet more often on the same text
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub miners: u16,
-    /// Highest learning rate, over 0 and under 1
-    #[arg(long, value_name = "X", default_value_t = 0.002)]
-    pub learning_rate: f32,
+    /// Highest learning rate, over 0 and under 1 [0.002, less for models of over 4 million parameters]
+    #[arg(long, value_name = "X")]
+    pub learning_rate: Option<f32>,
     /// Windows until the highest learning rate
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = bounds::number())]
     pub warm_up_windows: u64,
@@ -221,7 +222,8 @@ impl TrainingFlags {
             OptimiserName::Muon => MatrixOptimiser::Muon,
         };
         let schedule = &mut genesis.inner.schedule;
-        schedule.peak = self.learning_rate;
+        let usual = schedule.peak.min(usual_learning_rate(&genesis.model));
+        schedule.peak = self.learning_rate.unwrap_or(usual);
         schedule.warm_up_windows = self.warm_up_windows;
         (schedule.decay_from_window, schedule.decay_to_window) = (self.decay_from, self.decay_to);
     }
