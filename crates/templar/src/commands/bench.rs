@@ -159,7 +159,10 @@ impl Bench {
                 let figures = bench.run(&program, &folder, &stop, &mut progress)?;
                 drop(progress);
                 output.facts(&figures, |paint| sections(paint, &figures.sections()))?;
-                anyhow::ensure!(figures.is_reached(), "the network did not stay within its memory, or not in step");
+                anyhow::ensure!(
+                    figures.is_reached(),
+                    "the network did not stay within its memory, or not in step, or merged nothing"
+                );
                 Ok(())
             }
             Action::EngineWorker(worker) => worker.run(),
