@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 use templar_bucket::{BucketLocation, BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
-use templar_screen::table;
+use templar_screen::{check_output, table};
 
 /// Run an S3-compatible bucket server over a folder.
 ///
@@ -167,6 +167,7 @@ impl Add {
             None => format!("http://{}", listen(&config, Setting::BucketListen)?),
         };
         let location = BucketLocation::s3(&self.bucket, &endpoint, None)?;
+        check_output().advise("print to a terminal or into a file: the secret is shown once")?;
         let mut secret = [0; 20];
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
         let access_key = self.access_key.unwrap_or_else(|| self.bucket.clone());
