@@ -1,6 +1,6 @@
 //! Local networks: what was asked for, what is there, what is damaged.
 
-use crate::program::{Place, Running, fetch_text, http, text};
+use crate::program::{Place, Running, fetch_text, http, succeeded, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -228,7 +228,26 @@ fn a_run_is_joined_by_one_address_and_checked_by_hash() {
     assert!(error.contains("it is run"), "{error}");
     let error = place.failure(2, &["run", "join", "nonsense", "--data", text(&guest)]);
     assert!(error.contains("http://192.168.1.5:9000"), "{error}");
+
+    // Who has joined is a stranger to the network, without wallet and bucket: it serves the model as soon as there is one.
+    let named = ["genesis", "ledger"].map(|name| joined[name].as_str().unwrap());
+    let of_run = ["--genesis", named[0], "--ledger", named[1], "--data", text(&guest), "--json"];
+    let mut gateway = place.start(&[&["gateway", "--open", "--listen", "127.0.0.1:0"][..], &of_run].concat());
+    let serving = gateway.wait_for(|event| event["event"] == "serving");
+    let (base, model) = (serving["address"].as_str().unwrap(), &serving["model"]);
+    let question = [serde_json::json!({"role": "user", "content": "Who is Anna?"})];
+    let asked = serde_json::json!({"model": model, "messages": question, "max_tokens": 5, "seed": 1});
+    let (status, answer) = http(base, "/chat/completions", "none", Some(&asked));
+    assert_eq!((status, &answer["choices"][0]["message"]["role"]), (200, &"assistant".into()), "{answer}");
+    assert!(answer["usage"]["completion_tokens"].as_u64() > Some(0), "{answer}");
+    gateway.interrupt();
+    // And it fetches the same model, to talk with when the network is gone.
+    let fetched = place.json(&[&["checkpoint", "fetch", "--out", "trained"][..], &of_run].concat());
+    assert!(fetched["window"].as_u64() >= serving["window"].as_u64(), "{fetched} {serving}");
     running.interrupt();
+    let chat = ["model", "chat", "trained", "--data", text(&guest), "--max-tokens", "8", "--seed", "1"];
+    let said = succeeded(place.run_with(&chat, "Anna is\n"));
+    assert!(!said.trim().is_empty(), "the model says nothing");
 }
 
 #[test]
