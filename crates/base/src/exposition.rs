@@ -1,5 +1,6 @@
 //! Metrics as Prometheus reads them: its text format, version 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What kind of number a metric is.
@@ -56,19 +57,67 @@ impl Exposition {
         };
         let mut is_first = true;
         for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
-            // Writing into a string cannot fail.
             if std::mem::take(&mut is_first) {
-                let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-                let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+                self.head(name, kind, help);
             }
             let labels: Vec<String> = labels
                 .iter()
                 .filter(|(label, _)| !label.is_empty())
                 .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
                 .collect();
-            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-            let _ = writeln!(self.0, "{name}{labels} {value}");
+            self.sample(name, &labels.join(","), value);
         }
+    }
+
+    /// Adds a histogram: for each bound and for what is over the last, how many values are there; and their sum.
+    pub fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], (counts, sum): (&[u64], f64)) {
+        self.head(name, "histogram", help);
+        let (bucket, mut count) = (format!("{name}_bucket"), 0);
+        for (own, bound) in counts.iter().zip(bounds.iter().copied().chain([f64::INFINITY])) {
+            count += own;
+            let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            self.sample(&bucket, &format!("le=\"{bound}\""), count as f64);
+        }
+        self.sample(&format!("{name}_sum"), "", sum);
+        self.sample(&format!("{name}_count"), "", count as f64);
+    }
+
+    // Writing into a string cannot fail.
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: f64) {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    /// The texts of several processes as one: each sample gets a label with the name of its process, and each metric
+    /// has its head once. Metrics are sorted by name; lines that are no metrics are left out.
+    pub fn merged<'a>(label: &str, processes: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+        let mut metrics: BTreeMap<&str, (Vec<&str>, String)> = BTreeMap::new();
+        for (process, text) in processes {
+            let own = format!("{label}=\"{}\"", escaped(process));
+            let (mut name, mut is_known) = ("", false);
+            for line in text.lines() {
+                if let Some(rest) = line.strip_prefix("# HELP ") {
+                    name = rest.split(' ').next().unwrap_or_default();
+                    is_known = metrics.contains_key(name);
+                }
+                let (heads, samples) = metrics.entry(name).or_default();
+                if line.starts_with('#') {
+                    heads.extend(Some(line).filter(|_| !is_known));
+                } else if let Some((metric, rest)) = line.split_once('{') {
+                    let _ = writeln!(samples, "{metric}{{{own},{rest}");
+                } else if let Some((metric, value)) = line.split_once(' ') {
+                    let _ = writeln!(samples, "{metric}{{{own}}} {value}");
+                }
+            }
+        }
+        let with_head = metrics.into_values().filter(|(heads, _)| !heads.is_empty());
+        with_head.map(|(heads, samples)| format!("{}\n{samples}", heads.join("\n"))).collect()
     }
 
     /// The text.
@@ -91,5 +140,21 @@ mod tests {
         let wanted = "# HELP a_total Things.\n# TYPE a_total counter\na_total 3\n\
                       # HELP d By\\nname.\n# TYPE d gauge\nd{name=\"x\\\"\\n\\\\\"} 0.5\nd{name=\"y\"} 2\n";
         assert_eq!(all.into_text(), wanted);
+    }
+    #[test]
+    fn texts_of_processes_become_one_with_each_head_once() {
+        let text = |value: f64| {
+            let mut all = Exposition::default();
+            all.one("b", MetricKind::Gauge, "Plain.", Some(value));
+            all.labelled("a_total", MetricKind::Counter, "By name.", "name", [("x".to_owned(), value)]);
+            all.into_text()
+        };
+        let (one, two) = (text(1.0), text(2.0));
+        let merged = Exposition::merged("process", [("miner-0", &*one), ("miner-1", &*two), ("odd", "no metric\n")]);
+        let wanted = "# HELP a_total By name.\n# TYPE a_total counter\n\
+                      a_total{process=\"miner-0\",name=\"x\"} 1\na_total{process=\"miner-1\",name=\"x\"} 2\n\
+                      # HELP b Plain.\n# TYPE b gauge\nb{process=\"miner-0\"} 1\nb{process=\"miner-1\"} 2\n";
+        assert_eq!(merged, wanted);
+        assert_eq!(Exposition::merged("process", []), "");
     }
 }

@@ -34,6 +34,7 @@ mod right_vote;
 mod setting;
 mod settings_json;
 mod step_share;
+mod tally;
 mod window;
 
 pub use amount::{Alpha, AmountError, RAO_PER_TAO, Rao};
@@ -60,4 +61,5 @@ pub use right_vote::{LEAST_COMPARED, is_right};
 pub use setting::{MILLIONTHS, RunSetting, SettingChange, WindowRules};
 pub use settings_json::settings_json;
 pub use step_share::StepShare;
+pub use tally::{Histogram, Tally};
 pub use window::WindowClock;

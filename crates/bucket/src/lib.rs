@@ -62,7 +62,7 @@ pub use object::{ListPage, ObjectEntry, ObjectFacts, PutMode, PutOutcome};
 pub use observed::TrafficObserver;
 pub use options::BucketOptions;
 #[cfg(feature = "server")]
-pub use server::{BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
+pub use server::{BucketMetrics, BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
 pub use store::Store;
 #[cfg(feature = "client")]
 pub use tls::client_config as tls_client_config;

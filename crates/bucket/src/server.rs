@@ -16,6 +16,7 @@ mod index;
 mod integrity;
 mod keys;
 mod listing;
+mod metrics;
 mod progress;
 mod quota;
 mod slots;
@@ -37,7 +38,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use keys::{KeyRing, WriteKey};
+pub use metrics::BucketMetrics;
 
+use self::quota::Quota;
 use self::uploads::Uploads;
 use crate::object_folder::sweep;
 use crate::{BucketError, BucketLocation};
@@ -175,6 +178,7 @@ pub struct BucketServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     expiring: JoinHandle<()>,
+    metrics: BucketMetrics,
     /// Held for as long as the server lives.
     _lock: Lock,
 }
@@ -199,13 +203,15 @@ impl BucketServer {
         })?;
         let local_addr = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
         let uploads = Arc::new(Uploads::new(options.max_uploads_per_bucket, options.max_object_bytes));
-        let service = build_service(root, keys.clone(), Arc::clone(&uploads), &options).await?;
-        let expiring = tokio::spawn(expire_uploads(uploads, options.upload_timeout));
+        let (service, quota) = build_service(root, keys.clone(), Arc::clone(&uploads), &options).await?;
+        let expiring = tokio::spawn(expire_uploads(Arc::clone(&uploads), options.upload_timeout));
         let (stop, stopped) = watch::channel(false);
         let shared = connection::Shared::new(service, keys, options);
+        let (counts, slots) = (Arc::clone(&shared.counts), Arc::clone(&shared.slots));
+        let metrics = BucketMetrics { counts, quota, uploads, slots, connections: Arc::clone(&shared.connections) };
         let accepting = tokio::spawn(connection::accept_all(listener, shared, stopped));
         tracing::info!(address = %local_addr, root = %root.display(), "bucket server listens");
-        Ok(Self { local_addr, stop, accepting, expiring, _lock: lock })
+        Ok(Self { local_addr, stop, accepting, expiring, metrics, _lock: lock })
     }
 
     /// Where the server listens.
@@ -217,6 +223,11 @@ impl BucketServer {
     /// the location with that one.
     pub fn location(&self, bucket: &str) -> Result<BucketLocation, BucketError> {
         BucketLocation::s3(bucket, &format!("http://{}", self.local_addr), None)
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> BucketMetrics {
+        self.metrics.clone()
     }
 
     /// Accepts nothing more, gives running requests some seconds to end, and returns when all is closed.
@@ -265,13 +276,14 @@ async fn build_service(
     keys: KeyRing,
     uploads: Arc<Uploads>,
     options: &ServerOptions,
-) -> Result<S3Service, ServerError> {
+) -> Result<(S3Service, Arc<Quota>), ServerError> {
     let failed = |source| ServerError::Storage { path: root.to_owned(), source };
     let (own, staging, own_keys, own_options) =
         (root.to_owned(), root.join(STAGING_FOLDER), keys.clone(), options.clone());
     let opened =
         tokio::task::spawn_blocking(move || storage::Storage::load(own, staging, own_keys, uploads, &own_options));
     let storage = opened.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
+    let quota = Arc::clone(&storage.quota);
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_BYTES;
     // Uploads by HTML forms are refused later; nothing of theirs need be kept.
@@ -284,5 +296,5 @@ async fn build_service(
     // The access rules are asked only where signatures are checked, so the two go together.
     builder.set_auth(keys.clone());
     builder.set_access(keys);
-    Ok(builder.build())
+    Ok((builder.build(), quota))
 }

@@ -82,6 +82,23 @@ pub enum MempoolError {
 }
 
 impl MempoolError {
+    /// The error's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "Malformed",
+            Self::BadProof => "BadProof",
+            Self::BadGenesis { .. } => "BadGenesis",
+            Self::BadLifetime { .. } => "BadLifetime",
+            Self::NonceTaken { .. } => "NonceTaken",
+            Self::NonceGap { .. } => "NonceGap",
+            Self::AccountBusy { .. } => "AccountBusy",
+            Self::FeeNotCovered { .. } => "FeeNotCovered",
+            Self::FreeBytesUsed { .. } => "FreeBytesUsed",
+            Self::Full => "Full",
+            Self::UnknownAccount(_) => "UnknownAccount",
+        }
+    }
+
     /// Whether the transaction may be taken later, or with another nonce.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -1,6 +1,7 @@
 //! Why a dashboard does not start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a dashboard does not start.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum DashboardError {
     Listen {
         /// The address asked for.
         address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file of metrics cannot be written.
+    #[error("cannot write the metrics into {}: {source}; name a file in a folder that exists and can be written", path.display())]
+    File {
+        /// The file asked for.
+        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },

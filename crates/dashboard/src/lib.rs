@@ -28,6 +28,7 @@ mod markup;
 mod metrics;
 mod options;
 mod pages;
+mod processes;
 mod server;
 mod slots;
 mod source;
@@ -36,7 +37,8 @@ mod state;
 pub use error::DashboardError;
 pub use gateway_url::{GatewayUrl, GatewayUrlError};
 pub use options::Options;
-pub use server::{Dashboard, Listener, MetricsServer};
+pub use processes::{METRICS_SUFFIX, ProcessMetrics};
+pub use server::{Dashboard, Listener, MetricsOutlet, MetricsPlace, MetricsServer};
 pub use source::Source;
 pub use state::{
     EvidenceItem, EvidenceView, GovernanceView, HeadView, MarketView, ProposalFacts, RecordFile, RunFacts, RunTotals,

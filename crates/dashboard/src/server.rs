@@ -3,11 +3,13 @@
 mod answers;
 mod clients;
 mod events;
+mod outlet;
 mod patience;
 mod plain;
 mod route;
 mod site;
 
+pub use outlet::{MetricsOutlet, MetricsPlace};
 pub use plain::MetricsServer;
 pub(crate) use route::{Order, Sort};
 

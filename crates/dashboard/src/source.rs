@@ -1,6 +1,6 @@
 //! Where everything that is shown comes from.
 
-use crate::{GatewayUrl, RecordFile};
+use crate::{GatewayUrl, ProcessMetrics, RecordFile};
 use std::sync::Arc;
 use templar_chain::{NodeChain, PublicChain};
 use templar_record::{PackedRecord, PublicRecord, Rules};
@@ -19,6 +19,8 @@ pub struct Source {
     pub chain: Arc<dyn PublicChain>,
     /// A gateway that serves the run's model, where one is known.
     pub gateway: Option<GatewayUrl>,
+    /// The metrics of the processes of a network on this machine, which are served beside the run's.
+    pub processes: Option<Arc<ProcessMetrics>>,
     /// The file that both are read from; none where they are live.
     pub file: Option<RecordFile>,
 }
@@ -28,7 +30,7 @@ impl Source {
     pub fn new(run: Rules, chain: Arc<dyn PublicChain>) -> Self {
         let nodes: Arc<dyn NodeChain> = Arc::clone(&chain) as Arc<dyn NodeChain>;
         let record = PublicRecord::new(nodes, run.genesis.netuid);
-        Self { run, record, chain, gateway: None, file: None }
+        Self { run, record, chain, gateway: None, processes: None, file: None }
     }
 
     /// The record out of a file; nothing else is contacted.
@@ -41,6 +43,6 @@ impl Source {
             gaps: facts.gaps.iter().take(MOST_GAPS).cloned().collect(),
         };
         let (run, record, chain) = (packed.run().clone(), packed.record(), packed.chain());
-        Self { run, record, chain, gateway: None, file: Some(file) }
+        Self { run, record, chain, gateway: None, processes: None, file: Some(file) }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use templar_base::ModelConfig;
 use templar_engine::{
-    Batch, Buffer, Engine, EngineError, MemoryNeeds, NumericsId, OpenRequest, OptimiserConfig, ParamLayout,
+    Batch, Buffer, Engine, EngineError, MemoryNeeds, NumericsId, OpenRequest, OptimiserConfig, ParamLayout, Scorer,
     SparseDelta, StepReport,
 };
 
@@ -121,6 +121,20 @@ impl TorchEngine {
         let answers = self.ranks.ask(doing, deadline, request)?;
         self.pace.note(command, tokens, begun);
         Ok(answers)
+    }
+
+    /// Two values for each input of rows that have inputs and then targets: the target's loss, and 1 where it is the
+    /// likeliest token; first all losses.
+    pub(crate) fn fill_scores(&mut self, rows: &Batch, length: usize) -> Result<Vec<f32>, TorchError> {
+        let mut scores = vec![0.0; 2 * rows.sequences * length];
+        let mut file = self.exchange.zeros("scores", scores.len())?;
+        let doing = "scoring texts";
+        let answers = self.pass(doing, "score", std::slice::from_ref(rows), json!({"file": file.path}))?;
+        if sum_of(&answers, "sequences") != Some(rows.sequences as u64) {
+            return Err(self.ranks.broken(0, doing, "the ranks scored another number of texts".to_owned()));
+        }
+        file.read(&mut scores)?;
+        Ok(scores)
     }
 
     /// Number of targets of all batches that count; an error if there is none.
@@ -318,6 +332,10 @@ impl Engine for TorchEngine {
         }
         file.read(&mut logits)?;
         Ok(logits)
+    }
+
+    fn scorer(&mut self) -> Result<&mut dyn Scorer, EngineError> {
+        Ok(self)
     }
 
     fn lost(&self) -> Option<&str> {

@@ -38,6 +38,7 @@ mod frame;
 mod options;
 mod ranks;
 mod requests;
+mod scoring;
 
 pub use backend::TorchBackend;
 pub use engine::TorchEngine;

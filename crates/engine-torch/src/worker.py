@@ -170,10 +170,17 @@ class Llama(nn.Module):
     def head(self):
         return (self.model.embed_tokens if self.lm_head is None else self.lm_head).weight
 
-    def forward(self, inputs, targets, table, mask, logits=None):
-        """The sum of the losses of each sequence, [sequences]; with `logits` [rows, vocab], only fills that."""
+    def forward(self, inputs, targets, table, mask, logits=None, scores=None):
+        """The sum of the losses of each sequence, [sequences]; with `logits` [rows, vocab] only fills that, and with
+        `scores` [2, rows] each target's loss, and 1 where it is the likeliest token."""
         x, head = self.stream(inputs, table, mask), self.head()
         rows, flat, parts = x.flatten(0, 1), targets.flatten(), []
+        if scores is not None:
+            for at in (flat != IGNORED).nonzero().flatten().split(HEAD_ROWS):
+                found, wanted = F.linear(rows[at], head).float(), flat[at].long()
+                scores[0, at] = F.cross_entropy(found, wanted, reduction="none")
+                scores[1, at] = (found.argmax(-1) == wanted).float()
+            return None
 
         def losses(x, targets):
             return F.cross_entropy(F.linear(x, head).float(), targets.long(), ignore_index=IGNORED, reduction="none")
@@ -478,11 +485,13 @@ class Worker:
     def arguments(self, tokens, end):
         tokens = tokens.to(self.device)
         inputs = tokens[:, :-1]
-        length = inputs.shape[1]
         mask = None if end < 0 else document_mask(inputs, end)
+        return inputs, tokens[:, 1:], self.table(inputs.shape[1]), mask
+
+    def table(self, length):
         if length not in self.tables:
             self.tables = {length: rotation(self.config, length, self.device)}
-        return inputs, tokens[:, 1:], self.tables[length], mask
+        return self.tables[length]
 
     def accumulate(self, places, file):
         """The gradient of the mean loss over all targets; gives that mean, the gradient's norm, and their number."""
@@ -565,6 +574,23 @@ class Worker:
         self.forget_copies()
         return {"rows": rows}
 
+    @torch.no_grad()
+    def score(self, request):
+        """Fills this rank's sequences of a file of [2, sequences, length], of rows that have inputs and then targets."""
+        (place,) = request["batches"]
+        _, count, width, _ = place
+        length, first, filled = (width + 1) // 2, RANK * -(-count // WORLD), 0
+        file = mapped(request["file"]).view(2, count, length)
+        passes, _ = self.batch(place, mapped(request["tokens"], torch.int32))
+        for rows, _, own in passes:
+            inputs, targets = rows.to(self.device).split(length, -1)
+            scores = torch.zeros(2, inputs.numel(), device=self.device)
+            self.model(inputs, targets, self.table(length), None, None, scores)
+            file[:, first : first + own].copy_(scores.view(2, -1, length)[:, :own])
+            first, filled = first + own, filled + own
+        self.forget_copies()
+        return {"sequences": filled}
+
     def set_step(self, request):
         for parameter in self.adamw:
             self.state_of(parameter)["step"].fill_(float(request["step"]))
@@ -581,7 +607,8 @@ class Worker:
         return {}
 
 
-COMMANDS = {"open", "read", "write", "add", "train", "gradient", "evaluate", "logits", "set_step", "reset", "recompute"}
+COMMANDS = {"open", "read", "write", "add", "train", "gradient", "evaluate", "logits", "score"}
+COMMANDS |= {"set_step", "reset", "recompute"}
 
 
 def listen(requests):

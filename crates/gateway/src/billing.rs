@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use templar_base::{BlockHash, Keypair, Netuid, PublicKey};
-use templar_chain::access::{Access, AccessAccountView, AccessTerms, Service};
+use templar_chain::access::{Access, AccessAccountView, AccessTerms, Service, Units};
 use templar_chain::{Chain, ChainError};
 use templar_ledger::{Meter, MeterError, RequestId};
 use tokio::time::{sleep, timeout};
 
 use crate::ApiError;
+use crate::charges::Charges;
 
 /// How long the ledger may take to answer.
 const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,12 +36,14 @@ pub struct Billing {
     netuid: Netuid,
     gateway: PublicKey,
     genesis: BlockHash,
+    charges: Charges,
 }
 
 /// What was set aside for a request. Dropped without a charge, it is given back.
 pub(crate) struct Reservation {
     billing: Arc<Billing>,
     id: RequestId,
+    terms: AccessTerms,
     is_finished: bool,
 }
 
@@ -58,7 +61,7 @@ impl Billing {
         for (request, ..) in meter.unfinished()? {
             meter.release(request)?;
         }
-        Ok(Self { meter, ledger, netuid, gateway, genesis })
+        Ok(Self { meter, ledger, netuid, gateway, genesis, charges: Charges::default() })
     }
 
     /// The gateway's address.
@@ -76,6 +79,11 @@ impl Billing {
         self.netuid
     }
 
+    /// What was charged and settled since the start.
+    pub(crate) fn charges(&self) -> &Charges {
+        &self.charges
+    }
+
     /// Brings what was charged to the ledger every `interval`; outages are waited for. Never ends.
     pub async fn settle_always(&self, interval: Duration) {
         let mut is_failing = false;
@@ -90,12 +98,18 @@ impl Billing {
                 tracing::warn!("cannot settle what was served, it is tried again: {error}");
             }
             is_failing = error.is_some();
+            if is_failing {
+                self.charges.failed();
+            }
         }
     }
 
     /// Brings what was charged to the ledger; returns how many accounts were settled.
     pub async fn settle(&self) -> Result<usize, MeterError> {
-        self.meter.settle(self.ledger.as_ref(), self.netuid).await
+        let charged = self.charges.units();
+        let settled = self.meter.settle(self.ledger.as_ref(), self.netuid).await?;
+        self.charges.settled(charged);
+        Ok(settled)
     }
 
     /// The account of `key` at this gateway, if there is one.
@@ -114,10 +128,10 @@ impl Billing {
         let terms = self.terms().await?;
         for _ in 0..READS {
             let account = self.account(key).await?.ok_or_else(no_account)?;
-            let (billing, terms) = (Arc::clone(self), terms.clone());
-            let reserve = move || billing.meter.reserve(id, &account, &terms, (Service::Generation, most));
+            let (billing, asked) = (Arc::clone(self), terms.clone());
+            let reserve = move || billing.meter.reserve(id, &account, &asked, (Service::Generation, most));
             match on_disk(reserve).await {
-                Ok(()) => return Ok(Reservation { billing: Arc::clone(self), id, is_finished: false }),
+                Ok(()) => return Ok(Reservation { billing: Arc::clone(self), id, terms, is_finished: false }),
                 Err(MeterFailure::Meter(MeterError::OldView)) => {}
                 Err(MeterFailure::Meter(error @ (MeterError::NotEnough { .. } | MeterError::Closing(_)))) => {
                     return Err(ApiError::quota(format!("You exceeded your current quota: {error}.")));
@@ -134,7 +148,10 @@ impl Reservation {
     pub(crate) async fn charge(mut self, units: u64) -> Result<(), ApiError> {
         self.is_finished = true;
         let (billing, id) = (Arc::clone(&self.billing), self.id);
-        Ok(on_disk(move || billing.meter.charge(id, units).map(drop)).await?)
+        on_disk(move || billing.meter.charge(id, units).map(drop)).await?;
+        let price = self.terms.cost_in_thousandths(Units::of(Service::Generation, units));
+        self.billing.charges.charged(units, price);
+        Ok(())
     }
 
     /// Gives it back: nothing was served.

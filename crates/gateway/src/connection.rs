@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub(crate) struct Places {
     most: usize,
     most_per_source: usize,
     taken: Mutex<BTreeMap<Source, usize>>,
+    /// Connections for which there was no place.
+    rejected: AtomicU64,
 }
 
 /// A connection's place, until it is dropped.
@@ -34,7 +37,17 @@ pub(crate) struct Place {
 
 impl Places {
     pub(crate) fn new(most: usize, most_per_source: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_per_source, taken: Mutex::default() })
+        Arc::new(Self { most, most_per_source, taken: Mutex::default(), rejected: AtomicU64::new(0) })
+    }
+
+    /// How many are taken.
+    pub(crate) fn count(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Connections for which there was no place, since the start.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     /// A place for one more connection, if there is one. Programs of this machine share an address and have no limit of
@@ -43,6 +56,7 @@ impl Places {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.get(&source).copied().unwrap_or(0);
         if taken.values().sum::<usize>() >= self.most || own >= self.most_per_source && !source.is_local() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         taken.insert(source, own + 1);

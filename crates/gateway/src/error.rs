@@ -122,6 +122,21 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, message)
     }
 
+    /// What became of the request, in a word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::NOT_FOUND => "not found",
+            StatusCode::REQUEST_TIMEOUT => "too slow",
+            StatusCode::TOO_MANY_REQUESTS if self.kind == "insufficient_quota" => "quota",
+            StatusCode::TOO_MANY_REQUESTS => "busy",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            StatusCode::INTERNAL_SERVER_ERROR => "failed",
+            _ => "invalid",
+        }
+    }
+
     /// OpenAI's error object.
     pub(crate) fn to_json(&self) -> Value {
         let Self { message, kind, param, code, .. } = self;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use templar_base::Window;
 use templar_disk::{DiskError, Folder};
 
-use crate::{Admission, Billing, Follower, Gateway, GatewayOptions, Identity, KeyStore, KeysError, Served};
+use crate::{
+    Admission, Billing, Follower, Gateway, GatewayMetrics, GatewayOptions, Identity, KeyStore, KeysError, Served,
+};
 
 /// How often what was served is brought to the ledger.
 const SETTLE_EVERY: Duration = Duration::from_secs(10);
@@ -54,6 +56,14 @@ pub struct Operation {
     pub billing: Option<Billing>,
 }
 
+/// A gateway that listens.
+pub struct Running {
+    gateway: Gateway,
+    folder: PathBuf,
+    source: Source,
+    billing: Option<Arc<Billing>>,
+}
+
 /// Why a gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -87,12 +97,8 @@ impl Serving {
 }
 
 impl Operation {
-    /// Serves until `stop` ends. Each model that is served from now on is told to `tell`, and written into the folder.
-    pub async fn run(
-        self,
-        mut tell: impl FnMut(&Serving),
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), OperationError> {
+    /// Listens. There is no model before [`Running::run`].
+    pub async fn start(self) -> Result<Running, OperationError> {
         let Self { address, options, folder, source, billing } = self;
         Serving::forget(&folder)?;
         let billing = billing.map(Arc::new);
@@ -104,6 +110,23 @@ impl Operation {
             }
         };
         let gateway = Gateway::start(address, options, admission).await?;
+        Ok(Running { gateway, folder, source, billing })
+    }
+}
+
+impl Running {
+    /// Its metrics.
+    pub fn metrics(&self) -> GatewayMetrics {
+        self.gateway.metrics()
+    }
+
+    /// Serves until `stop` ends. Each model that is served from now on is told to `tell`, and written into the folder.
+    pub async fn run(
+        self,
+        mut tell: impl FnMut(&Serving),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), OperationError> {
+        let Self { gateway, folder, source, billing } = self;
         let serve = |model: Arc<Served>| {
             let serving = Serving::new(&gateway, &model.identity, billing.is_none());
             gateway.serve(model);

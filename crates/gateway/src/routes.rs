@@ -1,7 +1,7 @@
 //! Which request is answered how.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -17,7 +17,9 @@ use crate::answer::Heading;
 use crate::billing::Billing;
 use crate::body::AnswerBody;
 use crate::client::{Client, Source};
+use crate::connection::Places;
 use crate::keys::{KeyGrant, KeyStore, KeysError};
+use crate::metrics::{Counts, Watch, operation_of};
 use crate::request::{Kind, Request};
 use crate::scheduler::{Load, Refused, Scheduler};
 use crate::served::unix_seconds;
@@ -54,6 +56,8 @@ pub(crate) struct State {
     pub options: GatewayOptions,
     /// Places for prompts that are read into tokens.
     pub reading: Semaphore,
+    pub places: Arc<Places>,
+    pub counts: Arc<Counts>,
     pub current: RwLock<Option<Arc<Served>>>,
 }
 
@@ -91,6 +95,16 @@ pub(crate) async fn answer(
 
 async fn routed(state: &Arc<State>, source: Source, request: http::Request<Incoming>) -> Response<AnswerBody> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let operation = match (&method, path.as_str()) {
+        (&Method::POST, "/v1/chat/completions" | "/v1/completions") => None,
+        (_, "/v1/chat/completions") => Some(operation_of(Kind::Chat)),
+        (_, "/v1/completions") => Some(operation_of(Kind::Completion)),
+        (_, "/health") => Some("health"),
+        (_, "/v1/gateway") => Some("gateway"),
+        (_, "/v1/keys") => Some("keys"),
+        (_, path) if path.starts_with("/v1/models") => Some("models"),
+        _ => Some("unknown"),
+    };
     let answered = match (&method, path.as_str()) {
         (&Method::GET | &Method::HEAD, "/health") => Ok(health(state)),
         (&Method::GET | &Method::HEAD, "/v1/models") => models(state),
@@ -104,6 +118,10 @@ async fn routed(state: &Arc<State>, source: Source, request: http::Request<Incom
         }
         _ => Err(ApiError::no_such_url(&method, &path)),
     };
+    // Texts are counted where their answers end.
+    if let Some(operation) = operation {
+        state.counts.ended(operation, answered.as_ref().map_or_else(ApiError::outcome, |_| "answered"));
+    }
     answered.unwrap_or_else(|error| failure(&error))
 }
 
@@ -129,7 +147,7 @@ fn failure(error: &ApiError) -> Response<AnswerBody> {
 fn health(state: &State) -> Response<AnswerBody> {
     let served = state.current();
     let status = if served.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let Load { running, waiting, tokens } = state.scheduler.load();
+    let Load { running, waiting, tokens, .. } = state.scheduler.load();
     let load = json!({"is_ready": served.is_some(), "running": running, "waiting": waiting, "tokens": tokens});
     document(status, &load)
 }
@@ -214,6 +232,18 @@ fn client_of(
     Ok((Client::Account(account), Some(account)))
 }
 
+/// A request whose texts are written.
+struct Accepted {
+    is_stream: bool,
+    streamed: mpsc::Receiver<Bytes>,
+    answered: oneshot::Receiver<Result<Value, ApiError>>,
+}
+
+/// Gone without a word: the task was cut off.
+fn gone(_: oneshot::error::RecvError) -> ApiError {
+    ApiError::unavailable("The gateway stops.", COME_BACK)
+}
+
 /// Texts: reserved, written and charged by a task of its own, which goes on where this future is dropped.
 async fn texts(
     state: &Arc<State>,
@@ -221,6 +251,28 @@ async fn texts(
     kind: Kind,
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, ApiError> {
+    let accepted = accept(state, source, kind, request).await;
+    if let Err(error) = &accepted {
+        state.counts.ended(operation_of(kind), error.outcome());
+    }
+    let Accepted { is_stream, streamed, answered } = accepted?;
+    if !is_stream {
+        return Ok(document(StatusCode::OK, &answered.await.map_err(gone)??));
+    }
+    let mut response = Response::new(AnswerBody::Events(streamed));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+async fn accept(
+    state: &Arc<State>,
+    source: Source,
+    kind: Kind,
+    request: http::Request<Incoming>,
+) -> Result<Accepted, ApiError> {
+    let watch = Watch { counts: Arc::clone(&state.counts), kind, began: Instant::now(), has_token: false };
     let (client, account) = client_of(state, source, &request)?;
     let body = body_of(state, request).await?;
     let asked = Request::read(kind, &body)?;
@@ -234,18 +286,9 @@ async fn texts(
     let is_stream = asked.is_stream;
     let out = if is_stream { Out::Stream(events) } else { Out::Whole(whole) };
     let heading = heading(kind, &model)?;
-    tokio::spawn(write(Arc::clone(state), (client, account), (model, heading, asked), accepted, out));
-    // Gone without a word: the task was cut off.
-    let gone = |_| ApiError::unavailable("The gateway stops.", COME_BACK);
+    tokio::spawn(write(Arc::clone(state), (client, account), (model, heading, asked), accepted, (out, watch)));
     is_accepted.await.map_err(gone)??;
-    if !is_stream {
-        return Ok(document(StatusCode::OK, &answered.await.map_err(gone)??));
-    }
-    let mut response = Response::new(AnswerBody::Events(streamed));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    Ok(Accepted { is_stream, streamed, answered })
 }
 
 async fn write(
@@ -253,7 +296,7 @@ async fn write(
     (client, account): (Client, Option<PublicKey>),
     (model, heading, asked): (Arc<Served>, Heading, Request),
     accepted: oneshot::Sender<Result<(), ApiError>>,
-    out: Out,
+    (out, watch): (Out, Watch),
 ) {
     let taken = async {
         let patience = state.options.patience;
@@ -282,7 +325,7 @@ async fn write(
             let _ = accepted.send(Ok(()));
             // The state is let go of, so that a gateway that is dropped ends.
             drop(state);
-            writing.run(out, reservation).await;
+            writing.run(out, reservation, watch).await;
         }
         Err(error) => drop(accepted.send(Err(error))),
     }

@@ -89,6 +89,8 @@ struct Shared {
     options: SchedulerOptions,
     /// Tokens written since the start.
     tokens: AtomicU64,
+    /// Passes of an engine that wrote tokens.
+    passes: AtomicU64,
 }
 
 /// What the scheduler does.
@@ -100,6 +102,8 @@ pub(crate) struct Load {
     pub waiting: usize,
     /// Tokens written since the start.
     pub tokens: u64,
+    /// Passes of an engine that wrote them.
+    pub passes: u64,
 }
 
 /// The scheduler and its thread, which ends when this is dropped.
@@ -125,8 +129,8 @@ impl Shared {
 
 impl Scheduler {
     pub(crate) fn start(options: SchedulerOptions) -> std::io::Result<Self> {
-        let (queue, tokens) = (Mutex::default(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { queue, changed: Condvar::new(), options, tokens });
+        let (queue, tokens, passes) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { queue, changed: Condvar::new(), options, tokens, passes });
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("gateway-engine".to_owned()).spawn(move || {
             // Also where the thread panics: nobody may wait for it then.
@@ -161,7 +165,8 @@ impl Scheduler {
         let mut queue = self.shared.lock();
         queue.drop_left();
         let (running, waiting) = (queue.running, queue.waiting);
-        Load { running, waiting, tokens: self.shared.tokens.load(Ordering::Relaxed) }
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Load { running, waiting, tokens: read(&self.shared.tokens), passes: read(&self.shared.passes) }
     }
 
     /// Ends all texts; what waits is dropped.
@@ -245,6 +250,7 @@ fn write_all(shared: &Shared) {
         for model in models {
             let tokens = advance(&model, &mut running);
             shared.tokens.fetch_add(tokens, Ordering::Relaxed);
+            shared.passes.fetch_add(u64::from(tokens > 0), Ordering::Relaxed);
         }
         running.retain(|text| text.generation.finish().is_none());
     }

@@ -19,7 +19,7 @@ use crate::client::Source;
 use crate::connection::{Places, StallGuard};
 use crate::routes::{Admission, State, answer};
 use crate::scheduler::{Scheduler, SchedulerOptions};
-use crate::{Identity, Origin, Served};
+use crate::{GatewayMetrics, Identity, Origin, Served};
 
 /// How long running requests may go on after a stop was asked for.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -88,7 +88,9 @@ impl Gateway {
         let address = listener.local_addr()?;
         let scheduler = Scheduler::start(options.scheduler.clone())?;
         let reading = Semaphore::new(READING);
-        let state = Arc::new(State { scheduler, admission, options, reading, current: RwLock::new(None) });
+        let places = Places::new(options.connections, options.connections_per_address);
+        let (counts, current) = (Arc::default(), RwLock::new(None));
+        let state = Arc::new(State { scheduler, admission, options, reading, places, counts, current });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept_all(listener, Arc::clone(&state), stopped));
         Ok(Self { state, address, stop, accepting })
@@ -101,7 +103,13 @@ impl Gateway {
 
     /// New requests go to this model; those that run end on the model that they have.
     pub fn serve(&self, model: Arc<Served>) {
+        self.state.counts.serves();
         *self.state.current.write().unwrap_or_else(PoisonError::into_inner) = Some(model);
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> GatewayMetrics {
+        GatewayMetrics(Arc::downgrade(&self.state))
     }
 
     /// What new requests go to.
@@ -127,7 +135,6 @@ impl Drop for Gateway {
 
 /// Accepts and serves until `stopped` becomes true; dropping the future closes every connection.
 async fn accept_all(listener: TcpListener, state: Arc<State>, mut stopped: watch::Receiver<bool>) {
-    let places = Places::new(state.options.connections, state.options.connections_per_address);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -146,7 +153,7 @@ async fn accept_all(listener: TcpListener, state: Arc<State>, mut stopped: watch
             }
         };
         // A connection for which there is no place is closed at once.
-        let Some(place) = places.take(source) else { continue };
+        let Some(place) = state.places.take(source) else { continue };
         let connection = graceful.watch(serve(Arc::clone(&state), stream, source));
         connections.spawn(async move {
             let _held = place;

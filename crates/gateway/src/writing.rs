@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::answer::{Finished, Heading, Usage};
 use crate::billing::Reservation;
 use crate::conversation::NEXT_TURN;
+use crate::metrics::Watch;
 use crate::request::{Kind, Prompt, Request};
 use crate::scheduler::{Job, Piece, Progress};
 use crate::{ApiError, Served};
@@ -113,10 +114,10 @@ impl Writing {
     }
 
     /// Writes the answer, charges it, and ends it.
-    pub(crate) async fn run(mut self, mut out: Out, reservation: Option<Reservation>) {
+    pub(crate) async fn run(mut self, mut out: Out, reservation: Option<Reservation>, mut watch: Watch) {
         let model = Arc::clone(&self.model);
         let mut texts: Vec<Text<'_>> = (0..self.has_enough.len()).map(|index| self.text(&model, index)).collect();
-        let written = self.write(&mut texts, &mut out).await;
+        let written = self.write(&mut texts, &mut out, &mut watch).await;
         // Nobody reads the pieces any more: texts that still run end.
         self.pieces.close();
         let usage = Usage {
@@ -130,7 +131,14 @@ impl Writing {
             (Some(reservation), Err(Broken::Left)) if usage.completion == 0 => reservation.release().await,
             (Some(reservation), _) => reservation.charge(usage.total()).await,
         };
-        match written.and(charged.map_err(Broken::Failed)) {
+        let ended = written.and(charged.map_err(Broken::Failed));
+        let outcome = match &ended {
+            Ok(()) => "answered",
+            Err(Broken::Left) => "left",
+            Err(Broken::Failed(error)) => error.outcome(),
+        };
+        watch.ended(outcome, &usage);
+        match ended {
             Err(Broken::Left) => {}
             Err(Broken::Failed(error)) => out.fail(error).await,
             Ok(()) => self.end(texts, usage, out).await,
@@ -154,7 +162,7 @@ impl Writing {
 
     /// Takes pieces until all texts have ended. A stream gets what can be shown; the chunks that end its texts come after
     /// the charge.
-    async fn write(&mut self, texts: &mut [Text<'_>], out: &mut Out) -> Result<(), Broken> {
+    async fn write(&mut self, texts: &mut [Text<'_>], out: &mut Out, watch: &mut Watch) -> Result<(), Broken> {
         if self.request.kind == Kind::Chat {
             for index in 0..texts.len() {
                 out.show(&self.with_usage(self.heading.first_chunk(index))).await?;
@@ -176,7 +184,10 @@ impl Writing {
                 None => 0,
             };
             let shown = match what {
-                Progress::Token(token, logprobs) => texts[index].push(token, logprobs)?,
+                Progress::Token(token, logprobs) => {
+                    watch.token();
+                    texts[index].push(token, logprobs)?
+                }
                 Progress::End(finish) => texts[index].end(finish)?,
                 Progress::Failed(error) => return Err(Broken::Failed(ApiError::internal(error.to_string()))),
             };

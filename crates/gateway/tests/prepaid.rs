@@ -13,6 +13,7 @@ use templar_gateway::{
     Admission, Billing, GatewayOptions, HolderError, KeyGrant, KeyHash, KeyStore, RemoteGateway, new_key,
 };
 use templar_ledger::{LoadRule, LocalChain, Profile, check_conservation};
+use templar_testing::samples_of;
 
 const TAO: u64 = RAO_PER_TAO;
 /// A tenth of a token for a thousand units.
@@ -119,6 +120,17 @@ fn what_is_served_is_charged_to_the_rao_and_once() {
     }
     let account = town.account();
     assert_eq!((account.settled.generation, account.charged), (units, Alpha::from_rao(units * RAO_PER_UNIT)));
+    let metrics = samples_of(&service.gateway.metrics().text());
+    for (name, wanted) in [
+        ("templar_gateway_charged_tokens_total", units as f64),
+        ("templar_gateway_charged_rao_total", (units * RAO_PER_UNIT) as f64),
+        ("templar_gateway_unsettled_tokens", 0.0),
+        ("templar_gateway_settlement_failures_total", 0.0),
+        ("templar_gateway_requests_total{operation=\"keys\",outcome=\"answered\"}", 1.0),
+    ] {
+        assert_eq!(metrics.get(name), Some(&wanted), "{name} in {metrics:#?}");
+    }
+    assert!(metrics["templar_gateway_settled_seconds"] > 1.7e9);
     assert_eq!(account.balance.as_rao() + account.charged.as_rao(), 20 * TAO);
 }
 

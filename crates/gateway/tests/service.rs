@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 use support::{PATIENCE, Service, model, read, send, wait_until};
 use templar_gateway::{Admission, GatewayOptions, SchedulerOptions};
+use templar_testing::samples_of;
 
 fn chat(more: Value) -> Value {
     with(json!({"model": "tiny", "messages": [{"role": "user", "content": "the union"}], "max_tokens": 40}), more)
@@ -165,6 +166,66 @@ fn failures_have_openais_form() {
     service.post("/v1/completions", &completion(json!({"prompt": large}))).error(413);
     // What is not known does no harm.
     service.post("/v1/chat/completions", &chat(json!({"user": "me", "made_up": {"a": 1}, "max_tokens": 2}))).ok();
+}
+
+#[test]
+fn the_metrics_follow_requests_tokens_and_the_model() {
+    let scheduler = SchedulerOptions { running: 1, waiting: 4, waiting_per_client: 4 };
+    let service = Service::start(GatewayOptions { scheduler, ..GatewayOptions::default() }, Admission::Open);
+    let metrics = service.gateway.metrics();
+    let read = || samples_of(&metrics.text());
+    let before = read();
+    assert_eq!((before["templar_gateway_ready"], before["templar_gateway_models_total"]), (0.0, 0.0));
+    assert!(!before.contains_key("templar_gateway_window"), "there is none: {before:#?}");
+    service.post("/v1/chat/completions", &chat(json!({}))).error(503);
+    service.gateway.serve(model("tiny", 3));
+    let whole = service.post("/v1/chat/completions", &chat(json!({"max_tokens": 3}))).ok();
+    let more = json!({"max_tokens": 5, "stream": true, "stream_options": {"include_usage": true}, "n": 2});
+    let events = service.post("/v1/completions", &completion(more)).events();
+    let usages = [&whole["usage"], &events.last().unwrap()["usage"]];
+    let sum = |name: &str| usages.iter().map(|usage| usage[name].as_f64().unwrap()).sum::<f64>();
+    service.post("/v1/completions", &completion(json!({"temperature": 9}))).error(400);
+    service.post("/v1/completions", &completion(json!({"n": 5}))).error(429);
+    service.get("/v1/hush").error(404);
+    service.get("/v1/models").ok();
+    let mut leaver = send(
+        service.address(),
+        "POST",
+        "/v1/completions",
+        None,
+        completion(json!({"max_tokens": 480, "stream": true})).to_string().as_bytes(),
+    );
+    read_until(&mut leaver, "\"text\"");
+    drop(leaver);
+    let left = "templar_gateway_requests_total{operation=\"completion\",outcome=\"left\"}";
+    wait_until(|| read().contains_key(left));
+    let after = read();
+    let value = |name: &str| *after.get(name).unwrap_or_else(|| panic!("{name} in {after:#?}"));
+    for (name, wanted) in [
+        ("templar_gateway_requests_total{operation=\"chat\",outcome=\"unavailable\"}", 1.0),
+        ("templar_gateway_requests_total{operation=\"chat\",outcome=\"answered\"}", 1.0),
+        ("templar_gateway_requests_total{operation=\"completion\",outcome=\"answered\"}", 1.0),
+        ("templar_gateway_requests_total{operation=\"completion\",outcome=\"invalid\"}", 1.0),
+        ("templar_gateway_requests_total{operation=\"completion\",outcome=\"busy\"}", 1.0),
+        (left, 1.0),
+        ("templar_gateway_requests_total{operation=\"unknown\",outcome=\"not found\"}", 1.0),
+        ("templar_gateway_requests_total{operation=\"models\",outcome=\"answered\"}", 1.0),
+        ("templar_gateway_first_token_seconds_count", 3.0),
+        ("templar_gateway_ready", 1.0),
+        ("templar_gateway_models_total", 1.0),
+        ("templar_gateway_waiting_texts", 0.0),
+        ("templar_gateway_rejected_connections_total", 0.0),
+    ] {
+        assert_eq!(value(name), wanted, "{name}");
+    }
+    // Those of the one that left come on top.
+    assert!(value("templar_gateway_tokens_total{direction=\"read\"}") >= sum("prompt_tokens"));
+    assert!(value("templar_gateway_tokens_total{direction=\"written\"}") > sum("completion_tokens"));
+    assert!(value("templar_gateway_engine_tokens_total") >= sum("completion_tokens"));
+    assert_eq!(value("templar_gateway_engine_tokens_total"), value("templar_gateway_passes_total"), "one at a time");
+    assert!(!after.keys().any(|name| name.contains("hush") || name.contains("charged")), "{after:#?}");
+    drop(service);
+    assert_eq!(metrics.text(), "", "the metrics keep no gateway running");
 }
 
 #[test]

@@ -72,7 +72,9 @@ pub use service::local::LocalChain;
 pub use service::meter::{Meter, MeterError, RequestId};
 pub use service::replica::{Replica, ReplicaError, SnapshotSource, fetch_snapshot};
 #[cfg(feature = "server")]
-pub use service::server::{ClientLimits, ConnectionTimeouts, LedgerHandle, LedgerServer, ServerError, ServerOptions};
+pub use service::server::{
+    ClientLimits, ConnectionTimeouts, LedgerHandle, LedgerMetrics, LedgerServer, ServerError, ServerOptions,
+};
 pub use service::snapshot::{MAX_PART_BYTES, MAX_PARTS, SNAPSHOT_BLOCKS};
 pub use service::store::StoreError;
 pub use state::{

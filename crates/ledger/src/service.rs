@@ -1,6 +1,7 @@
 //! A ledger as a service: on disk, with a queue, behind JSON-RPC, and copies that follow it.
 
 pub(crate) mod authority;
+mod counts;
 mod guard;
 pub(crate) mod local;
 mod mempool;

@@ -67,8 +67,12 @@ fn spawn(program: &Path, folder: &Folder, recipe: &Recipe) -> Result<Child, Chil
     let too_long = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES);
     let log = OpenOptions::new().create(true).write(true).append(!too_long).truncate(too_long).open(&path);
     let log = log.map_err(failed)?;
+    let metrics = format!("file:{}", folder.metrics(&recipe.name).map_err(failed)?.display());
     let mut command = Command::new(program);
-    command.args(&recipe.arguments).envs(recipe.variables.iter().map(|(name, value)| (name, value)));
+    command
+        .args(&recipe.arguments)
+        .args(["--metrics", &metrics])
+        .envs(recipe.variables.iter().map(|(name, value)| (name, value)));
     command.env(STOP_WITH_STDIN, "1");
     command.stdin(Stdio::piped()).stdout(log.try_clone().map_err(failed)?).stderr(log).kill_on_drop(true);
     // Ctrl-C in the terminal reaches this process alone, which then stops the others in order.

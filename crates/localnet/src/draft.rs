@@ -13,11 +13,12 @@ const COMPLETE: &str = "complete";
 /// What a new network has; the settings come last, since they make a folder a network.
 const PARTS: [&str; 5] = ["corpus", "wallets", "ledger.json", "plan.json", "network.json"];
 /// What a network makes while it runs.
-const TRACES: [&str; 10] = [
+const TRACES: [&str; 11] = [
     "nodes",
     "ledger",
     "bucket",
     "logs",
+    "metrics",
     "trained",
     "fetching",
     "trained-window.json",

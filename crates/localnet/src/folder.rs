@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use templar_base::RunId;
+use templar_dashboard::METRICS_SUFFIX;
 use templar_disk::{DiskError, Lock};
 
 /// Version of the folder's format.
@@ -135,6 +136,18 @@ impl Folder {
     /// The log of one process.
     pub fn log(&self, name: &str) -> PathBuf {
         self.disk.path().join("logs").join(format!("{name}.log"))
+    }
+
+    /// The folder of the processes' metrics.
+    pub fn all_metrics(&self) -> PathBuf {
+        self.disk.path().join("metrics")
+    }
+
+    /// The file of one process's metrics, in a folder that exists.
+    pub(crate) fn metrics(&self, name: &str) -> io::Result<PathBuf> {
+        let folder = self.all_metrics();
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(format!("{name}{METRICS_SUFFIX}")))
     }
 
     /// What was decided when the network was made; none for a new one.

@@ -53,7 +53,7 @@ pub use folder::{Folder, FolderError, Settings, read_settings};
 pub use follow::{Follow, NotWatched};
 pub use gateway::{gateway_of, start_gateway};
 pub use join::{Joined, Place};
-pub use listen::{ListenError, listen_address, machine_address};
+pub use listen::{ListenError, listen_address, machine_address, metrics_place};
 pub use node::Node;
 pub use nodes::NETUID;
 pub use plan::{Inputs, Plan};

@@ -1,6 +1,7 @@
 //! Addresses that servers of this machine listen on, as people write them.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use templar_dashboard::MetricsPlace;
 
 /// A text that is not an address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum ListenError {
     /// A name or something else where the number of an address is wanted.
     #[error("the address of this machine is wanted as its number, such as 192.168.1.5")]
     NoNumber,
+    /// `file:` without a path.
+    #[error("it names no file: write file:metrics.prom")]
+    NoFile,
     /// A path, a user, a space.
     #[error("an address to listen on is written 127.0.0.1:9000, localhost:9000 or [::1]:9000")]
     Malformed,
@@ -65,6 +69,15 @@ pub fn machine_address(text: &str) -> Result<IpAddr, ListenError> {
             Some((scheme, _)) => Err(ListenError::Scheme(scheme.to_owned())),
             None => Err(ListenError::NoNumber),
         },
+    }
+}
+
+/// Reads where a process gives its metrics: an address to listen on, or `file:` and a path.
+pub fn metrics_place(text: &str) -> Result<MetricsPlace, ListenError> {
+    match text.strip_prefix("file:") {
+        Some("") => Err(ListenError::NoFile),
+        Some(path) => Ok(MetricsPlace::File(path.into())),
+        None => listen_address(text).map(MetricsPlace::Address),
     }
 }
 
@@ -113,6 +126,14 @@ mod tests {
             let error = machine_address(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn metrics_go_to_an_address_or_into_a_file() {
+        assert_eq!(metrics_place("[::1]:0"), Ok(MetricsPlace::Address("[::1]:0".parse().unwrap())));
+        assert_eq!(metrics_place("file:a b/c.prom"), Ok(MetricsPlace::File("a b/c.prom".into())));
+        assert_eq!(metrics_place("file:"), Err(ListenError::NoFile));
+        assert!(metrics_place("metrics.prom").is_err());
     }
 
     #[test]

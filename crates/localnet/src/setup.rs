@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use templar_base::Genesis;
 use templar_chain::{Chain, RpcChain, RpcOptions};
-use templar_dashboard::{Dashboard, GatewayUrl, Listener, Options, Source};
+use templar_dashboard::{Dashboard, GatewayUrl, Listener, Options, ProcessMetrics, Source};
 use templar_record::Rules;
 
 /// The wallet that owns the subnet and pays for new nodes.
@@ -44,15 +44,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Serves its public record as a page, where somebody wants one; `gateway` answers with its model, where one runs.
+    /// Serves its public record as a page, where somebody wants one, with the metrics of its processes; `gateway` answers with its model, where one runs.
     pub fn serve(
         &self,
+        folder: &Folder,
         listener: Option<Listener>,
         gateway: Option<GatewayUrl>,
     ) -> Result<Option<Dashboard>, SetupError> {
         let Some(listener) = listener else { return Ok(None) };
         let run = Rules::new(self.genesis.clone())?;
-        let source = Source { gateway, ..Source::new(run, Arc::new(self.chain.clone())) };
+        let processes = Some(ProcessMetrics::of(folder.all_metrics()));
+        let source = Source { gateway, processes, ..Source::new(run, Arc::new(self.chain.clone())) };
         Ok(Some(Dashboard::start(listener, source, Options::default())?))
     }
 }

@@ -328,6 +328,7 @@ mod tests {
     use std::collections::BTreeSet;
     use templar_base::{BlockNumber, StateHash, Uid};
     use templar_round::ObjectKey;
+    use templar_testing::samples_of;
 
     fn status(role: Role) -> NodeStatus {
         NodeStatus {
@@ -354,27 +355,6 @@ mod tests {
             rating: Some(1.25),
             tokens: 10,
         }
-    }
-
-    /// Reads the text format as its specification says: each sample after the head of its metric, and each once.
-    fn parsed(text: &str) -> BTreeMap<String, f64> {
-        let (mut samples, mut typed) = (BTreeMap::new(), BTreeSet::new());
-        let mut current = String::new();
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("# HELP ") {
-                current = rest.split(' ').next().unwrap().to_owned();
-                assert!(rest.len() > current.len() + 1, "{line}");
-            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = rest.split_once(' ').unwrap();
-                assert!(name == current && typed.insert(name.to_owned()), "{line}");
-                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-            } else {
-                let (name, value) = line.rsplit_once(' ').unwrap();
-                assert!(name.split('{').next() == Some(&current), "{line}");
-                assert!(samples.insert(name.to_owned(), value.parse::<f64>().unwrap()).is_none(), "{line}");
-            }
-        }
-        samples
     }
 
     #[test]
@@ -405,7 +385,7 @@ mod tests {
         metrics.sent(&ObjectKey::Payload(window).to_string(), 500);
         metrics.received(&ObjectKey::Aggregate(window).to_string(), 900);
         metrics.failed("get");
-        let all = parsed(&metrics.text());
+        let all = samples_of(&metrics.text());
         let wanted = [
             ("templar_node_info{role=\"miner\",uid=\"3\"}", 1.0),
             ("templar_node_window", 5.0),
@@ -431,12 +411,12 @@ mod tests {
     #[test]
     fn a_validator_tells_what_it_found_of_each_miner() {
         let metrics = NodeMetrics::default();
-        assert!(parsed(&metrics.text()).contains_key("templar_node_windows_total"), "before its first status");
+        assert!(samples_of(&metrics.text()).contains_key("templar_node_windows_total"), "before its first status");
         metrics.set_status(&status(Role::Validator), Queues::default(), None);
         let (miners, selected) = (vec![miner(4), miner(5)], vec![Uid(4)]);
         metrics.note(&JournalEntry::Judged { window: Window(4), miners, selected, tokens: 20, milliseconds: 2_500 });
         metrics.note(&JournalEntry::HeldOut { window: Window(5), loss: 5.5 });
-        let all = parsed(&metrics.text());
+        let all = samples_of(&metrics.text());
         for (name, value) in [
             ("templar_node_judge_seconds", 2.5),
             ("templar_node_heldout_loss_nats", 5.5),

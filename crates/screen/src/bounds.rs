@@ -47,6 +47,11 @@ pub fn items() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1_000_000)
 }
 
+/// A seed of random choices.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
 /// The rules by which pseudo-gradients are merged and applied.
 pub fn rules() -> impl TypedValueParser<Value = RuleName> {
     PossibleValuesParser::new(RuleName::ALL.map(|rule| PossibleValue::new(rule.name()).help(rule.what())))

@@ -66,7 +66,9 @@ pub use failure::{Failure, FailureKind};
 pub use hidden::ask_hidden;
 pub use printable::{printable, printable_text};
 pub use progress::Progress;
-pub use streams::{Diagnostics, Printed, is_output_lost, missing_output, print_line, print_piece, say};
+pub use streams::{
+    Diagnostics, Printed, UnreadError, check_output, is_output_lost, missing_output, print_line, print_piece, say,
+};
 pub use table::{Paint, count, facts_table, is_colour_wanted, size, table};
 pub use terminal::{Key, Screen, ScreenError};
 pub use text::duration;

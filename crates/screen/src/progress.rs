@@ -16,6 +16,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
     last_line: Instant,
+    /// The beginning of what was said last, which names its stage.
+    stage: String,
     is_quiet: bool,
 }
 
@@ -28,14 +30,22 @@ impl Progress {
             set_style(bar, "{spinner} {msg}");
         }
         let started = Instant::now();
-        Self { bar, started, last_line: started, is_quiet }
+        Self { bar, started, last_line: started, stage: String::new(), is_quiet }
     }
 
-    /// Work whose end is not known.
+    /// Work whose end is not known. Without a terminal a new stage is told at once: what differs before the first number.
     pub fn say(&mut self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(printable_text(what)),
-            None => self.line(what),
+            None => {
+                let stage = what.split(|char: char| char.is_ascii_digit()).next().unwrap_or_default();
+                if stage == self.stage {
+                    return self.line(what);
+                }
+                stage.clone_into(&mut self.stage);
+                self.last_line = Instant::now();
+                self.note(what);
+            }
         }
     }
 

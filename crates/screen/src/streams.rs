@@ -57,6 +57,45 @@ pub fn is_output_lost() -> bool {
     LOST.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
+/// It is known beforehand that nobody reads what is printed; whoever started the program is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnreadError {
+    /// The program was started without a standard output.
+    #[error("standard output is closed, so nobody would see what is shown once")]
+    Closed,
+    /// Its reader has gone.
+    #[error("the reader of standard output has gone, so nobody would see what is shown once")]
+    Gone,
+}
+
+/// Fails where nobody can read standard output: to be asked before a secret is made that is shown once. Output that is
+/// sent into nothing on purpose, as by `> /dev/null`, counts as read.
+#[cfg(unix)]
+pub fn check_output() -> Result<(), UnreadError> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+    let stdout = io::stdout();
+    // A closed stream is opened for reading and writing on the null device before `main`; a shell opens it for writing.
+    let device = (fstat(&stdout), stat("/dev/null"));
+    let is_null = matches!(device, (Ok(own), Ok(null)) if own.st_rdev == null.st_rdev && own.st_ino == null.st_ino);
+    if is_null && fcntl_getfl(&stdout).is_ok_and(|flags| flags.contains(OFlags::RDWR)) {
+        return Err(UnreadError::Closed);
+    }
+    let mut polled = [PollFd::new(&stdout, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut polled, Some(&at_once)) {
+        Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL) => Err(UnreadError::Gone),
+        _ => Ok(()),
+    }
+}
+
+/// Fails where nobody can read standard output; here that is not known.
+#[cfg(not(unix))]
+pub fn check_output() -> Result<(), UnreadError> {
+    Ok(())
+}
+
 /// Why output is missing, in words; none where all of it was written, or its reader wanted no more.
 pub fn missing_output() -> Option<String> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,8 @@
 //! The terminal while the page is shown; it is restored however the program ends, by a panic too.
 
 use crate::page::paint;
+use crate::streams::print_line;
+use crate::table::is_colour_wanted;
 use crate::text::Theme;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -8,7 +10,8 @@ use ratatui::crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScr
 use ratatui::crossterm::{QueueableCommand, execute};
 use ratatui::prelude::CrosstermBackend;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use std::io::{self, Stdout, Write};
+use std::error::Error;
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -60,6 +63,20 @@ fn restore() {
 }
 
 impl Screen {
+    /// Takes the terminal, where a screen is wanted and standard output is a terminal that can show one.
+    pub fn open_where_possible(is_wanted: bool) -> Option<Self> {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if !is_wanted || is_dumb || !io::stdout().is_terminal() {
+            return None;
+        }
+        let opened = Self::open(is_colour_wanted(true));
+        if let Err(error) = &opened {
+            let reason = error.source().map(|reason| format!(": {reason}")).unwrap_or_default();
+            print_line(&format!("printing lines without a screen: {error}{reason}"));
+        }
+        opened.ok()
+    }
+
     /// Takes the terminal; with colours if `paint_wanted`. Fails where there is no terminal to take.
     pub fn open(paint_wanted: bool) -> Result<Self, ScreenError> {
         PANIC_HOOK.call_once(|| {

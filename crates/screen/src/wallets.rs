@@ -50,6 +50,12 @@ fn state(facts: &KeyFacts) -> String {
     format!("{} ({state}){fault}", facts.path.display())
 }
 
+/// New keys whose phrases could not be shown.
+pub fn unseen(generated: &Generated) -> String {
+    let files: Vec<String> = generated.keys.iter().map(|key| key.file.display().to_string()).collect();
+    format!("made {}, but the phrases were not shown: standard output takes no more", files.join(" and "))
+}
+
 /// New keys with their phrases.
 pub fn generated(paint: Paint, generated: &Generated) -> String {
     let mut text = String::new();

@@ -253,12 +253,7 @@ impl Config {
 
     /// Threads for computing; at least one.
     pub fn threads(&self) -> Result<usize, SettingsError> {
-        let threads: std::num::NonZeroUsize = self.parsed(Setting::Threads)?;
-        if threads.get() > MAX_THREADS {
-            let why = format!("more than any machine has cores; take 1 to {MAX_THREADS}");
-            return Err(self.wrong(Setting::Threads, why));
-        }
-        Ok(threads.get())
+        self.count(Setting::Threads, MAX_THREADS, "the machine's cores are enough")
     }
 
     /// The device that models are trained and judged on.
@@ -268,11 +263,15 @@ impl Config {
 
     /// Processes of PyTorch, at least one and at most `most`.
     pub fn ranks(&self, most: usize) -> Result<usize, SettingsError> {
-        let ranks: usize = self.parsed(Setting::Ranks)?;
-        match (1..=most).contains(&ranks) {
-            true => Ok(ranks),
-            false => Err(self.wrong(Setting::Ranks, format!("take 1 to {most}, one for each GPU"))),
-        }
+        self.count(Setting::Ranks, most, "one for each GPU")
+    }
+
+    /// A setting that is a whole number from 1 to `most`.
+    fn count(&self, setting: Setting, most: usize, hint: &str) -> Result<usize, SettingsError> {
+        self.parsed_by(setting, |text| {
+            let count = text.trim().parse().ok().filter(|count| (1..=most).contains(count));
+            count.ok_or_else(|| format!("take 1 to {most}, {hint}"))
+        })
     }
 
     /// The Python interpreter that has PyTorch, if one is named.

@@ -19,7 +19,7 @@ macro_rules! flag_groups {
             #[derive(Debug, Clone, Default, clap::Args)]
             pub struct $group {
                 $(#[doc = $help]
-                #[arg(long, value_name = $value)]
+                #[arg(long, value_name = $value, allow_negative_numbers = true)]
                 pub $field: Option<$kind>,)*
             }
 
@@ -63,13 +63,13 @@ flag_groups! {
     }
     ThreadsFlag {
         /// Threads for computing; all cores by default [setting: threads]
-        threads: usize, "N", "--threads" => Threads;
+        threads: String, "N", "--threads" => Threads;
     }
     EngineFlags {
         /// Engine: cpu, or torch for PyTorch (torch:cuda, torch:cpu); cpu by default [setting: engine]
         engine: DeviceName, "NAME", "--engine" => Engine;
         /// Processes of PyTorch, one for each GPU, 1 to 64; 1 by default [setting: ranks]
-        ranks: usize, "N", "--ranks" => Ranks;
+        ranks: String, "N", "--ranks" => Ranks;
         /// Python interpreter with PyTorch; by default that of `templar doctor --setup torch` [setting: python]
         python: String, "FILE", "--python" => Python;
     }

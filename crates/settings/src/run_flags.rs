@@ -45,7 +45,7 @@ pub struct ModelFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
     /// Seed of the first parameters: 64 hexadecimal digits; random by default
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
     pub seed: Option<ContentHash>,
 }
 

@@ -26,7 +26,7 @@ pub struct SamplingFlags {
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
     /// Seed; the same seed gives the same text on every machine
-    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true, value_parser = bounds::seed)]
     seed: u64,
 }
 

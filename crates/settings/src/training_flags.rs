@@ -90,7 +90,7 @@ pub struct RecipeFlags {
     #[arg(long, value_name = "NAME", value_parser = named(OPTIMISERS))]
     pub optimiser: Option<MatrixOptimiser>,
     /// Seed of the first parameters and of the order of the text; 0 by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = bounds::seed)]
     pub seed: Option<u64>,
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod failure;
 mod keys;
+mod metrics;
 mod output;
 mod role;
 mod text;

@@ -4,12 +4,11 @@ use crate::config::{
     Config, DataFlag, EngineFlags, HotkeyFlag, LedgerFlag, Origin, Setting, ThreadsFlag, WalletFlags, engine,
 };
 use crate::failure::{Advise, Usage, advice};
+use crate::metrics::{self, MetricsFlag};
 use crate::output::Output;
 use crate::{interrupt, keys};
 use anyhow::Context;
-use serde_json::json;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +16,7 @@ use templar_base::{Genesis, Netuid, PublicKey};
 use templar_bucket::{Bucket, Reach};
 use templar_chain::{Bank, Chain, RpcChain, RpcOptions};
 use templar_corpus::Corpus;
-use templar_dashboard::{Listener, MetricsServer, Options};
-use templar_localnet::{Joined, Node, Place, SetupError, listen_address, read_settings};
+use templar_localnet::{Joined, Node, Place, SetupError, read_settings};
 use templar_node::doctor::{NAME_IT, is_reached};
 use templar_node::{
     Balances, Data, JournalEntry, Network, NodeMetrics, NodeOptions, bucket_options, check_numerics, read_status,
@@ -50,9 +48,8 @@ pub struct RunFlags {
     /// The model folder that the run starts from, if its genesis needs one
     #[arg(long, value_name = "FOLDER")]
     pub first_parameters: Option<PathBuf>,
-    /// Address to serve this node's metrics on for Prometheus; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
-    pub metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    metrics: MetricsFlag,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -169,14 +166,6 @@ impl Ledger {
     }
 }
 
-/// Serves a node's metrics, and says where.
-fn serve_metrics(at: Listener, metrics: Arc<NodeMetrics>, output: Output) -> anyhow::Result<MetricsServer> {
-    let server = MetricsServer::start(at, Options::default(), move || metrics.text())?;
-    let url = server.url();
-    output.event(&json!({"event": "metrics", "url": url}), |_| format!("metrics at {url}"))?;
-    Ok(server)
-}
-
 /// Prints what a node does, until it ends: its journal, its pay after each window, and on a terminal what it does now.
 async fn show(output: Output, data: PathBuf, ledger: Ledger, mut heard: Heard) {
     let is_shown = !output.is_json() && std::io::stdout().is_terminal();
@@ -234,7 +223,7 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
     let location = config.bucket()?.ok_or_else(|| Usage("this node has no bucket to write to".to_owned()));
     let location = location.advise("name one with --bucket; `templar bucket` runs a server for them")?;
     let bucket = Bucket::open_writer_with(&location, config.bucket_credentials()?, bucket_options())?;
-    let served = flags.metrics.map(Listener::bind).transpose().advise("choose another address with --metrics")?;
+    let outlet = flags.metrics.bind()?;
     let (listener, heard) = tokio::sync::mpsc::channel(256);
     let options = NodeOptions {
         data: config.data_folder(),
@@ -243,11 +232,12 @@ pub fn run(config: Config, flags: &RunFlags, role: Role) -> anyhow::Result<()> {
         first_parameters: flags.first_parameters.clone(),
         questions: corpus,
         listener: Some(listener),
-        metrics: served.is_some().then(Arc::default),
+        metrics: outlet.is_some().then(Arc::default),
     };
     interrupt::runtime(2)?.block_on(async {
         let metrics = options.metrics.clone();
-        let _served = served.zip(metrics.clone()).map(|(at, of)| serve_metrics(at, of, flags.output)).transpose()?;
+        let own = metrics.clone().unwrap_or_default();
+        let _served = metrics::serve(outlet, flags.output, move || own.text())?;
         let chain = connect(&config).await?;
         let is_one_machine = Reach::of_url(config.ledger()) != Reach::Network;
         if let Some(warning) = location.reach_warning().filter(|_| !is_reached(&location, is_one_machine)) {

@@ -8,6 +8,7 @@ mod allocation;
 pub mod bucket_contract;
 #[cfg(feature = "chain")]
 pub mod chain_contract;
+mod exposition;
 #[cfg(feature = "disk")]
 mod failing_disk;
 #[cfg(feature = "bucket")]
@@ -17,6 +18,7 @@ mod replay;
 pub mod seaweedfs;
 
 pub use allocation::{CountingAllocator, bytes_in_use, peak_bytes_of};
+pub use exposition::samples_of;
 #[cfg(feature = "disk")]
 pub use failing_disk::FailingDisk;
 #[cfg(feature = "bucket")]

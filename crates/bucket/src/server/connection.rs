@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use super::connections::{Connections, Source};
+use super::metrics::{Counts, operation_of};
 use super::progress::Progress;
 use super::slots::{Lane, Slots};
 use super::stall_budget::{StallBudget, TimedBody};
@@ -41,21 +42,23 @@ const RELIEF_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Shared {
     service: S3Service,
     keys: KeyRing,
-    slots: Arc<Slots>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) counts: Arc<Counts>,
     options: ServerOptions,
 }
 
 impl Shared {
     pub(super) fn new(service: S3Service, keys: KeyRing, options: ServerOptions) -> Self {
-        Self { service, keys, slots: Arc::new(Slots::new(&options)), options }
+        let connections = Connections::new(options.max_connections, options.max_connections_per_address);
+        let (slots, connections) = (Arc::new(Slots::new(&options)), Arc::new(connections));
+        Self { service, keys, slots, connections, counts: Arc::default(), options }
     }
 }
 
 /// Accepts and serves until `stopped` becomes true; dropping the future closes every connection.
 pub(super) async fn accept_all(listener: TcpListener, shared: Shared, mut stopped: watch::Receiver<bool>) {
     let shared = Arc::new(shared);
-    let options = &shared.options;
-    let counts = Arc::new(Connections::new(options.max_connections, options.max_connections_per_address));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut relief = interval(RELIEF_EVERY);
@@ -80,7 +83,10 @@ pub(super) async fn accept_all(listener: TcpListener, shared: Shared, mut stoppe
         };
         let progress = Arc::<Progress>::default();
         // A connection for which there is no place is closed at once.
-        let Some(counted) = counts.admit(source, Arc::clone(&progress)) else { continue };
+        let Some(counted) = shared.connections.admit(source, Arc::clone(&progress)) else {
+            shared.counts.rejected_connection();
+            continue;
+        };
         // Without it answers are slower, not wrong.
         let _ = stream.set_nodelay(true);
         let connection = graceful.watch(serve(Arc::clone(&shared), stream, source, progress));
@@ -103,7 +109,7 @@ fn serve(
     progress: Arc<Progress>,
 ) -> impl GracefulConnection<Error = hyper::Error> {
     let budget = StallBudget::new(shared.options.stall_timeout, Arc::clone(&progress));
-    let stream = StallGuard { stream, budget, progress: Arc::clone(&progress) };
+    let stream = StallGuard { stream, budget, progress: Arc::clone(&progress), counts: Arc::clone(&shared.counts) };
     let header_timeout = shared.options.header_timeout;
     let service = service_fn(move |request| answer(Arc::clone(&shared), source, Arc::clone(&progress), request));
     http1::Builder::new()
@@ -119,12 +125,13 @@ async fn answer(
     progress: Arc<Progress>,
     request: http::Request<Incoming>,
 ) -> Result<Response<impl http_body::Body<Data = bytes::Bytes, Error = s3s::StdError>>, Infallible> {
-    let lane = Lane { source, key: named_key(&request, &shared.keys) };
+    let (lane, operation) = (Lane { source, key: named_key(&request, &shared.keys) }, operation_of(&request));
     let slot = shared.slots.admit(lane, Arc::clone(&progress)).await;
     let response = match &slot {
         None => busy(),
         Some(_) => carry_out(&shared, progress, request).await,
     };
+    shared.counts.answered(operation, response.status());
     Ok(response.map(|body| {
         body.map_frame(move |frame| {
             let _held = &slot;
@@ -269,6 +276,7 @@ struct StallGuard {
     stream: TcpStream,
     budget: StallBudget,
     progress: Arc<Progress>,
+    counts: Arc<Counts>,
 }
 
 impl StallGuard {
@@ -280,7 +288,9 @@ impl StallGuard {
         moved: impl Fn(&T) -> usize,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(result) = &progress {
-            self.budget.progressed(result.as_ref().map_or(0, moved));
+            let bytes = result.as_ref().map_or(0, moved);
+            self.counts.sent(bytes);
+            self.budget.progressed(bytes);
             return progress;
         }
         ready!(self.budget.poll_used_up(context));
@@ -290,7 +300,9 @@ impl StallGuard {
 
 impl AsyncRead for StallGuard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let progress = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.counts.received(buffer.filled().len() - before);
         // Also an idle connection can be cut off.
         if progress.is_pending() && self.progress.is_cut_or_wakes(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

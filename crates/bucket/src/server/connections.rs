@@ -63,6 +63,11 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.lock().total
+    }
+
     /// Counts one more connection, or `None` if its source has its share already. Where all places are taken, the
     /// source with the most connections loses one to a source with fewer. Loopback has no limit of its own: all nodes
     /// of one machine share it.

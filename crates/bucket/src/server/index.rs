@@ -79,6 +79,16 @@ impl Objects {
     }
 }
 
+/// What all buckets hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stored {
+    pub(super) buckets: u64,
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+    /// Bytes of the bucket that has most.
+    pub(super) largest: u64,
+}
+
 /// The objects of all buckets.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -142,6 +152,18 @@ impl Index {
     /// The bytes of a bucket's objects.
     pub(super) fn bytes(&self, bucket: &str) -> u64 {
         lock(&self.buckets).get(bucket).map_or(0, |objects| objects.bytes)
+    }
+
+    /// What all buckets hold.
+    pub(super) fn stored(&self) -> Stored {
+        let buckets = lock(&self.buckets);
+        let full = buckets.values().filter(|objects| !objects.facts.is_empty());
+        full.fold(Stored::default(), |all, objects| Stored {
+            buckets: all.buckets + 1,
+            objects: all.objects + objects.facts.len() as u64,
+            bytes: all.bytes.saturating_add(objects.bytes),
+            largest: all.largest.max(objects.bytes),
+        })
     }
 
     /// One page of a bucket: what begins with `prefix` (any text) and sorts after `after`, at most `limit` of them.

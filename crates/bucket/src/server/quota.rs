@@ -1,12 +1,13 @@
 //! How many bytes a bucket may hold, counted before they come.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::index::Index;
+use super::index::{Index, Stored};
 
 /// The quota of every bucket of the server.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Quota {
     index: Arc<Index>,
     /// By bucket: what is on its way, and the parts of unfinished uploads.
     reserved: Mutex<BTreeMap<String, u64>>,
+    /// Writes that found no room.
+    rejections: AtomicU64,
 }
 
 /// Room in a bucket, for bytes that are no object yet; given back when this is dropped.
@@ -27,11 +30,26 @@ pub(super) struct Room {
 
 impl Quota {
     pub(super) fn new(max_bytes: u64, index: Arc<Index>) -> Self {
-        Self { max_bytes, index, reserved: Mutex::default() }
+        Self { max_bytes, index, reserved: Mutex::default(), rejections: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most bytes of a bucket.
+    pub(super) fn limit(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// What all buckets hold, and the bytes that are no objects yet.
+    pub(super) fn stored(&self) -> (Stored, u64) {
+        (self.index.stored(), self.lock().values().sum())
+    }
+
+    /// Writes that found no room, since the start.
+    pub(super) fn rejections(&self) -> u64 {
+        self.rejections.load(Ordering::Relaxed)
     }
 
     /// Room for this many bytes; it can grow.
@@ -72,6 +90,7 @@ impl Room {
             if *of_bucket == 0 {
                 reserved.remove(&self.bucket);
             }
+            self.quota.rejections.fetch_add(1, Ordering::Relaxed);
             return Err(self.quota.exceeded(&self.bucket, used, more));
         }
         *of_bucket += more;

@@ -129,6 +129,12 @@ impl Slots {
         timeout(self.limits.wait, slot).await.ok()?.ok()
     }
 
+    /// Requests that have a slot, and those that wait for one.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.held.len(), state.lanes.values().map(|queue| queue.waiting.len()).sum())
+    }
+
     fn release(self: &Arc<Self>, number: u64) {
         {
             let mut state = self.lock();

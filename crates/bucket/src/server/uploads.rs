@@ -58,6 +58,11 @@ impl Uploads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are under way.
+    pub(super) fn count(&self) -> usize {
+        self.lock().uploads.len()
+    }
+
     /// Begins an upload and returns its id. Ends the oldest of the bucket if there are too many: a client that died
     /// never ends its own.
     pub(super) fn begin(&self, bucket: &str, key: &str, attributes: Attributes) -> String {

@@ -3,6 +3,7 @@
 mod contract;
 mod faults;
 mod load;
+mod metrics;
 mod operations;
 mod own_store;
 mod server;

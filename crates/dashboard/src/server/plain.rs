@@ -6,9 +6,10 @@ use super::{Listener, Site, accept_all};
 use crate::{DashboardError, Options};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, fs};
 use templar_base::EXPOSITION_TYPE;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,11 +17,13 @@ use tokio::task::JoinHandle;
 /// What makes the text of the metrics; it is called for each request.
 type Text = dyn Fn() -> String + Send + Sync;
 
-/// Serves the metrics of a process at `/metrics`. It ends when it is dropped.
+/// Serves the metrics of a process at `/metrics`, or writes them into a file. It ends when it is dropped.
 #[derive(Debug)]
 pub struct MetricsServer {
     url: String,
-    accepting: JoinHandle<()>,
+    working: JoinHandle<()>,
+    /// Removed at the end.
+    file: Option<PathBuf>,
 }
 
 struct MetricsSite(Box<Text>);
@@ -55,8 +58,13 @@ impl MetricsServer {
         let (url, address) = (format!("{}metrics", listener.url()), listener.address);
         let failed = |source| DashboardError::Listen { address, source };
         let listener = TcpListener::from_std(listener.listener).map_err(failed)?;
-        let accepting = tokio::spawn(accept_all(listener, Arc::new(MetricsSite(Box::new(text))), options));
-        Ok(Self { url, accepting })
+        let working = tokio::spawn(accept_all(listener, Arc::new(MetricsSite(Box::new(text))), options));
+        Ok(Self { url, working, file: None })
+    }
+
+    /// The task that writes them into a file.
+    pub(super) fn of_file(path: PathBuf, working: JoinHandle<()>) -> Self {
+        Self { url: format!("file:{}", path.display()), working, file: Some(path) }
     }
 
     /// The address of the metrics.
@@ -67,6 +75,10 @@ impl MetricsServer {
 
 impl Drop for MetricsServer {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.working.abort();
+        if let Some(file) = &self.file {
+            // Whoever reads it sees its age.
+            let _ = fs::remove_file(file);
+        }
     }
 }

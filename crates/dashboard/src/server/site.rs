@@ -102,6 +102,7 @@ impl RecordSite {
             None => self.rendered(&route).await,
         };
         match answer {
+            Some(answer) if route == Route::Metrics => whole(head, self.with_processes(answer).await),
             Some(answer) if route == Route::Page(View::Try) => self.with_gateway(whole(head, answer)),
             Some(answer) => whole(head, answer),
             None => problem(head, StatusCode::NOT_FOUND, "the record that is kept has nothing of that number"),
@@ -116,6 +117,12 @@ impl RecordSite {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
         }
         response
+    }
+
+    /// The run's metrics with those of its processes on this machine.
+    async fn with_processes(&self, answer: Answer) -> Answer {
+        let Some(processes) = &self.source.processes else { return answer };
+        Answer::new(answer.kind, [&answer.body, processes.text().await.as_bytes()].concat())
     }
 
     fn stream(&self, client: IpAddr, head: &Parts) -> Response<Body> {

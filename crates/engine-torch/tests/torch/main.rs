@@ -10,7 +10,10 @@ use support::{
     CONFIGS, assert_close, batches, bits, engine, engine_by, has_ranks, native, native_by, relative, torch,
     worst_tensor,
 };
-use templar_engine::{Batch, Buffer, Engine, EngineError, IGNORED_TOKEN, MatrixOptimiser, Segments, SparseDelta};
+use templar_engine::{
+    Batch, Buffer, Engine, EngineError, IGNORED_TOKEN, MatrixOptimiser, Piece, ReadText, Scorer, Segments, SparseDelta,
+    TokenScore,
+};
 use templar_engine_torch::Precision;
 
 /// How near PyTorch's results must be: losses, the whole gradient and the logits, and the gradient of each tensor, in
@@ -55,6 +58,84 @@ fn gradients_losses_and_logits_are_near_those_of_the_native_engine_in_f32() {
 fn gradients_losses_and_logits_are_near_those_of_the_native_engine_in_bf16() {
     compare(&[1], 1, Precision::Bf16, BF16);
     compare(&[0, 2], 2, Precision::Bf16, BF16);
+}
+
+/// The scores of answers that share a beginning, of a text in pieces, and of one that begins with its answer.
+fn scores(engine: &mut dyn Engine, wants_likeliest: bool) -> Vec<TokenScore> {
+    let scorer = engine.scorer().unwrap();
+    let token = |at: usize| ((at * at * 31 + 7) % 101) as u32;
+    let head: Vec<u32> = (0..20).map(token).collect();
+    let mut shared = scorer.start(20).unwrap();
+    let piece = Piece { text: &mut shared, tokens: &head, targets: &[] };
+    assert_eq!(scorer.read(&mut [piece], wants_likeliest).unwrap(), [vec![]]);
+    let answers: Vec<Vec<u32>> = (1..8).map(|own| (0..5 * own).map(|at| token(3 * at + own)).collect()).collect();
+    let mut begun: Vec<(ReadText, Vec<u32>)> = Vec::new();
+    for answer in &answers {
+        let inputs = [&head[19..], &answer[..answer.len() - 1]].concat();
+        begun.push((scorer.branch(&shared, 19, 19 + answer.len()).unwrap(), inputs));
+    }
+    let mut alone = scorer.start(1).unwrap();
+    let mut pieces = vec![Piece { text: &mut alone, tokens: &[5], targets: &[6] }];
+    let of = |((text, inputs), answer)| Piece { text, tokens: inputs, targets: answer };
+    let whole = begun.iter_mut().map(|(text, inputs)| (text, inputs.as_slice())).zip(answers.iter().map(Vec::as_slice));
+    pieces.extend(whole.map(of));
+    let mut scores = scorer.read(&mut pieces, wants_likeliest).unwrap();
+    let (inputs, answer) = (begun.pop().unwrap().1, answers.last().unwrap());
+    let mut text = scorer.branch(&shared, 19, 19 + answer.len()).unwrap();
+    for (tokens, targets) in inputs.chunks(9).zip(answer.chunks(9)) {
+        scores.extend(scorer.read(&mut [Piece { text: &mut text, tokens, targets }], wants_likeliest).unwrap());
+    }
+    scores.concat()
+}
+
+#[test]
+fn scores_of_texts_are_near_those_of_the_native_engine() {
+    let Some(python) = torch() else { return };
+    for (model, ranks, precision, near) in [
+        (0, 1, Precision::F32, 1e-3),
+        (1, 2, Precision::F32, 1e-3),
+        (2, 5, Precision::F32, 1e-3),
+        (1, 1, Precision::Bf16, 0.1),
+    ] {
+        if !has_ranks(ranks) {
+            continue;
+        }
+        let make = CONFIGS[model];
+        let mut theirs = engine(&python, make(), ranks, precision);
+        let (ours, found) = (scores(native(make()).as_mut(), true), scores(theirs.as_mut(), true));
+        assert_eq!(ours.len(), found.len());
+        let worst = ours.iter().zip(&found).map(|(a, b)| (a.loss - b.loss).abs()).fold(0.0, f32::max);
+        println!("{ranks} ranks {precision:?}: {} scores, at most {worst:.1e} apart", found.len());
+        assert!(worst < near && ours.iter().all(|score| score.loss > 0.0), "{worst:e}");
+        if precision == Precision::F32 {
+            let likeliest = |scores: &[TokenScore]| scores.iter().map(|one| one.is_likeliest).collect::<Vec<_>>();
+            assert_eq!(likeliest(&ours), likeliest(&found));
+        }
+        let without = scores(theirs.as_mut(), false);
+        assert!(without.iter().zip(&found).all(|(a, b)| a.is_likeliest.is_none() && a.loss == b.loss));
+    }
+}
+
+#[test]
+fn texts_that_cannot_be_scored_are_rejected_and_the_ranks_go_on() {
+    let Some(python) = torch() else { return };
+    let mut engine = engine(&python, CONFIGS[0](), 1, Precision::F32);
+    let mut foreign = native(CONFIGS[0]());
+    let mut foreign = foreign.scorer().unwrap().start(4).unwrap();
+    let scorer = engine.scorer().unwrap();
+    assert!(matches!(scorer.start(65).err(), Some(EngineError::TextTooLong { tokens: 65, limit: 64 })));
+    let mut text = scorer.start(2).unwrap();
+    let read = |scorer: &mut dyn Scorer, text: &mut ReadText, tokens: &[u32], targets: &[u32]| {
+        scorer.read(&mut [Piece { text, tokens, targets }], false)
+    };
+    assert!(matches!(read(scorer, &mut text, &[], &[]), Err(EngineError::Empty(_))));
+    assert!(matches!(read(scorer, &mut text, &[1], &[2, 3]), Err(EngineError::MoreTargets { .. })));
+    assert!(matches!(read(scorer, &mut text, &[101], &[]), Err(EngineError::Token { .. })));
+    assert!(matches!(read(scorer, &mut text, &[1, 2, 3], &[]), Err(EngineError::TextTooLong { .. })));
+    assert_eq!(read(scorer, &mut foreign, &[1], &[]), Err(EngineError::ForeignText));
+    assert!(matches!(scorer.branch(&text, 1, 2).err(), Some(EngineError::TextTooLong { .. })));
+    assert_eq!(scorer.read(&mut [], true), Ok(Vec::new()));
+    assert_eq!(read(scorer, &mut text, &[1, 2], &[3]).unwrap()[0].len(), 1);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The block authority: state, queue and store together. Synchronous; time comes from the caller.
 
 use crate::rules::explain::explain;
+use crate::service::counts::Counts;
 use crate::service::mempool::Mempool;
+#[cfg(feature = "server")]
+use crate::service::mempool::Pool;
 use crate::service::store::{BlockRecord, Opened, Store, StoreError};
 use crate::state::State;
 use crate::transition::{Applied, BlockInput, apply_included, apply_verified};
 use crate::{Profile, service::view};
+use parity_scale_codec::Encode;
 use std::path::Path;
 use templar_base::{BlockNumber, Netuid, PublicKey, Rao, TransactionHash, Uid};
 use templar_chain::{
@@ -27,6 +31,7 @@ pub struct Ledger {
     store: Store,
     mempool: Mempool,
     signer: AuthoritySigner,
+    counts: Counts,
 }
 
 impl Ledger {
@@ -60,7 +65,7 @@ impl Ledger {
         let Opened { store, state, head, secret } = opened;
         let secret = secret.ok_or_else(|| StoreError::Replica(store.path().to_owned()))?;
         let signer = AuthoritySigner::new(&secret, &state.genesis_hash());
-        Ok(Self { state, head, store, mempool: Mempool::default(), signer })
+        Ok(Self { state, head, store, mempool: Mempool::default(), signer, counts: Counts::default() })
     }
 
     /// The same ledger, except that blocks reach the disk only now and then: a kill loses the newest. For ledgers that
@@ -108,6 +113,7 @@ impl Ledger {
             return Ok((hash, false));
         }
         let inserted = self.mempool.insert(&self.state, transaction, &head);
+        self.counts.came(&inserted);
         Ok((hash, inserted.map_err(|reason| ChainError::NotQueued { reason })?))
     }
 
@@ -115,6 +121,14 @@ impl Ledger {
     ///
     /// Where the store fails, the ledger stands where it stood before, except that the queue is gone.
     pub fn make_block(&mut self, time_ms: u64) -> Result<BlockHeader, StoreError> {
+        let made = self.make_next(time_ms);
+        if made.is_err() {
+            self.counts.failed();
+        }
+        made
+    }
+
+    fn make_next(&mut self, time_ms: u64) -> Result<BlockHeader, StoreError> {
         // The queue has checked these signatures.
         let (verified, transactions) = self.mempool.take_block(&self.state).into_iter().unzip();
         let Some((input, mut header)) = self.next_header(time_ms, transactions) else {
@@ -131,6 +145,7 @@ impl Ledger {
         if let Err(error) = self.store.commit(record(&signed, &applied, &self.state)) {
             return Err(self.recover(error));
         }
+        self.counts.made(signed.block.encoded_size(), &applied.receipts);
         self.head = SignedHeader { header: signed.block.header, certificate: signed.certificate };
         Ok(self.head())
     }
@@ -307,6 +322,29 @@ impl Ledger {
     pub(crate) fn check_netuid(&self, given: Netuid) -> Result<(), ChainError> {
         let here = self.state.profile().netuid;
         if given == here { Ok(()) } else { Err(ChainError::NoSuchSubnet { given, here }) }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Ledger {
+    /// What it has done since it was opened.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What waits for a block.
+    pub(crate) fn pool(&self) -> Pool {
+        self.mempool.pool()
+    }
+
+    /// The oldest block that is kept.
+    pub(crate) fn oldest(&self) -> Result<BlockNumber, StoreError> {
+        self.store.oldest()
+    }
+
+    /// Bytes of its file; none in memory.
+    pub(crate) fn store_bytes(&self) -> Option<u64> {
+        std::fs::metadata(self.store.path()).ok().map(|file| file.len())
     }
 }
 

@@ -40,6 +40,16 @@ pub(crate) struct Mempool {
     next_arrival: u64,
 }
 
+/// How many transactions wait and how many bytes they have.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pool {
+    /// In the lane.
+    pub lane: (usize, u64),
+    /// All others.
+    pub paying: (usize, u64),
+}
+
 /// A block as it fills.
 struct Filling {
     room: Load,
@@ -61,6 +71,13 @@ impl Mempool {
     /// Whether the transaction waits.
     pub fn contains(&self, transaction: &Transaction, hash: &TransactionHash) -> bool {
         self.waiting.get(&(transaction.signer, transaction.nonce)).is_some_and(|waiting| waiting.hash == *hash)
+    }
+
+    /// What waits.
+    #[cfg(feature = "server")]
+    pub fn pool(&self) -> Pool {
+        let in_lane = self.waiting.values().filter(|waiting| waiting.fee.is_none()).map(|waiting| waiting.load.bytes);
+        Pool { lane: (in_lane.clone().count(), in_lane.sum()), paying: (self.arrivals.len(), self.paying_bytes) }
     }
 
     fn of_account(&self, key: &PublicKey) -> impl Iterator<Item = &Waiting> {

@@ -2,9 +2,12 @@
 
 mod limits;
 mod methods;
+mod metrics;
 mod refusal;
+mod requests;
 
 pub use limits::ClientLimits;
+pub use metrics::LedgerMetrics;
 
 use crate::service::authority::Ledger;
 use crate::service::local::LocalChain;
@@ -15,6 +18,7 @@ use jsonrpsee::server::{
 };
 use limits::{Clients, Limited, Place};
 use methods::LedgerMethods;
+use requests::Requests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -120,6 +124,7 @@ pub struct LedgerHandle {
     server: ServerHandle,
     stop: watch::Sender<bool>,
     timer: Option<JoinHandle<()>>,
+    metrics: LedgerMetrics,
 }
 
 impl LedgerServer {
@@ -149,13 +154,17 @@ impl LedgerServer {
         let address = listener.local_addr().map_err(bind)?;
         let (stop_handle, server) = stop_channel();
         let clients = Clients::new(options.limits, options.max_connections);
-        let methods = LedgerMethods(chain.clone()).into_rpc().into();
-        let serving = Serving { config, methods, clients, timeouts: options.timeouts, stop: stop_handle };
+        let methods: Methods = LedgerMethods(chain.clone()).into_rpc().into();
+        let requests = Arc::new(Requests::to(methods.method_names()));
+        let metrics =
+            LedgerMetrics { chain: chain.clone(), clients: Arc::clone(&clients), requests: Arc::clone(&requests) };
+        let timeouts = options.timeouts;
+        let serving = Serving { config, methods, clients, requests, timeouts, stop: stop_handle };
         tokio::spawn(serving.accept(listener));
         let (stop, stopped) = watch::channel(false);
         let timer = options.makes_blocks.then(|| tokio::spawn(make_blocks(chain, stopped)));
         tracing::info!(%address, "ledger serves");
-        Ok(LedgerHandle { address, server, stop, timer })
+        Ok(LedgerHandle { address, server, stop, timer, metrics })
     }
 }
 
@@ -170,8 +179,13 @@ impl LedgerHandle {
         format!("ws://{}", self.address)
     }
 
+    /// The server's metrics, for as long as it runs.
+    pub fn metrics(&self) -> LedgerMetrics {
+        self.metrics.clone()
+    }
+
     /// Finishes the block at hand, closes all connections, and returns when nothing runs any more and the folder is
-    /// free, unless somebody else still holds the chain.
+    /// free, unless somebody else still holds the chain or its metrics.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if let Some(timer) = self.timer.take() {
@@ -195,6 +209,7 @@ struct Serving {
     config: ServerConfig,
     methods: Methods,
     clients: Arc<Clients>,
+    requests: Arc<Requests>,
     timeouts: ConnectionTimeouts,
     stop: StopHandle,
 }
@@ -227,8 +242,11 @@ impl Serving {
         // Requests and answers are small, and each waits for the other.
         let _ = socket.set_nodelay(true);
         let (place, connected_at) = (Arc::new(place), Instant::now());
-        let held = Arc::clone(&place);
-        let limited = RpcServiceBuilder::new().layer_fn(move |service| Limited { service, place: Arc::clone(&held) });
+        let (held, counted) = (Arc::clone(&place), self.requests);
+        let limited = RpcServiceBuilder::new().layer_fn(move |service| {
+            let (place, requests) = (Arc::clone(&held), Arc::clone(&counted));
+            Limited { service, place, requests }
+        });
         let builder = Server::builder().set_config(self.config).to_service_builder().set_rpc_middleware(limited);
         let service = builder.build(self.methods, self.stop.clone());
         // What has become a WebSocket is served elsewhere, and is pinged there.

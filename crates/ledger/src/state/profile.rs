@@ -153,6 +153,18 @@ impl Profile {
         Self { authority_key: AuthorityKey::of_seed(secret), ..self }
     }
 
+    /// The same rules, where these keys too begin with the balance that [`Profile::local`] gives; those that have one
+    /// keep it.
+    pub fn with_funds(mut self, keys: &[PublicKey]) -> Self {
+        let funded = Self::local(self.owner, keys).initial_balances;
+        for (key, balance) in funded.into_iter().filter(|(key, _)| keys.contains(key)) {
+            if self.initial_balances.iter().all(|(known, _)| *known != key) {
+                self.initial_balances.push((key, balance));
+            }
+        }
+        self
+    }
+
     /// Checks the bounds that the rules rely on.
     pub fn check(&self) -> Result<(), ProfileError> {
         let price = &self.registration_price;

@@ -4,5 +4,6 @@ mod connections;
 mod contract;
 mod follower;
 mod liars;
+mod metrics;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,6 +2,7 @@
 
 use super::token::{Consent, HotkeyChoice, Query, Shared, coldkey_address, connect, explained, submit};
 use crate::config::{Config, Setting, WalletFlags};
+use crate::failure::Advise;
 use crate::output::Output;
 use crate::{interrupt, keys};
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use templar_base::{Alpha, Netuid, PublicKey};
 use templar_chain::access::{Access as _, AccessAccountView, AccessCall};
 use templar_chain::{Call, RpcChain};
 use templar_gateway::{KeyHash, RemoteGateway, new_key};
-use templar_screen::access;
+use templar_screen::{access, check_output};
 
 /// Prepay for the trained model and for compute with the subnet's token, for a key at a gateway.
 ///
@@ -267,6 +268,7 @@ impl Holder {
     fn put(self, config: Config, api_key: String, revoked: bool) -> anyhow::Result<()> {
         let mut config = config.with(&self.wallet);
         config.set(Setting::Hotkey, "--hotkey", self.hotkey.as_ref());
+        check_output().advise("print to a terminal or into a file: the key is shown once")?;
         let gateway = RemoteGateway::at(&self.gateway)?;
         let account = if self.hotkey.is_some() { keys::hotkey(&config)? } else { keys::coldkey(&config)? };
         let hash = KeyHash::of(&api_key);

@@ -3,13 +3,14 @@
 use crate::config::{Config, DataFlag, Setting, listen};
 use crate::failure::Advise;
 use crate::interrupt;
+use crate::metrics::{self, MetricsFlag};
 use crate::output::{Output, print};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 use templar_bucket::{BucketLocation, BucketServer, KeyRing, ServerError, ServerOptions, WriteKey};
-use templar_screen::table;
+use templar_screen::{check_output, table};
 
 /// Run an S3-compatible bucket server over a folder.
 ///
@@ -45,6 +46,8 @@ struct Run {
     /// Address to listen on, 127.0.0.1:9000 by default; port 0 takes a free one [setting: bucket_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    #[command(flatten)]
+    metrics: MetricsFlag,
     #[command(flatten)]
     keys: KeysFile,
     #[command(flatten)]
@@ -137,7 +140,7 @@ impl Run {
         let folder = config.data_folder().join("bucket");
         let keys_file = self.keys.path(&config);
         let keys = KeyRing::from_file(&keys_file)?;
-        let output = self.output;
+        let (output, metrics) = (self.output, self.metrics.bind()?);
         let gigabytes: u64 = config.parsed(Setting::BucketQuota)?;
         let max_bucket_bytes = gigabytes.saturating_mul(1_000_000_000);
         let options = ServerOptions { max_bucket_bytes, ..ServerOptions::default() };
@@ -152,6 +155,8 @@ impl Run {
                     (paint.bold(&url), folder.display(), keys_file.display(), paint.dim(hint));
                 format!("bucket   {url}\nfolder   {folder}\nkeys     {keys}\n\n{hint}")
             })?;
+            let own = server.metrics();
+            let _served = metrics::serve(metrics, output, move || own.text())?;
             asked_to_stop.await;
             server.shutdown().await;
             if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
@@ -167,6 +172,7 @@ impl Add {
             None => format!("http://{}", listen(&config, Setting::BucketListen)?),
         };
         let location = BucketLocation::s3(&self.bucket, &endpoint, None)?;
+        check_output().advise("print to a terminal or into a file: the secret is shown once")?;
         let mut secret = [0; 20];
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
         let access_key = self.access_key.unwrap_or_else(|| self.bucket.clone());

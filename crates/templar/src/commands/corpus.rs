@@ -66,7 +66,7 @@ struct Build {
     #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=50))]
     held_out: u32,
     /// Seed of the choice of the part that is kept back
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true, value_parser = bounds::seed)]
     seed: u64,
     #[command(flatten)]
     output: Output,

@@ -3,6 +3,7 @@
 use super::checkpoint::Shared;
 use crate::config::{Config, HotkeyFlag, ThreadsFlag, WalletFlags};
 use crate::failure::{Advise, Usage};
+use crate::metrics::{self, MetricsFlag};
 use crate::{interrupt, keys, role};
 use anyhow::Context;
 use clap::Args;
@@ -41,6 +42,8 @@ pub struct Gateway {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<Origin>,
     #[command(flatten)]
+    metrics: MetricsFlag,
+    #[command(flatten)]
     shared: Shared,
     #[command(flatten)]
     wallet: WalletFlags,
@@ -62,6 +65,7 @@ impl Gateway {
         Folder::new(&folder).create()?;
         let lock = Folder::new(&folder).lock("lock");
         let _lock = lock.advise("stop the gateway that runs there, or name another folder with --data")?;
+        let metrics = self.metrics.bind()?;
         let model = self.model.as_ref().map(|path| Served::open(path, Identity::of_folder(path), threads));
         let model = model.transpose().context("cannot serve the model")?;
         interrupt::runtime(4)?.block_on(async {
@@ -86,7 +90,10 @@ impl Gateway {
             if !config.is_quiet {
                 say(&format!("listening on {address}; Ctrl-C stops it"));
             }
-            operation.run(|serving| self.tell(serving), asked_to_stop).await.map_err(Into::into)
+            let running = operation.start().await?;
+            let own = running.metrics();
+            let _served = metrics::serve(metrics, self.shared.output, move || own.text())?;
+            running.run(|serving| self.tell(serving), asked_to_stop).await.map_err(Into::into)
         })
     }
 

@@ -7,6 +7,7 @@ mod follow;
 use crate::config::{Config, DataFlag, GenesisFlags, Setting, WalletFlags, listen};
 use crate::failure::{Advise, Usage};
 use crate::interrupt;
+use crate::metrics::{self, MetricsFlag};
 use crate::output::{Output, print};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use templar_base::{Keypair, PublicKey};
+use templar_dashboard::MetricsOutlet;
 use templar_ledger::{Ledger as Authority, LedgerServer, Profile, ServerOptions, StoreError};
 use templar_screen::ledger::Opened;
 use templar_wallet::Wallet;
@@ -51,6 +53,8 @@ struct Run {
     /// Address to listen on, 127.0.0.1:9944 by default; port 0 for a free one [setting: ledger_listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    #[command(flatten)]
+    metrics: MetricsFlag,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -118,7 +122,8 @@ impl Run {
         let listen = listen(&config, Setting::LedgerListen)?;
         let folder = config.ledger_folder();
         let ledger = self.open(&config, &folder)?;
-        interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, self.output))
+        let metrics = self.metrics.bind()?;
+        interrupt::runtime(2)?.block_on(serve(ledger, listen, &folder, metrics, self.output))
     }
 
     /// The ledger in the folder, or a new one. A given profile must be that of an existing ledger.
@@ -166,13 +171,7 @@ fn read_profile(flags: &GenesisFlags, path: &Path) -> anyhow::Result<Profile> {
         return Err(Usage(what.to_owned()).into());
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
-    let mut profile: Profile = serde_json::from_str(&text).with_context(what)?;
-    let funded = Profile::local(profile.owner, &flags.fund).initial_balances;
-    for (key, balance) in funded.into_iter().filter(|(key, _)| flags.fund.contains(key)) {
-        if profile.initial_balances.iter().all(|(known, _)| *known != key) {
-            profile.initial_balances.push((key, balance));
-        }
-    }
+    let profile = serde_json::from_str::<Profile>(&text).with_context(what)?.with_funds(&flags.fund);
     profile.check().with_context(what)?;
     Ok(profile)
 }
@@ -190,7 +189,13 @@ fn owner(flags: &GenesisFlags, config: &Config) -> anyhow::Result<PublicKey> {
         .advise("create a wallet with `templar wallet new`, name an address with --owner, or use --development")
 }
 
-async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Output) -> anyhow::Result<()> {
+async fn serve(
+    ledger: Authority,
+    listen: SocketAddr,
+    folder: &Path,
+    metrics: Option<MetricsOutlet>,
+    output: Output,
+) -> anyhow::Result<()> {
     let profile = ledger.state().profile().clone();
     let (genesis, head) = (ledger.state().genesis_hash(), ledger.head());
     let asked_to_stop = interrupt::asked_to_stop()?;
@@ -198,7 +203,10 @@ async fn serve(ledger: Authority, listen: SocketAddr, folder: &Path, output: Out
     let opened =
         Opened { url: server.url().to_owned(), genesis, profile, head: head.number, folder: folder.to_owned() };
     output.event(&opened.facts(), |paint| opened.text(paint))?;
+    let own = server.metrics();
+    let served = metrics::serve(metrics, output, move || own.text())?;
     asked_to_stop.await;
+    drop(served);
     server.shutdown().await;
     if output.is_json() { print(r#"{"event":"stopped"}"#) } else { print("stopped") }
 }

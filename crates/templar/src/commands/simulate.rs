@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
-use templar_screen::say;
+use templar_screen::{bounds, say};
 use templar_simulator::{
     ASSUMPTIONS, ATTACK_HEADS, AttackOptions, Row, check, run_attacks, scale, scale_text, simulate,
 };
@@ -37,7 +37,7 @@ enum Action {
         /// The scenario file
         file: PathBuf,
         /// Seed, instead of the scenario's
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = bounds::seed)]
         seed: Option<u64>,
         #[command(flatten)]
         output: Output,

@@ -8,7 +8,6 @@ use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::json;
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ use templar_localnet::{
 };
 use templar_screen::corpus::show_build;
 use templar_screen::corpus::source_remark;
-use templar_screen::{Key, Progress, Screen, bounds, is_colour_wanted, network, printable};
+use templar_screen::{Key, Progress, Screen, bounds, network, printable};
 
 /// How often processes and journals are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -233,7 +232,7 @@ impl Up {
     ) -> Result<Option<Dashboard>, SetupError> {
         let start = || start_gateway(folder, network, page.as_ref(), children);
         let gateway = self.gateway.then(start).transpose()?;
-        network.serve(page, gateway)
+        network.serve(folder, page, gateway)
     }
 
     async fn watch(
@@ -269,7 +268,7 @@ impl Up {
                 print(&format!("others join with: templar run join '{address}'"))?;
             }
         }
-        let mut screen = open_screen(output, self.plain)?;
+        let mut screen = Screen::open_where_possible(!output.is_json() && !self.plain);
         let stop = interrupt::asked_to_stop()?;
         tokio::pin!(stop);
         let mut view;
@@ -319,20 +318,5 @@ impl Up {
         drop(screen);
         let summary = tally.summary(&watch.seen_losses(), watch.null_reasons(), &view);
         output.event(&summary, |paint| format!("{}\n{}", network::summary(paint, &summary), network::NEXT))
-    }
-}
-
-/// The screen, where there is a terminal for it and no lines were asked for.
-pub(super) fn open_screen(output: Output, is_plain: bool) -> anyhow::Result<Option<Screen>> {
-    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    if output.is_json() || is_plain || !is_terminal {
-        return Ok(None);
-    }
-    match Screen::open(is_colour_wanted(true)) {
-        Ok(screen) => Ok(Some(screen)),
-        Err(error) => {
-            print(&format!("printing lines without a screen: {:#}", anyhow::Error::from(error)))?;
-            Ok(None)
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use templar_screen::{facts_table, wallets};
+use templar_screen::{check_output, facts_table, is_output_lost, wallets};
 use templar_wallet::{KeyName, Overwrite, PasswordCost, SecretSource, Wallet as Files, publicly_known};
 use zeroize::Zeroizing;
 
@@ -173,6 +173,7 @@ impl New {
             }
             wallet.check_free(KeyName::Hotkey(hotkey), None).advise("choose another name with --hotkey")?;
         }
+        check_output().advise("print to a terminal or into a file: the phrases are shown once")?;
         let password = if self.hotkey_only || self.no_password { None } else { keys::new_password()? };
         let with_coldkey = (!self.hotkey_only).then(|| with_cost(password.as_ref()));
         let made = wallet.generate(with_coldkey, hotkey, overwrite(self.overwrite))?;
@@ -182,7 +183,11 @@ impl New {
         let mut facts: Map<String, Value> = facts.collect();
         facts.insert("wallet".to_owned(), json!(config.wallet()));
         facts.insert("kept".to_owned(), json!(made.kept));
-        self.output.facts(&facts, |paint| wallets::generated(paint, &made))
+        self.output.facts(&facts, |paint| wallets::generated(paint, &made))?;
+        match is_output_lost() {
+            true => Err(anyhow::anyhow!(wallets::unseen(&made))).advise("see them with `templar wallet export`"),
+            false => Ok(()),
+        }
     }
 }
 

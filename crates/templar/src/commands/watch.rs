@@ -1,7 +1,7 @@
 //! `templar watch`.
 
 use super::checkpoint::Shared;
-use super::up::{open_screen, setup_advice};
+use super::up::setup_advice;
 use crate::config::Config;
 use crate::failure::{Advise, advice};
 use crate::interrupt;
@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::json;
 use std::time::Duration;
 use templar_localnet::{Follow, NotWatched};
-use templar_screen::{Key, network};
+use templar_screen::{Key, Screen, network};
 
 /// How often the network is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ impl Watch {
             let watching = json!({"event": "watching", "run": run});
             output.event(&watching, |_| format!("run {}", run.short()))?;
             let remarks = [format!("run {}", run.short())];
-            let mut screen = open_screen(output, self.plain)?;
+            let mut screen = Screen::open_where_possible(!output.is_json() && !self.plain);
             loop {
                 let news = follow.news().await;
                 let view = follow.view(&remarks);

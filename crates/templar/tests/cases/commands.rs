@@ -318,6 +318,22 @@ fn sizes_and_counts_have_bounds() {
         let told = place.failure(2, arguments);
         assert!(told.contains("..") || told.contains("1 to"), "{arguments:?}: {told}");
     }
+    // Bug: these were answered with the words of the parser.
+    for arguments in [
+        &["corpus", "build", "--synthetic", "60000", "--out", "c"][..],
+        &["model", "generate", "m"],
+        &["model", "train", "--out", "n"],
+        &["simulate", "run", "scenario.toml"],
+    ] {
+        for seed in ["-1", "1.5", "x", "18446744073709551616"] {
+            let told = place.failure(2, &[arguments, &["--seed", seed]].concat());
+            assert!(told.contains("a seed is a whole number from 0 to 18446744073709551615"), "{arguments:?}: {told}");
+        }
+    }
+    for threads in ["0", "-1", "none"] {
+        let told = place.failure(2, &["model", "generate", "m", "--threads", threads]);
+        assert!(told.contains("`threads` is") && told.contains("take 1 to"), "{told}");
+    }
     // What the model decides is refused before a text is read.
     let missing = place.path("missing.txt");
     let text = ["--text", text(&missing)];

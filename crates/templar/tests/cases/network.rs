@@ -1,9 +1,10 @@
 //! Local networks: what was asked for, what is there, what is damaged.
 
-use crate::program::{Place, Running, http, text};
+use crate::program::{Place, Running, fetch_text, http, succeeded, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use templar_testing::samples_of;
 
 /// The smallest network: two nodes, the shortest windows.
 const SMALL: [&str; 8] = ["--text", "synthetic", "--miners", "1", "--validators", "1", "--window-seconds", "8"];
@@ -227,7 +228,26 @@ fn a_run_is_joined_by_one_address_and_checked_by_hash() {
     assert!(error.contains("it is run"), "{error}");
     let error = place.failure(2, &["run", "join", "nonsense", "--data", text(&guest)]);
     assert!(error.contains("http://192.168.1.5:9000"), "{error}");
+
+    // Who has joined is a stranger to the network, without wallet and bucket: it serves the model as soon as there is one.
+    let named = ["genesis", "ledger"].map(|name| joined[name].as_str().unwrap());
+    let of_run = ["--genesis", named[0], "--ledger", named[1], "--data", text(&guest), "--json"];
+    let mut gateway = place.start(&[&["gateway", "--open", "--listen", "127.0.0.1:0"][..], &of_run].concat());
+    let serving = gateway.wait_for(|event| event["event"] == "serving");
+    let (base, model) = (serving["address"].as_str().unwrap(), &serving["model"]);
+    let question = [serde_json::json!({"role": "user", "content": "Who is Anna?"})];
+    let asked = serde_json::json!({"model": model, "messages": question, "max_tokens": 5, "seed": 1});
+    let (status, answer) = http(base, "/chat/completions", "none", Some(&asked));
+    assert_eq!((status, &answer["choices"][0]["message"]["role"]), (200, &"assistant".into()), "{answer}");
+    assert!(answer["usage"]["completion_tokens"].as_u64() > Some(0), "{answer}");
+    gateway.interrupt();
+    // And it fetches the same model, to talk with when the network is gone.
+    let fetched = place.json(&[&["checkpoint", "fetch", "--out", "trained"][..], &of_run].concat());
+    assert!(fetched["window"].as_u64() >= serving["window"].as_u64(), "{fetched} {serving}");
     running.interrupt();
+    let chat = ["model", "chat", "trained", "--data", text(&guest), "--max-tokens", "8", "--seed", "1"];
+    let said = succeeded(place.run_with(&chat, "Anna is\n"));
+    assert!(!said.trim().is_empty(), "the model says nothing");
 }
 
 #[test]
@@ -236,6 +256,7 @@ fn the_gateway_of_a_network_answers_with_its_first_checkpoint_and_ends_with_it()
     let data = place.path("net");
     let start: Vec<&str> = SMALL.iter().copied().chain(["--gateway", "--json", "--data", text(&data)]).collect();
     let mut running = place.start(&[&["up"][..], &start].concat());
+    let started = running.wait_for(|event| event["event"] == "started");
     let gateway = running.wait_for(|event| event["event"] == "gateway");
     assert_eq!(gateway["window"].as_u64().map(|window| window % 5), Some(0), "{gateway}");
     let address = gateway["address"].as_str().unwrap();
@@ -245,6 +266,29 @@ fn the_gateway_of_a_network_answers_with_its_first_checkpoint_and_ends_with_it()
     let (status, answer) = http(address, "/completions", "any", Some(&asked));
     assert_eq!(status, 200, "{answer}");
     assert!(answer["system_fingerprint"].as_str().unwrap().contains("-window-"), "{answer}");
+    // One scrape of the page shows all of it.
+    let page = format!("{}metrics", started["dashboard"].as_str().unwrap());
+    let wanted = [
+        "templar_run_info{",
+        "templar_ledger_blocks_total{process=\"ledger\"}",
+        "templar_bucket_objects{process=\"bucket\"}",
+        "templar_gateway_requests_total{process=\"gateway\",operation=\"completion\",outcome=\"answered\"}",
+        "templar_node_sealed_payloads_total{process=\"miner-0\"}",
+        "templar_node_judged_windows_total{process=\"validator-0\"}",
+    ];
+    let mut metrics = BTreeMap::new();
+    // Files are written every two seconds.
+    for _ in 0..100 {
+        metrics = samples_of(&fetch_text(&page));
+        if wanted.iter().all(|name| metrics.keys().any(|own| own.starts_with(name))) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    for name in wanted {
+        assert!(metrics.keys().any(|own| own.starts_with(name)), "{name} in {metrics:#?}");
+    }
+    assert_eq!(metrics["templar_node_info{process=\"miner-0\",role=\"miner\",uid=\"0\"}"], 1.0, "{metrics:#?}");
     assert_eq!(running.interrupt().0, Some(0));
     let host = address.trim_start_matches("http://").trim_end_matches("/v1");
     assert!(std::net::TcpStream::connect(host).is_err(), "the gateway outlives its network");

@@ -1,6 +1,7 @@
 //! The ledger, the bucket server, and the doctor who looks at both.
 
-use crate::program::Place;
+use crate::program::{Place, fetch_text, text};
+use templar_testing::samples_of;
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -51,6 +52,36 @@ fn drop_after_event(mut running: crate::program::Running) {
 }
 
 #[test]
+fn services_give_their_metrics_at_an_address_or_in_a_file() {
+    let place = Place::new();
+    let mut ledger = place.start(&["ledger", "--development", "--listen", ANY, "--json", "--metrics", ANY]);
+    let url = ledger.wait_for(|event| event["event"] == "metrics")["url"].as_str().unwrap().to_owned();
+    let metrics = samples_of(&fetch_text(&url));
+    assert!(metrics.contains_key("templar_ledger_block") && metrics["templar_ledger_store_bytes"] > 0.0, "{metrics:?}");
+    let file = place.path("bucket.prom");
+    let at = format!("file:{}", text(&file));
+    let mut bucket = place.start(&["bucket", "--listen", ANY, "--json", "--metrics", &at]);
+    assert_eq!(bucket.wait_for(|event| event["event"] == "metrics")["url"], at);
+    let read = || samples_of(&std::fs::read_to_string(&file).unwrap_or_default());
+    while !read().contains_key("templar_bucket_objects") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let (code, _) = bucket.interrupt();
+    assert!(code == Some(0) && !file.exists(), "the file ends with its process");
+    // A place that cannot be had is known before anything is started.
+    let other = ["--development", "--data", "other", "--listen", ANY];
+    for (wrong, code, part) in [
+        ("file:nowhere/ledger.prom", 1, "nowhere/ledger.prom"),
+        (url.trim_start_matches("http://").trim_end_matches("/metrics"), 1, "in use"),
+        ("metrics.prom", 2, "127.0.0.1:9000"),
+        ("file:", 2, "file:metrics.prom"),
+    ] {
+        let error = place.failure(code, &[&["ledger"][..], &other, &["--metrics", wrong]].concat());
+        assert!(error.contains(part), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn the_doctor_finds_a_whole_network_well() {
     let place = Place::new();
     let mut ledger = place.start(&["ledger", "--development", "--listen", ANY, "--json"]);
@@ -85,6 +116,9 @@ fn the_doctor_says_what_to_do_about_a_missing_ledger_and_a_wrong_key() {
     let endpoint = bucket.event()["url"].as_str().unwrap().to_owned();
     place.write("templar.toml", format!("bucket = 's3://miner-1?endpoint={endpoint}'\nbucket_access_key = 'nobody'\nbucket_secret_key = 'nothing-at-all'\n"));
     let output = place.run(&["doctor", "--ledger", "ws://127.0.0.1:1", "--data", "/proc/templar"]);
+    // Bug: without a terminal a stage was named only ten seconds after the last line.
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("checking the disk\n") && told.contains("asking the bucket\n"), "{told}");
     let report = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{report}");
     for part in

@@ -42,6 +42,49 @@ fn a_secret_is_exported_only_on_demand() {
     succeeded(place.run_with(&[&import[..], &["--overwrite"]].concat(), "//Bob\n"));
 }
 
+/// Bug: with a standard output that was closed, the keys were made and nobody had seen their phrases.
+#[cfg(unix)]
+#[test]
+fn a_phrase_that_nobody_would_see_is_not_made() {
+    let place = Place::new();
+    let new = ["wallet", "new", "--no-password", "--wallet", "w"];
+    let wallets = place.path("home/.bittensor/wallets");
+    let refused = |output: std::process::Output, part: &str| {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && stderr.contains(part), "{}: {stderr}", output.status);
+        assert!(!wallets.join("w").exists(), "a key was made: {stderr}");
+    };
+    let to_nobody = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        place.templar(arguments).stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap()
+    };
+    refused(to_nobody(&new), "the reader of standard output has gone");
+    let words = format!("exec \"$0\" {} >&-", new.join(" "));
+    let mut closed = std::process::Command::new("sh");
+    closed
+        .args(["-c", &words, env!("CARGO_BIN_EXE_templar")])
+        .current_dir(place.path("."))
+        .env("HOME", place.path("home"));
+    refused(closed.output().unwrap(), "standard output is closed");
+    refused(to_nobody(&["bucket", "key", "add", "bucket-1", "--keys", "keys.json"]), "standard output has gone");
+    assert!(!place.path("keys.json").exists(), "a write key was made");
+    // What is thrown away on purpose is the caller's choice; a disk that is full shows only when it is written to.
+    place.templar(&new).stdout(std::process::Stdio::null()).status().unwrap();
+    assert!(wallets.join("w").exists());
+    #[cfg(target_os = "linux")]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let other = ["wallet", "new", "--no-password", "--wallet", "other"];
+        let output = place.templar(&other).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        for part in ["phrases were not shown", "other/coldkey", "other/hotkeys/default", "templar wallet export"] {
+            assert!(stderr.contains(part), "{part} in {stderr}");
+        }
+    }
+}
+
 #[test]
 fn mistakes_with_keys_are_named_without_the_secret() {
     let place = Place::new();

@@ -108,6 +108,18 @@ pub fn http(base: &str, path: &str, key: &str, body: Option<&serde_json::Value>)
     (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
+/// The text at an address, such as that of metrics.
+pub fn fetch_text(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{url}: {answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
 /// How long a process may be silent while it is waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
 

@@ -13,12 +13,13 @@
 //! take all the rest and keep no node out.
 
 use super::refusal::refuse;
+use super::requests::Requests;
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT};
 use jsonrpsee::server::MethodResponse;
 use jsonrpsee::types::Id;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use templar_base::PublicKey;
@@ -120,6 +121,19 @@ pub(super) struct Clients {
     limits: ClientLimits,
     max_connections: u32,
     connected: Mutex<Connected>,
+    rejected: AtomicU64,
+}
+
+/// How many are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crowd {
+    pub connections: u32,
+    /// Those from networks that no registered key vouches for.
+    pub strangers: u32,
+    /// Networks with connections, this machine aside.
+    pub networks: usize,
+    /// Connections for which there was no place, since the start.
+    pub rejected: u64,
 }
 
 #[derive(Debug, Default)]
@@ -184,7 +198,7 @@ impl Place {
 
 impl Clients {
     pub fn new(limits: ClientLimits, max_connections: u32) -> Arc<Self> {
-        Arc::new(Self { limits, max_connections, connected: Mutex::default() })
+        Arc::new(Self { limits, max_connections, connected: Mutex::default(), rejected: AtomicU64::new(0) })
     }
 
     /// Connections that strangers may hold together.
@@ -193,8 +207,24 @@ impl Clients {
         self.max_connections.saturating_sub(u32::try_from(reserved).unwrap_or(u32::MAX))
     }
 
+    /// How many are connected.
+    pub fn crowd(&self) -> Crowd {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let Connected { connections, strangers, .. } = *connected;
+        let (networks, rejected) = (connected.by_address.len(), self.rejected.load(Ordering::Relaxed));
+        Crowd { connections, strangers: strangers.min(connections), networks, rejected }
+    }
+
     /// A place for a connection from `address`; none where there are too many.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Place> {
+        let place = self.find_place(address, now);
+        if place.is_none() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        place
+    }
+
+    fn find_place(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Place> {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if connected.connections >= self.max_connections {
             return None;
@@ -243,6 +273,7 @@ pub(super) struct Limited<S> {
     pub service: S,
     /// Held as long as anything of the connection lives: after an upgrade to WebSocket that is this service alone.
     pub place: Arc<Place>,
+    pub requests: Arc<Requests>,
 }
 
 impl<S> RpcServiceT for Limited<S>
@@ -262,20 +293,27 @@ where
 
     fn call<'a>(&self, mut request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
+        let requests = Arc::clone(&self.requests);
         self.place.ask(Instant::now());
         request.extensions_mut().insert(Arc::clone(&self.place));
         async move {
+            let method = requests.name_of(&request.method);
             if let Err(error) = client.take(Instant::now(), price_of(&request.method)) {
+                requests.count(method, "limited");
                 return MethodResponse::error(request.id, refuse(error));
             }
             let answer = service.call(request).await;
-            client.pay_for_answer(Instant::now(), answer.as_json().get().len());
+            requests.count(method, if answer.is_success() { "answered" } else { "failed" });
+            let bytes = answer.as_json().get().len();
+            requests.sent(bytes);
+            client.pay_for_answer(Instant::now(), bytes);
             answer
         }
     }
 
     fn batch<'a>(&self, mut requests: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let (service, client) = (self.service.clone(), Arc::clone(&self.place.client));
+        let counted = Arc::clone(&self.requests);
         self.place.ask(Instant::now());
         for entry in requests.iter_mut() {
             if let Ok(BatchEntry::Call(request)) = entry {
@@ -287,11 +325,22 @@ where
                 Ok(BatchEntry::Call(call)) => price_of(&call.method),
                 _ => 1,
             };
+            let name = |entry: &Result<BatchEntry<'_>, _>| match entry {
+                Ok(BatchEntry::Call(call)) => Some(counted.name_of(&call.method)),
+                _ => None,
+            };
+            let methods: Vec<&'static str> = requests.iter().filter_map(name).collect();
+            let count = |outcome| methods.iter().for_each(|method| counted.count(method, outcome));
             if let Err(error) = client.take(Instant::now(), requests.iter().map(price).sum()) {
+                count("limited");
                 return MethodResponse::error(Id::Null, refuse(error));
             }
             let answer = service.batch(requests).await;
-            client.pay_for_answer(Instant::now(), answer.as_json().get().len());
+            // Which of them failed is in the answer's text only.
+            count("batched");
+            let bytes = answer.as_json().get().len();
+            counted.sent(bytes);
+            client.pay_for_answer(Instant::now(), bytes);
             answer
         }
     }
