@@ -204,6 +204,7 @@ impl Genesis {
         genesis.budget = WindowBudget {
             seal_blocks: 6,
             reveal_blocks: 4,
+            hold_blocks: None,
             judge_blocks: 9,
             open_blocks: 15,
             apply_blocks: 16,
@@ -412,6 +413,15 @@ mod tests {
         assert_ne!(genesis.run_id(), small().run_id());
         let unreachable = ElectorRule { right_votes: 0, within: 512 };
         assert_eq!(Genesis { electors: Some(unreachable), ..small() }.problems()[0].field, "electors.right_votes");
+    }
+
+    #[test]
+    fn a_document_without_a_deadline_for_what_is_held_is_the_one_of_before() {
+        assert!(!small().to_json().contains("hold_blocks"));
+        let mut genesis = small();
+        genesis.budget.hold_blocks = Some(6);
+        assert_eq!(Genesis::from_json(genesis.to_json().as_bytes()).unwrap(), genesis);
+        assert_ne!(genesis.run_id(), small().run_id());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Topic {
     Applied,
     /// The hash of a validator's vote, before anybody may open one; index is the window. Write-once.
     VoteSeal,
+    /// Which payloads of a window's pool a validator holds; index is the window. Write-once.
+    Held,
 }
 
 /// One request to the ledger.

@@ -18,6 +18,9 @@ pub enum Rejection {
     /// The sealed object or its key was not in the miner's bucket in time.
     #[error("the sealed payload or its key was not in the bucket in time")]
     Missing,
+    /// No more than half of the electors' stake held the payload in time: for all judges it is as if it had not come.
+    #[error("no more than half of the electors' stake held the payload in time")]
+    NotHeld,
     /// Object, key and commitment do not fit each other.
     #[error("the sealed payload does not open: {reason}")]
     Unopened {

@@ -2,7 +2,7 @@
 
 use crate::judge::{Entry, Submission, WindowInput};
 use crate::{
-    Contribution, Expectation, MinerVerdict, Ratings, Rejection, Standing, check_payload, find_copies,
+    Contribution, Expectation, LoneChecks, MinerVerdict, Ratings, Rejection, Standing, find_copies,
     repeats::find_repeats,
 };
 use templar_base::{ContentHash, Findings, Mark, Uid};
@@ -40,18 +40,19 @@ impl<'a> Case<'a> {
 
 /// The admission checks: all that needs no model. Cases come by uid.
 pub(crate) fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<Case<'a>> {
+    let lone = LoneChecks {
+        genesis: input.genesis,
+        inner_steps: input.inner_steps,
+        run: input.run,
+        window: input.window,
+        start_state: input.start_state,
+        ratings,
+    };
     let mut cases: Vec<Case<'a>> = input
         .entries
         .iter()
         .map(|entry| {
-            let is_void = ratings.miners.get(&entry.uid).is_some_and(|record| record.is_void);
-            let failure = match &entry.submission {
-                _ if is_void => Some(Rejection::Void),
-                Submission::Rejected(failure) => Some(failure.clone()),
-                Submission::Payload { payload, data_digest, .. } => {
-                    check_payload(payload, &expectation(input, entry.uid, *data_digest, ratings)).err()
-                }
-            };
+            let failure = lone.check(entry).err();
             Case { entry, failure, first: None, second: None, admitted: false, is_harmful: false, is_sure: false }
         })
         .collect();
@@ -62,25 +63,20 @@ pub(crate) fn open_cases<'a>(input: &WindowInput<'a>, ratings: &Ratings) -> Vec<
     cases
 }
 
-fn expectation<'a>(
-    input: &WindowInput<'a>,
-    uid: Uid,
-    data_digest: Option<ContentHash>,
-    ratings: &Ratings,
-) -> Expectation<'a> {
-    let data = &input.genesis.data;
+pub(crate) fn expectation<'a>(lone: &LoneChecks<'a>, uid: Uid, data_digest: Option<ContentHash>) -> Expectation<'a> {
+    let data = &lone.genesis.data;
     Expectation {
-        run: input.run,
-        window: input.window,
+        run: lone.run,
+        window: lone.window,
         uid,
-        start_state: input.start_state,
-        numerics: &input.genesis.numerics,
-        open_numerics: &input.genesis.open_numerics,
+        start_state: lone.start_state,
+        numerics: &lone.genesis.numerics,
+        open_numerics: &lone.genesis.open_numerics,
         tokens_per_step: (data.sequences_per_batch * data.sequence_length) as u64,
         batches_per_window: data.batches_per_window as u32,
-        inner_steps: input.inner_steps,
+        inner_steps: lone.inner_steps,
         data_digest,
-        magnitude_history: ratings.magnitude,
+        magnitude_history: lone.ratings.magnitude,
     }
 }
 

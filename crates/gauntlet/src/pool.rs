@@ -8,18 +8,29 @@ use templar_base::{Beacon, Uid, Window};
 /// Every fourth place goes by lot: a low rating is never worse than none.
 const LOT_PART: usize = 4;
 
+/// The rated miners, the best first: all that the pool needs of the ratings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ranking(Vec<Uid>);
+
+impl Ratings {
+    /// The rated miners, the best first; of equals the lower uid.
+    pub fn ranking(&self) -> Ranking {
+        let value = |uid: &Uid| self.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
+        let mut rated: Vec<Uid> = self.miners.keys().copied().filter(|uid| self.weight_of(*uid) > 0.0).collect();
+        rated.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
+        Ranking(rated)
+    }
+}
+
 /// Of those who sealed a payload, at most `places`: the best rated, and a quarter of the places by lot among all others.
 /// The beacon is drawn after the seals.
-pub fn pool(ratings: &Ratings, sealed: &[Uid], places: usize, window: Window, beacon: Beacon) -> BTreeSet<Uid> {
+pub fn pool(ranking: &Ranking, sealed: &[Uid], places: usize, window: Window, beacon: Beacon) -> BTreeSet<Uid> {
     let all: BTreeSet<Uid> = sealed.iter().copied().collect();
     if all.len() <= places {
         return all;
     }
-    let value = |uid: &Uid| ratings.miners.get(uid).map_or(f64::NEG_INFINITY, |record| record.rating.value());
-    let mut rated: Vec<Uid> = all.iter().copied().filter(|uid| ratings.weight_of(*uid) > 0.0).collect();
-    rated.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
-    rated.truncate(places - places.div_ceil(LOT_PART));
-    let mut drawn: BTreeSet<Uid> = rated.into_iter().collect();
+    let rated = ranking.0.iter().copied().filter(|uid| all.contains(uid));
+    let mut drawn: BTreeSet<Uid> = rated.take(places - places.div_ceil(LOT_PART)).collect();
     let mut others: Vec<Uid> = all.difference(&drawn).copied().collect();
     let mut lots = Stream::new(*beacon.as_bytes(), "gauntlet pool", window.0);
     while drawn.len() < places && !others.is_empty() {
@@ -45,10 +56,10 @@ mod tests {
 
     #[test]
     fn the_best_rated_are_judged_and_everybody_else_has_the_same_lot() {
-        let (ratings, sealed) = (rated(0..100), (0..1_000).map(Uid).collect::<Vec<_>>());
+        let (ranking, sealed) = (rated(0..100).ranking(), (0..1_000).map(Uid).collect::<Vec<_>>());
         let mut drawn = BTreeSet::new();
         for window in 0..400 {
-            let pool = pool(&ratings, &sealed, 64, Window(window), Beacon::new([window as u8; 32]));
+            let pool = pool(&ranking, &sealed, 64, Window(window), Beacon::new([window as u8; 32]));
             assert_eq!(pool.len(), 64);
             assert!((0..48).all(|uid| pool.contains(&Uid(uid))), "the 48 best rated have their places");
             drawn.extend(pool.into_iter().filter(|uid| uid.0 >= 48));
@@ -61,7 +72,7 @@ mod tests {
     fn where_nobody_is_rated_all_places_go_by_lot_and_few_are_all_judged() {
         let sealed: Vec<Uid> = (0..100).map(Uid).collect();
         let beacon = Beacon::new([3; 32]);
-        assert_eq!(pool(&Ratings::default(), &sealed, 64, Window(1), beacon).len(), 64);
-        assert_eq!(pool(&Ratings::default(), &sealed[..10], 64, Window(1), beacon).len(), 10);
+        assert_eq!(pool(&Ranking::default(), &sealed, 64, Window(1), beacon).len(), 64);
+        assert_eq!(pool(&Ranking::default(), &sealed[..10], 64, Window(1), beacon).len(), 10);
     }
 }

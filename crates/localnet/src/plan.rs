@@ -54,6 +54,9 @@ const RETENTION_WINDOWS: u64 = 30;
 /// The ledger keeps commitments of N windows more than buckets keep objects: whoever reads the oldest object also
 /// needs the votes that made it count.
 const KEPT_BEYOND_WINDOWS: u64 = 16;
+/// Whether validators agree first on which payloads they hold, so that a bucket which serves some of them only shapes nothing.
+/// The phase ends before its deadline where all hold the same.
+const AGREES_ON_HELD: bool = true;
 /// Windows without weights after which a validator no longer counts in consensus.
 const ACTIVITY_WINDOWS: u64 = 8;
 
@@ -282,10 +285,11 @@ fn put_text(genesis: &mut Genesis, corpus: &Corpus, miners: u16, fit: Fit) {
 
 fn put_clock(genesis: &mut Genesis, blocks: u64) {
     genesis.clock.blocks_per_window = blocks;
+    let usual = WindowBudget::for_window(blocks);
     genesis.budget = WindowBudget {
         retention_windows: RETENTION_WINDOWS,
         checkpoint_windows: CHECKPOINT_WINDOWS,
-        ..WindowBudget::for_window(blocks)
+        ..if AGREES_ON_HELD { usual.with_hold(blocks) } else { usual }
     };
 }
 

@@ -3,13 +3,13 @@
 use crate::NodeError;
 use crate::context::Context;
 use crate::gather::Gathered;
-use crate::holders::{fetch_all, time_for};
+use crate::holders::{fetch_all, in_own_order, time_for};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use templar_base::{ContentHash, Uid, Window};
 use templar_gauntlet::merge_rule;
 use templar_gradient::{Aggregate, MergeRule, Payload};
-use templar_record::{FetchedPayload, fetch_sealed, open_payload};
+use templar_record::{FetchedPayload, fetch_mirrored, fetch_sealed, open_payload};
 use templar_round::{SealedRecord, Selection};
 
 /// Merges the selected payloads, and hashes the result; what was not gathered is fetched.
@@ -47,15 +47,26 @@ async fn fetch_missing(
     let committed = record.sealed(&run.phases, window, run.layout.max_payload_bytes()).await?;
     let sealed: BTreeMap<Uid, SealedRecord> =
         committed.records.into_iter().map(|record| (record.uid, record)).collect();
+    // Where nothing is agreed on them, or the ledger does not tell any more, there are the miners.
+    let mirrors = record.mirrors(run, window).await.unwrap_or_default();
+    let own_key = context.network.hotkey.public();
     let lacking = move |uid| NodeError::NoPayload { uid, window };
     let time = |uid: Uid| sealed.get(&uid).map(|sealed| time_for(u64::from(sealed.commitment.bytes)));
     let named = |uid: &Uid| Ok((*uid, time(*uid).ok_or(lacking(*uid))?));
     let wanted = missing.iter().map(named).collect::<Result<Vec<_>, NodeError>>()?;
     let fetch = |uid: Uid| {
         let (own, sealed) = (Arc::clone(context), sealed.get(&uid).copied());
+        let mirrors = in_own_order(mirrors.get(&uid).cloned().unwrap_or_default(), own_key, window);
         async move {
             let sealed = sealed.ok_or(lacking(uid))?;
-            Ok((sealed, fetch_sealed(&own.run, &own.network.record, window, &sealed).await?))
+            let (run, record) = (&own.run, &own.network.record);
+            // Validators that hold it first: what brings a node here is often a miner's bucket that does not serve it.
+            if !mirrors.is_empty()
+                && let Ok(object) = fetch_mirrored(run, record, window, (&sealed, &mirrors)).await
+            {
+                return Ok((sealed, object));
+            }
+            Ok((sealed, fetch_sealed(run, record, window, &sealed).await?))
         }
     };
     let mut opened = BTreeMap::new();

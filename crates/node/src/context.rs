@@ -121,6 +121,10 @@ pub(crate) async fn open(
     for (window, standing) in ratings.standings() {
         network.record.note_standing(&run, window, standing);
     }
+    let next = ratings.next();
+    if let Some(ratings) = ratings.held_at_start_of(next) {
+        network.record.note_ratings(&run, next, &ratings);
+    }
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let context = Context {
         run,

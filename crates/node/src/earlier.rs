@@ -87,7 +87,7 @@ pub(crate) fn keep(own_folder: &Path, gathered: &Gathered) -> Result<(), NodeErr
     let all = Folder::new(own_folder).folder(FOLDER);
     let folder = all.folder(gathered.window.to_string());
     folder.create().map_err(DataFolderError::from)?;
-    for entry in &gathered.entries {
+    for entry in gathered.entries.iter().filter(|entry| gathered.is_candidate(entry.uid)) {
         if let Submission::Payload { payload, .. } = &entry.submission {
             folder.write(entry.uid.to_string(), &[payload.bytes()]).map_err(DataFolderError::from)?;
         }

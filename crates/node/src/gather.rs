@@ -1,11 +1,12 @@
 //! Gathering a window's payloads from the buckets of strangers, until they are here or the time for it is over.
 
+use crate::candidates::FetchedCandidates;
 use crate::context::Context;
 use crate::downloads::{Downloads, Missing};
 use crate::lanes::{Candidate, Failure, LaneLimits, Lanes};
 use crate::window_work::{ValidatorWork, WindowWork};
 use crate::{NodeError, payload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use templar_base::random::Stream;
@@ -14,7 +15,7 @@ use templar_bucket::BucketError;
 use templar_gauntlet::{Entry, Ratings, Rejection, Submission};
 use templar_gradient::Payload;
 use templar_record::{RecordError, is_lie};
-use templar_round::{SealedCommitments, SealedRecord};
+use templar_round::{Reveal, SealedCommitments, SealedRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,10 +23,49 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone)]
 pub(crate) struct Gathered {
     pub window: Window,
+    /// By uid: the pool, and those whose commitment is malformed.
     pub entries: Vec<Entry>,
+    /// What was committed by the pool, by uid.
+    pub records: Vec<SealedRecord>,
+    /// The keys to the payloads that are here.
+    pub keys: BTreeMap<Uid, Reveal>,
+    /// Whose payloads are judged, once that is agreed on; all where the run does not agree on that.
+    pub candidates: Option<BTreeSet<Uid>>,
 }
 
 impl Gathered {
+    /// The uids of the pool, ascending.
+    pub(crate) fn pool(&self) -> Vec<Uid> {
+        self.records.iter().map(|record| record.uid).collect()
+    }
+
+    /// What came of a miner's payload; none where it is not in the pool.
+    pub(crate) fn entry(&self, uid: Uid) -> Option<&Entry> {
+        self.entries.binary_search_by_key(&uid, |entry| entry.uid).ok().map(|place| &self.entries[place])
+    }
+
+    /// Whether a miner's payload is here.
+    pub(crate) fn has(&self, uid: Uid) -> bool {
+        self.entry(uid).is_some_and(|entry| matches!(entry.submission, Submission::Payload { .. }))
+    }
+
+    /// Whether a payload is judged.
+    pub(crate) fn is_candidate(&self, uid: Uid) -> bool {
+        self.candidates.as_ref().is_none_or(|candidates| candidates.contains(&uid))
+    }
+
+    /// The same with what was fetched from mirrors, of which these are judged.
+    pub(crate) fn with_candidates(&self, candidates: BTreeSet<Uid>, fetched: FetchedCandidates) -> Self {
+        let mut taken = Self { candidates: Some(candidates), ..self.clone() };
+        for (uid, (submission, reveal)) in fetched {
+            if let Ok(place) = taken.entries.binary_search_by_key(&uid, |entry| entry.uid) {
+                taken.entries[place].submission = submission;
+                taken.keys.insert(uid, reveal);
+            }
+        }
+        taken
+    }
+
     /// The payloads that opened, by uid.
     pub(crate) fn payloads(&self) -> BTreeMap<Uid, &Payload> {
         self.entries
@@ -60,10 +100,12 @@ pub(crate) async fn gather(
         submission: Submission::Rejected(Rejection::Commitment),
     });
     let mut entries: Vec<Entry> = malformed.collect();
-    let submissions = submissions(context, window, &sealed.records, ratings, closed).await;
-    entries.extend(sealed.records.into_iter().zip(submissions).map(|(record, submission)| entry(record, submission)));
+    let mut records = sealed.records;
+    records.sort_by_key(|record| record.uid);
+    let (submissions, keys) = submissions(context, window, &records, ratings, closed).await;
+    entries.extend(records.iter().zip(submissions).map(|(record, submission)| entry(*record, submission)));
     entries.sort_by_key(|entry| entry.uid);
-    let gathered = Arc::new(Gathered { window, entries });
+    let gathered = Arc::new(Gathered { window, entries, records, keys, candidates: None });
     work.change(window, |work| work.gathered = Some(Arc::clone(&gathered)));
     gathered
 }
@@ -73,7 +115,7 @@ pub(crate) fn close(work: &WindowWork<ValidatorWork>, window: Window) {
     work.read(window, |work| work.close.as_ref().map(|close| close.send_replace(true)));
 }
 
-/// Each miner's payload, or why there is none. What was here in time is opened even where the gathering is closed by
+/// Each miner's payload, or why there is none; and the keys of those that came. What was here in time is opened even where the gathering is closed by
 /// then: a slow processor is not the miner's fault.
 async fn submissions(
     context: &Arc<Context>,
@@ -81,7 +123,7 @@ async fn submissions(
     records: &[SealedRecord],
     ratings: &Ratings,
     closed: watch::Receiver<bool>,
-) -> Vec<Submission> {
+) -> (Vec<Submission>, BTreeMap<Uid, Reveal>) {
     let lanes = Lanes::new(LaneLimits::default(), candidates(context, window, records, ratings));
     let fetch = |job: usize| {
         let (context, record) = (Arc::clone(context), records[job]);
@@ -89,9 +131,10 @@ async fn submissions(
     };
     let deadline = context.run.phases.reveal(window);
     let left = || context.blocks.time_until(deadline, Instant::now());
-    let mut opening = JoinSet::new();
+    let (mut opening, mut keys) = (JoinSet::new(), BTreeMap::new());
     let take = |job: usize, fetched: payload::Fetched| {
         let (context, record) = (Arc::clone(context), records[job]);
+        keys.insert(record.uid, fetched.reveal().clone());
         opening.spawn(async move { (job, payload::open(&context, window, record, fetched).await) });
     };
     let missing = Downloads::new(lanes).run(fetch, take, left, closed).await;
@@ -104,7 +147,7 @@ async fn submissions(
         };
         (job, Submission::Rejected(rejection))
     }));
-    submissions.into_values().collect()
+    (submissions.into_values().collect(), keys)
 }
 
 /// Rated miners by their rating; the others in an order that is the validator's own, so that no key can choose its place.
@@ -125,7 +168,7 @@ fn candidates(context: &Context, window: Window, records: &[SealedRecord], ratin
 }
 
 /// Sorts a failure into whose it is, with what is to be told of a lie.
-fn sort(error: NodeError) -> (Failure, String) {
+pub(crate) fn sort(error: NodeError) -> (Failure, String) {
     let failure = match &error {
         NodeError::Record(RecordError::Seal(_)) => Failure::Lie,
         NodeError::Record(RecordError::Bucket(error)) if is_lie(error) => Failure::Lie,

@@ -11,6 +11,7 @@ mod aggregate;
 mod anchor;
 mod audit;
 mod block_clock;
+mod candidates;
 mod checkpoint;
 mod context;
 mod data;

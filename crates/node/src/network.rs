@@ -80,6 +80,13 @@ impl Network {
         Err(last.map_or(NodeError::Deadline { what: "a commitment on the ledger", seconds: 60 }, Into::into))
     }
 
+    /// Whether the own key has committed anything there.
+    pub(crate) async fn has_committed(&self, topic: Topic, index: u64) -> Result<bool, NodeError> {
+        let own = self.hotkey.public();
+        let records = self.record.chain.commitments(self.record.netuid, topic, index).await?;
+        Ok(records.iter().any(|record| record.hotkey == own))
+    }
+
     async fn own_commitment(&self, topic: Topic, index: u64, data: &[u8]) -> Result<Option<BlockNumber>, NodeError> {
         let own = self.hotkey.public();
         let records = self.record.chain.commitments(self.record.netuid, topic, index).await?;

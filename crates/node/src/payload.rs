@@ -8,8 +8,10 @@ use templar_base::{Beacon, ContentHash, PublicKey, Window};
 use templar_corpus::{AssignmentError, digest_of};
 use templar_gauntlet::{Rejection, Submission};
 use templar_gradient::Metadata;
-use templar_record::{FetchedPayload, SealedObject, fetch_sealed, open_payload};
-use templar_round::SealedRecord;
+use templar_record::{
+    FetchedPayload, RecordError, SealedObject, fetch_mirrored as fetch_mirror, fetch_sealed, open_payload,
+};
+use templar_round::{Reveal, SealedRecord};
 
 /// What is needed to open a payload, all of it here.
 pub(crate) struct Fetched {
@@ -20,15 +22,39 @@ pub(crate) struct Fetched {
     earlier: Option<(Window, Beacon)>,
 }
 
+impl Fetched {
+    /// The key, with its author's signature.
+    pub(crate) fn reveal(&self) -> &Reveal {
+        self.object.reveal()
+    }
+
+    async fn of(
+        context: &Context,
+        window: Window,
+        object: impl Future<Output = Result<SealedObject, RecordError>>,
+    ) -> Result<Self, NodeError> {
+        let (phases, record) = (&context.run.phases, &context.network.record);
+        let beacon = record.beacon(phases.start(window)).await?;
+        let earlier = match window.previous() {
+            Some(previous) => Some((previous, record.beacon(phases.start(previous)).await?)),
+            None => None,
+        };
+        Ok(Self { object: object.await?, beacon, earlier })
+    }
+}
+
 /// Fetches what was committed. An error may pass: the miner or its bucket may still answer.
 pub(crate) async fn fetch(context: &Context, window: Window, sealed: &SealedRecord) -> Result<Fetched, NodeError> {
-    let (phases, record) = (&context.run.phases, &context.network.record);
-    let beacon = record.beacon(phases.start(window)).await?;
-    let earlier = match window.previous() {
-        Some(previous) => Some((previous, record.beacon(phases.start(previous)).await?)),
-        None => None,
-    };
-    Ok(Fetched { object: fetch_sealed(&context.run, record, window, sealed).await?, beacon, earlier })
+    Fetched::of(context, window, fetch_sealed(&context.run, &context.network.record, window, sealed)).await
+}
+
+/// The same from validators that hold it.
+pub(crate) async fn fetch_mirrored(
+    context: &Context,
+    window: Window,
+    of: (&SealedRecord, &[PublicKey]),
+) -> Result<Fetched, NodeError> {
+    Fetched::of(context, window, fetch_mirror(&context.run, &context.network.record, window, of)).await
 }
 
 /// Opens what was fetched, on a thread for heavy work.

@@ -1,6 +1,7 @@
 //! A validator: the machine of `templar-round`, a judging thread, and the objects of its bucket.
 
 use crate::audit::{AuditStore, Auditing};
+use crate::candidates;
 use crate::context::{Context, NodeOptions, Opened, open};
 use crate::driver::{Actor, base_status, drive};
 use crate::earlier;
@@ -17,7 +18,7 @@ use std::time::Instant;
 use templar_base::{Uid, Window};
 use templar_bucket::{LargeSource, PART_BYTES};
 use templar_chain::{Metagraph, Topic};
-use templar_gauntlet::{MinerVerdict, Ratings, Verdict, gathered_share, pool, weights};
+use templar_gauntlet::{MinerVerdict, Ratings, Verdict, gathered_share, weights};
 use templar_gradient::OuterState;
 use templar_record::{Rules, RunState, VERDICT_PURPOSE};
 use templar_round::{
@@ -91,7 +92,18 @@ impl Actor for ValidatorRole {
                 tasks.spawn(earlier::fetch_missing(Arc::clone(&own), window));
                 tasks.spawn(gather(own, parts, window, sealed));
             }
-            ValidatorEffect::CloseGather { window } => gather::close(&self.parts.work, window),
+            ValidatorEffect::WriteHeld { window, start } => {
+                drop(tasks.spawn(candidates::write_held(own, parts.work, window, start)));
+            }
+            ValidatorEffect::ReadHeld { window } => drop(tasks.spawn(candidates::read_held(own, window))),
+            ValidatorEffect::TakeCandidates { window, mirrors } => {
+                let (work, all) = (Arc::clone(&parts.work), mirrors.clone());
+                tasks.spawn(candidates::mirror(Arc::clone(&own), work, window, all));
+                tasks.spawn(candidates::take(own, parts.work, window, mirrors));
+            }
+            ValidatorEffect::CloseGather { window } | ValidatorEffect::CloseTaking { window } => {
+                gather::close(&self.parts.work, window);
+            }
             ValidatorEffect::Judge { window } => drop(tasks.spawn(judge(own, parts, self.worker.clone(), window))),
             ValidatorEffect::SealVote { window, vote } => drop(tasks.spawn(seal_vote(own, window, vote))),
             ValidatorEffect::ReadVoteSeals { window } => drop(tasks.spawn(read_vote_seals(own, window))),
@@ -151,12 +163,11 @@ async fn read_sealed(context: Arc<Context>, window: Window) {
 async fn gather(context: Arc<Context>, parts: Parts, window: Window, sealed: SealedCommitments) {
     let gathered = async {
         let ratings = context.ratings.at_start_of(window).await?;
-        let beacon = context.network.record.beacon(context.run.phases.end(window)).await?;
-        let places = context.rules(window).await?.genesis.judging.pool;
         let uids: Vec<Uid> = sealed.records.iter().map(|record| record.uid).collect();
-        let pool = pool(&ratings, &uids, places, window, beacon);
+        let (record, ranking) = (&context.network.record, ratings.ranking());
+        let pool = record.pool_of(&context.run, window, (&ranking, &uids)).await?;
         let mut sealed = sealed;
-        sealed.records.retain(|record| pool.contains(&record.uid));
+        sealed.records.retain(|record| pool.binary_search(&record.uid).is_ok());
         let gathered = gather::gather(&context, &parts.work, window, sealed, &ratings).await;
         Ok::<_, NodeError>(gathered_share(&gathered.entries, &ratings))
     };
@@ -184,6 +195,9 @@ async fn make_verdict(
     let gathered = parts.work.read(window, |work| work.gathered.clone());
     let gathered = gathered.ok_or(NodeError::NothingGathered { window })?;
     let phases = &context.run.phases;
+    if gathered.candidates.is_none() && phases.hold(window).is_some() {
+        return Err(NodeError::NothingGathered { window });
+    }
     let beacon = record.beacon(phases.draw(window)).await?;
     let metagraph = record.metagraph(phases.end(window)).await?;
     let registered: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect();

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use templar_audit::{Case, NotProven, Outcome, Proof};
 use templar_base::{Beacon, PublicKey, StateHash, Uid, Window, WindowRules};
 use templar_engine::{Batch, Buffer, Engine, EngineError};
-use templar_gauntlet::{Entry, Ratings, Rejection, Submission, Verdict, WindowInput, judge};
+use templar_gauntlet::{Entry, LoneChecks, Ratings, Rejection, Submission, Verdict, WindowInput, judge};
 use templar_gradient::{Aggregate, OuterState, OuterStep};
 use templar_record::EvaluationResult;
 use templar_round::Position;
@@ -39,19 +39,24 @@ pub(crate) struct JudgeRequest {
 }
 
 impl JudgeRequest {
-    /// What is judged: who owes an answer to an audit is left out, and what it sent is compared with later all the same.
-    fn entries(&self) -> Cow<'_, [Entry]> {
-        if self.silent.is_empty() {
-            return Cow::Borrowed(&self.gathered.entries);
+    /// What is judged: the candidates. Who owes an answer to an audit is left out, and what it sent is compared with later all the
+    /// same.
+    fn entries(&self, checks: LoneChecks<'_>) -> Cow<'_, [Entry]> {
+        let gathered = &self.gathered;
+        if self.silent.is_empty() && gathered.pool().into_iter().all(|uid| gathered.is_candidate(uid)) {
+            return Cow::Borrowed(&gathered.entries);
         }
         let entry = |own: &Entry| {
             let is_payload = matches!(own.submission, Submission::Payload { .. });
-            match is_payload && self.silent.contains(&own.uid) {
-                true => Entry { submission: Submission::Rejected(Rejection::Unanswered), ..*own },
-                false => own.clone(),
+            match is_payload {
+                true if !gathered.is_candidate(own.uid) => checks.without_holders(own),
+                true if self.silent.contains(&own.uid) => {
+                    Entry { submission: Submission::Rejected(Rejection::Unanswered), ..*own }
+                }
+                _ => own.clone(),
             }
         };
-        Cow::Owned(self.gathered.entries.iter().map(entry).collect())
+        Cow::Owned(gathered.entries.iter().map(entry).collect())
     }
 }
 
@@ -181,19 +186,21 @@ impl ValidatorWorker {
             return Err(NodeError::OtherStart { window });
         }
         let parts = evaluation_parts(run, &self.context.data, window, &request.beacon)?;
-        let entries = request.entries();
+        let (genesis, inner_steps) = (&request.rules.genesis, request.rules.inner_steps as u32);
+        let (start_state, ratings) = (self.shared.state, &request.ratings);
+        let entries = request.entries(LoneChecks { genesis, inner_steps, run: run.id, window, start_state, ratings });
         let input = WindowInput {
-            genesis: &request.rules.genesis,
-            inner_steps: request.rules.inner_steps as u32,
+            genesis,
+            inner_steps,
             run: run.id,
             window,
             beacon: request.beacon,
             start: &self.shared.outer,
-            start_state: self.shared.state,
+            start_state,
             registered: &request.registered,
             entries: &entries,
             earlier: &EarlierOnDisk::before(window, self.context.folder.path(), &run.layout),
-            ratings: &request.ratings,
+            ratings,
         };
         let (data, beacon, registered) = (&self.context.data, request.start_beacon, &request.registered);
         self.holds_shared = false;

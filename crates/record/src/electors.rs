@@ -4,16 +4,29 @@ use crate::{PublicRecord, RecordError, Rules};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use templar_base::{AgreedFindings, PublicKey, RunId, Uid, Window};
-use templar_gauntlet::{Compared, JudgeStanding, OpenWindow, Ratings};
+use templar_gauntlet::{Compared, JudgeStanding, OpenWindow, Ranking, Ratings};
 use templar_round::{Elector, judging_electors, opened_after, right_voters, seals_end};
 
 /// Standings of this many windows are kept: more than a reader goes back.
 const KEPT: usize = 256;
 
-/// Who has judged of late, at the starts of windows, and the newest ratings that a reader has folded.
+/// What was read of windows, by run and window.
+pub(crate) type ByWindow<T> = Mutex<BTreeMap<(RunId, Window), Arc<T>>>;
+
+/// Keeps what was read of a window, and of the newest others as many as are wanted.
+pub(crate) fn remember<T>(known: &ByWindow<T>, of: (RunId, Window), value: &Arc<T>, kept: usize) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    known.insert(of, Arc::clone(value));
+    while known.len() > kept {
+        known.pop_first();
+    }
+}
+
+/// Who has judged of late and who is rated how, at the starts of windows, and the newest ratings that a reader has folded.
 #[derive(Debug, Default)]
 pub(crate) struct Standings {
-    by_window: Mutex<BTreeMap<(RunId, Window), Arc<JudgeStanding>>>,
+    by_window: ByWindow<JudgeStanding>,
+    rankings: ByWindow<Ranking>,
     folded: Mutex<Option<(RunId, Window, Ratings)>>,
 }
 
@@ -32,9 +45,16 @@ impl PublicRecord {
         })
     }
 
-    /// Whether [`Self::electors`] knows all that it needs of a window.
+    /// Whether [`Self::electors`] knows all that it needs of a window, and [`Self::pool`] too where what is held is agreed on.
     pub fn knows_electors(&self, run: &Rules, window: Window) -> bool {
-        run.genesis.electors.is_none() || self.standing(run, window).is_some()
+        let knows_pool = run.phases.hold(window).is_none() || self.ranking(run, window).is_some();
+        knows_pool && (run.genesis.electors.is_none() || self.standing(run, window).is_some())
+    }
+
+    /// The rated miners at a window's start, as far as ratings were seen.
+    pub(crate) fn ranking(&self, run: &Rules, window: Window) -> Option<Arc<Ranking>> {
+        let rankings = self.known.standings.rankings.lock().unwrap_or_else(PoisonError::into_inner);
+        rankings.get(&(run.id, window)).cloned()
     }
 
     /// How many right votes validators have at a window's start, as far as ratings were seen.
@@ -48,15 +68,15 @@ impl PublicRecord {
         if let Some(standing) = ratings.standing(run.genesis.electors.as_ref(), window) {
             self.note_standing(run, window, standing);
         }
+        if run.phases.hold(window).is_some() {
+            let ranking = Arc::new(ratings.ranking());
+            remember(&self.known.standings.rankings, (run.id, window), &ranking, KEPT);
+        }
     }
 
     /// The same of what was kept of ratings.
     pub fn note_standing(&self, run: &Rules, window: Window, standing: JudgeStanding) {
-        let mut standings = self.known.standings.by_window.lock().unwrap_or_else(PoisonError::into_inner);
-        standings.insert((run.id, window), Arc::new(standing));
-        while standings.len() > KEPT {
-            standings.pop_first();
-        }
+        remember(&self.known.standings.by_window, (run.id, window), &Arc::new(standing), KEPT);
     }
 
     /// Sees to it that [`Self::electors`] knows a window: reads the newest checkpoint's ratings before it, and folds the votes

@@ -7,7 +7,7 @@ use templar_base::{
     AgreedFinding, AgreedFindings, Alpha, BlockNumber, ContentHash, Finding, PublicKey, StepShare, Uid, Window,
 };
 use templar_gauntlet::{Rating, Ratings, weights};
-use templar_round::{applied_majority, leading_verdict};
+use templar_round::{Elector, applied_majority, leading_verdict};
 
 /// What is known of one miner in one window.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +20,9 @@ pub struct Explanation {
     pub hotkey: Option<PublicKey>,
     /// What it committed in time.
     pub sealed: Option<SealedFact>,
+    /// Who holds its payload; none where the run does not agree on that, or the ratings that the pool goes by are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldFact>,
     /// What each elector found.
     pub ballots: Vec<Ballot>,
     /// What is agreed of it; none where it is no candidate.
@@ -50,6 +53,26 @@ pub struct SealedFact {
     pub digest: ContentHash,
     /// Its size.
     pub bytes: u32,
+}
+
+/// Who holds a payload, as electors stated it in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldFact {
+    /// Whether it was drawn into the window's pool: others are not fetched.
+    pub is_in_pool: bool,
+    /// The electors that hold it, by uid.
+    pub holders: Vec<Uid>,
+    /// Their lasting stake.
+    pub stake: Alpha,
+    /// That of all electors: it is a candidate if more than half of this holds it.
+    pub of: Alpha,
+}
+
+impl HeldFact {
+    /// Whether it is a candidate.
+    pub fn is_candidate(&self) -> bool {
+        u128::from(self.stake.as_rao()) * 2 > u128::from(self.of.as_rao())
+    }
 }
 
 /// One elector's word.
@@ -160,6 +183,7 @@ impl PublicRecord {
             uid,
             hotkey,
             sealed,
+            held: self.held_fact(run, window, uid).await?,
             ballots: self.ballots(run, window, uid).await?,
             agreed: agreed.miners.get(&uid).copied(),
             step: agreed.step,
@@ -170,11 +194,32 @@ impl PublicRecord {
         })
     }
 
+    async fn held_fact(&self, run: &Rules, window: Window, uid: Uid) -> Result<Option<HeldFact>, RecordError> {
+        let Some(deadline) = run.phases.hold(window) else { return Ok(None) };
+        let electors = self.electors(run, window).await?;
+        let Some(read) = self.held(run, window, &electors).await? else { return Ok(None) };
+        let holds = |elector: &&Elector| {
+            let own = read.held.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
+            own.min_by_key(|record| record.block).is_some_and(|record| record.held.holds(&read.pool, uid))
+        };
+        let stake = |electors: &[&Elector]| {
+            Alpha::from_rao(electors.iter().fold(0u64, |sum, elector| sum.saturating_add(elector.stake)))
+        };
+        let mut by: Vec<&Elector> = electors.iter().filter(holds).collect();
+        by.sort_by_key(|elector| elector.uid);
+        Ok(Some(HeldFact {
+            is_in_pool: read.pool.binary_search(&uid).is_ok(),
+            stake: stake(&by),
+            of: stake(&electors.iter().collect::<Vec<_>>()),
+            holders: by.into_iter().map(|elector| elector.uid).collect(),
+        }))
+    }
+
     async fn ballots(&self, run: &Rules, window: Window, uid: Uid) -> Result<Vec<Ballot>, RecordError> {
         let electors = self.electors(run, window).await?;
         let (_, votes) = self.votes(run, window, &electors).await?;
         let (deadline, standing) = (run.phases.open(window), self.standing(run, window));
-        let ballot = |elector: &templar_round::Elector| {
+        let ballot = |elector: &Elector| {
             let own = votes.iter().filter(|record| record.hotkey == elector.hotkey && record.block <= deadline);
             let record = own.min_by_key(|record| record.block)?;
             Some(Ballot {

@@ -27,6 +27,7 @@ mod electors;
 mod error;
 mod evaluation;
 mod explain;
+mod held;
 mod last_agreed;
 mod model_files;
 mod outlook;
@@ -50,14 +51,15 @@ pub use evaluation::{
     EVALUATION_PURPOSE, EvaluationResult, EvaluationStanding, EvaluationView, Evaluations, Figure, KEPT_EVALUATIONS,
     TaskResult, fetch_evaluations,
 };
-pub use explain::{Ballot, Explanation, PayFact, Recomputed, SealedFact, VerdictFact};
+pub use explain::{Ballot, Explanation, HeldFact, PayFact, Recomputed, SealedFact, VerdictFact};
+pub use held::{HeldReading, KnownCandidates};
 pub use model_files::{MOMENTUM_FILE, ModelFile, TOKENIZER_FILE, state_of_folder, write_model_files};
 pub use outlook::{MemoryOutlook, Moment, Outlook, PayloadOutlook, ledger_problems};
 pub use packed::{
     Gap, PackOptions, PackStage, PackedError, PackedFacts, PackedRecord, RecomputedWindow, RecordedChain, pack,
     recompute,
 };
-pub use payload::{FetchedPayload, SealedObject, fetch_payload, fetch_sealed, open_payload};
+pub use payload::{FetchedPayload, SealedObject, fetch_mirrored, fetch_payload, fetch_sealed, open_payload};
 pub use published::{
     NotAWindow, Offer, OfferedCheckpoint, PublishedCheckpoint, WantedCheckpoint, published_checkpoints,
 };

@@ -175,7 +175,8 @@ pub fn ledger_problems(genesis: &Genesis, ledger: &Hyperparameters) -> Vec<Probl
         ),
     );
     let windows = u64::from(ledger.tempo) / blocks.max(1) + 1;
-    let (bytes, most) = (windows.saturating_mul(validator_bytes()), u64::from(ledger.commitment_bytes_per_tempo));
+    let (bytes, most) =
+        (windows.saturating_mul(validator_bytes(genesis)), u64::from(ledger.commitment_bytes_per_tempo));
     require(
         "clock.blocks_per_window",
         blocks.to_string(),
@@ -191,10 +192,12 @@ pub fn ledger_problems(genesis: &Genesis, ledger: &Hyperparameters) -> Vec<Probl
 /// What a ledger charges of a key's bytes for a commitment, beside its data.
 const CHARGED_PER_COMMITMENT: u64 = 256;
 
-/// The bytes that a validator writes in a window at most: the seal of its vote, the vote, and what it applied.
-fn validator_bytes() -> u64 {
-    let (seal, vote, applied) = (32, Findings::MAX_BYTES as u64 + 32 + 16, 1 + 3 * 32);
-    seal + vote + applied + 3 * CHARGED_PER_COMMITMENT
+/// The bytes that a validator writes in a window at most: what it holds where that is agreed on, the seal of its vote, the vote,
+/// and what it applied.
+fn validator_bytes(genesis: &Genesis) -> u64 {
+    let (held, seal, vote, applied) = (8, 32, Findings::MAX_BYTES as u64 + 32 + 16, 1 + 3 * 32);
+    let held = genesis.budget.hold_blocks.map_or(0, |_| held + CHARGED_PER_COMMITMENT);
+    held + seal + vote + applied + 3 * CHARGED_PER_COMMITMENT
 }
 
 #[cfg(test)]

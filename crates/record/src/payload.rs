@@ -3,10 +3,10 @@
 use crate::transfer::{self, Wanted};
 use crate::{PublicRecord, RecordError, Rules};
 use bytes::Bytes;
-use templar_base::{ContentHash, Window};
+use templar_base::{ContentHash, PublicKey, Window};
 use templar_gauntlet::Rejection;
 use templar_gradient::Payload;
-use templar_round::{ObjectKey, Reveal, SealedRecord, open};
+use templar_round::{ObjectKey, Reveal, SealError, SealedRecord, open};
 
 /// A sealed payload and its key, as they came: the object has the committed hash, the key is signed by the miner.
 #[derive(Debug, Clone)]
@@ -51,6 +51,40 @@ pub async fn fetch_sealed(
     let wanted = Wanted { key: ObjectKey::Payload(window), hash, max_bytes };
     let object = transfer::fetch(record, wanted, &[sealed.hotkey]).await?.content;
     Ok(SealedObject { object, reveal })
+}
+
+/// Fetches a candidate and its key from validators that hold it: what was committed, whoever serves it. An error may pass: a
+/// mirror is filled once the candidates stand.
+pub async fn fetch_mirrored(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    (sealed, mirrors): (&SealedRecord, &[PublicKey]),
+) -> Result<SealedObject, RecordError> {
+    let (hash, max_bytes) = (sealed.commitment.digest, u64::from(sealed.commitment.bytes));
+    let wanted = Wanted { key: ObjectKey::Mirror(window, sealed.uid), hash, max_bytes };
+    let object = transfer::fetch(record, wanted, mirrors).await?.content;
+    let mut last = None;
+    for mirror in mirrors {
+        match mirrored_key(run, record, window, (sealed, *mirror)).await {
+            Ok(reveal) if reveal.fits(&object) => return Ok(SealedObject { object, reveal }),
+            // A miner may sign several keys, and a validator that is its accomplice serve the wrong one.
+            Ok(_) => last = Some(SealError::Key.into()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or(RecordError::NoBucketAddress { hotkey: sealed.hotkey }))
+}
+
+async fn mirrored_key(
+    run: &Rules,
+    record: &PublicRecord,
+    window: Window,
+    (sealed, mirror): (&SealedRecord, PublicKey),
+) -> Result<Reveal, RecordError> {
+    let key = ObjectKey::MirrorKey(window, sealed.uid).to_string();
+    let bytes = record.reader(mirror).await?.get(&key, Reveal::MAX_BYTES as u64).await?;
+    Ok(Reveal::from_bytes(&bytes, run.id, window, sealed.hotkey)?)
 }
 
 /// Opens and decodes what was fetched. It takes as long as the payload is large: do not call it on an async thread.

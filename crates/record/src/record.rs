@@ -1,6 +1,7 @@
 //! The public record of a subnet: what anybody can read of its ledger and its nodes' buckets, without a key.
 
 use crate::electors::Standings;
+use crate::held::Availability;
 use crate::{RecordError, Rules};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -42,6 +43,8 @@ pub(crate) struct Known {
     metagraphs: Mutex<BTreeMap<BlockNumber, Arc<Metagraph>>>,
     /// Who has judged of late, at windows' starts, as far as ratings were seen.
     pub(crate) standings: Standings,
+    /// What electors hold, as far as it was read.
+    pub(crate) availability: Availability,
     /// The newest answer.
     changes: Mutex<Option<Arc<SettingChanges>>>,
     /// Who hears of the traffic with buckets.
@@ -213,8 +216,8 @@ impl PublicRecord {
         Ok(votes_of(&self.chain.commitments_of(self.netuid, Topic::Vote, window.0, hotkeys).await?))
     }
 
-    /// The votes on a window that count so far: well-formed, sealed before any was open, opened after. And the head that they
-    /// are complete up to.
+    /// The votes on a window that count so far: well-formed, sealed before any was open, opened after; of each what it says of
+    /// candidates, where these are agreed on. And the head that they are complete up to.
     pub async fn votes(
         &self,
         run: &Rules,
@@ -224,7 +227,11 @@ impl PublicRecord {
         let (head, seals) = self.vote_seals(window, electors).await?;
         let votes = self.votes_of(window, &hotkeys_of(electors)).await?;
         let when = (run.phases.seal_time(window), head);
-        Ok((head, opened(run.id, window, (electors, &seals), votes, when)))
+        let opened = opened(run.id, window, (electors, &seals), votes, when);
+        if opened.is_empty() {
+            return Ok((head, opened));
+        }
+        Ok((head, self.candidates(run, window, electors).await?.counted(opened)))
     }
 
     /// All well-formed votes on a window, whether they count or not.

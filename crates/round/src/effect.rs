@@ -3,7 +3,8 @@
 #[cfg(doc)]
 use crate::Event;
 use crate::{Applied, SealCommitment, SealedCommitments, Selection, Vote};
-use templar_base::{AgreedFindings, ContentHash, PublicKey, StateHash, Window};
+use std::collections::BTreeMap;
+use templar_base::{AgreedFindings, ContentHash, PublicKey, StateHash, Uid, Window};
 
 /// What every role wants done to follow the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,32 @@ pub enum ValidatorEffect {
         /// The window.
         window: Window,
     },
+    /// Commit which payloads of the pool are here, open, and pass the checks that need no other payload. Answer:
+    /// [`Event::HeldWritten`].
+    WriteHeld {
+        /// The window.
+        window: Window,
+        /// State hash of the parameters at its start, which payloads must name.
+        start: StateHash,
+    },
+    /// Read what electors hold, and who they are as of the window's end. Answer: [`Event::HeldRead`].
+    ReadHeld {
+        /// The window; its [`Phases::draw`](crate::Phases::draw) has been made.
+        window: Window,
+    },
+    /// Of what was gathered keep the candidates; fetch those that are missing from their mirrors; put those that this node
+    /// mirrors into its bucket. Answer: [`Event::CandidatesTaken`].
+    TakeCandidates {
+        /// The window.
+        window: Window,
+        /// Whose payloads, each with the keys of those whose buckets have it.
+        mirrors: BTreeMap<Uid, Vec<PublicKey>>,
+    },
+    /// Stop waiting for candidates that are missing. Answer: [`Event::CandidatesTaken`].
+    CloseTaking {
+        /// The window.
+        window: Window,
+    },
     /// Judge what was gathered. Answer: [`Event::Judged`].
     Judge {
         /// The window; the beacon of `Phases::draw` draws the text.
@@ -233,10 +260,14 @@ impl ValidatorEffect {
         match self {
             Self::Follow(effect) => effect.failure(),
             Self::ReadSealed { window } | Self::Gather { window, .. } => Some((*window, FailedEffect::Gather)),
+            Self::WriteHeld { window, .. } => Some((*window, FailedEffect::WriteHeld)),
+            Self::ReadHeld { window } => Some((*window, FailedEffect::ReadHeld)),
+            Self::TakeCandidates { window, .. } => Some((*window, FailedEffect::Gather)),
             Self::Judge { window } => Some((*window, FailedEffect::Judge)),
             Self::SealVote { window, .. } | Self::Vote { window, .. } => Some((*window, FailedEffect::Vote)),
             Self::ReadVoteSeals { window } => Some((*window, FailedEffect::ReadVoteSeals)),
             Self::CloseGather { .. }
+            | Self::CloseTaking { .. }
             | Self::Report { .. }
             | Self::SetWeights { .. }
             | Self::PublishCheckpoint { .. }
@@ -264,8 +295,12 @@ pub enum FailedEffect {
     CommitSeal,
     /// [`MinerEffect::Reveal`].
     Reveal,
-    /// [`ValidatorEffect::ReadSealed`] or [`ValidatorEffect::Gather`].
+    /// [`ValidatorEffect::ReadSealed`], [`ValidatorEffect::Gather`] or [`ValidatorEffect::TakeCandidates`].
     Gather,
+    /// [`ValidatorEffect::WriteHeld`].
+    WriteHeld,
+    /// [`ValidatorEffect::ReadHeld`].
+    ReadHeld,
     /// [`ValidatorEffect::Judge`].
     Judge,
     /// [`ValidatorEffect::ReadVoteSeals`].
@@ -286,6 +321,9 @@ pub enum SkipReason {
     /// Most committed payloads could not be fetched: the fault is more likely here than with most miners.
     #[error("most payloads could not be fetched, so the fault is more likely here than there")]
     MostMissing,
+    /// A quarter or more of the candidates' rated weight could be fetched neither from miners nor from mirrors.
+    #[error("a quarter of the candidates could not be fetched, neither from miners nor from validators that hold them")]
+    CandidatesMissing,
     /// The verdict came after the last block in which votes count.
     #[error("the verdict was not ready before the judge deadline")]
     VoteLate,

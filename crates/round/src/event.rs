@@ -1,9 +1,9 @@
 //! What reaches a machine.
 
-use crate::{AppliedRecord, Elector, FailedEffect, SealCommitment, Vote, VoteRecord, VoteSealRecord};
+use crate::{AppliedRecord, Elector, FailedEffect, HeldRecord, SealCommitment, Vote, VoteRecord, VoteSealRecord};
 #[cfg(doc)]
 use crate::{FollowEffect, MinerEffect, ValidatorEffect};
-use templar_base::{BlockNumber, ContentHash, PublicKey, StateHash, Uid, Window};
+use templar_base::{Beacon, BlockNumber, ContentHash, PublicKey, StateHash, Uid, Window};
 
 /// A payload that was committed on the ledger before its window's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,35 @@ pub enum Event {
         settled: usize,
         /// Payloads that were committed.
         committed: usize,
+    },
+    /// Answers [`ValidatorEffect::WriteHeld`].
+    HeldWritten {
+        /// The window.
+        window: Window,
+    },
+    /// Answers [`ValidatorEffect::ReadHeld`].
+    HeldRead {
+        /// The window.
+        window: Window,
+        /// The head when it was read.
+        at: BlockNumber,
+        /// The beacon of [`Phases::draw`](crate::Phases::draw).
+        beacon: Beacon,
+        /// The window's pool, ascending.
+        pool: Vec<Uid>,
+        /// Whose stake counts, as of the window's end.
+        electors: Vec<Elector>,
+        /// Well-formed bitmaps over the pool.
+        held: Vec<HeldRecord>,
+    },
+    /// Answers [`ValidatorEffect::TakeCandidates`]: all candidates are here, or it was told to close.
+    CandidatesTaken {
+        /// The window.
+        window: Window,
+        /// The rated weight of the candidates that are missing, in any unit; where none is rated, each weighs the same.
+        lacking: u64,
+        /// That of all candidates.
+        all: u64,
     },
     /// Answers [`ValidatorEffect::Judge`].
     Judged {

@@ -27,6 +27,7 @@ mod effect;
 mod electors;
 mod event;
 mod follower;
+mod held;
 mod miner;
 mod object_key;
 mod phase;
@@ -48,6 +49,7 @@ pub use effect::{FailedEffect, FollowEffect, MinerEffect, SkipReason, ValidatorE
 pub use electors::{ACTIVE_WINDOWS, Elector, LASTING_WINDOWS, Permitted, electors, judging_electors};
 pub use event::{Event, MalformedCommitment, SealedCommitments, SealedRecord};
 pub use follower::{AggregateSource, Follower, Position};
+pub use held::{Candidates, Held, HeldRecord, candidates};
 pub use miner::Miner;
 pub use object_key::ObjectKey;
 pub use phase::{Phases, SealTime};

@@ -12,6 +12,10 @@ pub enum ObjectKey {
     Payload(Window),
     /// The key to it.
     Reveal(Window),
+    /// A candidate's sealed payload, in the bucket of a validator that holds it.
+    Mirror(Window, Uid),
+    /// The key to it, as its miner signed it.
+    MirrorKey(Window, Uid),
     /// A validator's full verdict.
     Verdict(Window),
     /// The merged payload.
@@ -51,6 +55,8 @@ impl fmt::Display for ObjectKey {
             Self::Evaluations => f.write_str("evaluations.json"),
             Self::Payload(window) => write!(f, "{}payload", Self::window_prefix(*window)),
             Self::Reveal(window) => write!(f, "{}reveal", Self::window_prefix(*window)),
+            Self::Mirror(window, uid) => write!(f, "{}mirror/{uid}", Self::window_prefix(*window)),
+            Self::MirrorKey(window, uid) => write!(f, "{}mirror-key/{uid}", Self::window_prefix(*window)),
             Self::Verdict(window) => write!(f, "{}verdict", Self::window_prefix(*window)),
             Self::Aggregate(window) => write!(f, "{}aggregate", Self::window_prefix(*window)),
             Self::Audit(window, uid) => write!(f, "{}audit/{uid}", Self::window_prefix(*window)),
@@ -73,5 +79,6 @@ mod tests {
             [2, 10, 100, 99_999].iter().map(|w| ObjectKey::Payload(Window(*w)).to_string()).collect();
         assert!(names.is_sorted());
         assert_eq!(names[0], "window/0000000002/payload");
+        assert_eq!(ObjectKey::Mirror(Window(2), Uid(17)).to_string(), "window/0000000002/mirror/17");
     }
 }

@@ -6,6 +6,11 @@ use templar_base::{BlockNumber, Genesis, Window, WindowBudget, WindowClock};
 /// electors have sealed, and who is slower than they, or is none of them yet, must be able to show that it judges.
 const PATIENT_EVERY: u64 = 8;
 
+/// Of the time that is left for judging, the part that candidates are waited for, a third; and the blocks that it takes at least
+/// until another validator has seen that it mirrors one, and has put it into its bucket.
+const MIRRORED_PART: u64 = 3;
+const LEAST_MIRRORED_BLOCKS: u64 = 2;
+
 /// The deadlines of a run's windows, as blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phases {
@@ -69,6 +74,18 @@ impl Phases {
         self.end(window).plus(self.budget.reveal_blocks)
     }
 
+    /// The last block in which it counts what an elector states to hold; none where each validator judges what it has fetched.
+    pub fn hold(&self, window: Window) -> Option<BlockNumber> {
+        Some(self.end(window).plus(self.budget.hold_blocks?))
+    }
+
+    /// Until this block a judge that knows the candidates since `since` waits for those that it lacks: a third of the time that
+    /// is left for judging.
+    pub fn mirrored(&self, window: Window, since: BlockNumber) -> BlockNumber {
+        let left = self.judge(window).blocks_since(since);
+        since.plus((left / MIRRORED_PART).max(LEAST_MIRRORED_BLOCKS))
+    }
+
     /// The block whose beacon draws the text of judgement and all lots of judging. A block's beacon is public once the block
     /// before it is: that one is the first after everything that is judged was fixed.
     pub fn draw(&self, window: Window) -> BlockNumber {
@@ -130,6 +147,7 @@ impl Phases {
         let budget = WindowBudget {
             seal_blocks: 4,
             reveal_blocks: 2,
+            hold_blocks: None,
             judge_blocks: 6,
             open_blocks: 8,
             apply_blocks: 9,
@@ -138,6 +156,14 @@ impl Phases {
         };
         let clock = WindowClock { start_block: BlockNumber(100), blocks_per_window: 20 };
         Self { clock, budget, has_patient_windows: false }
+    }
+
+    /// The same with 10 blocks for judging, in which what electors hold is agreed on by the fifth after a window's end.
+    pub(crate) fn holding() -> Self {
+        let mut phases = Self::for_tests();
+        let budget = &mut phases.budget;
+        (budget.hold_blocks, budget.judge_blocks, budget.open_blocks, budget.apply_blocks) = (Some(5), 10, 12, 13);
+        phases
     }
 }
 
@@ -166,6 +192,16 @@ mod tests {
             assert_eq!(phases.window_of(phases.end(window)), Some(window.next()));
         }
         assert_eq!(phases.window_of(BlockNumber(99)), None);
+    }
+
+    #[test]
+    fn what_is_held_is_agreed_between_the_keys_and_the_judging() {
+        let (phases, window) = (Phases::holding(), Window(3));
+        let hold = phases.hold(window).unwrap();
+        assert!(phases.draw(window) <= hold && hold < phases.judge(window));
+        assert_eq!(Phases::for_tests().hold(window), None);
+        let waits = |since: BlockNumber| phases.mirrored(window, since).blocks_since(since);
+        assert_eq!([waits(phases.end(window)), waits(hold), waits(phases.judge(window))], [3, 2, 2]);
     }
 
     #[test]

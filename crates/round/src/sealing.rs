@@ -150,6 +150,11 @@ impl Reveal {
         &self.key
     }
 
+    /// Whether it is the key that a sealed object names: a miner may sign any key.
+    pub fn fits(&self, object: &[u8]) -> bool {
+        object.get(SEALED_MAGIC.len()..SEALED_MAGIC.len() + 32) == Some(key_commitment(&self.key).as_slice())
+    }
+
     /// The object for the bucket.
     pub fn to_bytes(&self) -> Vec<u8> {
         [REVEAL_MAGIC.as_slice(), &self.key.0, &self.signature.0].concat()

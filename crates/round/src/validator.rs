@@ -1,4 +1,6 @@
-//! A validator's windows: gather, judge, vote, build and report the aggregate; weights and checkpoints in between.
+//! A validator's windows: gather, agree on what is held, judge, vote, build and report the aggregate; weights and checkpoints in between.
+
+mod holding;
 
 use crate::{
     Elector, Event, FailedEffect, Follower, SealedCommitments, SkipReason, ValidatorEffect, Vote, VoteSealRecord,
@@ -15,8 +17,15 @@ enum Judging {
         window: Window,
         closed: bool,
     },
-    /// Everything is here; the text of judgement is not drawn yet.
+    /// Everything is here; what is held is written and, where the run agrees on it, read until it stands; the text of judgement
+    /// is not drawn yet.
     Gathered(Window),
+    /// The candidates stand; those that are missing are fetched until this block.
+    Taking {
+        window: Window,
+        until: BlockNumber,
+        closed: bool,
+    },
     Scoring(Window),
     Sealing(Window),
     /// The vote is sealed; it is opened when nobody can copy it any more.
@@ -32,6 +41,8 @@ pub struct Validator {
     judging: Judging,
     /// The own vote, until it is opened.
     vote: Option<Vote>,
+    /// Whether what is held is to be written: it has not been asked for yet, or has failed.
+    is_held_due: bool,
     /// The newest window that was judged, or whose judging was given up.
     settled: Option<Window>,
     /// The head when the request under way was made, or when the gathering was closed.
@@ -45,7 +56,8 @@ impl Validator {
     pub fn new(follower: Follower, weights_every_windows: u64) -> Self {
         let weights_every_windows = weights_every_windows.max(1);
         let (asked_at, retry_at) = (BlockNumber(0), BlockNumber(0));
-        Self { follower, weights_every_windows, judging: Judging::Idle, vote: None, settled: None, asked_at, retry_at }
+        let (judging, vote, is_held_due, settled) = (Judging::Idle, None, false, None);
+        Self { follower, weights_every_windows, judging, vote, is_held_due, settled, asked_at, retry_at }
     }
 
     /// The part that follows the run.
@@ -57,7 +69,9 @@ impl Validator {
     pub fn activity(&self) -> &'static str {
         match self.judging {
             Judging::Idle => self.follower.activity(),
-            Judging::Listing(_) | Judging::Gathering { .. } | Judging::Gathered(_) => "gathers payloads",
+            Judging::Listing(_) | Judging::Gathering { .. } | Judging::Gathered(_) | Judging::Taking { .. } => {
+                "gathers payloads"
+            }
             Judging::Scoring(_) => "judges payloads",
             Judging::Sealing(_) | Judging::Sealed(_) | Judging::Voting(_) => "votes",
         }
@@ -81,6 +95,10 @@ impl Validator {
             Event::Gathered { window, settled, committed } => {
                 effects.extend(self.on_gathered(*window, *settled, *committed));
             }
+            Event::HeldRead { window, .. } if self.judging == Judging::Gathered(*window) => {
+                effects.extend(self.on_held(*window, event));
+            }
+            Event::CandidatesTaken { window, lacking, all } => effects.extend(self.on_taken(*window, *lacking, *all)),
             Event::Judged { window, vote } if self.judging == Judging::Scoring(*window) => {
                 effects.push(self.seal_vote(*window, vote));
             }
@@ -105,6 +123,7 @@ impl Validator {
         let (Judging::Listing(window)
         | Judging::Gathering { window, .. }
         | Judging::Gathered(window)
+        | Judging::Taking { window, .. }
         | Judging::Scoring(window)
         | Judging::Sealed(window)) = self.judging
         else {
@@ -122,9 +141,14 @@ impl Validator {
         let ended = self.follower.current()?.previous()?;
         let (head, phases) = (self.follower.head(), self.follower.phases());
         match self.judging {
+            Judging::Gathered(window) if phases.hold(window).is_some() => self.hold_due(window),
             Judging::Gathered(window) if head >= phases.draw(window) => {
                 self.judging = Judging::Scoring(window);
                 Some(ValidatorEffect::Judge { window })
+            }
+            Judging::Taking { window, until, closed: false } if head >= until => {
+                self.enter(Judging::Taking { window, until, closed: true });
+                Some(ValidatorEffect::CloseTaking { window })
             }
             Judging::Sealed(window) if head > self.asked_at && head < phases.apply(window) => {
                 self.asked_at = head;
@@ -160,7 +184,11 @@ impl Validator {
         let (head, phases) = (self.follower.head(), self.follower.phases());
         let is_late = head >= self.asked_at.plus(phases.answer_blocks());
         match self.judging {
-            Judging::Listing(window) | Judging::Gathering { window, closed: true } if is_late => {
+            Judging::Listing(window)
+            | Judging::Gathering { window, closed: true }
+            | Judging::Taking { window, closed: true, .. }
+                if is_late =>
+            {
                 self.on_failed(window, FailedEffect::Gather);
                 None
             }
@@ -188,12 +216,16 @@ impl Validator {
             Judging::Gathering { window: own, .. } if own == window => {}
             _ => return None,
         }
-        if settled * 2 < committed {
+        let is_agreed_on = self.follower.phases().hold(window).is_some();
+        // Where it is agreed on what is held, mirrors have what does not come from miners.
+        if settled * 2 < committed && !is_agreed_on {
             self.judging = Judging::Idle;
             return Some(ValidatorEffect::Skip { window, reason: SkipReason::MostMissing });
         }
         // It begins in `due`, as soon as the text is drawn: who still has its key to publish must not know it.
         self.judging = Judging::Gathered(window);
+        self.is_held_due = is_agreed_on;
+        self.asked_at = self.follower.head().minus(1);
         None
     }
 
@@ -249,8 +281,13 @@ impl Validator {
 
     fn on_failed(&mut self, window: Window, effect: FailedEffect) {
         let gives_up = match self.judging {
-            Judging::Listing(own) | Judging::Gathering { window: own, .. } => {
+            Judging::Listing(own) | Judging::Gathering { window: own, .. } | Judging::Taking { window: own, .. } => {
                 own == window && effect == FailedEffect::Gather
+            }
+            Judging::Gathered(own) if own == window && effect == FailedEffect::WriteHeld => {
+                self.is_held_due = true;
+                self.retry_at = self.follower.head().plus(1);
+                false
             }
             Judging::Gathered(_) | Judging::Sealed(_) => false,
             Judging::Scoring(own) => own == window && effect == FailedEffect::Judge,

@@ -3,7 +3,7 @@
 use crate::sealing::parse_exactly;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use templar_base::{ContentHash, Findings, FindingsError, StepShare, Uid};
+use templar_base::{ContentHash, Finding, Findings, FindingsError, Mark, StepShare, Uid};
 
 /// What a validator found in one window.
 ///
@@ -27,6 +27,18 @@ impl Vote {
     /// The same vote with this salt.
     pub fn salted(self, salt: [u8; 16]) -> Self {
         Self { salt, ..self }
+    }
+
+    /// What the same vote says of these candidates. What audits of earlier windows came to stays, whoever it is about.
+    pub(crate) fn about(self, is_candidate: impl Fn(Uid) -> bool) -> Self {
+        let mut findings = self.findings;
+        findings.probes.retain(|probe| is_candidate(probe.uid));
+        let is_of_audit = |finding: &Finding| matches!(finding.mark, Mark::Fraud | Mark::Silent);
+        findings.miners.retain(|finding| is_candidate(finding.uid) || is_of_audit(finding));
+        for finding in findings.miners.iter_mut().filter(|finding| !is_candidate(finding.uid)) {
+            finding.share = None;
+        }
+        Self { findings, ..self }
     }
 
     /// Reads a vote from the ledger; none where the bytes are malformed, and then it does not count.
@@ -59,7 +71,7 @@ impl Vote {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use templar_base::{Finding, MAX_CANDIDATES, Mark, Share};
+    use templar_base::{MAX_CANDIDATES, Share};
 
     fn findings(uids: impl Iterator<Item = u16>) -> Findings {
         let share = Some(Share::new(1.0, 0.2));

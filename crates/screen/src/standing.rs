@@ -3,7 +3,7 @@
 use crate::table::Paint;
 use templar_base::{Mark, Share};
 use templar_gauntlet::Rating;
-use templar_record::{Ballot, Explanation, PayFact, Recomputed, VerdictFact};
+use templar_record::{Ballot, Explanation, HeldFact, PayFact, Recomputed, VerdictFact};
 
 /// The explanation in words: what was committed, what each validator found, what is agreed, and what that pays.
 pub fn text(explained: &Explanation, paint: Paint) -> String {
@@ -17,6 +17,7 @@ pub fn text(explained: &Explanation, paint: Paint) -> String {
         ),
         None => "  committed nothing in time".to_owned(),
     });
+    lines.extend(explained.held.as_ref().map(held));
     lines.push(paint.bold("votes"));
     lines.extend(explained.ballots.iter().map(ballot));
     if explained.ballots.is_empty() {
@@ -53,6 +54,19 @@ pub fn text(explained: &Explanation, paint: Paint) -> String {
         ));
     }
     lines.join("\n")
+}
+
+fn held(held: &HeldFact) -> String {
+    let HeldFact { is_in_pool, holders, stake, of } = held;
+    let by: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" (validators {})", by.join(", ")) };
+    match (is_in_pool, held.is_candidate()) {
+        (false, _) => "  not in the window's pool, which is full".to_owned(),
+        (true, true) => format!("  held by {stake} of {of} alpha in time{by}: a candidate"),
+        (true, false) => {
+            format!("  held by {stake} of {of} alpha in time{by}, not more than half: as if it had not come")
+        }
+    }
 }
 
 fn ballot(ballot: &Ballot) -> String {

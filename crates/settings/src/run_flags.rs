@@ -182,7 +182,7 @@ impl WindowFlags {
         genesis.budget = WindowBudget {
             retention_windows: self.retention_windows,
             checkpoint_windows: self.checkpoint_windows,
-            ..WindowBudget::for_window(self.window_blocks)
+            ..WindowBudget::for_window(self.window_blocks).with_hold(self.window_blocks)
         };
     }
 }

@@ -4,16 +4,17 @@ use crate::machine::turnout;
 use crate::{Violation, invariants};
 use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{BlockNumber, Genesis, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
+use templar_base::{BlockNumber, ContentHash, Genesis, PublicKey, RunId, SettingChange, StateHash, Uid, Window};
 use templar_round::{
-    Applied, AppliedRecord, Elector, Event, Outcome, Phases, SealCommitment, SealedRecord, Vote, VoteRecord, VoteSeal,
-    VoteSealRecord, opened, opened_after, tally,
+    Applied, AppliedRecord, Candidates, Elector, Event, Held, HeldRecord, Outcome, Phases, SealCommitment,
+    SealedRecord, Vote, VoteRecord, VoteSeal, VoteSealRecord, candidates, opened, opened_after, tally,
 };
 
 /// A message of a node to the ledger.
 #[derive(Debug, Clone)]
 pub(crate) enum Transaction {
     Seal(Window, SealCommitment),
+    Held(Window, Held),
     VoteSeal(Window, VoteSeal),
     Vote(Window, Vote),
     Report(Window, Applied),
@@ -24,6 +25,7 @@ impl Transaction {
     pub fn bytes(&self) -> u64 {
         (match self {
             Self::Seal(_, commitment) => commitment.encoded_size(),
+            Self::Held(_, held) => held.encoded_size(),
             Self::VoteSeal(_, seal) => seal.encoded_size(),
             Self::Vote(_, vote) => vote.encoded_size(),
             Self::Report(_, applied) => applied.encoded_size(),
@@ -35,6 +37,7 @@ impl Transaction {
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     pub seals: BTreeMap<(Window, PublicKey), SealedRecord>,
+    pub held: BTreeMap<(Window, PublicKey), HeldRecord>,
     pub vote_seals: BTreeMap<(Window, PublicKey), VoteSealRecord>,
     pub votes: BTreeMap<(Window, PublicKey), VoteRecord>,
     pub reports: BTreeMap<(Window, PublicKey), AppliedRecord>,
@@ -46,6 +49,8 @@ pub(crate) struct Chain {
     pub changes: Vec<SettingChange>,
     /// The most payloads merged in a window and the bits of its alpha, once the window has begun.
     rules: BTreeMap<Window, (usize, u32)>,
+    /// The most payloads that are fetched and judged in a window; all where it is none.
+    pool: Option<usize>,
 }
 
 /// The name of the run that seals are bound to.
@@ -53,6 +58,11 @@ pub(crate) const SIMULATED_RUN: RunId = RunId::new([0x51; 32]);
 const ZERO: PublicKey = PublicKey::new([0; 32]);
 
 impl Chain {
+    /// An empty ledger of a run in which at most `pool` payloads are fetched and judged in a window.
+    pub fn of(pool: Option<usize>) -> Self {
+        Self { pool, ..Self::default() }
+    }
+
     /// Takes a message into a block; gives the answer that its sender waits for.
     pub fn include(&mut self, block: BlockNumber, uid: Uid, hotkey: PublicKey, sent: Transaction) -> Option<Event> {
         match sent {
@@ -60,6 +70,10 @@ impl Chain {
                 let record = SealedRecord { uid, hotkey, block, commitment };
                 let first = self.seals.entry((window, hotkey)).or_insert(record);
                 Some(Event::SealCommitted { window, block: first.block })
+            }
+            Transaction::Held(window, held) => {
+                self.held.entry((window, hotkey)).or_insert(HeldRecord { hotkey, block, held });
+                Some(Event::HeldWritten { window })
             }
             Transaction::VoteSeal(window, seal) => {
                 self.vote_seals.entry((window, hotkey)).or_insert(VoteSealRecord { hotkey, block, seal });
@@ -80,11 +94,48 @@ impl Chain {
         self.vote_seals.range((window, ZERO)..(window.next(), ZERO)).map(|(_, seal)| *seal).collect()
     }
 
-    /// The votes that count as far as the head `at` tells.
+    pub fn held_on(&self, window: Window) -> Vec<HeldRecord> {
+        self.held.range((window, ZERO)..(window.next(), ZERO)).map(|(_, held)| *held).collect()
+    }
+
+    /// What was committed in time; of that the pool, by lot, where there is one. By uid.
+    pub fn pool(&self, window: Window, phases: &Phases) -> Vec<SealedRecord> {
+        let mut records = self.sealed(window, phases);
+        if let Some(pool) = self.pool.filter(|pool| *pool < records.len()) {
+            let lot = |record: &SealedRecord| {
+                let ticket = [window.0.to_le_bytes().as_slice(), record.hotkey.as_bytes().as_slice()].concat();
+                ContentHash::of(&ticket)
+            };
+            records.sort_by_key(lot);
+            records.truncate(pool);
+        }
+        records.sort_by_key(|record| record.uid);
+        records
+    }
+
+    /// The candidates as far as the head `at` tells: none while they may change. None at all of a run that does not agree on them.
+    pub fn candidates(
+        &self,
+        window: Window,
+        electors: &[Elector],
+        phases: &Phases,
+        at: BlockNumber,
+    ) -> Option<Option<Candidates>> {
+        let deadline = phases.hold(window)?;
+        let pool: Vec<Uid> = self.pool(window, phases).iter().map(|record| record.uid).collect();
+        Some(candidates(&pool, (electors, &self.held_on(window)), deadline, at))
+    }
+
+    /// The votes that count as far as the head `at` tells, in what counts of them.
     pub fn votes_on(&self, window: Window, electors: &[Elector], phases: &Phases, at: BlockNumber) -> Vec<VoteRecord> {
         let votes = self.votes.range((window, ZERO)..(window.next(), ZERO)).map(|(_, vote)| vote.clone());
         let seals = self.vote_seals_on(window);
-        opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.seal_time(window), at))
+        let votes = opened(SIMULATED_RUN, window, (electors, &seals), votes.collect(), (phases.seal_time(window), at));
+        match self.candidates(window, electors, phases, at) {
+            None => votes,
+            Some(None) => Vec::new(),
+            Some(Some(candidates)) => candidates.counted(votes),
+        }
     }
 
     /// The votes of whomever that were sealed up to a block and opened after it.

@@ -139,6 +139,11 @@ pub fn votes_once_in_time(
     })
 }
 
+/// Where it is agreed on which payloads are held, only those are judged.
+pub fn judges_candidates(node: usize, window: Window, are_candidates: bool) -> Finding {
+    require(are_candidates, || format!("node {node} judges a payload of window {window} that is nobody's candidate"))
+}
+
 /// A step is applied to the parameters of its own window.
 pub fn applies_in_turn(node: usize, window: Window, disk: Position) -> Finding {
     require(disk.next == window, || format!("node {node} applies window {window} to the start of {}", disk.next))
@@ -179,6 +184,7 @@ mod tests {
         assert!(kill_safe(0, at(2, one), at(4, other)).is_err());
         assert!(sealed_first(0, Window(0), BlockNumber(31), BlockNumber(32)).is_err());
         assert!(votes_once_in_time(0, Window(0), true, BlockNumber(43), BlockNumber(43)).is_err());
+        assert!(judges_candidates(1, Window(0), false).is_err());
         assert!(seals_its_window_once(0, Window(2), true, Some(Window(3))).is_err());
         assert!(applies_in_turn(0, Window(2), at(3, one)).is_err());
         assert_eq!(null_moves_nothing(Window(0), None, one, one), Ok(()));

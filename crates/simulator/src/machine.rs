@@ -77,7 +77,9 @@ impl Effect {
             ),
             Self::Validator(effect) => matches!(
                 effect,
-                ValidatorEffect::SealVote { .. }
+                ValidatorEffect::WriteHeld { .. }
+                    | ValidatorEffect::TakeCandidates { .. }
+                    | ValidatorEffect::SealVote { .. }
                     | ValidatorEffect::Vote { .. }
                     | ValidatorEffect::Report { .. }
                     | ValidatorEffect::PublishCheckpoint { .. }
@@ -98,7 +100,10 @@ impl Effect {
             ),
             Self::Validator(effect) => !matches!(
                 effect,
-                ValidatorEffect::Judge { .. } | ValidatorEffect::CloseGather { .. } | ValidatorEffect::Skip { .. }
+                ValidatorEffect::Judge { .. }
+                    | ValidatorEffect::CloseGather { .. }
+                    | ValidatorEffect::CloseTaking { .. }
+                    | ValidatorEffect::Skip { .. }
             ),
         }
     }
@@ -114,6 +119,8 @@ impl Effect {
                 matches!(
                     effect,
                     ValidatorEffect::ReadSealed { .. }
+                        | ValidatorEffect::WriteHeld { .. }
+                        | ValidatorEffect::ReadHeld { .. }
                         | ValidatorEffect::SealVote { .. }
                         | ValidatorEffect::ReadVoteSeals { .. }
                         | ValidatorEffect::Vote { .. }

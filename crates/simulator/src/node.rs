@@ -22,6 +22,8 @@ pub enum Behaviour {
     Stalling,
     /// A miner that trains its own way and sends the opposite of what it learnt.
     SignFlip,
+    /// A validator that states to hold every payload, whether it does or not.
+    Claiming,
 }
 
 /// How long a node's work takes, in milliseconds.
@@ -56,6 +58,8 @@ pub struct NodeSpec {
     pub times: WorkTimes,
     /// The block in which it comes for the first time.
     pub joins: u64,
+    /// Nodes that its bucket serves nothing to.
+    pub hides_from: Vec<usize>,
 }
 
 impl NodeSpec {
@@ -69,6 +73,7 @@ impl NodeSpec {
             loss: 0,
             times: WorkTimes::default(),
             joins: 0,
+            hides_from: Vec::new(),
         }
     }
 }
@@ -86,6 +91,20 @@ pub(crate) struct Gathering {
     /// Fetched, and the key is out.
     pub settled: BTreeSet<Uid>,
     pub closed: bool,
+}
+
+/// Candidates that are being waited for.
+#[derive(Debug, Clone)]
+pub(crate) struct Taking {
+    pub window: Window,
+    /// How many candidates there are.
+    pub all: usize,
+    /// Those that are missing, each with the nodes that should have it.
+    pub lacking: BTreeMap<Uid, (SealedRecord, Vec<usize>)>,
+    /// Downloads that run, and whose bucket they are from.
+    pub under_way: BTreeMap<Uid, usize>,
+    /// Whose buckets did not serve what.
+    pub failed: BTreeSet<(Uid, usize)>,
 }
 
 /// What a node has done, in all its lives.
@@ -137,6 +156,10 @@ pub struct Node {
     pub(crate) gathering: Option<Gathering>,
     pub(crate) close_asked: Option<Window>,
     pub(crate) gathered: (Window, Vec<SealedRecord>),
+    pub(crate) taking: Option<Taking>,
+    pub(crate) taking_closed: Option<Window>,
+    /// The window whose candidates are what was gathered.
+    pub(crate) taken: Option<Window>,
     /// Its parameters are being replaced: the machine's are not the disk's.
     pub(crate) is_restoring: bool,
     /// Windows sealed and voted on in this life.
@@ -165,6 +188,9 @@ impl Node {
             gathering: None,
             close_asked: None,
             gathered: (Window(0), Vec::new()),
+            taking: None,
+            taking_closed: None,
+            taken: None,
             is_restoring: false,
             sealed: BTreeSet::new(),
             voted: BTreeSet::new(),
@@ -203,6 +229,7 @@ impl Node {
         self.back_at = back_at;
         self.gathering = None;
         self.close_asked = None;
+        (self.taking, self.taking_closed) = (None, None);
     }
 
     /// Counts the time that it trained up to now.

@@ -167,6 +167,7 @@ impl Case {
             tokens_per_second: (OPERATIONS / (6.0 * parameters as f64)) as u64,
             cores: CORES,
             behaviour: Default::default(),
+            serves: None,
             corruptible: false,
             joins_window: 0,
         }
@@ -188,6 +189,7 @@ impl Case {
                 ..ClockChoice::default()
             },
             rules: RulesChoice { pool: Some(self.pool), ..RulesChoice::default() },
+            electors: None,
             groups: vec![
                 self.group("validators", RoleChoice::Validator, VALIDATORS, VALIDATOR_MBIT, parameters),
                 self.group("miners", RoleChoice::Miner, self.simulated() - 1, MINER_MBIT, parameters),

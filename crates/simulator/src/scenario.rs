@@ -6,7 +6,7 @@ mod setup;
 use crate::{Behaviour, Faults};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use templar_base::Problem;
+use templar_base::{ElectorRule, Problem};
 
 /// A scenario, as its file has it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Scenario {
     /// What the rules select.
     #[serde(default)]
     pub rules: RulesChoice,
+    /// Whose stake counts by its right votes; all validators' where it is left out.
+    #[serde(default)]
+    pub electors: Option<ElectorRule>,
     /// The nodes, by groups of equals.
     #[serde(rename = "group")]
     pub groups: Vec<Group>,
@@ -79,6 +82,8 @@ pub struct ClockChoice {
     pub seal_blocks: Option<u64>,
     /// Blocks after it until keys are due.
     pub reveal_blocks: Option<u64>,
+    /// Blocks after it until what validators hold counts; where it is left out, each judges what it has fetched.
+    pub hold_blocks: Option<u64>,
     /// Blocks after it until votes are sealed.
     pub judge_blocks: Option<u64>,
     /// Blocks after it until votes are open.
@@ -98,6 +103,7 @@ impl Default for ClockChoice {
             window_blocks: 60,
             seal_blocks: None,
             reveal_blocks: None,
+            hold_blocks: None,
             judge_blocks: None,
             open_blocks: None,
             apply_blocks: None,
@@ -172,6 +178,8 @@ pub struct Group {
     /// How they treat the others.
     #[serde(default)]
     pub behaviour: Behaviour,
+    /// Names of the groups that their buckets serve; all where it is left out.
+    pub serves: Option<Vec<String>>,
     /// Whether `faults.corruption` may happen to them.
     #[serde(default)]
     pub corruptible: bool,

@@ -4,6 +4,7 @@
 //! links and work take, answers late, twice or not at all where the faults say so, and checks the invariants after every
 //! event. Equal setups give equal worlds, event by event.
 
+mod candidates;
 mod effects;
 mod electorate;
 mod gather;
@@ -21,7 +22,10 @@ use crate::{Bandwidth, Behaviour, Faults, Moment, Node, NodeSpec, Partition};
 use electorate::Electorate;
 use std::collections::{BTreeMap, BTreeSet};
 use templar_base::random::Stream;
-use templar_base::{AgreedFindings, BlockNumber, ContentHash, Genesis, RunSetting, SettingChange, StateHash, Window};
+use templar_base::{
+    AgreedFindings, BlockNumber, ContentHash, Genesis, MAX_CANDIDATES, RunSetting, SettingChange, StateHash, Uid,
+    Window,
+};
 use templar_round::{
     Elector, Event, FailedEffect, FollowEffect, MinerEffect, Outcome, Phases, Position, SkipReason, ValidatorEffect,
 };
@@ -50,6 +54,14 @@ pub struct Setup {
     pub pool: Option<usize>,
     /// Payloads that a node fetches at a time.
     pub lanes: usize,
+}
+
+/// The most payloads that are judged in a window: what is held is stated of as many as a vote has room for.
+fn most_judged(genesis: &Genesis, pool: Option<usize>) -> Option<usize> {
+    match genesis.budget.hold_blocks {
+        Some(_) => Some(pool.unwrap_or(MAX_CANDIDATES).min(MAX_CANDIDATES)),
+        None => pool,
+    }
 }
 
 /// Something that will happen.
@@ -128,9 +140,11 @@ pub struct World {
     purposes: BTreeMap<TransferId, Purpose>,
     partitions: Vec<Partition>,
     electors: Electorate,
-    pool: Option<usize>,
     lanes: usize,
     gathering: BTreeSet<usize>,
+    taking: BTreeSet<usize>,
+    /// Candidates in the buckets of validators.
+    mirrored: BTreeSet<(Window, Uid, usize)>,
     reports: Reports,
     log: Log,
 }
@@ -141,6 +155,7 @@ impl World {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&setup.seed.to_le_bytes());
         let first = Position { next: Window(0), state: setup.model.first_state() };
+        let pool = most_judged(&setup.genesis, setup.pool);
         let bandwidth = |spec: &NodeSpec| match spec.behaviour {
             Behaviour::Stalling => Bandwidth { bucket: 0, ..spec.bandwidth },
             _ => spec.bandwidth,
@@ -172,13 +187,14 @@ impl World {
             random: Stream::new(key, "world", 0),
             queue,
             submitted: Vec::new(),
-            chain: Chain::default(),
+            chain: Chain::of(pool),
             links,
             purposes: BTreeMap::new(),
             partitions: setup.partitions,
-            pool: setup.pool,
             lanes: setup.lanes.max(1),
             gathering: BTreeSet::new(),
+            taking: BTreeSet::new(),
+            mirrored: BTreeSet::new(),
             log: Log::default(),
         }
     }
@@ -301,6 +317,7 @@ impl World {
     pub fn crash(&mut self, node: usize, back_at: u64) {
         self.nodes[node].stop(self.now, back_at);
         self.gathering.remove(&node);
+        self.taking.remove(&node);
         self.break_off(node);
     }
 
@@ -332,6 +349,7 @@ impl World {
         self.head += 1;
         self.queue.push(self.now.plus(self.block_time), Happening::Block);
         self.include_transactions();
+        self.look_for_candidates();
         self.report_windows()?;
         for node in 0..self.nodes.len() {
             if self.nodes[node].machine.is_some() && self.happens(self.faults.crash) {

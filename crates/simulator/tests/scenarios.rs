@@ -1,6 +1,7 @@
 //! The scenarios of the repository, each run to its end.
 
 use std::path::PathBuf;
+use templar_base::{ElectorRule, Uid, Window};
 use templar_simulator::{NullReason, Scenario, ScenarioError, Summary, World};
 
 fn path(name: &str) -> PathBuf {
@@ -120,6 +121,32 @@ fn what_cannot_be_simulated_is_named_with_file_field_and_remedy() {
     assert_eq!(fields, ["model.preset", "group[1].count", "partition[0].groups"]);
     let missing = Scenario::read(&folder.path().join("none.toml")).unwrap_err().to_string();
     assert!(missing.contains("cannot read") && missing.contains("none.toml"), "{missing}");
+}
+
+#[test]
+fn held() {
+    let (scenario, world) = run("held");
+    let few = Uid(scenario.places(&["for-few".to_owned()])[0] as u16);
+    for window in world.windows() {
+        assert_eq!((window.sealed, window.merged, window.in_step), (10, 9, window.nodes), "{window:?}");
+        assert!(!world.candidates(Window(window.window)).unwrap().contains(few), "{window:?}");
+    }
+}
+
+/// A third of the stake votes at random: with right votes in the scenario's rules it loses its weight.
+#[test]
+fn a_scenario_may_ask_for_right_votes() {
+    let mut scenario = Scenario::read(&path("silent-validator")).unwrap();
+    let random = scenario.places(&["random".to_owned()])[0] as u16;
+    scenario.windows = 14;
+    scenario.electors = Some(ElectorRule { right_votes: 9, within: 9 });
+    let mut world = scenario.world(None).unwrap();
+    world.run_to(scenario.last_block()).unwrap();
+    world.check_history().unwrap();
+    let counts = |window: u64| world.electors(Window(window)).iter().any(|elector| elector.uid == Uid(random));
+    assert!(counts(2) && !counts(13));
+    scenario.electors = Some(ElectorRule { right_votes: 0, within: 9 });
+    assert_eq!(scenario.problems()[0].field, "electors.right_votes");
 }
 
 /// A real model learns, whoever flips the sign is merged next to never, and the losses are the same to the bit again.

@@ -22,7 +22,7 @@ const fn note(path: &'static str, meaning: &'static str, default: &'static str, 
 }
 
 /// Every field of the document, in the document's order.
-pub const FIELDS: [FieldNote; 84] = [
+pub const FIELDS: [FieldNote; 85] = [
     note("version", "Version of the document and of the protocol", "the program's", "the program's"),
     note("name", "A name for people", "run", "up to 64 bytes"),
     note(
@@ -45,6 +45,13 @@ pub const FIELDS: [FieldNote; 84] = [
         "Blocks after the window's end until which reveals are gathered",
         "a sixth of the window",
         "at least 1",
+    ),
+    note(
+        "budget.hold_blocks",
+        "Blocks after the window's end until which it counts what electors state that they hold; without it each validator \
+         judges what it has fetched",
+        "reveal_blocks and a sixteenth of the window, at least 4",
+        "at least 2 over reveal_blocks, over 2 under judge_blocks",
     ),
     note(
         "budget.judge_blocks",
@@ -351,6 +358,7 @@ mod tests {
                 "outer.error_feedback_values",
                 "electors.right_votes",
                 "electors.within",
+                "budget.hold_blocks",
                 "evaluation.every_windows",
                 "evaluation.tasks",
             ]

@@ -60,7 +60,7 @@ impl Trial {
     pub fn window(&mut self) -> Result<Seen, JudgingBenchError> {
         let sealed: Vec<Uid> = self.subnet.registered.keys().copied().collect();
         let (places, window) = (self.subnet.run.genesis.judging.pool, self.subnet.shared.next);
-        let pool = pool(&self.ratings, &sealed, places, window, self.subnet.beacon());
+        let pool = pool(&self.ratings.ranking(), &sealed, places, window, self.subnet.beacon());
         let payloads = self.subnet.train(&pool)?;
         let text = self.subnet.judgement_text()?;
         let (verdict, ours) = self.judge_by_ours(&payloads, &text)?;

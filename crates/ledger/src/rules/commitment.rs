@@ -66,7 +66,7 @@ pub(crate) fn commit(
 /// is free.
 fn check_window_topic(state: &State, uid: Uid, key: CommitmentKey) -> Result<(), Refusal> {
     let (topic, index, hotkey) = key;
-    let is_for_validators = matches!(topic, Topic::VoteSeal | Topic::Vote | Topic::Applied);
+    let is_for_validators = matches!(topic, Topic::Held | Topic::VoteSeal | Topic::Vote | Topic::Applied);
     let has_permit = state.slots.get(&uid).is_some_and(|slot| slot.permit);
     // The owner judges with or without a permit, as in Yuma.
     if is_for_validators && !has_permit && crate::rules::registration::owner_slot(state) != Some(uid) {

@@ -47,6 +47,7 @@ fn run(name: &str) -> (Rules, Data) {
         budget: WindowBudget {
             seal_blocks: 5,
             reveal_blocks: 4,
+            hold_blocks: None,
             judge_blocks: 9,
             open_blocks: 11,
             apply_blocks: 13,

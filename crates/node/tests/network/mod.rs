@@ -93,6 +93,7 @@ fn rules(corpus: &Corpus) -> Genesis {
         budget: WindowBudget {
             seal_blocks: 5,
             reveal_blocks: 4,
+            hold_blocks: None,
             judge_blocks: 9,
             open_blocks: 11,
             apply_blocks: 13,
@@ -190,6 +191,8 @@ pub struct Plan {
     /// Whether rogues only guess: they vote on every window what might be, and set weights.
     pub guesses: bool,
     pub adversaries: Vec<Act>,
+    /// Which adversaries' buckets serve which nodes nothing, by number and name.
+    pub hides: Vec<(usize, &'static str)>,
     /// Changes the rules.
     pub genesis: fn(&mut Genesis),
     /// Changes the ledger's rules.
@@ -207,6 +210,7 @@ impl Plan {
             rogues: 0,
             guesses: false,
             adversaries: Vec::new(),
+            hides: Vec::new(),
             genesis: |_| {},
             ledger: |_| {},
             tasks: Vec::new(),
@@ -228,6 +232,7 @@ pub struct World {
     pub rogues: Vec<Rogue>,
     /// The uid of the adversary that does nothing wrong, if there is one.
     pub honest_adversary: Option<PublicKey>,
+    hides: Vec<(usize, &'static str)>,
     name: &'static str,
     folder: tempfile::TempDir,
     next_coldkey: usize,
@@ -263,6 +268,7 @@ impl World {
             adversaries_from: Window(0),
             rogues: Vec::new(),
             honest_adversary: None,
+            hides: plan.hides,
             name: plan.name,
             folder,
             next_coldkey: 0,
@@ -350,7 +356,9 @@ impl World {
 
     /// Starts a node, for the first time or again.
     pub async fn start(&mut self, name: &str) {
-        let chain: Arc<dyn NodeChain> = Arc::new(self.chain.clone());
+        let hidden = self.hides.iter().filter(|(_, from)| *from == name);
+        let hidden = hidden.map(|(number, _)| self.hotkey(&format!("adversary-{number}")).public()).collect();
+        let chain: Arc<dyn NodeChain> = Arc::new(self.chain.hiding(hidden));
         self.nodes.get_mut(name).unwrap().start(&self.run, &self.data, chain).await;
     }
 

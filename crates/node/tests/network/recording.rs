@@ -19,16 +19,23 @@ type Submitted = BTreeSet<(PublicKey, Topic, u64)>;
 pub struct Recording {
     pub inner: LocalChain,
     submitted: Arc<Mutex<Submitted>>,
+    /// Whose buckets a reader of this clone does not find.
+    hidden: BTreeSet<PublicKey>,
 }
 
 impl Recording {
     pub fn new(inner: LocalChain) -> Self {
-        Self { inner, submitted: Arc::default() }
+        Self { inner, submitted: Arc::default(), hidden: BTreeSet::new() }
     }
 
     /// What was queued so far: whose, what, which window.
     pub fn submitted(&self) -> Submitted {
         self.submitted.lock().unwrap().clone()
+    }
+
+    /// The same ledger, without the buckets of these keys: as if they served the reader nothing.
+    pub fn hiding(&self, hidden: BTreeSet<PublicKey>) -> Self {
+        Self { hidden, ..self.clone() }
     }
 
     /// Says where a key's bucket is.
@@ -82,7 +89,9 @@ impl Chain for Recording {
 #[async_trait]
 impl Commitments for Recording {
     async fn commitments(&self, netuid: Netuid, topic: Topic, index: u64) -> Result<Vec<CommitmentRecord>, ChainError> {
-        self.inner.commitments(netuid, topic, index).await
+        let mut all = self.inner.commitments(netuid, topic, index).await?;
+        all.retain(|record| topic != Topic::Bucket || !self.hidden.contains(&record.hotkey));
+        Ok(all)
     }
 
     async fn last_reports(&self, netuid: Netuid) -> Result<Vec<IndexedCommitment>, ChainError> {

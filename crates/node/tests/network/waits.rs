@@ -8,6 +8,11 @@ impl World {
         if head.plus(1) == phases.reveal(ended) {
             // What is gathered shows nowhere: who is at it needs a moment.
             tokio::time::sleep(GATHER_PAUSE).await;
+        } else if Some(head.plus(2)) == phases.hold(ended) {
+            self.wait_for("what is held", PATIENCE, true, |world| world.have_voted(ended, Topic::Held)).await;
+        } else if Some(head) == phases.hold(ended) {
+            // Who lacks a candidate fetches it from a mirror, which shows nowhere either.
+            tokio::time::sleep(GATHER_PAUSE).await;
         } else if head.plus(2) == phases.judge(ended) {
             self.wait_for("sealed votes", PATIENCE, true, |world| world.have_voted(ended, Topic::VoteSeal)).await;
         } else if head.plus(2) == phases.open(ended) {

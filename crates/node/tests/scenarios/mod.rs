@@ -4,6 +4,7 @@ mod adversaries;
 mod audits;
 mod disk;
 mod evaluating;
+mod held;
 mod honest;
 mod joining;
 mod outages;

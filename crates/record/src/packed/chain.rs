@@ -106,6 +106,7 @@ impl Commitments for RecordedChain {
         };
         Ok(match topic {
             Topic::Sealed => part.sealed.clone(),
+            Topic::Held => part.held.clone(),
             Topic::VoteSeal => part.vote_seals.clone(),
             Topic::Vote => part.votes.clone(),
             Topic::Applied => part.reports.clone(),

@@ -87,6 +87,9 @@ pub(super) struct BlockPart {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct WindowPart {
     pub(super) sealed: Vec<CommitmentRecord>,
+    /// Of a run that agrees on what is held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) held: Vec<CommitmentRecord>,
     pub(super) vote_seals: Vec<CommitmentRecord>,
     pub(super) votes: Vec<CommitmentRecord>,
     pub(super) reports: Vec<CommitmentRecord>,

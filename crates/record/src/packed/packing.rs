@@ -198,8 +198,8 @@ fn take(content: &mut Content, read: ReadWindow) {
 }
 
 /// The deadlines of a window, at which its timeline has times.
-fn moments(phases: &Phases, window: Window) -> [BlockNumber; 8] {
-    [
+fn moments(phases: &Phases, window: Window) -> impl Iterator<Item = BlockNumber> {
+    let moments = [
         phases.start(window),
         phases.seal(window),
         phases.end(window),
@@ -208,7 +208,8 @@ fn moments(phases: &Phases, window: Window) -> [BlockNumber; 8] {
         phases.open(window),
         phases.apply(window),
         finished_at(phases, window),
-    ]
+    ];
+    moments.into_iter().chain(phases.hold(window))
 }
 
 async fn read_window_part(
@@ -218,7 +219,7 @@ async fn read_window_part(
 ) -> Result<ReadWindow, RecordError> {
     let phases = &run.phases;
     let mut blocks = BTreeMap::new();
-    for block in moments(phases, window).into_iter().filter(|block| *block <= head) {
+    for block in moments(phases, window).filter(|block| *block <= head) {
         let header = record.chain.header(block).await?;
         blocks.insert(block, BlockPart { header, metagraph: None });
     }
@@ -237,6 +238,10 @@ async fn read_window_part(
     let of = async |topic| record.chain.commitments(record.netuid, topic, window.get()).await;
     let part = WindowPart {
         sealed: of(Topic::Sealed).await?,
+        held: match phases.hold(window) {
+            Some(_) => proved(record, Topic::Held, window, &permitted, of(Topic::Held).await?).await?,
+            None => Vec::new(),
+        },
         vote_seals: proved(record, Topic::VoteSeal, window, &permitted, of(Topic::VoteSeal).await?).await?,
         votes: proved(record, Topic::Vote, window, &permitted, of(Topic::Vote).await?).await?,
         reports: of(Topic::Applied).await?,

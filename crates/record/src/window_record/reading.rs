@@ -97,17 +97,22 @@ async fn timeline(
     head: BlockNumber,
 ) -> Result<Vec<WindowMoment>, RecordError> {
     let phases = &run.phases;
-    let moments = [
+    let hold = phases.hold(window);
+    let gathered = if hold.is_some() { "validators state what they hold" } else { "validators gather and judge" };
+    let before = [
         ("miners train on their share", phases.start(window)),
         ("payloads are sealed", phases.seal(window)),
         ("keys are published", phases.end(window)),
-        ("validators gather and judge", phases.reveal(window)),
+        (gathered, phases.reveal(window)),
+    ];
+    let held = hold.map(|hold| ("what is held is agreed on; validators judge", hold));
+    let after = [
         ("last seal of a vote", phases.judge(window)),
         ("last vote", phases.open(window)),
         ("the step is applied everywhere", phases.apply(window)),
     ];
-    let mut timeline = Vec::with_capacity(moments.len());
-    for (what, block) in moments {
+    let mut timeline = Vec::new();
+    for (what, block) in before.into_iter().chain(held).chain(after) {
         let time_ms = match block <= head {
             true => Some(record.chain.header(block).await?.time_ms),
             false => None,

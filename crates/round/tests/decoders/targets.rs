@@ -6,7 +6,7 @@ use templar_base::{
     ContentHash, Finding, Findings, Keypair, Mark, Nats, OwnText, Probe, PublicKey, RunId, Share, StateHash, StepShare,
     Uid, Window,
 };
-use templar_round::{Applied, Reveal, SealCommitment, SealKey, Signed, Vote, open, seal};
+use templar_round::{Applied, Held, Reveal, SealCommitment, SealKey, Signed, Vote, open, seal};
 
 const RUN: RunId = RunId::new([1; 32]);
 const WINDOW: Window = Window(3);
@@ -41,6 +41,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("commitment/vote", vote.encode()),
         ("commitment/applied", applied(Some(ContentHash::of(b"aggregate"))).encode()),
         ("commitment/null", applied(None).encode()),
+        ("commitment/held", Held::of(&[Uid(0), Uid(2), Uid(7)], |uid| uid.0 != 2).encode()),
     ]
 }
 
@@ -63,7 +64,7 @@ pub fn reveal(bytes: &[u8]) {
     }
 }
 
-/// What nodes commit on the ledger: votes, reports and seals have one form each.
+/// What nodes commit on the ledger: votes, reports, bitmaps and seals have one form each.
 pub fn commitment(bytes: &[u8]) {
     if let Some(vote) = Vote::from_ledger(bytes) {
         assert_eq!(vote.encode(), bytes, "a vote has one form");
@@ -71,6 +72,9 @@ pub fn commitment(bytes: &[u8]) {
     }
     if let Some(applied) = Applied::from_ledger(bytes) {
         assert_eq!(applied.encode(), bytes, "a report has one form");
+    }
+    if let Some(held) = Held::from_ledger(bytes) {
+        assert_eq!(held.encode(), bytes, "a bitmap has one form");
     }
     if let Ok(seal) = SealCommitment::from_ledger(bytes, MOST_PAYLOAD_BYTES) {
         assert_eq!(seal.encode(), bytes, "a commitment has one form");

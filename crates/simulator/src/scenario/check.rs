@@ -5,7 +5,7 @@ use crate::Behaviour;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use templar_base::Problem;
+use templar_base::{ElectorRule, Problem};
 use templar_engine::{preset, preset_names};
 
 /// Nodes of a world: a block of ten thousand takes some milliseconds.
@@ -42,6 +42,7 @@ impl Scenario {
         self.check_clock(&mut checks);
         checks.range("rules.selected", self.rules.selected, 1..=64);
         checks.range("rules.pool", self.rules.pool.unwrap_or(1), 1..=MOST_UIDS);
+        checks.0.extend(self.electors.iter().flat_map(ElectorRule::problems));
         checks.range("rules.lanes", self.rules.lanes, 1..=1_024);
         self.check_groups(&mut checks);
         self.check_faults(&mut checks);
@@ -100,12 +101,21 @@ impl Scenario {
                 checks.require(at(field), mbit.unwrap_or(0), holds, "1 to 1000000, or left out for no limit");
             }
             let is_of_role = match group.behaviour {
-                Behaviour::Random => group.role == RoleChoice::Validator,
+                Behaviour::Random | Behaviour::Claiming => group.role == RoleChoice::Validator,
                 Behaviour::SignFlip => group.role == RoleChoice::Miner,
                 _ => true,
             };
             let behaviour = format!("{:?}", group.behaviour);
-            checks.require(at("behaviour"), behaviour, is_of_role, "`random` of a validator, `sign_flip` of a miner");
+            checks.require(
+                at("behaviour"),
+                behaviour,
+                is_of_role,
+                "`random` and `claiming` of a validator, `sign_flip` of a miner",
+            );
+            let is_group = |name: &&String| self.groups.iter().any(|group| group.name == **name);
+            for name in group.serves.iter().flatten().filter(|name| !is_group(name)) {
+                checks.require(at("serves"), format!("`{name}`"), false, "the name of a group");
+            }
             let joins = group.joins_window;
             checks.require(
                 at("joins_window"),

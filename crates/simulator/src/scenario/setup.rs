@@ -22,6 +22,7 @@ impl Scenario {
         let set = |field: &mut u64, value: Option<u64>| *field = value.unwrap_or(*field);
         set(&mut budget.seal_blocks, self.clock.seal_blocks);
         set(&mut budget.reveal_blocks, self.clock.reveal_blocks);
+        budget.hold_blocks = self.clock.hold_blocks;
         set(&mut budget.judge_blocks, self.clock.judge_blocks);
         set(&mut budget.open_blocks, self.clock.open_blocks);
         set(&mut budget.apply_blocks, self.clock.apply_blocks);
@@ -52,7 +53,8 @@ impl Scenario {
         let length = genesis.data.sequence_length as u64;
         let nodes = self.ordered().into_iter().flat_map(|group| {
             let times = sizes.times(group.machinery(), length);
-            let spec = NodeSpec { times, ..group.spec(self.clock.window_blocks) };
+            let hides_from = self.hidden_from(group);
+            let spec = NodeSpec { times, hides_from, ..group.spec(self.clock.window_blocks) };
             std::iter::repeat_n(spec, group.count)
         });
         let block = |number: u64| Moment(number.saturating_mul(self.clock.block_ms));
@@ -89,6 +91,7 @@ impl Scenario {
         genesis.name.clone_from(&self.name);
         genesis.clock = self.window_clock();
         genesis.budget = self.budget();
+        genesis.electors = self.electors;
         genesis.judging.selected = self.rules.selected;
         genesis.judging.newcomer_places = genesis.judging.newcomer_places.min(self.rules.selected);
         genesis.check().map_err(|error| rules(&error))?;
@@ -121,6 +124,13 @@ impl Scenario {
             RoleChoice::Follower => 2,
         });
         groups
+    }
+
+    /// The nodes that a group's buckets do not serve.
+    fn hidden_from(&self, group: &Group) -> Vec<usize> {
+        let Some(served) = &group.serves else { return Vec::new() };
+        let others = self.groups.iter().map(|other| &other.name).filter(|name| !served.contains(name));
+        self.places(&others.cloned().collect::<Vec<_>>())
     }
 
     /// The nodes of these groups.

@@ -48,7 +48,10 @@ impl World {
         }
         let Some((_, kind)) = failure.filter(|_| self.happens(self.faults.failure)) else { return self.carry(job) };
         // Some of what failed has taken effect all the same: the answer was lost, or the object had arrived.
-        let takes_effect = matches!(kind, FailedEffect::Vote | FailedEffect::CommitSeal | FailedEffect::Reveal);
+        let takes_effect = matches!(
+            kind,
+            FailedEffect::WriteHeld | FailedEffect::Vote | FailedEffect::CommitSeal | FailedEffect::Reveal
+        );
         self.fail(&job);
         if takes_effect && self.below(2) == 0 {
             job.is_answered = false;
@@ -159,8 +162,11 @@ impl World {
         let (gathered, own) = &self.nodes[node].gathered;
         let is_held = |record: &SealedRecord| *gathered == window && own.contains(record);
         let missing = records.iter().filter(|record| !is_held(record));
-        let is_out_of_reach =
-            |record: &SealedRecord| self.is_stalling(record.uid.index()) || self.are_parted(node, record.uid.index());
+        let is_out_of_reach = |record: &SealedRecord| {
+            let owner = record.uid.index();
+            let is_hidden = self.is_stalling(owner) || self.are_parted(node, owner) || self.hides(owner, node);
+            is_hidden && !self.is_mirrored_for(node, window, record.uid)
+        };
         if missing.clone().any(is_out_of_reach) {
             return None;
         }
@@ -182,7 +188,7 @@ impl World {
         holders.get(turn).copied()
     }
 
-    fn index_of(&self, key: PublicKey) -> Option<usize> {
+    pub(super) fn index_of(&self, key: PublicKey) -> Option<usize> {
         let elector = self.electors.all().iter().find(|elector| elector.hotkey == key)?;
         Some(elector.uid.index())
     }
@@ -344,7 +350,8 @@ impl World {
         match effect {
             ValidatorEffect::Follow(_) | ValidatorEffect::SetWeights { .. } => {}
             ValidatorEffect::ReadSealed { window } => {
-                let sealed = SealedCommitments { records: self.wanted(window), malformed: Vec::new() };
+                let sealed =
+                    SealedCommitments { records: self.chain.pool(window, &self.phases), malformed: Vec::new() };
                 return Ok(Some(Event::SealedRead { window, sealed }));
             }
             ValidatorEffect::Gather { window, sealed } => {
@@ -353,6 +360,15 @@ impl World {
                 }
             }
             ValidatorEffect::CloseGather { window } => self.close_gathering(node, window),
+            ValidatorEffect::WriteHeld { window, .. } => match self.held(node, window) {
+                Some(held) => self.submit(node, Transaction::Held(window, held), is_answered),
+                None => return Ok(Some(Event::Failed { window, effect: FailedEffect::WriteHeld })),
+            },
+            ValidatorEffect::ReadHeld { window } => return Ok(Some(self.read_held(window))),
+            ValidatorEffect::TakeCandidates { window, mirrors } => {
+                self.take_candidates(node, window, &mirrors, is_answered);
+            }
+            ValidatorEffect::CloseTaking { window } => self.close_taking(node, window),
             ValidatorEffect::Judge { window } => return self.judge(node, window).map(Some),
             ValidatorEffect::SealVote { window, vote } => {
                 let seal = VoteSeal::of(SIMULATED_RUN, window, self.nodes[node].hotkey, &vote);
@@ -398,6 +414,11 @@ impl World {
             self.require(Invariant::HonestVote, finding)?;
             return Ok(Event::Failed { window, effect: FailedEffect::Judge });
         }
+        if !self.may_judge(node, window) {
+            return Ok(Event::Failed { window, effect: FailedEffect::Judge });
+        }
+        let finding = self.judges_candidates(node, window, &payloads);
+        self.require(Invariant::HonestVote, finding)?;
         if self.lies(node) {
             return Ok(Event::Judged { window, vote: self.random_vote(&payloads)? });
         }

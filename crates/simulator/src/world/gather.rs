@@ -5,27 +5,13 @@ use super::{Happening, World};
 use crate::links::Link;
 use crate::node::Gathering;
 use std::collections::{BTreeMap, BTreeSet};
-use templar_base::{ContentHash, Uid, Window};
+use templar_base::{Uid, Window};
 use templar_round::{Event, SealedRecord};
 
 /// A payload may hold one of a validator's lanes for this share of the time until keys are due.
 const LANE_SHARE: u64 = 4;
 
 impl World {
-    /// What a validator wants to gather: what was committed in time; of that the pool, by lot, where there is one.
-    pub(super) fn wanted(&self, window: Window) -> Vec<SealedRecord> {
-        let mut records = self.chain.sealed(window, &self.phases);
-        let Some(pool) = self.pool.filter(|pool| *pool < records.len()) else { return records };
-        let lot = |record: &SealedRecord| {
-            let ticket = [window.0.to_le_bytes().as_slice(), record.hotkey.as_bytes().as_slice()].concat();
-            ContentHash::of(&ticket)
-        };
-        records.sort_by_key(lot);
-        records.truncate(pool);
-        records.sort_by_key(|record| record.uid);
-        records
-    }
-
     pub(super) fn gather(&mut self, node: usize, window: Window, records: Vec<SealedRecord>) {
         let records: BTreeMap<Uid, SealedRecord> = records.into_iter().map(|record| (record.uid, record)).collect();
         let mut waiting: Vec<Uid> = records.keys().copied().collect();
@@ -35,6 +21,7 @@ impl World {
         waiting.reverse();
         let closed = self.nodes[node].close_asked == Some(window);
         let (fetched, settled) = (BTreeSet::new(), BTreeSet::new());
+        self.stop_taking(node);
         self.nodes[node].gathering =
             Some(Gathering { window, records, waiting, under_way: 0, fetched, settled, closed });
         self.gathering.insert(node);
@@ -55,7 +42,7 @@ impl World {
             let Some(uid) = gathering.waiting.pop() else { return };
             let (window, bytes) = (gathering.window, u64::from(gathering.records[&uid].commitment.bytes));
             let owner = uid.index();
-            if self.are_parted(node, owner) {
+            if self.are_parted(node, owner) || self.hides(owner, node) {
                 continue;
             }
             if let Some(gathering) = &mut self.nodes[node].gathering {
@@ -119,13 +106,18 @@ impl World {
         let node_state = &mut self.nodes[node];
         node_state.gathering = None;
         node_state.gathered = (window, here);
+        node_state.taken = None;
         self.gathering.remove(&node);
         self.break_off_gathering(node);
         self.answer(node, Event::Gathered { window, settled, committed });
     }
 
     fn break_off_gathering(&mut self, node: usize) {
-        let is_own = |purpose: &Purpose| matches!(purpose, Purpose::Payload { from, .. } if from.node == node);
+        self.break_off_those(|purpose| matches!(purpose, Purpose::Payload { from, .. } if from.node == node));
+    }
+
+    /// Ends transfers that nobody waits for any more.
+    pub(super) fn break_off_those(&mut self, is_own: impl Fn(&Purpose) -> bool) {
         let ids: Vec<_> = self.purposes.iter().filter(|(_, purpose)| is_own(purpose)).map(|(id, _)| *id).collect();
         for id in ids {
             self.purposes.remove(&id);

@@ -51,13 +51,28 @@ pub(super) enum Purpose {
         uid: Uid,
         bytes: u64,
     },
+    /// A candidate that a validator lacks, out of a mirror.
+    Candidate {
+        from: Address,
+        window: Window,
+        uid: Uid,
+        source: usize,
+        bytes: u64,
+    },
+    /// A candidate that a validator puts into its own bucket.
+    Mirror {
+        from: Address,
+        window: Window,
+        uid: Uid,
+        bytes: u64,
+    },
 }
 
 impl Purpose {
     fn address(&self) -> Address {
         match self {
             Self::Job { job, .. } => job.from,
-            Self::Payload { from, .. } => *from,
+            Self::Payload { from, .. } | Self::Candidate { from, .. } | Self::Mirror { from, .. } => *from,
         }
     }
 
@@ -66,6 +81,8 @@ impl Purpose {
         match self {
             Self::Job { route, .. } => route.bucket,
             Self::Payload { uid, .. } => Some(uid.index()),
+            Self::Candidate { source, .. } => Some(*source),
+            Self::Mirror { .. } => None,
         }
     }
 }
@@ -116,6 +133,16 @@ impl World {
                 self.on_payload(from.node, window, uid, true);
                 Ok(())
             }
+            Purpose::Candidate { from, window, uid, source, bytes } => {
+                self.nodes[from.node].tally.down += bytes;
+                self.on_candidate(from.node, (window, uid), source, true);
+                Ok(())
+            }
+            Purpose::Mirror { from, window, uid, bytes } => {
+                self.nodes[from.node].tally.up += bytes;
+                self.on_mirrored(from.node, window, uid);
+                Ok(())
+            }
         }
     }
 
@@ -140,6 +167,10 @@ impl World {
         match purpose {
             Purpose::Job { job, .. } => self.fail(&job),
             Purpose::Payload { from, window, uid, .. } => self.on_payload(from.node, window, uid, false),
+            Purpose::Candidate { from, window, uid, source, .. } => {
+                self.on_candidate(from.node, (window, uid), source, false);
+            }
+            Purpose::Mirror { .. } => {}
         }
     }
 

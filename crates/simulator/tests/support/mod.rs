@@ -20,6 +20,14 @@ pub fn genesis() -> Genesis {
     genesis
 }
 
+/// The same where it is agreed first which payloads are held: four blocks after the keys for that, and as long for judging.
+pub fn holding_genesis() -> Genesis {
+    let mut genesis = genesis();
+    let budget = &mut genesis.budget;
+    (budget.hold_blocks, budget.judge_blocks, budget.open_blocks, budget.apply_blocks) = (Some(8), 15, 20, 21);
+    genesis
+}
+
 /// A world before block 1. Validators come first, then miners, then plain followers.
 pub fn world(seed: u64, validator_stakes: &[u64], miners: usize, followers: usize, faults: Faults) -> World {
     world_of(genesis(), seed, validator_stakes, (miners, followers), faults)

@@ -26,6 +26,7 @@ fn genesis(corpus: &Corpus, ledger: BlockHash, start_block: u64) -> Genesis {
         budget: WindowBudget {
             seal_blocks: 2,
             reveal_blocks: 3,
+            hold_blocks: None,
             judge_blocks: 8,
             open_blocks: 9,
             apply_blocks: 10,
