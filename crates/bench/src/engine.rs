@@ -18,9 +18,7 @@ mod worker;
 
 pub use choice::EngineBench;
 pub use error::EngineBenchError;
-pub use measure::{Plan, measure};
 pub use models::names;
-pub use on_device::{DevicePlan, measure_on_device};
 pub use report::{Figures, Report};
 pub use window_cost::WindowCost;
 pub use worker::{EngineWorker, serve_worker};

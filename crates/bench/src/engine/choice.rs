@@ -1,8 +1,9 @@
 //! What of the engines is measured, and the Python beside which.
 
-use super::measure::Plan;
+use super::measure::{Plan, measure};
 use super::models::{Shape, names};
-use super::on_device::DevicePlan;
+use super::on_device::{DevicePlan, measure_on_device};
+use super::report::Figures;
 use super::{EngineBenchError, python};
 use crate::Progress;
 use clap::builder::PossibleValuesParser;
@@ -76,8 +77,25 @@ impl EngineBench {
         }
     }
 
+    /// Measures the model of this name: the native engine beside the interpreter's PyTorch, or the engine of `--engine`.
+    pub fn measure(
+        &self,
+        name: &str,
+        python: Option<&Path>,
+        progress: &mut dyn Progress,
+    ) -> Result<Figures, EngineBenchError> {
+        let python = python.map(Path::to_owned);
+        match &self.engine {
+            Some(device) => measure_on_device(name, &self.device_plan(device.clone(), python)?, progress),
+            None => {
+                let plan = Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled };
+                measure(name, &plan, progress)
+            }
+        }
+    }
+
     /// The turns on the device of `--engine`.
-    pub fn device_plan(&self, device: DeviceName, python: Option<PathBuf>) -> Result<DevicePlan, EngineBenchError> {
+    fn device_plan(&self, device: DeviceName, python: Option<PathBuf>) -> Result<DevicePlan, EngineBenchError> {
         if device.backend() != TorchBackend::NAME {
             return Err(EngineBenchError::NotTorch { device });
         }
@@ -93,11 +111,6 @@ impl EngineBench {
             payloads: on_device.payloads,
             device,
         })
-    }
-
-    /// The turns, with PyTorch where there is an interpreter that has it.
-    pub fn plan(&self, python: Option<PathBuf>) -> Plan {
-        Plan { rounds: self.rounds as usize, python, is_compiled_wanted: !self.no_compiled }
     }
 
     /// The interpreter with PyTorch, if there is one: the named one, or that of the environment in `folder`.

@@ -4,7 +4,7 @@ use crate::config::{Config, DataFlag};
 use crate::output::Output;
 use clap::Args;
 use std::io;
-use templar_bench::engine::{self, EngineBench, Report, measure, measure_on_device, serve_worker};
+use templar_bench::engine::{self, EngineBench, Report, serve_worker};
 use templar_bench::sections;
 use templar_screen::Progress;
 
@@ -46,21 +46,10 @@ impl EngineCommand {
             let missing = "PyTorch is not installed, so only our own engine is measured; --setup installs it";
             progress.note(missing);
         }
-        let names = self.bench.names();
-        let mut one: Box<dyn FnMut(&str, &mut Progress) -> Result<_, _>> = match &self.bench.engine {
-            Some(device) => {
-                let plan = self.bench.device_plan(device.clone(), python)?;
-                Box::new(move |name, progress| measure_on_device(name, &plan, progress))
-            }
-            None => {
-                let plan = self.bench.plan(python);
-                Box::new(move |name, progress| measure(name, &plan, progress))
-            }
-        };
         let output = self.output;
         let mut measured = Vec::new();
-        for name in &names {
-            let figures = one(name, &mut progress)?;
+        for name in self.bench.names() {
+            let figures = self.bench.measure(&name, python.as_deref(), &mut progress)?;
             progress.aside(|| output.event(&figures, |_| String::new()))?;
             measured.push(figures);
         }
