@@ -412,7 +412,7 @@ mod tests {
         let first = submit(1, 2).unwrap();
         assert_eq!(submit(2, 2).unwrap_err(), Refused::Full);
         let _second = submit(2, 1).unwrap();
-        assert_eq!(scheduler.load(), Load { running: 0, waiting: 3, tokens: 0 });
+        assert_eq!(scheduler.load(), Load { running: 0, waiting: 3, tokens: 0, passes: 0 });
         drop(first);
         assert_eq!(scheduler.load().waiting, 1);
         let _third = submit(1, 2).unwrap();
