@@ -139,7 +139,7 @@ fn a_scenario_may_ask_for_right_votes() {
     let mut scenario = Scenario::read(&path("silent-validator")).unwrap();
     let random = scenario.places(&["random".to_owned()])[0] as u16;
     scenario.windows = 14;
-    scenario.electors = Some(ElectorRule { right_votes: 9, within: 9 });
+    scenario.electors = Some(ElectorRule { right_votes: 8, within: 9 });
     let mut world = scenario.world(None).unwrap();
     world.run_to(scenario.last_block()).unwrap();
     world.check_history().unwrap();
