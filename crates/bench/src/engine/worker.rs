@@ -15,7 +15,7 @@ use std::time::Instant;
 use templar_engine::{
     Batch, Buffer, DeviceName, Engine, EngineSource, GenerateOptions, Isa, OpenRequest, Segments, fma_burst,
 };
-use templar_engine_torch::{TorchBackend, TorchOptions};
+use templar_engine_torch::{MAX_RANKS, TorchBackend, TorchOptions};
 
 /// What a worker is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,43 +66,43 @@ pub struct Answer {
 pub struct EngineWorker {
     #[arg(long)]
     model: String,
-    #[arg(long)]
-    threads: usize,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
     /// The parameters to start from: f32, little-endian, in canonical order
     #[arg(long)]
     parameters: PathBuf,
-    #[arg(long)]
-    sequences: usize,
-    #[arg(long)]
-    length: usize,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    sequences: u16,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8192))]
+    length: u16,
     /// A device of PyTorch, instead of the native engine
     #[arg(long, requires = "python")]
     engine: Option<DeviceName>,
     #[arg(long)]
     python: Option<PathBuf>,
-    #[arg(long, default_value_t = 1)]
-    ranks: usize,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_RANKS as i64))]
+    ranks: u16,
     #[arg(long)]
     compiles: bool,
 }
 
 impl EngineWorker {
     fn shape(&self) -> Shape {
-        Shape { sequences: self.sequences, length: self.length }
+        Shape { sequences: usize::from(self.sequences), length: usize::from(self.length) }
     }
 
     /// The engine with the parameters in it.
     fn open(&self) -> Result<Box<dyn Engine>, EngineBenchError> {
         let (source, config) = match (&self.engine, &self.python) {
             (Some(device), Some(python)) => {
-                let options =
-                    TorchOptions { ranks: self.ranks, compiles: self.compiles, ..TorchOptions::new(python.clone()) };
+                let ranks = usize::from(self.ranks);
+                let options = TorchOptions { ranks, compiles: self.compiles, ..TorchOptions::new(python.clone()) };
                 let backend = Arc::new(TorchBackend::new(options));
                 (EngineSource::new(device.clone(), backend), device_model(&self.model)?)
             }
             _ => (EngineSource::default(), model(&self.model)?),
         };
-        let mut engine = source.open(OpenRequest::new(config).with_threads(self.threads))?;
+        let mut engine = source.open(OpenRequest::new(config).with_threads(usize::from(self.threads)))?;
         engine.write(Buffer::Parameters, 0, &read_values(&self.parameters)?)?;
         Ok(engine)
     }
@@ -133,7 +133,7 @@ pub fn serve_worker(
             let window = Some(window_cost(engine, worker.shape(), payloads)?);
             return answer(&Answer { window, ..Answer::default() });
         }
-        let mut result = carry_out(engine.as_mut(), worker.threads, &batch, request)?;
+        let mut result = carry_out(engine.as_mut(), usize::from(worker.threads), &batch, request)?;
         (result.idle_bytes, result.peak_bytes) = (idle_bytes, memory_peak());
         answer(&result)?;
     }

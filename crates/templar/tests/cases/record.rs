@@ -106,7 +106,7 @@ fn a_network_is_watched_measured_and_packed_and_its_page_outlives_it() {
     let url = listening["url"].as_str().unwrap();
     let window: Value = serde_json::from_str(&get(url, "/api/v1/windows/0")).unwrap();
     assert!(window["verdict"].is_null() || window["verdict"]["missing"].is_null(), "{window}");
-    assert_eq!((&window["stage"], window["timeline"].as_array().unwrap().len()), (&"finished".into(), 7), "{window}");
+    assert_eq!((&window["stage"], window["timeline"].as_array().unwrap().len()), (&"finished".into(), 8), "{window}");
     assert!(get(url, "/").contains("nothing here is live"));
     assert_eq!(opened.interrupt().0, Some(0));
 
