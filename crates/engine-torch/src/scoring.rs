@@ -72,7 +72,7 @@ impl Scorer for TorchEngine {
             let read = text.append::<Vec<u32>>(tokens.len())?;
             read.extend_from_slice(tokens);
             if !targets.is_empty() {
-                texts.push(Scored { place, tokens: read.clone(), targets: *targets });
+                texts.push(Scored { place, tokens: read.clone(), targets });
             }
         }
         texts.sort_by_key(|text| text.tokens.len());

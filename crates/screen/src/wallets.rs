@@ -1,6 +1,6 @@
 //! Wallets: what is here of them, and what was made.
 
-use crate::{Paint, table};
+use crate::{Paint, is_output_lost, table};
 use std::path::{Path, PathBuf};
 use templar_wallet::{Custody, Generated, Inventory, KeyFacts};
 
@@ -50,10 +50,20 @@ fn state(facts: &KeyFacts) -> String {
     format!("{} ({state}){fault}", facts.path.display())
 }
 
-/// New keys whose phrases could not be shown.
-pub fn unseen(generated: &Generated) -> String {
-    let files: Vec<String> = generated.keys.iter().map(|key| key.file.display().to_string()).collect();
-    format!("made {}, but the phrases were not shown: standard output takes no more", files.join(" and "))
+/// New keys whose phrases could not be shown; standard output is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("made {}, but the phrases were not shown: standard output takes no more", files.join(" and "))]
+pub struct UnseenError {
+    /// The keys' files.
+    pub files: Vec<String>,
+}
+
+/// Fails where what was printed of new keys is lost.
+pub fn check_seen(generated: &Generated) -> Result<(), UnseenError> {
+    match is_output_lost() {
+        true => Err(UnseenError { files: generated.keys.iter().map(|key| key.file.display().to_string()).collect() }),
+        false => Ok(()),
+    }
 }
 
 /// New keys with their phrases.

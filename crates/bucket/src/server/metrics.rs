@@ -77,9 +77,9 @@ fn label_of(status: StatusCode) -> &'static str {
         501 => "501",
         503 => "503",
         507 => "507",
-        100..=399 => "other 2xx or 3xx",
-        400..=499 => "other 4xx",
-        _ => "other 5xx",
+        _ if status.is_client_error() => "other 4xx",
+        _ if status.is_server_error() => "other 5xx",
+        _ => "other",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use templar_screen::{check_output, facts_table, is_output_lost, wallets};
+use templar_screen::{check_output, facts_table, wallets};
 use templar_wallet::{KeyName, Overwrite, PasswordCost, SecretSource, Wallet as Files, publicly_known};
 use zeroize::Zeroizing;
 
@@ -184,10 +184,7 @@ impl New {
         facts.insert("wallet".to_owned(), json!(config.wallet()));
         facts.insert("kept".to_owned(), json!(made.kept));
         self.output.facts(&facts, |paint| wallets::generated(paint, &made))?;
-        match is_output_lost() {
-            true => Err(anyhow::anyhow!(wallets::unseen(&made))).advise("see them with `templar wallet export`"),
-            false => Ok(()),
-        }
+        wallets::check_seen(&made).advise("see them with `templar wallet export`")
     }
 }
 
