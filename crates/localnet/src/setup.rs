@@ -44,7 +44,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Serves its public record as a page, where somebody wants one, with the metrics of its processes; `gateway` answers with its model, where one runs.
+    /// Serves its public record as a page, where somebody wants one, with the metrics of its processes; `gateway` answers with
+    /// its model, where one runs.
     pub fn serve(
         &self,
         folder: &Folder,

@@ -115,8 +115,8 @@ pub(crate) fn close(work: &WindowWork<ValidatorWork>, window: Window) {
     work.read(window, |work| work.close.as_ref().map(|close| close.send_replace(true)));
 }
 
-/// Each miner's payload, or why there is none; and the keys of those that came. What was here in time is opened even where the gathering is closed by
-/// then: a slow processor is not the miner's fault.
+/// Each miner's payload, or why there is none; and the keys of those that came. What was here in time is opened even where
+/// the gathering is closed by then: a slow processor is not the miner's fault.
 async fn submissions(
     context: &Arc<Context>,
     window: Window,

@@ -1,4 +1,5 @@
-//! A validator's windows: gather, agree on what is held, judge, vote, build and report the aggregate; weights and checkpoints in between.
+//! A validator's windows: gather, agree on what is held, judge, vote, build and report the aggregate; weights and checkpoints
+//! in between.
 
 mod holding;
 
